@@ -1,0 +1,395 @@
+//! Composition: *an event happens if and only if no participant refuses it*.
+//!
+//! A tuple of machines over the same events is a machine. [`Closed`] adds the queues and turns it
+//! into a transition relation:
+//!
+//! ```text
+//!  offers --(May: only if the rules allow it)--> Now event:  on() of all, at once
+//!                                         \----> queued:     sent() ... queue ... read: on() of all
+//!  hidden steps of each participant
+//! ```
+//!
+//! A driver is filtered by the rules when it *sends*: the messages before it in its queue are
+//! played first. A program or an implementation is never filtered: the rule it breaks ends the
+//! branch as a finding ([`Outcome::Broken`]), never as an event silently pruned.
+//!
+//! **Invariant.** There is no other place where participants meet.
+
+use serde::Serialize;
+
+use crate::clause::ClauseId;
+use crate::machine::{
+    Channel, Did, Event, Kind, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
+};
+use crate::pack::{Overflow, Pack, Reader, Writer};
+use crate::queue::Queue;
+use crate::rules::{Ask, Judge, Rules};
+
+/// Bits of an obligation set that each participant of a tuple has for itself.
+const OWN: u32 = 12;
+/// Obligations from here on are the composition's: a queued message is read.
+const READ: u32 = 60;
+
+macro_rules! machine_tuple {
+    ($($name:ident $index:tt),+) => {
+        impl<EV: Event, $($name: Machine<Event = EV>),+> Machine for ($($name,)+) {
+            type State = ($($name::State,)+);
+            type Event = EV;
+
+            fn name(&self) -> &'static str {
+                "system"
+            }
+
+            fn plays(&self, party: Party) -> bool {
+                $(self.$index.plays(party))||+
+            }
+
+            fn initial(&self) -> Self::State {
+                ($(self.$index.initial(),)+)
+            }
+
+            #[inline]
+            fn on(&self, state: &Self::State, event: &EV, judge: &mut Judge) -> Verdict<Self> {
+                let mut next = *state;
+                let mut moved = false;
+                // A refusal wins over a broken rule: what cannot happen breaks nothing.
+                let mut verdict = None;
+                $(match self.$index.on(&state.$index, event, judge)? {
+                    On::Ignore => {}
+                    On::To(to) => {
+                        next.$index = to;
+                        moved = true;
+                    }
+                    On::Refuse => return Ok(On::Refuse),
+                    On::Broken(clause) => verdict = verdict.or(Some(On::Broken(clause))),
+                    On::Undefined(clause) => verdict = verdict.or(Some(On::Undefined(clause))),
+                })+
+                Ok(verdict.unwrap_or(if moved { On::To(next) } else { On::Ignore }))
+            }
+
+            #[inline]
+            fn sent(&self, state: &Self::State, event: &EV, judge: &mut Judge) -> Verdict<Self> {
+                let mut next = *state;
+                $(match self.$index.sent(&state.$index, event, judge)? {
+                    On::Ignore => {}
+                    On::To(to) => next.$index = to,
+                    On::Refuse => return Ok(On::Refuse),
+                    On::Broken(clause) => return Ok(On::Broken(clause)),
+                    On::Undefined(clause) => return Ok(On::Undefined(clause)),
+                })+
+                Ok(On::To(next))
+            }
+
+            fn owes(&self, state: &Self::State, judge: &mut Judge) -> Result<Owed, Ask> {
+                let mut all = 0;
+                $(all |= self.$index.owes(&state.$index, judge)?.0 << ($index * OWN);)+
+                Ok(Owed(all))
+            }
+
+            fn obligation(&self, index: u32) -> Obligation {
+                match index / OWN {
+                    $($index => self.$index.obligation(index % OWN),)+
+                    _ => unreachable!("no participant has obligation {index}"),
+                }
+            }
+
+            fn discharges(&self, state: &Self::State, did: &Did<EV>) -> Owed {
+                Owed(0 $(| self.$index.discharges(&state.$index, did).0 << ($index * OWN))+)
+            }
+
+            #[inline]
+            fn hidden(
+                &self,
+                state: &Self::State,
+                judge: &mut Judge,
+                f: &mut impl FnMut(Step, Self::State),
+            ) -> Result<(), Ask> {
+                $(self.$index.hidden(&state.$index, judge, &mut |step, to| {
+                    let mut next = *state;
+                    next.$index = to;
+                    f(step, next);
+                })?;)+
+                Ok(())
+            }
+
+            #[inline]
+            fn offers(&self, state: &Self::State, f: &mut impl FnMut(Offer<EV>)) {
+                $(self.$index.offers(&state.$index, f);)+
+            }
+
+            fn domain(&self, f: &mut impl FnMut(EV)) {
+                $(self.$index.domain(f);)+
+            }
+
+            fn at_end(&self, state: &Self::State) -> bool {
+                $(self.$index.at_end(&state.$index))&&+
+            }
+        }
+    };
+}
+machine_tuple!(A 0);
+machine_tuple!(A 0, B 1);
+machine_tuple!(A 0, B 1, C 2);
+machine_tuple!(A 0, B 1, C 2, D 3);
+machine_tuple!(A 0, B 1, C 2, D 3, E 4);
+
+/// The state of a closed composition: its participants, and what is under way between them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct World<S, E, const Q: usize, const N: usize> {
+    /// The participants' states.
+    pub parts: S,
+    /// The queues, by the number in [`Channel::Queue`].
+    pub queues: [Queue<E, N>; Q],
+}
+
+impl<S: Pack, E: Pack + Default, const Q: usize, const N: usize> Pack for World<S, E, Q, N> {
+    const BITS: u32 = S::BITS + <[Queue<E, N>; Q]>::BITS;
+    #[inline(always)]
+    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
+        self.parts.pack(into)?;
+        self.queues.pack(into)
+    }
+    #[inline(always)]
+    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
+        World { parts: Pack::unpack(from), queues: Pack::unpack(from) }
+    }
+}
+
+/// One transition's label.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Action<E> {
+    /// An event that all see at once.
+    Now(E),
+    /// A message put onto its queue.
+    Send(E),
+    /// A message read from its queue.
+    Read(E),
+    /// A step nobody sees.
+    Hidden(Step),
+}
+
+impl<E: Event> Action<E> {
+    /// What happened to the participants: `None` while a message only waits in a queue.
+    #[must_use]
+    pub fn did(&self) -> Option<Did<E>> {
+        match self {
+            Action::Now(e) | Action::Read(e) => Some(Did::Event(*e)),
+            Action::Hidden(step) => Some(Did::Hidden(*step)),
+            Action::Send(_) => None,
+        }
+    }
+
+    /// The visible event that happens (is seen or read) in this transition.
+    #[must_use]
+    pub fn event(&self) -> Option<&E> {
+        match self {
+            Action::Now(e) | Action::Read(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+/// Where a transition leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome<W> {
+    /// To another state.
+    To(W),
+    /// Its owner breaks a rule: the branch ends.
+    Broken(ClauseId),
+    /// No text says what follows: the branch ends.
+    Undefined(ClauseId),
+}
+
+/// A composition that is closed: nothing comes from outside. `Q` queues of `N` messages.
+#[derive(Clone, Debug)]
+pub struct Closed<M, const Q: usize, const N: usize> {
+    /// The participants, as a tuple.
+    pub machine: M,
+    /// The rules in force; every choice met is fixed.
+    pub rules: Rules,
+}
+
+/// The state of a [`Closed`] composition of `M`.
+pub type WorldOf<M, const Q: usize, const N: usize> =
+    World<<M as Machine>::State, <M as Machine>::Event, Q, N>;
+
+impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
+    /// The initial state.
+    pub fn initial(&self) -> WorldOf<M, Q, N> {
+        World { parts: self.machine.initial(), queues: [Queue::default(); Q] }
+    }
+
+    /// All transitions from `world`, always in the same order.
+    ///
+    /// # Errors
+    /// [`Ask`] if a choice that decides is not fixed: an error in the system's definition.
+    #[inline]
+    pub fn successors(
+        &self,
+        world: &WorldOf<M, Q, N>,
+        f: &mut impl FnMut(Action<M::Event>, Outcome<WorldOf<M, Q, N>>),
+    ) -> Result<(), Ask> {
+        let mut asked = None;
+        for queue in 0..Q {
+            if let Some(event) = world.queues[queue].head() {
+                let judge = &mut self.rules.judge();
+                let outcome = match self.machine.on(&world.parts, event, judge)? {
+                    On::Refuse => continue,
+                    verdict => self.settle(world, verdict, |w| w.queues[queue] = w.queues[queue].pop()),
+                };
+                f(Action::Read(*event), outcome);
+            }
+        }
+        self.machine.offers(&world.parts, &mut |offer| match self.offered(world, offer) {
+            Ok(Some((action, outcome))) => f(action, outcome),
+            Ok(None) => {}
+            Err(ask) => asked = asked.or(Some(ask)),
+        });
+        self.machine.hidden(&world.parts, &mut self.rules.judge(), &mut |step, parts| {
+            f(Action::Hidden(step), Outcome::To(World { parts, ..*world }));
+        })?;
+        asked.map_or(Ok(()), Err)
+    }
+
+    /// What becomes of one offered event; `None` if it does not happen.
+    #[inline]
+    #[allow(clippy::type_complexity)]
+    fn offered(
+        &self,
+        world: &WorldOf<M, Q, N>,
+        offer: Offer<M::Event>,
+    ) -> Result<Option<(Action<M::Event>, Outcome<WorldOf<M, Q, N>>)>, Ask> {
+        let (event, filtered) = match offer {
+            Offer::May(event) => (event, true),
+            Offer::Does(event) => (event, false),
+        };
+        let judge = &mut self.rules.judge();
+        match event.channel() {
+            Channel::Now => {
+                let outcome = match self.machine.on(&world.parts, &event, judge)? {
+                    On::Refuse => return Ok(None),
+                    On::Broken(_) | On::Undefined(_) if filtered => return Ok(None),
+                    verdict => self.settle(world, verdict, |_| {}),
+                };
+                Ok(Some((Action::Now(event), outcome)))
+            }
+            Channel::Queue(queue) => {
+                let queue = queue as usize;
+                let Some(queued) = world.queues[queue].push(event) else { return Ok(None) };
+                if filtered && !self.legal_behind(world, queue, &event)? {
+                    return Ok(None);
+                }
+                let outcome = match self.machine.sent(&world.parts, &event, judge)? {
+                    On::Refuse => return Ok(None),
+                    verdict => self.settle(world, verdict, |w| w.queues[queue] = queued),
+                };
+                Ok(Some((Action::Send(event), outcome)))
+            }
+        }
+    }
+
+    /// Whether `event` would keep the rules if all before it in its queue had been read.
+    fn legal_behind(
+        &self,
+        world: &WorldOf<M, Q, N>,
+        queue: usize,
+        event: &M::Event,
+    ) -> Result<bool, Ask> {
+        let mut parts = world.parts;
+        for before in world.queues[queue].iter() {
+            match self.machine.on(&parts, before, &mut self.rules.judge())? {
+                On::To(next) => parts = next,
+                // Not read yet, since an answer is owed first: what follows is judged when read.
+                On::Refuse => return Ok(true),
+                _ => {}
+            }
+        }
+        let verdict = self.machine.on(&parts, event, &mut self.rules.judge())?;
+        Ok(!matches!(verdict, On::Broken(_) | On::Undefined(_)))
+    }
+
+    #[inline]
+    fn settle(
+        &self,
+        world: &WorldOf<M, Q, N>,
+        verdict: On<M::State>,
+        then: impl FnOnce(&mut WorldOf<M, Q, N>),
+    ) -> Outcome<WorldOf<M, Q, N>> {
+        let parts = match verdict {
+            On::To(parts) => parts,
+            On::Broken(clause) => return Outcome::Broken(clause),
+            On::Undefined(clause) => return Outcome::Undefined(clause),
+            On::Ignore | On::Refuse => world.parts,
+        };
+        let mut next = World { parts, ..*world };
+        then(&mut next);
+        Outcome::To(next)
+    }
+
+    /// What is owed in this state: the participants' obligations, and that a message which can be
+    /// read is read.
+    ///
+    /// # Errors
+    /// As [`Closed::successors`].
+    pub fn owes(&self, world: &WorldOf<M, Q, N>) -> Result<Owed, Ask> {
+        let mut owed = self.machine.owes(&world.parts, &mut self.rules.judge())?;
+        for queue in 0..Q {
+            owed = owed.with_if(!world.queues[queue].is_empty(), READ + queue as u32);
+        }
+        Ok(owed)
+    }
+
+    /// Which obligations this transition discharges.
+    #[must_use]
+    pub fn discharges(&self, world: &WorldOf<M, Q, N>, action: &Action<M::Event>) -> Owed {
+        let read = match action {
+            Action::Read(event) => match event.channel() {
+                Channel::Queue(queue) => Owed::NONE.with(READ + u32::from(queue)),
+                Channel::Now => Owed::NONE,
+            },
+            _ => Owed::NONE,
+        };
+        let by_parts =
+            action.did().map_or(Owed::NONE, |did| self.machine.discharges(&world.parts, &did));
+        Owed(read.0 | by_parts.0)
+    }
+
+    /// What obligation `index` is.
+    #[must_use]
+    pub fn obligation(&self, index: u32) -> Obligation {
+        if index < READ {
+            return self.machine.obligation(index);
+        }
+        Obligation {
+            by: Party("reader"),
+            clause: ClauseId::NONE,
+            class: TimeClass::Reply,
+            what: "message read",
+        }
+    }
+
+    /// Whether this is an accepted end: every participant may rest, and nothing is under way.
+    #[must_use]
+    pub fn at_end(&self, world: &WorldOf<M, Q, N>) -> bool {
+        self.machine.at_end(&world.parts) && world.queues.iter().all(Queue::is_empty)
+    }
+}
+
+/// Law 1, for one verdict: an output is refused by its owner only, and a call by owner or callee.
+#[must_use]
+pub fn may_refuse<M: Machine>(participant: &M, event: &M::Event) -> bool {
+    participant.plays(event.owner())
+        || matches!(event.kind(), Kind::Call { callee } if participant.plays(callee))
+}
+
+impl<S: Serialize, E: Serialize + Copy + Default, const Q: usize, const N: usize> Serialize
+    for World<S, E, Q, N>
+{
+    fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("World", 2)?;
+        out.serialize_field("parts", &self.parts)?;
+        out.serialize_field("queues", &self.queues.as_slice())?;
+        out.end()
+    }
+}
