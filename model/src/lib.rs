@@ -6,3 +6,4 @@ pub mod pack;
 pub mod queue;
 pub mod rules;
 pub mod system;
+pub mod vhost_user;
