@@ -13,6 +13,8 @@
 //! model's part.
 
 pub mod event;
+pub mod memory;
+pub mod ring;
 pub mod transport;
 
 mod deadline;
