@@ -14,6 +14,7 @@
 
 pub mod event;
 pub mod memory;
+pub mod process;
 pub mod ring;
 pub mod transport;
 
