@@ -17,6 +17,7 @@ pub mod memory;
 pub mod process;
 pub mod ring;
 pub mod transport;
+pub mod workload;
 
 mod deadline;
 
