@@ -1,0 +1,2 @@
+//! devmig's conformance side: what carries the model's rules to real implementations.
+pub mod vhost_user;

@@ -1,0 +1,24 @@
+//! The front-end half of a vhost-user conversation, without any opinion about it.
+//!
+//! ```text
+//!   process.rs    the implementation under test, started and ended
+//!   transport.rs  messages and descriptors over its socket
+//!   memory.rs     guest memory that it maps          event.rs  kick and call
+//!   ring.rs       the driver's side of a split ring in that memory
+//!   workload/     requests that such a ring carries, and what a right answer is
+//! ```
+//!
+//! **Invariants.** Every wait has a [`Deadline`]; memory taken on behalf of a peer is bounded; what
+//! a peer does wrong is a value, never a panic. Nothing here judges a peer by a clause: that is the
+//! model's part.
+
+pub mod event;
+pub mod memory;
+pub mod process;
+pub mod ring;
+pub mod transport;
+pub mod workload;
+
+mod deadline;
+
+pub use deadline::Deadline;

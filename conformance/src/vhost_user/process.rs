@@ -1,0 +1,334 @@
+//! An implementation under test that we start ourselves, and that never outlives us.
+//!
+//! ```text
+//!   'virtiofsd --socket-path={socket} --shared-dir=/tmp'
+//!     -> words, {socket} in a new folder -> own process group -> connected -> ended, folder gone
+//! ```
+//!
+//! Connecting is how we know that it listens, so [`Command::start`] hands the connection over:
+//! some back-ends end when their first front-end leaves, and a probe would be that front-end.
+//!
+//! **Invariants.** It is ended by its own id, never by name, together with the group that it leads:
+//! asked first, then killed. The group's id cannot have been given to somebody else, since the
+//! leader is reaped last. Of what it prints, the last [`TAIL`] bytes are kept.
+//!
+//! **Not here:** daemons that leave their group and their command; the command must stay in the
+//! foreground.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tempfile::TempDir;
+
+use super::Deadline;
+use super::transport::{ConnectError, Connection};
+
+/// What stands in a command for the socket's path.
+pub const PLACEHOLDER: &str = "{socket}";
+
+/// How many bytes of output are kept, the last ones.
+pub const TAIL: usize = 16 * 1024;
+
+/// How many lines of output an error shows.
+const LINES: usize = 12;
+
+/// How long a process that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the rest of a dead process's output may take.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How often to look.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Why there is no process to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// An empty command.
+    #[error("the command is empty")]
+    Empty,
+    /// It does not say where the socket goes.
+    #[error(
+        "the command has no {PLACEHOLDER}: write it where the back-end expects the path of the \
+         socket to listen on, e.g. 'virtiofsd --socket-path={PLACEHOLDER} --shared-dir=/tmp'"
+    )]
+    NoPlaceholder,
+    /// A quote is not closed.
+    #[error("the command cannot be split into words: {0}")]
+    Words(#[from] shell_words::ParseError),
+    /// It cannot be run at all.
+    #[error("cannot run `{program}`: {error}")]
+    Run {
+        /// Its first word.
+        program: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// It ended before it listened.
+    #[error("`{program}` ended before it could be connected to ({status}){output}")]
+    Exited {
+        /// Its first word.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines that it printed, on lines of their own.
+        output: String,
+    },
+    /// It runs and does not listen.
+    #[error("`{program}` could not be connected to in time: {error}{output}")]
+    Connect {
+        /// Its first word.
+        program: String,
+        /// The last attempt.
+        error: ConnectError,
+        /// The last lines that it printed, on lines of their own.
+        output: String,
+    },
+    /// A folder, a pipe or a thread cannot be had.
+    #[error("cannot prepare to run a command: {0}")]
+    Prepare(#[from] io::Error),
+}
+
+/// A command with a place for a socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Command {
+    words: Vec<String>,
+}
+
+impl Command {
+    /// Splits a command as a shell does, without running one: quotes and backslashes, no variables.
+    ///
+    /// # Errors
+    /// [`SpawnError::Words`], [`SpawnError::Empty`], [`SpawnError::NoPlaceholder`].
+    pub fn parse(text: &str) -> Result<Self, SpawnError> {
+        let words = shell_words::split(text)?;
+        if words.first().is_none_or(String::is_empty) {
+            return Err(SpawnError::Empty);
+        }
+        if !words.iter().any(|word| word.contains(PLACEHOLDER)) {
+            return Err(SpawnError::NoPlaceholder);
+        }
+        Ok(Command { words })
+    }
+
+    /// Runs it, and connects as soon as it listens.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]. Nothing is left behind.
+    pub fn start(&self, deadline: Deadline) -> Result<(Process, Connection), SpawnError> {
+        let mut process = self.run()?;
+        let connection = process.first_connection(deadline)?;
+        Ok((process, connection))
+    }
+
+    fn run(&self) -> Result<Process, SpawnError> {
+        let folder = tempfile::Builder::new().prefix("devmig-").tempdir()?;
+        let socket = folder.path().join("s");
+        let path = socket.to_string_lossy();
+        let mut words = self.words.iter().map(|word| word.replace(PLACEHOLDER, &path));
+        let program = words.next().ok_or(SpawnError::Empty)?;
+        let (reader, writer) = io::pipe()?;
+        let mut command = std::process::Command::new(&program);
+        command
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .process_group(0);
+        let child = command.spawn().map_err(|error| {
+            // The words of the kernel for a missing program do not say what is missing.
+            SpawnError::Run { program: program.clone(), error }
+        })?;
+        drop(command); // it holds the writing ends
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let mut process =
+            Process { program, child, group, status: None, socket, _folder: folder, output: None };
+        process.output = Some(Output::collect(reader)?);
+        Ok(process)
+    }
+}
+
+/// A running implementation. Dropping it ends it.
+#[derive(Debug)]
+pub struct Process {
+    program: String,
+    child: Child,
+    group: Option<Pid>,
+    /// How it ended, once it has been reaped.
+    status: Option<ExitStatus>,
+    socket: PathBuf,
+    _folder: TempDir,
+    output: Option<Output>,
+}
+
+impl Process {
+    /// The socket that it was told to listen on.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its process id, while it has not been found ended.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has. What it left behind in its group is then ended too.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() && self.has_ended() {
+            self.reap();
+        }
+        self.status
+    }
+
+    /// The last lines that it printed, to standard output or error.
+    #[must_use]
+    pub fn last_output(&self) -> String {
+        self.output.as_ref().map(Output::tail).unwrap_or_default()
+    }
+
+    /// Connects once more, e.g. after a disconnection.
+    ///
+    /// # Errors
+    /// [`SpawnError::Exited`] if it has ended meanwhile, [`SpawnError::Connect`] otherwise.
+    pub fn connect(&mut self, deadline: Deadline) -> Result<Connection, SpawnError> {
+        self.first_connection(deadline)
+    }
+
+    /// Ends it and its group, and says how it ended: by itself before, or by our signal.
+    pub fn stop(mut self) -> Option<ExitStatus> {
+        self.end();
+        self.status
+    }
+
+    fn first_connection(&mut self, deadline: Deadline) -> Result<Connection, SpawnError> {
+        loop {
+            let error = match Connection::connect(&self.socket, deadline) {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            let program = self.program.clone();
+            if let Some(status) = self.exit_status() {
+                self.output.as_mut().map(Output::finish);
+                return Err(SpawnError::Exited { program, status, output: self.indented_output() });
+            }
+            let may_come =
+                matches!(error, ConnectError::NoSuchSocket(_) | ConnectError::Refused(_));
+            if !may_come || deadline.passed() {
+                return Err(SpawnError::Connect { program, error, output: self.indented_output() });
+            }
+            deadline.pause(PAUSE);
+        }
+    }
+
+    fn indented_output(&self) -> String {
+        let tail = self.last_output();
+        let lines: Vec<&str> = tail.lines().collect();
+        let skipped = lines.len().saturating_sub(LINES);
+        lines.iter().skip(skipped).fold(String::new(), |mut text, line| {
+            let _ = write!(text, "\n    {line}");
+            text
+        })
+    }
+
+    /// Whether the process has ended, without reaping it.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match self.group {
+            Some(pid) => !matches!(waitid(WaitId::Pid(pid), options), Ok(None)),
+            None => true,
+        }
+    }
+
+    /// Asks the group to end, waits a little, kills what is left of it.
+    fn end(&mut self) {
+        if self.status.is_some() {
+            return;
+        }
+        if !self.has_ended() {
+            self.signal(Signal::TERM);
+            let deadline = Deadline::after(GRACE);
+            while !self.has_ended() && !deadline.passed() {
+                deadline.pause(PAUSE);
+            }
+        }
+        self.reap();
+    }
+
+    /// Kills what is left of the group, then reaps its leader.
+    fn reap(&mut self) {
+        self.signal(Signal::KILL);
+        self.status = self.child.wait().ok();
+        self.group = None;
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // Nobody left to be signalled is what we want.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The end of what a process prints.
+#[derive(Debug)]
+struct Output {
+    tail: Arc<Mutex<VecDeque<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl Output {
+    /// Reads on in a thread until every holder of the writing end is gone.
+    fn collect(mut from: impl Read + Send + 'static) -> Result<Self, io::Error> {
+        let tail = Arc::new(Mutex::new(VecDeque::with_capacity(TAIL)));
+        let (end, ended) = channel();
+        let shared = Arc::clone(&tail);
+        std::thread::Builder::new().name("output".into()).spawn(move || {
+            let mut chunk = [0; 1024];
+            loop {
+                let count = match from.read(&mut chunk) {
+                    Ok(0) => break,
+                    Ok(count) => count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => break,
+                };
+                let mut tail = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let excess = (tail.len() + count).saturating_sub(TAIL);
+                tail.drain(..excess);
+                tail.extend(chunk.iter().take(count));
+            }
+            // Nobody may be waiting.
+            let _ = end.send(());
+        })?;
+        Ok(Output { tail, ended })
+    }
+
+    /// Waits a little for the last words of a process that has ended.
+    fn finish(&mut self) {
+        // Something else that holds the writing end makes this a timeout, which is fine.
+        let _ = self.ended.recv_timeout(LAST_WORDS);
+    }
+
+    fn tail(&self) -> String {
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&tail.iter().copied().collect::<Vec<u8>>()).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;
