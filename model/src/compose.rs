@@ -16,10 +16,11 @@
 //! **Invariant.** There is no other place where participants meet.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::clause::ClauseId;
 use crate::machine::{
-    Channel, Did, Event, Kind, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
+    Channel, Did, Event, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
 };
 use crate::pack::{Overflow, Pack, Reader, Writer};
 use crate::queue::Queue;
@@ -119,6 +120,24 @@ macro_rules! machine_tuple {
 
             fn domain(&self, f: &mut impl FnMut(EV)) {
                 $(self.$index.domain(f);)+
+            }
+
+            fn meddles(
+                &self,
+                state: &Self::State,
+                event: &EV,
+                judge: &mut Judge,
+            ) -> Result<Option<&'static str>, Ask> {
+                $(if let Some(name) = self.$index.meddles(&state.$index, event, judge)? {
+                    return Ok(Some(name));
+                })+
+                Ok(None)
+            }
+
+            fn describe(&self, state: &Self::State) -> Map<String, Value> {
+                let mut all = Map::new();
+                $(all.extend(self.$index.describe(&state.$index));)+
+                all
             }
 
             fn at_end(&self, state: &Self::State) -> bool {
@@ -235,7 +254,9 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
                 let judge = &mut self.rules.judge();
                 let outcome = match self.machine.on(&world.parts, event, judge)? {
                     On::Refuse => continue,
-                    verdict => self.settle(world, verdict, |w| w.queues[queue] = w.queues[queue].pop()),
+                    verdict => {
+                        self.settle(world, verdict, |w| w.queues[queue] = w.queues[queue].pop())
+                    }
                 };
                 f(Action::Read(*event), outcome);
             }
@@ -252,9 +273,12 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
     }
 
     /// What becomes of one offered event; `None` if it does not happen.
+    ///
+    /// # Errors
+    /// As [`Closed::successors`].
     #[inline]
     #[allow(clippy::type_complexity)]
-    fn offered(
+    pub fn offered(
         &self,
         world: &WorldOf<M, Q, N>,
         offer: Offer<M::Event>,
@@ -373,13 +397,6 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
     pub fn at_end(&self, world: &WorldOf<M, Q, N>) -> bool {
         self.machine.at_end(&world.parts) && world.queues.iter().all(Queue::is_empty)
     }
-}
-
-/// Law 1, for one verdict: an output is refused by its owner only, and a call by owner or callee.
-#[must_use]
-pub fn may_refuse<M: Machine>(participant: &M, event: &M::Event) -> bool {
-    participant.plays(event.owner())
-        || matches!(event.kind(), Kind::Call { callee } if participant.plays(callee))
 }
 
 impl<S: Serialize, E: Serialize + Copy + Default, const Q: usize, const N: usize> Serialize

@@ -1,6 +1,9 @@
 //! devmig's model: one description of each protocol, pure.
 pub mod clause;
 pub mod compose;
+pub mod example;
+pub mod explore;
+pub mod laws;
 pub mod machine;
 pub mod pack;
 pub mod queue;
