@@ -5,4 +5,5 @@ pub mod machine;
 pub mod pack;
 pub mod queue;
 pub mod rules;
+pub mod spec;
 pub mod system;
