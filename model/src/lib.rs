@@ -8,5 +8,6 @@ pub mod machine;
 pub mod pack;
 pub mod queue;
 pub mod rules;
+pub mod spec;
 pub mod system;
 pub mod vhost_user;
