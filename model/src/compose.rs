@@ -140,6 +140,10 @@ macro_rules! machine_tuple {
                 all
             }
 
+            fn label(&self, event: &EV) -> Option<String> {
+                None$(.or_else(|| self.$index.label(event)))+
+            }
+
             fn at_end(&self, state: &Self::State) -> bool {
                 $(self.$index.at_end(&state.$index))&&+
             }

@@ -307,6 +307,12 @@ pub trait Machine: Sync {
         Map::from_iter([(self.name().to_owned(), fields)])
     }
 
+    /// One line for an event in a trace, if this participant knows it better than the event itself
+    /// (the name of a message).
+    fn label(&self, _event: &Self::Event) -> Option<String> {
+        None
+    }
+
     /// Whether this participant may rest here for ever.
     fn at_end(&self, _state: &Self::State) -> bool {
         true

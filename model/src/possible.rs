@@ -20,6 +20,7 @@ use std::collections::HashSet;
 use thiserror::Error;
 
 use crate::clause::{ChoiceId, ClauseId};
+use crate::explore::trace::label;
 use crate::machine::{Machine, Offer, On, Owed, TimeClass};
 use crate::rules::{Ask, Choices, ClauseSet, Judge, Rules};
 
@@ -59,7 +60,7 @@ struct Candidate<S> {
 }
 
 /// The set.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Possible<'m, M: Machine> {
     machine: &'m M,
     rules: Rules,
@@ -68,6 +69,12 @@ pub struct Possible<'m, M: Machine> {
     closed: bool,
     /// Clauses that are switched off and were met.
     pub hits: ClauseSet,
+}
+
+impl<M: Machine> Clone for Possible<'_, M> {
+    fn clone(&self) -> Self {
+        Possible { sent: self.sent.clone(), candidates: self.candidates.clone(), ..*self }
+    }
 }
 
 /// What one step of a candidate leads to.
@@ -248,7 +255,7 @@ impl<'m, M: Machine> Possible<'m, M> {
                 let rules = Rules { choices: c.choices, ..self.rules };
                 let verdict = self.machine.on(&c.state, &event, &mut rules.judge());
                 if matches!(verdict, Ok(On::To(_) | On::Undefined(_))) {
-                    let label = self.machine.label(&event);
+                    let label = label(self.machine, &event);
                     if !all.contains(&label) {
                         all.push(label);
                     }

@@ -129,9 +129,9 @@ fn line<M: Machine, const Q: usize, const N: usize>(
         Outcome::Broken(id) | Outcome::Undefined(id) => (Map::new(), Some(*id)),
     };
     let (party, event) = match &step.action {
-        Action::Now(event) => (event.owner().to_string(), event.label()),
-        Action::Send(event) => (event.owner().to_string(), format!("{} (sent)", event.label())),
-        Action::Read(event) => (event.owner().to_string(), format!("{} (read)", event.label())),
+        Action::Now(event) => (event.owner().to_string(), label(machine, event)),
+        Action::Send(event) => (event.owner().to_string(), label(machine, event) + " (sent)"),
+        Action::Read(event) => (event.owner().to_string(), label(machine, event) + " (read)"),
         Action::Hidden(step) => {
             let participant = changed.keys().next().and_then(|name| name.split('.').next());
             (participant.unwrap_or_default().to_owned(), step.to_string())
@@ -139,6 +139,11 @@ fn line<M: Machine, const Q: usize, const N: usize>(
     };
     let clause = broken.filter(|id| *id != ClauseId::NONE).map(clause);
     Line { n, party, event, clause, changed }
+}
+
+/// An event in the words of the participant that knows it best.
+pub fn label<M: Machine>(machine: &M, event: &M::Event) -> String {
+    machine.label(event).unwrap_or_else(|| event.label())
 }
 
 /// A state as flat fields with dotted names.
@@ -152,7 +157,7 @@ fn fields<M: Machine, const Q: usize, const N: usize>(
     }
     for (n, queue) in world.queues.iter().enumerate() {
         let name = if Q == 1 { "socket".to_owned() } else { format!("socket.{n}") };
-        flat.insert(name, queue.iter().map(|event| Value::from(event.label())).collect());
+        flat.insert(name, queue.iter().map(|event| Value::from(label(machine, event))).collect());
     }
     flat
 }

@@ -87,6 +87,12 @@ impl SpecError {
         &self.message
     }
 
+    /// What to do, if that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
     /// The name of the file, if it has a place.
     #[must_use]
     pub fn file(&self) -> Option<&str> {

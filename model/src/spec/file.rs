@@ -160,10 +160,14 @@ impl Tables<'_> {
         items.into_iter().filter_map(|item| read(self.file, item, diagnostics)).collect()
     }
 
-    /// Complains about every item whose kind was not taken. `known` are the kinds that exist.
+    /// Complains about every item of an unknown kind. `known` are the kinds that exist, whoever
+    /// takes them.
     pub fn finish(self, known: &[&str], diagnostics: &mut Diagnostics) {
         for (key, _) in &self.root {
             let name = key.get_ref();
+            if known.contains(&name.as_ref()) {
+                continue; // another loader's
+            }
             let error = SpecError::at(
                 self.file,
                 key.span(),

@@ -36,8 +36,12 @@ use choice::RawChoice;
 use clause::RawClause;
 use source::RawSource;
 
-/// The kinds of items that a file may hold.
-const KINDS: [&str; 3] = ["source", "clause", "choice"];
+/// The kinds of items that a file may hold. Those of a protocol's tables are taken by
+/// [`crate::library`].
+const KINDS: [&str; 10] = [
+    "source", "clause", "choice", "feature", "message", "program", "system", "proposal", "expect",
+    "decide",
+];
 
 macro_rules! builtin {
     ($($name:literal)*) => {
@@ -46,7 +50,7 @@ macro_rules! builtin {
 }
 
 /// The built-in files: their names below `specs/`, and their text.
-pub const BUILTIN: [(&str, &str); 9] = builtin! {
+pub const BUILTIN: [(&str, &str); 12] = builtin! {
     "sources.toml"
     "clauses/example.toml"
     "clauses/vhost-user/negotiation.toml"
@@ -56,7 +60,25 @@ pub const BUILTIN: [(&str, &str); 9] = builtin! {
     "clauses/vhost-user/device-state.toml"
     "clauses/vhost-user/wire.toml"
     "vhost-user/choices.toml"
+    "vhost-user/messages.toml"
+    "vhost-user/programs.toml"
+    "vhost-user/systems.toml"
 };
+
+/// The built-in files, each taken the place of by a further file of its name; the rest are added.
+#[must_use]
+pub fn builtin_files(further: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> =
+        BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    for (name, text) in further {
+        let short = name.rsplit_once("specs/").map_or(name.as_str(), |(_, short)| short);
+        match all.iter_mut().find(|(known, _)| known == short) {
+            Some(known) => *known = (name, text),
+            None => all.push((name, text)),
+        }
+    }
+    all
+}
 
 /// A loaded specification.
 #[derive(Clone, Debug, Default)]
@@ -84,16 +106,7 @@ impl Spec {
     /// # Errors
     /// All problems of all files.
     pub fn builtin_with(files: Vec<(String, String)>) -> Result<Self, SpecErrors> {
-        let mut all: Vec<(String, String)> =
-            BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        for (name, text) in files {
-            let short = name.rsplit_once("specs/").map_or(name.as_str(), |(_, short)| short);
-            match all.iter_mut().find(|(known, _)| known == short) {
-                Some(known) => *known = (name, text),
-                None => all.push((name, text)),
-            }
-        }
-        Self::load(all)
+        Self::load(builtin_files(files))
     }
 
     /// A specification made of these files (name and text) alone.
@@ -173,6 +186,18 @@ impl Spec {
     ) -> Option<(ChoiceId, u8)> {
         self.pin(written.get_ref())
             .map_err(|error| d.reference(error.placed(&item.file, written.span(), "unknown")))
+            .ok()
+    }
+
+    /// The choice that an item names; a name that leads nowhere is noted.
+    pub fn choice_at<T>(
+        &self,
+        item: &Item<T>,
+        id: &Spanned<String>,
+        d: &mut Diagnostics,
+    ) -> Option<ChoiceId> {
+        self.choice(id.get_ref())
+            .map_err(|error| d.reference(error.placed(&item.file, id.span(), "unknown choice")))
             .ok()
     }
 

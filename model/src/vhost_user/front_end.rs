@@ -1,7 +1,8 @@
 //! The front-end: first a program, then, if it has a list of messages, a permissive driver that
-//! sends any of them whenever the rules allow it.
+//! sends any of them whenever the rules allow it. Both wait for an answer before they go on.
 
 use super::event::{Event, FRONT_END, Message, MessageId, Value};
+use super::machine::Bounds;
 use super::program::{Number, Step};
 use super::table::Table;
 use super::vocabulary::{Answer, Effect};
@@ -44,6 +45,8 @@ packed! {
 pub struct FrontEnd<const R: usize> {
     /// For which messages are answered.
     pub table: Arc<Table>,
+    /// What the back-end offers.
+    pub bounds: Bounds,
     /// What it does first.
     pub steps: Vec<Step>,
     /// What it may send then, at any time.
@@ -72,6 +75,8 @@ impl<const R: usize> FrontEnd<R> {
         let value = match number {
             Number::Literal(value) => value,
             Number::Saved => u64::from(s.bases[ring as usize].index),
+            Number::Offered => self.bounds.features,
+            Number::ProtocolOffered => self.bounds.protocol,
         };
         Message { id, ring, value: Value(value), need_reply: false }
     }
@@ -144,14 +149,9 @@ impl<const R: usize> Machine for FrontEnd<R> {
         if def.rows.iter().any(|row| row.receive.contains(&Effect::SetStatus)) {
             next.status = m.value.0 as u8;
         }
-        if self.current(s).is_none() {
-            return Ok(On::To(next));
-        }
-        if self.is_answered(m.id) {
-            next.waiting = true;
-            return Ok(On::To(next));
-        }
-        Ok(On::To(self.advance(next)))
+        next.waiting = self.is_answered(m.id);
+        let over = !next.waiting && self.current(s).is_some();
+        Ok(On::To(if over { self.advance(next) } else { next }))
     }
 
     fn on(&self, s: &FrontState<R>, event: &Event, _: &mut Judge) -> Verdict<Self> {
@@ -162,8 +162,8 @@ impl<const R: usize> Machine for FrontEnd<R> {
                 if answer == Some(Answer::Base) {
                     next.bases[ring as usize].index = value.0 as u16;
                 }
-                if s.waiting {
-                    next.waiting = false;
+                next.waiting = false;
+                if s.waiting && self.current(s).is_some() {
                     next = self.advance(next);
                 }
             }
@@ -183,7 +183,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
     }
 
     fn offers(&self, s: &FrontState<R>, f: &mut impl FnMut(Offer<Event>)) {
-        if self.current(s).is_none() {
+        if self.current(s).is_none() && !s.waiting {
             return self.may(s, &mut |message| f(Offer::May(Event::Message(message))));
         }
         if let Some(event) = self.does(s) {

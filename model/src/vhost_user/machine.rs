@@ -18,6 +18,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value as Json};
+
 use super::event::{BACK_END, Event, Message, MessageId, Value};
 use super::laws::{Laws, Readings};
 use super::state::{Owing, Ring, State, Transfer};
@@ -451,6 +453,28 @@ impl<const R: usize> Machine for VhostUser<R> {
             (0..self.bounds.requests).for_each(|request| f(Event::Used { ring, request }));
         }
         (0..8).for_each(|value| f(Event::Saved { value }));
+    }
+
+    /// Messages that are owed an answer are shown as in the socket.
+    fn describe(&self, s: &State<R>) -> Map<String, Json> {
+        let owed = |o: &Owing| self.label(&Event::Message(o.message)).unwrap_or_default();
+        let mut fields = serde_json::to_value(s).unwrap_or_default();
+        fields["owed"] = s.owed.iter().map(owed).collect();
+        Map::from_iter([(self.name().to_owned(), fields)])
+    }
+
+    fn label(&self, event: &Event) -> Option<String> {
+        let named = |what: &str, id: MessageId, ring: u8, value: Value| {
+            let def = self.message(id);
+            let ring = if def.names_ring() { format!(" ring {ring}") } else { String::new() };
+            let value = if def.names_ring() || value.0 != 0 { format!(" {:#x}", value.0) } else { String::new() };
+            format!("{what}{}{ring}{value}", def.name)
+        };
+        match *event {
+            Event::Message(m) => Some(named("", m.id, m.ring, m.value)),
+            Event::Reply { id, ring, value, .. } => Some(named("answers ", id, ring, value)),
+            _ => None,
+        }
     }
 
     fn at_end(&self, s: &State<R>) -> bool {

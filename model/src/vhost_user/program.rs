@@ -15,7 +15,6 @@
 //! **Invariant.** A program has no branches: what it does next depends only on how far it is.
 
 use super::event::MessageId;
-use super::machine::Bounds;
 use super::table::Table;
 use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help};
 
@@ -54,6 +53,10 @@ pub enum Number {
     Literal(u64),
     /// The base that GET_VRING_BASE returned for the ring.
     Saved,
+    /// The features that the back-end offers, as far as they are understood.
+    Offered,
+    /// The protocol features that the back-end offers, as far as they are understood.
+    ProtocolOffered,
 }
 
 /// A named program.
@@ -68,7 +71,7 @@ pub struct RawProgram {
     pub steps: Vec<Spanned<String>>,
 }
 
-/// Makes steps of text. `R` rings; what is offered is known.
+/// Makes steps of text.
 pub struct Compiler<'a> {
     /// For names of messages.
     pub table: &'a Table,
@@ -76,8 +79,6 @@ pub struct Compiler<'a> {
     pub programs: &'a [Item<RawProgram>],
     /// For `each ring`.
     pub rings: u8,
-    /// For `offered`.
-    pub bounds: Bounds,
 }
 
 /// `run` within `run`, no deeper than this.
@@ -141,7 +142,11 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn single(&self, text: &str, ring: u8) -> Result<Step, (String, Option<String>)> {
+    /// One step, for one ring.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and what to do about it.
+    pub fn single(&self, text: &str, ring: u8) -> Result<Step, (String, Option<String>)> {
         Ok(match text {
             "kick" => Step::Kick { ring },
             "vcpus run" => Step::Vcpus { run: true },
@@ -162,8 +167,8 @@ impl Compiler<'_> {
     fn number(&self, message: &str, argument: &str) -> Result<Number, (String, Option<String>)> {
         Ok(Number::Literal(match argument {
             "saved" => return Ok(Number::Saved),
-            "offered" if message == "SET_PROTOCOL_FEATURES" => self.bounds.protocol,
-            "offered" => self.bounds.features,
+            "offered" if message == "SET_PROTOCOL_FEATURES" => return Ok(Number::ProtocolOffered),
+            "offered" => return Ok(Number::Offered),
             "save" => 0,
             "load" => 1,
             number => number.parse().map_err(|_| {

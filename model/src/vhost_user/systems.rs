@@ -131,7 +131,7 @@ pub fn compile(
     }
     let bounds =
         Bounds { features: F_PROTOCOL_FEATURES, protocol, requests: *raw.requests.get_ref() };
-    let compiler = Compiler { table, programs, rings, bounds };
+    let compiler = Compiler { table, programs, rings };
     let steps = compiler.steps(item, &raw.run, d);
     let mut then = Vec::new();
     for name in &raw.permissive {
@@ -145,7 +145,7 @@ pub fn compile(
             }
         }
     }
-    let mut property = |name: &Spanned<String>, d: &mut Diagnostics| {
+    let property = |name: &Spanned<String>, d: &mut Diagnostics| {
         let found = property_index(name.get_ref());
         if found.is_none() {
             let message = format!("no property is called `{}`", name.get_ref());
@@ -187,13 +187,6 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The rules of a system: the defaults, with what it fixes itself.
-    #[must_use]
-    pub fn rules(&self, spec: &Spec, def: &SystemDef) -> Rules {
-        let defaults = Rules { choices: spec.defaults(), ..Rules::default() };
-        def.choices.iter().fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option))
-    }
-
     /// The system under these rules.
     #[must_use]
     pub fn build(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
@@ -219,6 +212,7 @@ impl Builder {
         let guest = Guest { requests: def.bounds.requests };
         let front_end = FrontEnd {
             table: Arc::clone(&self.table),
+            bounds: def.bounds,
             steps: def.steps.clone(),
             then: def.then.clone(),
         };

@@ -303,7 +303,7 @@ fn resolve(
     proposed: bool,
     d: &mut Diagnostics,
 ) -> Row {
-    let mut clause = |id: &Option<Spanned<String>>, d: &mut Diagnostics| {
+    let clause = |id: &Option<Spanned<String>>, d: &mut Diagnostics| {
         spec.clause_at(item, id.as_ref()?, d)
     };
     let (late, breaks) = (clause(&raw.late, d), clause(&raw.breaks, d));
