@@ -184,6 +184,12 @@ impl Diagnostics {
         self.malformed = true;
     }
 
+    /// Whether every file could be read to its end.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        !self.malformed
+    }
+
     /// Gives a file its place in the order of reports.
     pub fn enter(&mut self, file: &SourceFile) {
         let next = self.files.len();

@@ -137,7 +137,7 @@ pub struct Tables<'a> {
 }
 
 impl Tables<'_> {
-    /// Takes all `[[kind]]` items. `what` names one of them in reports (`a clause`).
+    /// Takes all `[[kind]]` items.
     pub fn items<T: DeserializeOwned>(
         &mut self,
         kind: &str,
@@ -160,10 +160,13 @@ impl Tables<'_> {
         items.into_iter().filter_map(|item| read(self.file, item, diagnostics)).collect()
     }
 
-    /// Complains about every item whose kind was not taken. `known` are the kinds that exist.
+    /// Complains about every key of the file that was not taken and is not among the `known` ones.
     pub fn finish(self, known: &[&str], diagnostics: &mut Diagnostics) {
         for (key, _) in &self.root {
-            let name = key.get_ref();
+            let name: &str = key.get_ref();
+            if known.contains(&name) {
+                continue;
+            }
             let error = SpecError::at(
                 self.file,
                 key.span(),

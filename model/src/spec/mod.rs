@@ -36,17 +36,20 @@ use choice::RawChoice;
 use clause::RawClause;
 use source::RawSource;
 
-/// The kinds of items that a file may hold.
-const KINDS: [&str; 3] = ["source", "clause", "choice"];
+/// The kinds of items that a file may hold. The first three are read here; the others belong to
+/// protocols and proposals, which read them from the same files.
+const KINDS: [&str; 10] = [
+    "source", "clause", "choice", "feature", "message", "program", "system", "proposal", "expect",
+    "decide",
+];
 
 macro_rules! builtin {
     ($($name:literal)*) => {
-        [$(($name, include_str!(concat!("../../../specs/", $name)))),*]
+        &[$(($name, include_str!(concat!("../../../specs/", $name)))),*]
     };
 }
 
-/// The built-in files: their names below `specs/`, and their text.
-pub const BUILTIN: [(&str, &str); 9] = builtin! {
+const BUILTIN: &[(&str, &str)] = builtin! {
     "sources.toml"
     "clauses/example.toml"
     "clauses/vhost-user/negotiation.toml"
@@ -57,6 +60,12 @@ pub const BUILTIN: [(&str, &str); 9] = builtin! {
     "clauses/vhost-user/wire.toml"
     "vhost-user/choices.toml"
 };
+
+/// The built-in files: their names below `specs/`, and their text.
+#[must_use]
+pub fn builtin_files() -> Vec<(String, String)> {
+    BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
 
 /// A loaded specification.
 #[derive(Clone, Debug, Default)]
@@ -84,8 +93,7 @@ impl Spec {
     /// # Errors
     /// All problems of all files.
     pub fn builtin_with(files: Vec<(String, String)>) -> Result<Self, SpecErrors> {
-        let mut all: Vec<(String, String)> =
-            BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let mut all = builtin_files();
         for (name, text) in files {
             let short = name.rsplit_once("specs/").map_or(name.as_str(), |(_, short)| short);
             match all.iter_mut().find(|(known, _)| known == short) {
