@@ -21,6 +21,7 @@ pub mod clause;
 pub mod diagnostic;
 pub mod file;
 pub mod source;
+pub mod traceability;
 
 use std::collections::BTreeMap;
 
