@@ -208,6 +208,7 @@ fn read<T: DeserializeOwned>(
             if !known_bad || !error.message().starts_with("missing field") {
                 diagnostics.push(translate(file, at, error.message()));
             }
+            diagnostics.malformed();
             return None;
         };
         let message = format!("`{word}` is not a key here");
@@ -215,6 +216,7 @@ fn read<T: DeserializeOwned>(
         diagnostics.push(with_help(unknown, did_you_mean(&word, known.iter().map(String::as_str))));
         known_bad = true;
         if !remove_key(&mut item, &at) {
+            diagnostics.malformed();
             return None;
         }
     }
