@@ -144,7 +144,7 @@ impl Library {
     /// # Errors
     /// Every problem of every file.
     pub fn builtin() -> Result<Self, SpecErrors> {
-        Self::load(builtin_files(Vec::new()), None)
+        Self::load(builtin_files(), None)
     }
 
     /// What is built in, and a proposal: a name for reports, and its text.
@@ -152,7 +152,7 @@ impl Library {
     /// # Errors
     /// Every problem of every file.
     pub fn with_proposal(name: &str, text: &str) -> Result<Self, SpecErrors> {
-        Self::load(builtin_files(Vec::new()), Some((name.to_owned(), text.to_owned())))
+        Self::load(builtin_files(), Some((name.to_owned(), text.to_owned())))
     }
 
     /// These files (name, text), and a proposal.

@@ -49,7 +49,8 @@ pub struct Clause {
     pub level: Level,
     /// Whom it binds, as its document spells it.
     pub party: String,
-    /// The version of its document that introduced it, by index.
+    /// The version of its document that introduced it, by index; that which is cited, if the file
+    /// names none.
     pub since: usize,
     /// The first version of its document that no longer says it, by index.
     pub until: Option<usize>,
@@ -94,7 +95,7 @@ pub(super) struct RawClause {
     pub(super) id: Spanned<String>,
     level: Spanned<String>,
     party: Spanned<String>,
-    since: Spanned<String>,
+    since: Option<Spanned<String>>,
     until: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) replaces: Vec<Spanned<String>>,
@@ -206,29 +207,25 @@ fn versions(
     d: &mut Diagnostics,
 ) -> (usize, Option<usize>) {
     let raw = &item.value;
-    let since = source::version_of(item, source, raw.since.get_ref(), raw.since.span(), d);
-    let until = raw
-        .until
-        .as_ref()
-        .and_then(|until| source::version_of(item, source, until.get_ref(), until.span(), d));
-    if let (Some(since), Some(until), Some(written)) = (since, until, &raw.until)
+    let find = |version: &Spanned<String>, d: &mut Diagnostics| {
+        source::version_of(item, source, version.get_ref(), version.span(), d)
+    };
+    let since = raw.since.as_ref().map_or(Some(cited), |since| find(since, d));
+    let until = raw.until.as_ref().and_then(|until| find(until, d));
+    let begins = raw.since.as_ref().or(raw.source.as_ref());
+    if let (Some(since), Some(until), Some(written), Some(begins)) =
+        (since, until, &raw.until, begins)
         && until <= since
     {
         d.push(
             item.error(written.span(), "`until` is not later than `since`", "ends here")
-                .and(raw.since.span(), "begins here"),
+                .and(begins.span(), "begins here"),
         );
-    } else if let (Some(since), Some(written)) = (since, &raw.source)
+    } else if let (Some(since), Some(written), Some(begins)) = (since, &raw.source, begins)
         && (cited < since || until.is_some_and(|until| cited >= until))
     {
-        d.push(
-            item.error(
-                written.span(),
-                "the cited version does not say it yet, or no longer",
-                "cited",
-            )
-            .and(raw.since.span(), "since"),
-        );
+        let message = "the cited version does not say it yet, or no longer";
+        d.push(item.error(written.span(), message, "cited").and(begins.span(), "since"));
     }
     (since.unwrap_or(0), until)
 }

@@ -143,9 +143,9 @@ impl SpecErrors {
     }
 
     fn summary(&self) -> String {
-        match self.0.as_slice() {
-            [one] => format!("the specification has an error: {one}"),
-            many => format!("the specification has {} errors", many.len()),
+        match self.0.len() {
+            1 => "the specification has an error".to_owned(),
+            many => format!("the specification has {many} errors"),
         }
     }
 }
@@ -176,18 +176,24 @@ impl Diagnostics {
         self.errors.push(error);
     }
 
-    /// Notes a reference that leads nowhere, unless what it refers to may stand in a file that could
-    /// not be read.
+    /// Notes a reference that leads nowhere, unless what it refers to may be what could not be
+    /// read.
     pub fn reference(&mut self, error: SpecError) {
         if !self.malformed {
             self.push(error);
         }
     }
 
-    /// Notes that a file could not be read to its end, so that what others refer to may be missing
+    /// Notes that a file or an item could not be read, so that what others refer to may be missing
     /// for that reason alone.
     pub fn malformed(&mut self) {
         self.malformed = true;
+    }
+
+    /// Whether every item of every file could be read.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        !self.malformed
     }
 
     /// Gives a file its place in the order of reports.
@@ -222,10 +228,11 @@ impl Diagnostics {
     }
 }
 
-/// The candidate nearest to `word`, if any is near enough to be what was meant.
+/// The candidate nearest to `word`, if any is near enough to be what was meant: at most a third of
+/// its characters wrong, and at most three.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 8);
+    let limit = (word.chars().count() / 3).min(3);
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
@@ -234,7 +241,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// "did you mean", or else the list of what there is (when that is short), or nothing.
+/// "did you mean", or else a list of what there is, if that is short: of what begins with the same
+/// words before the last dot, or else of all.
 #[must_use]
 pub fn did_you_mean<'a>(
     word: &str,
@@ -243,8 +251,13 @@ pub fn did_you_mean<'a>(
     if let Some(near) = nearest(word, candidates.clone()) {
         return Some(format!("did you mean `{near}`?"));
     }
-    let all: Vec<_> = candidates.into_iter().map(|name| format!("`{name}`")).collect();
-    (!all.is_empty() && all.len() <= 16).then(|| format!("there is {}", all.join(", ")))
+    let list = |wanted: &dyn Fn(&str) -> bool| {
+        let names = candidates.clone().into_iter().filter(|name| wanted(name));
+        let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+        (!names.is_empty() && names.len() <= 16).then(|| format!("there is {}", names.join(", ")))
+    };
+    let area = word.rsplit_once('.').map(|(area, _)| format!("{area}."));
+    area.and_then(|area| list(&|name| name.starts_with(&area))).or_else(|| list(&|_| true))
 }
 
 /// Levenshtein's distance, in characters.

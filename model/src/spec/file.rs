@@ -137,7 +137,7 @@ pub struct Tables<'a> {
 }
 
 impl Tables<'_> {
-    /// Takes all `[[kind]]` items. `what` names one of them in reports (`a clause`).
+    /// Takes all `[[kind]]` items.
     pub fn items<T: DeserializeOwned>(
         &mut self,
         kind: &str,
@@ -160,13 +160,12 @@ impl Tables<'_> {
         items.into_iter().filter_map(|item| read(self.file, item, diagnostics)).collect()
     }
 
-    /// Complains about every item of an unknown kind. `known` are the kinds that exist, whoever
-    /// takes them.
+    /// Complains about every key of the file that was not taken and is not among the `known` ones.
     pub fn finish(self, known: &[&str], diagnostics: &mut Diagnostics) {
         for (key, _) in &self.root {
-            let name = key.get_ref();
-            if known.contains(&name.as_ref()) {
-                continue; // another loader's
+            let name: &str = key.get_ref();
+            if known.contains(&name) {
+                continue;
             }
             let error = SpecError::at(
                 self.file,
@@ -209,6 +208,7 @@ fn read<T: DeserializeOwned>(
             if !known_bad || !error.message().starts_with("missing field") {
                 diagnostics.push(translate(file, at, error.message()));
             }
+            diagnostics.malformed();
             return None;
         };
         let message = format!("`{word}` is not a key here");
@@ -216,6 +216,7 @@ fn read<T: DeserializeOwned>(
         diagnostics.push(with_help(unknown, did_you_mean(&word, known.iter().map(String::as_str))));
         known_bad = true;
         if !remove_key(&mut item, &at) {
+            diagnostics.malformed();
             return None;
         }
     }

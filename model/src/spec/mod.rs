@@ -21,6 +21,7 @@ pub mod clause;
 pub mod diagnostic;
 pub mod file;
 pub mod source;
+pub mod traceability;
 
 use std::collections::BTreeMap;
 
@@ -36,8 +37,8 @@ use choice::RawChoice;
 use clause::RawClause;
 use source::RawSource;
 
-/// The kinds of items that a file may hold. Those of a protocol's tables are taken by
-/// [`crate::library`].
+/// The kinds of items that a file may hold. The first three are read here; the others belong to
+/// protocols and proposals, which read them from the same files.
 const KINDS: [&str; 10] = [
     "source", "clause", "choice", "feature", "message", "program", "system", "proposal", "expect",
     "decide",
@@ -45,12 +46,11 @@ const KINDS: [&str; 10] = [
 
 macro_rules! builtin {
     ($($name:literal)*) => {
-        [$(($name, include_str!(concat!("../../../specs/", $name)))),*]
+        &[$(($name, include_str!(concat!("../../../specs/", $name)))),*]
     };
 }
 
-/// The built-in files: their names below `specs/`, and their text.
-pub const BUILTIN: [(&str, &str); 12] = builtin! {
+const BUILTIN: &[(&str, &str)] = builtin! {
     "sources.toml"
     "clauses/example.toml"
     "clauses/vhost-user/negotiation.toml"
@@ -65,19 +65,10 @@ pub const BUILTIN: [(&str, &str); 12] = builtin! {
     "vhost-user/systems.toml"
 };
 
-/// The built-in files, each taken the place of by a further file of its name; the rest are added.
+/// The built-in files: their names below `specs/`, and their text.
 #[must_use]
-pub fn builtin_files(further: Vec<(String, String)>) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> =
-        BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    for (name, text) in further {
-        let short = name.rsplit_once("specs/").map_or(name.as_str(), |(_, short)| short);
-        match all.iter_mut().find(|(known, _)| known == short) {
-            Some(known) => *known = (name, text),
-            None => all.push((name, text)),
-        }
-    }
-    all
+pub fn builtin_files() -> Vec<(String, String)> {
+    BUILTIN.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
 }
 
 /// A loaded specification.
@@ -106,7 +97,15 @@ impl Spec {
     /// # Errors
     /// All problems of all files.
     pub fn builtin_with(files: Vec<(String, String)>) -> Result<Self, SpecErrors> {
-        Self::load(builtin_files(files))
+        let mut all = builtin_files();
+        for (name, text) in files {
+            let short = name.rsplit_once("specs/").map_or(name.as_str(), |(_, short)| short);
+            match all.iter_mut().find(|(known, _)| known == short) {
+                Some(known) => *known = (name, text),
+                None => all.push((name, text)),
+            }
+        }
+        Self::load(all)
     }
 
     /// A specification made of these files (name and text) alone.
@@ -189,7 +188,7 @@ impl Spec {
             .ok()
     }
 
-    /// The choice that an item names; a name that leads nowhere is noted.
+    /// The choice that an item of any kind names; if there is none, the place is noted.
     pub fn choice_at<T>(
         &self,
         item: &Item<T>,

@@ -17,8 +17,9 @@ pub struct Source {
     pub title: String,
     /// Where it is found.
     pub url: String,
-    /// Whether it is this project's own text, which needs no digest.
-    pub own: bool,
+    /// Whether what it says is cited with a digest; a discussion, or a text of this project's own,
+    /// is not.
+    pub digests: bool,
     /// The parties that it gives duties to, as it spells them.
     pub parties: Vec<String>,
     /// Its versions, oldest first.
@@ -68,8 +69,7 @@ pub(super) struct RawSource {
     pub(super) id: Spanned<String>,
     title: Spanned<String>,
     url: Spanned<String>,
-    #[serde(default)]
-    own: bool,
+    digests: Option<bool>,
     parties: Vec<Spanned<String>>,
     #[serde(default)]
     version: Vec<RawVersion>,
@@ -112,6 +112,7 @@ pub(super) fn check(item: &Item<RawSource>, d: &mut Diagnostics) -> Source {
             let error = item.error(version.date.span(), "this is not a date", "not a day");
             d.push(error.help("write it as `YYYY-MM-DD`"));
         } else if let Some(before) = earlier.last()
+            && is_date(before.date.get_ref())
             && before.date.get_ref() > version.date.get_ref()
         {
             d.push(
@@ -124,7 +125,7 @@ pub(super) fn check(item: &Item<RawSource>, d: &mut Diagnostics) -> Source {
         id: raw.id.get_ref().clone(),
         title: raw.title.get_ref().clone(),
         url: raw.url.get_ref().clone(),
-        own: raw.own,
+        digests: raw.digests.unwrap_or(true),
         parties: raw.parties.iter().map(|party| party.get_ref().clone()).collect(),
         versions: raw.version.iter().map(RawVersion::version).collect(),
     }
@@ -204,7 +205,7 @@ pub(super) fn cited<T>(
             item.error(digest.span(), "this is not a digest", "not `sha256:` and 64 hex digits")
                 .help("see specs/README.md for how it is computed"),
         ),
-        None if !source.own => d.push(
+        None if source.digests => d.push(
             item.error(written.span(), "a cited paragraph needs its digest", "has no `digest`")
                 .help("add `digest = \"sha256:…\"`; see specs/README.md for how it is computed"),
         ),

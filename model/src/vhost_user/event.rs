@@ -120,10 +120,12 @@ pub enum Event {
         /// On this ring.
         ring: u8,
     },
-    /// The guest (or the front-end for it) writes to the kick descriptor.
+    /// The guest, or the front-end when it starts a ring, writes to the kick descriptor.
     Kick {
         /// Of this ring.
         ring: u8,
+        /// Whether it is the front-end.
+        front_end: bool,
     },
     /// The back-end puts a request into the used ring.
     Used {
@@ -163,7 +165,10 @@ impl Default for Event {
 impl crate::machine::Event for Event {
     fn owner(&self) -> Party {
         match self {
-            Event::Message(_) | Event::Loaded { .. } | Event::Vcpus { .. } => FRONT_END,
+            Event::Message(_)
+            | Event::Loaded { .. }
+            | Event::Vcpus { .. }
+            | Event::Kick { front_end: true, .. } => FRONT_END,
             Event::Available { .. } | Event::Kick { .. } => GUEST,
             _ => BACK_END,
         }
@@ -184,7 +189,7 @@ impl crate::machine::Event for Event {
             }
             Event::Close => "closes the connection".into(),
             Event::Available { ring } => format!("request available on ring {ring}"),
-            Event::Kick { ring } => format!("kick ring {ring}"),
+            Event::Kick { ring, .. } => format!("kick ring {ring}"),
             Event::Used { ring, request } => format!("request {request} used on ring {ring}"),
             Event::Call { ring } => format!("call ring {ring}"),
             Event::Saved { value } => format!("state saved: {value}"),

@@ -76,7 +76,7 @@ impl<const R: usize> Machine for Guest<R> {
                 r.posted += 1;
                 r.kick_due = true;
             }
-            Event::Kick { ring } => next.rings[ring as usize].kick_due = false,
+            Event::Kick { ring, .. } => next.rings[ring as usize].kick_due = false,
             Event::Used { ring, request } => {
                 next.rings[ring as usize].done |= 1 << (request % 64);
             }
@@ -92,7 +92,7 @@ impl<const R: usize> Machine for Guest<R> {
         for (ring, r) in s.rings.iter().enumerate() {
             let ring = ring as u8;
             if r.kick_due {
-                f(Offer::May(Event::Kick { ring }));
+                f(Offer::May(Event::Kick { ring, front_end: false }));
             } else if r.posted < self.requests {
                 f(Offer::May(Event::Available { ring }));
             }

@@ -53,6 +53,13 @@ impl Ring {
         self.open >> (request % 64) & 1 == 1
     }
 
+    /// Whether it is stopped, and no kick that is on its way can start it: what a front-end can
+    /// know. A ring whose kick descriptor is set starts whenever the back-end looks.
+    #[must_use]
+    pub fn halted(&self) -> bool {
+        !self.started && (!self.kick_set || self.parked)
+    }
+
     /// Requests that are available and not fetched.
     #[must_use]
     pub fn waiting(&self) -> u16 {
