@@ -185,11 +185,18 @@ impl Library {
         table.add(&spec, &base.messages, false, &mut d);
         table.add(&spec, &proposed.messages, true, &mut d);
         let programs: Vec<_> = proposed.programs.into_iter().chain(base.programs).collect();
-        let items: Vec<_> = base.systems.into_iter().chain(proposed.systems).collect();
+        unique(&base.systems, |raw| &raw.name, "system", &mut d);
+        unique(&proposed.systems, |raw| &raw.name, "system", &mut d);
+        // A proposal's system takes the place of the base's of its name.
+        let mut items = base.systems;
+        for item in proposed.systems {
+            match items.iter_mut().find(|b| b.value.name.get_ref() == item.value.name.get_ref()) {
+                Some(replaced) => *replaced = item,
+                None => items.push(item),
+            }
+        }
         let systems: Vec<SystemDef> =
             items.iter().map(|item| compile(&spec, &table, &programs, item, &mut d)).collect();
-        unique(&items, |raw| &raw.name, "system", &mut d);
-
         let decides = base.decides.iter().chain(&proposed.decides);
         let decisions = decides.map(|item| decision(&spec, &systems, item, &mut d)).collect();
         let proposal = proposed.proposals.first().map(|item| {

@@ -1,6 +1,8 @@
 //! The front-end: first a program, then, if it has a list of messages, a permissive driver that
 //! sends any of them whenever the rules allow it. Both wait for an answer before they go on.
 
+use serde_json::{Map, Value as Json};
+
 use super::event::{Event, FRONT_END, Message, MessageId, Value};
 use super::machine::Bounds;
 use super::program::{Number, Step};
@@ -189,6 +191,15 @@ impl<const R: usize> Machine for FrontEnd<R> {
         if let Some(event) = self.does(s) {
             f(Offer::Does(event));
         }
+    }
+
+    /// How far the program is, its messages tell.
+    fn describe(&self, s: &FrontState<R>) -> Map<String, Json> {
+        let mut fields = serde_json::to_value(s).unwrap_or_default();
+        if let Some(fields) = fields.as_object_mut() {
+            fields.retain(|name, _| name != "step" && name != "waiting");
+        }
+        Map::from_iter([(self.name().to_owned(), fields)])
     }
 
     fn at_end(&self, s: &FrontState<R>) -> bool {

@@ -484,7 +484,7 @@ impl<const R: usize> Machine for VhostUser<R> {
                 && !(r.kicked && r.kick_set && !r.parked && !s.suspended)
         };
         let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
-        s.owed.is_empty() && idle && s.rings.iter().all(resting)
+        s.owed.is_empty() && idle && (s.suspended || s.rings.iter().all(resting))
     }
 }
 
