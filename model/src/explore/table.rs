@@ -117,7 +117,7 @@ impl<const W: usize> Shard<W> {
     /// Where in the index a hash begins to be looked for.
     #[inline(always)]
     fn home(&self, hash: u64) -> usize {
-        (u128::from(hash << SHARD_BITS) * self.index.len() as u128 >> 64) as usize
+        ((u128::from(hash << SHARD_BITS) * self.index.len() as u128) >> 64) as usize
     }
 
     #[inline(always)]
