@@ -222,9 +222,12 @@ fn main() {
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let only_one = std::env::args().any(|arg| arg == "--one");
     let one = measure("devmig, 1 thread", ours(1));
-    measure(&format!("devmig, {cores} threads"), ours(cores));
-    if std::env::args().any(|arg| arg == "--ours") {
+    if !only_one {
+        measure(&format!("devmig, {cores} threads"), ours(cores));
+    }
+    if only_one || std::env::args().any(|arg| arg == "--ours") {
         return;
     }
     let bfs = measure("stateright 0.31 BFS", || {
