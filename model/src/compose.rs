@@ -165,7 +165,7 @@ pub struct World<S, E, const Q: usize, const N: usize> {
     pub queues: [Queue<E, N>; Q],
 }
 
-impl<S: Pack, E: Pack + Default, const Q: usize, const N: usize> Pack for World<S, E, Q, N> {
+impl<S: Pack, E: Event, const Q: usize, const N: usize> Pack for World<S, E, Q, N> {
     const BITS: u32 = S::BITS + <[Queue<E, N>; Q]>::BITS;
     #[inline(always)]
     fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
@@ -174,7 +174,11 @@ impl<S: Pack, E: Pack + Default, const Q: usize, const N: usize> Pack for World<
     }
     #[inline(always)]
     fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
-        World { parts: Pack::unpack(from), queues: Pack::unpack(from) }
+        let parts = Pack::unpack(from);
+        let queues = std::array::from_fn(|queue| {
+            Queue::unpack(from).map(|event: E| event.on_queue(queue as u8))
+        });
+        World { parts, queues }
     }
 }
 

@@ -70,6 +70,12 @@ pub trait Event: Copy + Debug + Default + Eq + Hash + Pack + Send + Sync {
     fn channel(&self) -> Channel {
         Channel::Now
     }
+    /// The same event, unpacked from this queue: an event whose queue is part of it need not spend
+    /// bits on it.
+    #[must_use]
+    fn on_queue(self, _queue: u8) -> Self {
+        self
+    }
     /// One line for a trace, in the specification's own words.
     fn label(&self) -> String {
         format!("{self:?}")

@@ -96,13 +96,12 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
         let mut inside =
             |node: usize| Ok(relevant[node] && graph.owed(node)? >> obligation & 1 == 1);
         let worst = starving(graph, &mut inside.clone(), &mut inside, 1 << obligation)?;
-        if let Some((node, found)) = worst {
-            if best.as_ref().is_none_or(|(rank, _)| graph.rank(node) < *rank) {
-                let cycle = found.cycle(graph, node, 1 << obligation)?;
-                let obligation = Some(obligation);
-                let violation = Starvation { obligation, root: node, stem: Vec::new(), cycle };
-                best = Some((graph.rank(node), violation));
-            }
+        let Some((node, found)) = worst else { continue };
+        let rank = graph.rank(node);
+        if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+            let cycle = found.cycle(graph, node, 1 << obligation)?;
+            let obligation = Some(obligation);
+            best = Some((rank, Starvation { obligation, root: node, stem: Vec::new(), cycle }));
         }
     }
     Ok(best.map(|(_, violation)| violation))
@@ -441,5 +440,105 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
 
     fn rank(&self, node: usize) -> u64 {
         u64::from(self.explored.depth_of(self.id(node)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::naive;
+    use proptest::prelude::*;
+
+    /// Edges with what they discharge; `None` leads out of the graph.
+    #[derive(Clone, Debug)]
+    struct Small {
+        owed: Vec<u64>,
+        edges: Vec<Vec<(Option<usize>, u64)>>,
+    }
+
+    impl Graph for Small {
+        fn len(&self) -> usize {
+            self.owed.len()
+        }
+        fn owed(&self, node: usize) -> Result<u64, Error> {
+            Ok(self.owed[node])
+        }
+        fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error> {
+            self.edges[node].iter().for_each(|(to, discharges)| f(*to, *discharges));
+            Ok(())
+        }
+        fn rank(&self, node: usize) -> u64 {
+            node as u64
+        }
+    }
+
+    fn small() -> impl Strategy<Value = Small> {
+        (1..8usize).prop_flat_map(|n| {
+            let edge =
+                (proptest::option::weighted(0.95, 0..n), prop_oneof![3 => Just(0), 1 => 0..8u64]);
+            let edges = proptest::collection::vec(proptest::collection::vec(edge, 0..4), n);
+            let owed = proptest::collection::vec(prop_oneof![0..8u64, Just(7)], n);
+            (owed, edges).prop_map(|(owed, edges)| Small { owed, edges })
+        })
+    }
+
+    /// A cycle is one, stays where the obligation is owed, never discharges it, and gives every
+    /// other obligation a reason.
+    fn is_fair_cycle(graph: &Small, cycle: &[Edge], of: u64) {
+        let owed = |n: usize| graph.owed[n];
+        let mut reasons = 0;
+        for (n, edge) in cycle.iter().enumerate() {
+            let (to, discharges) = edge_at(graph, *edge).unwrap();
+            assert_eq!(to, Some(cycle[(n + 1) % cycle.len()].0));
+            assert_eq!(owed(edge.0) & of, of);
+            assert_eq!(discharges & of, 0);
+            let enabled = graph.edges[edge.0].iter().fold(0, |all, (_, d)| all | d);
+            reasons |= discharges | !(owed(edge.0) & enabled);
+        }
+        assert_eq!(reasons, u64::MAX);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn progress_is_what_the_naive_decider_says(graph in small()) {
+            let naive = (0..3).any(|o| naive::starves(&graph, o).unwrap());
+            let found = progress(&graph).unwrap();
+            prop_assert_eq!(found.is_some(), naive);
+            if let Some(Starvation { obligation: Some(o), root, cycle, .. }) = found {
+                if cycle.is_empty() {
+                    prop_assert!(graph.edges[root].is_empty() && graph.owed[root] >> o & 1 == 1);
+                } else {
+                    prop_assert_eq!(cycle[0].0, root);
+                    is_fair_cycle(&graph, &cycle, 1 << o);
+                }
+            }
+        }
+
+        #[test]
+        fn leads_to_is_what_the_naive_decider_says(graph in small(), marks in any::<[u8; 2]>()) {
+            let of = |n: usize, bits: u8| bits >> n & 1 == 1;
+            let [from, to] = marks.map(|m| (0..graph.len()).map(|n| of(n, m)).collect::<Vec<_>>());
+            let found = leads_to(&graph, &mut |n| from[n], &mut |n| to[n]).unwrap();
+            prop_assert_eq!(found.is_some(), naive::avoids(&graph, &from, &to).unwrap());
+            if let Some(Starvation { root, stem, cycle, .. }) = found {
+                prop_assert!(from[root] && !to[root]);
+                let mut at = root;
+                for edge in &stem {
+                    prop_assert_eq!(edge.0, at);
+                    at = edge_at(&graph, *edge).unwrap().0.unwrap();
+                    prop_assert!(!to[at]);
+                }
+                match cycle.first() {
+                    None => prop_assert!(graph.edges[at].is_empty()),
+                    Some(first) => {
+                        prop_assert_eq!(first.0, at);
+                        prop_assert!(cycle.iter().all(|edge| !to[edge.0]));
+                        is_fair_cycle(&graph, &cycle, 0);
+                    }
+                }
+            }
+        }
     }
 }

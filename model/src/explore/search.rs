@@ -30,6 +30,8 @@ use crate::system::{System, Test, Transition};
 
 /// States expanded between two insertions.
 const BLOCK: usize = 1 << 15;
+/// Keys that are looked for at once.
+const BATCH: usize = 32;
 /// Below this many states a second thread costs more than it gives.
 const WORTH_A_THREAD: usize = 1 << 11;
 
@@ -462,8 +464,7 @@ fn insert_block<const W: usize>(
 }
 
 fn insert_bucket<const W: usize>(shard: &mut Shard<W>, bucket: &[(Bits<W>, Id)]) -> bool {
-    bucket.chunks(16).all(|some| {
-        std::hint::black_box(shard.touch(some.iter().map(|(key, _)| key)));
-        some.iter().all(|(key, parent)| shard.insert(key, *parent).is_some())
-    })
+    let (batches, rest) = bucket.as_chunks::<BATCH>();
+    batches.iter().all(|batch| shard.insert(batch))
+        && rest.iter().all(|item| shard.insert(std::array::from_ref(item)))
 }

@@ -28,8 +28,6 @@ const SHARD_BITS: u32 = SHARDS.trailing_zeros();
 const LOCAL_BITS: u32 = 32 - SHARD_BITS;
 const LOCAL_MASK: u32 = (1 << LOCAL_BITS) - 1;
 const EMPTY: u32 = u32::MAX;
-/// The most states that a shard holds.
-const MAX_LOCAL: u32 = LOCAL_MASK - 1;
 
 /// A state's number: exact, and the same for any number of threads.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -117,7 +115,7 @@ impl<const W: usize> Shard<W> {
     /// Where in the index a hash begins to be looked for.
     #[inline(always)]
     fn home(&self, hash: u64) -> usize {
-        (u128::from(hash << SHARD_BITS) * self.index.len() as u128 >> 64) as usize
+        ((u128::from(hash << SHARD_BITS) * self.index.len() as u128) >> 64) as usize
     }
 
     #[inline(always)]
@@ -125,76 +123,107 @@ impl<const W: usize> Shard<W> {
         (hash as u32) << LOCAL_BITS
     }
 
-    /// The key's local number, or the free place in the index.
+    /// The key's local number, or the free place in the index, looking on from this place.
     #[inline(always)]
-    fn probe(&self, key: &Bits<W>, hash: u64) -> Result<u32, usize> {
-        let tag = Self::tag(hash);
-        let mut at = self.home(hash);
+    fn probe(&self, key: &Bits<W>, hash: u64, mut at: usize) -> Result<u32, usize> {
         loop {
+            at = self.likely(hash, at);
             let entry = self.index[at];
             if entry == EMPTY {
                 return Err(at);
             }
             let local = entry & LOCAL_MASK;
-            if entry & !LOCAL_MASK == tag && self.keys[local as usize] == *key {
+            if self.keys[local as usize] == *key {
                 return Ok(local);
             }
-            at += 1;
-            if at == self.index.len() {
-                at = 0;
-            }
+            at = self.next(at);
         }
     }
 
-    /// Adds a state unless it is there. `None` if the shard is full.
-    #[inline]
-    pub fn insert(&mut self, key: &Bits<W>, parent: Id) -> Option<bool> {
-        let hash = hash(key);
-        let place = match self.probe(key, hash) {
-            Ok(_) => return Some(false),
-            Err(place) => place,
-        };
-        let local = self.keys.len() as u32;
-        if local > MAX_LOCAL {
-            return None;
+    /// The first place from here on that is free or has the tag of this hash.
+    #[inline(always)]
+    fn likely(&self, hash: u64, mut at: usize) -> usize {
+        let tag = Self::tag(hash);
+        loop {
+            let entry = self.index[at];
+            if entry == EMPTY || entry & !LOCAL_MASK == tag {
+                return at;
+            }
+            at = self.next(at);
         }
-        self.index[place] = Self::tag(hash) | local;
-        if self.keys.len() == self.keys.capacity() {
-            let more = (self.keys.len() / 4).max(8);
+    }
+
+    #[inline(always)]
+    fn next(&self, at: usize) -> usize {
+        if at + 1 == self.index.len() { 0 } else { at + 1 }
+    }
+
+    /// Adds states unless they are there, each with its parent. `false` if the shard is full.
+    ///
+    /// First all places in the index are read, then all keys that are likely to be equal, then they
+    /// are compared: so the processor waits for many of them at once, not for one after the other.
+    #[inline]
+    pub fn insert<const B: usize>(&mut self, batch: &[(Bits<W>, Id); B]) -> bool {
+        if !self.make_room(B) {
+            return false;
+        }
+        let mut hashes = [0; B];
+        let mut places = [0; B];
+        let mut seen = 0;
+        for (i, (key, _)) in batch.iter().enumerate() {
+            hashes[i] = hash(key);
+            places[i] = self.home(hashes[i]);
+            seen ^= self.index[places[i]];
+        }
+        std::hint::black_box(seen);
+        let mut seen = 0;
+        for (hash, place) in hashes.iter().zip(&mut places) {
+            *place = self.likely(*hash, *place);
+            let local = self.index[*place] & LOCAL_MASK;
+            seen ^= self.keys.get(local as usize).map_or(0, |key| key.0[0]);
+        }
+        std::hint::black_box(seen);
+        for (i, (key, parent)) in batch.iter().enumerate() {
+            if let Err(place) = self.probe(key, hashes[i], places[i]) {
+                self.index[place] = Self::tag(hashes[i]) | self.keys.len() as u32;
+                self.keys.push(*key);
+                self.parents.push(*parent);
+            }
+        }
+        true
+    }
+
+    /// Makes room for more states. `false` if there cannot be so many.
+    #[inline]
+    fn make_room(&mut self, more: usize) -> bool {
+        let len = self.keys.len() + more;
+        if len > LOCAL_MASK as usize {
+            return false;
+        }
+        if len > self.keys.capacity() {
+            let more = more.max(self.keys.len() / 4);
             self.keys.reserve_exact(more);
             self.parents.reserve_exact(more);
         }
-        self.keys.push(*key);
-        self.parents.push(parent);
-        if self.keys.len() * 5 > self.index.len() * 4 {
+        while len * 8 > self.index.len() * 5 {
             self.grow();
         }
-        Some(true)
+        true
     }
 
     #[cold]
     fn grow(&mut self) {
-        let size = self.index.len() * 2;
+        let size = self.index.len() * 3 / 2;
         self.index = Vec::new();
         self.index.resize(size, EMPTY);
         for local in 0..self.keys.len() {
             let hash = hash(&self.keys[local]);
             let mut at = self.home(hash);
             while self.index[at] != EMPTY {
-                at += 1;
-                if at == size {
-                    at = 0;
-                }
+                at = self.next(at);
             }
             self.index[at] = Self::tag(hash) | local as u32;
         }
-    }
-
-    /// Reads the places where these keys will be looked for, so that the processor fetches many of
-    /// them at once. Returns something that depends on all of them.
-    #[inline]
-    pub fn touch<'a>(&self, keys: impl Iterator<Item = &'a Bits<W>>) -> u32 {
-        keys.fold(0, |sum, key| sum.wrapping_add(self.index[self.home(hash(key))]))
     }
 
     fn bytes(&self) -> usize {
@@ -230,9 +259,9 @@ impl<const W: usize> Table<W> {
         self.len() == 0
     }
 
-    /// Adds one state; `None` if its shard is full.
-    pub fn insert(&mut self, key: &Bits<W>, parent: Id) -> Option<bool> {
-        self.shards[shard_of(hash(key))].insert(key, parent)
+    /// Adds one state unless it is there. `false` if its shard is full.
+    pub fn insert(&mut self, key: &Bits<W>, parent: Id) -> bool {
+        self.shards[shard_of(hash(key))].insert(&[(*key, parent)])
     }
 
     /// The state's number.
@@ -241,7 +270,8 @@ impl<const W: usize> Table<W> {
     pub fn find(&self, key: &Bits<W>) -> Option<Id> {
         let hash = hash(key);
         let shard = shard_of(hash);
-        self.shards[shard].probe(key, hash).ok().map(|local| Id::new(shard, local as usize))
+        let found = self.shards[shard].probe(key, hash, self.shards[shard].home(hash));
+        found.ok().map(|local| Id::new(shard, local as usize))
     }
 
     /// The state with this number.
@@ -288,11 +318,11 @@ mod tests {
         let mut table = Table::<2>::default();
         let keys: Vec<_> = (0..10_000u64).map(|n| Bits([n % 7, n / 7])).collect();
         for key in &keys {
-            assert_eq!(table.insert(key, Id::NONE), Some(true));
+            assert!(table.insert(key, Id::NONE));
         }
         let ids: Vec<_> = keys.iter().map(|key| table.find(key).unwrap()).collect();
         for (key, id) in keys.iter().zip(&ids) {
-            assert_eq!(table.insert(key, *id), Some(false));
+            assert!(table.insert(key, *id));
             assert_eq!(table.key(*id), key);
             assert_eq!(table.parent(*id), None);
         }
@@ -305,7 +335,7 @@ mod tests {
         let mut table = Table::<1>::default();
         let mut worst = 0.0f64;
         for n in 0..2_000_000u64 {
-            table.insert(&Bits([n * n]), Id::NONE).unwrap();
+            assert!(table.insert(&Bits([n * n]), Id::NONE));
             if n > 100_000 && n % 1000 == 0 {
                 worst = worst.max(table.bytes() as f64 / n as f64);
             }
@@ -317,7 +347,7 @@ mod tests {
     fn shards_fill_evenly() {
         let mut table = Table::<1>::default();
         for n in 0..640_000u64 {
-            table.insert(&Bits([n << 20]), Id::NONE).unwrap();
+            assert!(table.insert(&Bits([n << 20]), Id::NONE));
         }
         let lengths = table.lengths();
         assert!(lengths.iter().all(|n| (9_000..11_000).contains(n)), "{lengths:?}");
