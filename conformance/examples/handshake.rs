@@ -80,9 +80,16 @@ impl Front {
         let memory = GuestMemory::new(&[(RINGS, 4 * PAGE), (REQUESTS, 4 * PAGE)])?;
         let mut arena = Arena::new(REQUESTS, 4 * PAGE);
         let workload: Box<dyn Workload> = match device {
-            "blk" => Box::new(Blk::new(&memory, &mut arena, BlkOptions::default())?),
+            "blk" | "blk-scratch" => {
+                let options = BlkOptions { scratch: device == "blk-scratch", sectors: 1 };
+                Box::new(Blk::new(&memory, &mut arena, options)?)
+            }
             "fs" => Box::new(Fs::new(&memory, &mut arena)?),
-            _ => return Err("the device is blk or fs".into()),
+            _ => {
+                return Err(
+                    "the device is blk, blk-scratch (every fourth request is a write) or fs".into(),
+                );
+            }
         };
         let mut arena = Arena::new(RINGS, 4 * PAGE);
         let rings = (0..workload.rings()).map(|_| Ring::new(&memory, &mut arena, 128));
@@ -256,8 +263,11 @@ fn main() -> Outcome {
         }
         std::thread::sleep(Duration::from_millis(50));
         if let Some(status) = front.process.exit_status() {
-            let output = front.process.last_output();
-            println!("the back-end has ended: {status}: {}", output.lines().last().unwrap_or(""));
+            println!("the back-end has ended: {status}");
+        }
+        let output = front.process.last_output();
+        if let Some(line) = output.lines().rfind(|line| line.contains("ERROR")) {
+            println!("it prints: {line}");
         }
     }
     Ok(())
