@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use devmig_model::vhost_user::wire::Flags;
+use quickcheck::quickcheck;
 
 use super::*;
 
@@ -70,6 +71,28 @@ fn a_fragment_is_kept_over_a_timeout() {
         let message = b.receive(later()).unwrap();
         assert_eq!((message.header, &message.payload[..]), (header(4), &b"wxyz"[..]));
         assert_eq!(message.fds.len(), usize::from(cut > 0));
+    }
+}
+
+quickcheck! {
+    /// However bytes are cut into pieces, the same messages come.
+    fn cuts_do_not_matter(messages: Vec<(u32, Vec<u8>)>, pieces: Vec<u8>) -> bool {
+        let message = |(request, payload): &(u32, Vec<u8>)| {
+            let header = Header { request: *request, ..header(payload.len() as u32) };
+            [&header.encode()[..], payload].concat()
+        };
+        let stream: Vec<u8> = messages.iter().flat_map(message).collect();
+        let (mut a, mut b) = pair();
+        let (mut rest, mut came) = (&stream[..], Vec::new());
+        for piece in pieces.iter().map(|n| usize::from(*n)).chain([usize::MAX]) {
+            let (now, then) = rest.split_at(piece.min(rest.len()));
+            a.send_raw(now, &[], later()).unwrap();
+            rest = then;
+            while let Ok(Received { header, payload, .. }) = b.receive(Deadline::now()) {
+                came.push((header.request, payload));
+            }
+        }
+        came == messages
     }
 }
 
