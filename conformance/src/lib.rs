@@ -1,2 +1,3 @@
 //! devmig's conformance side: what carries the model's rules to real implementations.
+pub mod report;
 pub mod vhost_user;

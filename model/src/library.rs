@@ -23,6 +23,7 @@ use crate::spec::{
     with_help,
 };
 use crate::vhost_user::laws::{Laws, Readings};
+use crate::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
 use crate::vhost_user::program::RawProgram;
 use crate::vhost_user::properties;
 use crate::vhost_user::systems::{Builder, RawSystem, SystemDef, compile};
@@ -105,6 +106,8 @@ pub struct Library {
     pub spec: Spec,
     /// The vhost-user messages.
     pub table: Arc<Table>,
+    /// The programs, as they were written.
+    pub programs: Vec<Item<RawProgram>>,
     /// The systems.
     pub systems: Vec<SystemDef>,
     /// The questions.
@@ -221,13 +224,22 @@ impl Library {
             readings: Readings::resolve(&spec)?,
             clauses,
         };
-        Ok(Library { spec, table, systems, decisions, proposal, builder })
+        Ok(Library { spec, table, programs, systems, decisions, proposal, builder })
     }
 
     /// The builder of vhost-user systems.
     #[must_use]
     pub fn vhost_user(&self) -> &Builder {
         &self.builder
+    }
+
+    /// The machine that a tester judges by: the protocol's own limits, and nothing assumed of what
+    /// the back-end offers.
+    #[must_use]
+    pub fn tester(&self) -> VhostUser<MAX_RINGS> {
+        let bounds = Bounds { requests: 64, ..Bounds::default() };
+        let Builder { laws, readings, .. } = self.builder;
+        VhostUser { table: Arc::clone(&self.table), laws, readings, bounds }
     }
 
     /// The definition of a system.

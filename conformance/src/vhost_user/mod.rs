@@ -13,9 +13,15 @@
 //! model's part.
 
 pub mod event;
+pub mod malformed;
 pub mod memory;
 pub mod process;
 pub mod ring;
+pub mod runner;
+pub mod script;
+pub mod session;
+pub mod suite;
+pub mod target;
 pub mod transport;
 pub mod workload;
 
