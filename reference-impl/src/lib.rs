@@ -3,6 +3,8 @@
 //!
 //! ```text
 //!   socket/       sockets with descriptors, and waiting that ends
+//!   vhost_user/   a back-end: the protocol as a pure core, and a thin shell with a real socket
+//!   block.rs      the device behind it: a small RAM disk
 //! ```
 //!
 //! **Invariants.** A device's core does no waiting and reads no clock. Each choice that a protocol
@@ -11,4 +13,6 @@
 //!
 //! **Not here:** any judgement of the other side, and anything that a fast device would need.
 
+pub mod block;
 pub mod socket;
+pub mod vhost_user;
