@@ -119,3 +119,106 @@ fn a_block_is_read_and_the_ring_stops_and_goes_on() {
     front_end.read(3, 8);
     server.stop(LIMIT).unwrap();
 }
+
+#[test]
+fn a_front_end_that_leaves_or_babbles_makes_room_for_the_next() {
+    let block = BlockOptions { latency: Duration::from_secs(60), ..BlockOptions::default() };
+    let server = Running::start(Options { block, ..Options::default() }).unwrap();
+    let ring = |num| Payload::VringState(VringState { index: 0, num });
+    let works = |server: &Running| {
+        let mut front_end = FrontEnd::connect(server);
+        front_end.ask(Message::GET_FEATURES, &Payload::None, &[]);
+    };
+
+    // Gone while an answer is owed: a request is in flight for a minute.
+    let mut waiting = FrontEnd::connect(&server);
+    waiting.set_up(0);
+    waiting.guest.publish(0, 0, 0, 0);
+    waiting.kick.signal().unwrap();
+    waiting.ask(Message::GET_FEATURES, &Payload::None, &[]);
+    waiting.tell(Message::GET_VRING_BASE, &ring(0), &[]);
+    let silence = waiting.connection.receive(Deadline::after(Duration::from_millis(50)));
+    assert!(matches!(silence, Err(ReceiveError::Timeout { got: 0 })));
+    drop(waiting);
+    works(&server);
+
+    // Half a message, then gone.
+    let mut half = FrontEnd::connect(&server);
+    half.connection.send_raw(&[1, 0, 0, 0, 1], &[], Deadline::after(LIMIT)).unwrap();
+    drop(half);
+    works(&server);
+
+    // Garbage.
+    let mut garbage = FrontEnd::connect(&server);
+    garbage.connection.send_raw(&[0xff; 4096], &[], Deadline::after(LIMIT)).unwrap();
+    let answer = garbage.connection.receive(Deadline::after(LIMIT));
+    assert!(matches!(answer, Err(ReceiveError::Closed { .. })), "{answer:?}");
+    works(&server);
+
+    // Descriptors that are no events: ready for ever, and broken.
+    let mut odd = FrontEnd::connect(&server);
+    let fd = Payload::VringFd(VringFd::new(0, false));
+    let null = std::fs::File::open("/dev/zero").unwrap();
+    let (reader, _) = pipe().unwrap();
+    for kick in [null.as_fd(), reader.as_fd()] {
+        odd.tell(Message::SET_VRING_KICK, &fd, &[kick]);
+        odd.ask(Message::GET_FEATURES, &Payload::None, &[]);
+    }
+    // Stopped with a front-end there.
+    server.stop(LIMIT).unwrap();
+}
+
+#[test]
+fn a_kick_from_before_counts_or_is_lost() {
+    for (setting, counts) in [("kick.pending=starts", true), ("kick.pending=lost", false)] {
+        let settings = setting.parse().unwrap();
+        let server = Running::start(Options { settings, ..Options::default() }).unwrap();
+        let mut front_end = FrontEnd::connect(&server);
+        front_end.guest.publish(0, 0, 0, 1);
+        front_end.kick.signal().unwrap();
+        front_end.set_up(0);
+        let limit = if counts { LIMIT } else { Duration::from_millis(50) };
+        assert_eq!(front_end.call.wait(Deadline::after(limit)), Ok(counts), "{setting}");
+        server.stop(LIMIT).unwrap();
+    }
+}
+
+#[test]
+fn a_large_state_goes_through_a_pipe_that_is_smaller() {
+    let block = BlockOptions { sectors: 1024, ..BlockOptions::default() };
+    let server = Running::start(Options { block, ..Options::default() }).unwrap();
+    let mut front_end = FrontEnd::connect(&server);
+    front_end.set_up(0);
+    for n in 0..300 {
+        front_end.guest.publish(0, n, 1, n.into());
+        front_end.kick.signal().unwrap();
+        assert_eq!(front_end.call.wait(Deadline::after(LIMIT)), Ok(true));
+        front_end.call.take().unwrap();
+    }
+    let ring = Payload::VringState(VringState { index: 0, num: 0 });
+    front_end.ask(Message::GET_VRING_BASE, &ring, &[]);
+    let transfer = |direction| Payload::Transfer(Transfer { direction, phase: Transfer::STOPPED });
+    let (mut reader, writer) = pipe().unwrap();
+    let message = Message::SET_DEVICE_STATE_FD;
+    front_end.ask(message, &transfer(Transfer::SAVE), &[writer.as_fd()]);
+    drop(writer);
+    let mut state = Vec::new();
+    reader.read_to_end(&mut state).unwrap();
+    assert!(state.len() > 300 * 512);
+
+    let (reader, mut writer) = pipe().unwrap();
+    front_end.ask(Message::CHECK_DEVICE_STATE, &Payload::None, &[]);
+    front_end.ask(message, &transfer(Transfer::LOAD), &[reader.as_fd()]);
+    front_end.tell(Message::CHECK_DEVICE_STATE, &Payload::None, &[]);
+    std::io::Write::write_all(&mut writer, &state).unwrap();
+    drop(writer);
+    let reply = front_end.connection.receive(Deadline::after(LIMIT)).unwrap();
+    assert_eq!(reply.payload, [0; 8], "known when it is answered");
+
+    // A reader that goes away is a failure that is reported.
+    let (reader, writer) = pipe().unwrap();
+    front_end.ask(message, &transfer(Transfer::SAVE), &[writer.as_fd()]);
+    drop((reader, writer));
+    assert_eq!(front_end.ask_number(Message::CHECK_DEVICE_STATE, &Payload::None, &[]), 1);
+    server.stop(LIMIT).unwrap();
+}
