@@ -83,9 +83,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether an acknowledgement can say it: the message itself was understood as one.
-    fn acknowledged(&self) -> bool {
-        !matches!(self, Fault::Version(_) | Fault::NotARequest | Fault::Mutant(_))
+    /// Whether an acknowledgement can say it: the message was understood as one, and has no answer
+    /// of its own that the front-end would take it for.
+    fn acknowledged(&self, request: u32) -> bool {
+        let replies = ids::find(request).is_some_and(|known| known.message.replies());
+        !replies && !matches!(self, Fault::Version(_) | Fault::NotARequest | Fault::Mutant(_))
     }
 }
 
@@ -325,7 +327,7 @@ impl<D: Device> Backend<D> {
                 self.acknowledge(request, success);
             }
             Ok(None) => {}
-            Err(fault) if asked && fault.acknowledged() => self.acknowledge(request, 1),
+            Err(fault) if asked && fault.acknowledged(request) => self.acknowledge(request, 1),
             Err(fault) => self.close(fault),
         }
         self.advance(now);

@@ -56,6 +56,23 @@ macro_rules! messages {
             pub const fn id(self) -> u32 {
                 self as u32
             }
+
+            /// Whether it has an answer of its own, which an acknowledgement would be taken for.
+            #[must_use]
+            pub const fn replies(self) -> bool {
+                matches!(
+                    self,
+                    Message::GET_FEATURES
+                        | Message::GET_VRING_BASE
+                        | Message::GET_PROTOCOL_FEATURES
+                        | Message::GET_QUEUE_NUM
+                        | Message::GET_CONFIG
+                        | Message::GET_MAX_MEM_SLOTS
+                        | Message::GET_STATUS
+                        | Message::SET_DEVICE_STATE_FD
+                        | Message::CHECK_DEVICE_STATE
+                )
+            }
         }
 
         /// The message of this id, if this back-end knows it.

@@ -222,3 +222,24 @@ fn a_large_state_goes_through_a_pipe_that_is_smaller() {
     assert_eq!(front_end.ask_number(Message::CHECK_DEVICE_STATE, &Payload::None, &[]), 1);
     server.stop(LIMIT).unwrap();
 }
+
+#[test]
+fn a_mutant_keeps_the_channel_open() {
+    let mutant = Some(Mutant::TransferNeverCloses);
+    let server = Running::start(Options { mutant, ..Options::default() }).unwrap();
+    let mut front_end = FrontEnd::connect(&server);
+    front_end.set_up(0);
+    let (reader, writer) = pipe().unwrap();
+    let save = Payload::Transfer(Transfer { direction: Transfer::SAVE, phase: Transfer::STOPPED });
+    front_end.ask(Message::SET_DEVICE_STATE_FD, &save, &[writer.as_fd()]);
+    drop(writer);
+    assert_eq!(front_end.ask_number(Message::CHECK_DEVICE_STATE, &Payload::None, &[]), 0);
+    let mut state = [0; 4096];
+    assert_ne!(rustix::io::read(&reader, &mut state), Ok(0));
+    let soon = Deadline::after(Duration::from_millis(50));
+    assert_eq!(soon.wait(reader.as_fd(), PollFlags::IN), Ok(false), "no end of file");
+    // It ends with the connection.
+    drop(front_end);
+    assert_eq!(Deadline::after(LIMIT).wait(reader.as_fd(), PollFlags::IN), Ok(true));
+    assert_eq!(rustix::io::read(&reader, &mut state), Ok(0));
+}
