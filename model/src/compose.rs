@@ -16,10 +16,11 @@
 //! **Invariant.** There is no other place where participants meet.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::clause::ClauseId;
 use crate::machine::{
-    Channel, Did, Event, Kind, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
+    Channel, Did, Event, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
 };
 use crate::pack::{Overflow, Pack, Reader, Writer};
 use crate::queue::Queue;
@@ -121,6 +122,28 @@ macro_rules! machine_tuple {
                 $(self.$index.domain(f);)+
             }
 
+            fn meddles(
+                &self,
+                state: &Self::State,
+                event: &EV,
+                judge: &mut Judge,
+            ) -> Result<Option<&'static str>, Ask> {
+                $(if let Some(name) = self.$index.meddles(&state.$index, event, judge)? {
+                    return Ok(Some(name));
+                })+
+                Ok(None)
+            }
+
+            fn describe(&self, state: &Self::State) -> Map<String, Value> {
+                let mut all = Map::new();
+                $(all.extend(self.$index.describe(&state.$index));)+
+                all
+            }
+
+            fn label(&self, event: &EV) -> Option<String> {
+                None$(.or_else(|| self.$index.label(event)))+
+            }
+
             fn at_end(&self, state: &Self::State) -> bool {
                 $(self.$index.at_end(&state.$index))&&+
             }
@@ -142,7 +165,7 @@ pub struct World<S, E, const Q: usize, const N: usize> {
     pub queues: [Queue<E, N>; Q],
 }
 
-impl<S: Pack, E: Pack + Default, const Q: usize, const N: usize> Pack for World<S, E, Q, N> {
+impl<S: Pack, E: Event, const Q: usize, const N: usize> Pack for World<S, E, Q, N> {
     const BITS: u32 = S::BITS + <[Queue<E, N>; Q]>::BITS;
     #[inline(always)]
     fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
@@ -151,7 +174,11 @@ impl<S: Pack, E: Pack + Default, const Q: usize, const N: usize> Pack for World<
     }
     #[inline(always)]
     fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
-        World { parts: Pack::unpack(from), queues: Pack::unpack(from) }
+        let parts = Pack::unpack(from);
+        let queues = std::array::from_fn(|queue| {
+            Queue::unpack(from).map(|event: E| event.on_queue(queue as u8))
+        });
+        World { parts, queues }
     }
 }
 
@@ -235,7 +262,9 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
                 let judge = &mut self.rules.judge();
                 let outcome = match self.machine.on(&world.parts, event, judge)? {
                     On::Refuse => continue,
-                    verdict => self.settle(world, verdict, |w| w.queues[queue] = w.queues[queue].pop()),
+                    verdict => {
+                        self.settle(world, verdict, |w| w.queues[queue] = w.queues[queue].pop())
+                    }
                 };
                 f(Action::Read(*event), outcome);
             }
@@ -252,9 +281,12 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
     }
 
     /// What becomes of one offered event; `None` if it does not happen.
+    ///
+    /// # Errors
+    /// As [`Closed::successors`].
     #[inline]
     #[allow(clippy::type_complexity)]
-    fn offered(
+    pub fn offered(
         &self,
         world: &WorldOf<M, Q, N>,
         offer: Offer<M::Event>,
@@ -373,13 +405,6 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
     pub fn at_end(&self, world: &WorldOf<M, Q, N>) -> bool {
         self.machine.at_end(&world.parts) && world.queues.iter().all(Queue::is_empty)
     }
-}
-
-/// Law 1, for one verdict: an output is refused by its owner only, and a call by owner or callee.
-#[must_use]
-pub fn may_refuse<M: Machine>(participant: &M, event: &M::Event) -> bool {
-    participant.plays(event.owner())
-        || matches!(event.kind(), Kind::Call { callee } if participant.plays(callee))
 }
 
 impl<S: Serialize, E: Serialize + Copy + Default, const Q: usize, const N: usize> Serialize

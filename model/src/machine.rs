@@ -19,6 +19,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::clause::ClauseId;
 use crate::pack::Pack;
@@ -69,6 +70,12 @@ pub trait Event: Copy + Debug + Default + Eq + Hash + Pack + Send + Sync {
     fn channel(&self) -> Channel {
         Channel::Now
     }
+    /// The same event, unpacked from this queue: an event whose queue is part of it need not spend
+    /// bits on it.
+    #[must_use]
+    fn on_queue(self, _queue: u8) -> Self {
+        self
+    }
     /// One line for a trace, in the specification's own words.
     fn label(&self) -> String {
         format!("{self:?}")
@@ -95,8 +102,28 @@ pub enum On<S> {
 pub struct Step {
     /// What is done, e.g. `fetch`.
     pub name: &'static str,
-    /// To what, e.g. a ring's index.
+    /// To what, e.g. a ring's index; [`Step::ALONE`] if there is only one.
     pub index: u8,
+}
+
+impl Step {
+    /// The index of a step that needs none.
+    pub const ALONE: u8 = u8::MAX;
+
+    /// A step that needs no index.
+    #[must_use]
+    pub const fn alone(name: &'static str) -> Self {
+        Step { name, index: Step::ALONE }
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.index {
+            Step::ALONE => f.write_str(self.name),
+            index => write!(f, "{} {index}", self.name),
+        }
+    }
 }
 
 /// What happened in one transition, as far as a participant's obligations are concerned.
@@ -213,7 +240,12 @@ pub trait Machine: Sync {
     ///
     /// # Errors
     /// As [`Machine::on`].
-    fn sent(&self, _state: &Self::State, _event: &Self::Event, _judge: &mut Judge) -> Verdict<Self> {
+    fn sent(
+        &self,
+        _state: &Self::State,
+        _event: &Self::Event,
+        _judge: &mut Judge,
+    ) -> Verdict<Self> {
         Ok(On::Ignore)
     }
 
@@ -253,6 +285,39 @@ pub trait Machine: Sync {
 
     /// Every event of this machine's bounded domain, whatever the state: the oracle for `offers`.
     fn domain(&self, _f: &mut impl FnMut(Self::Event)) {}
+
+    /// Law 1: who refuses this event without having the right to (`None`: nobody). Only the owner
+    /// of an output may refuse it, in a call also the callee; whether a queued message is *read* is
+    /// everybody's matter, but only its owner minds whether it is *sent*.
+    ///
+    /// # Errors
+    /// As [`Machine::on`].
+    fn meddles(
+        &self,
+        state: &Self::State,
+        event: &Self::Event,
+        judge: &mut Judge,
+    ) -> Result<Option<&'static str>, Ask> {
+        let verdict = match event.channel() {
+            Channel::Now => self.on(state, event, judge)?,
+            Channel::Queue(_) => self.sent(state, event, judge)?,
+        };
+        let may = self.plays(event.owner())
+            || matches!(event.kind(), Kind::Call { callee } if self.plays(callee));
+        Ok((verdict == On::Refuse && !may).then(|| self.name()))
+    }
+
+    /// The state for traces: participants by name, each with its fields.
+    fn describe(&self, state: &Self::State) -> Map<String, Value> {
+        let fields = serde_json::to_value(state).unwrap_or_default();
+        Map::from_iter([(self.name().to_owned(), fields)])
+    }
+
+    /// One line for an event in a trace, if this participant knows it better than the event itself
+    /// (the name of a message).
+    fn label(&self, _event: &Self::Event) -> Option<String> {
+        None
+    }
 
     /// Whether this participant may rest here for ever.
     fn at_end(&self, _state: &Self::State) -> bool {

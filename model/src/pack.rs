@@ -250,6 +250,26 @@ macro_rules! packed {
     };
 }
 
+/// For events of a system without queues: they are never part of a state, so they need no bits (and
+/// packing one is an [`Overflow`], should there be a queue after all).
+#[macro_export]
+macro_rules! unqueued {
+    ($event:ty) => {
+        impl $crate::pack::Pack for $event {
+            const BITS: u32 = 0;
+            fn pack<const PACK_W: usize>(
+                &self,
+                _: &mut $crate::pack::Writer<PACK_W>,
+            ) -> Result<(), $crate::pack::Overflow> {
+                Err($crate::pack::Overflow { field: "an event that is never queued" })
+            }
+            fn unpack<const PACK_W: usize>(_: &mut $crate::pack::Reader<PACK_W>) -> Self {
+                Self::default()
+            }
+        }
+    };
+}
+
 /// Serializes an array of any length as a list (serde knows arrays up to 32 only).
 ///
 /// # Errors

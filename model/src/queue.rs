@@ -63,6 +63,18 @@ impl<T: Copy + Default, const N: usize> Queue<T, N> {
         self
     }
 
+    /// The same queue of other items.
+    #[inline(always)]
+    #[must_use]
+    pub fn map(mut self, f: impl Fn(T) -> T) -> Self {
+        for (n, item) in self.items.iter_mut().enumerate() {
+            if n < self.len as usize {
+                *item = f(*item);
+            }
+        }
+        self
+    }
+
     /// From head to tail.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.items[..self.len()].iter()

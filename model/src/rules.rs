@@ -13,6 +13,8 @@ use crate::clause::{ChoiceId, ClauseId};
 pub const MAX_CLAUSES: usize = 512;
 /// The largest number of choices that a specification may hold.
 pub const MAX_CHOICES: usize = 64;
+/// The largest number of options that a choice may have.
+pub const MAX_OPTIONS: usize = 8;
 
 /// A set of clauses.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

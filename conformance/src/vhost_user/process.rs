@@ -251,24 +251,34 @@ impl Process {
 
     /// Asks the group to end, waits a little, kills what is left of it.
     fn end(&mut self) {
-        if self.status.is_some() {
-            return;
-        }
-        if !self.has_ended() {
+        if self.status.is_none() && !self.has_ended() {
             self.signal(Signal::TERM);
-            let deadline = Deadline::after(GRACE);
-            while !self.has_ended() && !deadline.passed() {
-                deadline.pause(PAUSE);
-            }
+            self.wait_for_end();
         }
         self.reap();
     }
 
-    /// Kills what is left of the group, then reaps its leader.
+    /// Kills what is left of the group, then reaps its leader. A process that the kernel does not
+    /// let go is not waited for: it is dead as soon as it can be.
     fn reap(&mut self) {
-        self.signal(Signal::KILL);
-        self.status = self.child.wait().ok();
-        self.group = None;
+        if self.group.is_some() {
+            self.signal(Signal::KILL);
+            if self.wait_for_end() {
+                self.status = self.child.wait().ok();
+            }
+            self.group = None;
+        }
+    }
+
+    fn wait_for_end(&self) -> bool {
+        let deadline = Deadline::after(GRACE);
+        while !self.has_ended() {
+            if deadline.passed() {
+                return false;
+            }
+            deadline.pause(PAUSE);
+        }
+        true
     }
 
     fn signal(&self, signal: Signal) {

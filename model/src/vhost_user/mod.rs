@@ -1,3 +1,23 @@
-//! vhost-user: the protocol between a front-end that owns guest memory and a back-end that
-//! processes its rings.
+//! vhost-user: the protocol between a front-end (a VMM) and a back-end (the process that serves a
+//! virtio device).
+//!
+//! ```text
+//!  specs/vhost-user/messages.toml --> table ---\
+//!  vocabulary (words of the table) ------------>  machine --- judged by every use
+//!  event, state -------------------------------/     |
+//!  wire (bytes <-> meaning)                           |
+//!  program, front_end, guest --- systems, properties -+-- explored
+//! ```
+
+pub mod event;
+pub mod front_end;
+pub mod guest;
+pub mod laws;
+pub mod machine;
+pub mod program;
+pub mod properties;
+pub mod state;
+pub mod systems;
+pub mod table;
+pub mod vocabulary;
 pub mod wire;

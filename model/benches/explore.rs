@@ -1,0 +1,242 @@
+//! How fast the explorer is, and how many bytes a state takes, against stateright over the same
+//! composed and packed system: `cargo bench -p devmig-model --bench explore`.
+//!
+//! ```text
+//!  Source (3 pages, each a version 0..=2 and a dirty bit)
+//!    |  |  |   3 channels, queues of 3
+//!  Destination (the version of each page that was read last)
+//! ```
+//!
+//! Everything is measured in CPU time of this process, since other work may run beside it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use devmig_model::compose::{Closed, WorldOf};
+use devmig_model::explore::search::{Limits, explore};
+use devmig_model::explore::view::View;
+use devmig_model::machine::{Channel, Event, Machine, Offer, On, Party, Step, Verdict};
+use devmig_model::pack::{Overflow, Pack, Reader, Writer};
+use devmig_model::packed;
+use devmig_model::rules::{Ask, Judge, Rules};
+use devmig_model::system::{Expect, Property, System};
+use serde::Serialize;
+use stateright::{Checker, Model};
+
+const SOURCE: Party = Party("source");
+const PAGES: usize = 3;
+const LAST: u8 = 2;
+const CHANNELS: u8 = 3;
+
+/// A page sent on a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+struct Message {
+    channel: u8,
+    page: u8,
+    version: u8,
+}
+
+impl Pack for Message {
+    const BITS: u32 = 4;
+    #[inline(always)]
+    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
+        into.put(u64::from(self.page), 2, "page")?;
+        into.put(u64::from(self.version), 2, "version")
+    }
+    #[inline(always)]
+    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
+        Message { channel: 0, page: from.get(2) as u8, version: from.get(2) as u8 }
+    }
+}
+
+impl Event for Message {
+    #[inline]
+    fn owner(&self) -> Party {
+        SOURCE
+    }
+    #[inline]
+    fn channel(&self) -> Channel {
+        Channel::Queue(self.channel)
+    }
+    #[inline]
+    fn on_queue(self, queue: u8) -> Self {
+        Message { channel: queue, ..self }
+    }
+}
+
+packed! {
+    /// A page at the source.
+    pub struct Page {
+        /// Counts the guest's writes.
+        pub version: u8 = 2,
+        /// Whether it must be sent.
+        pub dirty: bool = 1,
+    }
+}
+packed! {
+    /// A page at the destination.
+    pub struct Copy {
+        /// What was read last.
+        pub version: u8 = 2,
+    }
+}
+
+struct Source;
+struct Destination;
+
+impl Machine for Source {
+    type State = [Page; PAGES];
+    type Event = Message;
+
+    fn name(&self) -> &'static str {
+        "source"
+    }
+    #[inline]
+    fn plays(&self, party: Party) -> bool {
+        party == SOURCE
+    }
+    fn initial(&self) -> Self::State {
+        [Page { version: 0, dirty: true }; PAGES]
+    }
+    #[inline]
+    fn on(&self, _: &Self::State, _: &Message, _: &mut Judge) -> Verdict<Self> {
+        Ok(On::Ignore)
+    }
+    #[inline]
+    fn sent(&self, s: &Self::State, message: &Message, _: &mut Judge) -> Verdict<Self> {
+        let mut next = *s;
+        next[message.page as usize].dirty = false;
+        Ok(On::To(next))
+    }
+    #[inline]
+    fn hidden(
+        &self,
+        s: &Self::State,
+        _: &mut Judge,
+        f: &mut impl FnMut(Step, Self::State),
+    ) -> Result<(), Ask> {
+        for (n, page) in s.iter().enumerate() {
+            if page.version < LAST {
+                let mut next = *s;
+                next[n] = Page { version: page.version + 1, dirty: true };
+                f(Step { name: "write", index: n as u8 }, next);
+            }
+        }
+        Ok(())
+    }
+    #[inline]
+    fn offers(&self, s: &Self::State, f: &mut impl FnMut(Offer<Message>)) {
+        for (n, page) in s.iter().enumerate() {
+            if page.dirty {
+                for channel in 0..CHANNELS {
+                    f(Offer::Does(Message { channel, page: n as u8, version: page.version }));
+                }
+            }
+        }
+    }
+}
+
+impl Machine for Destination {
+    type State = [Copy; PAGES];
+    type Event = Message;
+
+    fn name(&self) -> &'static str {
+        "destination"
+    }
+    fn initial(&self) -> Self::State {
+        [Copy { version: 0 }; PAGES]
+    }
+    #[inline]
+    fn on(&self, s: &Self::State, message: &Message, _: &mut Judge) -> Verdict<Self> {
+        let mut next = *s;
+        next[message.page as usize].version = message.version;
+        Ok(On::To(next))
+    }
+}
+
+type Parties = (Source, Destination);
+type World = WorldOf<Parties, 3, 3>;
+
+fn system() -> System<Parties, 3, 3, 1> {
+    System {
+        name: "bench/channels".to_owned(),
+        area: "bench",
+        about: "Pages on three channels.".to_owned(),
+        closed: Closed { machine: (Source, Destination), rules: Rules::default() },
+        properties: vec![Property::at_end("the copy is the source", |w: &World| {
+            (0..PAGES).all(|n| w.parts.0[n].version == w.parts.1[n].version)
+        })],
+        expect: Expect::default(),
+        environment: vec![],
+    }
+}
+
+/// CPU seconds of this process, all threads.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+    ticks as f64 / 100.0
+}
+
+/// The greatest resident size since the last call of `fresh`, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
+}
+
+fn fresh() -> u64 {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    peak()
+}
+
+/// Runs something that returns (states, transitions, table bytes), and prints a row.
+fn measure(name: &str, run: impl FnOnce() -> (u64, u64, Option<usize>)) -> f64 {
+    let (before, wall, begun) = (fresh(), Instant::now(), cpu());
+    let (states, transitions, bytes) = run();
+    let (cpu, wall) = (cpu() - begun, wall.elapsed().as_secs_f64());
+    let rate = states as f64 / cpu / 1e6;
+    let each = |bytes: u64| bytes as f64 / states as f64;
+    println!(
+        "{name:24} {states:>9} {transitions:>10} {rate:>8.2} {:>8.2} {wall:>7.2} {cpu:>7.2} {:>8.1} {:>8}",
+        transitions as f64 / cpu / 1e6,
+        each(peak().saturating_sub(before)),
+        bytes.map_or("-".to_owned(), |bytes| format!("{:.1}", each(bytes as u64))),
+    );
+    rate
+}
+
+fn main() {
+    println!(
+        "{:24} {:>9} {:>10} {:>8} {:>8} {:>7} {:>7} {:>8} {:>8}",
+        "", "states", "trans.", "Mst/cpus", "Mtr/cpus", "wall s", "cpu s", "rss B/st", "table"
+    );
+    let ours = |threads| {
+        move || match explore(&system(), &Limits { threads, ..Limits::default() }) {
+            Ok(run) => (run.table.len() as u64, run.transitions, Some(run.table.bytes())),
+            Err(error) => {
+                println!("{error}");
+                (0, 0, None)
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let only_one = std::env::args().any(|arg| arg == "--one");
+    let one = measure("devmig, 1 thread", ours(1));
+    if !only_one {
+        measure(&format!("devmig, {cores} threads"), ours(cores));
+    }
+    if only_one || std::env::args().any(|arg| arg == "--ours") {
+        return;
+    }
+    let bfs = measure("stateright 0.31 BFS", || {
+        let checker = View(Arc::new(system())).checker().spawn_bfs().join();
+        (checker.unique_state_count() as u64, checker.state_count() as u64 - 1, None)
+    });
+    measure("stateright 0.31 DFS", || {
+        let checker = View(Arc::new(system())).checker().spawn_dfs().join();
+        (checker.unique_state_count() as u64, checker.state_count() as u64 - 1, None)
+    });
+    println!("devmig / stateright BFS, states a CPU second: {:.1}", one / bfs);
+}

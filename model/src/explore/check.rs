@@ -1,0 +1,136 @@
+//! One face for all systems, whatever their machines: what a command line and the laws need.
+//!
+//! **Invariant.** Nothing here decides anything: [`super::report`] does, and [`super::view`] asks
+//! stateright.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Error;
+use super::report::{Report, check};
+use super::search::Limits;
+use super::view::{self, Counts};
+use crate::clause::ClauseId;
+use crate::machine::Machine;
+use crate::system::{Expected, PropertyKind, System, Test};
+
+/// How to run a check.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Its bounds and threads.
+    pub limits: Limits<'a>,
+    /// The id under which a clause is quoted.
+    pub clause: &'a dyn Fn(ClauseId) -> String,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options { limits: Limits::default(), clause: &|id| format!("clause {}", id.index()) }
+    }
+}
+
+/// A property without its predicate.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Listed {
+    /// Its name, unique in its system.
+    pub name: String,
+    /// The clause behind it.
+    pub clause: Option<ClauseId>,
+    /// What it says.
+    pub kind: PropertyKind,
+    /// What is expected.
+    pub expected: Expected,
+}
+
+/// The properties of a system in the order of its report: its own, each `always` followed by its
+/// twin, then those that are checked of every system.
+pub fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+) -> Vec<Listed> {
+    let mut all = Vec::new();
+    for property in &system.properties {
+        let (clause, kind) = (property.clause, property.kind());
+        let name = property.name.to_owned();
+        all.push(Listed { name, clause, kind, expected: property.expected });
+        if matches!(property.test, Test::Always { .. }) {
+            let name = format!("{}: can happen", property.name);
+            let (kind, expected) = (PropertyKind::Reachable, Expected::Holds);
+            all.push(Listed { name, clause, kind, expected });
+        }
+    }
+    for (name, kind, violated) in [
+        ("rules", PropertyKind::Rules, false),
+        ("stuck", PropertyKind::Stuck, system.expect.stuck),
+        ("progress", PropertyKind::Progress, system.expect.starves),
+    ] {
+        let expected = if violated { Expected::Violated } else { Expected::Holds };
+        all.push(Listed { name: name.to_owned(), clause: None, kind, expected });
+    }
+    all
+}
+
+/// A system that can be checked.
+pub trait Check: Send + Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &str;
+
+    /// The protocol that it is about.
+    fn area(&self) -> &str;
+
+    /// What it shows, in one sentence.
+    fn about(&self) -> &str;
+
+    /// Its properties, twins and built-in ones included, in the order of the report.
+    fn properties(&self) -> Vec<Listed>;
+
+    /// Explores it.
+    ///
+    /// # Errors
+    /// If a choice is open, or the initial state does not fit its packing.
+    fn check(&self, options: &Options<'_>) -> Result<Report, Error>;
+
+    /// What stateright finds: the second opinion.
+    ///
+    /// # Errors
+    /// If a choice is open, or the initial state does not fit its packing.
+    fn stateright(self: Arc<Self>) -> Result<Counts, Error>;
+
+    /// Serves stateright's Explorer, the interactive view; returns only when it ends.
+    ///
+    /// # Errors
+    /// As [`Check::stateright`].
+    fn serve(self: Arc<Self>, address: SocketAddr) -> Result<(), Error>;
+}
+
+impl<M, const Q: usize, const N: usize, const W: usize> Check for System<M, Q, N, W>
+where
+    M: Machine + Send + 'static,
+{
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn area(&self) -> &str {
+        self.area
+    }
+
+    fn about(&self) -> &str {
+        &self.about
+    }
+
+    fn properties(&self) -> Vec<Listed> {
+        listed(self)
+    }
+
+    fn check(&self, options: &Options<'_>) -> Result<Report, Error> {
+        check(self, options)
+    }
+
+    fn stateright(self: Arc<Self>) -> Result<Counts, Error> {
+        view::run(self)
+    }
+
+    fn serve(self: Arc<Self>, address: SocketAddr) -> Result<(), Error> {
+        view::serve(self, address)
+    }
+}

@@ -1,0 +1,131 @@
+//! What each option of an open choice costs: options against properties.
+//!
+//! ```text
+//!  reply-before-stop | drain-first || nothing-lost  progress
+//!  ------------------+-------------++-----------------------
+//!  yes               | yes         || holds         holds
+//!  yes               | no          || violated      holds
+//! ```
+//!
+//! **Not here.** Which choices there are, and how options are called: a loaded specification says.
+
+use serde::Serialize;
+
+use super::check::{Check, Options};
+use super::report::{PropertyVerdict, Report};
+use super::{Error, trace};
+use crate::clause::ChoiceId;
+use crate::rules::Rules;
+
+/// A choice to be varied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// Which.
+    pub id: ChoiceId,
+    /// Its name.
+    pub name: String,
+    /// The names of its options, in order.
+    pub options: Vec<String>,
+}
+
+/// One combination of options, and what holds under it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Row {
+    /// An option's name for each choice.
+    pub options: Vec<String>,
+    /// Each property's verdict; `None` if this combination's system has no such property.
+    pub verdicts: Vec<Option<PropertyVerdict>>,
+    /// The whole report.
+    pub report: Report,
+}
+
+/// Options against properties.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Decision {
+    /// The version of this form: 1.
+    pub schema: u32,
+    /// The choices' names.
+    pub choices: Vec<String>,
+    /// The properties' names.
+    pub properties: Vec<String>,
+    /// Every combination, the last choice varying fastest.
+    pub rows: Vec<Row>,
+}
+
+/// Checks a system under every combination of the options of these choices.
+///
+/// # Errors
+/// If another choice is open, or an initial state does not fit its packing.
+pub fn decide(
+    mut system: impl FnMut(Rules) -> Box<dyn Check>,
+    base: &Rules,
+    choices: &[Choice],
+    options: &Options<'_>,
+) -> Result<Decision, Error> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut properties: Vec<String> = Vec::new();
+    let combinations: usize = choices.iter().map(|choice| choice.options.len()).product();
+    for mut n in 0..combinations {
+        let (mut rules, mut names) = (*base, Vec::new());
+        for choice in choices.iter().rev() {
+            let option = n % choice.options.len();
+            n /= choice.options.len();
+            rules = rules.fixing(choice.id, option as u8);
+            names.push(choice.options[option].clone());
+        }
+        names.reverse();
+        let report = system(rules).check(options)?;
+        for property in &report.properties {
+            if !properties.contains(&property.name) {
+                properties.push(property.name.clone());
+            }
+        }
+        rows.push(Row { options: names, verdicts: Vec::new(), report });
+    }
+    for row in &mut rows {
+        let verdict = |name: &String| row.report.property(name).map(|property| property.verdict);
+        row.verdicts = properties.iter().map(verdict).collect();
+    }
+    let choices = choices.iter().map(|choice| choice.name.clone()).collect();
+    Ok(Decision { schema: 1, choices, properties, rows })
+}
+
+impl Decision {
+    /// The table, and below it for each verdict that differs between rows its first counterexample.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut table = vec![[self.choices.clone(), self.properties.clone()].concat()];
+        for row in &self.rows {
+            let verdicts = row.verdicts.iter().map(|v| v.map_or("-".to_owned(), |v| v.to_string()));
+            table.push(row.options.iter().cloned().chain(verdicts).collect());
+        }
+        let mut out = aligned(&table);
+        for (n, name) in self.properties.iter().enumerate() {
+            let differs = self.rows.iter().any(|row| row.verdicts[n] != self.rows[0].verdicts[n]);
+            let shown = self.rows.iter().filter(|_| differs).find_map(|row| {
+                let property = row.report.property(name)?;
+                let violated = property.verdict == PropertyVerdict::Violated;
+                let lines = property.trace.as_ref().filter(|_| violated)?;
+                Some((row.options.join(", "), trace::text(lines, property.cycle_at)))
+            });
+            if let Some((options, lines)) = shown {
+                out += &format!("\n{name}, with {options}:\n{lines}");
+            }
+        }
+        out
+    }
+}
+
+/// Columns padded to their widest cell.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}

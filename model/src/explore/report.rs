@@ -1,0 +1,416 @@
+//! What a run says, as JSON (schema 1) and as text.
+//!
+//! ```text
+//!  verdict of a property:  holds | violated | unknown     (unknown: only if the run is incomplete)
+//!  verdict of the system:  holds | violated | incomplete
+//!  as expected          =  every property as expected, and the run complete
+//! ```
+//!
+//! **Invariant.** A bounded run never reads as a proof: what it did not find is `unknown`.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::Error;
+use super::check::{Listed, Options, listed};
+use super::liveness::{self, Starvation, States};
+use super::search::{Explored, Incomplete, Tally, Witness, explore};
+use super::trace::{self, Line, StepOf, lines, step_at, steps_to};
+use crate::clause::ClauseId;
+use crate::machine::Machine;
+use crate::system::{Expected, PropertyKind, System, Test};
+
+/// The verdict on one property.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PropertyVerdict {
+    /// Every reachable state was visited, and it holds.
+    Holds,
+    /// There is a counterexample (or, for what should happen, every reachable state was visited).
+    Violated,
+    /// Not violated in the part that was visited.
+    Unknown,
+}
+
+impl std::fmt::Display for PropertyVerdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            PropertyVerdict::Holds => "holds",
+            PropertyVerdict::Violated => "violated",
+            PropertyVerdict::Unknown => "unknown",
+        })
+    }
+}
+
+/// The verdict on a system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every property holds in every reachable state.
+    Holds,
+    /// Some property is violated.
+    Violated,
+    /// Nothing is violated in the part that was visited.
+    Incomplete,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Verdict::Holds => "holds",
+            Verdict::Violated => "violated",
+            Verdict::Incomplete => "incomplete",
+        })
+    }
+}
+
+/// What is said about one property.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PropertyReport {
+    /// Its name, unique in its system.
+    pub name: String,
+    /// The clause behind it.
+    pub clause: Option<String>,
+    /// What it says.
+    pub kind: PropertyKind,
+    /// What was found.
+    pub verdict: PropertyVerdict,
+    /// What is expected.
+    pub expected: Expected,
+    /// Whether they agree.
+    pub as_expected: bool,
+    /// A shortest counterexample; of a `reachable` that holds, an example.
+    pub trace: Option<Vec<Line>>,
+    /// The number of the first event of a cycle that then repeats for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycle_at: Option<usize>,
+    /// What stays undone, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A clause at which branches end, because it is broken or because nothing says what follows.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Ending {
+    /// The clause.
+    pub clause: String,
+    /// How many transitions end there.
+    pub count: u64,
+    /// Whether the system declares that its programs break it.
+    pub declared: bool,
+    /// A shortest trace.
+    pub trace: Vec<Line>,
+}
+
+/// What one run over one system says.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Report {
+    /// The version of this form: 1.
+    pub schema: u32,
+    /// The system's name.
+    pub system: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What is expected: violated if any property is.
+    pub expected: Expected,
+    /// Every property is as expected, and the run was complete.
+    pub as_expected: bool,
+    /// Distinct states.
+    pub states: u64,
+    /// Transitions to a state, duplicates included.
+    pub transitions: u64,
+    /// Levels below the initial state.
+    pub depth: u32,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Bytes that the state table took.
+    pub table_bytes: u64,
+    /// Why not every reachable state was visited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
+    /// How the run came to its end, if a value outgrew its field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Vec<Line>>,
+    /// The system's own properties, their twins, and those checked of every system.
+    pub properties: Vec<PropertyReport>,
+    /// Clauses that programs break.
+    pub broken: Vec<Ending>,
+    /// Clauses after which nothing says what follows.
+    pub undefined: Vec<Ending>,
+}
+
+impl Report {
+    /// The property of that name.
+    #[must_use]
+    pub fn property(&self, name: &str) -> Option<&PropertyReport> {
+        self.properties.iter().find(|property| property.name == name)
+    }
+
+    /// For the console: the verdicts, and each counterexample as one line an event.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let as_expected = |yes| if yes { "" } else { " (NOT as expected)" };
+        let _ = writeln!(
+            out,
+            "{}: {}{}, {} states, {} transitions, depth {}",
+            self.system,
+            self.verdict,
+            as_expected(self.as_expected),
+            self.states,
+            self.transitions,
+            self.depth
+        );
+        if let Some(reason) = &self.incomplete {
+            let _ = writeln!(out, "  incomplete: {reason}");
+            out += &self.overflow.as_deref().map_or_else(String::new, |t| trace::text(t, None));
+        }
+        for property in &self.properties {
+            let clause = property.clause.iter().map(|clause| format!(" [{clause}]"));
+            let _ = writeln!(
+                out,
+                "  {:8}  {}{}{}",
+                property.verdict,
+                property.name,
+                clause.collect::<String>(),
+                as_expected(property.as_expected)
+            );
+            if let (PropertyVerdict::Violated, Some(lines)) = (property.verdict, &property.trace) {
+                out += &trace::text(lines, property.cycle_at);
+            }
+            if let Some(note) = &property.note {
+                let _ = writeln!(out, "      {note}");
+            }
+        }
+        for ending in &self.undefined {
+            let Ending { clause, count, .. } = ending;
+            let _ = writeln!(out, "  undefined after {clause}: {count} transitions end there");
+        }
+        out
+    }
+}
+
+/// Explores a system and says what was found.
+///
+/// # Errors
+/// If a choice is open, or the initial state does not fit its packing.
+pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+    options: &Options<'_>,
+) -> Result<Report, Error> {
+    let begun = Instant::now();
+    let explored = explore(system, &options.limits)?;
+    let writer = Writer { system, explored: &explored, options };
+    let properties = writer.properties()?;
+    let complete = explored.incomplete.is_none();
+    let violated = |p: &PropertyReport| p.verdict == PropertyVerdict::Violated;
+    let expects = |p: &PropertyReport| p.expected == Expected::Violated;
+    Ok(Report {
+        schema: 1,
+        system: system.name.clone(),
+        verdict: match properties.iter().any(violated) {
+            true => Verdict::Violated,
+            false if complete => Verdict::Holds,
+            false => Verdict::Incomplete,
+        },
+        expected: match properties.iter().any(expects) {
+            true => Expected::Violated,
+            false => Expected::Holds,
+        },
+        as_expected: complete && properties.iter().all(|p| p.as_expected),
+        states: explored.table.len() as u64,
+        transitions: explored.transitions,
+        depth: explored.depth(),
+        seconds: begun.elapsed().as_secs_f64(),
+        table_bytes: explored.table.bytes() as u64,
+        incomplete: explored.incomplete.map(|reason| match reason {
+            Incomplete::States(n) => format!("stopped at {n} states"),
+            Incomplete::Depth(n) => format!("stopped at depth {n}"),
+            Incomplete::Deadline(time) => format!("stopped after {} s", time.as_secs_f64()),
+            Incomplete::Overflow { field, .. } => format!("`{field}` outgrows its packing"),
+        }),
+        overflow: match explored.incomplete {
+            Some(Incomplete::Overflow { at, .. }) => Some(writer.trace(at)?),
+            _ => None,
+        },
+        properties,
+        broken: writer.endings(&explored.findings.broken)?,
+        undefined: writer.endings(&explored.findings.undefined)?,
+    })
+}
+
+struct Writer<'a, M: Machine, const Q: usize, const N: usize, const W: usize> {
+    system: &'a System<M, Q, N, W>,
+    explored: &'a Explored<W>,
+    options: &'a Options<'a>,
+}
+
+/// A verdict with what shows it.
+struct Found {
+    violated: Option<bool>,
+    trace: Option<Vec<Line>>,
+    cycle_at: Option<usize>,
+    note: Option<String>,
+}
+
+impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q, N, W> {
+    fn properties(&self) -> Result<Vec<PropertyReport>, Error> {
+        let states = match self.explored.incomplete {
+            Some(Incomplete::Deadline(_)) => None,
+            _ => Some(States::new(self.system, self.explored)?),
+        };
+        let findings = &self.explored.findings;
+        let listed = listed(self.system);
+        let mut found = Vec::new();
+        for (n, property) in self.system.properties.iter().enumerate() {
+            let witness = findings.witnesses[n];
+            found.push(match &property.test {
+                Test::Always { .. } | Test::AtEnd(_) => self.never(witness)?,
+                Test::Reachable(_) => self.reached(witness, true)?,
+                Test::LeadsTo { from, to } => match &states {
+                    None => self.never(None)?,
+                    Some(states) => self.starves(
+                        states,
+                        liveness::leads_to(
+                            states,
+                            &mut |n| from(&states.key(n).unpack()),
+                            &mut |n| to(&states.key(n).unpack()),
+                        )?,
+                    )?,
+                },
+            });
+            if matches!(property.test, Test::Always { .. }) {
+                found.push(self.reached(findings.twins[n], false)?);
+            }
+        }
+        found.push(self.rules()?);
+        found.push(self.never(findings.stuck)?);
+        found.push(match &states {
+            None => self.never(None)?,
+            Some(states) => self.starves(states, liveness::progress(states)?)?,
+        });
+        Ok(listed
+            .into_iter()
+            .zip(found)
+            .map(|(listed, found)| self.property(listed, found))
+            .collect())
+    }
+
+    fn property(&self, listed: Listed, found: Found) -> PropertyReport {
+        let verdict = match (found.violated, self.explored.incomplete) {
+            (Some(true), _) => PropertyVerdict::Violated,
+            (Some(false), _) | (None, None) => PropertyVerdict::Holds,
+            (None, Some(_)) => PropertyVerdict::Unknown,
+        };
+        let as_expected = matches!(
+            (verdict, listed.expected),
+            (PropertyVerdict::Holds, Expected::Holds)
+                | (PropertyVerdict::Violated, Expected::Violated)
+        );
+        PropertyReport {
+            name: listed.name,
+            clause: listed.clause.and_then(|clause| self.clause(clause)),
+            kind: listed.kind,
+            verdict,
+            expected: listed.expected,
+            as_expected,
+            trace: found.trace,
+            cycle_at: found.cycle_at,
+            note: found.note,
+        }
+    }
+
+    /// What must not happen: violated by a witness.
+    fn never(&self, witness: Option<Witness>) -> Result<Found, Error> {
+        let trace = witness.map(|at| self.trace(at)).transpose()?;
+        let violated = witness.map(|_| true);
+        Ok(Found { violated, trace, cycle_at: None, note: None })
+    }
+
+    /// What must happen: holds by a witness, even in an incomplete run.
+    fn reached(&self, witness: Option<Witness>, show: bool) -> Result<Found, Error> {
+        let trace = witness.filter(|_| show).map(|at| self.trace(at)).transpose()?;
+        let violated = match (witness, self.explored.incomplete) {
+            (Some(_), _) => Some(false),
+            (None, None) => Some(true),
+            (None, Some(_)) => None,
+        };
+        Ok(Found { violated, trace, cycle_at: None, note: None })
+    }
+
+    /// Programs break exactly the clauses that they declare.
+    fn rules(&self) -> Result<Found, Error> {
+        let declared = &self.system.expect.breaks;
+        let broken = &self.explored.findings.broken;
+        let undeclared = broken.iter().filter(|(clause, _)| !declared.contains(clause));
+        let first = undeclared.min_by_key(|(_, tally)| self.explored.depth_of(tally.first.state));
+        if let Some((_, tally)) = first {
+            return self.never(Some(tally.first));
+        }
+        let mut found = self.never(None)?;
+        let unmet: Vec<String> = declared
+            .iter()
+            .filter(|clause| !broken.contains_key(clause))
+            .map(|clause| (self.options.clause)(*clause))
+            .collect();
+        if !unmet.is_empty() && self.explored.incomplete.is_none() {
+            found.violated = Some(true);
+            found.note = Some(format!("declared, but not broken: {}", unmet.join(", ")));
+        }
+        Ok(found)
+    }
+
+    fn starves(
+        &self,
+        states: &States<'_, M, Q, N, W>,
+        violation: Option<Starvation>,
+    ) -> Result<Found, Error> {
+        let Some(violation) = violation else { return self.never(None) };
+        let closed = &self.system.closed;
+        let root = Witness { state: states.id(violation.root), successor: None };
+        let mut steps = steps_to(closed, &self.explored.table, root)?;
+        for (node, place) in &violation.stem {
+            steps.extend(step_at(closed, &self.explored.table, states.id(*node), *place)?);
+        }
+        let cycle_at = (!violation.cycle.is_empty()).then_some(steps.len() + 1);
+        for (node, place) in &violation.cycle {
+            steps.extend(step_at(closed, &self.explored.table, states.id(*node), *place)?);
+        }
+        let note = violation.obligation.map(|index| {
+            let owed = closed.obligation(index);
+            let clause = self.clause(owed.clause).map(|c| format!(" ({c})")).unwrap_or_default();
+            format!("owed for ever: {} by {}{clause}", owed.what, owed.by)
+        });
+        let trace = Some(self.lines(&steps));
+        Ok(Found { violated: Some(true), trace, cycle_at, note })
+    }
+
+    fn endings(
+        &self,
+        tallies: &std::collections::BTreeMap<ClauseId, Tally>,
+    ) -> Result<Vec<Ending>, Error> {
+        let ending = |(clause, tally): (&ClauseId, &Tally)| {
+            Ok(Ending {
+                clause: (self.options.clause)(*clause),
+                count: tally.count,
+                declared: self.system.expect.breaks.contains(clause),
+                trace: self.trace(tally.first)?,
+            })
+        };
+        tallies.iter().map(ending).collect()
+    }
+
+    fn clause(&self, clause: ClauseId) -> Option<String> {
+        (clause != ClauseId::NONE).then(|| (self.options.clause)(clause))
+    }
+
+    fn trace(&self, at: Witness) -> Result<Vec<Line>, Error> {
+        Ok(self.lines(&steps_to(&self.system.closed, &self.explored.table, at)?))
+    }
+
+    fn lines(&self, steps: &[StepOf<M, Q, N>]) -> Vec<Line> {
+        lines::<M, Q, N>(&self.system.closed.machine, steps, self.options.clause)
+    }
+}

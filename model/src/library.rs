@@ -1,0 +1,344 @@
+//! Everything that is loaded: the specification, the protocols' tables, programs and systems, and
+//! a proposal if there is one.
+//!
+//! ```text
+//!  specs/**/*.toml (compiled in) --\
+//!                                   >-- Library --> systems, tables, tester, docs
+//!  proposal.toml (a file) ---------/
+//! ```
+//!
+//! A proposal is one file: it may add choices, clauses, features, messages, programs and systems,
+//! put rows before those of a message, and says what it expects. **Invariant:** a [`Library`] that
+//! exists is valid; every problem of every file is reported, with its place.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::clause::ChoiceId;
+use crate::explore::Check;
+use crate::rules::Rules;
+use crate::spec::{
+    Diagnostics, Item, SourceFile, Spanned, Spec, SpecErrors, builtin_files, did_you_mean,
+    with_help,
+};
+use crate::vhost_user::laws::{Laws, Readings};
+use crate::vhost_user::program::RawProgram;
+use crate::vhost_user::properties;
+use crate::vhost_user::systems::{Builder, RawSystem, SystemDef, compile};
+use crate::vhost_user::table::{RawFeature, RawMessage, Table};
+
+/// One `[[proposal]]`: what the file is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProposal {
+    id: Spanned<String>,
+    title: Spanned<String>,
+    about: Spanned<String>,
+    /// Systems of the base that are checked again under the proposal.
+    #[serde(default)]
+    systems: Vec<Spanned<String>>,
+    /// Choices that it settles.
+    #[serde(default)]
+    fixes: Vec<Spanned<String>>,
+}
+
+/// One `[[expect]]`: under these options, these properties are violated and all others hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExpect {
+    system: Spanned<String>,
+    under: Vec<Spanned<String>>,
+    #[serde(default)]
+    violated: Vec<Spanned<String>>,
+}
+
+/// One `[[decide]]`: a table of choices and properties.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDecide {
+    system: Spanned<String>,
+    choices: Vec<Spanned<String>>,
+}
+
+/// A proposal, resolved.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// Its short name.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// What it is about.
+    pub about: String,
+    /// Systems of the base that are checked again.
+    pub systems: Vec<String>,
+    /// Choices that it settles.
+    pub fixes: Vec<(ChoiceId, u8)>,
+    /// What it expects.
+    pub expects: Vec<Expectation>,
+}
+
+/// What is expected of a system under some options.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// The system.
+    pub system: String,
+    /// The options.
+    pub under: Vec<(ChoiceId, u8)>,
+    /// The names of the properties that are violated; all others hold.
+    pub violated: Vec<String>,
+}
+
+/// A question that is answered by a table of choices and properties.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The system.
+    pub system: String,
+    /// The choices, whose options are all tried.
+    pub choices: Vec<ChoiceId>,
+}
+
+/// All that is loaded.
+#[derive(Clone, Debug)]
+pub struct Library {
+    /// Clauses, choices, documents.
+    pub spec: Spec,
+    /// The vhost-user messages.
+    pub table: Arc<Table>,
+    /// The systems.
+    pub systems: Vec<SystemDef>,
+    /// The questions.
+    pub decisions: Vec<Decision>,
+    /// The proposal, if one was loaded.
+    pub proposal: Option<Proposal>,
+    builder: Builder,
+}
+
+#[derive(Default)]
+struct Raw {
+    features: Vec<Item<RawFeature>>,
+    messages: Vec<Item<RawMessage>>,
+    programs: Vec<Item<RawProgram>>,
+    systems: Vec<Item<RawSystem>>,
+    proposals: Vec<Item<RawProposal>>,
+    expects: Vec<Item<RawExpect>>,
+    decides: Vec<Item<RawDecide>>,
+}
+
+impl Raw {
+    fn take(&mut self, file: &SourceFile, d: &mut Diagnostics) {
+        let mut tables = file.parse(d);
+        self.features.extend(tables.items("feature", d));
+        self.messages.extend(tables.items("message", d));
+        self.programs.extend(tables.items("program", d));
+        self.systems.extend(tables.items("system", d));
+        self.proposals.extend(tables.items("proposal", d));
+        self.expects.extend(tables.items("expect", d));
+        self.decides.extend(tables.items("decide", d));
+    }
+}
+
+impl Library {
+    /// What is built in.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn builtin() -> Result<Self, SpecErrors> {
+        Self::load(builtin_files(), None)
+    }
+
+    /// What is built in, and a proposal: a name for reports, and its text.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn with_proposal(name: &str, text: &str) -> Result<Self, SpecErrors> {
+        Self::load(builtin_files(), Some((name.to_owned(), text.to_owned())))
+    }
+
+    /// These files (name, text), and a proposal.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn load(
+        files: Vec<(String, String)>,
+        proposal: Option<(String, String)>,
+    ) -> Result<Self, SpecErrors> {
+        let all = files.iter().chain(&proposal).cloned().collect();
+        let spec = Spec::load(all)?;
+        let mut d = Diagnostics::default();
+        let (mut base, mut proposed) = (Raw::default(), Raw::default());
+        for (name, text) in files {
+            base.take(&SourceFile::new(name, text), &mut d);
+        }
+        if let Some((name, text)) = &proposal {
+            let file = SourceFile::new(name.clone(), text.clone());
+            proposed.take(&file, &mut d);
+            if proposed.proposals.len() != 1 {
+                let message = "a proposal's file has one `[[proposal]]`";
+                let label = format!("{} here", proposed.proposals.len());
+                d.push(crate::spec::SpecError::at(&file, 0..0, message, label));
+            }
+        }
+        let mut table = Table::default();
+        table.add_features(&base.features, &mut d);
+        table.add_features(&proposed.features, &mut d);
+        table.add(&spec, &base.messages, false, &mut d);
+        table.add(&spec, &proposed.messages, true, &mut d);
+        let programs: Vec<_> = proposed.programs.into_iter().chain(base.programs).collect();
+        unique(&base.systems, |raw| &raw.name, "system", &mut d);
+        unique(&proposed.systems, |raw| &raw.name, "system", &mut d);
+        // A proposal's system takes the place of the base's of its name.
+        let mut items = base.systems;
+        for item in proposed.systems {
+            match items.iter_mut().find(|b| b.value.name.get_ref() == item.value.name.get_ref()) {
+                Some(replaced) => *replaced = item,
+                None => items.push(item),
+            }
+        }
+        let systems: Vec<SystemDef> =
+            items.iter().map(|item| compile(&spec, &table, &programs, item, &mut d)).collect();
+        let decides = base.decides.iter().chain(&proposed.decides);
+        let decisions = decides.map(|item| decision(&spec, &systems, item, &mut d)).collect();
+        let proposal = proposed.proposals.first().map(|item| {
+            let mut p = resolve(&spec, &systems, item, &mut d);
+            p.expects = proposed
+                .expects
+                .iter()
+                .map(|item| expectation(&spec, &systems, item, &mut d))
+                .collect();
+            p
+        });
+        let d = d.finish(());
+        d?;
+        let clauses = properties::ALL
+            .iter()
+            .map(|(_, clause, _)| (!clause.is_empty()).then(|| spec.clause(clause)).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        let table = Arc::new(table);
+        let builder = Builder {
+            table: Arc::clone(&table),
+            laws: Laws::resolve(&spec)?,
+            readings: Readings::resolve(&spec)?,
+            clauses,
+        };
+        Ok(Library { spec, table, systems, decisions, proposal, builder })
+    }
+
+    /// The builder of vhost-user systems.
+    #[must_use]
+    pub fn vhost_user(&self) -> &Builder {
+        &self.builder
+    }
+
+    /// The definition of a system.
+    #[must_use]
+    pub fn system(&self, name: &str) -> Option<&SystemDef> {
+        self.systems.iter().find(|def| def.name == name)
+    }
+
+    /// The rules of a system: defaults, then what the proposal settles, then what it fixes itself.
+    #[must_use]
+    pub fn rules(&self, def: &SystemDef) -> Rules {
+        let fixes = self.proposal.iter().flat_map(|p| &p.fixes);
+        let defaults = Rules { choices: self.spec.defaults(), ..Rules::default() };
+        let settled = fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
+        def.choices.iter().fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option))
+    }
+
+    /// The system under its own rules.
+    #[must_use]
+    pub fn check(&self, def: &SystemDef) -> Box<dyn Check> {
+        self.builder.build(def, self.rules(def))
+    }
+
+    /// The system with some choices fixed otherwise.
+    #[must_use]
+    pub fn check_under(&self, def: &SystemDef, options: &[(ChoiceId, u8)]) -> Box<dyn Check> {
+        let rules = options.iter().fold(self.rules(def), |rules, (c, o)| rules.fixing(*c, *o));
+        self.builder.build(def, rules)
+    }
+}
+
+fn unique<T>(
+    items: &[Item<T>],
+    name: impl Fn(&T) -> &Spanned<String>,
+    what: &str,
+    d: &mut Diagnostics,
+) {
+    for (i, item) in items.iter().enumerate() {
+        let here = name(&item.value);
+        if items[..i].iter().any(|other| name(&other.value).get_ref() == here.get_ref()) {
+            let message = format!("the {what} `{}` is there twice", here.get_ref());
+            d.push(item.error(here.span(), message, "again here"));
+        }
+    }
+}
+
+/// The system's name, if there is one of that name.
+fn known<T>(
+    systems: &[SystemDef],
+    item: &Item<T>,
+    name: &Spanned<String>,
+    d: &mut Diagnostics,
+) -> String {
+    if !systems.iter().any(|def| def.name == *name.get_ref()) {
+        let message = format!("no system is called `{}`", name.get_ref());
+        let error = item.error(name.span(), message, "unknown system");
+        let names = systems.iter().map(|def| def.name.as_str());
+        d.push(with_help(error, did_you_mean(name.get_ref(), names)));
+    }
+    name.get_ref().clone()
+}
+
+fn resolve(
+    spec: &Spec,
+    systems: &[SystemDef],
+    item: &Item<RawProposal>,
+    d: &mut Diagnostics,
+) -> Proposal {
+    let raw = &item.value;
+    Proposal {
+        id: raw.id.get_ref().clone(),
+        title: raw.title.get_ref().clone(),
+        about: raw.about.get_ref().clone(),
+        systems: raw.systems.iter().map(|name| known(systems, item, name, d)).collect(),
+        fixes: raw.fixes.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
+        expects: Vec::new(),
+    }
+}
+
+fn expectation(
+    spec: &Spec,
+    systems: &[SystemDef],
+    item: &Item<RawExpect>,
+    d: &mut Diagnostics,
+) -> Expectation {
+    let raw = &item.value;
+    let system = known(systems, item, &raw.system, d);
+    for name in &raw.violated {
+        let known = properties::ALL.iter().map(|(known, ..)| *known).chain(["stuck", "progress"]);
+        if !known.clone().any(|known| known == name.get_ref()) {
+            let message = format!("no property is called `{}`", name.get_ref());
+            let error = item.error(name.span(), message, "unknown property");
+            d.push(with_help(error, did_you_mean(name.get_ref(), known)));
+        }
+    }
+    Expectation {
+        system,
+        under: raw.under.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
+        violated: raw.violated.iter().map(|name| name.get_ref().clone()).collect(),
+    }
+}
+
+fn decision(
+    spec: &Spec,
+    systems: &[SystemDef],
+    item: &Item<RawDecide>,
+    d: &mut Diagnostics,
+) -> Decision {
+    let raw = &item.value;
+    Decision {
+        system: known(systems, item, &raw.system, d),
+        choices: raw.choices.iter().filter_map(|id| spec.choice_at(item, id, d)).collect(),
+    }
+}

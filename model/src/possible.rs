@@ -1,0 +1,361 @@
+//! The states that an implementation may be in, given what was seen: the ioco tester's set.
+//!
+//! ```text
+//!   send(e)     e waits in the socket: it may be read now or later
+//!   did(e)      the tester itself did e, seen at once
+//!   observe(e)  the implementation did e: states that refuse it drop out; none left is a finding
+//!   silent()    nothing came within a class's limit: states that owe something drop out
+//! ```
+//!
+//! Each candidate is a state, how many of the messages sent have been read, and the readings of the
+//! text that are still possible. The set is closed under reading and hidden steps before each
+//! judgement. A choice is split when first asked for, never as a product; an option that no
+//! candidate has any more is excluded, and [`Possible::readings`] tells.
+//!
+//! **Invariants.** Nothing here waits or reads a clock. The set is bounded: outgrowing
+//! [`MAX_CANDIDATES`] is an error of the harness, never a verdict.
+
+use std::collections::HashSet;
+
+use thiserror::Error;
+
+use crate::clause::{ChoiceId, ClauseId};
+use crate::explore::trace::label;
+use crate::machine::{Machine, Offer, On, Owed, TimeClass};
+use crate::rules::{Ask, Choices, ClauseSet, Judge, Rules};
+
+/// More candidates than this are an error of the harness.
+pub const MAX_CANDIDATES: usize = 50_000;
+
+/// What an observation shows.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum Fault {
+    /// No candidate allows it.
+    #[error("not allowed")]
+    Broken {
+        /// The clauses that candidates name, the one of the furthest candidate first. Empty if all
+        /// of them only say that it is not possible.
+        clauses: Vec<ClauseId>,
+        /// What some candidate would have allowed instead.
+        allowed: Vec<String>,
+    },
+    /// The tester's own script breaks a rule.
+    #[error("the script itself breaks a clause")]
+    Script {
+        /// Which.
+        clause: ClauseId,
+    },
+    /// The set grew beyond its bound.
+    #[error("more than {MAX_CANDIDATES} states are possible")]
+    TooMany,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Candidate<S> {
+    state: S,
+    read: usize,
+    choices: Choices,
+    /// No text says what follows: everything is allowed from here on.
+    undefined: bool,
+}
+
+/// The set.
+#[derive(Debug)]
+pub struct Possible<'m, M: Machine> {
+    machine: &'m M,
+    rules: Rules,
+    sent: Vec<M::Event>,
+    candidates: Vec<Candidate<M::State>>,
+    closed: bool,
+    /// Clauses that are switched off and were met.
+    pub hits: ClauseSet,
+}
+
+impl<M: Machine> Clone for Possible<'_, M> {
+    fn clone(&self) -> Self {
+        Possible { sent: self.sent.clone(), candidates: self.candidates.clone(), ..*self }
+    }
+}
+
+/// What one step of a candidate leads to.
+enum Leads<S> {
+    Away,
+    To(Vec<Candidate<S>>),
+}
+
+impl<'m, M: Machine> Possible<'m, M> {
+    /// Nothing was seen yet.
+    #[must_use]
+    pub fn new(machine: &'m M, rules: Rules) -> Self {
+        let first = Candidate {
+            state: machine.initial(),
+            read: 0,
+            choices: rules.choices,
+            undefined: false,
+        };
+        Possible {
+            machine,
+            rules,
+            sent: Vec::new(),
+            candidates: vec![first],
+            closed: false,
+            hits: ClauseSet::default(),
+        }
+    }
+
+    /// How many candidates there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.candidates.len()
+    }
+
+    /// Never: a set that would become empty is a [`Fault`], and stays as it was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty()
+    }
+
+    /// Whether every candidate has left what any text defines.
+    #[must_use]
+    pub fn undefined(&self) -> bool {
+        self.candidates.iter().all(|c| c.undefined)
+    }
+
+    /// The tester sent a queued event.
+    pub fn send(&mut self, event: M::Event) {
+        self.sent.push(event);
+        self.closed = false;
+    }
+
+    /// The tester did something that is seen at once.
+    ///
+    /// # Errors
+    /// If its own rules forbid it.
+    pub fn did(&mut self, event: &M::Event) -> Result<(), Fault> {
+        match self.observe(event) {
+            Err(Fault::Broken { clauses, .. }) => {
+                let clause = clauses.first().copied().unwrap_or(ClauseId::NONE);
+                Err(Fault::Script { clause })
+            }
+            other => other,
+        }
+    }
+
+    /// The implementation did something.
+    ///
+    /// # Errors
+    /// If no candidate allows it; the set then stays as it was.
+    pub fn observe(&mut self, event: &M::Event) -> Result<(), Fault> {
+        self.close()?;
+        let mut kept = Vec::new();
+        let mut broken: Vec<(usize, ClauseId)> = Vec::new();
+        let mut work = self.candidates.clone();
+        work.reverse();
+        while let Some(c) = work.pop() {
+            if c.undefined {
+                kept.push(c);
+                continue;
+            }
+            let rules = Rules { choices: c.choices, ..self.rules };
+            let mut judge = rules.judge();
+            match self.machine.on(&c.state, event, &mut judge) {
+                Err(Ask(choice)) => work.extend(split(&c, choice)),
+                Ok(On::To(state)) => kept.push(Candidate { state, ..c }),
+                Ok(On::Ignore) => kept.push(c),
+                Ok(On::Refuse) => {}
+                Ok(On::Broken(clause)) => broken.push((c.read, clause)),
+                Ok(On::Undefined(_)) => kept.push(Candidate { undefined: true, ..c }),
+            }
+            self.hits.extend(&judge.hits);
+        }
+        if kept.is_empty() {
+            return Err(self.fault(broken));
+        }
+        self.replace(kept);
+        Ok(())
+    }
+
+    /// Nothing came for as long as obligations of this class (and more urgent ones) may take.
+    ///
+    /// # Errors
+    /// If every candidate owes something; the set then stays as it was.
+    pub fn silent(&mut self, class: TimeClass) -> Result<(), Fault> {
+        self.close()?;
+        let mut kept = Vec::new();
+        let mut broken = Vec::new();
+        let mut work = self.candidates.clone();
+        work.reverse();
+        while let Some(c) = work.pop() {
+            match self.due(&c, class) {
+                Err(Ask(choice)) => work.extend(split(&c, choice)),
+                Ok(None) => kept.push(c),
+                Ok(Some(clause)) => broken.push((c.read, clause)),
+            }
+        }
+        if kept.is_empty() {
+            return Err(self.fault(broken));
+        }
+        self.replace(kept);
+        Ok(())
+    }
+
+    /// Whether some candidate owes nothing of this class: silence would be allowed.
+    ///
+    /// # Errors
+    /// If the set grows beyond its bound.
+    pub fn may_be_silent(&mut self, class: TimeClass) -> Result<bool, Fault> {
+        match self.clone().silent(class) {
+            Ok(()) => Ok(true),
+            Err(Fault::Broken { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The clause of what a candidate owes, a message to be read first.
+    fn due(&self, c: &Candidate<M::State>, class: TimeClass) -> Result<Option<ClauseId>, Ask> {
+        if c.undefined {
+            return Ok(None);
+        }
+        let rules = Rules { choices: c.choices, ..self.rules };
+        let mut judge = rules.judge();
+        if let Some(next) = self.sent.get(c.read)
+            && self.machine.on(&c.state, next, &mut judge)? != On::Refuse
+        {
+            return Ok(Some(ClauseId::NONE));
+        }
+        let owed: Owed = self.machine.owes(&c.state, &mut judge)?;
+        let due = owed.iter().map(|index| self.machine.obligation(index));
+        Ok(due.filter(|o| o.class <= class && judge.enforces(o.clause)).map(|o| o.clause).next())
+    }
+
+    /// For each choice that some candidate has fixed: the options that candidates still have.
+    #[must_use]
+    pub fn readings(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
+        let met = |choice: &ChoiceId| {
+            self.candidates.iter().any(|c| {
+                c.choices.fixed(*choice).is_some() && self.rules.choices.fixed(*choice).is_none()
+            })
+        };
+        let options = |choice: ChoiceId| {
+            (0..8).filter(|o| self.candidates.iter().any(|c| c.choices.allows(choice, *o))).collect()
+        };
+        (0..choices).map(ChoiceId::new).filter(met).map(|c| (c, options(c))).collect()
+    }
+
+    /// What some candidate would allow now, in the words of a trace.
+    #[must_use]
+    pub fn allowed(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for c in &self.candidates {
+            if c.undefined {
+                return vec!["anything: no text says what follows".into()];
+            }
+            self.machine.offers(&c.state, &mut |offer| {
+                let (Offer::May(event) | Offer::Does(event)) = offer;
+                let rules = Rules { choices: c.choices, ..self.rules };
+                let verdict = self.machine.on(&c.state, &event, &mut rules.judge());
+                if matches!(verdict, Ok(On::To(_) | On::Undefined(_))) {
+                    let label = label(self.machine, &event);
+                    if !all.contains(&label) {
+                        all.push(label);
+                    }
+                }
+            });
+        }
+        if self.clone().silent(TimeClass::Io).is_ok() {
+            all.push("silence".into());
+        }
+        all
+    }
+
+    fn fault(&self, mut broken: Vec<(usize, ClauseId)>) -> Fault {
+        // The furthest candidate has read what the tester sent: its clause is the likeliest.
+        broken.sort_by_key(|(read, _)| std::cmp::Reverse(*read));
+        let mut clauses: Vec<ClauseId> = Vec::new();
+        for (_, clause) in broken {
+            if !clauses.contains(&clause) && clause != ClauseId::NONE {
+                clauses.push(clause);
+            }
+        }
+        Fault::Broken { clauses, allowed: self.allowed() }
+    }
+
+    fn replace(&mut self, candidates: Vec<Candidate<M::State>>) {
+        let mut seen = HashSet::new();
+        self.candidates = candidates.into_iter().filter(|c| seen.insert(*c)).collect();
+        self.closed = false;
+    }
+
+    /// Adds all that can happen unseen.
+    fn close(&mut self) -> Result<(), Fault> {
+        if self.closed {
+            return Ok(());
+        }
+        let mut seen: HashSet<Candidate<M::State>> = HashSet::new();
+        let mut kept = Vec::new();
+        let mut work = std::mem::take(&mut self.candidates);
+        work.reverse();
+        while let Some(c) = work.pop() {
+            if !seen.insert(c) {
+                continue;
+            }
+            if seen.len() > MAX_CANDIDATES {
+                return Err(Fault::TooMany);
+            }
+            match self.unseen(&c) {
+                Ok(Leads::Away) => kept.push(c),
+                Ok(Leads::To(next)) => {
+                    kept.push(c);
+                    work.extend(next);
+                }
+                Err(Unseen::Ask(Ask(choice))) => work.extend(split(&c, choice)),
+                Err(Unseen::Script(clause)) => return Err(Fault::Script { clause }),
+            }
+        }
+        self.candidates = kept;
+        self.closed = true;
+        Ok(())
+    }
+
+    /// Where a candidate can go without being seen.
+    fn unseen(&mut self, c: &Candidate<M::State>) -> Result<Leads<M::State>, Unseen> {
+        if c.undefined {
+            return Ok(Leads::Away);
+        }
+        let rules = Rules { choices: c.choices, ..self.rules };
+        let mut judge: Judge = rules.judge();
+        let mut next = Vec::new();
+        if let Some(event) = self.sent.get(c.read) {
+            let read = c.read + 1;
+            match self.machine.on(&c.state, event, &mut judge)? {
+                On::To(state) => next.push(Candidate { state, read, ..*c }),
+                On::Ignore => next.push(Candidate { read, ..*c }),
+                On::Refuse => {}
+                On::Broken(clause) => return Err(Unseen::Script(clause)),
+                On::Undefined(_) => next.push(Candidate { read, undefined: true, ..*c }),
+            }
+        }
+        self.machine.hidden(&c.state, &mut judge, &mut |_, state| {
+            next.push(Candidate { state, ..*c });
+        })?;
+        self.hits.extend(&judge.hits);
+        Ok(if next.is_empty() { Leads::Away } else { Leads::To(next) })
+    }
+}
+
+enum Unseen {
+    Ask(Ask),
+    Script(ClauseId),
+}
+
+impl From<Ask> for Unseen {
+    fn from(ask: Ask) -> Self {
+        Unseen::Ask(ask)
+    }
+}
+
+/// One candidate for each option that is still possible.
+fn split<S: Copy>(c: &Candidate<S>, choice: ChoiceId) -> Vec<Candidate<S>> {
+    let option = |o| Candidate { choices: c.choices.with(choice, o), ..*c };
+    (0..8).rev().filter(|o| c.choices.allows(choice, *o)).map(option).collect()
+}

@@ -1,0 +1,277 @@
+//! What is wrong with a specification, at which place, and what to do about it.
+//!
+//! A [`SpecError`] underlines a place in a [`SourceFile`]; a [`Diagnostics`] collects every problem
+//! of all files, so that an author does not meet them one by one. Both print through miette's
+//! report handlers.
+//!
+//! **Invariants.** Nothing here panics, whatever the file holds: a span outside the text is moved
+//! to its end. Errors come out in the order of files and places, and never twice.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
+use thiserror::Error;
+
+use super::file::SourceFile;
+
+/// One problem of a specification.
+#[derive(Clone, Debug, Error)]
+#[error("{message}")]
+pub struct SpecError {
+    message: Box<str>,
+    help: Option<Box<str>>,
+    at: Option<Box<At>>,
+}
+
+/// Where: a file, the place underlined, and an earlier place that it clashes with.
+#[derive(Clone, Debug)]
+struct At {
+    file: SourceFile,
+    span: Range<usize>,
+    label: String,
+    other: Option<(Range<usize>, String)>,
+}
+
+impl SpecError {
+    /// A problem that has no place in a file: a lookup from code.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        SpecError { message: message.into().into(), help: None, at: None }
+    }
+
+    /// A problem at a place, given as a byte range, with a few words beneath the underline.
+    #[must_use]
+    pub fn at(
+        file: &SourceFile,
+        span: Range<usize>,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Self {
+        let span = file.clamp(span);
+        let at = At { file: file.clone(), span, label: label.into(), other: None };
+        SpecError { message: message.into().into(), help: None, at: Some(Box::new(at)) }
+    }
+
+    /// The same problem, at a place.
+    #[must_use]
+    pub fn placed(
+        mut self,
+        file: &SourceFile,
+        span: Range<usize>,
+        label: impl Into<String>,
+    ) -> Self {
+        self.at = SpecError::at(file, span, "", label).at;
+        self
+    }
+
+    /// The same, saying what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into().into());
+        self
+    }
+
+    /// The same, pointing to an earlier place of the same file too.
+    #[must_use]
+    pub fn and(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        if let Some(at) = &mut self.at {
+            at.other = Some((at.file.clamp(span), label.into()));
+        }
+        self
+    }
+
+    /// What is wrong, in one line.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do, if that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// The name of the file, if it has a place.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.at.as_ref().map(|at| at.file.name())
+    }
+
+    /// The place as a byte range of the file's text.
+    #[must_use]
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.at.as_ref().map(|at| at.span.clone())
+    }
+}
+
+impl Diagnostic for SpecError {
+    fn severity(&self) -> Option<Severity> {
+        Some(Severity::Error)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.at.as_ref().map(|at| &at.file as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let at = self.at.as_ref()?;
+        let main = LabeledSpan::new_primary_with_span(Some(at.label.clone()), at.span.clone());
+        let other = at
+            .other
+            .iter()
+            .map(|(span, label)| LabeledSpan::new_with_span(Some(label.clone()), span.clone()));
+        Some(Box::new(std::iter::once(main).chain(other)))
+    }
+}
+
+/// Every problem that was found in one load.
+#[derive(Clone, Debug, Error)]
+#[error("{}", self.summary())]
+pub struct SpecErrors(Vec<SpecError>);
+
+impl SpecErrors {
+    /// The problems, in the order of files and places. There is at least one.
+    #[must_use]
+    pub fn errors(&self) -> &[SpecError] {
+        &self.0
+    }
+
+    fn summary(&self) -> String {
+        match self.0.len() {
+            1 => "the specification has an error".to_owned(),
+            many => format!("the specification has {many} errors"),
+        }
+    }
+}
+
+impl From<SpecError> for SpecErrors {
+    fn from(error: SpecError) -> Self {
+        SpecErrors(vec![error])
+    }
+}
+
+impl Diagnostic for SpecErrors {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.0.iter().map(|error| error as &dyn Diagnostic)))
+    }
+}
+
+/// Collects problems while files are read.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    errors: Vec<SpecError>,
+    files: BTreeMap<String, usize>,
+    malformed: bool,
+}
+
+impl Diagnostics {
+    /// Notes a problem.
+    pub fn push(&mut self, error: SpecError) {
+        self.errors.push(error);
+    }
+
+    /// Notes a reference that leads nowhere, unless what it refers to may be what could not be
+    /// read.
+    pub fn reference(&mut self, error: SpecError) {
+        if !self.malformed {
+            self.push(error);
+        }
+    }
+
+    /// Notes that a file or an item could not be read, so that what others refer to may be missing
+    /// for that reason alone.
+    pub fn malformed(&mut self) {
+        self.malformed = true;
+    }
+
+    /// Whether every item of every file could be read.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        !self.malformed
+    }
+
+    /// Gives a file its place in the order of reports.
+    pub fn enter(&mut self, file: &SourceFile) {
+        let next = self.files.len();
+        self.files.entry(file.name().to_owned()).or_insert(next);
+    }
+
+    /// Whether nothing was found so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// `value` if nothing was found.
+    ///
+    /// # Errors
+    /// All problems found, in the order of files and places.
+    pub fn finish<T>(mut self, value: T) -> Result<T, SpecErrors> {
+        if self.errors.is_empty() {
+            return Ok(value);
+        }
+        let files = &self.files;
+        self.errors.sort_by_key(|error| {
+            let file = error.file().and_then(|name| files.get(name)).copied();
+            (file.unwrap_or(usize::MAX), error.span().map_or(0, |span| span.start))
+        });
+        self.errors.dedup_by(|a, b| {
+            a.message == b.message && a.file() == b.file() && a.span() == b.span()
+        });
+        Err(SpecErrors(self.errors))
+    }
+}
+
+/// The candidate nearest to `word`, if any is near enough to be what was meant: at most a third of
+/// its characters wrong, and at most three.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).min(3);
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(far, _)| *far <= limit)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// "did you mean", or else a list of what there is, if that is short: of what begins with the same
+/// words before the last dot, or else of all.
+#[must_use]
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    if let Some(near) = nearest(word, candidates.clone()) {
+        return Some(format!("did you mean `{near}`?"));
+    }
+    let list = |wanted: &dyn Fn(&str) -> bool| {
+        let names = candidates.clone().into_iter().filter(|name| wanted(name));
+        let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+        (!names.is_empty() && names.len() <= 16).then(|| format!("there is {}", names.join(", ")))
+    };
+    let area = word.rsplit_once('.').map(|(area, _)| format!("{area}."));
+    area.and_then(|area| list(&|name| name.starts_with(&area))).or_else(|| list(&|_| true))
+}
+
+/// Levenshtein's distance, in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

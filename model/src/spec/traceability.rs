@@ -1,0 +1,132 @@
+//! Every row of the founding discussions, and what carries it.
+//!
+//! A row that nothing carries, and that nobody says why it must wait, is an error: this file is the
+//! proof that nothing said was lost.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
+use super::file::{Item, SourceFile, Spanned, with_help};
+use super::{Spec, not_empty};
+use crate::clause::{ChoiceId, ClauseId};
+
+/// The built-in file: its name below `specs/`, and its text.
+pub const BUILTIN: (&str, &str) =
+    ("traceability.toml", include_str!("../../../specs/traceability.toml"));
+
+/// One point that was made in a founding discussion.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its number, e.g. `S4-27`.
+    pub row: String,
+    /// The point, in a few words.
+    pub says: String,
+    /// What carries it.
+    pub carried_by: Vec<Carrier>,
+    /// Why it (or part of it) is not carried yet.
+    pub later: Option<String>,
+}
+
+/// Something that carries a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// A clause.
+    Clause(ClauseId),
+    /// A choice.
+    Choice(ChoiceId),
+    /// A system, by its name.
+    System(String),
+    /// A proposal, by the path of its file.
+    Proposal(String),
+    /// The book.
+    Doc,
+}
+
+/// `[[row]]` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRow {
+    row: Spanned<String>,
+    says: Spanned<String>,
+    #[serde(default)]
+    carried_by: Vec<Spanned<String>>,
+    later: Option<Spanned<String>>,
+}
+
+/// Reads a file of rows.
+///
+/// # Errors
+/// Every problem: a row without number, carrier or reason, one that is there twice, and a clause,
+/// choice or (among `systems`, if given) system that does not exist.
+pub fn load(
+    file: (&str, &str),
+    spec: &Spec,
+    systems: Option<&[&str]>,
+) -> Result<Vec<Row>, SpecErrors> {
+    let mut d = Diagnostics::default();
+    let file = SourceFile::new(file.0, file.1);
+    let mut tables = file.parse(&mut d);
+    let items: Vec<Item<RawRow>> = tables.items("row", &mut d);
+    tables.finish(&["row"], &mut d);
+    let mut seen = BTreeMap::new();
+    let mut rows = Vec::new();
+    for item in &items {
+        let raw = &item.value;
+        for text in [&raw.row, &raw.says].into_iter().chain(&raw.later) {
+            not_empty(item, text, &mut d);
+        }
+        if let Some(first) = seen.insert(raw.row.get_ref(), raw.row.span()) {
+            let message = format!("the row `{}` is there twice", raw.row.get_ref());
+            d.push(item.error(raw.row.span(), message, "again here").and(first, "first here"));
+        }
+        if raw.carried_by.is_empty() && raw.later.is_none() {
+            d.push(
+                item.error(raw.row.span(), "nothing carries this row", "lost")
+                    .help("add what does to `carried_by`, or `later = \"…\"` and why"),
+            );
+        }
+        let carried_by = raw.carried_by.iter().filter_map(|written| {
+            carrier(spec, systems, written.get_ref())
+                .map_err(|error| d.push(error.placed(&file, written.span(), "unknown")))
+                .ok()
+        });
+        rows.push(Row {
+            row: raw.row.get_ref().clone(),
+            says: raw.says.get_ref().clone(),
+            carried_by: carried_by.collect(),
+            later: raw.later.as_ref().map(|later| later.get_ref().clone()),
+        });
+    }
+    d.finish(rows)
+}
+
+/// What a word among `carried_by` names: it has a slash if it is a system or a file, a dot if it is
+/// a clause or a choice.
+fn carrier(spec: &Spec, systems: Option<&[&str]>, word: &str) -> Result<Carrier, SpecError> {
+    if word == "doc" {
+        return Ok(Carrier::Doc);
+    }
+    if word.starts_with("specs/proposals/") {
+        return Ok(Carrier::Proposal(word.to_owned()));
+    }
+    if word.contains('/') {
+        return match systems {
+            Some(systems) if !systems.contains(&word) => {
+                let error = SpecError::new(format!("no system is called `{word}`"));
+                Err(with_help(error, did_you_mean(word, systems.iter().copied())))
+            }
+            _ => Ok(Carrier::System(word.to_owned())),
+        };
+    }
+    match spec.clause(word) {
+        Ok(clause) => Ok(Carrier::Clause(clause)),
+        Err(_) if spec.choice(word).is_ok() => spec.choice(word).map(Carrier::Choice),
+        Err(_) => {
+            let known = spec.clause_names().chain(spec.choices().iter().map(|c| c.id.as_str()));
+            let error = SpecError::new(format!("no clause or choice has the id `{word}`"));
+            Err(with_help(error, did_you_mean(word, known)))
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The events of vhost-user: messages through the socket, and what both sides do in shared memory
+//! and with event descriptors.
+//!
+//! ```text
+//!  front-end --Message--> [socket] --> back-end          Queue(0): sent now, read later
+//!  front-end <--Reply, Close---------- back-end          seen when read
+//!  guest     --Available, Kick-------> back-end          memory and eventfd: seen at once
+//!  guest     <--Used, Call------------ back-end
+//!  front-end <--Saved | Loaded ------> back-end          the state channel, whole
+//!  front-end --Vcpus-----------------> guest
+//! ```
+//!
+//! A message's payload is reduced to the ring it names and one number (its *value*); the bytes are
+//! the wire codec's. **Invariant:** nothing here depends on the message table.
+
+use serde::Serialize;
+
+use crate::machine::{Channel, Event as _, Party};
+use crate::pack::{Overflow, Pack, Reader, Writer};
+
+/// The front-end: a VMM such as QEMU.
+pub const FRONT_END: Party = Party("front-end");
+/// The back-end: the process that serves the device.
+pub const BACK_END: Party = Party("back-end");
+/// The guest's driver.
+pub const GUEST: Party = Party("guest");
+
+/// A message, by its row in the message table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+pub struct MessageId(pub u8);
+
+/// The number in a message: a base, a status, a feature mask, an enable flag, a direction.
+///
+/// In exploration it takes nine bits: a small number, or a mask of the features that rules mention.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Value(pub u64);
+
+/// The feature bits that exploration can tell apart (virtio's bit 30 and protocol bits).
+const MASK_BITS: [u8; 8] = [30, 3, 13, 15, 16, 19, 23, 24];
+
+impl Pack for Value {
+    const BITS: u32 = 9;
+
+    #[inline]
+    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
+        if self.0 < 256 && self.0 & !0xff == 0 {
+            return into.put(self.0, Self::BITS, "value");
+        }
+        let mut mask = 0;
+        let mut rest = self.0;
+        for (i, bit) in MASK_BITS.iter().enumerate() {
+            if rest >> bit & 1 == 1 {
+                mask |= 1 << i;
+                rest &= !(1 << bit);
+            }
+        }
+        if rest != 0 {
+            return Err(Overflow { field: "value" });
+        }
+        into.put(256 | mask, Self::BITS, "value")
+    }
+
+    #[inline]
+    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
+        let bits = from.get(Self::BITS);
+        if bits < 256 {
+            return Value(bits);
+        }
+        let set = MASK_BITS.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
+        Value(set.map(|(_, bit)| 1 << bit).sum())
+    }
+}
+
+crate::packed! {
+    /// A message from the front-end.
+    #[derive(Default)]
+    pub struct Message {
+        /// Which.
+        pub id: MessageId = 6,
+        /// The ring that it names, 0 if none.
+        pub ring: u8 = 2,
+        /// Its number.
+        pub value: Value,
+        /// The need_reply flag (bit 3 of the header).
+        pub need_reply: bool = 1,
+    }
+}
+
+impl crate::pack::PackAs for MessageId {
+    fn to_bits(self) -> u64 {
+        u64::from(self.0)
+    }
+    fn from_bits(bits: u64) -> Self {
+        MessageId(bits as u8)
+    }
+}
+
+/// What happens between the parties.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// The front-end's message.
+    Message(Message),
+    /// The back-end answers the oldest message that is owed an answer.
+    Reply {
+        /// The message answered.
+        id: MessageId,
+        /// The ring named in the answer.
+        ring: u8,
+        /// The number in the answer.
+        value: Value,
+        /// How many descriptors came with it.
+        descriptors: u8,
+    },
+    /// The back-end closes the connection.
+    Close,
+    /// The guest makes its next request available.
+    Available {
+        /// On this ring.
+        ring: u8,
+    },
+    /// The guest, or the front-end when it starts a ring, writes to the kick descriptor.
+    Kick {
+        /// Of this ring.
+        ring: u8,
+        /// Whether it is the front-end.
+        front_end: bool,
+    },
+    /// The back-end puts a request into the used ring.
+    Used {
+        /// Of this ring.
+        ring: u8,
+        /// Which: its index among all requests ever made available there, modulo 65536.
+        request: u16,
+    },
+    /// The back-end writes to the call descriptor.
+    Call {
+        /// Of this ring.
+        ring: u8,
+    },
+    /// The back-end has written its whole state to the state channel and closed it.
+    Saved {
+        /// The state, as the model counts it: how many requests it remembers.
+        value: u8,
+    },
+    /// The front-end has written a whole state to the state channel and closed it.
+    Loaded {
+        /// The state, as in `Saved`.
+        value: u8,
+    },
+    /// The front-end stops or starts the virtual CPUs.
+    Vcpus {
+        /// Whether they run.
+        run: bool,
+    },
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Event::Message(Message::default())
+    }
+}
+
+impl crate::machine::Event for Event {
+    fn owner(&self) -> Party {
+        match self {
+            Event::Message(_)
+            | Event::Loaded { .. }
+            | Event::Vcpus { .. }
+            | Event::Kick { front_end: true, .. } => FRONT_END,
+            Event::Available { .. } | Event::Kick { .. } => GUEST,
+            _ => BACK_END,
+        }
+    }
+
+    fn channel(&self) -> Channel {
+        match self {
+            Event::Message(_) => Channel::Queue(0),
+            _ => Channel::Now,
+        }
+    }
+
+    fn label(&self) -> String {
+        match self {
+            Event::Message(m) => format!("message {} ring {} value {:#x}", m.id.0, m.ring, m.value.0),
+            Event::Reply { id, ring, value, .. } => {
+                format!("reply {} ring {ring} value {:#x}", id.0, value.0)
+            }
+            Event::Close => "closes the connection".into(),
+            Event::Available { ring } => format!("request available on ring {ring}"),
+            Event::Kick { ring, .. } => format!("kick ring {ring}"),
+            Event::Used { ring, request } => format!("request {request} used on ring {ring}"),
+            Event::Call { ring } => format!("call ring {ring}"),
+            Event::Saved { value } => format!("state saved: {value}"),
+            Event::Loaded { value } => format!("state loaded: {value}"),
+            Event::Vcpus { run: true } => "vCPUs run".into(),
+            Event::Vcpus { run: false } => "vCPUs stop".into(),
+        }
+    }
+}
+
+/// Only messages wait in a queue, so only they have a packed form.
+impl Pack for Event {
+    const BITS: u32 = Message::BITS;
+
+    #[inline]
+    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
+        match self {
+            Event::Message(message) => message.pack(into),
+            _ => Err(Overflow { field: self.owner().0 }),
+        }
+    }
+
+    #[inline]
+    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
+        Event::Message(Message::unpack(from))
+    }
+}

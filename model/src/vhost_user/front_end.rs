@@ -1,0 +1,208 @@
+//! The front-end: first a program, then, if it has a list of messages, a permissive driver that
+//! sends any of them whenever the rules allow it. Both wait for an answer before they go on.
+
+use serde_json::{Map, Value as Json};
+
+use super::event::{Event, FRONT_END, Message, MessageId, Value};
+use super::machine::Bounds;
+use super::program::{Number, Step};
+use super::table::Table;
+use super::vocabulary::{Answer, Effect};
+use crate::machine::{Machine, Offer, On, Party, Verdict};
+use crate::pack::as_list;
+use crate::packed;
+use crate::rules::Judge;
+use std::sync::Arc;
+
+packed! {
+    /// How far the front-end is, and what it keeps.
+    pub struct FrontState<const R: usize> {
+        /// Steps done.
+        pub step: u8 = 7,
+        /// An answer is awaited.
+        pub waiting: bool = 1,
+        /// What GET_VRING_BASE returned last, for each ring.
+        #[serde(serialize_with = "as_list")]
+        pub bases: [Base; R],
+        /// The virtio status written last.
+        pub status: u8 = 4,
+        /// The state channel was read to its end.
+        pub read: bool = 1,
+        /// What was read from it.
+        pub image: u8 = 3,
+    }
+}
+
+packed! {
+    /// A ring's base, as GET_VRING_BASE returned it.
+    #[derive(Default)]
+    pub struct Base {
+        /// The next available index.
+        pub index: u16 = 3,
+    }
+}
+
+/// The front-end of a system.
+#[derive(Clone, Debug)]
+pub struct FrontEnd<const R: usize> {
+    /// For which messages are answered.
+    pub table: Arc<Table>,
+    /// What the back-end offers.
+    pub bounds: Bounds,
+    /// What it does first.
+    pub steps: Vec<Step>,
+    /// What it may send then, at any time.
+    pub then: Vec<MessageId>,
+}
+
+impl<const R: usize> FrontEnd<R> {
+    fn current(&self, s: &FrontState<R>) -> Option<&Step> {
+        self.steps.get(s.step as usize)
+    }
+
+    /// The next step; one that waits for something already seen is over at once.
+    fn advance(&self, mut s: FrontState<R>) -> FrontState<R> {
+        s.step += 1;
+        while s.read && self.current(&s) == Some(&Step::ReadState) {
+            s.step += 1;
+        }
+        s
+    }
+
+    fn is_answered(&self, id: MessageId) -> bool {
+        self.table.messages[id.0 as usize].reply.is_some()
+    }
+
+    fn message(&self, s: &FrontState<R>, id: MessageId, ring: u8, number: Number) -> Message {
+        let value = match number {
+            Number::Literal(value) => value,
+            Number::Saved => u64::from(s.bases[ring as usize].index),
+            Number::Offered => self.bounds.features,
+            Number::ProtocolOffered => self.bounds.protocol,
+        };
+        Message { id, ring, value: Value(value), need_reply: false }
+    }
+
+    /// The event of the current step, if it is one that this party makes.
+    fn does(&self, s: &FrontState<R>) -> Option<Event> {
+        if s.waiting {
+            return None;
+        }
+        match *self.current(s)? {
+            Step::Send { id, ring, number } => Some(Event::Message(self.message(s, id, ring, number))),
+            Step::Kick { ring } => Some(Event::Kick { ring, front_end: true }),
+            Step::Vcpus { run } => Some(Event::Vcpus { run }),
+            Step::WriteState => Some(Event::Loaded { value: s.image }),
+            Step::ReadState => None,
+        }
+    }
+
+    /// What the permissive driver may send: sensible numbers for what each message does.
+    fn may(&self, s: &FrontState<R>, f: &mut impl FnMut(Message)) {
+        for id in &self.then {
+            let def = &self.table.messages[id.0 as usize];
+            let has = |effect| def.rows.iter().any(|row| row.receive.contains(&effect));
+            let rings = if def.names_ring() { R as u8 } else { 1 };
+            for ring in 0..rings {
+                let mut send = |number| f(self.message(s, *id, ring, number));
+                if has(Effect::SetBase) {
+                    send(Number::Saved);
+                } else if has(Effect::SetEnabled) || has(Effect::SetStatus) {
+                    send(Number::Literal(0));
+                    send(Number::Literal(1));
+                } else if has(Effect::SetFeatures) || has(Effect::SetProtocolFeatures) {
+                    send(Number::Literal(0));
+                    send(Number::Literal(1 << 30));
+                } else {
+                    send(Number::Literal(0));
+                }
+            }
+        }
+    }
+}
+
+impl<const R: usize> Machine for FrontEnd<R> {
+    type State = FrontState<R>;
+    type Event = Event;
+
+    fn name(&self) -> &'static str {
+        "front-end"
+    }
+
+    fn plays(&self, party: Party) -> bool {
+        party == FRONT_END
+    }
+
+    fn initial(&self) -> FrontState<R> {
+        FrontState {
+            step: 0,
+            waiting: false,
+            bases: [Base::default(); R],
+            status: 0,
+            read: false,
+            image: 0,
+        }
+    }
+
+    fn sent(&self, s: &FrontState<R>, event: &Event, _: &mut Judge) -> Verdict<Self> {
+        let Event::Message(m) = event else { return Ok(On::Ignore) };
+        let mut next = *s;
+        let def = &self.table.messages[m.id.0 as usize];
+        if def.rows.iter().any(|row| row.receive.contains(&Effect::SetStatus)) {
+            next.status = m.value.0 as u8;
+        }
+        next.waiting = self.is_answered(m.id);
+        let over = !next.waiting && self.current(s).is_some();
+        Ok(On::To(if over { self.advance(next) } else { next }))
+    }
+
+    fn on(&self, s: &FrontState<R>, event: &Event, _: &mut Judge) -> Verdict<Self> {
+        let mut next = *s;
+        match *event {
+            Event::Reply { id, ring, value, .. } => {
+                let answer = self.table.messages[id.0 as usize].answer;
+                if answer == Some(Answer::Base) {
+                    next.bases[ring as usize].index = value.0 as u16;
+                }
+                next.waiting = false;
+                if s.waiting && self.current(s).is_some() {
+                    next = self.advance(next);
+                }
+            }
+            Event::Saved { value } => {
+                next.read = true;
+                next.image = value;
+                if self.current(s) == Some(&Step::ReadState) {
+                    next = self.advance(next);
+                }
+            }
+            Event::Message(_) => return Ok(On::Ignore),
+            own if self.does(s) == Some(own) => next = self.advance(next),
+            Event::Loaded { .. } | Event::Vcpus { .. } => return Ok(On::Refuse),
+            _ => return Ok(On::Ignore),
+        }
+        Ok(On::To(next))
+    }
+
+    fn offers(&self, s: &FrontState<R>, f: &mut impl FnMut(Offer<Event>)) {
+        if self.current(s).is_none() && !s.waiting {
+            return self.may(s, &mut |message| f(Offer::May(Event::Message(message))));
+        }
+        if let Some(event) = self.does(s) {
+            f(Offer::Does(event));
+        }
+    }
+
+    /// How far the program is, its messages tell.
+    fn describe(&self, s: &FrontState<R>) -> Map<String, Json> {
+        let mut fields = serde_json::to_value(s).unwrap_or_default();
+        if let Some(fields) = fields.as_object_mut() {
+            fields.retain(|name, _| name != "step" && name != "waiting");
+        }
+        Map::from_iter([(self.name().to_owned(), fields)])
+    }
+
+    fn at_end(&self, s: &FrontState<R>) -> bool {
+        self.current(s).is_none()
+    }
+}

@@ -1,0 +1,105 @@
+//! The guest: a driver that makes requests available and remembers which came back.
+//!
+//! It judges nothing. What it remembers is what the user of the device would notice, so properties
+//! compare the back-end's memory with it.
+
+use super::event::{Event, GUEST};
+use crate::machine::{Machine, Offer, On, Party, Verdict};
+use crate::pack::as_list;
+use crate::packed;
+use crate::rules::Judge;
+
+packed! {
+    /// What the guest knows.
+    pub struct GuestState<const R: usize> {
+        /// The virtual CPUs run.
+        pub running: bool = 1,
+        /// The rings.
+        #[serde(serialize_with = "as_list")]
+        pub rings: [Requests; R],
+    }
+}
+
+packed! {
+    /// One ring's requests.
+    #[derive(Default)]
+    pub struct Requests {
+        /// How many were made available.
+        pub posted: u16 = 3,
+        /// Which came back: bit `request`.
+        pub done: u64 = 4,
+        /// A request was made available, and its kick is due.
+        pub kick_due: bool = 1,
+    }
+}
+
+impl<const R: usize> GuestState<R> {
+    /// How many requests came back.
+    #[must_use]
+    pub fn completed(&self) -> u32 {
+        self.rings.iter().map(|r| r.done.count_ones()).sum()
+    }
+}
+
+/// The guest, with at most `requests` requests on each ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<const R: usize> {
+    /// Requests per ring.
+    pub requests: u16,
+}
+
+impl<const R: usize> Machine for Guest<R> {
+    type State = GuestState<R>;
+    type Event = Event;
+
+    fn name(&self) -> &'static str {
+        "guest"
+    }
+
+    fn plays(&self, party: Party) -> bool {
+        party == GUEST
+    }
+
+    fn initial(&self) -> GuestState<R> {
+        GuestState { running: false, rings: [Requests::default(); R] }
+    }
+
+    fn on(&self, s: &GuestState<R>, event: &Event, _: &mut Judge) -> Verdict<Self> {
+        let mut next = *s;
+        match *event {
+            Event::Vcpus { run } => next.running = run,
+            Event::Available { ring } => {
+                let r = &mut next.rings[ring as usize];
+                if !s.running || r.posted >= self.requests || r.kick_due {
+                    return Ok(On::Refuse);
+                }
+                r.posted += 1;
+                r.kick_due = true;
+            }
+            Event::Kick { ring, .. } => next.rings[ring as usize].kick_due = false,
+            Event::Used { ring, request } => {
+                next.rings[ring as usize].done |= 1 << (request % 64);
+            }
+            _ => return Ok(On::Ignore),
+        }
+        Ok(On::To(next))
+    }
+
+    fn offers(&self, s: &GuestState<R>, f: &mut impl FnMut(Offer<Event>)) {
+        if !s.running {
+            return;
+        }
+        for (ring, r) in s.rings.iter().enumerate() {
+            let ring = ring as u8;
+            if r.kick_due {
+                f(Offer::May(Event::Kick { ring, front_end: false }));
+            } else if r.posted < self.requests {
+                f(Offer::May(Event::Available { ring }));
+            }
+        }
+    }
+
+    fn domain(&self, f: &mut impl FnMut(Event)) {
+        (0..R as u8).for_each(|ring| f(Event::Available { ring }));
+    }
+}

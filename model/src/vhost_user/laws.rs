@@ -1,0 +1,80 @@
+//! The clauses and choices that the vhost-user machine judges by itself, resolved once.
+//!
+//! The message table names its own; here stand those of events without a message.
+
+use crate::clause::ChoiceId;
+use crate::clause_ids;
+use crate::spec::{Spec, SpecErrors};
+
+clause_ids! {
+    /// Clauses, by the name that the machine's code gives them.
+    pub struct Laws {
+        /// `vhost-user.message.gated`
+        gated: "vhost-user.message.gated",
+        /// `vhost-user.reply.unasked`
+        unasked: "vhost-user.reply.unasked",
+        /// `vhost-user.reply.must`
+        reply_must: "vhost-user.reply.must",
+        /// `vhost-user.reply.header`
+        reply_header: "vhost-user.reply.header",
+        /// `vhost-user.reply.payload`
+        reply_payload: "vhost-user.reply.payload",
+        /// `vhost-user.reply-ack.value`
+        ack_value: "vhost-user.reply-ack.value",
+        /// `vhost-user.get-vring-base.base-is-next-available`
+        base: "vhost-user.get-vring-base.base-is-next-available",
+        /// `vhost-user.status.read-back`
+        read_back: "vhost-user.status.read-back",
+        /// `vhost-user.device-state.error-and-fd`
+        error_and_descriptor: "vhost-user.device-state.error-and-fd",
+        /// `vhost-user.device-state.reply-bits`
+        transfer_bits: "vhost-user.device-state.reply-bits",
+        /// `vhost-user.device-state.writer-closes`
+        writer_closes: "vhost-user.device-state.writer-closes",
+        /// `vhost-user.device-state.check-reports`
+        check_reports: "vhost-user.device-state.check-reports",
+        /// `vhost-user.ring.stopped-not-processed`
+        not_processed: "vhost-user.ring.stopped-not-processed",
+        /// `vhost-user.ring.disabled-no-side-effects`
+        no_side_effects: "vhost-user.ring.disabled-no-side-effects",
+        /// `vhost-user.ring.started-processes`
+        processes: "vhost-user.ring.started-processes",
+        /// `vhost-user.ring.request-completed-once`
+        once: "vhost-user.ring.request-completed-once",
+        /// `vhost-user.ring.available-only`
+        available_only: "vhost-user.ring.available-only",
+        /// `vhost-user.ring.notify-guest`
+        notify: "vhost-user.ring.notify-guest",
+        /// `vhost-user.suspended.no-guest-writes`
+        no_guest_writes: "vhost-user.suspended.no-guest-writes",
+        /// `vhost-user.suspended.no-notifications`
+        no_notifications: "vhost-user.suspended.no-notifications",
+        /// `vhost-user.connection.close-exceptional`
+        close: "vhost-user.connection.close-exceptional",
+    }
+}
+
+/// Choices that are asked for without a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Readings {
+    /// `vhost-user.disabled.requests`
+    pub disabled_requests: ChoiceId,
+    /// `vhost-user.reply.reads-ahead`
+    pub reads_ahead: ChoiceId,
+    /// `vhost-user.get-vring-base.kick`
+    pub kick_after_stop: ChoiceId,
+}
+
+impl Readings {
+    /// Finds the choices by their ids.
+    ///
+    /// # Errors
+    /// The first that the specification lacks.
+    pub fn resolve(spec: &Spec) -> Result<Self, SpecErrors> {
+        Ok(Readings {
+            disabled_requests: spec.choice("vhost-user.disabled.requests")?,
+            reads_ahead: spec.choice("vhost-user.reply.reads-ahead")?,
+            kick_after_stop: spec.choice("vhost-user.get-vring-base.kick")?,
+        })
+    }
+}

@@ -1,0 +1,507 @@
+//! The vhost-user machine: the rules of both parties, once.
+//!
+//! ```text
+//!              SET_VRING_KICK + kick                     rings
+//!   stopped ------------------------> started      disabled <--> enabled
+//!      ^                                 |              SET_VRING_ENABLE
+//!      +---------------------------------+
+//!               GET_VRING_BASE
+//!
+//!   available --fetch (hidden)--> open --Used--> completed
+//! ```
+//!
+//! What a *message* does stands in the message table (`specs/vhost-user/messages.toml`); what the
+//! back-end may do *without* a message (use a request, notify, answer, close) stands here.
+//!
+//! **Invariants.** Every refusal of a back-end's or front-end's event names its clause. No rule
+//! stands both here and in the table.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::event::{BACK_END, Event, Message, MessageId, Value};
+use super::laws::{Laws, Readings};
+use super::state::{Owing, Ring, State, Transfer};
+use super::table::{MessageDef, Row, Table};
+use super::vocabulary::Answer;
+use crate::clause::ClauseId;
+use crate::machine::{
+    Did, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
+};
+use crate::rules::{Ask, Judge};
+
+/// What the back-end offers, and how far it is explored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// GET_FEATURES' answer.
+    pub features: u64,
+    /// GET_PROTOCOL_FEATURES' answer.
+    pub protocol: u64,
+    /// Requests per ring.
+    pub requests: u16,
+}
+
+/// The machine for `R` rings.
+#[derive(Clone, Debug)]
+pub struct VhostUser<const R: usize> {
+    /// The messages.
+    pub table: Arc<Table>,
+    /// The clauses that are judged here.
+    pub laws: Laws,
+    /// The choices that are asked for here.
+    pub readings: Readings,
+    /// For exploration only.
+    pub bounds: Bounds,
+}
+
+/// Obligations, by index.
+mod owed {
+    pub(super) const REPLY: u32 = 0;
+    pub(super) const RING: u32 = 1;
+    pub(super) const STATE: u32 = 9;
+    pub(super) const NOTIFY: u32 = 10;
+}
+
+/// At most this many rings fit the obligations of one machine.
+pub const MAX_RINGS: usize = 8;
+
+/// Options of the choices that are asked for here, in the order of their file.
+mod option {
+    pub(super) const HOLD: u8 = 0;
+    pub(super) const PROCESS: u8 = 2;
+    pub(super) const WAITS: u8 = 0;
+    pub(super) const KEEPS: u8 = 1;
+}
+
+impl<const R: usize> VhostUser<R> {
+    /// The definition of a message.
+    #[must_use]
+    pub fn message(&self, id: MessageId) -> &MessageDef {
+        &self.table.messages[id.0 as usize]
+    }
+
+    /// The front-end's message is read.
+    fn read(&self, s: &State<R>, m: &Message, judge: &mut Judge) -> Verdict<Self> {
+        if s.closed || s.owed.is_full() {
+            return Ok(On::Refuse);
+        }
+        if !s.owed.is_empty() && judge.choice(self.readings.reads_ahead)? == option::WAITS {
+            return Ok(On::Refuse);
+        }
+        let def = self.message(m.id);
+        if let Some(gate) = &def.gate {
+            let granted = if gate.by_offer { s.protocol_offered } else { s.protocol };
+            if granted.0 >> gate.bit & 1 == 0 && judge.enforces(self.laws.gated) {
+                return Ok(On::Broken(self.laws.gated));
+            }
+        }
+        let Some((index, row)) = self.row(def, s, m, judge)? else { return Ok(On::To(*s)) };
+        if let Some(clause) = row.breaks {
+            return Ok(On::Broken(clause));
+        }
+        if let Some(clause) = row.undefined {
+            return Ok(On::Undefined(clause));
+        }
+        let mut next = *s;
+        for effect in &row.receive {
+            effect.apply(&mut next, m);
+        }
+        if def.reply.is_some() || self.acknowledges(s, m) {
+            let owing = Owing { message: *m, row: index };
+            next.owed = next.owed.push(owing).unwrap_or(next.owed);
+        }
+        Ok(On::To(next))
+    }
+
+    /// The first row that applies; a row whose broken clause is switched off does not.
+    fn row<'t>(
+        &self,
+        def: &'t MessageDef,
+        s: &State<R>,
+        m: &Message,
+        judge: &mut Judge,
+    ) -> Result<Option<(u8, &'t Row)>, Ask> {
+        for (index, row) in def.rows.iter().enumerate() {
+            let applies = row.when.iter().all(|guard| guard.holds(s, m))
+                && match row.choice {
+                    Some((choice, option)) => judge.choice(choice)? == option,
+                    None => true,
+                }
+                && row.breaks.is_none_or(|clause| judge.enforces(clause));
+            if applies {
+                return Ok(Some((index as u8, row)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether REPLY_ACK makes this message owe an answer.
+    fn acknowledges(&self, s: &State<R>, m: &Message) -> bool {
+        m.need_reply && s.protocol.0 >> self.table.reply_ack & 1 == 1
+    }
+
+    /// The back-end answers.
+    fn reply(
+        &self,
+        s: &State<R>,
+        (id, ring, value, descriptors): (MessageId, u8, Value, u8),
+        judge: &mut Judge,
+    ) -> Verdict<Self> {
+        let Some(owing) = s.owed.head() else { return Ok(On::Broken(self.laws.unasked)) };
+        let m = &owing.message;
+        if m.id != id {
+            return Ok(On::Broken(self.laws.reply_header));
+        }
+        if m.ring != ring {
+            return Ok(On::Broken(self.laws.reply_payload));
+        }
+        let def = self.message(id);
+        let row = &def.rows[owing.row as usize];
+        if !row.ready.iter().all(|guard| guard.holds(s, m)) {
+            let late = row.late.unwrap_or(self.laws.reply_must);
+            if judge.enforces(late) {
+                return Ok(On::Broken(late));
+            }
+        }
+        let answer = def.answer.unwrap_or(Answer::Ack);
+        if let Some(clause) = self.wrong(s, m, answer, value, descriptors)
+            && judge.enforces(clause)
+        {
+            return Ok(On::Broken(clause));
+        }
+        let mut next = State { owed: s.owed.pop(), ..*s };
+        match answer {
+            Answer::Features => next.offered = value,
+            Answer::ProtocolFeatures => next.protocol_offered = value,
+            // What a refused command leaves behind, no text says.
+            Answer::Ack if value.0 != 0 => return Ok(On::Undefined(self.laws.ack_value)),
+            _ => {}
+        }
+        if answer.succeeds(value) {
+            row.reply.iter().for_each(|effect| effect.apply(&mut next, m));
+        }
+        Ok(On::To(next))
+    }
+
+    /// The clause that this answer's content breaks.
+    fn wrong(
+        &self,
+        s: &State<R>,
+        m: &Message,
+        answer: Answer,
+        value: Value,
+        descriptors: u8,
+    ) -> Option<ClauseId> {
+        let clause = match answer {
+            Answer::Base => self.laws.base,
+            Answer::Status => self.laws.read_back,
+            Answer::Transfer if value.0 & 0xff != 0 => {
+                return (descriptors > 0).then_some(self.laws.error_and_descriptor);
+            }
+            Answer::Transfer => {
+                let says_none = value.0 >> 8 & 1 == 1;
+                return (says_none != (descriptors == 0)).then_some(self.laws.transfer_bits);
+            }
+            _ => return None,
+        };
+        (answer.demanded(s, m) != Some(value)).then_some(clause)
+    }
+
+    /// The back-end puts a request into the used ring.
+    fn used(&self, s: &State<R>, ring: u8, request: u16, judge: &mut Judge) -> Verdict<Self> {
+        let r = &s.rings[ring as usize];
+        let broken = if r.is_open(request) {
+            if s.suspended {
+                Some(self.laws.no_guest_writes)
+            } else if !r.started && !self.draining(s, ring) {
+                Some(self.laws.not_processed)
+            } else if !r.enabled && judge.choice(self.readings.disabled_requests)? == option::HOLD {
+                Some(self.laws.no_side_effects)
+            } else {
+                None
+            }
+        } else if (request.wrapping_sub(r.base) as i16) < 0 {
+            Some(self.laws.once)
+        } else if (request.wrapping_sub(r.available) as i16) >= 0 {
+            Some(self.laws.available_only)
+        } else if !r.started {
+            // Available, not fetched: nothing may be fetched from it now.
+            Some(self.laws.not_processed)
+        } else if !r.enabled {
+            Some(self.laws.no_side_effects)
+        } else {
+            return Ok(On::Refuse);
+        };
+        if let Some(clause) = broken
+            && judge.enforces(clause)
+        {
+            return Ok(On::Broken(clause));
+        }
+        let mut next = *s;
+        let r = &mut next.rings[ring as usize];
+        r.open &= !(1 << (request % 64));
+        r.used = r.used.wrapping_add(1);
+        r.unnotified = true;
+        next.internal = next.internal.wrapping_add(1);
+        Ok(On::To(next))
+    }
+
+    /// GET_VRING_BASE for this ring was read and is not answered yet.
+    #[must_use]
+    pub fn draining(&self, s: &State<R>, ring: u8) -> bool {
+        let stops = |o: &Owing| {
+            o.message.ring == ring && self.message(o.message.id).answer == Some(Answer::Base)
+        };
+        s.owed.iter().any(stops)
+    }
+
+    /// The back-end notifies the guest.
+    fn call(&self, s: &State<R>, ring: u8, judge: &mut Judge) -> Verdict<Self> {
+        let draining = (0..R as u8).any(|r| self.draining(s, r));
+        let suspended = s.suspended || (s.born && s.all_stopped() && !draining);
+        if suspended && judge.enforces(self.laws.no_notifications) {
+            return Ok(On::Broken(self.laws.no_notifications));
+        }
+        let mut next = *s;
+        next.rings[ring as usize].unnotified = false;
+        Ok(On::To(next))
+    }
+
+    /// Whether the back-end may take a request from this ring now.
+    fn fetches(&self, s: &State<R>, ring: &Ring, judge: &mut Judge) -> Result<bool, Ask> {
+        if ring.waiting() == 0 || ring.is_open(ring.base) || s.closed {
+            return Ok(false);
+        }
+        if s.suspended && judge.enforces(self.laws.no_guest_writes) {
+            return Ok(false);
+        }
+        if !ring.started && judge.enforces(self.laws.not_processed) {
+            return Ok(false);
+        }
+        Ok(ring.enabled
+            || judge.choice(self.readings.disabled_requests)? == option::PROCESS
+            || !judge.enforces(self.laws.no_side_effects))
+    }
+
+    /// Whether the back-end notices a kick on this ring's descriptor.
+    fn notices(&self, s: &State<R>, ring: &Ring, judge: &mut Judge) -> Result<bool, Ask> {
+        if !ring.kicked || !ring.kick_set || s.suspended || s.closed {
+            return Ok(false);
+        }
+        Ok(!ring.parked || judge.choice(self.readings.kick_after_stop)? == option::KEEPS)
+    }
+}
+
+impl<const R: usize> Machine for VhostUser<R> {
+    type State = State<R>;
+    type Event = Event;
+
+    fn name(&self) -> &'static str {
+        "vhost-user"
+    }
+
+    /// The hidden half of the back-end is part of this machine: what was fetched.
+    fn plays(&self, party: Party) -> bool {
+        party == BACK_END
+    }
+
+    fn initial(&self) -> State<R> {
+        State::new()
+    }
+
+    fn on(&self, s: &State<R>, event: &Event, judge: &mut Judge) -> Verdict<Self> {
+        if s.closed {
+            return Ok(On::Refuse);
+        }
+        let mut next = *s;
+        match *event {
+            Event::Message(m) => return self.read(s, &m, judge),
+            Event::Reply { id, ring, value, descriptors } => {
+                return self.reply(s, (id, ring, value, descriptors), judge);
+            }
+            Event::Used { ring, request } => return self.used(s, ring, request, judge),
+            Event::Call { ring } => return self.call(s, ring, judge),
+            Event::Close if judge.enforces(self.laws.close) => {
+                return Ok(On::Broken(self.laws.close));
+            }
+            Event::Close => next.closed = true,
+            Event::Available { ring } => {
+                let r = &mut next.rings[ring as usize];
+                r.available = r.available.wrapping_add(1);
+            }
+            Event::Kick { ring, .. } => next.rings[ring as usize].kicked = true,
+            // Only a tester that looks into the bytes could tell a wrong state: it has none to compare.
+            Event::Saved { value } if s.transfer != Transfer::Saving || value != s.internal => {
+                return Ok(On::Refuse);
+            }
+            Event::Saved { value } => {
+                next.transfer = Transfer::Saved;
+                next.image = value;
+            }
+            Event::Loaded { .. } if s.transfer != Transfer::Loading => {
+                return Ok(On::Undefined(self.laws.check_reports));
+            }
+            Event::Loaded { value } => {
+                next.transfer = Transfer::Loaded;
+                next.internal = value;
+            }
+            Event::Vcpus { .. } => return Ok(On::Ignore),
+        }
+        Ok(On::To(next))
+    }
+
+    fn owes(&self, s: &State<R>, judge: &mut Judge) -> Result<Owed, Ask> {
+        if s.closed {
+            return Ok(Owed::NONE);
+        }
+        let mut all = Owed::NONE
+            .with_if(!s.owed.is_empty(), owed::REPLY)
+            .with_if(s.transfer == Transfer::Saving, owed::STATE);
+        for (index, ring) in s.rings.iter().enumerate() {
+            let held = !ring.enabled
+                && ring.open != 0
+                && judge.choice(self.readings.disabled_requests)? == option::HOLD;
+            let processing = ring.started || self.draining(s, index as u8);
+            let due = (ring.open != 0 && processing && !s.suspended && !held)
+                || (ring.started && self.fetches(s, ring, judge)?)
+                || self.notices(s, ring, judge)?;
+            all = all
+                .with_if(due, owed::RING + index as u32)
+                .with_if(ring.unnotified && ring.started, owed::NOTIFY);
+        }
+        Ok(all)
+    }
+
+    fn obligation(&self, index: u32) -> Obligation {
+        let (clause, class, what) = match index {
+            owed::REPLY => (self.laws.reply_must, TimeClass::Reply, "answer"),
+            owed::STATE => (self.laws.writer_closes, TimeClass::Io, "device state written"),
+            owed::NOTIFY => (self.laws.notify, TimeClass::Courtesy, "notification"),
+            _ => (self.laws.processes, TimeClass::Io, "request processed"),
+        };
+        Obligation { by: BACK_END, clause, class, what }
+    }
+
+    fn discharges(&self, _: &State<R>, did: &Did<Event>) -> Owed {
+        let index = match did {
+            Did::Event(Event::Reply { .. }) => owed::REPLY,
+            Did::Event(Event::Saved { .. }) => owed::STATE,
+            Did::Event(Event::Call { .. }) => owed::NOTIFY,
+            Did::Event(Event::Used { ring, .. }) => owed::RING + u32::from(*ring),
+            Did::Hidden(step) => owed::RING + u32::from(step.index),
+            Did::Event(_) => return Owed::NONE,
+        };
+        Owed::NONE.with(index)
+    }
+
+    fn hidden(
+        &self,
+        s: &State<R>,
+        judge: &mut Judge,
+        f: &mut impl FnMut(Step, State<R>),
+    ) -> Result<(), Ask> {
+        for (index, ring) in s.rings.iter().enumerate() {
+            if self.fetches(s, ring, judge)? {
+                let mut next = *s;
+                let r = &mut next.rings[index];
+                r.open |= 1 << (r.base % 64);
+                r.base = r.base.wrapping_add(1);
+                f(Step { name: "fetch", index: index as u8 }, next);
+            }
+            if self.notices(s, ring, judge)? {
+                let mut next = *s;
+                next.born = true;
+                next.rings[index].kicked = false;
+                next.rings[index].started = true;
+                f(Step { name: "notice kick", index: index as u8 }, next);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the back-end might do of itself; the rules filter it.
+    fn offers(&self, s: &State<R>, f: &mut impl FnMut(Offer<Event>)) {
+        if let Some(Owing { message, .. }) = s.owed.head() {
+            self.answers(message, &mut |event| f(Offer::May(event)));
+        }
+        for (index, ring) in s.rings.iter().enumerate() {
+            let index = index as u8;
+            for request in 0..ring.available.min(self.bounds.requests) {
+                f(Offer::May(Event::Used { ring: index, request }));
+            }
+            if ring.unnotified {
+                f(Offer::May(Event::Call { ring: index }));
+            }
+        }
+        if s.transfer == Transfer::Saving {
+            f(Offer::May(Event::Saved { value: s.internal }));
+        }
+    }
+
+    fn domain(&self, f: &mut impl FnMut(Event)) {
+        for (id, def) in self.table.messages.iter().enumerate() {
+            if def.reply.is_none() {
+                continue;
+            }
+            for ring in 0..R as u8 {
+                let id = MessageId(id as u8);
+                self.answers(&Message { id, ring, ..Message::default() }, f);
+            }
+        }
+        for ring in 0..R as u8 {
+            (0..self.bounds.requests).for_each(|request| f(Event::Used { ring, request }));
+        }
+        (0..8).for_each(|value| f(Event::Saved { value }));
+    }
+
+    /// Messages that are owed an answer are shown as in the socket.
+    fn describe(&self, s: &State<R>) -> Map<String, Json> {
+        let owed = |o: &Owing| self.label(&Event::Message(o.message)).unwrap_or_default();
+        let mut fields = serde_json::to_value(s).unwrap_or_default();
+        fields["owed"] = s.owed.iter().map(owed).collect();
+        Map::from_iter([(self.name().to_owned(), fields)])
+    }
+
+    fn label(&self, event: &Event) -> Option<String> {
+        let named = |what: &str, id: MessageId, ring: u8, value: Value| {
+            let def = self.message(id);
+            let ring = if def.names_ring() { format!(" ring {ring}") } else { String::new() };
+            let value = if def.names_ring() || value.0 != 0 { format!(" {:#x}", value.0) } else { String::new() };
+            format!("{what}{}{ring}{value}", def.name)
+        };
+        match *event {
+            Event::Message(m) => Some(named("", m.id, m.ring, m.value)),
+            Event::Reply { id, ring, value, .. } => Some(named("answers ", id, ring, value)),
+            _ => None,
+        }
+    }
+
+    fn at_end(&self, s: &State<R>) -> bool {
+        let resting = |r: &Ring| {
+            (r.open == 0 || !r.started)
+                && !(r.started && r.enabled && r.waiting() > 0)
+                && !(r.kicked && r.kick_set && !r.parked && !s.suspended)
+        };
+        let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
+        s.owed.is_empty() && idle && (s.suspended || s.rings.iter().all(resting))
+    }
+}
+
+impl<const R: usize> VhostUser<R> {
+    /// The answers to a message that exploration tries, right and wrong.
+    fn answers(&self, m: &Message, f: &mut impl FnMut(Event)) {
+        let mut answer = |value: u64| {
+            f(Event::Reply { id: m.id, ring: m.ring, value: Value(value), descriptors: 0 });
+        };
+        match self.message(m.id).answer.unwrap_or(Answer::Ack) {
+            Answer::Features => answer(self.bounds.features),
+            Answer::ProtocolFeatures => answer(self.bounds.protocol),
+            Answer::Number => answer(R as u64),
+            Answer::Base => (0..=u64::from(self.bounds.requests)).for_each(answer),
+            Answer::Status => (0..16).for_each(answer),
+            Answer::Transfer => answer(1 << 8),
+            Answer::Check | Answer::Ack => answer(0),
+        }
+    }
+}

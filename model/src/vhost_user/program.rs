@@ -1,0 +1,187 @@
+//! Programs: what a front-end *does*, as a list of steps in data.
+//!
+//! | step | meaning |
+//! |---|---|
+//! | `MESSAGE`, `MESSAGE NUMBER` | send it, and wait for its answer if it has one |
+//! | `each ring STEP` | the step for every ring in turn |
+//! | `MESSAGE offered` | with all features that the back-end offers |
+//! | `MESSAGE saved` | with the base that GET_VRING_BASE returned for that ring |
+//! | `SET_DEVICE_STATE_FD save`, `… load` | the transfer's direction |
+//! | `kick` | write to the ring's kick descriptor |
+//! | `vcpus run`, `vcpus stop` | start or stop the virtual CPUs |
+//! | `read state`, `write state` | the state channel, to its end |
+//! | `run PROGRAM` | all steps of another program |
+//!
+//! **Invariant.** A program has no branches: what it does next depends only on how far it is.
+
+use super::event::MessageId;
+use super::table::Table;
+use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help};
+
+/// One step, for one ring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Send a message.
+    Send {
+        /// Which.
+        id: MessageId,
+        /// The ring that it names.
+        ring: u8,
+        /// Its number.
+        number: Number,
+    },
+    /// Write to a kick descriptor.
+    Kick {
+        /// Of this ring.
+        ring: u8,
+    },
+    /// Start or stop the virtual CPUs.
+    Vcpus {
+        /// Whether they run.
+        run: bool,
+    },
+    /// Read the state channel to its end.
+    ReadState,
+    /// Write a state and close the channel.
+    WriteState,
+}
+
+/// The number in a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Number {
+    /// This one.
+    Literal(u64),
+    /// The base that GET_VRING_BASE returned for the ring.
+    Saved,
+    /// The features that the back-end offers, as far as they are understood.
+    Offered,
+    /// The protocol features that the back-end offers, as far as they are understood.
+    ProtocolOffered,
+}
+
+/// A named program.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawProgram {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// What it is, and where it was seen.
+    pub about: Spanned<String>,
+    /// Its steps.
+    pub steps: Vec<Spanned<String>>,
+}
+
+/// Makes steps of text.
+pub struct Compiler<'a> {
+    /// For names of messages.
+    pub table: &'a Table,
+    /// For `run`.
+    pub programs: &'a [Item<RawProgram>],
+    /// For `each ring`.
+    pub rings: u8,
+}
+
+/// `run` within `run`, no deeper than this.
+const DEPTH: usize = 8;
+/// Steps in all: what a front-end's program counter can hold.
+pub const MAX_STEPS: usize = 127;
+
+impl Compiler<'_> {
+    /// All steps of a list.
+    pub fn steps<T>(
+        &self,
+        item: &Item<T>,
+        texts: &[Spanned<String>],
+        d: &mut Diagnostics,
+    ) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for text in texts {
+            if let Err((message, help)) = self.step(text.get_ref(), 0, &mut steps) {
+                d.push(with_help(item.error(text.span(), message, "this step"), help));
+            }
+        }
+        if let Some(last) = texts.last()
+            && steps.len() > MAX_STEPS
+        {
+            let message = format!("{} steps are more than {MAX_STEPS}", steps.len());
+            d.push(item.error(last.span(), message, "too long"));
+        }
+        steps
+    }
+
+    fn step(
+        &self,
+        text: &str,
+        depth: usize,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), (String, Option<String>)> {
+        if let Some(name) = text.strip_prefix("run ") {
+            let Some(program) = self.programs.iter().find(|p| p.value.name.get_ref() == name)
+            else {
+                let names = self.programs.iter().map(|p| p.value.name.get_ref().as_str());
+                let help = did_you_mean(name, names);
+                return Err((format!("no program is called `{name}`"), help));
+            };
+            if depth == DEPTH {
+                return Err((format!("programs run each other more than {DEPTH} deep"), None));
+            }
+            return program
+                .value
+                .steps
+                .iter()
+                .try_for_each(|step| self.step(step.get_ref(), depth + 1, steps));
+        }
+        match text.strip_prefix("each ring ") {
+            Some(text) => {
+                for ring in 0..self.rings {
+                    steps.push(self.single(text, ring)?);
+                }
+            }
+            None => steps.push(self.single(text, 0)?),
+        }
+        Ok(())
+    }
+
+    /// One step, for one ring.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and what to do about it.
+    pub fn single(&self, text: &str, ring: u8) -> Result<Step, (String, Option<String>)> {
+        Ok(match text {
+            "kick" => Step::Kick { ring },
+            "vcpus run" => Step::Vcpus { run: true },
+            "vcpus stop" => Step::Vcpus { run: false },
+            "read state" => Step::ReadState,
+            "write state" => Step::WriteState,
+            _ => {
+                let (name, argument) = text.split_once(' ').unwrap_or((text, "0"));
+                let Some(id) = self.table.named(name) else {
+                    let help = did_you_mean(name, self.table.messages.iter().map(|m| &*m.name));
+                    return Err((format!("`{text}` is not a step"), help));
+                };
+                Step::Send { id, ring, number: self.number(name, argument)? }
+            }
+        })
+    }
+
+    fn number(&self, message: &str, argument: &str) -> Result<Number, (String, Option<String>)> {
+        Ok(Number::Literal(match argument {
+            "saved" => return Ok(Number::Saved),
+            "offered" if message == "SET_PROTOCOL_FEATURES" => return Ok(Number::ProtocolOffered),
+            "offered" => return Ok(Number::Offered),
+            "save" => 0,
+            "load" => 1,
+            number => number.parse().map_err(|_| {
+                let help = "a number, `offered`, `saved`, `save` or `load`".to_owned();
+                (format!("`{number}` is not a number here"), Some(help))
+            })?,
+        }))
+    }
+}
+
+/// A problem without a place, for callers that have none.
+impl From<(String, Option<String>)> for SpecError {
+    fn from((message, help): (String, Option<String>)) -> Self {
+        with_help(SpecError::new(message), help)
+    }
+}

@@ -1,0 +1,187 @@
+//! What a vhost-user connection remembers: one plain struct for both parties, since they share guards.
+//!
+//! Widths are those of exploration; the fields have the protocol's own range, which the tester uses.
+//! `R` is the number of rings.
+
+use serde::Serialize;
+
+use super::event::{Message, Value};
+use crate::pack::{PackAs, as_list};
+use crate::packed;
+use crate::queue::Queue;
+
+/// At most this many answers are owed at once; a back-end that owes more reads nothing further.
+pub const OWING: usize = 2;
+
+packed! {
+    /// One ring: the back-end's view of it, and its two indices in guest memory.
+    #[derive(Default)]
+    pub struct Ring {
+        /// SET_VRING_NUM, in descriptors; 0: not set.
+        pub size: u16 = 2,
+        /// SET_VRING_ADDR was received.
+        pub addressed: bool = 1,
+        /// SET_VRING_KICK gave a descriptor.
+        pub kick_set: bool = 1,
+        /// SET_VRING_CALL gave a descriptor.
+        pub call_set: bool = 1,
+        /// The ring processes requests once enabled.
+        pub started: bool = 1,
+        /// SET_VRING_ENABLE's state.
+        pub enabled: bool = 1,
+        /// A kick was written and not noticed yet.
+        pub kicked: bool = 1,
+        /// GET_VRING_BASE stopped the ring since its kick descriptor was set.
+        pub parked: bool = 1,
+        /// The next index of the available ring to fetch from.
+        pub base: u16 = 3,
+        /// The guest's index in the available ring.
+        pub available: u16 = 3,
+        /// The index in the used ring.
+        pub used: u16 = 3,
+        /// Requests fetched and not completed: bit `request % 64`.
+        pub open: u64 = 4,
+        /// Something was used since the guest was last notified.
+        pub unnotified: bool = 1,
+    }
+}
+
+impl Ring {
+    /// Whether this request was fetched and not completed.
+    #[must_use]
+    pub fn is_open(&self, request: u16) -> bool {
+        self.open >> (request % 64) & 1 == 1
+    }
+
+    /// Whether it is stopped, and no kick that is on its way can start it: what a front-end can
+    /// know. A ring whose kick descriptor is set starts whenever the back-end looks.
+    #[must_use]
+    pub fn halted(&self) -> bool {
+        !self.started && (!self.kick_set || self.parked)
+    }
+
+    /// Requests that are available and not fetched.
+    #[must_use]
+    pub fn waiting(&self) -> u16 {
+        self.available.wrapping_sub(self.base)
+    }
+
+    /// The oldest request that was fetched and not completed; `base` if there is none.
+    #[must_use]
+    pub fn oldest_open(&self) -> u16 {
+        let before = (1..=64).rev().map(|n| self.base.wrapping_sub(n));
+        before.filter(|r| self.is_open(*r)).next().unwrap_or(self.base)
+    }
+}
+
+/// Where a transfer of device state stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+pub enum Transfer {
+    /// None was begun.
+    #[default]
+    None,
+    /// The back-end writes its state.
+    Saving,
+    /// It has closed the channel.
+    Saved,
+    /// The front-end writes a state.
+    Loading,
+    /// It has closed the channel.
+    Loaded,
+}
+
+impl PackAs for Transfer {
+    fn to_bits(self) -> u64 {
+        self as u64
+    }
+    fn from_bits(bits: u64) -> Self {
+        [Self::None, Self::Saving, Self::Saved, Self::Loading, Self::Loaded][bits as usize % 5]
+    }
+}
+
+packed! {
+    /// A message that was read and is owed an answer.
+    #[derive(Default)]
+    pub struct Owing {
+        /// The message.
+        pub message: Message,
+        /// Which row of the table it was read by.
+        pub row: u8 = 4,
+    }
+}
+
+packed! {
+    /// The whole connection.
+    pub struct State<const R: usize> {
+        /// The rings.
+        #[serde(serialize_with = "as_list")]
+        pub rings: [Ring; R],
+        /// GET_FEATURES' answer.
+        pub offered: Value,
+        /// SET_FEATURES' mask.
+        pub features: Value,
+        /// GET_PROTOCOL_FEATURES' answer.
+        pub protocol_offered: Value,
+        /// SET_PROTOCOL_FEATURES' mask.
+        pub protocol: Value,
+        /// SET_OWNER was received.
+        pub owned: bool = 1,
+        /// Memory regions known.
+        pub regions: u16 = 2,
+        /// The virtio device status.
+        pub status: u8 = 4,
+        /// A status of 0 waits for RESUME.
+        pub deferred: bool = 1,
+        /// SUSPEND was received (a proposal's message).
+        pub suspended: bool = 1,
+        /// Where a transfer of state stands.
+        pub transfer: Transfer = 3,
+        /// The device's internal state, as the model counts it: requests completed since its reset.
+        pub internal: u8 = 3,
+        /// The state that was saved.
+        pub image: u8 = 3,
+        /// Messages read and not answered, oldest first.
+        pub owed: Queue<Owing, OWING>,
+        /// Some ring was started once: a device is not judged as suspended at birth.
+        pub born: bool = 1,
+        /// The back-end has closed.
+        pub closed: bool = 1,
+    }
+}
+
+impl<const R: usize> State<R> {
+    /// A fresh connection.
+    #[must_use]
+    pub fn new() -> Self {
+        State {
+            rings: [Ring::default(); R],
+            offered: Value(0),
+            features: Value(0),
+            protocol_offered: Value(0),
+            protocol: Value(0),
+            owned: false,
+            regions: 0,
+            status: 0,
+            deferred: false,
+            suspended: false,
+            transfer: Transfer::None,
+            internal: 0,
+            image: 0,
+            owed: Queue::default(),
+            born: false,
+            closed: false,
+        }
+    }
+
+    /// No ring is started: the device is suspended by the text of 2023.
+    #[must_use]
+    pub fn all_stopped(&self) -> bool {
+        self.rings.iter().all(|r| !r.started)
+    }
+}
+
+impl<const R: usize> Default for State<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}

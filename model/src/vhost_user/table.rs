@@ -1,0 +1,360 @@
+//! The message table: what each message does, in guarded rows, loaded from TOML.
+//!
+//! ```text
+//!  messages.toml --\                      /--> the machine's rules
+//!                   >-- Table (resolved) ---> the tester's payloads
+//!  proposal.toml --/                      \--> the book, `devmig table vhost-user`
+//! ```
+//!
+//! The first row that applies wins, so a proposal patches a message by putting rows before those of
+//! the base. **Invariant:** every name in a loaded table was resolved; nothing is looked up later.
+
+use serde::Deserialize;
+
+use super::vocabulary::{Answer, Effect, Guard, Word};
+use super::wire::PayloadKind;
+use crate::clause::{ChoiceId, ClauseId};
+use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
+
+/// A protocol feature's name and bit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawFeature {
+    /// As in `VHOST_USER_PROTOCOL_F_NAME`.
+    pub name: Spanned<String>,
+    /// Its bit.
+    pub bit: u8,
+}
+
+/// One `[[message]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawMessage {
+    name: Spanned<String>,
+    /// Absent in a patch: the rows go before those of the message of this name.
+    id: Option<u32>,
+    request: Option<PayloadKind>,
+    reply: Option<PayloadKind>,
+    answer: Option<Spanned<String>>,
+    gate: Option<Spanned<String>>,
+    #[serde(default)]
+    gated_by: GatedBy,
+    row: Vec<RawRow>,
+}
+
+/// Whether a feature must have been negotiated, or only offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatedBy {
+    /// In SET_PROTOCOL_FEATURES.
+    #[default]
+    Negotiation,
+    /// In the answer to GET_PROTOCOL_FEATURES.
+    Offer,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRow {
+    #[serde(default)]
+    when: Vec<Spanned<String>>,
+    choice: Option<Spanned<String>>,
+    #[serde(default)]
+    receive: Vec<Spanned<String>>,
+    #[serde(default)]
+    ready: Vec<Spanned<String>>,
+    late: Option<Spanned<String>>,
+    #[serde(default)]
+    reply: Vec<Spanned<String>>,
+    breaks: Option<Spanned<String>>,
+    undefined: Option<Spanned<String>>,
+}
+
+/// A guard, or its negation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Condition {
+    /// The word.
+    pub guard: Guard,
+    /// Whether it must hold, or must not.
+    pub wanted: bool,
+}
+
+impl Condition {
+    /// Whether it holds.
+    #[must_use]
+    pub fn holds<const R: usize>(
+        &self,
+        s: &super::state::State<R>,
+        m: &super::event::Message,
+    ) -> bool {
+        self.guard.holds(s, m) == self.wanted
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.wanted { "" } else { "not " }, self.guard)
+    }
+}
+
+/// One row of a message.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Row {
+    /// When it applies.
+    pub when: Vec<Condition>,
+    /// Under which reading of the text.
+    pub choice: Option<(ChoiceId, u8)>,
+    /// What happens when the message is read.
+    pub receive: Vec<Effect>,
+    /// When the answer is due.
+    pub ready: Vec<Condition>,
+    /// The clause that an earlier answer breaks.
+    pub late: Option<ClauseId>,
+    /// What happens when it is answered with success.
+    pub reply: Vec<Effect>,
+    /// The clause that its sender breaks.
+    pub breaks: Option<ClauseId>,
+    /// The clause that leaves open what follows.
+    pub undefined: Option<ClauseId>,
+    /// The proposal that it comes from.
+    pub proposed: bool,
+}
+
+/// A feature that a message needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gate {
+    /// Its name.
+    pub feature: String,
+    /// Its protocol feature bit.
+    pub bit: u8,
+    /// Whether an offer is enough.
+    pub by_offer: bool,
+}
+
+/// A message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MessageDef {
+    /// Without `VHOST_USER_`.
+    pub name: String,
+    /// The request id on the wire.
+    pub id: u32,
+    /// What it carries.
+    pub request: PayloadKind,
+    /// What its answer carries, if it always has one.
+    pub reply: Option<PayloadKind>,
+    /// What the answer's number means.
+    pub answer: Option<Answer>,
+    /// The feature it needs.
+    pub gate: Option<Gate>,
+    /// First match wins.
+    pub rows: Vec<Row>,
+    /// The proposal adds it.
+    pub proposed: bool,
+}
+
+impl MessageDef {
+    /// Whether it names a ring.
+    #[must_use]
+    pub fn names_ring(&self) -> bool {
+        matches!(
+            self.request,
+            PayloadKind::VringState | PayloadKind::VringAddr | PayloadKind::VringFd
+        )
+    }
+}
+
+/// All messages, resolved.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Table {
+    /// In the order of the file; a [`super::event::MessageId`] is an index of it.
+    pub messages: Vec<MessageDef>,
+    /// Protocol features by name.
+    pub features: Vec<(String, u8)>,
+    /// The bit of REPLY_ACK.
+    pub reply_ack: u8,
+}
+
+/// More messages than a packed message can name.
+const MAX_MESSAGES: usize = 64;
+
+impl Table {
+    /// The message of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<super::event::MessageId> {
+        let index = self.messages.iter().position(|m| m.name == name)?;
+        u8::try_from(index).ok().map(super::event::MessageId)
+    }
+
+    /// The bit of a protocol feature.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Option<u8> {
+        self.features.iter().find(|(n, _)| n == name).map(|(_, bit)| *bit)
+    }
+
+    /// Takes features into the table.
+    pub fn add_features(&mut self, items: &[Item<RawFeature>], d: &mut Diagnostics) {
+        for item in items {
+            let (name, bit) = (item.value.name.get_ref(), item.value.bit);
+            if let Some((other, _)) = self.features.iter().find(|(n, b)| n == name || *b == bit) {
+                let message = format!("feature `{name}` (bit {bit}) clashes with `{other}`");
+                d.push(item.error(item.value.name.span(), message, "taken"));
+            } else if bit >= 64 {
+                let message = format!("there is no bit {bit}: feature masks have 64");
+                d.push(item.error(item.value.name.span(), message, "too large"));
+            } else {
+                self.features.push((name.clone(), bit));
+            }
+        }
+        self.reply_ack = self.feature("REPLY_ACK").unwrap_or(3);
+    }
+
+    /// Takes messages into the table: new ones at its end, patches before the rows they patch.
+    pub fn add(
+        &mut self,
+        spec: &Spec,
+        items: &[Item<RawMessage>],
+        proposed: bool,
+        d: &mut Diagnostics,
+    ) {
+        for item in items {
+            let raw = &item.value;
+            let rows: Vec<Row> =
+                raw.row.iter().map(|row| resolve(spec, item, row, proposed, d)).collect();
+            let known = self.messages.iter().position(|m| m.name == *raw.name.get_ref());
+            match (raw.id, known) {
+                (None, Some(index)) => {
+                    self.messages[index].rows.splice(0..0, rows);
+                }
+                (None, None) => {
+                    let name = raw.name.get_ref();
+                    let message = format!("no message is called `{name}`");
+                    let names = self.messages.iter().map(|m| m.name.as_str());
+                    let error = item.error(raw.name.span(), message, "unknown message");
+                    let help = did_you_mean(name, names)
+                        .or(Some("a new message needs an `id` and a `request`".into()));
+                    d.push(with_help(error, help));
+                }
+                (Some(_), Some(_)) => {
+                    let message = format!("the message `{}` is there twice", raw.name.get_ref());
+                    d.push(
+                        item.error(raw.name.span(), message, "again here")
+                            .help("leave out `id` to put rows before those it has"),
+                    );
+                }
+                (Some(id), None) => self.push(item, id, rows, proposed, d),
+            }
+        }
+    }
+
+    fn push(
+        &mut self,
+        item: &Item<RawMessage>,
+        id: u32,
+        rows: Vec<Row>,
+        proposed: bool,
+        d: &mut Diagnostics,
+    ) {
+        let raw = &item.value;
+        if let Some(other) = self.messages.iter().find(|m| m.id == id) {
+            let message = format!("id {id} is that of {}", other.name);
+            d.push(item.error(raw.name.span(), message, "same id"));
+        }
+        if self.messages.len() == MAX_MESSAGES {
+            let message = format!("a table holds at most {MAX_MESSAGES} messages");
+            d.push(item.error(raw.name.span(), message, "one too many"));
+            return;
+        }
+        let answer = raw.answer.as_ref().and_then(|word| lookup::<Answer, _>(item, word, d));
+        if raw.reply.is_some() != raw.answer.is_some() {
+            d.push(item.error(
+                raw.name.span(),
+                "a message has both a `reply` and an `answer`, or neither",
+                "only one of them",
+            ));
+        }
+        let gate = raw.gate.as_ref().and_then(|gate| {
+            let bit = self.feature(gate.get_ref());
+            if bit.is_none() {
+                let message = format!("no protocol feature is called `{}`", gate.get_ref());
+                let names = self.features.iter().map(|(n, _)| n.as_str());
+                let error = item.error(gate.span(), message, "unknown feature");
+                d.push(with_help(error, did_you_mean(gate.get_ref(), names)));
+            }
+            let by_offer = raw.gated_by == GatedBy::Offer;
+            Some(Gate { feature: gate.get_ref().clone(), bit: bit?, by_offer })
+        });
+        self.messages.push(MessageDef {
+            name: raw.name.get_ref().clone(),
+            id,
+            request: raw.request.unwrap_or(PayloadKind::None),
+            reply: raw.reply,
+            answer,
+            gate,
+            rows,
+            proposed,
+        });
+    }
+}
+
+fn resolve(
+    spec: &Spec,
+    item: &Item<RawMessage>,
+    raw: &RawRow,
+    proposed: bool,
+    d: &mut Diagnostics,
+) -> Row {
+    let clause = |id: &Option<Spanned<String>>, d: &mut Diagnostics| {
+        spec.clause_at(item, id.as_ref()?, d)
+    };
+    let (late, breaks) = (clause(&raw.late, d), clause(&raw.breaks, d));
+    let undefined = clause(&raw.undefined, d);
+    if let (Some(breaks), Some(_)) = (&raw.breaks, &raw.undefined) {
+        d.push(item.error(
+            breaks.span(),
+            "a row either breaks a clause or is undefined",
+            "and undefined too",
+        ));
+    }
+    Row {
+        when: conditions(item, &raw.when, d),
+        choice: raw.choice.as_ref().and_then(|choice| spec.pin_at(item, choice, d)),
+        receive: words(item, &raw.receive, d),
+        ready: conditions(item, &raw.ready, d),
+        late,
+        reply: words(item, &raw.reply, d),
+        breaks,
+        undefined,
+        proposed,
+    }
+}
+
+fn conditions<T>(
+    item: &Item<T>,
+    raw: &[Spanned<String>],
+    d: &mut Diagnostics,
+) -> Vec<Condition> {
+    let condition = |text: &Spanned<String>| {
+        let (word, wanted) = match text.get_ref().strip_prefix("not ") {
+            Some(word) => (word, false),
+            None => (text.get_ref().as_str(), true),
+        };
+        let word = Spanned::new(text.span(), word.to_owned());
+        lookup(item, &word, d).map(|guard| Condition { guard, wanted })
+    };
+    raw.iter().filter_map(condition).collect()
+}
+
+fn words<W: Word, T>(item: &Item<T>, raw: &[Spanned<String>], d: &mut Diagnostics) -> Vec<W> {
+    raw.iter().filter_map(|word| lookup(item, word, d)).collect()
+}
+
+/// Finds a word of the vocabulary, or complains with the nearest.
+fn lookup<W: Word, T>(item: &Item<T>, word: &Spanned<String>, d: &mut Diagnostics) -> Option<W> {
+    let found = W::named(word.get_ref());
+    if found.is_none() {
+        let message = format!("`{}` is not a word of this column", word.get_ref());
+        let error = item.error(word.span(), message, "unknown word");
+        d.push(with_help(error, did_you_mean(word.get_ref(), W::ALL.iter().map(|(n, _, _)| *n))));
+    }
+    found
+}

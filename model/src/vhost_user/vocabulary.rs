@@ -1,0 +1,234 @@
+//! The words of the message table: guards, effects and answers. No expressions, no ifs.
+//!
+//! A row says *when* it is read, what happens on *receive*, when the back-end is *ready* to answer,
+//! and what happens on *reply*. Each word is one line here: its name, its meaning (shown by
+//! `devmig proposal words`), and what it does. Where an idea wants an effect of its own, this is the
+//! place to add it.
+//!
+//! **Invariant.** A word looks at nothing but the state and the message.
+
+use super::event::{Message, Value};
+use super::state::{State, Transfer};
+
+/// A word of the table, with its meaning.
+pub trait Word: Sized + Copy + 'static {
+    /// All words: name, meaning, value.
+    const ALL: &'static [(&'static str, &'static str, Self)];
+
+    /// The word of this name.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(n, _, _)| *n == name).map(|(_, _, word)| *word)
+    }
+}
+
+macro_rules! words {
+    ($(#[$meta:meta])* $type:ident { $($variant:ident $name:literal $meaning:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $type {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl Word for $type {
+            const ALL: &'static [(&'static str, &'static str, Self)] =
+                &[$(($name, $meaning, $type::$variant),)+];
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self { $($type::$variant => $name,)+ })
+            }
+        }
+    };
+}
+
+words! {
+    /// What must hold for a row to apply (`when`), or for an answer to be due (`ready`).
+    /// `not WORD` is its negation.
+    Guard {
+        Started "started" "the ring named is started",
+        Enabled "enabled" "the ring named is enabled",
+        Idle "idle" "nothing that was fetched from the ring named is unfinished",
+        AllStopped "all-stopped" "every ring is stopped",
+        AllIdle "all-idle" "nothing that was fetched from any ring is unfinished",
+        Suspended "suspended" "SUSPEND was read, and not yet RESUME",
+        Halted "halted" "no ring is started or can be by a kick, or the device is suspended",
+        Owned "owned" "SET_OWNER was read",
+        Zero "zero" "the message's number is 0",
+        Save "save" "the transfer's direction is save (0)",
+        PhaseStopped "phase-stopped" "the transfer's phase is stopped (0)",
+        Offered "offered" "the features acknowledged were all offered",
+        ProtocolOffered "protocol-offered" "the protocol features acknowledged were all offered",
+        Bit30 "bit-30" "the number has bit 30 (VHOST_USER_F_PROTOCOL_FEATURES)",
+        Bit30Offered "bit-30-offered" "bit 30 was offered by GET_FEATURES",
+        Bit30Acknowledged "bit-30-acknowledged" "bit 30 was acknowledged by SET_FEATURES",
+        Transferring "transferring" "a transfer of state is under way",
+        Transferred "transferred" "a transfer of state has ended",
+    }
+}
+
+impl Guard {
+    /// Whether it holds.
+    #[must_use]
+    pub fn holds<const R: usize>(self, s: &State<R>, m: &Message) -> bool {
+        let ring = &s.rings[m.ring as usize];
+        match self {
+            Guard::Started => ring.started,
+            Guard::Enabled => ring.enabled,
+            Guard::Idle => ring.open == 0,
+            Guard::AllStopped => s.all_stopped(),
+            Guard::AllIdle => s.rings.iter().all(|r| r.open == 0),
+            Guard::Suspended => s.suspended,
+            Guard::Halted => s.suspended || s.rings.iter().all(super::state::Ring::halted),
+            Guard::Owned => s.owned,
+            Guard::Zero => m.value.0 == 0,
+            Guard::Save => m.value.0 & 0xffff_ffff == 0,
+            Guard::PhaseStopped => m.value.0 >> 32 == 0,
+            Guard::Offered => m.value.0 & !s.offered.0 == 0,
+            Guard::ProtocolOffered => m.value.0 & !s.protocol_offered.0 == 0,
+            Guard::Bit30 => m.value.0 >> 30 & 1 == 1,
+            Guard::Bit30Offered => s.offered.0 >> 30 & 1 == 1,
+            Guard::Bit30Acknowledged => s.features.0 >> 30 & 1 == 1,
+            Guard::Transferring => matches!(s.transfer, Transfer::Saving | Transfer::Loading),
+            Guard::Transferred => matches!(s.transfer, Transfer::Saved | Transfer::Loaded),
+        }
+    }
+}
+
+words! {
+    /// What a message does when it is read (`receive`) or answered (`reply`).
+    Effect {
+        Own "own" "the session is owned",
+        SetFeatures "set-features" "the features acknowledged are the number",
+        SetProtocolFeatures "set-protocol-features" "the protocol features acknowledged are the number",
+        SetMemory "set-memory" "the memory table has as many regions as the number says",
+        AddRegion "add-region" "one memory region more",
+        SetSize "set-size" "the ring's size is the number",
+        SetBase "set-base" "the ring's next available index is the number",
+        SetAddresses "set-addresses" "the ring's addresses are known",
+        SetKick "set-kick" "the ring has a kick descriptor, or none if bit 8 says so",
+        SetCall "set-call" "the ring has a call descriptor, or none if bit 8 says so",
+        ForgetKick "forget-kick" "a kick that was written before now is forgotten",
+        SetEnabled "set-enabled" "the ring is enabled if the number is 1, disabled if 0",
+        EnableAll "enable-all" "every ring is enabled",
+        DisableAll "disable-all" "every ring is disabled",
+        Start "start" "the ring is started",
+        Stop "stop" "the ring is stopped",
+        Park "park" "whether its old kick descriptor can start the ring again is a choice of its own",
+        StopAll "stop-all" "every ring is stopped",
+        Abandon "abandon" "what was fetched from the ring and not finished never will be",
+        AbandonAll "abandon-all" "the same for every ring",
+        Rewind "rewind" "the ring's base goes back to the oldest unfinished request, which is fetched anew",
+        SetStatus "set-status" "the virtio status is the number",
+        ResetState "reset-state" "the device's internal state is initial, its virtio status 0",
+        ResetRings "reset-rings" "ring sizes, addresses and bases are forgotten",
+        Suspend "suspend" "the device is suspended",
+        Resume "resume" "the device is no longer suspended",
+        Defer "defer" "a status of 0 waits for RESUME",
+        ApplyDeferred "apply-deferred" "a status of 0 that waited takes effect: the device is reset, its rings stopped and disabled",
+        BeginTransfer "begin-transfer" "a transfer of state begins, in the direction that the number says",
+        EndTransfer "end-transfer" "the transfer of state is over",
+    }
+}
+
+/// Bit 8 of a descriptor message: no descriptor came with it.
+const NO_DESCRIPTOR: u64 = 1 << 8;
+
+impl Effect {
+    /// Does it.
+    pub fn apply<const R: usize>(self, s: &mut State<R>, m: &Message) {
+        let ring = &mut s.rings[m.ring as usize];
+        match self {
+            Effect::Own => s.owned = true,
+            Effect::SetFeatures => s.features = m.value,
+            Effect::SetProtocolFeatures => s.protocol = m.value,
+            Effect::SetMemory => s.regions = m.value.0 as u16,
+            Effect::AddRegion => s.regions += 1,
+            Effect::SetSize => ring.size = m.value.0 as u16,
+            Effect::SetBase => ring.base = m.value.0 as u16,
+            Effect::SetAddresses => ring.addressed = true,
+            Effect::SetKick => {
+                ring.kick_set = m.value.0 & NO_DESCRIPTOR == 0;
+                ring.parked = false;
+            }
+            Effect::SetCall => ring.call_set = m.value.0 & NO_DESCRIPTOR == 0,
+            Effect::ForgetKick => ring.kicked = false,
+            Effect::SetEnabled => ring.enabled = m.value.0 != 0,
+            Effect::EnableAll => s.rings.iter_mut().for_each(|r| r.enabled = true),
+            Effect::DisableAll => s.rings.iter_mut().for_each(|r| r.enabled = false),
+            Effect::Start => {
+                ring.started = true;
+                s.born = true;
+            }
+            Effect::Stop => ring.started = false,
+            Effect::Park => ring.parked = true,
+            Effect::StopAll => s.rings.iter_mut().for_each(|r| r.started = false),
+            Effect::Abandon => ring.open = 0,
+            Effect::AbandonAll => s.rings.iter_mut().for_each(|r| r.open = 0),
+            Effect::Rewind => {
+                ring.base = ring.oldest_open();
+                ring.open = 0;
+            }
+            Effect::SetStatus => s.status = m.value.0 as u8,
+            Effect::ResetState => {
+                s.internal = 0;
+                s.status = 0;
+            }
+            Effect::ResetRings => {
+                for r in &mut s.rings {
+                    (r.size, r.base, r.addressed, r.kick_set) = (0, 0, false, false);
+                }
+            }
+            Effect::Suspend => s.suspended = true,
+            Effect::Resume => s.suspended = false,
+            Effect::Defer => s.deferred = true,
+            Effect::ApplyDeferred if s.deferred => {
+                s.deferred = false;
+                for effect in [Self::ResetState, Self::StopAll, Self::AbandonAll, Self::DisableAll] {
+                    effect.apply(s, m);
+                }
+            }
+            Effect::ApplyDeferred => {}
+            Effect::BeginTransfer if Guard::Save.holds(s, m) => s.transfer = Transfer::Saving,
+            Effect::BeginTransfer => s.transfer = Transfer::Loading,
+            Effect::EndTransfer => s.transfer = Transfer::None,
+        }
+    }
+}
+
+words! {
+    /// What an answer carries, and so how its number is judged.
+    Answer {
+        Features "features" "the features that the back-end offers",
+        ProtocolFeatures "protocol-features" "the protocol features that the back-end offers",
+        Number "number" "a number that only the back-end knows",
+        Base "base" "the ring's next available index",
+        Status "status" "the virtio device status",
+        Transfer "transfer" "bits 0-7 an error or 0, bit 8 set if no descriptor comes with it",
+        Check "check" "0 if the state was transferred and taken, else not 0",
+        Ack "ack" "0 for success, else not 0",
+    }
+}
+
+impl Answer {
+    /// The number that the state demands, or `None` if any is right.
+    #[must_use]
+    pub fn demanded<const R: usize>(self, s: &State<R>, m: &Message) -> Option<Value> {
+        match self {
+            Answer::Base => Some(Value(u64::from(s.rings[m.ring as usize].base))),
+            Answer::Status => Some(Value(u64::from(s.status))),
+            _ => None,
+        }
+    }
+
+    /// Whether this number says that the back-end has done what it was asked: a refusal has no
+    /// further effects.
+    #[must_use]
+    pub fn succeeds(self, value: Value) -> bool {
+        match self {
+            Answer::Transfer => value.0 & 0xff == 0,
+            Answer::Check | Answer::Ack => value.0 == 0,
+            _ => true,
+        }
+    }
+}

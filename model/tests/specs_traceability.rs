@@ -1,0 +1,42 @@
+//! Nothing that was said in the founding discussions is lost.
+
+use devmig_model::spec::Spec;
+use devmig_model::spec::traceability::{BUILTIN, load};
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+#[test]
+fn every_row_of_the_discussion_is_there_once_and_leads_somewhere() {
+    let spec = Spec::builtin().unwrap();
+    let rows = load(BUILTIN, &spec, None)
+        .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)));
+    let numbers: Vec<_> = rows.iter().map(|row| row.row.clone()).collect();
+    let all: Vec<_> = (1..=37).map(|i| format!("S4-{i:02}")).collect();
+    assert_eq!(numbers, all);
+    insta::assert_debug_snapshot!(
+        "not_carried_yet",
+        rows.iter().filter_map(|r| Some((&r.row, r.later.as_ref()?))).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn what_can_be_wrong() {
+    let text = "\
+[[row]]
+row = \"S4-01\"
+says = \"One.\"
+carried_by = [\"vhost-user.ring.kick-start\", \"vhost-user/rings\", \"doc\"]
+
+[[row]]
+row = \"S4-01\"
+says = \"\"
+";
+    let spec = Spec::builtin().unwrap();
+    let errors = load(("rows.toml", text), &spec, Some(&["vhost-user/ring"])).unwrap_err();
+    let mut out = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_width(100)
+        .render_report(&mut out, &errors)
+        .unwrap();
+    let out: Vec<_> = out.lines().map(str::trim_end).collect();
+    insta::assert_snapshot!("what_can_be_wrong", out.join("\n"));
+}
