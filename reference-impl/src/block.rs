@@ -153,7 +153,7 @@ impl Device for Block {
     fn latency(&mut self) -> Duration {
         self.fetched = self.fetched.wrapping_add(1);
         let slow = self.options.out_of_order && self.fetched % 2 == 1;
-        self.options.latency * if slow { 3 } else { 1 }
+        self.options.latency.saturating_mul(if slow { 3 } else { 1 })
     }
 
     fn execute(&mut self, chain: Chain) -> u32 {

@@ -708,7 +708,7 @@ impl<D: Device> Backend<D> {
             let fetches = self.rings.get(at).is_some_and(|ring| self.fetches(ring));
             let Some(ring) = self.rings.get_mut(at).filter(|_| fetches) else { break };
             let Some((index, chain)) = ring.fetch(&self.memory, used)? else { break };
-            let due = now + self.device.latency();
+            let due = now.checked_add(self.device.latency()).unwrap_or(now);
             ring.in_flight.push(InFlight { index, due, chain });
         }
 

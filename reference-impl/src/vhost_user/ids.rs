@@ -1,7 +1,7 @@
 //! Messages by id: name, payload, and the protocol feature that each belongs to.
 //!
-//! A copy of the columns that a back-end needs of `specs/vhost-user/messages.toml`, and of those
-//! messages which the slice there does not have yet. To be replaced by look-ups in that table.
+//! The columns that a back-end needs of `specs/vhost-user/messages.toml`, as constants to match on,
+//! and those messages which the slice there does not have yet. A test holds both together.
 
 use devmig_model::vhost_user::wire::PayloadKind;
 
