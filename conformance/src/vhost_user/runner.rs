@@ -131,6 +131,7 @@ fn one(
     let choices = run.library.spec.choices().len();
     if std::env::var_os("DEVMIG_LOG").is_some() {
         for l in &session.log { eprintln!("    {l}"); }
+        eprintln!("{:?}", session.possible.readings(run.library.spec.choices().len()).iter().map(|(c,o)| (run.library.spec.choice_name(*c), o.clone())).collect::<Vec<_>>());
     }
     let learned = session.possible.readings(choices).into_iter().fold(
         rules.choices,
