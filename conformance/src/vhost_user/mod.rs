@@ -23,6 +23,5 @@ pub mod session;
 pub mod suite;
 pub mod target;
 pub mod workload;
-pub mod workload;
 
 pub use devmig_reference::socket::{Deadline, event, transport};
