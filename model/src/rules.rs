@@ -26,10 +26,10 @@ impl ClauseSet {
         self.0[id.index() / 64] |= 1 << (id.index() % 64);
     }
 
-    /// Whether it holds this clause.
+    /// Whether it holds this clause; never [`ClauseId::NONE`].
     #[must_use]
     pub fn contains(&self, id: ClauseId) -> bool {
-        self.0[id.index() / 64] >> (id.index() % 64) & 1 == 1
+        self.0.get(id.index() / 64).is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
     }
 
     /// Adds all of another set.

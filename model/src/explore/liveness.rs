@@ -67,7 +67,7 @@ pub struct Starvation {
     pub root: usize,
     /// From the root to the cycle.
     pub stem: Vec<Edge>,
-    /// Repeats for ever; empty if the stem ends in a state without transitions.
+    /// Repeats for ever; empty if the stem ends where nothing more can or need happen.
     pub cycle: Vec<Edge>,
 }
 
@@ -85,7 +85,7 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     }
     // Only nodes on some cycle, and ends, matter: most graphs have few of them.
     let mut relevant = vec![false; graph.len()];
-    components(graph, &mut |_| Ok(true), &mut |_| Ok(true), 0, &mut |found| {
+    components(graph, &mut |_| Ok(true), &mut |_| Ok(true), (0, false), &mut |found| {
         for node in found.nodes() {
             relevant[*node] = true;
         }
@@ -95,7 +95,7 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     for obligation in (0..64).filter(|o| union >> o & 1 == 1) {
         let mut inside =
             |node: usize| Ok(relevant[node] && graph.owed(node)? >> obligation & 1 == 1);
-        let worst = starving(graph, &mut inside.clone(), &mut inside, 1 << obligation)?;
+        let worst = starving(graph, &mut inside.clone(), &mut inside, (1 << obligation, false))?;
         let Some((node, found)) = worst else { continue };
         let rank = graph.rank(node);
         if best.as_ref().is_none_or(|(least, _)| rank < *least) {
@@ -107,7 +107,8 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     Ok(best.map(|(_, violation)| violation))
 }
 
-/// Looks for a way never to reach `to` after `from`, while all obligations are met.
+/// Looks for a way never to reach `to` after `from`, while all obligations are met. Where nothing is
+/// owed, nothing more need happen.
 ///
 /// # Errors
 /// If a choice is open.
@@ -118,7 +119,8 @@ pub fn leads_to(
 ) -> Result<Option<Starvation>, Error> {
     let not_yet: Vec<bool> = (0..graph.len()).map(|node| !to(node)).collect();
     let roots: Vec<bool> = (0..graph.len()).map(|node| not_yet[node] && from(node)).collect();
-    let worst = starving(graph, &mut |node| Ok(roots[node]), &mut |node| Ok(not_yet[node]), 0)?;
+    let inside = &mut |node: usize| Ok(not_yet[node]);
+    let worst = starving(graph, &mut |node| Ok(roots[node]), inside, (0, true))?;
     let Some((node, found)) = worst else { return Ok(None) };
     let mut starts: Vec<usize> = (0..graph.len()).filter(|n| roots[*n]).collect();
     starts.sort_by_key(|n| graph.rank(*n));
@@ -262,15 +264,16 @@ fn walk(
 }
 
 /// The fair component or end with the shortest trace, and its entry, among the nodes reached from
-/// `roots` while `inside`, over edges that discharge nothing of `without`.
+/// `roots` while `inside`, over edges that discharge nothing of `without`; with `rests` a state where
+/// nothing is owed is an end too.
 fn starving<G: Graph>(
     graph: &G,
     roots: &mut impl FnMut(usize) -> Result<bool, Error>,
     inside: &mut impl FnMut(usize) -> Result<bool, Error>,
-    without: u64,
+    (without, rests): (u64, bool),
 ) -> Result<Option<(usize, Found)>, Error> {
     let mut best: Option<(u64, usize, Found)> = None;
-    components(graph, roots, inside, without, &mut |found| {
+    components(graph, roots, inside, (without, rests), &mut |found| {
         let entry = found.nodes().iter().copied().min_by_key(|n| (graph.rank(*n), *n));
         let Some(entry) = entry else { return Ok(()) };
         let rank = graph.rank(entry);
@@ -295,7 +298,7 @@ fn components<G: Graph>(
     graph: &G,
     roots: &mut impl FnMut(usize) -> Result<bool, Error>,
     inside: &mut impl FnMut(usize) -> Result<bool, Error>,
-    without: u64,
+    (without, rests): (u64, bool),
     f: &mut impl FnMut(Found) -> Result<(), Error>,
 ) -> Result<(), Error> {
     const NEW: u32 = 0;
@@ -326,7 +329,7 @@ fn components<G: Graph>(
                         targets.push(to);
                     }
                 })?;
-                if !any {
+                if !any || (rests && graph.owed(node)? == 0) {
                     f(Found::End(node))?;
                 }
                 order += 1;
