@@ -170,37 +170,30 @@ pub fn round_trips<T: Pack + PartialEq + std::fmt::Debug, const W: usize>(
 /// # Errors
 /// If a choice is open, or an initial state does not fit.
 pub fn dropping_is_noticed(
-    system: impl FnMut(Rules) -> Box<dyn Check>,
-    base: &Rules,
-    droppable: &[ClauseId],
-) -> Result<Wrong, Error> {
-    let wrong =
-        |clause: &ClauseId| format!("nothing notices that clause {} is dropped", clause.index());
-    Ok(unnoticed(system, base, droppable)?.iter().map(wrong).collect())
-}
-
-/// Law 4 for one system of several: the clauses without which it says the same as before. That a run
-/// becomes incomplete says nothing.
-///
-/// # Errors
-/// If a choice is open, or an initial state does not fit.
-pub fn unnoticed(
     mut system: impl FnMut(Rules) -> Box<dyn Check>,
     base: &Rules,
     droppable: &[ClauseId],
-) -> Result<Vec<ClauseId>, Error> {
-    let expected = system(*base).check(&Options::default())?;
-    let mut unnoticed = Vec::new();
+) -> Result<Wrong, Error> {
+    let with = system(*base).check(&Options::default())?;
+    let mut wrong = Wrong::new();
     for clause in droppable {
-        let report = system(base.without(*clause)).check(&Options::default())?;
-        let differs = expected.properties.iter().zip(&report.properties).any(|(before, after)| {
-            after.verdict != PropertyVerdict::Unknown && before.verdict != after.verdict
-        });
-        if !differs {
-            unnoticed.push(*clause);
+        let without = system(base.without(*clause)).check(&Options::default())?;
+        if noticed(&with, &without).is_none() {
+            wrong.push(format!("nothing notices that clause {} is dropped", clause.index()));
         }
     }
-    Ok(unnoticed)
+    Ok(wrong)
+}
+
+/// Law 4 for one clause: the property that notices that it was dropped. That a run without it is
+/// incomplete says nothing.
+#[must_use]
+pub fn noticed<'a>(with: &'a Report, without: &Report) -> Option<&'a str> {
+    let mut pairs = with.properties.iter().zip(&without.properties);
+    let differs = pairs.find(|(before, after)| {
+        after.verdict != PropertyVerdict::Unknown && before.verdict != after.verdict
+    });
+    differs.map(|(before, _)| before.name.as_str())
 }
 
 /// Law 5: stateright finds as many states, and the same verdicts.

@@ -83,6 +83,13 @@ impl Choices {
         self
     }
 
+    /// The same with this choice wholly open.
+    #[must_use]
+    pub fn opened(mut self, choice: ChoiceId) -> Self {
+        self.0[choice.index()] = u8::MAX;
+        self
+    }
+
     /// Keeps only the first `options` options of a choice (which has no more).
     #[must_use]
     pub fn limit(mut self, choice: ChoiceId, options: u8) -> Self {
