@@ -2,10 +2,14 @@
 //! composed and packed system: `cargo bench -p devmig-model --bench explore`.
 //!
 //! ```text
-//!  Source (3 pages, each a version 0..=2 and a dirty bit)
-//!    |  |  |   3 channels, queues of 3
-//!  Destination (the version of each page that was read last)
+//!  Source: 3 pages, all dirty; a write makes version 1, then 2, while anything is dirty
+//!    |  |  |   3 channels, queues of 3: a free page on any channel with room
+//!    |  |  |   SYNC on channel 0, 1, 2 when no page may be sent; a page once between two SYNCs
+//!  Destination: the version of each page that was read last
 //! ```
+//!
+//! The figure of 3,120,170 states in older notes comes from a model that was not written down; this
+//! one is of the same kind and size, and its counts are pinned.
 //!
 //! Everything is measured in CPU time of this process, since other work may run beside it.
 
@@ -28,7 +32,10 @@ const PAGES: usize = 3;
 const LAST: u8 = 2;
 const CHANNELS: u8 = 3;
 
-/// A page sent on a channel.
+/// The page number that stands for a SYNC.
+const SYNC: u8 = 3;
+
+/// A page, or a SYNC, sent on a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
 struct Message {
     channel: u8,
@@ -64,20 +71,42 @@ impl Event for Message {
     }
 }
 
-packed! {
-    /// A page at the source.
-    pub struct Page {
-        /// Counts the guest's writes.
-        pub version: u8 = 2,
-        /// Whether it must be sent.
-        pub dirty: bool = 1,
+/// The version of each page: three to the third is less than two to the fifth.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+pub struct Versions(pub [u8; PAGES]);
+
+impl Pack for Versions {
+    const BITS: u32 = 5;
+    #[inline(always)]
+    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
+        let [a, b, c] = self.0.map(u64::from);
+        if a > 2 || b > 2 || c > 2 {
+            return Err(Overflow { field: "version" });
+        }
+        into.put(a + 3 * b + 9 * c, 5, "versions")
+    }
+    #[inline(always)]
+    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
+        let n = from.get(5) as u8;
+        Versions([n % 3, n / 3 % 3, n / 9])
     }
 }
+
 packed! {
-    /// A page at the destination.
-    pub struct Copy {
-        /// What was read last.
-        pub version: u8 = 2,
+    /// The source.
+    pub struct Pages {
+        /// Count the guest's writes.
+        pub versions: Versions,
+        /// Must be sent: a bit for each page.
+        pub dirty: u8 = 3,
+        /// Were sent since the last SYNC: a bit for each page.
+        pub sent: u8 = 3,
+        /// SYNCs begun.
+        pub rounds: u8 = 2,
+        /// The channel that gets the next SYNC.
+        pub sync: u8 = 2,
+        /// SYNCs of this round not read yet.
+        pub unread: u8 = 2,
     }
 }
 
@@ -85,7 +114,7 @@ struct Source;
 struct Destination;
 
 impl Machine for Source {
-    type State = [Page; PAGES];
+    type State = Pages;
     type Event = Message;
 
     fn name(&self) -> &'static str {
@@ -95,61 +124,73 @@ impl Machine for Source {
     fn plays(&self, party: Party) -> bool {
         party == SOURCE
     }
-    fn initial(&self) -> Self::State {
-        [Page { version: 0, dirty: true }; PAGES]
+    fn initial(&self) -> Pages {
+        Pages { versions: Versions([0; PAGES]), dirty: 7, sent: 0, rounds: 0, sync: 0, unread: 0 }
     }
     #[inline]
-    fn on(&self, _: &Self::State, _: &Message, _: &mut Judge) -> Verdict<Self> {
-        Ok(On::Ignore)
+    fn on(&self, s: &Pages, message: &Message, _: &mut Judge) -> Verdict<Self> {
+        Ok(match (message.page, s.unread) {
+            (SYNC, 1) => On::To(Pages { sent: 0, sync: 0, unread: 0, ..*s }),
+            (SYNC, unread) => On::To(Pages { unread: unread - 1, ..*s }),
+            _ => On::Ignore,
+        })
     }
     #[inline]
-    fn sent(&self, s: &Self::State, message: &Message, _: &mut Judge) -> Verdict<Self> {
-        let mut next = *s;
-        next[message.page as usize].dirty = false;
-        Ok(On::To(next))
+    fn sent(&self, s: &Pages, message: &Message, _: &mut Judge) -> Verdict<Self> {
+        let bit = 1 << message.page;
+        Ok(On::To(match (message.page, message.channel) {
+            (SYNC, 0) => Pages { sync: 1, unread: 3, rounds: s.rounds + 1, ..*s },
+            (SYNC, channel) => Pages { sync: channel + 1, ..*s },
+            _ => Pages { dirty: s.dirty & !bit, sent: s.sent | bit, ..*s },
+        }))
     }
     #[inline]
-    fn hidden(
-        &self,
-        s: &Self::State,
-        _: &mut Judge,
-        f: &mut impl FnMut(Step, Self::State),
-    ) -> Result<(), Ask> {
-        for (n, page) in s.iter().enumerate() {
-            if page.version < LAST {
+    fn hidden(&self, s: &Pages, _: &mut Judge, f: &mut impl FnMut(Step, Pages)) -> Result<(), Ask> {
+        for page in 0..PAGES {
+            if s.dirty != 0 && s.versions.0[page] < LAST {
                 let mut next = *s;
-                next[n] = Page { version: page.version + 1, dirty: true };
-                f(Step { name: "write", index: n as u8 }, next);
+                next.versions.0[page] += 1;
+                next.dirty |= 1 << page;
+                f(Step { name: "write", index: page as u8 }, next);
             }
         }
         Ok(())
     }
     #[inline]
-    fn offers(&self, s: &Self::State, f: &mut impl FnMut(Offer<Message>)) {
-        for (n, page) in s.iter().enumerate() {
-            if page.dirty {
+    fn offers(&self, s: &Pages, f: &mut impl FnMut(Offer<Message>)) {
+        let sendable = s.dirty & !s.sent;
+        for page in 0..PAGES as u8 {
+            if sendable >> page & 1 == 1 {
                 for channel in 0..CHANNELS {
-                    f(Offer::Does(Message { channel, page: n as u8, version: page.version }));
+                    let version = s.versions.0[page as usize];
+                    f(Offer::Does(Message { channel, page, version }));
                 }
             }
+        }
+        let begins = s.sync == 0 && sendable == 0 && s.rounds < 3;
+        if begins || (1..CHANNELS).contains(&s.sync) {
+            f(Offer::Does(Message { channel: s.sync, page: SYNC, version: 0 }));
         }
     }
 }
 
 impl Machine for Destination {
-    type State = [Copy; PAGES];
+    type State = Versions;
     type Event = Message;
 
     fn name(&self) -> &'static str {
         "destination"
     }
-    fn initial(&self) -> Self::State {
-        [Copy { version: 0 }; PAGES]
+    fn initial(&self) -> Versions {
+        Versions([0; PAGES])
     }
     #[inline]
-    fn on(&self, s: &Self::State, message: &Message, _: &mut Judge) -> Verdict<Self> {
+    fn on(&self, s: &Versions, message: &Message, _: &mut Judge) -> Verdict<Self> {
         let mut next = *s;
-        next[message.page as usize].version = message.version;
+        match next.0.get_mut(message.page as usize) {
+            Some(version) => *version = message.version,
+            None => return Ok(On::Ignore),
+        }
         Ok(On::To(next))
     }
 }
@@ -164,7 +205,7 @@ fn system() -> System<Parties, 3, 3, 1> {
         about: "Pages on three channels.".to_owned(),
         closed: Closed { machine: (Source, Destination), rules: Rules::default() },
         properties: vec![Property::at_end("the copy is the source", |w: &World| {
-            (0..PAGES).all(|n| w.parts.0[n].version == w.parts.1[n].version)
+            w.parts.0.dirty != 0 || w.parts.0.versions == w.parts.1
         })],
         expect: Expect::default(),
         environment: vec![],

@@ -28,8 +28,11 @@ use crate::pack::Bits;
 use crate::rules::Ask;
 use crate::system::{System, Test, Transition};
 
-/// States expanded between two insertions.
-const BLOCK: usize = 1 << 15;
+/// About as many transitions are generated between two insertions: many, so that a shard stays in the
+/// cache while its bucket is inserted; not too many, since the buckets are memory too.
+const BLOCK: u64 = 1 << 20;
+/// The fewest and most states expanded between two insertions.
+const BLOCK_STATES: (u64, u64) = (1 << 12, 1 << 18);
 /// Keys that are looked for at once.
 const BATCH: usize = 32;
 /// Below this many states a second thread costs more than it gives.
@@ -224,7 +227,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
 
     let first = Bits::pack(&system.closed.initial()).map_err(|over| Error::Initial(over.field))?;
     run.table.insert(&first, Id::NONE);
-    let mut low = [0; SHARDS];
+    let (mut low, mut expanded) = ([0; SHARDS], 0u64);
     'levels: loop {
         let high = run.table.lengths();
         let frontier: usize = low.iter().zip(&high).map(|(l, h)| (h - l) as usize).sum();
@@ -240,13 +243,14 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
         let mut begin = 0;
         while begin < frontier {
             let states = run.table.len() as u64;
-            let mut block = BLOCK;
+            let mut block = (BLOCK * expanded).checked_div(run.transitions).unwrap_or(1);
+            block = block.clamp(BLOCK_STATES.0, BLOCK_STATES.1);
             if let Some(max) = limits.max_states {
                 if states >= max {
                     run.incomplete = Some(Incomplete::States(max));
                     break 'levels;
                 }
-                block = block.min((max - states) as usize);
+                block = block.min(max - states);
             }
             if let Some(deadline) = limits.deadline.filter(|d| begun.elapsed() >= *d) {
                 run.incomplete = Some(Incomplete::Deadline(deadline));
@@ -256,7 +260,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
                 let (transitions, frontier) = (run.transitions, frontier as u64);
                 progress(&Progress { states, transitions, depth, frontier });
             }
-            let end = frontier.min(begin + block);
+            let end = frontier.min(begin + block as usize);
             let open = run.findings.open(system);
             expand_block(system, &run.table, (&low, &high), begin..end, &open, &mut workers);
             for worker in &mut workers {
@@ -268,6 +272,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
                 worker.findings = Findings::new(system.properties.len());
             }
             insert_block(&mut run.table, &mut workers, end - begin)?;
+            expanded += (end - begin) as u64;
             begin = end;
         }
         low = high;
