@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use devmig_model::compose::{Closed, WorldOf};
+use devmig_model::explore::Options;
 use devmig_model::explore::search::{Limits, explore};
 use devmig_model::explore::view::View;
 use devmig_model::machine::{Channel, Event, Machine, Offer, On, Party, Step, Verdict};
@@ -255,6 +256,18 @@ fn main() {
         std::process::exit(1);
     }
     if only_one || std::env::args().any(|arg| arg == "--ours") {
+        return;
+    }
+    measure("devmig, with liveness", || {
+        match devmig_model::explore::report::check(&system(), &Options::default()) {
+            Ok(report) => (report.states, report.transitions, Some(report.table_bytes as usize)),
+            Err(error) => {
+                println!("{error}");
+                (0, 0, None)
+            }
+        }
+    });
+    if std::env::args().any(|arg| arg == "--liveness") {
         return;
     }
     let bfs = measure("stateright 0.31 BFS", || {

@@ -1,6 +1,8 @@
 //! The explorer on a toy, one behaviour at a time: what is complete, broken, undefined, stuck, owed
 //! for ever, open; and that nothing depends on the number of threads.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use devmig_model::clause::{ChoiceId, ClauseId};
