@@ -17,6 +17,7 @@
 //! **Not here.** Cycles ([`super::liveness`]), traces ([`super::trace`]), words ([`super::report`]).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::Error;
@@ -164,6 +165,8 @@ pub struct Explored<const W: usize> {
     levels: Vec<[u32; SHARDS]>,
     /// Every transition to a state, duplicates included; broken and undefined ones are not.
     pub transitions: u64,
+    /// Every transition leads to the next level: there is no cycle.
+    pub layered: bool,
     /// Why not every reachable state was visited, if so.
     pub incomplete: Option<Incomplete>,
     /// What was met.
@@ -213,6 +216,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
         table: Table::default(),
         levels: Vec::new(),
         transitions: 0,
+        layered: true,
         incomplete: None,
         findings: Findings::new(system.properties.len()),
     };
@@ -271,7 +275,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
                 run.findings.extend(&worker.findings);
                 worker.findings = Findings::new(system.properties.len());
             }
-            insert_block(&mut run.table, &mut workers, end - begin)?;
+            run.layered &= insert_block(&mut run.table, &mut workers, end - begin, &high)?;
             expanded += (end - begin) as u64;
             begin = end;
         }
@@ -434,19 +438,23 @@ fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
     Ok(())
 }
 
-/// Moves the buckets into the table, each thread some of the shards.
+/// Moves the buckets into the table, each thread some of the shards. Returns whether all of them
+/// lead beyond `high`, the end of the level being expanded.
 fn insert_block<const W: usize>(
     table: &mut Table<W>,
     workers: &mut [Worker<W>],
     states: usize,
-) -> Result<(), Error> {
+    high: &[u32; SHARDS],
+) -> Result<bool, Error> {
     let threads = workers.len().min(states.div_ceil(WORTH_A_THREAD)).max(1);
-    let full = std::sync::atomic::AtomicBool::new(false);
+    let (full, back) = (AtomicBool::new(false), AtomicBool::new(false));
     let insert = |first: usize, shards: &mut [Shard<W>], workers: &[Worker<W>]| {
         for (n, shard) in shards.iter_mut().enumerate() {
             for worker in workers {
-                if !insert_bucket(shard, &worker.buckets[first + n]) {
-                    full.store(true, std::sync::atomic::Ordering::Relaxed);
+                match insert_bucket(shard, &worker.buckets[first + n]) {
+                    Some(oldest) if oldest < high[first + n] => back.store(true, Relaxed),
+                    Some(_) => {}
+                    None => full.store(true, Relaxed),
                 }
             }
         }
@@ -465,11 +473,17 @@ fn insert_block<const W: usize>(
     for bucket in workers.iter_mut().flat_map(|worker| &mut worker.buckets) {
         bucket.clear();
     }
-    if full.into_inner() { Err(Error::Full) } else { Ok(()) }
+    if full.into_inner() { Err(Error::Full) } else { Ok(!back.into_inner()) }
 }
 
-fn insert_bucket<const W: usize>(shard: &mut Shard<W>, bucket: &[(Bits<W>, Id)]) -> bool {
+fn insert_bucket<const W: usize>(shard: &mut Shard<W>, bucket: &[(Bits<W>, Id)]) -> Option<u32> {
     let (batches, rest) = bucket.as_chunks::<BATCH>();
-    batches.iter().all(|batch| shard.insert(batch))
-        && rest.iter().all(|item| shard.insert(std::array::from_ref(item)))
+    let mut oldest = u32::MAX;
+    for batch in batches {
+        oldest = oldest.min(shard.insert(batch)?);
+    }
+    for item in rest {
+        oldest = oldest.min(shard.insert(std::array::from_ref(item))?);
+    }
+    Some(oldest)
 }
