@@ -205,7 +205,7 @@ where
     }
 }
 
-/// Law 5: liveness is what the naive decider says, obligation by obligation, if the graph is small.
+/// Law 5: `progress` and each `leads_to` are what the naive decider says, if the graph is small.
 ///
 /// # Errors
 /// If a choice is open.

@@ -226,6 +226,7 @@ fn a_program_must_break_exactly_what_it_declares() {
     let rules = report.property("rules").unwrap();
     assert_eq!(rules.verdict, PropertyVerdict::Violated);
     assert_eq!(rules.trace.as_ref().unwrap().last().unwrap().clause.as_deref(), Some("clause 7"));
+    insta::assert_snapshot!(report.text());
     assert_eq!(laws::programs_keep_the_rules(&report).len(), 1);
 
     let mut declares = toy(play, Rules::default());
