@@ -178,22 +178,22 @@ pub fn dropping_is_noticed(
     let mut wrong = Wrong::new();
     for clause in droppable {
         let without = system(base.without(*clause)).check(&Options::default())?;
-        if noticed(&with, &without).is_none() {
+        if noticed(&with, &without).is_empty() {
             wrong.push(format!("nothing notices that clause {} is dropped", clause.index()));
         }
     }
     Ok(wrong)
 }
 
-/// Law 4 for one clause: the property that notices that it was dropped. That a run without it is
+/// Law 4 for one clause: the properties that notice that it was dropped. That a run without it is
 /// incomplete says nothing.
 #[must_use]
-pub fn noticed<'a>(with: &'a Report, without: &Report) -> Option<&'a str> {
-    let mut pairs = with.properties.iter().zip(&without.properties);
-    let differs = pairs.find(|(before, after)| {
+pub fn noticed<'a>(with: &'a Report, without: &Report) -> Vec<&'a str> {
+    let pairs = with.properties.iter().zip(&without.properties);
+    let differs = pairs.filter(|(before, after)| {
         after.verdict != PropertyVerdict::Unknown && before.verdict != after.verdict
     });
-    differs.map(|(before, _)| before.name.as_str())
+    differs.map(|(before, _)| before.name.as_str()).collect()
 }
 
 /// Law 5: stateright finds as many states, and the same verdicts.
@@ -213,7 +213,7 @@ where
     }
 }
 
-/// Law 5: liveness is what the naive decider says, obligation by obligation, if the graph is small.
+/// Law 5: `progress` and each `leads_to` are what the naive decider says, if the graph is small.
 ///
 /// # Errors
 /// If a choice is open.

@@ -104,8 +104,10 @@ fn dropping_any_droppable_clause_is_noticed() {
             }
             let rules = library.rules(def).without(id);
             let without = library.vhost_user().build(def, rules).check(&Options::default());
-            if let Some(property) = laws::noticed(with, &without.unwrap()) {
-                return format!("{}: {property}", def.name);
+            let without = without.unwrap();
+            let properties = laws::noticed(with, &without);
+            if !properties.is_empty() {
+                return format!("{}: {}", def.name, properties.join(", "));
             }
         }
         "NOBODY".to_owned()

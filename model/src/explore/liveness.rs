@@ -18,6 +18,7 @@
 //! **Invariants.** Edges are recomputed, not stored. Obligations of [`TimeClass::Courtesy`] count
 //! neither as owed nor as a promise. The answer does not depend on the number of threads.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Error;
@@ -50,6 +51,21 @@ pub trait Graph {
     /// # Errors
     /// If a choice is open.
     fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error>;
+
+    /// Whether there is no transition from here at all.
+    ///
+    /// # Errors
+    /// If a choice is open.
+    fn is_end(&self, node: usize) -> Result<bool, Error> {
+        let mut end = true;
+        self.edges(node, &mut |_, _| end = false)?;
+        Ok(end)
+    }
+
+    /// Whether it is known that there are no cycles.
+    fn is_acyclic(&self) -> bool {
+        false
+    }
 
     /// Nodes with a smaller rank have a shorter trace.
     fn rank(&self, node: usize) -> u64;
@@ -85,6 +101,9 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     }
     // Only nodes on some cycle, and ends, matter: most graphs have few of them.
     let mut relevant = vec![false; graph.len()];
+    if graph.is_acyclic() {
+        return ends(graph);
+    }
     components(graph, &mut |_| Ok(true), &mut |_| Ok(true), (0, false), &mut |found| {
         for node in found.nodes() {
             relevant[*node] = true;
@@ -102,6 +121,20 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
             let cycle = found.cycle(graph, node, 1 << obligation)?;
             let obligation = Some(obligation);
             best = Some((rank, Starvation { obligation, root: node, stem: Vec::new(), cycle }));
+        }
+    }
+    Ok(best.map(|(_, violation)| violation))
+}
+
+/// What is owed in an end with the shortest trace.
+fn ends(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
+    let mut best: Option<(u64, Starvation)> = None;
+    for root in 0..graph.len() {
+        let (owed, rank) = (graph.owed(root)?, graph.rank(root));
+        let better = best.as_ref().is_none_or(|(least, _)| rank < *least);
+        if owed != 0 && better && graph.is_end(root)? {
+            let (obligation, stem, cycle) = (Some(owed.trailing_zeros()), Vec::new(), Vec::new());
+            best = Some((rank, Starvation { obligation, root, stem, cycle }));
         }
     }
     Ok(best.map(|(_, violation)| violation))
@@ -377,6 +410,8 @@ pub struct States<'a, M: Machine, const Q: usize, const N: usize, const W: usize
     offsets: [usize; SHARDS],
     len: usize,
     courtesy: u64,
+    /// The successors of one node, so that all are looked for at once.
+    scratch: RefCell<Vec<(Option<Bits<W>>, u64)>>,
 }
 
 impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> States<'a, M, Q, N, W> {
@@ -390,7 +425,8 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> States<'a, 
             len += n as usize;
             len - n as usize
         });
-        let mut states = States { system, explored, offsets, len, courtesy: 0 };
+        let scratch = RefCell::default();
+        let mut states = States { system, explored, offsets, len, courtesy: 0, scratch };
         let mut union = 0;
         for node in 0..len {
             union |= states.owed(node)?;
@@ -428,17 +464,33 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
 
     fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error> {
         let world = self.key(node).unpack();
+        let mut found = self.scratch.take();
         self.system.closed.successors(&world, &mut |action, outcome| {
-            let to = match outcome {
-                Outcome::To(after) => Bits::pack(&after)
-                    .ok()
-                    .and_then(|key| self.explored.table.find(&key))
-                    .map(|id| self.offsets[id.shard()] + id.local()),
+            let key = match outcome {
+                Outcome::To(after) => Bits::pack(&after).ok(),
                 _ => None,
             };
-            f(to, self.system.closed.discharges(&world, &action).0);
+            if let Some(key) = &key {
+                self.explored.table.touch(key);
+            }
+            found.push((key, self.system.closed.discharges(&world, &action).0));
         })?;
+        for (key, discharges) in found.drain(..) {
+            let id = key.and_then(|key| self.explored.table.find(&key));
+            f(id.map(|id| self.offsets[id.shard()] + id.local()), discharges);
+        }
+        self.scratch.replace(found);
         Ok(())
+    }
+
+    fn is_end(&self, node: usize) -> Result<bool, Error> {
+        let mut end = true;
+        self.system.closed.successors(&self.key(node).unpack(), &mut |_, _| end = false)?;
+        Ok(end)
+    }
+
+    fn is_acyclic(&self) -> bool {
+        self.explored.layered
     }
 
     fn rank(&self, node: usize) -> u64 {

@@ -45,7 +45,7 @@ pub struct Line {
     pub party: String,
     /// What is done.
     pub event: String,
-    /// The clause that it breaks, if it does.
+    /// The clause that it breaks, or after which nothing says what follows.
     pub clause: Option<String>,
     /// What changed: dotted field names, old and new value.
     pub changed: Map<String, Value>,
@@ -201,7 +201,7 @@ fn line<M: Machine, const Q: usize, const N: usize>(
         Outcome::To(after) => (difference(&before, &fields::<M, Q, N>(machine, after)), None),
         Outcome::Broken(id) | Outcome::Undefined(id) => (Map::new(), Some(*id)),
     };
-    let (party, event) = match &step.action {
+    let (party, mut event) = match &step.action {
         Action::Now(event) => (event.owner().to_string(), label(machine, event)),
         Action::Send(event) => (event.owner().to_string(), label(machine, event) + " (sent)"),
         Action::Read(event) => (event.owner().to_string(), label(machine, event) + " (read)"),
@@ -209,6 +209,11 @@ fn line<M: Machine, const Q: usize, const N: usize>(
             let participant = changed.keys().next().and_then(|name| name.split('.').next());
             (participant.unwrap_or_default().to_owned(), step.to_string())
         }
+    };
+    event += match &step.outcome {
+        Outcome::To(_) => "",
+        Outcome::Broken(_) => " (breaks a rule)",
+        Outcome::Undefined(_) => " (undefined)",
     };
     let clause = broken.filter(|id| *id != ClauseId::NONE).map(clause);
     Line { n, party, event, clause, changed, fold: Fold::Shown }
@@ -305,7 +310,7 @@ fn rows(lines: &[&Line], cycle_at: Option<usize>, shown: &dyn Fn(&str) -> bool) 
             .filter(|(name, _)| shown(name))
             .map(|(name, values)| format!("{name} {} -> {}", plain(&values[0]), plain(&values[1])))
             .collect();
-        what.extend(line.clause.iter().map(|clause| format!("breaks {clause}")));
+        what.extend(line.clause.iter().map(|clause| format!("[{clause}]")));
         let row = format!(
             "{:>4}  {:party$}  {:event$}  {}",
             line.n,
