@@ -1,2 +1,4 @@
 //! devmig's conformance side: what carries the model's rules to real implementations.
+
+pub mod cli;
 pub mod vhost_user;

@@ -486,7 +486,8 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Whether a text matches a pattern in which `*` stands for anything.
-fn matches(pattern: &str, text: &str) -> bool {
+#[must_use]
+pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(text) = text.strip_prefix(start) else { return false };
     (0..=text.len()).any(|i| text.get(i..).is_some_and(|tail| matches(rest, tail)))

@@ -89,7 +89,9 @@ impl<const R: usize> FrontEnd<R> {
             return None;
         }
         match *self.current(s)? {
-            Step::Send { id, ring, number } => Some(Event::Message(self.message(s, id, ring, number))),
+            Step::Send { id, ring, number } => {
+                Some(Event::Message(self.message(s, id, ring, number)))
+            }
             Step::Kick { ring } => Some(Event::Kick { ring, front_end: true }),
             Step::Vcpus { run } => Some(Event::Vcpus { run }),
             Step::WriteState => Some(Event::Loaded { value: s.image }),

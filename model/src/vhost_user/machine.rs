@@ -26,9 +26,7 @@ use super::state::{Owing, Ring, State, Transfer};
 use super::table::{MessageDef, Row, Table};
 use super::vocabulary::Answer;
 use crate::clause::ClauseId;
-use crate::machine::{
-    Did, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
-};
+use crate::machine::{Did, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict};
 use crate::rules::{Ask, Judge};
 
 /// What the back-end offers, and how far it is explored.
@@ -467,7 +465,11 @@ impl<const R: usize> Machine for VhostUser<R> {
         let named = |what: &str, id: MessageId, ring: u8, value: Value| {
             let def = self.message(id);
             let ring = if def.names_ring() { format!(" ring {ring}") } else { String::new() };
-            let value = if def.names_ring() || value.0 != 0 { format!(" {:#x}", value.0) } else { String::new() };
+            let value = if def.names_ring() || value.0 != 0 {
+                format!(" {:#x}", value.0)
+            } else {
+                String::new()
+            };
             format!("{what}{}{ring}{value}", def.name)
         };
         match *event {
