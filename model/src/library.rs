@@ -19,8 +19,8 @@ use crate::clause::ChoiceId;
 use crate::explore::Check;
 use crate::rules::Rules;
 use crate::spec::{
-    Diagnostics, Item, SourceFile, Spanned, Spec, SpecErrors, builtin_files, did_you_mean,
-    with_help,
+    Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
+    did_you_mean, with_help,
 };
 use crate::vhost_user::laws::{Laws, Readings};
 use crate::vhost_user::program::RawProgram;
@@ -164,8 +164,12 @@ impl Library {
         proposal: Option<(String, String)>,
     ) -> Result<Self, SpecErrors> {
         let all = files.iter().chain(&proposal).cloned().collect();
-        let spec = Spec::load(all)?;
         let mut d = Diagnostics::default();
+        let spec = Spec::read(all, &mut d);
+        if !d.complete() {
+            // Half a file would only give rise to complaints about what is missing.
+            return Err(d.finish(()).err().unwrap_or_else(|| SpecError::new("unreadable").into()));
+        }
         let (mut base, mut proposed) = (Raw::default(), Raw::default());
         for (name, text) in files {
             base.take(&SourceFile::new(name, text), &mut d);

@@ -9,8 +9,9 @@ use devmig_model::system::PropertyKind;
 use serde::Serialize;
 
 use super::grid::{count, grid, thousands};
+use super::progress::Meter;
 use super::select::{self, Bounds, Pins};
-use super::{Error, Format, Out, Status};
+use super::{Error, Format, Out, Status, change};
 
 /// Explores systems exhaustively, and says which properties hold.
 ///
@@ -32,8 +33,8 @@ pub(crate) struct Args {
     /// How the result is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Show every trace, also of what is as expected, examples of what is reachable included
-    #[arg(long)]
+    /// Show every trace: of systems that are as expected, of what is reachable, of where it ends
+    #[arg(long, conflicts_with = "proposal")]
     full: bool,
     #[command(flatten)]
     bounds: Bounds,
@@ -48,20 +49,34 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         return list(&library, &systems, args.format, out);
     }
     let limits = args.bounds.limits();
+    if let Some(proposal) = &library.proposal {
+        let base = Library::builtin()?;
+        let names: Vec<_> = systems.iter().map(|system| system.name().to_owned()).collect();
+        let only = (!args.systems.is_empty()).then_some(&names[..]);
+        let pins = args.pins.written();
+        let examined = change::examine(&base, &library, proposal, only, pins, limits)?;
+        match args.format {
+            Format::Json => out.json(&examined)?,
+            Format::Text => out.text(&examined.text())?,
+        }
+        return Ok(examined.status());
+    }
     if let ([name], [system]) = (&args.systems[..], &systems[..])
         && name == system.name()
     {
-        let report = select::explore(&library, &**system, limits)?;
+        let report = Meter::new(1).explore(&library, &**system, limits)?;
         match args.format {
             Format::Json => out.json(&report)?,
             Format::Text => out.text(&one(&**system, &report, args.full))?,
         }
         return Ok(select::status(&report));
     }
+    let meter = Meter::new(systems.len());
     let mut reports = Vec::new();
     for system in &systems {
-        reports.push(select::explore(&library, &**system, limits)?);
+        reports.push(meter.explore(&library, &**system, limits)?);
     }
+    drop(meter);
     match args.format {
         Format::Json => out.json(&Reports {
             schema: 1,
@@ -69,9 +84,11 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             systems: &reports,
         })?,
         Format::Text => {
-            for report in reports.iter().filter(|report| args.full || !report.as_expected) {
-                out.text(&report.text())?;
-                out.text("\n")?;
+            for (system, report) in systems.iter().zip(&reports) {
+                if args.full || !report.as_expected {
+                    out.text(&one(&**system, report, args.full))?;
+                    out.text("\n")?;
+                }
             }
             out.text(&table(&reports))?;
         }
@@ -163,13 +180,24 @@ fn one(system: &dyn Check, report: &Report, full: bool) -> String {
 }
 
 /// One line a system, and a summary.
-pub(crate) fn table(reports: &[Report]) -> String {
-    let heads = ["system", "states", "transitions", "depth", "verdict", "as expected"];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+fn table(reports: &[Report]) -> String {
+    let mut rows = vec![head()];
     rows.extend(reports.iter().map(row));
     let mut text = grid(&rows);
     text += &format!("\n{}\n", summary(reports));
     text
+}
+
+/// The names of the columns.
+pub(crate) fn head() -> Vec<String> {
+    ["system", "states", "transitions", "depth", "verdict", "as expected"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// Whether it is as expected.
+pub(crate) fn yes(as_expected: bool) -> String {
+    if as_expected { "yes" } else { "NO" }.to_owned()
 }
 
 /// A system's line.
@@ -180,7 +208,7 @@ pub(crate) fn row(report: &Report) -> Vec<String> {
         thousands(report.transitions),
         report.depth.to_string(),
         report.verdict.to_string(),
-        if report.as_expected { "yes" } else { "NO" }.to_owned(),
+        yes(report.as_expected),
     ]
 }
 

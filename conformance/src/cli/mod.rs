@@ -18,11 +18,20 @@
 //! command prints the same bytes each time (seconds stand only in JSON). Nothing here decides what
 //! is right: the model does.
 
+mod change;
 mod check;
+mod clauses;
+mod decide;
+mod docs;
 mod error;
+mod explore;
 mod grid;
 mod out;
+mod progress;
+mod proposal;
 mod select;
+mod table;
+mod verify;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -46,8 +55,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Explore systems exhaustively, and say which properties hold.
     Check(check::Args),
+    Decide(decide::Args),
+    Explore(explore::Args),
+    Verify(verify::Args),
+    Table(table::Args),
+    Proposal(proposal::Args),
+    Clauses(clauses::ClausesArgs),
+    Choices(clauses::ChoicesArgs),
+    Explain(clauses::ExplainArgs),
+    Docs(docs::Args),
 }
 
 /// When to use colours.
@@ -101,8 +118,29 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Runs a command line (without the program's name) whose result goes to a string.
+///
+/// # Errors
+/// If it is no command line, or the command has no result.
+fn captured(arguments: &[String]) -> Result<String, Error> {
+    let named = std::iter::once("devmig").chain(arguments.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(named).map_err(|error| Error::usage(error.to_string(), None))?;
+    let mut bytes = Vec::new();
+    run(cli.command, &mut Out::new(&mut bytes, false))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
     match command {
         Command::Check(args) => check::run(&args, out),
+        Command::Decide(args) => decide::run(&args, out),
+        Command::Explore(args) => explore::run(&args, out),
+        Command::Verify(args) => verify::run(&args, out),
+        Command::Table(args) => table::run(&args, out),
+        Command::Proposal(args) => proposal::run(&args, out),
+        Command::Clauses(args) => clauses::clauses(&args, out),
+        Command::Choices(args) => clauses::choices(&args, out),
+        Command::Explain(args) => clauses::explain(&args, out),
+        Command::Docs(args) => docs::run(&args, out),
     }
 }

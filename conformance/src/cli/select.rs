@@ -53,6 +53,11 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
+    /// As they were written.
+    pub(crate) fn written(&self) -> &[String] {
+        &self.choices
+    }
+
     /// The options, resolved.
     ///
     /// # Errors
