@@ -23,6 +23,7 @@ use crate::spec::{
     did_you_mean, with_help,
 };
 use crate::vhost_user::laws::{Laws, Readings};
+use crate::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
 use crate::vhost_user::program::RawProgram;
 use crate::vhost_user::properties;
 use crate::vhost_user::systems::{Builder, RawSystem, SystemDef, compile};
@@ -105,6 +106,8 @@ pub struct Library {
     pub spec: Spec,
     /// The vhost-user messages.
     pub table: Arc<Table>,
+    /// The programs, as they were written.
+    pub programs: Vec<Item<RawProgram>>,
     /// The systems.
     pub systems: Vec<SystemDef>,
     /// The questions.
@@ -225,13 +228,22 @@ impl Library {
             readings: Readings::resolve(&spec)?,
             clauses,
         };
-        Ok(Library { spec, table, systems, decisions, proposal, builder })
+        Ok(Library { spec, table, programs, systems, decisions, proposal, builder })
     }
 
     /// The builder of vhost-user systems.
     #[must_use]
     pub fn vhost_user(&self) -> &Builder {
         &self.builder
+    }
+
+    /// The machine that a tester judges by: the protocol's own limits, and nothing assumed of what
+    /// the back-end offers.
+    #[must_use]
+    pub fn tester(&self) -> VhostUser<MAX_RINGS> {
+        let bounds = Bounds { requests: 64, ..Bounds::default() };
+        let Builder { laws, readings, .. } = self.builder;
+        VhostUser { table: Arc::clone(&self.table), laws, readings, bounds }
     }
 
     /// The definition of a system.
@@ -321,8 +333,11 @@ fn expectation(
     let raw = &item.value;
     let system = known(systems, item, &raw.system, d);
     for name in &raw.violated {
-        let known = properties::ALL.iter().map(|(known, ..)| *known).chain(["stuck", "progress"]);
-        if !known.clone().any(|known| known == name.get_ref()) {
+        let known = properties::ALL.iter().map(|(known, ..)| *known);
+        let known = known.chain(["rules", "stuck", "progress"]);
+        // The twin of an `always` may be violated too: what it speaks of never happens.
+        let own = name.get_ref().strip_suffix(": can happen").unwrap_or(name.get_ref());
+        if !known.clone().any(|known| known == own) {
             let message = format!("no property is called `{}`", name.get_ref());
             let error = item.error(name.span(), message, "unknown property");
             d.push(with_help(error, did_you_mean(name.get_ref(), known)));

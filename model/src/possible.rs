@@ -181,17 +181,7 @@ impl<'m, M: Machine> Possible<'m, M> {
     /// If every candidate owes something; the set then stays as it was.
     pub fn silent(&mut self, class: TimeClass) -> Result<(), Fault> {
         self.close()?;
-        let mut kept = Vec::new();
-        let mut broken = Vec::new();
-        let mut work = self.candidates.clone();
-        work.reverse();
-        while let Some(c) = work.pop() {
-            match self.due(&c, class) {
-                Err(Ask(choice)) => work.extend(split(&c, choice)),
-                Ok(None) => kept.push(c),
-                Ok(Some(clause)) => broken.push((c.read, clause)),
-            }
-        }
+        let (kept, broken) = self.resting(class);
         if kept.is_empty() {
             return Err(self.fault(broken));
         }
@@ -204,11 +194,24 @@ impl<'m, M: Machine> Possible<'m, M> {
     /// # Errors
     /// If the set grows beyond its bound.
     pub fn may_be_silent(&mut self, class: TimeClass) -> Result<bool, Fault> {
-        match self.clone().silent(class) {
-            Ok(()) => Ok(true),
-            Err(Fault::Broken { .. }) => Ok(false),
-            Err(other) => Err(other),
+        self.close()?;
+        Ok(!self.resting(class).0.is_empty())
+    }
+
+    /// The candidates that owe nothing of this class, and what the others owe.
+    #[allow(clippy::type_complexity)]
+    fn resting(&self, class: TimeClass) -> (Vec<Candidate<M::State>>, Vec<(usize, ClauseId)>) {
+        let (mut kept, mut broken) = (Vec::new(), Vec::new());
+        let mut work = self.candidates.clone();
+        work.reverse();
+        while let Some(c) = work.pop() {
+            match self.due(&c, class) {
+                Err(Ask(choice)) => work.extend(split(&c, choice)),
+                Ok(None) => kept.push(c),
+                Ok(Some(clause)) => broken.push((c.read, clause)),
+            }
         }
+        (kept, broken)
     }
 
     /// The clause of what a candidate owes, a message to be read first.
@@ -264,7 +267,7 @@ impl<'m, M: Machine> Possible<'m, M> {
                 }
             });
         }
-        if self.clone().silent(TimeClass::Io).is_ok() {
+        if !self.resting(TimeClass::Io).0.is_empty() {
             all.push("silence".into());
         }
         all

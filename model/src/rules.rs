@@ -83,6 +83,13 @@ impl Choices {
         self
     }
 
+    /// Keeps only these options of a choice.
+    #[must_use]
+    pub fn only(mut self, choice: ChoiceId, options: &[u8]) -> Self {
+        self.0[choice.index()] &= options.iter().fold(0, |mask, option| mask | 1 << option);
+        self
+    }
+
     /// Keeps only the first `options` options of a choice (which has no more).
     #[must_use]
     pub fn limit(mut self, choice: ChoiceId, options: u8) -> Self {

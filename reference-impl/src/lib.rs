@@ -1,1 +1,18 @@
-//! The reference devices.
+//! The reference devices: implementations that follow the protocols as the model describes them,
+//! so that a conformance suite has something to pass against, and faulty ones that it must catch.
+//!
+//! ```text
+//!   socket/       sockets with descriptors, and waiting that ends
+//!   vhost_user/   a back-end: the protocol as a pure core, and a thin shell with a real socket
+//!   block.rs      the device behind it: a small RAM disk
+//! ```
+//!
+//! **Invariants.** A device's core does no waiting and reads no clock. Each choice that a protocol
+//! leaves to an implementation is a setting; each fault is a switch in the one real code, never a
+//! second implementation. No input of a peer's makes it panic.
+//!
+//! **Not here:** any judgement of the other side, and anything that a fast device would need.
+
+pub mod block;
+pub mod socket;
+pub mod vhost_user;

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   process.rs    the implementation under test, started and ended
-//!   transport.rs  messages and descriptors over its socket
-//!   memory.rs     guest memory that it maps          event.rs  kick and call
+//!   transport     messages and descriptors over its socket, event: kick and call
+//!                 (both are the reference implementation's too, and live there)
+//!   memory.rs     guest memory that it maps
 //!   ring.rs       the driver's side of a split ring in that memory
 //!   workload/     requests that such a ring carries, and what a right answer is
 //! ```
@@ -12,13 +13,15 @@
 //! a peer does wrong is a value, never a panic. Nothing here judges a peer by a clause: that is the
 //! model's part.
 
-pub mod event;
+pub mod malformed;
 pub mod memory;
 pub mod process;
 pub mod ring;
-pub mod transport;
+pub mod runner;
+pub mod script;
+pub mod session;
+pub mod suite;
+pub mod target;
 pub mod workload;
 
-mod deadline;
-
-pub use deadline::Deadline;
+pub use devmig_reference::socket::{Deadline, event, transport};

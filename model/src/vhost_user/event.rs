@@ -120,6 +120,13 @@ pub enum Event {
         /// On this ring.
         ring: u8,
     },
+    /// The guest sets a ring up anew: both indices in its memory are `index`.
+    Renew {
+        /// This ring.
+        ring: u8,
+        /// The next request's index.
+        index: u16,
+    },
     /// The guest, or the front-end when it starts a ring, writes to the kick descriptor.
     Kick {
         /// Of this ring.
@@ -169,7 +176,7 @@ impl crate::machine::Event for Event {
             | Event::Loaded { .. }
             | Event::Vcpus { .. }
             | Event::Kick { front_end: true, .. } => FRONT_END,
-            Event::Available { .. } | Event::Kick { .. } => GUEST,
+            Event::Available { .. } | Event::Renew { .. } | Event::Kick { .. } => GUEST,
             _ => BACK_END,
         }
     }
@@ -191,6 +198,7 @@ impl crate::machine::Event for Event {
             }
             Event::Close => "closes the connection".into(),
             Event::Available { ring } => format!("request available on ring {ring}"),
+            Event::Renew { ring, index } => format!("ring {ring} set up anew at {index}"),
             Event::Kick { ring, .. } => format!("kick ring {ring}"),
             Event::Used { ring, request } => format!("request {request} used on ring {ring}"),
             Event::Call { ring } => format!("call ring {ring}"),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json};
 use super::event::{Event, FRONT_END, Message, MessageId, Value};
 use super::machine::Bounds;
 use super::program::{Number, Step};
+use super::systems::F_PROTOCOL_FEATURES;
 use super::table::Table;
 use super::vocabulary::{Answer, Effect};
 use crate::machine::{Machine, Offer, On, Party, Verdict};
@@ -78,6 +79,7 @@ impl<const R: usize> FrontEnd<R> {
             Number::Literal(value) => value,
             Number::Saved => u64::from(s.bases[ring as usize].index),
             Number::Offered => self.bounds.features,
+            Number::Plain => self.bounds.features & !F_PROTOCOL_FEATURES,
             Number::ProtocolOffered => self.bounds.protocol,
         };
         Message { id, ring, value: Value(value), need_reply: false }

@@ -328,6 +328,10 @@ impl<const R: usize> Machine for VhostUser<R> {
                 let r = &mut next.rings[ring as usize];
                 r.available = r.available.wrapping_add(1);
             }
+            Event::Renew { ring, index } => {
+                let r = &mut next.rings[ring as usize];
+                (r.available, r.used) = (index, index);
+            }
             Event::Kick { ring, .. } => next.rings[ring as usize].kicked = true,
             // Only a tester that looks into the bytes could tell a wrong state: it has none to compare.
             Event::Saved { value } if s.transfer != Transfer::Saving || value != s.internal => {

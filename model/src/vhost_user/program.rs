@@ -13,6 +13,7 @@ pub const STEPS: &[(&str, &str)] = &[
     ("MESSAGE", "send it, and wait for its answer if it has one"),
     ("MESSAGE NUMBER", "the same, with this number"),
     ("MESSAGE offered", "with all features that the back-end offers"),
+    ("SET_FEATURES plain", "the same without bit 30"),
     ("MESSAGE saved", "with the base that GET_VRING_BASE returned for that ring"),
     ("SET_DEVICE_STATE_FD save", "the back-end is to write its state"),
     ("SET_DEVICE_STATE_FD load", "the back-end is to read a state"),
@@ -62,6 +63,8 @@ pub enum Number {
     Saved,
     /// The features that the back-end offers, as far as they are understood.
     Offered,
+    /// The same without bit 30.
+    Plain,
     /// The protocol features that the back-end offers, as far as they are understood.
     ProtocolOffered,
 }
@@ -123,20 +126,8 @@ impl Compiler<'_> {
         steps: &mut Vec<Step>,
     ) -> Result<(), (String, Option<String>)> {
         if let Some(name) = text.strip_prefix("run ") {
-            let Some(program) = self.programs.iter().find(|p| p.value.name.get_ref() == name)
-            else {
-                let names = self.programs.iter().map(|p| p.value.name.get_ref().as_str());
-                let help = did_you_mean(name, names);
-                return Err((format!("no program is called `{name}`"), help));
-            };
-            if depth == DEPTH {
-                return Err((format!("programs run each other more than {DEPTH} deep"), None));
-            }
-            return program
-                .value
-                .steps
-                .iter()
-                .try_for_each(|step| self.step(step.get_ref(), depth + 1, steps));
+            let texts = self.program(name, depth)?;
+            return texts.iter().try_for_each(|text| self.step(text, depth + 1, steps));
         }
         match text.strip_prefix("each ring ") {
             Some(text) => {
@@ -147,6 +138,21 @@ impl Compiler<'_> {
             None => steps.push(self.single(text, 0)?),
         }
         Ok(())
+    }
+
+    /// The steps of a program that another one runs, `depth` deep.
+    ///
+    /// # Errors
+    /// If there is none of this name, or programs run each other too deep.
+    pub fn program(&self, name: &str, depth: usize) -> Result<Vec<&str>, (String, Option<String>)> {
+        let Some(program) = self.programs.iter().find(|p| p.value.name.get_ref() == name) else {
+            let names = self.programs.iter().map(|p| p.value.name.get_ref().as_str());
+            return Err((format!("no program is called `{name}`"), did_you_mean(name, names)));
+        };
+        if depth == DEPTH {
+            return Err((format!("programs run each other more than {DEPTH} deep"), None));
+        }
+        Ok(program.value.steps.iter().map(|step| step.get_ref().as_str()).collect())
     }
 
     /// One step, for one ring.
@@ -176,10 +182,11 @@ impl Compiler<'_> {
             "saved" => return Ok(Number::Saved),
             "offered" if message == "SET_PROTOCOL_FEATURES" => return Ok(Number::ProtocolOffered),
             "offered" => return Ok(Number::Offered),
+            "plain" => return Ok(Number::Plain),
             "save" => 0,
             "load" => 1,
             number => number.parse().map_err(|_| {
-                let help = "a number, `offered`, `saved`, `save` or `load`".to_owned();
+                let help = "a number, `offered`, `plain`, `saved`, `save` or `load`".to_owned();
                 (format!("`{number}` is not a number here"), Some(help))
             })?,
         }))

@@ -39,13 +39,16 @@ impl Deadline {
     }
 
     /// Sleeps for `pause`, or less if the deadline comes first.
-    pub(super) fn pause(self, pause: Duration) {
+    pub fn pause(self, pause: Duration) {
         std::thread::sleep(pause.min(self.left()));
     }
 
     /// Waits until the descriptor is ready for one of `flags`, has failed or was hung up.
     /// `false` when the deadline came first.
-    pub(super) fn wait(self, fd: BorrowedFd<'_>, flags: PollFlags) -> Result<bool, Errno> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait(self, fd: BorrowedFd<'_>, flags: PollFlags) -> Result<bool, Errno> {
         loop {
             let left = Timespec::try_from(self.left()).map_err(|_| Errno::INVAL)?;
             match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], Some(&left)) {

@@ -14,6 +14,13 @@ use super::Deadline;
 #[derive(Debug)]
 pub struct Event(OwnedFd);
 
+impl From<OwnedFd> for Event {
+    /// A descriptor that a peer has sent, which need not be an eventfd.
+    fn from(fd: OwnedFd) -> Self {
+        Event(fd)
+    }
+}
+
 impl Event {
     /// A counter at 0.
     ///

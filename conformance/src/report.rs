@@ -1,0 +1,225 @@
+//! What a run of a suite says: data first, then text and JSON.
+//!
+//! The JSON form is a contract (`"schema": 1`); outside scripts read it.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
+/// How a test ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nothing was broken.
+    Pass,
+    /// A SHOULD was not followed, or a legal command was refused as the text provides.
+    Warn,
+    /// A MUST was broken.
+    Fail,
+    /// Something that it needs is missing.
+    Skip,
+    /// A finding that somebody has given a reason for.
+    Waived,
+    /// The harness could not do its part.
+    Error,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Status::Pass => "pass",
+            Status::Warn => "warn",
+            Status::Fail => "FAIL",
+            Status::Skip => "skip",
+            Status::Waived => "waived",
+            Status::Error => "ERROR",
+        })
+    }
+}
+
+/// How many ended how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Tests that passed.
+    pub pass: usize,
+    /// Tests with a warning.
+    pub warn: usize,
+    /// Tests that failed.
+    pub fail: usize,
+    /// Tests that were skipped.
+    pub skip: usize,
+    /// Tests whose finding is waived.
+    pub waived: usize,
+    /// Tests that the harness could not run.
+    pub error: usize,
+}
+
+impl Summary {
+    /// Counts one more.
+    pub fn count(&mut self, status: Status) {
+        *match status {
+            Status::Pass => &mut self.pass,
+            Status::Warn => &mut self.warn,
+            Status::Fail => &mut self.fail,
+            Status::Skip => &mut self.skip,
+            Status::Waived => &mut self.waived,
+            Status::Error => &mut self.error,
+        } += 1;
+    }
+
+    /// 0 if none failed, 1 if some did, 4 if the harness is at fault.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match (self.error, self.fail) {
+            (0, 0) => 0,
+            (0, _) => 1,
+            _ => 4,
+        }
+    }
+}
+
+/// How one test ended, before it has a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// How.
+    pub status: Status,
+    /// The clause broken, if it is not the test's own.
+    pub clause: Option<String>,
+    /// What came.
+    pub observed: Option<String>,
+    /// What was allowed.
+    pub expected: Vec<String>,
+    /// The conversation.
+    pub log: Vec<String>,
+}
+
+impl Outcome {
+    /// Nothing to say but this.
+    #[must_use]
+    pub fn new(status: Status) -> Self {
+        Outcome { status, clause: None, observed: None, expected: Vec::new(), log: Vec::new() }
+    }
+}
+
+/// One test's result.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Result {
+    /// The test's id.
+    pub test: String,
+    /// The clause that is broken, or that the test is about.
+    pub clause: String,
+    /// MUST, SHOULD or MAY.
+    pub level: String,
+    /// How it ended.
+    pub status: Status,
+    /// What was allowed.
+    pub expected: Vec<String>,
+    /// What came.
+    pub observed: Option<String>,
+    /// The command that runs it again.
+    pub reproduce: String,
+    /// The conversation, one line an event; empty if it passed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// What the test is for.
+    #[serde(skip)]
+    pub purpose: String,
+}
+
+/// A whole run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SuiteReport {
+    /// The version of this form: 1.
+    pub schema: u32,
+    /// The implementation under test.
+    pub implementation: String,
+    /// The version of the text by which it was judged.
+    pub text: String,
+    /// For what is random.
+    pub seed: u64,
+    /// For each choice that the implementation was seen to settle: the options still possible.
+    #[serde(serialize_with = "as_map")]
+    pub readings: Vec<(String, Vec<String>)>,
+    /// The counts.
+    pub summary: Summary,
+    /// The tests.
+    pub results: Vec<Result>,
+}
+
+fn as_map<S: serde::Serializer>(
+    readings: &[(String, Vec<String>)],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(readings.len()))?;
+    for (choice, options) in readings {
+        map.serialize_entry(choice, options)?;
+    }
+    map.end()
+}
+
+/// How many lines of a conversation a failure shows.
+const LAST: usize = 12;
+
+impl Result {
+    /// One line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let why = match (self.status, &self.observed) {
+            (Status::Pass, _) | (_, None) => String::new(),
+            (_, Some(observed)) => format!(": {}", observed.lines().next().unwrap_or_default()),
+        };
+        format!("  {:<6} {}{why}", self.status, self.test)
+    }
+
+    /// Everything about a test that did not pass. `text` is the clause's.
+    #[must_use]
+    pub fn detail(&self, text: &str) -> String {
+        let mut out = format!("{} {}\n", self.status, self.test);
+        let _ = writeln!(out, "  purpose    {}", self.purpose);
+        let _ = writeln!(out, "  clause     {} ({})", self.clause, self.level);
+        let _ = writeln!(out, "             {text}");
+        if let Some(observed) = &self.observed {
+            let _ = writeln!(out, "  observed   {}", observed.replace('\n', "\n             "));
+        }
+        for (n, allowed) in self.expected.iter().enumerate() {
+            let _ = writeln!(out, "  {:<10} {allowed}", if n == 0 { "expected" } else { "or" });
+        }
+        let skipped = self.log.len().saturating_sub(LAST);
+        if skipped > 0 {
+            let _ = writeln!(out, "  {:<10} … {skipped} lines before", "said");
+        }
+        for line in self.log.iter().skip(skipped) {
+            let _ = writeln!(out, "             {line}");
+        }
+        let _ = writeln!(out, "  reproduce  {}", self.reproduce);
+        out
+    }
+}
+
+impl SuiteReport {
+    /// The closing part of a console report: failures again, readings, counts.
+    #[must_use]
+    pub fn closing(&self, clause_text: impl Fn(&str) -> String) -> String {
+        let mut out = String::new();
+        for result in &self.results {
+            if matches!(result.status, Status::Fail | Status::Warn | Status::Error) {
+                let _ =
+                    writeln!(out, "\n{}", result.detail(&clause_text(&result.clause)).trim_end());
+            }
+        }
+        if !self.readings.is_empty() {
+            let _ = writeln!(out, "\nReadings of what the text leaves open:");
+            for (choice, options) in &self.readings {
+                let _ = writeln!(out, "  {choice} = {}", options.join(" or "));
+            }
+        }
+        let Summary { pass, warn, fail, skip, waived, error } = self.summary;
+        let _ = writeln!(
+            out,
+            "\n{pass} passed, {warn} warned, {fail} failed, {skip} skipped, {waived} waived, \
+             {error} errors"
+        );
+        out
+    }
+}

@@ -1,0 +1,237 @@
+//! Runs the suite: a fresh conversation for each test, and what was learned of the readings goes on
+//! to the next.
+//!
+//! A choice that the implementation has settled in one test stays settled. A test that fails only
+//! because of that is run again with every choice open; if it then passes, the finding is that the
+//! implementation reads one choice in two ways.
+
+use devmig_model::clause::{ChoiceId, ClauseId};
+use devmig_model::library::Library;
+use devmig_model::rules::{Choices, Rules};
+use devmig_model::spec::Level;
+
+use super::session::{Device, Limits, Session, Setting, Stop, TestMachine};
+use super::suite::{Need, Test};
+use super::target::Target;
+use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, Summary};
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// Everything that is loaded.
+    pub library: &'a Library,
+    /// The implementation.
+    pub target: &'a Target,
+    /// What it is.
+    pub device: Device,
+    /// Its data may be destroyed.
+    pub scratch: bool,
+    /// How long to wait.
+    pub limits: Limits,
+    /// For bytes that are no state.
+    pub seed: u64,
+    /// The options that the caller pins.
+    pub pinned: Vec<(ChoiceId, u8)>,
+    /// The command that runs one test again, without `--only`.
+    pub reproduce: String,
+    /// The version of the text.
+    pub text: String,
+    /// Clauses that are not enforced.
+    pub rules: Rules,
+}
+
+/// Runs these tests. `done` is told of each result as it comes.
+///
+/// # Panics
+/// Never.
+pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) -> SuiteReport {
+    let machine = run.library.tester();
+    let open = run.pinned.iter().fold(
+        Rules { choices: run.library.spec.open(), ..run.rules },
+        |rules, (choice, option)| rules.fixing(*choice, *option),
+    );
+    let mut known = open;
+    let mut results = Vec::new();
+    let mut summary = Summary::default();
+    let mut first = true;
+    for test in tests {
+        let attempt = one(run, &machine, test, known, first);
+        first = false;
+        let outcome = match attempt {
+            Ok(learned) => {
+                known.choices = learned;
+                Outcome::new(Status::Pass)
+            }
+            Err((stop, log)) => {
+                let again = (known != open).then(|| one(run, &machine, test, open, false));
+                match again {
+                    Some(Ok(_)) => contradiction(run, &known, log),
+                    _ => outcome(run, test, stop, log),
+                }
+            }
+        };
+        let result = TestResult {
+            test: test.id.clone(),
+            clause: outcome.clause.clone().unwrap_or_else(|| name(run, test.clause)),
+            level: level(run, test.clause),
+            status: outcome.status,
+            expected: outcome.expected,
+            observed: outcome.observed,
+            reproduce: format!("{} --only {} --seed {}", run.reproduce, test.id, run.seed),
+            log: outcome.log,
+            purpose: test.purpose.clone(),
+        };
+        summary.count(result.status);
+        done(&result);
+        let gone = result.status == Status::Error && matches!(run.target, Target::Socket(_));
+        results.push(result);
+        if gone {
+            // Whoever does not answer any more will not answer the next test either.
+            break;
+        }
+    }
+    SuiteReport {
+        schema: 1,
+        implementation: run.reproduce.clone(),
+        text: run.text.clone(),
+        seed: run.seed,
+        readings: readings(run, &known.choices, &open.choices),
+        summary,
+        results,
+    }
+}
+
+fn one(
+    run: &Run<'_>,
+    machine: &TestMachine,
+    test: &Test,
+    rules: Rules,
+    first: bool,
+) -> std::result::Result<Choices, (Stop, Vec<String>)> {
+    let setting = Setting {
+        machine,
+        target: run.target,
+        device: run.device,
+        scratch: run.scratch,
+        limits: run.limits,
+        rules,
+        acknowledged: test.acknowledged,
+        seed: run.seed,
+    };
+    let mut session = Session::start(setting, first).map_err(|stop| (stop, Vec::new()))?;
+    for act in &test.acts {
+        let step = session.needs(&test.needs).and_then(|()| session.act(act));
+        if let Err(stop) = step {
+            return Err((stop, session.log));
+        }
+    }
+    if let Err(stop) = session.end() {
+        return Err((stop, session.log));
+    }
+    let choices = run.library.spec.choices().len();
+    if std::env::var_os("DEVMIG_LOG").is_some() {
+        for l in &session.log {
+            eprintln!("    {l}");
+        }
+        eprintln!(
+            "{:?}",
+            session
+                .possible
+                .readings(run.library.spec.choices().len())
+                .iter()
+                .map(|(c, o)| (run.library.spec.choice_name(*c), o.clone()))
+                .collect::<Vec<_>>()
+        );
+    }
+    let learned = session
+        .possible
+        .readings(choices)
+        .into_iter()
+        .fold(rules.choices, |learned, (choice, options)| learned.only(choice, &options));
+    Ok(learned)
+}
+
+fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) -> Outcome {
+    match stop {
+        Stop::Finding { clause, observed, expected } => {
+            let clause = if clause == ClauseId::NONE { test.clause } else { clause };
+            let status = match run.library.spec.get(clause).map(|c| c.level) {
+                Some(Level::Must) | None => Status::Fail,
+                Some(_) => Status::Warn,
+            };
+            let clause = Some(name(run, clause));
+            Outcome { status, clause, observed: Some(observed), expected, log }
+        }
+        Stop::Refused(observed) => {
+            let expected = vec!["the command succeeds".to_owned()];
+            Outcome { status: Status::Warn, clause: None, observed: Some(observed), expected, log }
+        }
+        Stop::Skip(why) => Outcome { observed: Some(why), ..Outcome::new(Status::Skip) },
+        Stop::Harness(why) => Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) },
+    }
+}
+
+/// The test fails with what other tests have shown, and passes without.
+fn contradiction(run: &Run<'_>, known: &Rules, log: Vec<String>) -> Outcome {
+    let spec = &run.library.spec;
+    let settled: Vec<String> = (0..spec.choices().len())
+        .map(ChoiceId::new)
+        .filter_map(|choice| Some((choice, known.choices.fixed(choice)?)))
+        .map(|(c, o)| format!("{} = {}", spec.choice_name(c), spec.option_name(c, o)))
+        .collect();
+    Outcome {
+        status: Status::Fail,
+        clause: None,
+        observed: Some(
+            "one choice is read in two ways: what happens here contradicts what other \
+                        tests have shown"
+                .to_owned(),
+        ),
+        expected: settled,
+        log,
+    }
+}
+
+fn name(run: &Run<'_>, clause: ClauseId) -> String {
+    run.library.spec.clause_name(clause).to_owned()
+}
+
+fn level(run: &Run<'_>, clause: ClauseId) -> String {
+    run.library.spec.get(clause).map(|c| c.level.to_string()).unwrap_or_default()
+}
+
+/// The choices that were met, with the options that are still possible.
+fn readings(run: &Run<'_>, known: &Choices, open: &Choices) -> Vec<(String, Vec<String>)> {
+    let spec = &run.library.spec;
+    let options = |choice: ChoiceId, choices: &Choices| -> Vec<u8> {
+        let count = spec.get_choice(choice).map_or(0, |c| c.options.len()) as u8;
+        (0..count).filter(|option| choices.allows(choice, *option)).collect()
+    };
+    (0..spec.choices().len())
+        .map(ChoiceId::new)
+        .filter(|choice| options(*choice, known) != options(*choice, open))
+        .map(|choice| {
+            let names = options(choice, known);
+            let names = names.into_iter().map(|o| spec.option_name(choice, o).to_owned());
+            (spec.choice_name(choice).to_owned(), names.collect())
+        })
+        .collect()
+}
+
+impl Session<'_> {
+    /// Whether what the test needs is there, as far as is known by now.
+    fn needs(&self, needs: &[Need]) -> std::result::Result<(), Stop> {
+        for need in needs {
+            match need {
+                Need::TwoRings if self.rings() < 2 => {
+                    return Err(Stop::Skip("needs a device with two rings".into()));
+                }
+                Need::Feature(name, bit) if self.lacks(*bit) => {
+                    return Err(Stop::Skip(format!("needs {name}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The steps of a test, as data.
+//!
+//! Every step of a front-end's program (see [`devmig_model::vhost_user::program`]) is a step of a
+//! test. Without `each ring` or `ring N` before it, it goes to the ring that carries requests.
+//! Besides:
+//!
+//! | step | meaning |
+//! |---|---|
+//! | `request N` | make N requests available, and kick |
+//! | `publish N` | make N requests available, and do not kick |
+//! | `settle` | wait until nothing is owed any more |
+//! | `notified` | the same, and the guest was notified of what was used |
+//! | `quiet` | nothing is expected: whatever comes is judged |
+//! | `barrier` | wait for an answer, so that all messages before were read |
+//! | `renew N` | the driver sets the ring up anew, at index N |
+//! | `reconnect` | a fresh connection (and process, if we start it), with the same guest memory |
+//! | `serves` | a fresh connection, over which a request is processed |
+//! | `write garbage` | bytes that are no state, through the state channel |
+//! | `succeeds`, `fails` | what the last answer said |
+//! | `malformed KIND` | see [`super::malformed`] |
+//!
+//! **Invariant.** A step has no opinion: what the back-end does is judged by the machine.
+
+use devmig_model::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use devmig_model::vhost_user::program::{Compiler, Step};
+
+use super::malformed::Malformed;
+
+/// One step of a test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// A step of a program, to a ring.
+    Program(Step, Which),
+    /// Requests, kicked or not.
+    Requests {
+        /// How many.
+        count: u16,
+        /// Whether the back-end is kicked.
+        kick: bool,
+    },
+    /// Wait until nothing is owed.
+    Settle,
+    /// Wait until the guest was notified.
+    Notified,
+    /// Nothing is expected.
+    Quiet,
+    /// All messages before were read.
+    Barrier,
+    /// The ring begins anew at this index.
+    Renew(u16),
+    /// A fresh connection, with the same guest memory.
+    Reconnect,
+    /// A fresh connection, over which a request is processed.
+    Serves,
+    /// Bytes that are no state.
+    WriteGarbage,
+    /// The last answer said success, or not.
+    Answered {
+        /// Whether it must say success.
+        success: bool,
+    },
+    /// Something malformed.
+    Malformed(Malformed),
+}
+
+/// Which ring a program's step is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// The one that carries requests.
+    Requests,
+    /// Every ring of the device, in turn.
+    Each,
+    /// This one.
+    Index(u8),
+}
+
+/// Makes steps of text; what is wrong is noted.
+pub fn compile<T>(
+    compiler: &Compiler<'_>,
+    item: &Item<T>,
+    texts: &[Spanned<String>],
+    d: &mut Diagnostics,
+) -> Vec<Act> {
+    let mut acts = Vec::new();
+    for text in texts {
+        if let Err((message, help)) = act(compiler, text.get_ref(), 0, &mut acts) {
+            d.push(with_help(item.error(text.span(), message, "this step"), help));
+        }
+    }
+    acts
+}
+
+type Problem = (String, Option<String>);
+
+fn act(
+    compiler: &Compiler<'_>,
+    text: &str,
+    depth: usize,
+    acts: &mut Vec<Act>,
+) -> Result<(), Problem> {
+    if let Some(name) = text.strip_prefix("run ") {
+        let steps = compiler.program(name, depth)?;
+        return steps.iter().try_for_each(|text| act(compiler, text, depth + 1, acts));
+    }
+    acts.push(match text.split_once(' ').unwrap_or((text, "")) {
+        ("request", count) => Act::Requests { count: number(count)?, kick: true },
+        ("publish", count) => Act::Requests { count: number(count)?, kick: false },
+        ("renew", index) => Act::Renew(number(index)?),
+        ("malformed", kind) => Act::Malformed(Malformed::named(kind).ok_or_else(|| {
+            let help = did_you_mean(kind, Malformed::ALL.iter().map(|(name, ..)| *name));
+            (format!("nothing malformed is called `{kind}`"), help)
+        })?),
+        ("settle", "") => Act::Settle,
+        ("notified", "") => Act::Notified,
+        ("quiet", "") => Act::Quiet,
+        ("barrier", "") => Act::Barrier,
+        ("reconnect", "") => Act::Reconnect,
+        ("serves", "") => Act::Serves,
+        ("write", "garbage") => Act::WriteGarbage,
+        ("succeeds", "") => Act::Answered { success: true },
+        ("fails", "") => Act::Answered { success: false },
+        ("each", _) => {
+            let rest = text.strip_prefix("each ring ").unwrap_or(text);
+            Act::Program(compiler.single(rest, 0)?, Which::Each)
+        }
+        ("ring", rest) => {
+            let (index, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            let index = u8::try_from(number(index)?).unwrap_or(u8::MAX);
+            Act::Program(compiler.single(rest, index)?, Which::Index(index))
+        }
+        _ => Act::Program(compiler.single(text, 0)?, Which::Requests),
+    });
+    Ok(())
+}
+
+fn number(text: &str) -> Result<u16, Problem> {
+    text.parse().map_err(|_| (format!("`{text}` is not a number up to 65535"), None))
+}

@@ -1,0 +1,101 @@
+//! The suite's tests, loaded from `suite.toml`.
+//!
+//! **Invariant.** A test that exists is valid: its clause, features and steps were resolved, and its
+//! id is its own.
+
+use devmig_model::clause::ClauseId;
+use devmig_model::library::Library;
+use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
+use devmig_model::vhost_user::program::Compiler;
+use serde::Deserialize;
+
+use super::script::{self, Act};
+
+/// One `[[test]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTest {
+    id: Spanned<String>,
+    clause: Spanned<String>,
+    purpose: Spanned<String>,
+    #[serde(default)]
+    needs: Vec<Spanned<String>>,
+    #[serde(default)]
+    acknowledged: bool,
+    steps: Vec<Spanned<String>>,
+}
+
+/// A test.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// Stable: `topic.what`.
+    pub id: String,
+    /// The clause that it is about.
+    pub clause: ClauseId,
+    /// What it is for, in one sentence.
+    pub purpose: String,
+    /// What the back-end must offer.
+    pub needs: Vec<Need>,
+    /// Every message asks for an acknowledgement.
+    pub acknowledged: bool,
+    /// What is done.
+    pub acts: Vec<Act>,
+}
+
+/// What a test needs, besides what its steps say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// A protocol feature: its name and bit.
+    Feature(String, u8),
+    /// A device with a second ring.
+    TwoRings,
+}
+
+/// The built-in suite.
+///
+/// # Errors
+/// Every problem of its file.
+pub fn builtin(library: &Library) -> Result<Vec<Test>, SpecErrors> {
+    load(library, &SourceFile::new("suite.toml", include_str!("suite.toml")))
+}
+
+/// The tests of a file.
+///
+/// # Errors
+/// Every problem of it.
+pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecErrors> {
+    let mut d = Diagnostics::default();
+    let mut tables = file.parse(&mut d);
+    let items: Vec<Item<RawTest>> = tables.items("test", &mut d);
+    tables.finish(&["test"], &mut d);
+    let compiler = Compiler { table: &library.table, programs: &library.programs, rings: 1 };
+    let mut tests: Vec<Test> = Vec::new();
+    for item in &items {
+        let raw = &item.value;
+        let id = raw.id.get_ref().clone();
+        if tests.iter().any(|test| test.id == id) {
+            let message = format!("the test `{id}` is there twice");
+            d.push(item.error(raw.id.span(), message, "again here"));
+        }
+        let need = |name: &Spanned<String>, d: &mut Diagnostics| match name.get_ref().as_str() {
+            "two rings" => Some(Need::TwoRings),
+            feature => match library.table.feature(feature) {
+                Some(bit) => Some(Need::Feature(feature.to_owned(), bit)),
+                None => {
+                    let message = format!("no protocol feature is called `{feature}`");
+                    d.push(item.error(name.span(), message, "unknown feature"));
+                    None
+                }
+            },
+        };
+        tests.push(Test {
+            id,
+            clause: library.spec.clause_at(item, &raw.clause, &mut d).unwrap_or(ClauseId::NONE),
+            purpose: raw.purpose.get_ref().clone(),
+            needs: raw.needs.iter().filter_map(|name| need(name, &mut d)).collect(),
+            acknowledged: raw.acknowledged,
+            acts: script::compile(&compiler, item, &raw.steps, &mut d),
+        });
+    }
+    d.finish(tests)
+}

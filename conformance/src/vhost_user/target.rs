@@ -1,0 +1,74 @@
+//! The implementation under test: how it is reached, again and again.
+//!
+//! | target | a fresh connection is |
+//! |---|---|
+//! | [`Target::Socket`] | one more connection to a server that somebody else runs |
+//! | [`Target::Spawn`] | a fresh process |
+//!
+//! **Invariant.** What was started is ended, by its own id, when its [`Live`] is dropped.
+
+use std::path::PathBuf;
+
+use super::Deadline;
+use super::process::{Command, Process, SpawnError};
+use super::transport::{ConnectError, Connection};
+
+/// Where the implementation is.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// It listens here.
+    Socket(PathBuf),
+    /// It is started like this.
+    Spawn(Command),
+}
+
+/// Why it cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// A socket that refuses a second connection.
+    #[error(
+        "{error}\nthe server is gone since its last conversation ended: many back-ends serve only \
+         one. Name its command with --spawn 'COMMAND {{socket}}', so that each test starts it anew"
+    )]
+    Gone {
+        /// What happened.
+        error: ConnectError,
+    },
+    /// The first connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A command.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
+/// A conversation's other end.
+#[derive(Debug)]
+pub struct Live {
+    /// The process, if we started it.
+    pub process: Option<Process>,
+}
+
+impl Target {
+    /// A fresh conversation. `first` is false if there was one before.
+    ///
+    /// # Errors
+    /// See [`TargetError`].
+    pub fn connect(
+        &self,
+        first: bool,
+        deadline: Deadline,
+    ) -> Result<(Connection, Live), TargetError> {
+        match self {
+            Target::Socket(path) => match Connection::connect(path, deadline) {
+                Ok(connection) => Ok((connection, Live { process: None })),
+                Err(error) if first => Err(error.into()),
+                Err(error) => Err(TargetError::Gone { error }),
+            },
+            Target::Spawn(command) => {
+                let (process, connection) = command.start(deadline)?;
+                Ok((connection, Live { process: Some(process) }))
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Messages by id: name, payload, and the protocol feature that each belongs to.
+//!
+//! The columns that a back-end needs of `specs/vhost-user/messages.toml`, as constants to match on,
+//! and those messages which the slice there does not have yet. A test holds both together.
+
+use devmig_model::vhost_user::wire::PayloadKind;
+
+/// `VHOST_USER_F_PROTOCOL_FEATURES`, a bit of the virtio features.
+pub const PROTOCOL_FEATURES_BIT: u32 = 30;
+
+/// Protocol feature bits.
+pub mod feature {
+    #![allow(missing_docs)] // named as in the text
+    pub const MQ: u32 = 0;
+    pub const REPLY_ACK: u32 = 3;
+    pub const CONFIG: u32 = 9;
+    pub const RESET_DEVICE: u32 = 13;
+    pub const CONFIGURE_MEM_SLOTS: u32 = 15;
+    pub const STATUS: u32 = 16;
+    pub const DEVICE_STATE: u32 = 19;
+}
+
+/// What this back-end offers: every feature of [`feature`].
+pub const OFFERED_PROTOCOL_FEATURES: u64 = 1 << feature::MQ
+    | 1 << feature::REPLY_ACK
+    | 1 << feature::CONFIG
+    | 1 << feature::RESET_DEVICE
+    | 1 << feature::CONFIGURE_MEM_SLOTS
+    | 1 << feature::STATUS
+    | 1 << feature::DEVICE_STATE;
+
+/// A message that the front-end sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// Which one.
+    pub message: Message,
+    /// Its payload.
+    pub payload: PayloadKind,
+    /// The protocol feature that must have been negotiated, as a bit.
+    pub gate: Option<u32>,
+}
+
+macro_rules! messages {
+    ($($name:ident = $id:literal $kind:ident $(if $gate:ident)?,)+) => {
+        /// The messages, named as in the text.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[allow(non_camel_case_types, missing_docs)]
+        pub enum Message { $($name = $id,)+ }
+
+        impl Message {
+            /// Every message that this back-end knows.
+            pub const ALL: &'static [Message] = &[$(Message::$name,)+];
+
+            /// Its id.
+            #[must_use]
+            pub const fn id(self) -> u32 {
+                self as u32
+            }
+
+            /// Whether it has an answer of its own, which an acknowledgement would be taken for.
+            #[must_use]
+            pub const fn replies(self) -> bool {
+                matches!(
+                    self,
+                    Message::GET_FEATURES
+                        | Message::GET_VRING_BASE
+                        | Message::GET_PROTOCOL_FEATURES
+                        | Message::GET_QUEUE_NUM
+                        | Message::GET_CONFIG
+                        | Message::GET_MAX_MEM_SLOTS
+                        | Message::GET_STATUS
+                        | Message::SET_DEVICE_STATE_FD
+                        | Message::CHECK_DEVICE_STATE
+                )
+            }
+        }
+
+        /// The message of this id, if this back-end knows it.
+        #[must_use]
+        pub fn find(id: u32) -> Option<Definition> {
+            let (message, payload, gate) = match id {
+                $($id => (Message::$name, PayloadKind::$kind, messages!(@gate $($gate)?)),)+
+                _ => return None,
+            };
+            Some(Definition { message, payload, gate })
+        }
+    };
+    (@gate) => { None };
+    (@gate $gate:ident) => { Some(feature::$gate) };
+}
+
+messages! {
+    GET_FEATURES = 1 None,
+    SET_FEATURES = 2 U64,
+    SET_OWNER = 3 None,
+    SET_MEM_TABLE = 5 Memory,
+    SET_VRING_NUM = 8 VringState,
+    SET_VRING_ADDR = 9 VringAddr,
+    SET_VRING_BASE = 10 VringState,
+    GET_VRING_BASE = 11 VringState,
+    SET_VRING_KICK = 12 VringFd,
+    SET_VRING_CALL = 13 VringFd,
+    SET_VRING_ERR = 14 VringFd,
+    GET_PROTOCOL_FEATURES = 15 None,
+    SET_PROTOCOL_FEATURES = 16 U64,
+    // MQ need only be offered, and is.
+    GET_QUEUE_NUM = 17 None,
+    SET_VRING_ENABLE = 18 VringState,
+    GET_CONFIG = 24 Config if CONFIG,
+    SET_CONFIG = 25 Config if CONFIG,
+    RESET_DEVICE = 34 None if RESET_DEVICE,
+    GET_MAX_MEM_SLOTS = 36 None if CONFIGURE_MEM_SLOTS,
+    ADD_MEM_REG = 37 MemoryRegion if CONFIGURE_MEM_SLOTS,
+    REM_MEM_REG = 38 MemoryRegion if CONFIGURE_MEM_SLOTS,
+    SET_STATUS = 39 U64 if STATUS,
+    GET_STATUS = 40 None if STATUS,
+    SET_DEVICE_STATE_FD = 42 Transfer if DEVICE_STATE,
+    CHECK_DEVICE_STATE = 43 None if DEVICE_STATE,
+}

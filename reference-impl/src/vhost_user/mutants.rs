@@ -1,0 +1,179 @@
+//! Faults, each a switch in the real code, so that a suite can show that it would notice.
+//!
+//! A mutant does one thing wrong, names the clause that this breaks, and is otherwise the reference.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! mutants {
+    ($($variant:ident $name:literal $clause:literal $about:literal,)+) => {
+        /// One fault.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Mutant { $(#[doc = $about] $variant,)+ }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &'static [Mutant] = &[$(Mutant::$variant,)+];
+
+            /// Its name, for the command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Mutant::$variant => $name,)+ }
+            }
+
+            /// The id of the clause that it breaks.
+            #[must_use]
+            pub const fn clause(self) -> &'static str {
+                match self { $(Mutant::$variant => concat!("vhost-user.", $clause),)+ }
+            }
+
+            /// What it does, in one sentence.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Mutant::$variant => $about,)+ }
+            }
+        }
+    };
+}
+
+mutants! {
+    // Stopping, and where to go on.
+    KeepsProcessing "keeps-processing" "ring.stopped-not-processed"
+        "GET_VRING_BASE is answered and stops nothing.",
+    BaseZero "base-zero" "get-vring-base.base-is-next-available"
+        "GET_VRING_BASE returns 0.",
+    BaseLow "base-low" "get-vring-base.base-is-next-available"
+        "GET_VRING_BASE returns one too few.",
+    BaseHigh "base-high" "get-vring-base.base-is-next-available"
+        "GET_VRING_BASE returns one too many.",
+    BaseModuloSize "base-modulo-size" "get-vring-base.base-is-next-available"
+        "GET_VRING_BASE returns an index into the ring instead of one that runs freely.",
+    CompletesAfterStop "completes-after-stop" "get-vring-base.in-flight-first"
+        "GET_VRING_BASE is answered at once, and what was in flight is completed afterwards.",
+    ForgetsBase "forgets-base" "set-vring-base.continues-there"
+        "A ring that starts again starts at 0.",
+    IgnoresSetBase "ignores-set-base" "set-vring-base.continues-there"
+        "SET_VRING_BASE has no effect.",
+    UsedFromZero "used-from-zero" "set-vring-base.used-from-memory"
+        "A ring that starts puts its first completion at 0, whatever the used ring says.",
+    NotifiesAfterStop "notifies-after-stop" "suspended.no-notifications"
+        "The guest is notified once more, a while after GET_VRING_BASE was answered.",
+    SilentWhenStopped "silent-when-stopped" "suspended.still-answers"
+        "Nothing is answered any more once rings were started and all are stopped.",
+
+    // Processing.
+    CompletesTwice "completes-twice" "ring.request-completed-once"
+        "Each request is put into the used ring twice.",
+    UsesUnavailable "uses-unavailable" "ring.available-only"
+        "Each completion is followed by one of a request that nobody made.",
+    NeverStarts "never-starts" "ring.kick-starts"
+        "A kick is taken and starts nothing.",
+    NeverNotifies "never-notifies" "ring.notify-guest"
+        "The guest is never notified.",
+    IndexSticks "index-sticks" "ring.started-processes"
+        "The ring's index does not go beyond 65535: nothing is processed there.",
+    StartsEnabled "starts-enabled" "ring.starts-stopped-and-disabled"
+        "Rings are enabled from the first.",
+    ProcessesDisabled "processes-disabled" "ring.disabled-no-side-effects"
+        "A disabled ring's requests are fetched and executed.",
+    IgnoresEnable "ignores-enable" "ring.enable-sets"
+        "SET_VRING_ENABLE with 1 has no effect.",
+    IgnoresDisable "ignores-disable" "ring.enable-sets"
+        "SET_VRING_ENABLE with 0 has no effect.",
+    EnableNotTracked "enable-not-tracked" "ring.enable-tracked"
+        "SET_VRING_ENABLE has no effect on a ring that is stopped.",
+
+    // Negotiation.
+    Bit30EnablesNothing "bit-30-enables-nothing" "set-features.bit-30-enables"
+        "SET_FEATURES without bit 30 enables no ring.",
+    Bit30Disables "bit-30-disables" "set-features.disables-none"
+        "SET_FEATURES with bit 30 disables every ring.",
+    ProtocolFeaturesLate "protocol-features-late" "protocol-features.before-set-features"
+        "GET_PROTOCOL_FEATURES before SET_FEATURES closes the connection.",
+
+    // Status and resets.
+    ResetDisablesNothing "reset-disables-nothing" "reset-device.disables"
+        "RESET_DEVICE leaves rings started and enabled.",
+    ResetKeepsState "reset-keeps-state" "reset-device.resets-state"
+        "RESET_DEVICE leaves the device's internal state and its status.",
+    ResetClosesSession "reset-closes-session" "reset-device.keeps-ownership"
+        "RESET_DEVICE ends the session.",
+    StatusWrong "status-wrong" "status.read-back"
+        "GET_STATUS returns a status in which one bit is another.",
+    StatusZeroRuns "status-zero-runs" "status.zero-resets"
+        "SET_STATUS with 0 resets the device's state and leaves rings running.",
+
+    // Device state.
+    TransferErrorWithDescriptor "transfer-error-with-descriptor" "device-state.error-and-fd"
+        "SET_DEVICE_STATE_FD is answered with an error and a descriptor.",
+    TransferBitClear "transfer-bit-clear" "device-state.reply-bits"
+        "SET_DEVICE_STATE_FD is answered with bit 8 clear and without a descriptor.",
+    TransferNeverCloses "transfer-never-closes" "device-state.writer-closes"
+        "The channel stays open after all state was written.",
+    CheckFails "check-fails" "device-state.check-reports"
+        "CHECK_DEVICE_STATE reports a failure after a good save.",
+    LoadsAnything "loads-anything" "device-state.check-reports"
+        "CHECK_DEVICE_STATE reports success after a state was refused.",
+    CompletesWhileSaving "completes-while-saving" "device-state.frozen"
+        "Stopped rings are processed while a save begins.",
+
+    // Answers.
+    WrongReplyId "wrong-reply-id" "reply.header"
+        "Replies carry the id of another message.",
+    NoReplyFlag "no-reply-flag" "reply.header"
+        "Replies lack the reply flag.",
+    WrongReplyVersion "wrong-reply-version" "reply.header"
+        "Replies have version 2.",
+    ReplyTooLong "reply-too-long" "reply.payload"
+        "Replies have 8 bytes of payload too many.",
+    AnswersTwice "answers-twice" "reply.unasked"
+        "Everything is answered twice.",
+    AnswersUnasked "answers-unasked" "reply.unasked"
+        "Messages that want no answer get one.",
+    AcknowledgesToo "acknowledges-too" "reply-ack.explicit-unchanged"
+        "A message that has a reply and asks for an acknowledgement gets both.",
+    NoAcknowledgement "no-acknowledgement" "reply-ack.answers"
+        "A message that asks for an acknowledgement gets none.",
+    AcknowledgesFailure "acknowledges-failure" "reply-ack.value"
+        "Success is acknowledged with 1.",
+    SilentGetFeatures "silent-get-features" "reply.must"
+        "GET_FEATURES is not answered.",
+    ClosesOnCall "closes-on-call" "connection.close-exceptional"
+        "SET_VRING_CALL closes the connection.",
+}
+
+/// There is no such mutant.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there is no mutant `{0}`")]
+pub struct UnknownMutant(String);
+
+impl FromStr for Mutant {
+    type Err = UnknownMutant;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMutant> {
+        let found = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
+        found.copied().ok_or_else(|| UnknownMutant(name.into()))
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_parse() {
+        let names: BTreeSet<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        assert_eq!(names.len(), Mutant::ALL.len());
+        for mutant in Mutant::ALL {
+            assert_eq!(mutant.name().parse(), Ok(*mutant));
+        }
+        assert!("none".parse::<Mutant>().is_err());
+    }
+}

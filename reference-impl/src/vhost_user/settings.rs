@@ -1,0 +1,207 @@
+//! What the text leaves open and a back-end decides: one setting for each choice.
+//!
+//! Names and options are those of `specs/vhost-user/choices.toml`, without the leading
+//! `vhost-user.`, which is accepted too.
+
+use std::str::FromStr;
+
+/// Why a setting was not understood.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SettingError {
+    /// There is no `=`.
+    #[error("`{0}` is no setting: write NAME=OPTION")]
+    Form(String),
+    /// No such name.
+    #[error("there is no setting `{name}`: there are {known}")]
+    Name {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// No such option.
+    #[error("`{name}` cannot be `{option}`: it can be {known}")]
+    Option {
+        /// The setting.
+        name: &'static str,
+        /// What was asked for.
+        option: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+macro_rules! settings {
+    ($($(#[$meta:meta])* $field:ident: $type:ident = $name:literal {
+        $($(#[$option_meta:meta])* $variant:ident $option:literal,)+
+    })+) => {
+        $(
+            $(#[$meta])*
+            #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+            pub enum $type { $($(#[$option_meta])* $variant,)+ }
+        )+
+
+        /// All of them. The defaults are those of the reference.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+        pub struct Settings { $($(#[$meta])* pub $field: $type,)+ }
+
+        impl Settings {
+            /// Names and options.
+            pub const KNOWN: &'static [(&'static str, &'static [&'static str])] =
+                &[$(($name, &[$($option,)+]),)+];
+
+            /// Sets one from `NAME=OPTION`.
+            ///
+            /// # Errors
+            /// See [`SettingError`]. Nothing has changed then.
+            pub fn set(&mut self, setting: &str) -> Result<(), SettingError> {
+                let (name, option) =
+                    setting.split_once('=').ok_or_else(|| SettingError::Form(setting.into()))?;
+                match name.strip_prefix("vhost-user.").unwrap_or(name) {
+                    $($name => {
+                        self.$field = match option {
+                            $($option => $type::$variant,)+
+                            _ => return Err(SettingError::Option {
+                                name: $name,
+                                option: option.into(),
+                                known: [$($option,)+].join(", "),
+                            }),
+                        };
+                    })+
+                    _ => return Err(SettingError::Name {
+                        name: name.into(),
+                        known: [$($name,)+].join(", "),
+                    }),
+                }
+                Ok(())
+            }
+
+            /// Each as `NAME=OPTION`, in order.
+            pub fn list(&self) -> impl Iterator<Item = String> {
+                [$(match self.$field { $($type::$variant => concat!($name, "=", $option),)+ },)+]
+                    .into_iter()
+                    .map(String::from)
+            }
+        }
+    };
+}
+
+settings! {
+    /// What becomes of requests in flight when GET_VRING_BASE arrives.
+    in_flight: InFlight = "get-vring-base.in-flight" {
+        /// They are completed, then it is answered.
+        #[default]
+        Drain "drain",
+        /// They are dropped.
+        Abandon "abandon",
+        /// They are dropped, and the base goes back to the oldest of them.
+        Rewind "rewind",
+    }
+    /// What becomes of the requests of a ring that is started and disabled.
+    disabled: Disabled = "disabled.requests" {
+        /// Nothing is fetched or completed.
+        Hold "hold",
+        /// What was fetched before is completed.
+        #[default]
+        Finish "finish",
+        /// As if it were enabled.
+        Process "process",
+    }
+    /// What SET_STATUS with 0 does.
+    status_zero: StatusZero = "status.zero" {
+        /// It is stored.
+        Keeps "keeps",
+        /// The device's state is reset, rings are stopped and disabled.
+        #[default]
+        Resets "resets",
+    }
+    /// What starts a ring.
+    ring_start: RingStart = "ring.start" {
+        /// A kick.
+        #[default]
+        Kick "kick",
+        /// SET_VRING_KICK.
+        Descriptor "descriptor",
+    }
+    /// What RESET_DEVICE does to rings.
+    reset_rings: ResetRings = "reset-device.rings" {
+        /// They are disabled.
+        Disables "disables",
+        /// They are stopped too.
+        #[default]
+        Stops "stops",
+    }
+    /// What a kick from before SET_VRING_KICK does.
+    kick_pending: KickPending = "kick.pending" {
+        /// It starts the ring.
+        #[default]
+        Starts "starts",
+        /// It is forgotten.
+        Lost "lost",
+    }
+    /// Whether the descriptor that a ring had before GET_VRING_BASE can start it again.
+    kick_after_stop: KickAfterStop = "get-vring-base.kick" {
+        /// No.
+        #[default]
+        Forgets "forgets",
+        /// Yes.
+        Keeps "keeps",
+    }
+    /// Whether a back-end that owes an answer reads on.
+    reads_ahead: ReadsAhead = "reply.reads-ahead" {
+        /// No.
+        #[default]
+        Waits "waits",
+        /// Yes, until it owes two answers. Answers keep the order of their messages.
+        Reads "reads",
+    }
+}
+
+impl FromStr for Settings {
+    type Err = SettingError;
+
+    /// The defaults, changed by a list of `NAME=OPTION` with commas between.
+    fn from_str(list: &str) -> Result<Self, SettingError> {
+        let mut settings = Settings::default();
+        let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.into_iter().try_for_each(|item| settings.set(item))?;
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_of_every_setting_is_read_and_written() {
+        for (name, options) in Settings::KNOWN {
+            for option in *options {
+                let text = format!("{name}={option}");
+                let settings: Settings = text.parse().unwrap();
+                assert!(settings.list().any(|item| item == text), "{text}");
+                assert_eq!(settings.list().collect::<Vec<_>>().join(",").parse(), Ok(settings));
+                assert_eq!(format!("vhost-user.{text}").parse(), Ok(settings));
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_reference() {
+        let defaults: Vec<String> = Settings::default().list().collect();
+        let options = defaults.iter().map(|item| item.split_once('=').unwrap().1);
+        let expected = ["drain", "finish", "resets", "kick", "stops", "starts", "forgets", "waits"];
+        assert!(options.eq(expected), "{defaults:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let error = |text: &str| text.parse::<Settings>().unwrap_err().to_string();
+        assert_eq!(error("drain"), "`drain` is no setting: write NAME=OPTION");
+        assert_eq!(
+            error("ring.start=now"),
+            "`ring.start` cannot be `now`: it can be kick, descriptor"
+        );
+        assert!(error("ring=kick").starts_with("there is no setting `ring`: there are get-vring"));
+    }
+}

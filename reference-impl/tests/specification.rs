@@ -1,0 +1,43 @@
+//! The reference says nothing that the specification does not: its names are those of `specs/`.
+
+use devmig_model::library::Library;
+use devmig_reference::vhost_user::ids::{self, OFFERED_PROTOCOL_FEATURES};
+use devmig_reference::vhost_user::{Mutant, Settings};
+
+#[test]
+fn every_mutant_breaks_a_clause_that_there_is() {
+    let library = Library::builtin().unwrap();
+    for mutant in Mutant::ALL {
+        assert!(library.spec.clause(mutant.clause()).is_ok(), "{mutant}: {}", mutant.clause());
+    }
+}
+
+#[test]
+fn every_setting_is_a_choice_with_the_same_options() {
+    let library = Library::builtin().unwrap();
+    for (name, options) in Settings::KNOWN {
+        let id = format!("vhost-user.{name}");
+        let choice = library.spec.choices().iter().find(|choice| choice.id == id);
+        let named = choice.map(|choice| choice.options.iter().map(|o| o.name.as_str()).collect());
+        assert_eq!(named, Some(options.to_vec()), "{name}");
+    }
+}
+
+#[test]
+fn messages_are_those_of_the_table() {
+    let library = Library::builtin().unwrap();
+    for message in &library.table.messages {
+        let Some(known) = ids::find(message.id) else {
+            assert!(message.proposed, "{} is not implemented", message.name);
+            continue;
+        };
+        assert_eq!(format!("{:?}", known.message), message.name);
+        assert_eq!(known.payload, message.request, "{}", message.name);
+        assert_eq!(known.message.replies(), message.reply.is_some(), "{}", message.name);
+        let gate = message.gate.as_ref().filter(|gate| !gate.by_offer);
+        assert_eq!(known.gate, gate.map(|gate| gate.bit.into()), "{}", message.name);
+        if let Some(gate) = &message.gate {
+            assert_eq!(OFFERED_PROTOCOL_FEATURES >> gate.bit & 1, 1, "{} is offered", gate.feature);
+        }
+    }
+}
