@@ -15,7 +15,7 @@ impl ClauseId {
 
     /// The clause at this index.
     #[must_use]
-    pub fn new(index: usize) -> Self {
+    pub const fn new(index: usize) -> Self {
         ClauseId(index as u16)
     }
 
@@ -33,7 +33,7 @@ pub struct ChoiceId(u8);
 impl ChoiceId {
     /// The choice at this index.
     #[must_use]
-    pub fn new(index: usize) -> Self {
+    pub const fn new(index: usize) -> Self {
         ChoiceId(index as u8)
     }
 

@@ -359,12 +359,16 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
     }
 
     /// What is owed in this state: the participants' obligations, and that a message which can be
-    /// read is read.
+    /// read is read. What only a switched-off clause demands is not owed.
     ///
     /// # Errors
     /// As [`Closed::successors`].
     pub fn owes(&self, world: &WorldOf<M, Q, N>) -> Result<Owed, Ask> {
         let mut owed = self.machine.owes(&world.parts, &mut self.rules.judge())?;
+        if !self.rules.off.is_empty() {
+            let off = |index: &u32| self.rules.off.contains(self.obligation(*index).clause);
+            owed = owed.iter().filter(|index| !off(index)).fold(Owed::NONE, Owed::with);
+        }
         for queue in 0..Q {
             owed = owed.with_if(!world.queues[queue].is_empty(), READ + queue as u32);
         }

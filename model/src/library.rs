@@ -252,14 +252,19 @@ impl Library {
         self.systems.iter().find(|def| def.name == name)
     }
 
-    /// The rules of a system: defaults, then what the proposal settles, then what it fixes itself.
+    /// The rules of a system: defaults, then what the proposal settles, then what it fixes or
+    /// switches off itself.
     #[must_use]
     pub fn rules(&self, def: &SystemDef) -> Rules {
         let fixes = self.proposal.iter().flat_map(|p| &p.fixes);
         let defaults = Rules { choices: self.spec.defaults(), ..Rules::default() };
         let settled =
             fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
-        def.choices.iter().fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option))
+        let fixed = def
+            .choices
+            .iter()
+            .fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
+        def.without.iter().fold(fixed, |rules, clause| rules.without(*clause))
     }
 
     /// The system under its own rules.

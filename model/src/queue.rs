@@ -20,30 +20,35 @@ impl<T: Copy + Default, const N: usize> Default for Queue<T, N> {
 
 impl<T: Copy + Default, const N: usize> Queue<T, N> {
     /// How many items wait.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.len as usize
     }
 
     /// Whether none waits.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Whether there is no room.
+    #[inline]
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.len() == N
     }
 
     /// The item that leaves next.
+    #[inline]
     #[must_use]
     pub fn head(&self) -> Option<&T> {
         self.iter().next()
     }
 
     /// Appends; `None` if there is no room.
+    #[inline]
     #[must_use]
     pub fn push(mut self, item: T) -> Option<Self> {
         let end = self.len();
@@ -53,10 +58,13 @@ impl<T: Copy + Default, const N: usize> Queue<T, N> {
     }
 
     /// Without its head; unchanged if empty.
+    #[inline]
     #[must_use]
     pub fn pop(mut self) -> Self {
         if !self.is_empty() {
-            self.items.copy_within(1.., 0);
+            for n in 1..N {
+                self.items[n - 1] = self.items[n];
+            }
             self.items[N - 1] = T::default();
             self.len -= 1;
         }

@@ -26,10 +26,10 @@ impl ClauseSet {
         self.0[id.index() / 64] |= 1 << (id.index() % 64);
     }
 
-    /// Whether it holds this clause.
+    /// Whether it holds this clause; never [`ClauseId::NONE`].
     #[must_use]
     pub fn contains(&self, id: ClauseId) -> bool {
-        self.0[id.index() / 64] >> (id.index() % 64) & 1 == 1
+        self.0.get(id.index() / 64).is_some_and(|word| word >> (id.index() % 64) & 1 == 1)
     }
 
     /// Adds all of another set.
@@ -87,6 +87,13 @@ impl Choices {
     #[must_use]
     pub fn only(mut self, choice: ChoiceId, options: &[u8]) -> Self {
         self.0[choice.index()] &= options.iter().fold(0, |mask, option| mask | 1 << option);
+        self
+    }
+
+    /// The same with this choice wholly open.
+    #[must_use]
+    pub fn opened(mut self, choice: ChoiceId) -> Self {
+        self.0[choice.index()] = u8::MAX;
         self
     }
 

@@ -1,5 +1,7 @@
 //! The example which the book opens with: its counts, its counterexamples, and all laws.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use devmig_model::clause::ClauseId;

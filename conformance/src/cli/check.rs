@@ -166,14 +166,14 @@ fn one(system: &dyn Check, report: &Report, full: bool) -> String {
         for property in &report.properties {
             if let (PropertyVerdict::Holds, Some(trace)) = (property.verdict, &property.trace) {
                 all += &format!("\n{}, for example:\n", property.name);
-                all += &devmig_model::explore::trace::text(trace, None);
+                all += &devmig_model::explore::trace::text_full(trace, None);
             }
         }
         let endings = report.broken.iter().map(|e| ("broken", e));
         for (how, ending) in endings.chain(report.undefined.iter().map(|e| ("undefined after", e)))
         {
             all += &format!("\n{how} {}, for example:\n", ending.clause);
-            all += &devmig_model::explore::trace::text(&ending.trace, None);
+            all += &devmig_model::explore::trace::text_full(&ending.trace, None);
         }
     }
     all

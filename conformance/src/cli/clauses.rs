@@ -197,7 +197,7 @@ fn paragraph(text: &str, first: &str, rest: &str) -> String {
 }
 
 fn field(name: &str, text: &str) -> String {
-    paragraph(text, &format!("  {name:12}"), &" ".repeat(14))
+    paragraph(text, &format!("  {name:14}"), &" ".repeat(16))
 }
 
 fn cited(spec: &Spec, citation: &Citation) -> String {
@@ -256,8 +256,7 @@ fn explained_choice(spec: &Spec, choice: &Choice) -> String {
     }
     text.push('\n');
     for clause in &choice.clauses {
-        text +=
-            &field("left open by", &format!(" {}", spec.clause_name(*clause)).replacen(' ', "", 1));
+        text += &field("left open by", spec.clause_name(*clause));
     }
     text + &cited(spec, &choice.citation)
 }

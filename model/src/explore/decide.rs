@@ -91,18 +91,33 @@ pub fn decide(
 }
 
 impl Decision {
-    /// The table, and below it for each verdict that differs between rows its first counterexample.
+    /// Which options decide what: the properties whose verdicts differ between rows as a table, then
+    /// those on which all rows agree, then for each that differs its first counterexample.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut table = vec![[self.choices.clone(), self.properties.clone()].concat()];
+        let differs =
+            |n: usize| self.rows.iter().any(|row| row.verdicts[n] != self.rows[0].verdicts[n]);
+        let (decided, same): (Vec<usize>, Vec<usize>) =
+            (0..self.properties.len()).partition(|n| differs(*n));
+        let names = decided.iter().map(|n| self.properties[*n].clone());
+        let mut table: Vec<Vec<String>> = vec![self.choices.iter().cloned().chain(names).collect()];
         for row in &self.rows {
-            let verdicts = row.verdicts.iter().map(|v| v.map_or("-".to_owned(), |v| v.to_string()));
-            table.push(row.options.iter().cloned().chain(verdicts).collect());
+            let verdict = |n: &usize| row.verdicts[*n].map_or("-".to_owned(), |v| v.to_string());
+            table.push(row.options.iter().cloned().chain(decided.iter().map(verdict)).collect());
         }
         let mut out = aligned(&table);
-        for (n, name) in self.properties.iter().enumerate() {
-            let differs = self.rows.iter().any(|row| row.verdicts[n] != self.rows[0].verdicts[n]);
-            let shown = self.rows.iter().filter(|_| differs).find_map(|row| {
+        for wanted in [PropertyVerdict::Holds, PropertyVerdict::Violated, PropertyVerdict::Unknown]
+        {
+            let first = |n: &&usize| self.rows.first().and_then(|row| row.verdicts[**n]);
+            let agreed = same.iter().filter(|n| first(n) == Some(wanted));
+            let names: Vec<&str> = agreed.map(|n| self.properties[*n].as_str()).collect();
+            if !names.is_empty() {
+                out += &format!("\n{wanted} in every row: {}\n", names.join(", "));
+            }
+        }
+        for n in decided {
+            let name = &self.properties[n];
+            let shown = self.rows.iter().find_map(|row| {
                 let property = row.report.property(name)?;
                 let violated = property.verdict == PropertyVerdict::Violated;
                 let lines = property.trace.as_ref().filter(|_| violated)?;

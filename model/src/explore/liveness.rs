@@ -18,6 +18,7 @@
 //! **Invariants.** Edges are recomputed, not stored. Obligations of [`TimeClass::Courtesy`] count
 //! neither as owed nor as a promise. The answer does not depend on the number of threads.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Error;
@@ -51,6 +52,21 @@ pub trait Graph {
     /// If a choice is open.
     fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error>;
 
+    /// Whether there is no transition from here at all.
+    ///
+    /// # Errors
+    /// If a choice is open.
+    fn is_end(&self, node: usize) -> Result<bool, Error> {
+        let mut end = true;
+        self.edges(node, &mut |_, _| end = false)?;
+        Ok(end)
+    }
+
+    /// Whether it is known that there are no cycles.
+    fn is_acyclic(&self) -> bool {
+        false
+    }
+
     /// Nodes with a smaller rank have a shorter trace.
     fn rank(&self, node: usize) -> u64;
 }
@@ -67,7 +83,7 @@ pub struct Starvation {
     pub root: usize,
     /// From the root to the cycle.
     pub stem: Vec<Edge>,
-    /// Repeats for ever; empty if the stem ends in a state without transitions.
+    /// Repeats for ever; empty if the stem ends where nothing more can or need happen.
     pub cycle: Vec<Edge>,
 }
 
@@ -85,7 +101,10 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     }
     // Only nodes on some cycle, and ends, matter: most graphs have few of them.
     let mut relevant = vec![false; graph.len()];
-    components(graph, &mut |_| Ok(true), &mut |_| Ok(true), 0, &mut |found| {
+    if graph.is_acyclic() {
+        return ends(graph);
+    }
+    components(graph, &mut |_| Ok(true), &mut |_| Ok(true), (0, false), &mut |found| {
         for node in found.nodes() {
             relevant[*node] = true;
         }
@@ -95,7 +114,7 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     for obligation in (0..64).filter(|o| union >> o & 1 == 1) {
         let mut inside =
             |node: usize| Ok(relevant[node] && graph.owed(node)? >> obligation & 1 == 1);
-        let worst = starving(graph, &mut inside.clone(), &mut inside, 1 << obligation)?;
+        let worst = starving(graph, &mut inside.clone(), &mut inside, (1 << obligation, false))?;
         let Some((node, found)) = worst else { continue };
         let rank = graph.rank(node);
         if best.as_ref().is_none_or(|(least, _)| rank < *least) {
@@ -107,7 +126,22 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     Ok(best.map(|(_, violation)| violation))
 }
 
-/// Looks for a way never to reach `to` after `from`, while all obligations are met.
+/// What is owed in an end with the shortest trace.
+fn ends(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
+    let mut best: Option<(u64, Starvation)> = None;
+    for root in 0..graph.len() {
+        let (owed, rank) = (graph.owed(root)?, graph.rank(root));
+        let better = best.as_ref().is_none_or(|(least, _)| rank < *least);
+        if owed != 0 && better && graph.is_end(root)? {
+            let (obligation, stem, cycle) = (Some(owed.trailing_zeros()), Vec::new(), Vec::new());
+            best = Some((rank, Starvation { obligation, root, stem, cycle }));
+        }
+    }
+    Ok(best.map(|(_, violation)| violation))
+}
+
+/// Looks for a way never to reach `to` after `from`, while all obligations are met. Where nothing is
+/// owed, nothing more need happen.
 ///
 /// # Errors
 /// If a choice is open.
@@ -118,7 +152,8 @@ pub fn leads_to(
 ) -> Result<Option<Starvation>, Error> {
     let not_yet: Vec<bool> = (0..graph.len()).map(|node| !to(node)).collect();
     let roots: Vec<bool> = (0..graph.len()).map(|node| not_yet[node] && from(node)).collect();
-    let worst = starving(graph, &mut |node| Ok(roots[node]), &mut |node| Ok(not_yet[node]), 0)?;
+    let inside = &mut |node: usize| Ok(not_yet[node]);
+    let worst = starving(graph, &mut |node| Ok(roots[node]), inside, (0, true))?;
     let Some((node, found)) = worst else { return Ok(None) };
     let mut starts: Vec<usize> = (0..graph.len()).filter(|n| roots[*n]).collect();
     starts.sort_by_key(|n| graph.rank(*n));
@@ -262,15 +297,16 @@ fn walk(
 }
 
 /// The fair component or end with the shortest trace, and its entry, among the nodes reached from
-/// `roots` while `inside`, over edges that discharge nothing of `without`.
+/// `roots` while `inside`, over edges that discharge nothing of `without`; with `rests` a state where
+/// nothing is owed is an end too.
 fn starving<G: Graph>(
     graph: &G,
     roots: &mut impl FnMut(usize) -> Result<bool, Error>,
     inside: &mut impl FnMut(usize) -> Result<bool, Error>,
-    without: u64,
+    (without, rests): (u64, bool),
 ) -> Result<Option<(usize, Found)>, Error> {
     let mut best: Option<(u64, usize, Found)> = None;
-    components(graph, roots, inside, without, &mut |found| {
+    components(graph, roots, inside, (without, rests), &mut |found| {
         let entry = found.nodes().iter().copied().min_by_key(|n| (graph.rank(*n), *n));
         let Some(entry) = entry else { return Ok(()) };
         let rank = graph.rank(entry);
@@ -295,7 +331,7 @@ fn components<G: Graph>(
     graph: &G,
     roots: &mut impl FnMut(usize) -> Result<bool, Error>,
     inside: &mut impl FnMut(usize) -> Result<bool, Error>,
-    without: u64,
+    (without, rests): (u64, bool),
     f: &mut impl FnMut(Found) -> Result<(), Error>,
 ) -> Result<(), Error> {
     const NEW: u32 = 0;
@@ -326,7 +362,7 @@ fn components<G: Graph>(
                         targets.push(to);
                     }
                 })?;
-                if !any {
+                if !any || (rests && graph.owed(node)? == 0) {
                     f(Found::End(node))?;
                 }
                 order += 1;
@@ -374,6 +410,8 @@ pub struct States<'a, M: Machine, const Q: usize, const N: usize, const W: usize
     offsets: [usize; SHARDS],
     len: usize,
     courtesy: u64,
+    /// The successors of one node, so that all are looked for at once.
+    scratch: RefCell<Vec<(Option<Bits<W>>, u64)>>,
 }
 
 impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> States<'a, M, Q, N, W> {
@@ -387,7 +425,8 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> States<'a, 
             len += n as usize;
             len - n as usize
         });
-        let mut states = States { system, explored, offsets, len, courtesy: 0 };
+        let scratch = RefCell::default();
+        let mut states = States { system, explored, offsets, len, courtesy: 0, scratch };
         let mut union = 0;
         for node in 0..len {
             union |= states.owed(node)?;
@@ -425,17 +464,33 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
 
     fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error> {
         let world = self.key(node).unpack();
+        let mut found = self.scratch.take();
         self.system.closed.successors(&world, &mut |action, outcome| {
-            let to = match outcome {
-                Outcome::To(after) => Bits::pack(&after)
-                    .ok()
-                    .and_then(|key| self.explored.table.find(&key))
-                    .map(|id| self.offsets[id.shard()] + id.local()),
+            let key = match outcome {
+                Outcome::To(after) => Bits::pack(&after).ok(),
                 _ => None,
             };
-            f(to, self.system.closed.discharges(&world, &action).0);
+            if let Some(key) = &key {
+                self.explored.table.touch(key);
+            }
+            found.push((key, self.system.closed.discharges(&world, &action).0));
         })?;
+        for (key, discharges) in found.drain(..) {
+            let id = key.and_then(|key| self.explored.table.find(&key));
+            f(id.map(|id| self.offsets[id.shard()] + id.local()), discharges);
+        }
+        self.scratch.replace(found);
         Ok(())
+    }
+
+    fn is_end(&self, node: usize) -> Result<bool, Error> {
+        let mut end = true;
+        self.system.closed.successors(&self.key(node).unpack(), &mut |_, _| end = false)?;
+        Ok(end)
+    }
+
+    fn is_acyclic(&self) -> bool {
+        self.explored.layered
     }
 
     fn rank(&self, node: usize) -> u64 {

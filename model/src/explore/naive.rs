@@ -24,7 +24,7 @@ pub fn starves(graph: &impl Graph, obligation: u32) -> Result<bool, Error> {
     Ok((0..nodes.len()).any(|n| fair[n] || owing[n] && !nodes[n].any))
 }
 
-/// Whether after some node of `from`, `to` may never come.
+/// Whether after some node of `from`, `to` may never come: where nothing is owed, nothing need happen.
 ///
 /// # Errors
 /// If a choice is open.
@@ -32,7 +32,7 @@ pub fn avoids(graph: &impl Graph, from: &[bool], to: &[bool]) -> Result<bool, Er
     let nodes = explicit(graph)?;
     let mut bad = fair(&nodes, to.iter().map(|to| !to).collect(), 0);
     for (n, node) in nodes.iter().enumerate() {
-        bad[n] |= !to[n] && !node.any;
+        bad[n] |= !to[n] && (!node.any || node.owed == 0);
     }
     // Backwards, while not yet `to`.
     loop {

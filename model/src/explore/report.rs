@@ -148,9 +148,19 @@ impl Report {
         self.properties.iter().find(|property| property.name == name)
     }
 
-    /// For the console: the verdicts, and each counterexample as one line an event.
+    /// For the console: the verdicts, and each counterexample as one line an event, folded.
     #[must_use]
     pub fn text(&self) -> String {
+        self.with_traces(trace::text)
+    }
+
+    /// The same with every event of each counterexample.
+    #[must_use]
+    pub fn text_full(&self) -> String {
+        self.with_traces(trace::text_full)
+    }
+
+    fn with_traces(&self, text: fn(&[Line], Option<usize>) -> String) -> String {
         let mut out = String::new();
         let as_expected = |yes| if yes { "" } else { " (NOT as expected)" };
         let _ = writeln!(
@@ -165,7 +175,7 @@ impl Report {
         );
         if let Some(reason) = &self.incomplete {
             let _ = writeln!(out, "  incomplete: {reason}");
-            out += &self.overflow.as_deref().map_or_else(String::new, |t| trace::text(t, None));
+            out += &self.overflow.as_deref().map_or_else(String::new, |t| text(t, None));
         }
         for property in &self.properties {
             let clause = property.clause.iter().map(|clause| format!(" [{clause}]"));
@@ -178,7 +188,7 @@ impl Report {
                 as_expected(property.as_expected)
             );
             if let (PropertyVerdict::Violated, Some(lines)) = (property.verdict, &property.trace) {
-                out += &trace::text(lines, property.cycle_at);
+                out += &text(lines, property.cycle_at);
             }
             if let Some(note) = &property.note {
                 let _ = writeln!(out, "      {note}");
@@ -411,6 +421,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
     }
 
     fn lines(&self, steps: &[StepOf<M, Q, N>]) -> Vec<Line> {
-        lines::<M, Q, N>(&self.system.closed.machine, steps, self.options.clause)
+        let System { closed, environment, .. } = self.system;
+        lines::<M, Q, N>(&closed.machine, steps, environment, self.options.clause)
     }
 }

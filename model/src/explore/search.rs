@@ -17,6 +17,7 @@
 //! **Not here.** Cycles ([`super::liveness`]), traces ([`super::trace`]), words ([`super::report`]).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::Error;
@@ -28,8 +29,11 @@ use crate::pack::Bits;
 use crate::rules::Ask;
 use crate::system::{System, Test, Transition};
 
-/// States expanded between two insertions.
-const BLOCK: usize = 1 << 15;
+/// About as many transitions are generated between two insertions: many, so that a shard stays in the
+/// cache while its bucket is inserted; not too many, since the buckets are memory too.
+const BLOCK: u64 = 1 << 20;
+/// The fewest and most states expanded between two insertions.
+const BLOCK_STATES: (u64, u64) = (1 << 12, 1 << 18);
 /// Keys that are looked for at once.
 const BATCH: usize = 32;
 /// Below this many states a second thread costs more than it gives.
@@ -161,6 +165,8 @@ pub struct Explored<const W: usize> {
     levels: Vec<[u32; SHARDS]>,
     /// Every transition to a state, duplicates included; broken and undefined ones are not.
     pub transitions: u64,
+    /// Every transition leads to the next level: there is no cycle.
+    pub layered: bool,
     /// Why not every reachable state was visited, if so.
     pub incomplete: Option<Incomplete>,
     /// What was met.
@@ -210,6 +216,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
         table: Table::default(),
         levels: Vec::new(),
         transitions: 0,
+        layered: true,
         incomplete: None,
         findings: Findings::new(system.properties.len()),
     };
@@ -224,7 +231,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
 
     let first = Bits::pack(&system.closed.initial()).map_err(|over| Error::Initial(over.field))?;
     run.table.insert(&first, Id::NONE);
-    let mut low = [0; SHARDS];
+    let (mut low, mut expanded) = ([0; SHARDS], 0u64);
     'levels: loop {
         let high = run.table.lengths();
         let frontier: usize = low.iter().zip(&high).map(|(l, h)| (h - l) as usize).sum();
@@ -240,13 +247,14 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
         let mut begin = 0;
         while begin < frontier {
             let states = run.table.len() as u64;
-            let mut block = BLOCK;
+            let mut block = (BLOCK * expanded).checked_div(run.transitions).unwrap_or(1);
+            block = block.clamp(BLOCK_STATES.0, BLOCK_STATES.1);
             if let Some(max) = limits.max_states {
                 if states >= max {
                     run.incomplete = Some(Incomplete::States(max));
                     break 'levels;
                 }
-                block = block.min((max - states) as usize);
+                block = block.min(max - states);
             }
             if let Some(deadline) = limits.deadline.filter(|d| begun.elapsed() >= *d) {
                 run.incomplete = Some(Incomplete::Deadline(deadline));
@@ -256,7 +264,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
                 let (transitions, frontier) = (run.transitions, frontier as u64);
                 progress(&Progress { states, transitions, depth, frontier });
             }
-            let end = frontier.min(begin + block);
+            let end = frontier.min(begin + block as usize);
             let open = run.findings.open(system);
             expand_block(system, &run.table, (&low, &high), begin..end, &open, &mut workers);
             for worker in &mut workers {
@@ -267,7 +275,8 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
                 run.findings.extend(&worker.findings);
                 worker.findings = Findings::new(system.properties.len());
             }
-            insert_block(&mut run.table, &mut workers, end - begin)?;
+            run.layered &= insert_block(&mut run.table, &mut workers, end - begin, &high)?;
+            expanded += (end - begin) as u64;
             begin = end;
         }
         low = high;
@@ -429,19 +438,23 @@ fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
     Ok(())
 }
 
-/// Moves the buckets into the table, each thread some of the shards.
+/// Moves the buckets into the table, each thread some of the shards. Returns whether all of them
+/// lead beyond `high`, the end of the level being expanded.
 fn insert_block<const W: usize>(
     table: &mut Table<W>,
     workers: &mut [Worker<W>],
     states: usize,
-) -> Result<(), Error> {
+    high: &[u32; SHARDS],
+) -> Result<bool, Error> {
     let threads = workers.len().min(states.div_ceil(WORTH_A_THREAD)).max(1);
-    let full = std::sync::atomic::AtomicBool::new(false);
+    let (full, back) = (AtomicBool::new(false), AtomicBool::new(false));
     let insert = |first: usize, shards: &mut [Shard<W>], workers: &[Worker<W>]| {
         for (n, shard) in shards.iter_mut().enumerate() {
             for worker in workers {
-                if !insert_bucket(shard, &worker.buckets[first + n]) {
-                    full.store(true, std::sync::atomic::Ordering::Relaxed);
+                match insert_bucket(shard, &worker.buckets[first + n]) {
+                    Some(oldest) if oldest < high[first + n] => back.store(true, Relaxed),
+                    Some(_) => {}
+                    None => full.store(true, Relaxed),
                 }
             }
         }
@@ -460,11 +473,17 @@ fn insert_block<const W: usize>(
     for bucket in workers.iter_mut().flat_map(|worker| &mut worker.buckets) {
         bucket.clear();
     }
-    if full.into_inner() { Err(Error::Full) } else { Ok(()) }
+    if full.into_inner() { Err(Error::Full) } else { Ok(!back.into_inner()) }
 }
 
-fn insert_bucket<const W: usize>(shard: &mut Shard<W>, bucket: &[(Bits<W>, Id)]) -> bool {
+fn insert_bucket<const W: usize>(shard: &mut Shard<W>, bucket: &[(Bits<W>, Id)]) -> Option<u32> {
     let (batches, rest) = bucket.as_chunks::<BATCH>();
-    batches.iter().all(|batch| shard.insert(batch))
-        && rest.iter().all(|item| shard.insert(std::array::from_ref(item)))
+    let mut oldest = u32::MAX;
+    for batch in batches {
+        oldest = oldest.min(shard.insert(batch)?);
+    }
+    for item in rest {
+        oldest = oldest.min(shard.insert(std::array::from_ref(item))?);
+    }
+    Some(oldest)
 }

@@ -158,14 +158,15 @@ impl<const W: usize> Shard<W> {
         if at + 1 == self.index.len() { 0 } else { at + 1 }
     }
 
-    /// Adds states unless they are there, each with its parent. `false` if the shard is full.
+    /// Adds states unless they are there, each with its parent. Returns the least local number of
+    /// those that are there already; `None` if the shard is full.
     ///
     /// First all places in the index are read, then all keys that are likely to be equal, then they
     /// are compared: so the processor waits for many of them at once, not for one after the other.
     #[inline]
-    pub fn insert<const B: usize>(&mut self, batch: &[(Bits<W>, Id); B]) -> bool {
+    pub fn insert<const B: usize>(&mut self, batch: &[(Bits<W>, Id); B]) -> Option<u32> {
         if !self.make_room(B) {
-            return false;
+            return None;
         }
         let mut hashes = [0; B];
         let mut places = [0; B];
@@ -183,14 +184,18 @@ impl<const W: usize> Shard<W> {
             seen ^= self.keys.get(local as usize).map_or(0, |key| key.0[0]);
         }
         std::hint::black_box(seen);
+        let mut oldest = u32::MAX;
         for (i, (key, parent)) in batch.iter().enumerate() {
-            if let Err(place) = self.probe(key, hashes[i], places[i]) {
-                self.index[place] = Self::tag(hashes[i]) | self.keys.len() as u32;
-                self.keys.push(*key);
-                self.parents.push(*parent);
+            match self.probe(key, hashes[i], places[i]) {
+                Ok(local) => oldest = oldest.min(local),
+                Err(place) => {
+                    self.index[place] = Self::tag(hashes[i]) | self.keys.len() as u32;
+                    self.keys.push(*key);
+                    self.parents.push(*parent);
+                }
             }
         }
-        true
+        Some(oldest)
     }
 
     /// Makes room for more states. `false` if there cannot be so many.
@@ -261,7 +266,7 @@ impl<const W: usize> Table<W> {
 
     /// Adds one state unless it is there. `false` if its shard is full.
     pub fn insert(&mut self, key: &Bits<W>, parent: Id) -> bool {
-        self.shards[shard_of(hash(key))].insert(&[(*key, parent)])
+        self.shards[shard_of(hash(key))].insert(&[(*key, parent)]).is_some()
     }
 
     /// The state's number.
@@ -272,6 +277,14 @@ impl<const W: usize> Table<W> {
         let shard = shard_of(hash);
         let found = self.shards[shard].probe(key, hash, self.shards[shard].home(hash));
         found.ok().map(|local| Id::new(shard, local as usize))
+    }
+
+    /// Reads the places where this key will be looked for: a hint, if others are looked for first.
+    #[inline]
+    pub fn touch(&self, key: &Bits<W>) {
+        let hash = hash(key);
+        let shard = &self.shards[shard_of(hash)];
+        std::hint::black_box(shard.index[shard.home(hash)]);
     }
 
     /// The state with this number.

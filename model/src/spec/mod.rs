@@ -421,6 +421,11 @@ macro_rules! clause_ids {
         }
 
         impl $name {
+            /// All of them, in order.
+            $vis fn all(&self) -> Vec<$crate::clause::ClauseId> {
+                vec![$(self.$field),*]
+            }
+
             /// Finds the clauses by their ids.
             ///
             /// # Errors

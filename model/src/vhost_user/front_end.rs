@@ -56,6 +56,9 @@ pub struct FrontEnd<const R: usize> {
     pub then: Vec<MessageId>,
 }
 
+/// A feature bit that no back-end of a system offers.
+const NOT_OFFERED: u64 = 1 << 24;
+
 impl<const R: usize> FrontEnd<R> {
     fn current(&self, s: &FrontState<R>) -> Option<&Step> {
         self.steps.get(s.step as usize)
@@ -101,6 +104,16 @@ impl<const R: usize> FrontEnd<R> {
         }
     }
 
+    /// Whether it puts this message into the socket now.
+    fn sends(&self, s: &FrontState<R>, event: &Event) -> bool {
+        let driving = self.current(s).is_none() && !s.waiting;
+        let mut may = false;
+        if driving {
+            self.may(s, &mut |message| may |= Event::Message(message) == *event);
+        }
+        may || self.does(s) == Some(*event)
+    }
+
     /// What the permissive driver may send: sensible numbers for what each message does.
     fn may(&self, s: &FrontState<R>, f: &mut impl FnMut(Message)) {
         for id in &self.then {
@@ -115,8 +128,13 @@ impl<const R: usize> FrontEnd<R> {
                     send(Number::Literal(0));
                     send(Number::Literal(1));
                 } else if has(Effect::SetFeatures) || has(Effect::SetProtocolFeatures) {
-                    send(Number::Literal(0));
-                    send(Number::Literal(1 << 30));
+                    let offered = match has(Effect::SetFeatures) {
+                        true => Number::Offered,
+                        false => Number::ProtocolOffered,
+                    };
+                    [Number::Literal(0), offered, Number::Literal(NOT_OFFERED)]
+                        .into_iter()
+                        .for_each(send);
                 } else {
                     send(Number::Literal(0));
                 }
@@ -150,6 +168,9 @@ impl<const R: usize> Machine for FrontEnd<R> {
 
     fn sent(&self, s: &FrontState<R>, event: &Event, _: &mut Judge) -> Verdict<Self> {
         let Event::Message(m) = event else { return Ok(On::Ignore) };
+        if !self.sends(s, event) {
+            return Ok(On::Refuse);
+        }
         let mut next = *s;
         let def = &self.table.messages[m.id.0 as usize];
         if def.rows.iter().any(|row| row.receive.contains(&Effect::SetStatus)) {
@@ -182,7 +203,9 @@ impl<const R: usize> Machine for FrontEnd<R> {
             }
             Event::Message(_) => return Ok(On::Ignore),
             own if self.does(s) == Some(own) => next = self.advance(next),
-            Event::Loaded { .. } | Event::Vcpus { .. } => return Ok(On::Refuse),
+            Event::Loaded { .. } | Event::Vcpus { .. } | Event::Kick { front_end: true, .. } => {
+                return Ok(On::Refuse);
+            }
             _ => return Ok(On::Ignore),
         }
         Ok(On::To(next))
@@ -197,11 +220,25 @@ impl<const R: usize> Machine for FrontEnd<R> {
         }
     }
 
-    /// How far the program is, its messages tell.
+    fn domain(&self, f: &mut impl FnMut(Event)) {
+        for id in &self.then {
+            for ring in 0..R as u8 {
+                for value in [0, 1, 2, 3, self.bounds.features, self.bounds.protocol, NOT_OFFERED] {
+                    let value = Value(value);
+                    f(Event::Message(Message { id: *id, ring, value, need_reply: false }));
+                }
+            }
+        }
+        (0..R as u8).for_each(|ring| f(Event::Kick { ring, front_end: true }));
+        [false, true].into_iter().for_each(|run| f(Event::Vcpus { run }));
+        (0..8).for_each(|value| f(Event::Loaded { value }));
+    }
+
+    /// How far the program is and what it wrote, its messages tell.
     fn describe(&self, s: &FrontState<R>) -> Map<String, Json> {
         let mut fields = serde_json::to_value(s).unwrap_or_default();
         if let Some(fields) = fields.as_object_mut() {
-            fields.retain(|name, _| name != "step" && name != "waiting");
+            fields.retain(|name, _| !["step", "waiting", "status"].contains(&name.as_str()));
         }
         Map::from_iter([(self.name().to_owned(), fields)])
     }

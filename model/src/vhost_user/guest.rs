@@ -76,7 +76,13 @@ impl<const R: usize> Machine for Guest<R> {
                 r.posted += 1;
                 r.kick_due = true;
             }
-            Event::Kick { ring, .. } => next.rings[ring as usize].kick_due = false,
+            Event::Kick { ring, front_end: false } => {
+                let r = &mut next.rings[ring as usize];
+                if !s.running || !r.kick_due {
+                    return Ok(On::Refuse);
+                }
+                r.kick_due = false;
+            }
             Event::Used { ring, request } => {
                 next.rings[ring as usize].done |= 1 << (request % 64);
             }
@@ -100,6 +106,9 @@ impl<const R: usize> Machine for Guest<R> {
     }
 
     fn domain(&self, f: &mut impl FnMut(Event)) {
-        (0..R as u8).for_each(|ring| f(Event::Available { ring }));
+        for ring in 0..R as u8 {
+            f(Event::Available { ring });
+            f(Event::Kick { ring, front_end: false });
+        }
     }
 }

@@ -25,8 +25,11 @@ use super::laws::{Laws, Readings};
 use super::state::{Owing, Ring, State, Transfer};
 use super::table::{MessageDef, Row, Table};
 use super::vocabulary::Answer;
+use super::wire::PayloadKind;
 use crate::clause::ClauseId;
-use crate::machine::{Did, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict};
+use crate::machine::{
+    Did, Event as _, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
+};
 use crate::rules::{Ask, Judge};
 
 /// What the back-end offers, and how far it is explored.
@@ -310,7 +313,9 @@ impl<const R: usize> Machine for VhostUser<R> {
 
     fn on(&self, s: &State<R>, event: &Event, judge: &mut Judge) -> Verdict<Self> {
         if s.closed {
-            return Ok(On::Refuse);
+            // It does and reads nothing more; what others do is theirs.
+            let own = event.owner() == BACK_END || matches!(event, Event::Message(_));
+            return Ok(if own { On::Refuse } else { On::Ignore });
         }
         let mut next = *s;
         match *event {
@@ -429,7 +434,7 @@ impl<const R: usize> Machine for VhostUser<R> {
         }
         for (index, ring) in s.rings.iter().enumerate() {
             let index = index as u8;
-            for request in 0..ring.available.min(self.bounds.requests) {
+            for request in 0..self.bounds.requests {
                 f(Offer::May(Event::Used { ring: index, request }));
             }
             if ring.unnotified {
@@ -439,6 +444,7 @@ impl<const R: usize> Machine for VhostUser<R> {
         if s.transfer == Transfer::Saving {
             f(Offer::May(Event::Saved { value: s.internal }));
         }
+        f(Offer::May(Event::Close));
     }
 
     fn domain(&self, f: &mut impl FnMut(Event)) {
@@ -453,7 +459,9 @@ impl<const R: usize> Machine for VhostUser<R> {
         }
         for ring in 0..R as u8 {
             (0..self.bounds.requests).for_each(|request| f(Event::Used { ring, request }));
+            f(Event::Call { ring });
         }
+        f(Event::Close);
         (0..8).for_each(|value| f(Event::Saved { value }));
     }
 
@@ -469,11 +477,8 @@ impl<const R: usize> Machine for VhostUser<R> {
         let named = |what: &str, id: MessageId, ring: u8, value: Value| {
             let def = self.message(id);
             let ring = if def.names_ring() { format!(" ring {ring}") } else { String::new() };
-            let value = if def.names_ring() || value.0 != 0 {
-                format!(" {:#x}", value.0)
-            } else {
-                String::new()
-            };
+            let numbered = def.request != PayloadKind::None || value.0 != 0;
+            let value = if numbered { format!(" {:#x}", value.0) } else { String::new() };
             format!("{what}{}{ring}{value}", def.name)
         };
         match *event {

@@ -76,8 +76,23 @@ fn reply<const R: usize, const N: usize>(t: &T<'_, R, N>) -> Option<(MessageId, 
     }
 }
 
+fn transferred<const R: usize>(s: &State<R>) -> bool {
+    matches!(s.transfer, Transfer::Saved | Transfer::Loaded)
+}
+
+/// Some request waits in a ring that runs.
+fn waits<const R: usize, const N: usize>(w: &VhostWorld<R, N>) -> bool {
+    let (s, guest, _) = &w.parts;
+    let mut rings = s.rings.iter().zip(&guest.rings);
+    !s.suspended
+        && rings.any(|(ring, requests)| {
+            let open = u32::from(requests.posted) > requests.done.count_ones();
+            ring.started && ring.enabled && open
+        })
+}
+
 /// A property's name, the clause behind it (or none), and what it says.
-pub const ALL: [(&str, &str, &str); 17] = [
+pub const ALL: [(&str, &str, &str); 23] = [
     (
         "nothing-processed-while-stopped",
         "vhost-user.ring.stopped-not-processed",
@@ -151,6 +166,36 @@ pub const ALL: [(&str, &str, &str); 17] = [
         "while the device is suspended by SUSPEND, its state does not change",
     ),
     ("suspended-until-resume", "", "only RESUME ends what SUSPEND began"),
+    (
+        "suspend-and-resume-alternate",
+        "",
+        "RESUME is read only after a SUSPEND that nothing ended yet",
+    ),
+    (
+        "messages-are-answered",
+        "vhost-user.reply.must",
+        "a message that has a reply is answered in the end",
+    ),
+    (
+        "requests-are-completed",
+        "vhost-user.ring.started-processes",
+        "in the end every request has come back, or the ring that it waits in does not run",
+    ),
+    (
+        "state-is-written",
+        "vhost-user.device-state.writer-closes",
+        "once the back-end writes its state, it comes to the end of it",
+    ),
+    (
+        "check-tells-the-end",
+        "vhost-user.device-state.check-reports",
+        "CHECK_DEVICE_STATE is answered only when the transfer has ended",
+    ),
+    (
+        "check-follows-the-data",
+        "vhost-user.device-state.check-after-transfer",
+        "CHECK_DEVICE_STATE is read only when the transfer has ended",
+    ),
 ];
 
 /// The property of this name; `None` if there is none.
@@ -316,6 +361,45 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
                 !before.suspended || after.suspended || resumed
             },
         ),
+        "suspend-and-resume-alternate" => P::always(
+            name,
+            move |t| read(t).is_some_and(|m| Some(m.id) == n.resume),
+            move |t| {
+                let resumed = read(t).is_some_and(|m| Some(m.id) == names.resume);
+                !resumed || t.before.parts.0.suspended
+            },
+        ),
+        "messages-are-answered" => {
+            P::leads_to(name, |w| !w.parts.0.owed.is_empty(), |w| w.parts.0.owed.is_empty())
+        }
+        "requests-are-completed" => P::leads_to(name, waits, |w| !waits(w)),
+        "state-is-written" => P::leads_to(
+            name,
+            |w| w.parts.0.transfer == Transfer::Saving,
+            |w| w.parts.0.transfer != Transfer::Saving,
+        ),
+        "check-tells-the-end" => {
+            let m = names.clone();
+            P::always(
+                name,
+                move |t| reply(t).is_some_and(|(id, ..)| n.answers(id, Answer::Check)),
+                move |t| {
+                    !reply(t).is_some_and(|(id, ..)| m.answers(id, Answer::Check))
+                        || transferred(&t.before.parts.0)
+                },
+            )
+        }
+        "check-follows-the-data" => {
+            let m = names.clone();
+            P::always(
+                name,
+                move |t| read(t).is_some_and(|message| n.answers(message.id, Answer::Check)),
+                move |t| {
+                    !read(t).is_some_and(|message| m.answers(message.id, Answer::Check))
+                        || transferred(&t.before.parts.0)
+                },
+            )
+        }
         _ => return None,
     })
 }

@@ -47,6 +47,9 @@ pub struct RawSystem {
     permissive: Vec<Spanned<String>>,
     #[serde(default)]
     choices: Vec<Spanned<String>>,
+    /// Clauses that are switched off: what they prevent can be seen.
+    #[serde(default)]
+    without: Vec<Spanned<String>>,
     #[serde(default)]
     holds: Vec<Spanned<String>>,
     #[serde(default)]
@@ -84,6 +87,8 @@ pub struct SystemDef {
     pub then: Vec<MessageId>,
     /// Choices that the system fixes otherwise than by default.
     pub choices: Vec<(ChoiceId, u8)>,
+    /// Clauses that the system switches off.
+    pub without: Vec<ClauseId>,
     /// Properties that hold, by their index in [`properties::ALL`].
     pub holds: Vec<usize>,
     /// Properties whose counterexample is the point.
@@ -163,6 +168,7 @@ pub fn compile(
         steps,
         then,
         choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
+        without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
         holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
         violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
         expect: Expect {

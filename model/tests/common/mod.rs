@@ -1,0 +1,17 @@
+//! What several tests load.
+#![allow(dead_code)] // each test uses some of it
+
+use devmig_model::library::Library;
+
+/// What is built in.
+pub(crate) fn builtin() -> Library {
+    Library::builtin().unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)))
+}
+
+/// The same with a proposal of `specs/proposals/`.
+pub(crate) fn proposal(name: &str) -> Library {
+    let path = format!("{}/../specs/proposals/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    Library::with_proposal(&path, &text)
+        .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)))
+}
