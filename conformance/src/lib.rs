@@ -1,3 +1,5 @@
 //! devmig's conformance side: what carries the model's rules to real implementations.
+
+pub mod cli;
 pub mod report;
 pub mod vhost_user;

@@ -204,7 +204,8 @@ impl SuiteReport {
         let mut out = String::new();
         for result in &self.results {
             if matches!(result.status, Status::Fail | Status::Warn | Status::Error) {
-                let _ = writeln!(out, "\n{}", result.detail(&clause_text(&result.clause)).trim_end());
+                let _ =
+                    writeln!(out, "\n{}", result.detail(&clause_text(&result.clause)).trim_end());
             }
         }
         if !self.readings.is_empty() {

@@ -28,7 +28,7 @@ use crate::machine::{
     Did, Event, Kind, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
 };
 use crate::rules::{Ask, Judge, Rules};
-use crate::system::{Expect, Property, System, Transition};
+use crate::system::{Expect, Expected, Property, System, Transition};
 
 const DEVICE: Party = Party("device");
 const PAGE: Party = Party("page");
@@ -61,13 +61,14 @@ impl Event for Act {
 
 crate::unqueued!(Act);
 
-/// The two sentences of this protocol.
-#[derive(Clone, Copy, Debug)]
-pub struct Clauses {
-    /// A write after the page was read marks the copy as dirty.
-    pub marks: ClauseId,
-    /// A stopped device does not write.
-    pub silent: ClauseId,
+crate::clause_ids! {
+    /// The two sentences of this protocol.
+    pub struct Clauses {
+        /// A write after the page was read marks the copy as dirty.
+        marks: "example.copier.marks-writes",
+        /// A stopped device does not write.
+        silent: "example.device.stopped-is-silent",
+    }
 }
 
 crate::packed! {
@@ -260,4 +261,15 @@ pub fn system(clauses: Clauses, rules: Rules) -> Copying {
         expect: Expect::default(),
         environment: vec![],
     }
+}
+
+/// What is checked of it: that it works, and why the copier must mark what is written (the same
+/// without that clause, whose counterexample the book opens with).
+#[must_use]
+pub fn systems(clauses: Clauses, rules: Rules) -> [Copying; 2] {
+    let mut careless = system(clauses, rules.without(clauses.marks));
+    careless.name = "example/copy-unmarked".to_owned();
+    careless.about = "The same, by a copier that does not mark what is written.".to_owned();
+    careless.properties[0].expected = Expected::Violated;
+    [system(clauses, rules), careless]
 }

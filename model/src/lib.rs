@@ -1,4 +1,5 @@
 //! devmig's model: one description of each protocol, pure.
+pub mod catalogue;
 pub mod clause;
 pub mod compose;
 pub mod example;

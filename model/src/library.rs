@@ -19,8 +19,8 @@ use crate::clause::ChoiceId;
 use crate::explore::Check;
 use crate::rules::Rules;
 use crate::spec::{
-    Diagnostics, Item, SourceFile, Spanned, Spec, SpecErrors, builtin_files, did_you_mean,
-    with_help,
+    Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
+    did_you_mean, with_help,
 };
 use crate::vhost_user::laws::{Laws, Readings};
 use crate::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
@@ -167,8 +167,12 @@ impl Library {
         proposal: Option<(String, String)>,
     ) -> Result<Self, SpecErrors> {
         let all = files.iter().chain(&proposal).cloned().collect();
-        let spec = Spec::load(all)?;
         let mut d = Diagnostics::default();
+        let spec = Spec::read(all, &mut d);
+        if !d.complete() {
+            // Half a file would only give rise to complaints about what is missing.
+            return Err(d.finish(()).err().unwrap_or_else(|| SpecError::new("unreadable").into()));
+        }
         let (mut base, mut proposed) = (Raw::default(), Raw::default());
         for (name, text) in files {
             base.take(&SourceFile::new(name, text), &mut d);
@@ -254,9 +258,12 @@ impl Library {
     pub fn rules(&self, def: &SystemDef) -> Rules {
         let fixes = self.proposal.iter().flat_map(|p| &p.fixes);
         let defaults = Rules { choices: self.spec.defaults(), ..Rules::default() };
-        let settled = fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
-        let fixed =
-            def.choices.iter().fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
+        let settled =
+            fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
+        let fixed = def
+            .choices
+            .iter()
+            .fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
         def.without.iter().fold(fixed, |rules, clause| rules.without(*clause))
     }
 
@@ -331,8 +338,11 @@ fn expectation(
     let raw = &item.value;
     let system = known(systems, item, &raw.system, d);
     for name in &raw.violated {
-        let known = properties::ALL.iter().map(|(known, ..)| *known).chain(["stuck", "progress"]);
-        if !known.clone().any(|known| known == name.get_ref()) {
+        let known = properties::ALL.iter().map(|(known, ..)| *known);
+        let known = known.chain(["rules", "stuck", "progress"]);
+        // The twin of an `always` may be violated too: what it speaks of never happens.
+        let own = name.get_ref().strip_suffix(": can happen").unwrap_or(name.get_ref());
+        if !known.clone().any(|known| known == own) {
             let message = format!("no property is called `{}`", name.get_ref());
             let error = item.error(name.span(), message, "unknown property");
             d.push(with_help(error, did_you_mean(name.get_ref(), known)));

@@ -200,10 +200,7 @@ impl<'m, M: Machine> Possible<'m, M> {
 
     /// The candidates that owe nothing of this class, and what the others owe.
     #[allow(clippy::type_complexity)]
-    fn resting(
-        &self,
-        class: TimeClass,
-    ) -> (Vec<Candidate<M::State>>, Vec<(usize, ClauseId)>) {
+    fn resting(&self, class: TimeClass) -> (Vec<Candidate<M::State>>, Vec<(usize, ClauseId)>) {
         let (mut kept, mut broken) = (Vec::new(), Vec::new());
         let mut work = self.candidates.clone();
         work.reverse();
@@ -243,7 +240,9 @@ impl<'m, M: Machine> Possible<'m, M> {
             })
         };
         let options = |choice: ChoiceId| {
-            (0..8).filter(|o| self.candidates.iter().any(|c| c.choices.allows(choice, *o))).collect()
+            (0..8)
+                .filter(|o| self.candidates.iter().any(|c| c.choices.allows(choice, *o)))
+                .collect()
         };
         (0..choices).map(ChoiceId::new).filter(met).map(|c| (c, options(c))).collect()
     }

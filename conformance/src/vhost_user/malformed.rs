@@ -97,9 +97,7 @@ impl Malformed {
             }
             Malformed::NoDescriptor => message(id("SET_VRING_KICK"), plain, &[0; 8]),
             Malformed::ManyDescriptors => message(id("SET_OWNER"), plain, &[]),
-            Malformed::EmptyMemory => {
-                message(id("SET_MEM_TABLE"), plain, &200u64.to_ne_bytes())
-            }
+            Malformed::EmptyMemory => message(id("SET_MEM_TABLE"), plain, &200u64.to_ne_bytes()),
         };
         Bytes { bytes, descriptors }
     }

@@ -129,10 +129,11 @@ fn one(
         return Err((stop, session.log));
     }
     let choices = run.library.spec.choices().len();
-    let learned = session.possible.readings(choices).into_iter().fold(
-        rules.choices,
-        |learned, (choice, options)| learned.only(choice, &options),
-    );
+    let learned = session
+        .possible
+        .readings(choices)
+        .into_iter()
+        .fold(rules.choices, |learned, (choice, options)| learned.only(choice, &options));
     Ok(learned)
 }
 
@@ -157,9 +158,7 @@ fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) -> Outcome 
             Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Fail) }
         }
         Stop::Skip(why) => Outcome { observed: Some(why), ..Outcome::new(Status::Skip) },
-        Stop::Harness(why) => {
-            Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) }
-        }
+        Stop::Harness(why) => Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) },
     }
 }
 
@@ -174,9 +173,11 @@ fn contradiction(run: &Run<'_>, known: &Rules, log: Vec<String>) -> Outcome {
     Outcome {
         status: Status::Fail,
         clause: None,
-        observed: Some("one choice is read in two ways: what happens here contradicts what other \
+        observed: Some(
+            "one choice is read in two ways: what happens here contradicts what other \
                         tests have shown"
-            .to_owned()),
+                .to_owned(),
+        ),
         expected: settled,
         log,
     }

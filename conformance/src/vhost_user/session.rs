@@ -257,9 +257,8 @@ impl<'m> Session<'m> {
             Act::Answered { success } => self.answered(success),
             Act::Malformed(kind) => {
                 let table = &self.machine.table;
-                let id = |name: &str| {
-                    table.named(name).map_or(0, |id| table.messages[id.0 as usize].id)
-                };
+                let id =
+                    |name: &str| table.named(name).map_or(0, |id| table.messages[id.0 as usize].id);
                 self.malformed(&kind.bytes(id))
             }
         }
@@ -337,7 +336,8 @@ impl<'m> Session<'m> {
     fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), Stop> {
         let def = self.machine.message(id);
         if let Some(gate) = &def.gate
-            && (if gate.by_offer { self.protocol_offered } else { self.protocol }) >> gate.bit & 1 == 0
+            && (if gate.by_offer { self.protocol_offered } else { self.protocol }) >> gate.bit & 1
+                == 0
         {
             return Err(Stop::Skip(format!("needs {}", gate.feature)));
         }
@@ -372,7 +372,8 @@ impl<'m> Session<'m> {
             }
             PayloadKind::VringFd => {
                 if let Some(line) = line {
-                    let event = if has(Effect::SetKick) { &line.ring.kick } else { &line.ring.call };
+                    let event =
+                        if has(Effect::SetKick) { &line.ring.kick } else { &line.ring.call };
                     fds.push(copy(event.as_fd())?);
                 }
                 Payload::VringFd(VringFd::new(ring, false))
@@ -382,7 +383,9 @@ impl<'m> Session<'m> {
                 fds.push(self.open_channel(direction)?);
                 Payload::Transfer(Transfer { direction, phase: Transfer::STOPPED })
             }
-            other => return Err(Stop::Harness(format!("no way to make a payload of kind {other}"))),
+            other => {
+                return Err(Stop::Harness(format!("no way to make a payload of kind {other}")));
+            }
         };
         let ring = if def.names_ring() { ring } else { 0 };
         let reply_ack = self.protocol >> self.machine.table.reply_ack & 1 == 1;
@@ -407,7 +410,9 @@ impl<'m> Session<'m> {
         let deadline = Deadline::after(self.limits.owed);
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let Some(connection) = &mut self.connection else {
-            return Err(Stop::Refused("the connection was closed where no text says what follows".into()));
+            return Err(Stop::Refused(
+                "the connection was closed where no text says what follows".into(),
+            ));
         };
         match connection.send(header, payload, &fds, deadline) {
             Ok(()) => Ok(()),
@@ -486,7 +491,9 @@ impl<'m> Session<'m> {
                 self.saw_close()?;
             }
             Some(Err(ReceiveError::Io(error))) => return Err(harness(error)),
-            Some(Err(error)) => self.finding(self.machine.laws.reply_payload, &error.to_string())?,
+            Some(Err(error)) => {
+                self.finding(self.machine.laws.reply_payload, &error.to_string())?
+            }
         }
         // The state's end follows the answer that began the transfer, whichever is seen first.
         if read_more && self.state_ended && self.answer_is(Answer::Transfer) {
@@ -596,7 +603,10 @@ impl<'m> Session<'m> {
             Answer::ProtocolFeatures => self.protocol_offered = value,
             Answer::Base => self.bases[ring as usize] = value as u16,
             Answer::Transfer if value & 0xff != 0 => {
-                return Err(Stop::Refused(format!("{name} is answered with error {:#x}", value & 0xff)));
+                return Err(Stop::Refused(format!(
+                    "{name} is answered with error {:#x}",
+                    value & 0xff
+                )));
             }
             Answer::Transfer => {
                 if let Some(fd) = fds.into_iter().next() {
@@ -865,11 +875,7 @@ impl<'m> Session<'m> {
         }
         let observed = format!("{} is answered with {:#x}", def.name, value.0);
         let expected = if success { "success" } else { "an error" };
-        Err(Stop::Finding {
-            clause: ClauseId::NONE,
-            observed,
-            expected: vec![expected.to_owned()],
-        })
+        Err(Stop::Finding { clause: ClauseId::NONE, observed, expected: vec![expected.to_owned()] })
     }
 
     fn malformed(&mut self, Bytes { bytes, descriptors }: &Bytes) -> Result<(), Stop> {

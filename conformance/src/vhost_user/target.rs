@@ -9,9 +9,9 @@
 
 use std::path::PathBuf;
 
+use super::Deadline;
 use super::process::{Command, Process, SpawnError};
 use super::transport::{ConnectError, Connection};
-use super::Deadline;
 
 /// Where the implementation is.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 //! **Invariants.** Nothing here panics, whatever the file holds: a span outside the text is moved
 //! to its end. Errors come out in the order of files and places, and never twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
@@ -221,8 +221,10 @@ impl Diagnostics {
             let file = error.file().and_then(|name| files.get(name)).copied();
             (file.unwrap_or(usize::MAX), error.span().map_or(0, |span| span.start))
         });
-        self.errors.dedup_by(|a, b| {
-            a.message == b.message && a.file() == b.file() && a.span() == b.span()
+        let mut seen = BTreeSet::new();
+        self.errors.retain(|error| {
+            let place = error.span().map(|span| (span.start, span.end));
+            seen.insert((error.message.clone(), error.file().map(str::to_owned), place))
         });
         Err(SpecErrors(self.errors))
     }

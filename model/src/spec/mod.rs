@@ -65,6 +65,16 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "vhost-user/systems.toml"
 };
 
+const PROPOSALS: &[(&str, &str)] = builtin! {
+    "proposals/suspend.toml"
+};
+
+/// The built-in proposals: their names below `specs/`, and their text.
+#[must_use]
+pub fn builtin_proposals() -> Vec<(String, String)> {
+    PROPOSALS.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
 /// The built-in files: their names below `specs/`, and their text.
 #[must_use]
 pub fn builtin_files() -> Vec<(String, String)> {
@@ -114,29 +124,37 @@ impl Spec {
     /// All problems of all files.
     pub fn load(files: Vec<(String, String)>) -> Result<Self, SpecErrors> {
         let mut d = Diagnostics::default();
+        let spec = Self::read(files, &mut d);
+        d.finish(spec)
+    }
+
+    /// What these files (name and text) hold, as far as it can be read: good for finding further
+    /// problems, and valid if none was noted.
+    #[must_use]
+    pub fn read(files: Vec<(String, String)>, d: &mut Diagnostics) -> Self {
         let (mut sources, mut clauses, mut choices) = (Vec::new(), Vec::new(), Vec::new());
         for (name, text) in files {
             let file = SourceFile::new(name, text);
-            let mut tables = file.parse(&mut d);
-            sources.extend(tables.items::<RawSource>("source", &mut d));
-            clauses.extend(tables.items::<RawClause>("clause", &mut d));
-            choices.extend(tables.items::<RawChoice>("choice", &mut d));
-            tables.finish(&KINDS, &mut d);
+            let mut tables = file.parse(d);
+            sources.extend(tables.items::<RawSource>("source", d));
+            clauses.extend(tables.items::<RawClause>("clause", d));
+            choices.extend(tables.items::<RawChoice>("choice", d));
+            tables.finish(&KINDS, d);
         }
         let mut spec = Spec::default();
-        unique("document", &sources, |raw| &raw.id, usize::MAX, &mut d);
-        unique("clause", &clauses, |raw| &raw.id, MAX_CLAUSES, &mut d);
-        unique("choice", &choices, |raw| &raw.id, MAX_CHOICES, &mut d);
-        spec.sources = sources.iter().map(|item| source::check(item, &mut d)).collect();
+        unique("document", &sources, |raw| &raw.id, usize::MAX, d);
+        unique("clause", &clauses, |raw| &raw.id, MAX_CLAUSES, d);
+        unique("choice", &choices, |raw| &raw.id, MAX_CHOICES, d);
+        spec.sources = sources.iter().map(|item| source::check(item, d)).collect();
 
         for item in &clauses {
-            let clause = clause::check(item, &spec.sources, &mut d);
+            let clause = clause::check(item, &spec.sources, d);
             let id = ClauseId::new(spec.clauses.len());
             spec.clause_ids.entry(clause.id.clone()).or_insert(id);
             spec.clauses.push(clause);
         }
         for (i, item) in clauses.iter().enumerate() {
-            let replaces = spec.resolve(item, &item.value.replaces, &mut d);
+            let replaces = spec.resolve(item, &item.value.replaces, d);
             if let Some(itself) = replaces.iter().position(|id| id.index() == i) {
                 let span = item.value.replaces[itself].span();
                 d.push(item.error(span, "a clause cannot replace itself", "itself"));
@@ -144,13 +162,13 @@ impl Spec {
             spec.clauses[i].replaces = replaces;
         }
         for item in &choices {
-            let mut choice = choice::check(item, &spec.sources, &mut d);
-            choice.clauses = spec.resolve(item, &item.value.clauses, &mut d);
+            let mut choice = choice::check(item, &spec.sources, d);
+            choice.clauses = spec.resolve(item, &item.value.clauses, d);
             let id = ChoiceId::new(spec.choices.len());
             spec.choice_ids.entry(choice.id.clone()).or_insert(id);
             spec.choices.push(choice);
         }
-        d.finish(spec)
+        spec
     }
 
     /// The clauses that an item refers to.
@@ -491,7 +509,8 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Whether a text matches a pattern in which `*` stands for anything.
-fn matches(pattern: &str, text: &str) -> bool {
+#[must_use]
+pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(text) = text.strip_prefix(start) else { return false };
     (0..=text.len()).any(|i| text.get(i..).is_some_and(|tail| matches(rest, tail)))

@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json};
 use super::event::{Event, FRONT_END, Message, MessageId, Value};
 use super::machine::Bounds;
 use super::program::{Number, Step};
-use super::table::Table;
 use super::systems::F_PROTOCOL_FEATURES;
+use super::table::Table;
 use super::vocabulary::{Answer, Effect};
 use crate::machine::{Machine, Offer, On, Party, Verdict};
 use crate::pack::as_list;
@@ -94,7 +94,9 @@ impl<const R: usize> FrontEnd<R> {
             return None;
         }
         match *self.current(s)? {
-            Step::Send { id, ring, number } => Some(Event::Message(self.message(s, id, ring, number))),
+            Step::Send { id, ring, number } => {
+                Some(Event::Message(self.message(s, id, ring, number)))
+            }
             Step::Kick { ring } => Some(Event::Kick { ring, front_end: true }),
             Step::Vcpus { run } => Some(Event::Vcpus { run }),
             Step::WriteState => Some(Event::Loaded { value: s.image }),
@@ -130,7 +132,9 @@ impl<const R: usize> FrontEnd<R> {
                         true => Number::Offered,
                         false => Number::ProtocolOffered,
                     };
-                    [Number::Literal(0), offered, Number::Literal(NOT_OFFERED)].into_iter().for_each(send);
+                    [Number::Literal(0), offered, Number::Literal(NOT_OFFERED)]
+                        .into_iter()
+                        .for_each(send);
                 } else {
                     send(Number::Literal(0));
                 }

@@ -1,23 +1,30 @@
 //! Programs: what a front-end *does*, as a list of steps in data.
 //!
-//! | step | meaning |
-//! |---|---|
-//! | `MESSAGE`, `MESSAGE NUMBER` | send it, and wait for its answer if it has one |
-//! | `each ring STEP` | the step for every ring in turn |
-//! | `MESSAGE offered` | with all features that the back-end offers |
-//! | `SET_FEATURES plain` | the same without bit 30 |
-//! | `MESSAGE saved` | with the base that GET_VRING_BASE returned for that ring |
-//! | `SET_DEVICE_STATE_FD save`, `… load` | the transfer's direction |
-//! | `kick` | write to the ring's kick descriptor |
-//! | `vcpus run`, `vcpus stop` | start or stop the virtual CPUs |
-//! | `read state`, `write state` | the state channel, to its end |
-//! | `run PROGRAM` | all steps of another program |
+//! The steps there are: [`STEPS`].
 //!
 //! **Invariant.** A program has no branches: what it does next depends only on how far it is.
 
 use super::event::MessageId;
 use super::table::Table;
 use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help};
+
+/// What a step can be, and what it means (shown by `devmig proposal words`).
+pub const STEPS: &[(&str, &str)] = &[
+    ("MESSAGE", "send it, and wait for its answer if it has one"),
+    ("MESSAGE NUMBER", "the same, with this number"),
+    ("MESSAGE offered", "with all features that the back-end offers"),
+    ("SET_FEATURES plain", "the same without bit 30"),
+    ("MESSAGE saved", "with the base that GET_VRING_BASE returned for that ring"),
+    ("SET_DEVICE_STATE_FD save", "the back-end is to write its state"),
+    ("SET_DEVICE_STATE_FD load", "the back-end is to read a state"),
+    ("each ring STEP", "the step for every ring in turn"),
+    ("kick", "write to the ring's kick descriptor"),
+    ("vcpus run", "the virtual CPUs run: requests can be made available"),
+    ("vcpus stop", "the virtual CPUs stop"),
+    ("read state", "read the state channel to its end"),
+    ("write state", "write a state and close the channel"),
+    ("run PROGRAM", "all steps of another program"),
+];
 
 /// One step, for one ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,11 +144,7 @@ impl Compiler<'_> {
     ///
     /// # Errors
     /// If there is none of this name, or programs run each other too deep.
-    pub fn program(
-        &self,
-        name: &str,
-        depth: usize,
-    ) -> Result<Vec<&str>, (String, Option<String>)> {
+    pub fn program(&self, name: &str, depth: usize) -> Result<Vec<&str>, (String, Option<String>)> {
         let Some(program) = self.programs.iter().find(|p| p.value.name.get_ref() == name) else {
             let names = self.programs.iter().map(|p| p.value.name.get_ref().as_str());
             return Err((format!("no program is called `{name}`"), did_you_mean(name, names)));

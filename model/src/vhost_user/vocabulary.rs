@@ -187,7 +187,8 @@ impl Effect {
             Effect::Defer => s.deferred = true,
             Effect::ApplyDeferred if s.deferred => {
                 s.deferred = false;
-                for effect in [Self::ResetState, Self::StopAll, Self::AbandonAll, Self::DisableAll] {
+                for effect in [Self::ResetState, Self::StopAll, Self::AbandonAll, Self::DisableAll]
+                {
                     effect.apply(s, m);
                 }
             }

@@ -1,0 +1,376 @@
+//! What a proposal changes: its systems under the base and under the proposal, its questions, and
+//! whether what it expects is so.
+//!
+//! ```text
+//!  base ------ systems --report--\
+//!                                 >-- changes: verdicts that differ, each with its trace
+//!  proposal -- systems --report--/
+//!           -- [[decide]] --> tables
+//!           -- [[expect]] --> met, or what was violated instead
+//! ```
+//!
+//! A system is *as expected* under a proposal if the file that defines it says so (the proposal's
+//! own definition takes the place of the base's); an `[[expect]]` that holds under no options takes
+//! the place of that.
+
+use std::collections::BTreeSet;
+
+use devmig_model::clause::ChoiceId;
+use devmig_model::explore::report::{PropertyReport, PropertyVerdict};
+use devmig_model::explore::search::Limits;
+use devmig_model::explore::trace::{self, Line};
+use devmig_model::explore::{Report, decide};
+use devmig_model::library::{Library, Proposal};
+use devmig_model::system::PropertyKind;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::decide::{Decided, decided};
+use super::grid::thousands;
+use super::progress::Meter;
+use super::{Error, Status, select};
+
+/// One property whose verdict is not what it was.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Changed {
+    /// Its name.
+    pub(crate) name: String,
+    /// The clause behind it.
+    pub(crate) clause: Option<String>,
+    /// What it says.
+    pub(crate) kind: PropertyKind,
+    /// Under the base; `None`: not checked there.
+    pub(crate) base: Option<PropertyVerdict>,
+    /// Under the proposal; `None`: no longer checked.
+    pub(crate) proposed: Option<PropertyVerdict>,
+    /// The counterexample: of the proposal if it violates the property, else of the base.
+    pub(crate) trace: Option<Vec<Line>>,
+    #[serde(skip)]
+    cycle_at: Option<usize>,
+}
+
+/// One system under both.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Compared {
+    /// Its name.
+    pub(crate) system: String,
+    /// The proposal brings it in.
+    pub(crate) new: bool,
+    /// The properties whose verdicts differ; for a new system all but twins that hold.
+    pub(crate) changes: Vec<Changed>,
+    /// Under the base.
+    pub(crate) base: Option<Report>,
+    /// Under the proposal.
+    pub(crate) proposed: Report,
+}
+
+/// One expectation.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Expected {
+    /// Of which system.
+    pub(crate) system: String,
+    /// Under which options.
+    pub(crate) under: Map<String, Value>,
+    /// What should be violated.
+    pub(crate) expected: Vec<String>,
+    /// What is.
+    pub(crate) violated: Vec<String>,
+    /// Whether they are the same, and the run was complete.
+    pub(crate) met: bool,
+    /// The run.
+    #[serde(skip)]
+    pub(crate) report: Report,
+}
+
+/// All that a proposal comes to.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Examined {
+    schema: u32,
+    /// Its short name.
+    pub(crate) proposal: String,
+    /// Its title.
+    pub(crate) title: String,
+    #[serde(skip)]
+    about: String,
+    /// Every expectation is met, and every system as expected.
+    pub(crate) as_expected: bool,
+    /// The systems.
+    pub(crate) systems: Vec<Compared>,
+    /// The tables of its questions.
+    pub(crate) decisions: Vec<Decided>,
+    /// Its expectations.
+    pub(crate) expectations: Vec<Expected>,
+}
+
+/// The systems that a proposal is about: those it names, and those it adds.
+pub(crate) fn concerned<'a>(
+    base: &Library,
+    library: &'a Library,
+    proposal: &'a Proposal,
+) -> Vec<&'a str> {
+    let named = proposal.systems.iter().map(String::as_str);
+    let added = library.systems.iter().map(|def| def.name.as_str());
+    let mut all: Vec<&str> = named.collect();
+    for name in added {
+        if base.system(name).is_none() && !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
+}
+
+/// Runs a proposal's systems, all that concern it or these.
+///
+/// # Errors
+/// If a system cannot be explored.
+pub(crate) fn examine(
+    base: &Library,
+    library: &Library,
+    proposal: &Proposal,
+    only: Option<&[String]>,
+    pins: &[String],
+    limits: Limits<'_>,
+) -> Result<Examined, Error> {
+    let names = match only {
+        None => concerned(base, library, proposal),
+        Some(names) => names.iter().map(String::as_str).collect(),
+    };
+    // A pin of a choice that only the proposal knows does not concern the base.
+    let base_pins: Vec<_> = pins.iter().filter_map(|pin| base.spec.pin(pin).ok()).collect();
+    let own_pins =
+        pins.iter().map(|pin| library.spec.pin(pin)).collect::<Result<Vec<(ChoiceId, u8)>, _>>()?;
+    let wanted = |system: &str| names.contains(&system);
+    let expects: Vec<_> = proposal.expects.iter().filter(|e| wanted(&e.system)).collect();
+    let questions: Vec<_> = library
+        .decisions
+        .iter()
+        .skip(base.decisions.len())
+        .filter(|decision| wanted(&decision.system))
+        .collect();
+    let meter = Meter::new(2 * names.len() + questions.len() + expects.len());
+
+    let mut systems = Vec::new();
+    for name in &names {
+        let before = match base.find(name, &base_pins) {
+            Some(system) => Some(meter.explore(base, &*system, limits)?),
+            None => None,
+        };
+        let system = select::system(library, name, &own_pins)?;
+        let after = meter.explore(library, &*system, limits)?;
+        systems.push(compare(before, after));
+    }
+    let mut decisions = Vec::new();
+    for question in questions {
+        let choices = &question.choices;
+        decisions.push(decided(library, &question.system, choices, &own_pins, limits)?);
+    }
+    let mut expectations = Vec::new();
+    for expect in expects {
+        let options = [&own_pins[..], &expect.under[..]].concat();
+        let system = select::system(library, &expect.system, &options)?;
+        let report = meter.explore(library, &*system, limits)?;
+        let violated: Vec<String> = violated(&report);
+        let same = violated.iter().collect::<BTreeSet<_>>() == expect.violated.iter().collect();
+        let under = expect.under.iter().map(|(choice, option)| {
+            let option = library.spec.option_name(*choice, *option);
+            (library.spec.choice_name(*choice).to_owned(), Value::from(option))
+        });
+        expectations.push(Expected {
+            system: expect.system.clone(),
+            under: under.collect(),
+            expected: expect.violated.clone(),
+            met: same && report.incomplete.is_none(),
+            violated,
+            report,
+        });
+    }
+    let settled = |system: &str| {
+        expectations.iter().any(|expect| expect.system == system && expect.under.is_empty())
+    };
+    let as_expected = expectations.iter().all(|expect| expect.met)
+        && systems.iter().all(|s| s.proposed.as_expected || settled(&s.system));
+    Ok(Examined {
+        schema: 1,
+        proposal: proposal.id.clone(),
+        title: proposal.title.clone(),
+        about: proposal.about.clone(),
+        as_expected,
+        systems,
+        decisions,
+        expectations,
+    })
+}
+
+/// The names of the properties that are violated.
+fn violated(report: &Report) -> Vec<String> {
+    let violated = report.properties.iter().filter(|p| p.verdict == PropertyVerdict::Violated);
+    violated.map(|property| property.name.clone()).collect()
+}
+
+fn compare(base: Option<Report>, proposed: Report) -> Compared {
+    let mut changes = Vec::new();
+    for property in &proposed.properties {
+        let before = base.as_ref().and_then(|report| report.property(&property.name));
+        let verdict = before.map(|property| property.verdict);
+        let twin = property.kind == PropertyKind::Reachable;
+        let silent = verdict.is_none() && twin && property.verdict == PropertyVerdict::Holds;
+        if verdict != Some(property.verdict) && !silent {
+            let proposed = Some(property.verdict);
+            let shown = shown(property).or_else(|| before.and_then(shown));
+            changes.push(changed(property, verdict, proposed, shown));
+        }
+    }
+    for property in base.iter().flat_map(|report| &report.properties) {
+        let twin = property.kind == PropertyKind::Reachable;
+        if proposed.property(&property.name).is_none() && !twin {
+            changes.push(changed(property, Some(property.verdict), None, shown(property)));
+        }
+    }
+    Compared { system: proposed.system.clone(), new: base.is_none(), changes, base, proposed }
+}
+
+type Shown = (Vec<Line>, Option<usize>);
+
+fn shown(property: &PropertyReport) -> Option<Shown> {
+    let trace = property.trace.clone().filter(|_| property.verdict == PropertyVerdict::Violated)?;
+    Some((trace, property.cycle_at))
+}
+
+fn changed(
+    property: &PropertyReport,
+    base: Option<PropertyVerdict>,
+    proposed: Option<PropertyVerdict>,
+    shown: Option<Shown>,
+) -> Changed {
+    let (name, clause, kind) = (property.name.clone(), property.clause.clone(), property.kind);
+    let (trace, cycle_at) = shown.map_or((None, None), |(trace, at)| (Some(trace), at));
+    Changed { name, clause, kind, base, proposed, trace, cycle_at }
+}
+
+impl Examined {
+    /// The exit code.
+    pub(crate) fn status(&self) -> Status {
+        let reports = self.systems.iter().map(|s| &s.proposed);
+        let expected = self.expectations.iter().map(|e| &e.report);
+        let cut = reports.chain(expected).any(|report| report.incomplete.is_some());
+        match self.as_expected {
+            true => Status::Good,
+            false if cut => Status::Incomplete,
+            false => Status::Bad,
+        }
+    }
+
+    /// For the console.
+    pub(crate) fn text(&self) -> String {
+        let mut out = format!("{}: {}\n  {}\n", self.proposal, self.title, self.about);
+        for system in &self.systems {
+            out += &format!("\n{}\n", system.heading());
+            for change in &system.changes {
+                out += &change.text();
+            }
+        }
+        for decision in &self.decisions {
+            out += &format!("\n{}", decision.text());
+        }
+        if !self.expectations.is_empty() {
+            out += "\nexpectations\n";
+        }
+        for expected in &self.expectations {
+            out += &expected.text();
+        }
+        out += match self.as_expected {
+            true => "\nall as expected\n",
+            false => "\nNOT as expected\n",
+        };
+        out
+    }
+}
+
+impl Compared {
+    fn heading(&self) -> String {
+        let states = thousands(self.proposed.states);
+        let not = if self.proposed.as_expected { "" } else { ", NOT as expected" };
+        match &self.base {
+            None => {
+                format!("{} (new): {}{not}, {states} states", self.system, self.proposed.verdict)
+            }
+            Some(_) if self.changes.is_empty() => {
+                format!("{}: no verdict changes{not}, {states} states", self.system)
+            }
+            Some(base) => {
+                let before = thousands(base.states);
+                format!("{}: changes{not}, {before} -> {states} states", self.system)
+            }
+        }
+    }
+}
+
+impl Changed {
+    fn text(&self) -> String {
+        let clause = self.clause.iter().map(|clause| format!(" [{clause}]")).collect::<String>();
+        let name = format!("{}{clause}", self.name);
+        let line = match (self.base, self.proposed) {
+            (Some(base), Some(proposed)) => format!("  {base} -> {proposed}  {name}"),
+            (None, Some(proposed)) => format!("  {proposed}  {name}"),
+            (base, None) => {
+                let base = base.map(|b| b.to_string()).unwrap_or_default();
+                format!("  {base} -> not checked  {name}")
+            }
+        };
+        let mut out = line + "\n";
+        if self.base == Some(PropertyVerdict::Violated) && self.trace.is_some() {
+            out += "    under the base:\n";
+        }
+        out += &self.trace.as_deref().map_or_else(String::new, |t| trace::text(t, self.cycle_at));
+        out
+    }
+}
+
+impl Expected {
+    /// The options, in words.
+    pub(crate) fn options(&self) -> String {
+        let option = |(choice, option): (&String, &Value)| {
+            format!("{choice} = {}", option.as_str().unwrap_or_default())
+        };
+        self.under.iter().map(option).collect::<Vec<_>>().join(", ")
+    }
+
+    fn text(&self) -> String {
+        let list = |names: &[String]| match names {
+            [] => "nothing".to_owned(),
+            names => names.join(", "),
+        };
+        let mut out = format!("  {}", self.system);
+        if !self.under.is_empty() {
+            out += &format!(" with {}", self.options());
+        }
+        out += &format!("\n    expected violated: {}", list(&self.expected));
+        out += match self.met {
+            true => "; met\n",
+            false => "; NOT MET\n",
+        };
+        if !self.met {
+            out += &match &self.report.incomplete {
+                Some(reason) => format!("    the run is incomplete: {reason}\n"),
+                None => format!("    found violated:    {}\n", list(&self.violated)),
+            };
+            for name in self.violated.iter().filter(|name| !self.expected.contains(name)) {
+                let property = self.report.property(name);
+                if let Some((lines, at)) = property.and_then(shown) {
+                    out += &format!("    {name}:\n{}", trace::text(&lines, at));
+                }
+            }
+        }
+        out
+    }
+}
+
+/// A choice as [`decide`] varies it.
+pub(crate) fn varied(library: &Library, id: ChoiceId) -> decide::Choice {
+    let options = library.spec.get_choice(id).map_or(&[][..], |choice| &choice.options);
+    decide::Choice {
+        id,
+        name: library.spec.choice_name(id).to_owned(),
+        options: options.iter().map(|option| option.name.clone()).collect(),
+    }
+}

@@ -1,0 +1,226 @@
+//! `devmig check`: systems explored exhaustively.
+
+use std::path::PathBuf;
+
+use devmig_model::explore::report::PropertyVerdict;
+use devmig_model::explore::{Check, Report};
+use devmig_model::library::Library;
+use devmig_model::system::PropertyKind;
+use serde::Serialize;
+
+use super::grid::{count, grid, thousands};
+use super::progress::Meter;
+use super::select::{self, Bounds, Pins};
+use super::{Error, Format, Out, Status, change};
+
+/// Explores systems exhaustively, and says which properties hold.
+///
+/// Exit code 0 if all is as expected, 1 if not, 2 for bad usage or a specification with errors,
+/// 3 if a bound cut the run short.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Names of systems, or patterns in which `*` stands for anything; all if none is given
+    #[arg(value_name = "SYSTEM|GLOB")]
+    systems: Vec<String>,
+    /// Say what there is to check, and check nothing
+    #[arg(long, conflicts_with_all = ["full", "threads", "max_states", "max_depth", "timeout"])]
+    list: bool,
+    /// With the changes of this file: what they change, and whether its expectations are met
+    #[arg(long, value_name = "FILE")]
+    proposal: Option<PathBuf>,
+    #[command(flatten)]
+    pins: Pins,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Show every trace: of systems that are as expected, of what is reachable, of where it ends
+    #[arg(long, conflicts_with = "proposal")]
+    full: bool,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let library = select::library(args.proposal.as_ref())?;
+    let pins = args.pins.resolve(&library.spec)?;
+    let systems = select::systems(&library, &args.systems, &pins)?;
+    if args.list {
+        return list(&library, &systems, args.format, out);
+    }
+    let limits = args.bounds.limits();
+    if let Some(proposal) = &library.proposal {
+        let base = Library::builtin()?;
+        let names: Vec<_> = systems.iter().map(|system| system.name().to_owned()).collect();
+        let only = (!args.systems.is_empty()).then_some(&names[..]);
+        let pins = args.pins.written();
+        let examined = change::examine(&base, &library, proposal, only, pins, limits)?;
+        match args.format {
+            Format::Json => out.json(&examined)?,
+            Format::Text => out.text(&examined.text())?,
+        }
+        return Ok(examined.status());
+    }
+    if let ([name], [system]) = (&args.systems[..], &systems[..])
+        && name == system.name()
+    {
+        let report = Meter::new(1).explore(&library, &**system, limits)?;
+        match args.format {
+            Format::Json => out.json(&report)?,
+            Format::Text => out.text(&one(&**system, &report, args.full))?,
+        }
+        return Ok(select::status(&report));
+    }
+    let meter = Meter::new(systems.len());
+    let mut reports = Vec::new();
+    for system in &systems {
+        reports.push(meter.explore(&library, &**system, limits)?);
+    }
+    drop(meter);
+    match args.format {
+        Format::Json => out.json(&Reports {
+            schema: 1,
+            as_expected: reports.iter().all(|report| report.as_expected),
+            systems: &reports,
+        })?,
+        Format::Text => {
+            for (system, report) in systems.iter().zip(&reports) {
+                if args.full || !report.as_expected {
+                    out.text(&one(&**system, report, args.full))?;
+                    out.text("\n")?;
+                }
+            }
+            out.text(&table(&reports))?;
+        }
+    }
+    Ok(reports.iter().map(select::status).max().unwrap_or(Status::Good))
+}
+
+/// Several systems in one document.
+#[derive(Serialize)]
+struct Reports<'a> {
+    schema: u32,
+    as_expected: bool,
+    systems: &'a [Report],
+}
+
+/// What there is to check.
+#[derive(Serialize)]
+struct List<'a> {
+    schema: u32,
+    systems: Vec<ListedSystem<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedSystem<'a> {
+    system: &'a str,
+    area: &'a str,
+    about: &'a str,
+    properties: Vec<ListedProperty<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedProperty<'a> {
+    name: String,
+    clause: Option<&'a str>,
+    kind: PropertyKind,
+}
+
+fn list(
+    library: &Library,
+    systems: &[Box<dyn Check>],
+    format: Format,
+    out: &mut Out<'_>,
+) -> Result<Status, Error> {
+    let property = |listed: devmig_model::explore::Listed| ListedProperty {
+        name: listed.name,
+        clause: listed.clause.map(|clause| library.spec.clause_name(clause)),
+        kind: listed.kind,
+    };
+    let systems: Vec<ListedSystem<'_>> = systems
+        .iter()
+        .map(|system| ListedSystem {
+            system: system.name(),
+            area: system.area(),
+            about: system.about(),
+            properties: system.properties().into_iter().map(property).collect(),
+        })
+        .collect();
+    match format {
+        Format::Json => out.json(&List { schema: 1, systems })?,
+        Format::Text => {
+            let rows: Vec<_> =
+                systems.iter().map(|s| vec![s.system.to_owned(), s.about.to_owned()]).collect();
+            out.text(&grid(&rows))?;
+        }
+    }
+    Ok(Status::Good)
+}
+
+/// A report on one system, with what the system is about.
+fn one(system: &dyn Check, report: &Report, full: bool) -> String {
+    let text = report.text();
+    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let mut all = format!("{first}\n  {}\n{rest}", system.about());
+    if full {
+        for property in &report.properties {
+            if let (PropertyVerdict::Holds, Some(trace)) = (property.verdict, &property.trace) {
+                all += &format!("\n{}, for example:\n", property.name);
+                all += &devmig_model::explore::trace::text_full(trace, None);
+            }
+        }
+        let endings = report.broken.iter().map(|e| ("broken", e));
+        for (how, ending) in endings.chain(report.undefined.iter().map(|e| ("undefined after", e)))
+        {
+            all += &format!("\n{how} {}, for example:\n", ending.clause);
+            all += &devmig_model::explore::trace::text_full(&ending.trace, None);
+        }
+    }
+    all
+}
+
+/// One line a system, and a summary.
+fn table(reports: &[Report]) -> String {
+    let mut rows = vec![head()];
+    rows.extend(reports.iter().map(row));
+    let mut text = grid(&rows);
+    text += &format!("\n{}\n", summary(reports));
+    text
+}
+
+/// The names of the columns.
+pub(crate) fn head() -> Vec<String> {
+    ["system", "states", "transitions", "depth", "verdict", "as expected"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// Whether it is as expected.
+pub(crate) fn yes(as_expected: bool) -> String {
+    if as_expected { "yes" } else { "NO" }.to_owned()
+}
+
+/// A system's line.
+pub(crate) fn row(report: &Report) -> Vec<String> {
+    vec![
+        report.system.clone(),
+        thousands(report.states),
+        thousands(report.transitions),
+        report.depth.to_string(),
+        report.verdict.to_string(),
+        yes(report.as_expected),
+    ]
+}
+
+/// How many systems, and how many not as expected.
+fn summary(reports: &[Report]) -> String {
+    let systems = count(reports.len(), "system");
+    let not: Vec<_> = reports.iter().filter(|report| !report.as_expected).collect();
+    match not.len() {
+        0 => format!("{systems}: all as expected"),
+        n => {
+            let names: Vec<_> = not.iter().map(|report| report.system.as_str()).collect();
+            format!("{systems}: {n} NOT as expected: {}", names.join(", "))
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! `devmig clauses`, `devmig choices`, `devmig explain`: what is normative, and what is left open.
+
+use devmig_model::clause::ClauseId;
+use devmig_model::library::Library;
+use devmig_model::spec::{Choice, Citation, Clause, Level, Spec, diagnostic, matches};
+use devmig_model::vhost_user::properties;
+use serde::Serialize;
+
+use super::grid::{count, grid};
+use super::{Error, Format, Out, Status};
+
+/// Lists the clauses: one normative requirement each.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClausesArgs {
+    /// Ids, or patterns in which `*` stands for anything
+    #[arg(value_name = "ID|GLOB")]
+    ids: Vec<String>,
+    /// How the list is written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Lists the choices: points that a text leaves open, each with its readings.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChoicesArgs {
+    /// How the list is written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Explains a clause or a choice: what it says, whom it binds, where it is said.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// Its id
+    #[arg(value_name = "CLAUSE|CHOICE")]
+    id: String,
+}
+
+#[derive(Serialize)]
+struct ClauseList<'a> {
+    schema: u32,
+    clauses: Vec<ListedClause<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedClause<'a> {
+    id: &'a str,
+    level: Level,
+    party: &'a str,
+    text: &'a str,
+    interpretation: Option<&'a str>,
+    source: &'a str,
+    version: &'a str,
+    since: &'a str,
+    until: Option<&'a str>,
+    place: &'a [String],
+    digest: Option<&'a str>,
+    droppable: bool,
+    observable: bool,
+}
+
+#[derive(Serialize)]
+struct ChoiceList<'a> {
+    schema: u32,
+    choices: Vec<ListedChoice<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedChoice<'a> {
+    id: &'a str,
+    question: &'a str,
+    default: &'a str,
+    options: Vec<ListedOption<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedOption<'a> {
+    name: &'a str,
+    text: &'a str,
+    seen: &'a [String],
+}
+
+/// Runs `clauses`.
+pub(crate) fn clauses(args: &ClausesArgs, out: &mut Out<'_>) -> Result<Status, Error> {
+    let Library { spec, .. } = Library::builtin()?;
+    for pattern in &args.ids {
+        if !spec.clauses().iter().any(|clause| matches(pattern, &clause.id)) {
+            spec.clause(pattern)?;
+        }
+    }
+    let wanted = |clause: &&Clause| {
+        args.ids.is_empty() || args.ids.iter().any(|pattern| matches(pattern, &clause.id))
+    };
+    let clauses: Vec<&Clause> = spec.clauses().iter().filter(wanted).collect();
+    match args.format {
+        Format::Json => {
+            let clauses = clauses.iter().map(|clause| listed(&spec, clause)).collect();
+            out.json(&ClauseList { schema: 1, clauses })?;
+        }
+        Format::Text => {
+            let row = |c: &&Clause| {
+                vec![c.id.clone(), c.level.to_string(), c.party.clone(), c.text.clone()]
+            };
+            out.text(&grid(&clauses.iter().map(row).collect::<Vec<_>>()))?;
+            out.text(&format!("\n{}\n", count(clauses.len(), "clause")))?;
+        }
+    }
+    Ok(Status::Good)
+}
+
+/// The name of a document and of a version of it.
+fn version<'a>(spec: &'a Spec, citation: &Citation, version: usize) -> (&'a str, &'a str) {
+    let Some(source) = spec.sources().get(citation.source) else { return ("", "") };
+    (&source.id, source.versions.get(version).map_or("", |version| &version.name))
+}
+
+fn listed<'a>(spec: &'a Spec, clause: &'a Clause) -> ListedClause<'a> {
+    let name = |index| version(spec, &clause.citation, index).1;
+    ListedClause {
+        id: &clause.id,
+        level: clause.level,
+        party: &clause.party,
+        text: &clause.text,
+        interpretation: clause.interpretation.as_deref(),
+        source: version(spec, &clause.citation, 0).0,
+        version: name(clause.citation.version),
+        since: name(clause.since),
+        until: clause.until.map(name),
+        place: &clause.citation.place,
+        digest: clause.citation.digest.as_deref(),
+        droppable: clause.droppable(),
+        observable: clause.observable(),
+    }
+}
+
+/// Runs `choices`.
+pub(crate) fn choices(args: &ChoicesArgs, out: &mut Out<'_>) -> Result<Status, Error> {
+    let Library { spec, .. } = Library::builtin()?;
+    match args.format {
+        Format::Json => {
+            let choices = spec.choices().iter().map(|choice| ListedChoice {
+                id: &choice.id,
+                question: &choice.question,
+                default: default(choice),
+                options: choice
+                    .options
+                    .iter()
+                    .map(|o| ListedOption { name: &o.name, text: &o.text, seen: &o.seen })
+                    .collect(),
+            });
+            out.json(&ChoiceList { schema: 1, choices: choices.collect() })?;
+        }
+        Format::Text => {
+            for (n, choice) in spec.choices().iter().enumerate() {
+                out.text(if n == 0 { "" } else { "\n" })?;
+                out.text(&explained_choice(&spec, choice))?;
+            }
+        }
+    }
+    Ok(Status::Good)
+}
+
+fn default(choice: &Choice) -> &str {
+    choice.options.get(usize::from(choice.default)).map_or("", |option| &option.name)
+}
+
+/// Runs `explain`.
+pub(crate) fn explain(args: &ExplainArgs, out: &mut Out<'_>) -> Result<Status, Error> {
+    let library = Library::builtin()?;
+    let spec = &library.spec;
+    let text = match (spec.clause(&args.id), spec.choice(&args.id)) {
+        (Ok(id), _) => explained(&library, id),
+        (_, Ok(id)) => spec.get_choice(id).map(|c| explained_choice(spec, c)).unwrap_or_default(),
+        (Err(error), Err(_)) => {
+            let choices = spec.choices().iter().map(|choice| choice.id.as_str());
+            let clauses = spec.clauses().iter().map(|clause| clause.id.as_str());
+            let near = diagnostic::nearest(&args.id, clauses.chain(choices));
+            let help = near.map(|near| format!("did you mean `{near}`?"));
+            let help = help.or_else(|| error.advice().map(str::to_owned));
+            let message = format!("no clause or choice has the id `{}`", args.id);
+            return Err(Error::usage(message, help));
+        }
+    };
+    out.text(&text)?;
+    Ok(Status::Good)
+}
+
+/// A paragraph, indented; ids stay whole.
+fn paragraph(text: &str, first: &str, rest: &str) -> String {
+    let options = textwrap::Options::new(96)
+        .initial_indent(first)
+        .subsequent_indent(rest)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .break_words(false);
+    textwrap::fill(text, options) + "\n"
+}
+
+fn field(name: &str, text: &str) -> String {
+    paragraph(text, &format!("  {name:14}"), &" ".repeat(16))
+}
+
+fn cited(spec: &Spec, citation: &Citation) -> String {
+    let mut text = field("source", &spec.cite(citation));
+    if let Some(source) = spec.sources().get(citation.source) {
+        let version = source.versions.get(citation.version);
+        let url = version.and_then(|version| version.url.as_deref()).unwrap_or(&source.url);
+        text += &field("", url);
+    }
+    text + &citation.digest.as_ref().map_or_else(String::new, |d| field("paragraph", d))
+}
+
+fn explained(library: &Library, id: ClauseId) -> String {
+    let spec = &library.spec;
+    let Some(clause) = spec.get(id) else { return String::new() };
+    let mut text = format!("{}: {}, {}\n", clause.id, clause.level, clause.party);
+    text += &paragraph(&clause.text, "  ", "  ");
+    text.push('\n');
+    if let Some(reading) = &clause.interpretation {
+        text += &field("read as", reading);
+    }
+    text += &cited(spec, &clause.citation);
+    text += &field("since", version(spec, &clause.citation, clause.since).1);
+    if let Some(until) = clause.until {
+        text += &field("until", version(spec, &clause.citation, until).1);
+    }
+    for replaced in &clause.replaces {
+        text += &field("replaces", spec.clause_name(*replaced));
+    }
+    for choice in spec.choices().iter().filter(|choice| choice.clauses.contains(&id)) {
+        text += &field("leaves open", &format!("{}: {}", choice.id, choice.question));
+    }
+    for (name, _, meaning) in properties::ALL.iter().filter(|(_, c, _)| *c == clause.id) {
+        text += &field("checked as", &format!("{name}: {meaning}"));
+    }
+    if let Some(reason) = &clause.structural {
+        text += &field("structural", reason);
+    }
+    if let Some(reason) = &clause.unobservable {
+        text += &field("not observed", reason);
+    }
+    text
+}
+
+fn explained_choice(spec: &Spec, choice: &Choice) -> String {
+    let mut text = format!("{}\n", choice.id);
+    text += &paragraph(&choice.question, "  ", "  ");
+    text.push('\n');
+    for option in &choice.options {
+        let default =
+            if option.name == default(choice) { " (taken unless told otherwise)" } else { "" };
+        text += &paragraph(&format!("{}{default}: {}", option.name, option.text), "  - ", "    ");
+        if !option.seen.is_empty() {
+            text += &paragraph(&format!("seen: {}", option.seen.join(", ")), "    ", "    ");
+        }
+    }
+    text.push('\n');
+    for clause in &choice.clauses {
+        text += &field("left open by", spec.clause_name(*clause));
+    }
+    text + &cited(spec, &choice.citation)
+}

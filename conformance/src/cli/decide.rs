@@ -1,0 +1,143 @@
+//! `devmig decide`: what each option of an open choice costs.
+
+use std::path::PathBuf;
+
+use devmig_model::clause::{ChoiceId, ClauseId};
+use devmig_model::explore::Options;
+use devmig_model::explore::decide::{Decision, decide};
+use devmig_model::explore::search::Limits;
+use devmig_model::library::Library;
+use devmig_model::rules::Rules;
+use serde::Serialize;
+
+use super::change::varied;
+use super::select::{self, Bounds, Pins};
+use super::{Error, Format, Out, Status};
+
+/// Sets the options of open choices against the properties of a system.
+///
+/// Without arguments: every question that the specification asks. The exit code is 0, or 3 if a
+/// bound cut a run short: which option is right is not for a program to say.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The system
+    #[arg(requires = "choices")]
+    system: Option<String>,
+    /// The choices whose options are tried, all combinations of them
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', requires = "system")]
+    choices: Vec<String>,
+    /// With the changes of this file
+    #[arg(long, value_name = "FILE")]
+    proposal: Option<PathBuf>,
+    #[command(flatten)]
+    pins: Pins,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+/// A decision, and the system that it is about.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Decided {
+    /// The system.
+    pub(crate) system: String,
+    /// The table.
+    #[serde(flatten)]
+    pub(crate) decision: Decision,
+}
+
+impl Decided {
+    /// The table and its counterexamples, for the console.
+    pub(crate) fn text(&self) -> String {
+        format!("{}\n{}", self.system, self.decision.text())
+    }
+}
+
+/// Several in one document.
+#[derive(Serialize)]
+struct All<'a> {
+    schema: u32,
+    decisions: &'a [Decided],
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let library = select::library(args.proposal.as_ref())?;
+    let pins = args.pins.resolve(&library.spec)?;
+    let limits = args.bounds.limits();
+    let mut all = Vec::new();
+    match &args.system {
+        Some(system) => {
+            let mut choices: Vec<ChoiceId> = Vec::new();
+            for name in &args.choices {
+                let choice = library.spec.choice(name.trim())?;
+                if !choices.contains(&choice) {
+                    choices.push(choice);
+                }
+            }
+            all.push(decided(&library, system, &choices, &pins, limits)?);
+        }
+        None => {
+            for question in &library.decisions {
+                let choices = &question.choices;
+                all.push(decided(&library, &question.system, choices, &pins, limits)?);
+            }
+        }
+    }
+    match (args.format, &all[..]) {
+        (Format::Json, [one]) if args.system.is_some() => out.json(one)?,
+        (Format::Json, all) => out.json(&All { schema: 1, decisions: all })?,
+        (Format::Text, all) => {
+            for (n, decided) in all.iter().enumerate() {
+                out.text(if n == 0 { "" } else { "\n" })?;
+                out.text(&decided.text())?;
+            }
+        }
+    }
+    let rows = all.iter().flat_map(|decided| &decided.decision.rows);
+    let cut = rows.into_iter().any(|row| row.report.incomplete.is_some());
+    Ok(if cut { Status::Incomplete } else { Status::Good })
+}
+
+/// At most so many combinations in one table.
+const MOST: usize = 1024;
+
+/// Tries all combinations.
+///
+/// # Errors
+/// If there is no such system, it cannot be explored, or there are too many combinations.
+pub(crate) fn decided(
+    library: &Library,
+    system: &str,
+    choices: &[ChoiceId],
+    pins: &[(ChoiceId, u8)],
+    limits: Limits<'_>,
+) -> Result<Decided, Error> {
+    let name = select::system(library, system, pins)?.name().to_owned();
+    if let Some((pinned, _)) = pins.iter().find(|(choice, _)| choices.contains(choice)) {
+        let name = library.spec.choice_name(*pinned);
+        return Err(Error::usage(format!("`{name}` is both pinned and tried"), None));
+    }
+    let varied: Vec<_> = choices.iter().map(|id| varied(library, *id)).collect();
+    let combinations: usize = varied.iter().map(|choice| choice.options.len()).product();
+    if combinations > MOST {
+        let message = format!("{combinations} combinations of options are more than {MOST}");
+        return Err(Error::usage(message, Some("try fewer choices at once".into())));
+    }
+    let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
+    let options = Options { limits, clause: &clause };
+    // The order of the catalogue does not depend on options.
+    let all = library.catalogue(pins);
+    let index = all.iter().position(|system| system.name() == name).unwrap_or(0);
+    // Only the options that are tried differ between rows; the system fixes the others itself.
+    let under = |rules: Rules| {
+        let tried = choices.iter().filter_map(|id| Some((*id, rules.choices.fixed(*id)?)));
+        let options: Vec<_> = pins.iter().copied().chain(tried).collect();
+        library.catalogue(&options).swap_remove(index)
+    };
+    let decision = decide(under, &Rules::default(), &varied, &options)
+        .map_err(|cause| Error::Explore { system: name.clone(), cause })?;
+    Ok(Decided { system: name, decision })
+}

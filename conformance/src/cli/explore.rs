@@ -1,0 +1,41 @@
+//! `devmig explore`: a system in stateright's Explorer.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use devmig_model::explore::Check;
+
+use super::select::{self, Pins};
+use super::{Error, Out, Status};
+
+/// Serves stateright's Explorer: a system's states and steps in a browser, until it is interrupted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The system
+    system: String,
+    /// Where to listen; the page is for whoever can reach it
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+    /// With the changes of this file
+    #[arg(long, value_name = "FILE")]
+    proposal: Option<PathBuf>,
+    #[command(flatten)]
+    pins: Pins,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let library = select::library(args.proposal.as_ref())?;
+    let pins = args.pins.resolve(&library.spec)?;
+    let system: Arc<dyn Check> = select::system(&library, &args.system, &pins)?.into();
+    // The Explorer would panic: whether its address is free is found out here.
+    TcpListener::bind(args.listen)
+        .map_err(|cause| Error::Write { to: format!("to {}", args.listen), cause })?;
+    out.text(&format!("{} at http://{}/ (Ctrl-C ends it)\n", args.system, args.listen))?;
+    out.flush()?;
+    system
+        .serve(args.listen)
+        .map_err(|cause| Error::Explore { system: args.system.clone(), cause })?;
+    Ok(Status::Good)
+}

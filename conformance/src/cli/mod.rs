@@ -1,0 +1,146 @@
+//! The command line, one file a subcommand.
+//!
+//! ```text
+//!  arguments --clap--> Command --run(out)--> Status | Error --> exit code
+//!                                   |            |
+//!                                 stdout       stderr
+//! ```
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | as expected |
+//! | 1 | not as expected |
+//! | 2 | bad usage, or a specification with an error |
+//! | 3 | incomplete: a bound cut it short, and nothing unexpected was found before |
+//! | 4 | devmig's own trouble: a file or stream that cannot be written, a harness error |
+//!
+//! **Invariants.** A command writes its result to [`out::Out`] and nothing else to stdout; the same
+//! command prints the same bytes each time (seconds stand only in JSON). Nothing here decides what
+//! is right: the model does.
+
+mod change;
+mod check;
+mod clauses;
+mod decide;
+mod docs;
+mod error;
+mod explore;
+mod grid;
+mod out;
+mod progress;
+mod proposal;
+mod select;
+mod table;
+mod verify;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use error::{Error, Status};
+pub(crate) use out::Out;
+
+/// An executable specification of device live migration: check it, test implementations against
+/// it, change it with a file, read it.
+#[derive(Debug, Parser)]
+#[command(name = "devmig", version, max_term_width = 100)]
+struct Cli {
+    /// Colours and progress: `auto` asks whether the output is a terminal.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Decide(decide::Args),
+    Explore(explore::Args),
+    Verify(verify::Args),
+    Table(table::Args),
+    Proposal(proposal::Args),
+    Clauses(clauses::ClausesArgs),
+    Choices(clauses::ChoicesArgs),
+    Explain(clauses::ExplainArgs),
+    Docs(docs::Args),
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How a result is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one document with `"schema": 1`.
+    Json,
+}
+
+impl Color {
+    fn on(self, terminal: bool) -> bool {
+        match self {
+            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            Color::Always => true,
+            Color::Never => false,
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+    let (color, color_errors) =
+        (cli.color.on(stdout.is_terminal()), cli.color.on(stderr.is_terminal()));
+    let mut out = Out::new(stdout, color);
+    let status = run(cli.command, &mut out).and_then(|status| out.flush().map(|()| status));
+    match status {
+        Ok(status) => status.into(),
+        Err(error) => {
+            // What was found before the trouble is kept.
+            let _ = out.flush();
+            error.print(color_errors);
+            error.status().into()
+        }
+    }
+}
+
+/// Runs a command line (without the program's name) whose result goes to a string.
+///
+/// # Errors
+/// If it is no command line, or the command has no result.
+fn captured(arguments: &[String]) -> Result<String, Error> {
+    let named = std::iter::once("devmig").chain(arguments.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(named).map_err(|error| Error::usage(error.to_string(), None))?;
+    let mut bytes = Vec::new();
+    run(cli.command, &mut Out::new(&mut bytes, false))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
+    match command {
+        Command::Check(args) => check::run(&args, out),
+        Command::Decide(args) => decide::run(&args, out),
+        Command::Explore(args) => explore::run(&args, out),
+        Command::Verify(args) => verify::run(&args, out),
+        Command::Table(args) => table::run(&args, out),
+        Command::Proposal(args) => proposal::run(&args, out),
+        Command::Clauses(args) => clauses::clauses(&args, out),
+        Command::Choices(args) => clauses::choices(&args, out),
+        Command::Explain(args) => clauses::explain(&args, out),
+        Command::Docs(args) => docs::run(&args, out),
+    }
+}

@@ -1,0 +1,52 @@
+//! How far along a run is: on a terminal only, and gone when it ends.
+
+use std::time::Duration;
+
+use devmig_model::explore::search::{Limits, Progress};
+use devmig_model::explore::{Check, Report};
+use devmig_model::library::Library;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::grid::thousands;
+use super::{Error, select};
+
+/// A line on the terminal (stderr); nothing if that is none.
+pub(crate) struct Meter(ProgressBar);
+
+impl Meter {
+    /// So many systems are to be explored.
+    pub(crate) fn new(systems: usize) -> Self {
+        let bar = ProgressBar::new(systems as u64);
+        if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:20} {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Meter(bar)
+    }
+
+    /// Explores one of them.
+    ///
+    /// # Errors
+    /// As [`select::explore`].
+    pub(crate) fn explore(
+        &self,
+        library: &Library,
+        system: &dyn Check,
+        limits: Limits<'_>,
+    ) -> Result<Report, Error> {
+        self.0.set_message(system.name().to_owned());
+        let show = |p: &Progress| {
+            let states = thousands(p.states);
+            self.0.set_message(format!("{}: {states} states, depth {}", system.name(), p.depth));
+        };
+        let report = select::explore(library, system, Limits { progress: Some(&show), ..limits });
+        self.0.inc(1);
+        report
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,182 @@
+//! Arguments that several commands share: which systems, under which options, within which bounds.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use devmig_model::clause::{ChoiceId, ClauseId};
+use devmig_model::explore::search::Limits;
+use devmig_model::explore::{Check, Options, Report};
+use devmig_model::library::Library;
+use devmig_model::spec::{self, Spec};
+
+use super::{Error, Status};
+
+/// What a run may use.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Bounds")]
+pub(crate) struct Bounds {
+    /// Threads; results do not depend on it [default: as many as there are cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
+    /// Stop after so many states: the verdict is then `incomplete`
+    #[arg(long, value_name = "N")]
+    max_states: Option<NonZeroU64>,
+    /// Stop so many events away from the beginning
+    #[arg(long, value_name = "N")]
+    max_depth: Option<NonZeroU32>,
+    /// Stop after this time
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<NonZeroU32>,
+}
+
+impl Bounds {
+    /// As the explorer takes them.
+    pub(crate) fn limits(&self) -> Limits<'static> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Limits {
+            threads: self.threads.map_or(cores, usize::from),
+            max_states: self.max_states.map(u64::from),
+            max_depth: self.max_depth.map(u32::from),
+            deadline: self.timeout.map(|s| Duration::from_secs(u64::from(u32::from(s)))),
+            progress: None,
+        }
+    }
+}
+
+/// Choices pinned on the command line.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Pins {
+    /// Take this reading of a point that the text leaves open; see `devmig choices`
+    #[arg(long = "choice", value_name = "NAME=OPTION")]
+    choices: Vec<String>,
+}
+
+impl Pins {
+    /// As they were written.
+    pub(crate) fn written(&self) -> &[String] {
+        &self.choices
+    }
+
+    /// The options, resolved.
+    ///
+    /// # Errors
+    /// If there is no such choice or option, or one is pinned twice.
+    pub(crate) fn resolve(&self, spec: &Spec) -> Result<Vec<(ChoiceId, u8)>, Error> {
+        let mut pins: Vec<(ChoiceId, u8)> = Vec::new();
+        for written in &self.choices {
+            let (choice, option) = spec.pin(written)?;
+            if pins.iter().any(|(known, other)| *known == choice && *other != option) {
+                let message = format!("`{}` is pinned to two options", spec.choice_name(choice));
+                return Err(Error::usage(message, Some("use `devmig decide` to compare".into())));
+            }
+            pins.push((choice, option));
+        }
+        Ok(pins)
+    }
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// With its name and the cause.
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    let failed = |cause| Error::Read { path: path.to_owned(), cause };
+    let size = std::fs::metadata(path).map_err(failed)?;
+    // A specification is small; an endless file is not read to its end.
+    if size.is_file() && size.len() > 16 << 20 {
+        let cause = std::io::Error::other("larger than 16 MiB, so it is no specification");
+        return Err(failed(cause));
+    }
+    if !size.is_file() {
+        return Err(failed(std::io::Error::other("not a file")));
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+/// What is built in, and a proposal if one is given.
+///
+/// # Errors
+/// If the file cannot be read, or has errors.
+pub(crate) fn library(proposal: Option<&PathBuf>) -> Result<Library, Error> {
+    Ok(match proposal {
+        None => Library::builtin()?,
+        Some(path) => Library::with_proposal(&path.display().to_string(), &read(path)?)?,
+    })
+}
+
+/// The systems whose names match any of the patterns, in the catalogue's order; all if there is
+/// no pattern.
+///
+/// # Errors
+/// If a pattern matches nothing.
+pub(crate) fn systems(
+    library: &Library,
+    patterns: &[String],
+    pins: &[(ChoiceId, u8)],
+) -> Result<Vec<Box<dyn Check>>, Error> {
+    let mut all = library.catalogue(pins);
+    for pattern in patterns {
+        if !all.iter().any(|system| spec::matches(pattern, system.name())) {
+            return Err(unknown(pattern, &all));
+        }
+    }
+    all.retain(|system| {
+        patterns.is_empty() || patterns.iter().any(|p| spec::matches(p, system.name()))
+    });
+    Ok(all)
+}
+
+/// The one system of this name.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn system(
+    library: &Library,
+    name: &str,
+    pins: &[(ChoiceId, u8)],
+) -> Result<Box<dyn Check>, Error> {
+    library.find(name, pins).ok_or_else(|| unknown(name, &library.catalogue(pins)))
+}
+
+fn unknown(name: &str, all: &[Box<dyn Check>]) -> Error {
+    let names = all.iter().map(|system| system.name());
+    let near = spec::diagnostic::nearest(name, names.clone());
+    // The area may have been left out.
+    let tail = names.clone().find(|known| known.split_once('/').is_some_and(|(_, n)| n == name));
+    let help = match near.or(tail) {
+        Some(near) => format!("did you mean `{near}`? `devmig check --list` lists all"),
+        None => "`devmig check --list` lists all".to_owned(),
+    };
+    Error::usage(format!("no system is called `{name}`"), Some(help))
+}
+
+/// Explores a system.
+///
+/// # Errors
+/// If it cannot be explored at all.
+pub(crate) fn explore(
+    library: &Library,
+    system: &dyn Check,
+    limits: Limits<'_>,
+) -> Result<Report, Error> {
+    let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
+    let options = Options { limits, clause: &clause };
+    system
+        .check(&options)
+        .map_err(|cause| Error::Explore { system: system.name().to_owned(), cause })
+}
+
+/// The exit code that a report asks for.
+pub(crate) fn status(report: &Report) -> Status {
+    use devmig_model::explore::report::PropertyVerdict::Unknown;
+    let unexpected =
+        |p: &devmig_model::explore::report::PropertyReport| !p.as_expected && p.verdict != Unknown;
+    if report.as_expected {
+        Status::Good
+    } else if report.properties.iter().any(unexpected) || report.incomplete.is_none() {
+        Status::Bad
+    } else {
+        Status::Incomplete
+    }
+}

@@ -1,0 +1,275 @@
+//! `devmig table`: what each message does, in the words of its table.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use devmig_model::clause::ClauseId;
+use devmig_model::library::Library;
+use devmig_model::spec::Spec;
+use devmig_model::vhost_user::table::{Condition, MessageDef, Row};
+use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard, Word};
+use devmig_model::vhost_user::wire::PayloadKind;
+use serde::Serialize;
+
+use super::grid::grid;
+use super::{Error, Out, Status, select};
+
+/// Shows the message table that is in force.
+///
+/// Rows are read from the top: the first that applies says what happens. What a proposal adds is
+/// marked with `+`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The protocol
+    #[arg(value_enum)]
+    protocol: Protocol,
+    /// With the changes of this file
+    #[arg(long, value_name = "FILE")]
+    proposal: Option<PathBuf>,
+    /// How the table is written
+    #[arg(long, value_enum, default_value_t)]
+    format: TableFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Protocol {
+    /// vhost-user's messages.
+    VhostUser,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum TableFormat {
+    /// For the console.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+    /// For documents.
+    Markdown,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: u32,
+    protocol: &'static str,
+    messages: Vec<Message>,
+}
+
+/// A message, with every name spelled out.
+#[derive(Serialize)]
+struct Message {
+    name: String,
+    id: u32,
+    request: PayloadKind,
+    reply: Option<PayloadKind>,
+    answer: Option<String>,
+    gate: Option<Gate>,
+    proposed: bool,
+    rows: Vec<Words>,
+}
+
+#[derive(Serialize)]
+struct Gate {
+    feature: String,
+    bit: u8,
+    by: &'static str,
+}
+
+/// A row, in words.
+#[derive(Serialize)]
+struct Words {
+    when: Vec<String>,
+    choice: Option<String>,
+    receive: Vec<String>,
+    ready: Vec<String>,
+    late: Option<String>,
+    reply: Vec<String>,
+    breaks: Option<String>,
+    undefined: Option<String>,
+    proposed: bool,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let Protocol::VhostUser = args.protocol;
+    let library = select::library(args.proposal.as_ref())?;
+    match args.format {
+        TableFormat::Text => out.text(&text(&library))?,
+        TableFormat::Markdown => out.text(&markdown(&library))?,
+        TableFormat::Json => {
+            let messages = messages(&library);
+            out.json(&Document { schema: 1, protocol: "vhost-user", messages })?;
+        }
+    }
+    Ok(Status::Good)
+}
+
+fn messages(library: &Library) -> Vec<Message> {
+    let message = |m: &MessageDef| Message {
+        name: m.name.clone(),
+        id: m.id,
+        request: m.request,
+        reply: m.reply,
+        answer: m.answer.map(|answer| answer.to_string()),
+        gate: m.gate.as_ref().map(|gate| Gate {
+            feature: gate.feature.clone(),
+            bit: gate.bit,
+            by: if gate.by_offer { "offer" } else { "negotiation" },
+        }),
+        proposed: m.proposed,
+        rows: m.rows.iter().map(|row| words(&library.spec, row)).collect(),
+    };
+    library.table.messages.iter().map(message).collect()
+}
+
+fn words(spec: &Spec, row: &Row) -> Words {
+    let conditions = |all: &[Condition]| all.iter().map(Condition::to_string).collect();
+    let effects = |all: &[Effect]| all.iter().map(Effect::to_string).collect();
+    let clause = |id: Option<ClauseId>| id.map(|id| spec.clause_name(id).to_owned());
+    let choice = |(choice, option)| {
+        format!("{} = {}", spec.choice_name(choice), spec.option_name(choice, option))
+    };
+    Words {
+        when: conditions(&row.when),
+        choice: row.choice.map(choice),
+        receive: effects(&row.receive),
+        ready: conditions(&row.ready),
+        late: clause(row.late),
+        reply: effects(&row.reply),
+        breaks: clause(row.breaks),
+        undefined: clause(row.undefined),
+        proposed: row.proposed,
+    }
+}
+
+fn payload(kind: PayloadKind) -> String {
+    let name = serde_json::to_value(kind).unwrap_or_default();
+    name.as_str().unwrap_or_default().to_owned()
+}
+
+impl Message {
+    /// `u64; answer u64 (status); needs STATUS (bit 16)`.
+    fn shape(&self) -> String {
+        let mut parts = vec![match self.request {
+            PayloadKind::None => "no payload".to_owned(),
+            kind => payload(kind),
+        }];
+        if let (Some(reply), Some(answer)) = (self.reply, &self.answer) {
+            parts.push(format!("answer {} ({answer})", payload(reply)));
+        }
+        if let Some(gate) = &self.gate {
+            let by = if gate.by == "offer" { "offered" } else { "negotiated" };
+            parts.push(format!("needs {} (bit {}) {by}", gate.feature, gate.bit));
+        }
+        parts.join("; ")
+    }
+}
+
+impl Words {
+    fn condition(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.when.is_empty() {
+            parts.push(format!("when {}", self.when.join(", ")));
+        }
+        parts.extend(self.choice.iter().map(|choice| format!("if {choice}")));
+        if parts.is_empty() { "otherwise".to_owned() } else { parts.join(", ") }
+    }
+
+    fn outcome(&self) -> Vec<(&'static str, String)> {
+        let list = |name, words: &[String]| (!words.is_empty()).then(|| (name, words.join(", ")));
+        let one = |name, word: &Option<String>| word.clone().map(|word| (name, word));
+        let all = [
+            one("breaks", &self.breaks),
+            one("undefined", &self.undefined),
+            list("receive", &self.receive),
+            list("ready", &self.ready),
+            one("late", &self.late),
+            list("reply", &self.reply),
+        ];
+        let mut all: Vec<_> = all.into_iter().flatten().collect();
+        if all.is_empty() {
+            all.push(("", "no effect".to_owned()));
+        }
+        all
+    }
+}
+
+/// For the console.
+pub(crate) fn text(library: &Library) -> String {
+    let mark = |proposed: bool| if proposed { "+" } else { " " };
+    let mut out = String::new();
+    for message in messages(library) {
+        let head = format!("{} {} ({})", mark(message.proposed), message.name, message.id);
+        out += &format!("{head}  {}\n", message.shape());
+        for row in &message.rows {
+            let condition = match (&row.condition()[..], message.rows.len()) {
+                ("otherwise", 1) => "always".to_owned(),
+                (condition, _) => condition.to_owned(),
+            };
+            out += &format!("{}   {condition}\n", mark(row.proposed));
+            for (name, words) in row.outcome() {
+                out += &format!(
+                    "{}       {}\n",
+                    mark(row.proposed),
+                    format!("{name:9}  {words}").trim()
+                );
+            }
+        }
+        out.push('\n');
+    }
+    out += "words\n";
+    out += &grid(
+        &legend(library)
+            .iter()
+            .map(|(word, m)| vec![format!("  {word}"), (*m).to_owned()])
+            .collect::<Vec<_>>(),
+    );
+    out
+}
+
+/// The words that the table uses, with their meanings.
+fn legend(library: &Library) -> Vec<(&'static str, &'static str)> {
+    let mut used = BTreeSet::new();
+    for message in &library.table.messages {
+        used.extend(message.answer.iter().map(Answer::to_string));
+        for row in &message.rows {
+            used.extend(row.when.iter().chain(&row.ready).map(|c| c.guard.to_string()));
+            used.extend(row.receive.iter().chain(&row.reply).map(Effect::to_string));
+        }
+    }
+    let guards = Guard::ALL.iter().map(|(name, meaning, _)| (*name, *meaning));
+    let effects = Effect::ALL.iter().map(|(name, meaning, _)| (*name, *meaning));
+    let answers = Answer::ALL.iter().map(|(name, meaning, _)| (*name, *meaning));
+    guards.chain(effects).chain(answers).filter(|(name, _)| used.contains(*name)).collect()
+}
+
+/// For documents.
+pub(crate) fn markdown(library: &Library) -> String {
+    let mark = |proposed: bool| if proposed { "**+** " } else { "" };
+    let mut out = String::new();
+    for message in messages(library) {
+        out += &format!("## {}{} ({})\n\n", mark(message.proposed), message.name, message.id);
+        out += &format!("{}.\n\n| row | | |\n|---|---|---|\n", message.shape());
+        for row in &message.rows {
+            let condition = match (&row.condition()[..], message.rows.len()) {
+                ("otherwise", 1) => "always".to_owned(),
+                (condition, _) => condition.to_owned(),
+            };
+            for (n, (name, words)) in row.outcome().into_iter().enumerate() {
+                let first = if n == 0 {
+                    format!("{}{condition}", mark(row.proposed))
+                } else {
+                    String::new()
+                };
+                out += &format!("| {first} | {name} | {words} |\n");
+            }
+        }
+        out.push('\n');
+    }
+    out += "## Words\n\n| word | meaning |\n|---|---|\n";
+    for (word, meaning) in legend(library) {
+        out += &format!("| {word} | {meaning} |\n");
+    }
+    out
+}

@@ -1,0 +1,108 @@
+//! `devmig verify`: everything that is built in, once.
+
+use devmig_model::library::Library;
+use devmig_model::spec::builtin_proposals;
+use serde::Serialize;
+
+use super::change::{Examined, examine};
+use super::check;
+use super::grid::{count, grid};
+use super::progress::Meter;
+use super::select::{self, Bounds};
+use super::{Error, Format, Out, Status};
+use devmig_model::explore::Report;
+
+/// Checks every system, and every proposal with its expectations, that is built in.
+///
+/// Exit code 0 if all is as expected, 1 if not, 3 if a bound cut a run short.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    as_expected: bool,
+    systems: &'a [Report],
+    proposals: &'a [Examined],
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let base = Library::builtin()?;
+    let limits = args.bounds.limits();
+    let systems = base.catalogue(&[]);
+    let meter = Meter::new(systems.len());
+    let mut reports = Vec::new();
+    for system in &systems {
+        reports.push(meter.explore(&base, &**system, limits)?);
+    }
+    drop(meter);
+    let mut proposals = Vec::new();
+    for (name, text) in builtin_proposals() {
+        let library = Library::with_proposal(&name, &text)?;
+        if let Some(proposal) = &library.proposal {
+            proposals.push(examine(&base, &library, proposal, None, &[], limits)?);
+        }
+    }
+    let systems = reports.iter().map(select::status);
+    let status = systems.chain(proposals.iter().map(Examined::status)).max();
+    let status = status.unwrap_or(Status::Good);
+    match args.format {
+        Format::Json => out.json(&Document {
+            schema: 1,
+            as_expected: status == Status::Good,
+            systems: &reports,
+            proposals: &proposals,
+        })?,
+        Format::Text => {
+            for report in reports.iter().filter(|report| !report.as_expected) {
+                out.text(&format!("{}\n", report.text()))?;
+            }
+            for examined in proposals.iter().filter(|examined| !examined.as_expected) {
+                out.text(&format!("{}\n", examined.text()))?;
+            }
+            out.text(&table(&reports, &proposals))?;
+        }
+    }
+    Ok(status)
+}
+
+/// The closing table: systems, then each proposal's systems and expectations.
+fn table(reports: &[Report], proposals: &[Examined]) -> String {
+    let mut rows = vec![check::head()];
+    rows.extend(reports.iter().map(check::row));
+    let mut expectations = 0;
+    for examined in proposals {
+        for system in &examined.systems {
+            let mut row = check::row(&system.proposed);
+            row[0] = format!("{}: {}", examined.proposal, row[0]);
+            rows.push(row);
+        }
+        for expected in &examined.expectations {
+            expectations += 1;
+            let mut row = check::row(&expected.report);
+            let options: Vec<_> = expected.under.values().filter_map(|o| o.as_str()).collect();
+            row[0] = format!("{}: {} ({})", examined.proposal, row[0], options.join(", "));
+            row[5] = check::yes(expected.met);
+            rows.push(row);
+        }
+    }
+    let not = rows.iter().skip(1).filter(|row| row[5] != check::yes(true)).count();
+    let verdict = match not {
+        0 => "all as expected".to_owned(),
+        not => format!("{not} NOT as expected"),
+    };
+    format!(
+        "{}\n{}, {}, {}: {verdict}\n",
+        grid(&rows),
+        count(reports.len(), "system"),
+        count(proposals.len(), "proposal"),
+        count(expectations, "expectation"),
+    )
+}

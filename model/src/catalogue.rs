@@ -1,0 +1,36 @@
+//! Every system there is, whatever its protocol: what the command line lists, checks and serves.
+//!
+//! ```text
+//!  example.rs ------------\
+//!                          >-- Library::catalogue() --> Box<dyn Check>, by name
+//!  systems.toml, proposal-/
+//! ```
+//!
+//! **Invariant.** A name stands for one system; the order is that of the files.
+
+use crate::clause::ChoiceId;
+use crate::example;
+use crate::explore::Check;
+use crate::library::Library;
+use crate::rules::Rules;
+
+impl Library {
+    /// Every system under its own rules, with these choices fixed otherwise: the opening example,
+    /// then the protocols'.
+    #[must_use]
+    pub fn catalogue(&self, options: &[(ChoiceId, u8)]) -> Vec<Box<dyn Check>> {
+        let rules = Rules { choices: self.spec.defaults(), ..Rules::default() };
+        let rules = options.iter().fold(rules, |rules, (choice, o)| rules.fixing(*choice, *o));
+        let examples = example::Clauses::resolve(&self.spec).map(|clauses| {
+            example::systems(clauses, rules).map(|system| Box::new(system) as Box<dyn Check>)
+        });
+        let protocols = self.systems.iter().map(|def| self.check_under(def, options));
+        examples.into_iter().flatten().chain(protocols).collect()
+    }
+
+    /// The system of this name, with these choices fixed otherwise.
+    #[must_use]
+    pub fn find(&self, name: &str, options: &[(ChoiceId, u8)]) -> Option<Box<dyn Check>> {
+        self.catalogue(options).into_iter().find(|system| system.name() == name)
+    }
+}
