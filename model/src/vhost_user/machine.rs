@@ -26,7 +26,6 @@ use super::state::{Owing, Ring, State, Transfer};
 use super::table::{MessageDef, Row, Table};
 use super::vocabulary::Answer;
 use super::wire::PayloadKind;
-use super::wire::PayloadKind;
 use crate::clause::ClauseId;
 use crate::machine::{
     Did, Event as _, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
