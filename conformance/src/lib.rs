@@ -1,5 +1,6 @@
 //! devmig's conformance side: what carries the model's rules to real implementations.
 
 pub mod cli;
+pub mod peers;
 pub mod report;
 pub mod vhost_user;

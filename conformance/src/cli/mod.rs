@@ -27,10 +27,12 @@ mod error;
 mod explore;
 mod grid;
 mod out;
+mod peers;
 mod progress;
 mod proposal;
 mod select;
 mod table;
+mod test;
 mod verify;
 
 use std::io::IsTerminal as _;
@@ -59,6 +61,8 @@ enum Command {
     Decide(decide::Args),
     Explore(explore::Args),
     Verify(verify::Args),
+    Test(test::Args),
+    Peers(peers::Args),
     Table(table::Args),
     Proposal(proposal::Args),
     Clauses(clauses::ClausesArgs),
@@ -136,6 +140,8 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Decide(args) => decide::run(&args, out),
         Command::Explore(args) => explore::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),
+        Command::Test(args) => test::run(&args, out),
+        Command::Peers(args) => peers::run(&args, out),
         Command::Table(args) => table::run(&args, out),
         Command::Proposal(args) => proposal::run(&args, out),
         Command::Clauses(args) => clauses::clauses(&args, out),

@@ -1,0 +1,216 @@
+//! `devmig test`: the suite against an implementation.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args as ClapArgs, Subcommand};
+use devmig_model::library::Library;
+use devmig_model::rules::Rules;
+use devmig_model::spec;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{Error, Format, Out, Status};
+use crate::report::{Result as TestResult, SuiteReport};
+use crate::vhost_user::process::Command;
+use crate::vhost_user::runner::{self, Run};
+use crate::vhost_user::session::{Device, Limits};
+use crate::vhost_user::suite::{self, Test};
+use crate::vhost_user::target::Target;
+
+/// Run a conformance suite against an implementation.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    protocol: Protocol,
+}
+
+#[derive(Debug, Subcommand)]
+enum Protocol {
+    VhostUser(VhostUser),
+}
+
+/// The vhost-user suite, against a back-end.
+#[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list"]))]
+struct VhostUser {
+    /// What the device is: vhost-user does not say it. With `none`, what needs requests is skipped.
+    #[arg(long, value_enum, default_value = "none")]
+    device: Device,
+    /// The socket that the back-end listens on.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// A command that starts the back-end; `{socket}` stands for the path to listen on. Each test
+    /// starts it anew.
+    #[arg(long, value_name = "COMMAND")]
+    spawn: Option<String>,
+    /// Say what tests there are.
+    #[arg(long)]
+    list: bool,
+    /// The data of the device may be destroyed.
+    #[arg(long)]
+    scratch: bool,
+    /// Only these tests; `*` stands for anything.
+    #[arg(long, value_name = "TEST")]
+    only: Vec<String>,
+    /// Judge by one reading of what the text leaves open.
+    #[arg(long, value_name = "NAME=OPTION")]
+    choice: Vec<String>,
+    /// Judge by this version of the text.
+    #[arg(long, value_name = "VERSION", default_value = "10.2")]
+    text: String,
+    /// For whatever is random.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How long to wait for what is owed, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    timeout: f64,
+    /// For people, or for programs.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Runs it.
+pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let Protocol::VhostUser(args) = &args.protocol;
+    let library = Library::builtin()?;
+    let suite = suite::builtin(&library)?;
+    let tests = chosen(&suite, &args.only)?;
+    if args.list {
+        return list(&library, &tests, args.format, out);
+    }
+    let rules = judged_by(&library, &args.text)?;
+    let pinned =
+        args.choice.iter().map(|pin| library.spec.pin(pin)).collect::<Result<Vec<_>, _>>()?;
+    if !(args.timeout > 0.0 && args.timeout <= 3600.0) {
+        let help = "a number of seconds above 0 and up to 3600".to_owned();
+        return Err(Error::usage("--timeout cannot be that", Some(help)));
+    }
+    let target = match (&args.socket, &args.spawn) {
+        (Some(path), _) => Target::Socket(path.clone()),
+        (None, Some(command)) => Target::Spawn(
+            Command::parse(command).map_err(|error| Error::usage(error.to_string(), None))?,
+        ),
+        (None, None) => return Err(Error::usage("neither --socket nor --spawn", None)),
+    };
+    let run = Run {
+        library: &library,
+        target: &target,
+        device: args.device,
+        scratch: args.scratch,
+        limits: Limits { owed: Duration::from_secs_f64(args.timeout), ..Limits::default() },
+        seed: args.seed,
+        pinned,
+        reproduce: again(args),
+        text: args.text.clone(),
+        rules,
+    };
+    let report = play(&run, &tests, args.format, out)?;
+    Ok(match report.summary.exit_code() {
+        0 => Status::Good,
+        1 => Status::Bad,
+        _ => Status::Trouble,
+    })
+}
+
+/// Runs the tests, and writes what they show as it comes.
+fn play(
+    run: &Run<'_>,
+    tests: &[&Test],
+    format: Format,
+    out: &mut Out<'_>,
+) -> Result<SuiteReport, Error> {
+    let bar = ProgressBar::new(tests.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:20} {msg}") {
+        bar.set_style(style);
+    }
+    let mut trouble = Ok(());
+    let report = runner::run(run, tests, |result: &TestResult| {
+        bar.inc(1);
+        bar.set_message(result.test.clone());
+        if format == Format::Text && trouble.is_ok() {
+            trouble = bar.suspend(|| out.text(&(result.line() + "\n")));
+        }
+    });
+    bar.finish_and_clear();
+    trouble?;
+    match format {
+        Format::Text => out.text(&report.closing(|id| clause_text(run.library, id)))?,
+        Format::Json => out.json(&report)?,
+    }
+    Ok(report)
+}
+
+/// What a clause says; empty for an id that is none.
+pub(super) fn clause_text(library: &Library, id: &str) -> String {
+    let clause = library.spec.clause(id).ok().and_then(|clause| library.spec.get(clause));
+    clause.map(|clause| clause.text.clone()).unwrap_or_default()
+}
+
+/// Rules by a version of the text, without what cannot be seen from outside.
+pub(super) fn judged_by(library: &Library, text: &str) -> Result<Rules, Error> {
+    let mut rules = Rules { off: library.spec.unobservable(), ..Rules::default() };
+    rules.off.extend(&library.spec.not_in_force("vhost-user", text)?);
+    Ok(rules)
+}
+
+/// The tests that match.
+fn chosen<'s>(suite: &'s [Test], only: &[String]) -> Result<Vec<&'s Test>, Error> {
+    for pattern in only {
+        if !suite.iter().any(|test| spec::matches(pattern, &test.id)) {
+            let ids = suite.iter().map(|test| test.id.as_str());
+            let help = spec::did_you_mean(pattern, ids)
+                .or(Some("`devmig test vhost-user --list` names them".into()));
+            return Err(Error::usage(format!("no test is called `{pattern}`"), help));
+        }
+    }
+    let wanted = |test: &&Test| {
+        only.is_empty() || only.iter().any(|pattern| spec::matches(pattern, &test.id))
+    };
+    Ok(suite.iter().filter(wanted).collect())
+}
+
+fn list(
+    library: &Library,
+    tests: &[&Test],
+    format: Format,
+    out: &mut Out<'_>,
+) -> Result<Status, Error> {
+    match format {
+        Format::Text => {
+            for test in tests {
+                out.text(&format!("{:<36} {}\n", test.id, test.purpose))?;
+            }
+        }
+        Format::Json => {
+            let entry = |test: &&Test| {
+                let clause = library.spec.clause_name(test.clause);
+                json!({ "test": test.id, "clause": clause, "purpose": test.purpose })
+            };
+            let tests: Vec<_> = tests.iter().map(entry).collect();
+            out.json(&json!({ "schema": 1, "tests": tests }))?;
+        }
+    }
+    Ok(Status::Good)
+}
+
+/// The command that runs a test again, but for the test's name and the seed.
+fn again(args: &VhostUser) -> String {
+    let device = clap::ValueEnum::to_possible_value(&args.device);
+    let device = device.map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let mut words = vec!["devmig test vhost-user --device".to_owned(), device];
+    if let Some(socket) = &args.socket {
+        words.push(format!("--socket {}", shell_words::quote(&socket.to_string_lossy())));
+    }
+    if let Some(spawn) = &args.spawn {
+        words.push(format!("--spawn {}", shell_words::quote(spawn)));
+    }
+    words.extend(args.choice.iter().map(|pin| format!("--choice {pin}")));
+    if args.scratch {
+        words.push("--scratch".into());
+    }
+    if args.text != "10.2" {
+        words.push(format!("--text {}", args.text));
+    }
+    words.join(" ")
+}
