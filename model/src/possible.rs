@@ -181,8 +181,18 @@ impl<'m, M: Machine> Possible<'m, M> {
     /// If every candidate owes something; the set then stays as it was.
     pub fn silent(&mut self, class: TimeClass) -> Result<(), Fault> {
         self.close()?;
-        let mut kept = Vec::new();
-        let mut broken = Vec::new();
+        let (kept, broken) = self.quiet(class);
+        if kept.is_empty() {
+            return Err(self.fault(broken));
+        }
+        self.replace(kept);
+        Ok(())
+    }
+
+    /// The candidates that owe nothing of this class, and what the others owe.
+    #[allow(clippy::type_complexity)]
+    fn quiet(&self, class: TimeClass) -> (Vec<Candidate<M::State>>, Vec<(usize, ClauseId)>) {
+        let (mut kept, mut broken) = (Vec::new(), Vec::new());
         let mut work = self.candidates.clone();
         work.reverse();
         while let Some(c) = work.pop() {
@@ -192,11 +202,7 @@ impl<'m, M: Machine> Possible<'m, M> {
                 Ok(Some(clause)) => broken.push((c.read, clause)),
             }
         }
-        if kept.is_empty() {
-            return Err(self.fault(broken));
-        }
-        self.replace(kept);
-        Ok(())
+        (kept, broken)
     }
 
     /// Whether some candidate owes nothing of this class: silence would be allowed.
@@ -204,11 +210,8 @@ impl<'m, M: Machine> Possible<'m, M> {
     /// # Errors
     /// If the set grows beyond its bound.
     pub fn may_be_silent(&mut self, class: TimeClass) -> Result<bool, Fault> {
-        match self.clone().silent(class) {
-            Ok(()) => Ok(true),
-            Err(Fault::Broken { .. }) => Ok(false),
-            Err(other) => Err(other),
-        }
+        self.close()?;
+        Ok(!self.quiet(class).0.is_empty())
     }
 
     /// The clause of what a candidate owes, a message to be read first.
@@ -262,7 +265,7 @@ impl<'m, M: Machine> Possible<'m, M> {
                 }
             });
         }
-        if self.clone().silent(TimeClass::Io).is_ok() {
+        if !self.quiet(TimeClass::Io).0.is_empty() {
             all.push("silence".into());
         }
         all
@@ -293,7 +296,7 @@ impl<'m, M: Machine> Possible<'m, M> {
         }
         let mut seen: HashSet<Candidate<M::State>> = HashSet::new();
         let mut kept = Vec::new();
-        let mut work = std::mem::take(&mut self.candidates);
+        let mut work = self.candidates.clone();
         work.reverse();
         while let Some(c) = work.pop() {
             if !seen.insert(c) {

@@ -11,7 +11,6 @@ use devmig_model::explore::{Error, Options};
 use devmig_model::laws::{self, Wrong};
 use devmig_model::library::Library;
 use devmig_model::pack::{Bits, Pack};
-use devmig_model::rules::Rules;
 use devmig_model::vhost_user::event::Value;
 use devmig_model::vhost_user::state::{Ring, State};
 use devmig_model::vhost_user::systems::SystemDef;
