@@ -242,9 +242,12 @@ impl Library {
     pub fn rules(&self, def: &SystemDef) -> Rules {
         let fixes = self.proposal.iter().flat_map(|p| &p.fixes);
         let defaults = Rules { choices: self.spec.defaults(), ..Rules::default() };
-        let settled = fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
-        let fixed =
-            def.choices.iter().fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
+        let settled =
+            fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
+        let fixed = def
+            .choices
+            .iter()
+            .fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
         def.without.iter().fold(fixed, |rules, clause| rules.without(*clause))
     }
 

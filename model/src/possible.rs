@@ -240,7 +240,9 @@ impl<'m, M: Machine> Possible<'m, M> {
             })
         };
         let options = |choice: ChoiceId| {
-            (0..8).filter(|o| self.candidates.iter().any(|c| c.choices.allows(choice, *o))).collect()
+            (0..8)
+                .filter(|o| self.candidates.iter().any(|c| c.choices.allows(choice, *o)))
+                .collect()
         };
         (0..choices).map(ChoiceId::new).filter(met).map(|c| (c, options(c))).collect()
     }

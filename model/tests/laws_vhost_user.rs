@@ -2,6 +2,8 @@
 //!
 //! The systems are small (58 to 7,000 states), so each is its own small instance.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use devmig_model::clause::ClauseId;

@@ -1,6 +1,8 @@
 //! The tester's set: what each observation, silence and choice leaves possible, and that it never
 //! cries wolf on a behaviour of the model itself.
 
+#![allow(clippy::unwrap_used)]
+
 use devmig_model::clause::{ChoiceId, ClauseId};
 use devmig_model::compose::{Action, Closed, Outcome};
 use devmig_model::example::{self, Act};

@@ -2,6 +2,8 @@
 //!
 //! A snapshot here is an answer that people will quote: read it before you accept it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use devmig_model::explore::Options;
@@ -95,10 +97,7 @@ fn a_status_of_0_that_keeps_loses_nothing() {
     let rows: Vec<_> = decision.rows.iter().map(|row| (&*row.options[0], violated(row))).collect();
     assert_eq!(
         rows,
-        [
-            ("keeps", BTreeSet::new()),
-            ("resets", BTreeSet::from(["remembers-every-request"])),
-        ]
+        [("keeps", BTreeSet::new()), ("resets", BTreeSet::from(["remembers-every-request"])),]
     );
 }
 
@@ -110,8 +109,7 @@ fn the_proposal_expects_what_happens() {
     assert_eq!(expects.len(), 3);
     for expected in expects {
         let def = library.system(&expected.system).unwrap();
-        let report =
-            library.check_under(def, &expected.under).check(&Options::default()).unwrap();
+        let report = library.check_under(def, &expected.under).check(&Options::default()).unwrap();
         let violated: BTreeSet<&str> = report
             .properties
             .iter()

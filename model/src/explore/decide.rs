@@ -106,7 +106,8 @@ impl Decision {
             table.push(row.options.iter().cloned().chain(decided.iter().map(verdict)).collect());
         }
         let mut out = aligned(&table);
-        for wanted in [PropertyVerdict::Holds, PropertyVerdict::Violated, PropertyVerdict::Unknown] {
+        for wanted in [PropertyVerdict::Holds, PropertyVerdict::Violated, PropertyVerdict::Unknown]
+        {
             let first = |n: &&usize| self.rows.first().and_then(|row| row.verdicts[**n]);
             let agreed = same.iter().filter(|n| first(n) == Some(wanted));
             let names: Vec<&str> = agreed.map(|n| self.properties[*n].as_str()).collect();

@@ -155,7 +155,10 @@ pub fn lines<M: Machine, const Q: usize, const N: usize>(
         party
     };
     let first = |party: &dyn Fn(&StepOf<M, Q, N>) -> Option<Party>, what| {
-        steps.iter().enumerate().find_map(|(n, step)| Some((n, SetUp { party: party(step)?, what })))
+        steps
+            .iter()
+            .enumerate()
+            .find_map(|(n, step)| Some((n, SetUp { party: party(step)?, what })))
     };
     // An environment that never acts has its part all the same: from when it could.
     let begin = first(&acts, "first acts").or_else(|| first(&could, "may act"));

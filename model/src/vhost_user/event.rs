@@ -183,7 +183,9 @@ impl crate::machine::Event for Event {
 
     fn label(&self) -> String {
         match self {
-            Event::Message(m) => format!("message {} ring {} value {:#x}", m.id.0, m.ring, m.value.0),
+            Event::Message(m) => {
+                format!("message {} ring {} value {:#x}", m.id.0, m.ring, m.value.0)
+            }
             Event::Reply { id, ring, value, .. } => {
                 format!("reply {} ring {ring} value {:#x}", id.0, value.0)
             }

@@ -491,9 +491,9 @@ impl<const R: usize> Machine for VhostUser<R> {
 
     fn at_end(&self, s: &State<R>) -> bool {
         let resting = |r: &Ring| {
-            (r.open == 0 || !r.started)
-                && !(r.started && r.enabled && r.waiting() > 0)
-                && !(r.kicked && r.kick_set && !r.parked && !s.suspended)
+            let kick_due = r.kicked && r.kick_set && !r.parked;
+            let request_due = r.started && (r.open != 0 || (r.enabled && r.waiting() > 0));
+            !kick_due && !request_due
         };
         let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
         s.owed.is_empty() && idle && (s.suspended || s.rings.iter().all(resting))

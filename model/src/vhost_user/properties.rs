@@ -129,11 +129,7 @@ pub const ALL: [(&str, &str, &str); 23] = [
         "vhost-user.device-state.frozen",
         "no request is used while the device's state is saved",
     ),
-    (
-        "saved-state-is-whole",
-        "",
-        "the state that is saved remembers every request that came back",
-    ),
+    ("saved-state-is-whole", "", "the state that is saved remembers every request that came back"),
     (
         "remembers-every-request",
         "",
@@ -170,7 +166,11 @@ pub const ALL: [(&str, &str, &str); 23] = [
         "while the device is suspended by SUSPEND, its state does not change",
     ),
     ("suspended-until-resume", "", "only RESUME ends what SUSPEND began"),
-    ("suspend-and-resume-alternate", "", "RESUME is read only after a SUSPEND that nothing ended yet"),
+    (
+        "suspend-and-resume-alternate",
+        "",
+        "RESUME is read only after a SUSPEND that nothing ended yet",
+    ),
     (
         "messages-are-answered",
         "vhost-user.reply.must",
@@ -212,9 +212,8 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
             |t| used(t).is_some(),
             move |t| {
                 let s = &t.before.parts.0;
-                used(t).is_none_or(|(ring, _)| {
-                    s.rings[ring as usize].started || n.draining(s, ring)
-                })
+                used(t)
+                    .is_none_or(|(ring, _)| s.rings[ring as usize].started || n.draining(s, ring))
             },
         ),
         "nothing-fetched-while-disabled" => P::always(
@@ -270,10 +269,7 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
                 move |t| n.suspended(&t.before.parts.0),
                 move |t| {
                     !(m.suspended(&t.before.parts.0)
-                        && matches!(
-                            t.action,
-                            Action::Now(Event::Used { .. } | Event::Call { .. })
-                        ))
+                        && matches!(t.action, Action::Now(Event::Used { .. } | Event::Call { .. })))
                 },
             )
         }

@@ -303,9 +303,8 @@ fn resolve(
     proposed: bool,
     d: &mut Diagnostics,
 ) -> Row {
-    let clause = |id: &Option<Spanned<String>>, d: &mut Diagnostics| {
-        spec.clause_at(item, id.as_ref()?, d)
-    };
+    let clause =
+        |id: &Option<Spanned<String>>, d: &mut Diagnostics| spec.clause_at(item, id.as_ref()?, d);
     let (late, breaks) = (clause(&raw.late, d), clause(&raw.breaks, d));
     let undefined = clause(&raw.undefined, d);
     if let (Some(breaks), Some(_)) = (&raw.breaks, &raw.undefined) {
@@ -328,11 +327,7 @@ fn resolve(
     }
 }
 
-fn conditions<T>(
-    item: &Item<T>,
-    raw: &[Spanned<String>],
-    d: &mut Diagnostics,
-) -> Vec<Condition> {
+fn conditions<T>(item: &Item<T>, raw: &[Spanned<String>], d: &mut Diagnostics) -> Vec<Condition> {
     let condition = |text: &Spanned<String>| {
         let (word, wanted) = match text.get_ref().strip_prefix("not ") {
             Some(word) => (word, false),
