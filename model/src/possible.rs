@@ -298,7 +298,7 @@ impl<'m, M: Machine> Possible<'m, M> {
         }
         let mut seen: HashSet<Candidate<M::State>> = HashSet::new();
         let mut kept = Vec::new();
-        let mut work = std::mem::take(&mut self.candidates);
+        let mut work = self.candidates.clone();
         work.reverse();
         while let Some(c) = work.pop() {
             if !seen.insert(c) {

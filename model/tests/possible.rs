@@ -1,6 +1,8 @@
 //! The tester's set: what each observation, silence and choice leaves possible, and that it never
 //! cries wolf on a behaviour of the model itself.
 
+#![allow(clippy::unwrap_used)]
+
 use devmig_model::clause::{ChoiceId, ClauseId};
 use devmig_model::compose::{Action, Closed, Outcome};
 use devmig_model::example::{self, Act};
@@ -168,7 +170,8 @@ fn a_message_may_be_read_now_or_later_but_not_never() {
 fn what_is_not_allowed_names_the_clause_and_what_was_allowed() {
     let mut set = Possible::new(&NEW, fixed());
     let (clauses, allowed) = broken(set.observe(&Light::Blink(1)));
-    assert_eq!((clauses, allowed), (vec![], vec![]), "not broken, only impossible");
+    assert_eq!(clauses, [], "not broken, only impossible");
+    assert_eq!(allowed, ["silence"]);
     set.send(Light::Press);
     let (clauses, allowed) = broken(set.observe(&Light::Blink(2)));
     assert_eq!(clauses, [SHOWS]);
@@ -470,11 +473,18 @@ fn a_message_of_no_negotiated_feature_is_the_scripts_fault() {
 
 // --- soundness: no behaviour of the model is a finding ----------------------------------------------
 
+/// One thing that a tester sees, and whether nothing may follow it for a while.
+#[derive(Clone, Copy, Debug)]
+struct Seen<E> {
+    action: Action<E>,
+    rests: bool,
+}
+
 /// A walk of a closed system by these numbers, as a tester beside it sees it.
 fn walk<M: Machine, const Q: usize, const N: usize>(
     closed: &Closed<M, Q, N>,
     numbers: &[u8],
-) -> Vec<Action<M::Event>> {
+) -> Vec<Seen<M::Event>> {
     let mut world = closed.initial();
     let mut seen = Vec::new();
     for number in numbers {
@@ -491,7 +501,12 @@ fn walk<M: Machine, const Q: usize, const N: usize>(
         let (action, to) = next[*number as usize % next.len()];
         world = to;
         if let Action::Now(_) | Action::Send(_) = action {
-            seen.push(action);
+            seen.push(Seen { action, rests: false });
+        }
+        let owed = closed.owes(&world).unwrap();
+        let rests = owed.iter().all(|o| closed.obligation(o).class == TimeClass::Courtesy);
+        if let Some(last) = seen.last_mut() {
+            last.rests |= rests;
         }
     }
     seen
@@ -501,12 +516,12 @@ fn walk<M: Machine, const Q: usize, const N: usize>(
 fn wolf<M: Machine>(
     machine: &M,
     rules: Rules,
-    walk: &[Action<M::Event>],
+    walk: &[Seen<M::Event>],
     own: impl Fn(&M::Event) -> bool,
 ) -> Option<(usize, Fault)> {
     let mut set = Possible::new(machine, rules);
-    walk.iter().enumerate().find_map(|(n, action)| {
-        let result = match action {
+    walk.iter().enumerate().find_map(|(n, seen)| {
+        let result = match &seen.action {
             Action::Send(event) => {
                 set.send(*event);
                 Ok(())
@@ -515,6 +530,8 @@ fn wolf<M: Machine>(
             Action::Now(event) => set.did(event),
             Action::Read(_) | Action::Hidden(_) => Ok(()),
         };
+        let silence = |()| if seen.rests { set.clone().silent(TimeClass::Io) } else { Ok(()) };
+        let result = result.and_then(silence);
         Some((n, result.err()?))
     })
 }
@@ -536,11 +553,22 @@ fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Op
             (wolf(&closed.machine.0, judged, &walk, own), format!("{walk:#?}"))
         }
     };
+    // A front-end that breaks a rule under one of several readings, or whose program is known to,
+    // ends the script; that says nothing of the back-end.
+    let script = |fault: &Fault| match fault {
+        Fault::Script { clause } => open || def.expect.breaks.contains(clause),
+        _ => false,
+    };
+    let found = found.filter(|(_, fault)| !script(fault));
     found.map(|(n, fault)| format!("{system}, open: {open}, event {n}: {fault:?} in {told}"))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_walk_of_the_example_is_a_finding(numbers in prop::collection::vec(any::<u8>(), 0..20)) {

@@ -2,6 +2,8 @@
 //!
 //! A snapshot here is a claim about the text of vhost-user: read it before you accept it.
 
+#![allow(clippy::unwrap_used)]
+
 use devmig_model::explore::report::{PropertyReport, PropertyVerdict, Report};
 use devmig_model::explore::{Options, trace};
 use devmig_model::library::Library;

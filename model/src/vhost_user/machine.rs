@@ -291,9 +291,14 @@ impl<const R: usize> VhostUser<R> {
             || !judge.enforces(self.laws.no_side_effects))
     }
 
-    /// Whether the back-end notices a kick on this ring's descriptor.
-    fn notices(&self, s: &State<R>, ring: &Ring, judge: &mut Judge) -> Result<bool, Ask> {
+    /// Whether the back-end notices a kick on this ring's descriptor. Until GET_VRING_BASE is
+    /// answered none starts the ring again: with the answer it is stopped.
+    fn notices(&self, s: &State<R>, index: usize, judge: &mut Judge) -> Result<bool, Ask> {
+        let ring = &s.rings[index];
         if !ring.kicked || !ring.kick_set || s.suspended || s.closed {
+            return Ok(false);
+        }
+        if self.draining(s, index as u8) {
             return Ok(false);
         }
         Ok(!ring.parked || judge.choice(self.readings.kick_after_stop)? == option::KEEPS)
@@ -380,7 +385,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             let processing = ring.started || self.draining(s, index as u8);
             let due = (ring.open != 0 && processing && !s.suspended && !held)
                 || (ring.started && self.fetches(s, ring, judge)?)
-                || self.notices(s, ring, judge)?;
+                || self.notices(s, index, judge)?;
             all = all
                 .with_if(due, owed::RING + index as u32)
                 .with_if(ring.unnotified && ring.started, owed::NOTIFY);
@@ -424,7 +429,7 @@ impl<const R: usize> Machine for VhostUser<R> {
                 r.base = r.base.wrapping_add(1);
                 f(Step { name: "fetch", index: index as u8 }, next);
             }
-            if self.notices(s, ring, judge)? {
+            if self.notices(s, index, judge)? {
                 let mut next = *s;
                 next.born = true;
                 next.rings[index].kicked = false;
@@ -445,7 +450,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             for request in 0..self.bounds.requests {
                 f(Offer::May(Event::Used { ring: index, request }));
             }
-            if ring.unnotified {
+            if ring.unnotified || ring.call_fresh {
                 f(Offer::May(Event::Call { ring: index }));
             }
         }
@@ -498,9 +503,9 @@ impl<const R: usize> Machine for VhostUser<R> {
 
     fn at_end(&self, s: &State<R>) -> bool {
         let resting = |r: &Ring| {
-            (r.open == 0 || !r.started)
-                && !(r.started && r.enabled && r.waiting() > 0)
-                && !(r.kicked && r.kick_set && !r.parked && !s.suspended)
+            let kick_due = r.kicked && r.kick_set && !r.parked;
+            let request_due = r.started && (r.open != 0 || (r.enabled && r.waiting() > 0));
+            !kick_due && !request_due
         };
         let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
         s.owed.is_empty() && idle && (s.suspended || s.rings.iter().all(resting))

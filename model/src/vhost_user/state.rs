@@ -71,8 +71,8 @@ impl Ring {
     /// The oldest request that was fetched and not completed; `base` if there is none.
     #[must_use]
     pub fn oldest_open(&self) -> u16 {
-        let before = (1..=64).rev().map(|n| self.base.wrapping_sub(n));
-        before.filter(|r| self.is_open(*r)).next().unwrap_or(self.base)
+        let mut before = (1..=64).rev().map(|n| self.base.wrapping_sub(n));
+        before.find(|r| self.is_open(*r)).unwrap_or(self.base)
     }
 }
 

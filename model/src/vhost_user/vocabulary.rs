@@ -108,6 +108,7 @@ words! {
         SetAddresses "set-addresses" "the ring's addresses are known",
         SetKick "set-kick" "the ring has a kick descriptor, or none if bit 8 says so",
         SetCall "set-call" "the ring has a call descriptor, or none if bit 8 says so",
+        UnsetKicks "unset-kicks" "no ring has a kick descriptor any more: none starts until one is set anew",
         ForgetKick "forget-kick" "a kick that was written before now is forgotten",
         SetEnabled "set-enabled" "the ring is enabled if the number is 1, disabled if 0",
         EnableAll "enable-all" "every ring is enabled",
@@ -125,7 +126,7 @@ words! {
         Suspend "suspend" "the device is suspended",
         Resume "resume" "the device is no longer suspended",
         Defer "defer" "a status of 0 waits for RESUME",
-        ApplyDeferred "apply-deferred" "a status of 0 that waited takes effect: the device is reset, its rings stopped and disabled",
+        ApplyDeferred "apply-deferred" "a status of 0 that waited takes effect: the device is reset, its rings stopped and disabled and without a kick descriptor",
         BeginTransfer "begin-transfer" "a transfer of state begins, in the direction that the number says",
         EndTransfer "end-transfer" "the transfer of state is over",
     }
@@ -155,6 +156,7 @@ impl Effect {
                 ring.call_set = m.value.0 & NO_DESCRIPTOR == 0;
                 ring.call_fresh = ring.call_set;
             }
+            Effect::UnsetKicks => s.rings.iter_mut().for_each(|r| r.kick_set = false),
             Effect::ForgetKick => ring.kicked = false,
             Effect::SetEnabled => ring.enabled = m.value.0 != 0,
             Effect::EnableAll => s.rings.iter_mut().for_each(|r| r.enabled = true),
@@ -187,8 +189,13 @@ impl Effect {
             Effect::Defer => s.deferred = true,
             Effect::ApplyDeferred if s.deferred => {
                 s.deferred = false;
-                for effect in [Self::ResetState, Self::StopAll, Self::AbandonAll, Self::DisableAll]
-                {
+                for effect in [
+                    Self::ResetState,
+                    Self::StopAll,
+                    Self::UnsetKicks,
+                    Self::AbandonAll,
+                    Self::DisableAll,
+                ] {
                     effect.apply(s, m);
                 }
             }
