@@ -129,20 +129,6 @@ fn one(
         return Err((stop, session.log));
     }
     let choices = run.library.spec.choices().len();
-    if std::env::var_os("DEVMIG_LOG").is_some() {
-        for l in &session.log {
-            eprintln!("    {l}");
-        }
-        eprintln!(
-            "{:?}",
-            session
-                .possible
-                .readings(run.library.spec.choices().len())
-                .iter()
-                .map(|(c, o)| (run.library.spec.choice_name(*c), o.clone()))
-                .collect::<Vec<_>>()
-        );
-    }
     let learned = session
         .possible
         .readings(choices)
@@ -165,6 +151,11 @@ fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) -> Outcome 
         Stop::Refused(observed) => {
             let expected = vec!["the command succeeds".to_owned()];
             Outcome { status: Status::Warn, clause: None, observed: Some(observed), expected, log }
+        }
+        // No clause says that a process may die, whatever it was sent.
+        Stop::Died(observed) => {
+            let expected = vec!["the conversation goes on, or ends".to_owned()];
+            Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Fail) }
         }
         Stop::Skip(why) => Outcome { observed: Some(why), ..Outcome::new(Status::Skip) },
         Stop::Harness(why) => Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) },

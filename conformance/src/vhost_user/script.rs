@@ -11,8 +11,10 @@
 //! | `settle` | wait until nothing is owed any more |
 //! | `notified` | the same, and the guest was notified of what was used |
 //! | `quiet` | nothing is expected: whatever comes is judged |
+//! | `pause N` | N microseconds in which nobody looks |
 //! | `barrier` | wait for an answer, so that all messages before were read |
 //! | `renew N` | the driver sets the ring up anew, at index N |
+//! | `driver anew` | the driver begins again with a device that was reset: its first request first |
 //! | `reconnect` | a fresh connection (and process, if we start it), with the same guest memory |
 //! | `serves` | a fresh connection, over which a request is processed |
 //! | `write garbage` | bytes that are no state, through the state channel |
@@ -44,10 +46,14 @@ pub enum Act {
     Notified,
     /// Nothing is expected.
     Quiet,
+    /// This many microseconds in which nobody looks.
+    Pause(u16),
     /// All messages before were read.
     Barrier,
     /// The ring begins anew at this index.
     Renew(u16),
+    /// The driver begins again with the device's first request.
+    Anew,
     /// A fresh connection, with the same guest memory.
     Reconnect,
     /// A fresh connection, over which a request is processed.
@@ -105,6 +111,7 @@ fn act(
     acts.push(match text.split_once(' ').unwrap_or((text, "")) {
         ("request", count) => Act::Requests { count: number(count)?, kick: true },
         ("publish", count) => Act::Requests { count: number(count)?, kick: false },
+        ("pause", micros) => Act::Pause(number(micros)?),
         ("renew", index) => Act::Renew(number(index)?),
         ("malformed", kind) => Act::Malformed(Malformed::named(kind).ok_or_else(|| {
             let help = did_you_mean(kind, Malformed::ALL.iter().map(|(name, ..)| *name));
@@ -116,6 +123,7 @@ fn act(
         ("barrier", "") => Act::Barrier,
         ("reconnect", "") => Act::Reconnect,
         ("serves", "") => Act::Serves,
+        ("driver", "anew") => Act::Anew,
         ("write", "garbage") => Act::WriteGarbage,
         ("succeeds", "") => Act::Answered { success: true },
         ("fails", "") => Act::Answered { success: false },

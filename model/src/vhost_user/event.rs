@@ -134,6 +134,12 @@ pub enum Event {
         /// Whether it is the front-end.
         front_end: bool,
     },
+    /// The kick descriptor is seen to be no longer readable: every kick written to it was noticed.
+    /// Only a tester says so; it is an observation, not a step.
+    KickRead {
+        /// Of this ring.
+        ring: u8,
+    },
     /// The back-end puts a request into the used ring.
     Used {
         /// Of this ring.
@@ -200,6 +206,7 @@ impl crate::machine::Event for Event {
             Event::Available { ring } => format!("request available on ring {ring}"),
             Event::Renew { ring, index } => format!("ring {ring} set up anew at {index}"),
             Event::Kick { ring, .. } => format!("kick ring {ring}"),
+            Event::KickRead { ring } => format!("kick of ring {ring} noticed"),
             Event::Used { ring, request } => format!("request {request} used on ring {ring}"),
             Event::Call { ring } => format!("call ring {ring}"),
             Event::Saved { value } => format!("state saved: {value}"),

@@ -61,6 +61,8 @@ pub struct Readings {
     pub disabled_requests: ChoiceId,
     /// `vhost-user.reply.reads-ahead`
     pub reads_ahead: ChoiceId,
+    /// `vhost-user.set-vring-call.signals`
+    pub call_at_setup: ChoiceId,
     /// `vhost-user.get-vring-base.kick`
     pub kick_after_stop: ChoiceId,
 }
@@ -74,6 +76,7 @@ impl Readings {
         Ok(Readings {
             disabled_requests: spec.choice("vhost-user.disabled.requests")?,
             reads_ahead: spec.choice("vhost-user.reply.reads-ahead")?,
+            call_at_setup: spec.choice("vhost-user.set-vring-call.signals")?,
             kick_after_stop: spec.choice("vhost-user.get-vring-base.kick")?,
         })
     }

@@ -73,6 +73,7 @@ mod option {
     pub(super) const PROCESS: u8 = 2;
     pub(super) const WAITS: u8 = 0;
     pub(super) const KEEPS: u8 = 1;
+    pub(super) const SIGNALS: u8 = 1;
 }
 
 impl<const R: usize> VhostUser<R> {
@@ -154,10 +155,10 @@ impl<const R: usize> VhostUser<R> {
         if m.id != id {
             return Ok(On::Broken(self.laws.reply_header));
         }
-        if m.ring != ring {
+        let def = self.message(id);
+        if def.reply == Some(PayloadKind::VringState) && m.ring != ring {
             return Ok(On::Broken(self.laws.reply_payload));
         }
-        let def = self.message(id);
         let row = &def.rows[owing.row as usize];
         if !row.ready.iter().all(|guard| guard.holds(s, m)) {
             let late = row.late.unwrap_or(self.laws.reply_must);
@@ -261,11 +262,16 @@ impl<const R: usize> VhostUser<R> {
     fn call(&self, s: &State<R>, ring: u8, judge: &mut Judge) -> Verdict<Self> {
         let draining = (0..R as u8).any(|r| self.draining(s, r));
         let suspended = s.suspended || (s.born && s.all_stopped() && !draining);
-        if suspended && judge.enforces(self.laws.no_notifications) {
+        let greets = s.rings[ring as usize].call_fresh;
+        if suspended
+            && !(greets && judge.choice(self.readings.call_at_setup)? == option::SIGNALS)
+            && judge.enforces(self.laws.no_notifications)
+        {
             return Ok(On::Broken(self.laws.no_notifications));
         }
         let mut next = *s;
         next.rings[ring as usize].unnotified = false;
+        next.rings[ring as usize].call_fresh = false;
         Ok(On::To(next))
     }
 
@@ -325,6 +331,8 @@ impl<const R: usize> Machine for VhostUser<R> {
             }
             Event::Used { ring, request } => return self.used(s, ring, request, judge),
             Event::Call { ring } => return self.call(s, ring, judge),
+            Event::KickRead { ring } if s.rings[ring as usize].kicked => return Ok(On::Refuse),
+            Event::KickRead { .. } => return Ok(On::Ignore),
             Event::Close if judge.enforces(self.laws.close) => {
                 return Ok(On::Broken(self.laws.close));
             }

@@ -25,6 +25,8 @@ packed! {
         pub kick_set: bool = 1,
         /// SET_VRING_CALL gave a descriptor.
         pub call_set: bool = 1,
+        /// It was set, and nothing was notified through it since.
+        pub call_fresh: bool = 1,
         /// The ring processes requests once enabled.
         pub started: bool = 1,
         /// SET_VRING_ENABLE's state.

@@ -151,7 +151,10 @@ impl Effect {
                 ring.kick_set = m.value.0 & NO_DESCRIPTOR == 0;
                 ring.parked = false;
             }
-            Effect::SetCall => ring.call_set = m.value.0 & NO_DESCRIPTOR == 0,
+            Effect::SetCall => {
+                ring.call_set = m.value.0 & NO_DESCRIPTOR == 0;
+                ring.call_fresh = ring.call_set;
+            }
             Effect::ForgetKick => ring.kicked = false,
             Effect::SetEnabled => ring.enabled = m.value.0 != 0,
             Effect::EnableAll => s.rings.iter_mut().for_each(|r| r.enabled = true),
