@@ -1,5 +1,7 @@
 //! The command line as its users meet it: console blocks, JSON, exit codes, bad input.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
