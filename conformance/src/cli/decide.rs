@@ -31,6 +31,9 @@ pub(crate) struct Args {
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
+    /// Show the tables, and no counterexamples
+    #[arg(long)]
+    brief: bool,
     /// How the result is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -92,7 +95,8 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         (Format::Text, all) => {
             for (n, decided) in all.iter().enumerate() {
                 out.text(if n == 0 { "" } else { "\n" })?;
-                out.text(&decided.text())?;
+                let brief = || format!("{}\n{}", decided.system, decided.decision.table());
+                out.text(&if args.brief { brief() } else { decided.text() })?;
             }
         }
     }

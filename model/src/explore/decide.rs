@@ -91,14 +91,38 @@ pub fn decide(
 }
 
 impl Decision {
-    /// Which options decide what: the properties whose verdicts differ between rows as a table, then
-    /// those on which all rows agree, then for each that differs its first counterexample.
+    /// Which options decide what: [`Decision::table`], then for each property whose verdicts
+    /// differ its first counterexample.
     #[must_use]
     pub fn text(&self) -> String {
+        let mut out = self.table();
+        for n in self.partition().0 {
+            let name = &self.properties[n];
+            let shown = self.rows.iter().find_map(|row| {
+                let property = row.report.property(name)?;
+                let violated = property.verdict == PropertyVerdict::Violated;
+                let lines = property.trace.as_ref().filter(|_| violated)?;
+                Some((row.options.join(", "), trace::text(lines, property.cycle_at)))
+            });
+            if let Some((options, lines)) = shown {
+                out += &format!("\n{name}, with {options}:\n{lines}");
+            }
+        }
+        out
+    }
+
+    /// The properties whose verdicts differ between rows, and those on which all rows agree.
+    fn partition(&self) -> (Vec<usize>, Vec<usize>) {
         let differs =
             |n: usize| self.rows.iter().any(|row| row.verdicts[n] != self.rows[0].verdicts[n]);
-        let (decided, same): (Vec<usize>, Vec<usize>) =
-            (0..self.properties.len()).partition(|n| differs(*n));
+        (0..self.properties.len()).partition(|n| differs(*n))
+    }
+
+    /// The properties whose verdicts differ between rows as a table, then those on which all rows
+    /// agree.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let (decided, same) = self.partition();
         let names = decided.iter().map(|n| self.properties[*n].clone());
         let mut table: Vec<Vec<String>> = vec![self.choices.iter().cloned().chain(names).collect()];
         for row in &self.rows {
@@ -113,18 +137,6 @@ impl Decision {
             let names: Vec<&str> = agreed.map(|n| self.properties[*n].as_str()).collect();
             if !names.is_empty() {
                 out += &format!("\n{wanted} in every row: {}\n", names.join(", "));
-            }
-        }
-        for n in decided {
-            let name = &self.properties[n];
-            let shown = self.rows.iter().find_map(|row| {
-                let property = row.report.property(name)?;
-                let violated = property.verdict == PropertyVerdict::Violated;
-                let lines = property.trace.as_ref().filter(|_| violated)?;
-                Some((row.options.join(", "), trace::text(lines, property.cycle_at)))
-            });
-            if let Some((options, lines)) = shown {
-                out += &format!("\n{name}, with {options}:\n{lines}");
             }
         }
         out

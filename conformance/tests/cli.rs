@@ -1,0 +1,201 @@
+//! The command line as its users meet it: console blocks, JSON, exit codes, bad input.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn devmig() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+    command.current_dir(root());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    devmig().args(arguments).output().unwrap()
+}
+
+fn code(arguments: &[&str]) -> i32 {
+    run(arguments).status.code().unwrap()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = run(arguments);
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What differs from run to run.
+fn steady(mut document: Value) -> Value {
+    fn clear(value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map.iter_mut() {
+                    match key.as_str() {
+                        "seconds" | "table_bytes" => *value = Value::from(0),
+                        _ => clear(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(clear),
+            _ => {}
+        }
+    }
+    clear(&mut document);
+    document
+}
+
+#[test]
+fn console_blocks() {
+    // The commands of the README are for a reader in the repository's root.
+    std::env::set_current_dir(root()).unwrap();
+    trycmd::TestCases::new().case("README.md");
+}
+
+#[test]
+fn a_report_as_json() {
+    let report = json(&["check", "example/copy-unmarked", "--format", "json"]);
+    insta::assert_json_snapshot!(steady(report));
+}
+
+#[test]
+fn the_list_as_json() {
+    let list = json(&["check", "example/*", "--list", "--format", "json"]);
+    insta::assert_json_snapshot!(list);
+}
+
+#[test]
+fn every_document_carries_its_schema() {
+    for arguments in [
+        &["check", "example/*", "--format", "json"][..],
+        &["check", "--list", "--format", "json"],
+        &["check", "--proposal", "specs/proposals/suspend.toml", "--format", "json"],
+        &["decide", "--format", "json"],
+        &["verify", "--format", "json"],
+        &["table", "vhost-user", "--format", "json"],
+        &["clauses", "--format", "json"],
+        &["choices", "--format", "json"],
+    ] {
+        assert_eq!(json(arguments)["schema"], 1, "{arguments:?}");
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_threads() {
+    let with = |threads| {
+        let arguments =
+            ["check", "vhost-user/reset-device", "--format", "json", "--threads", threads];
+        steady(json(&arguments))
+    };
+    assert_eq!(with("1"), with("4"));
+}
+
+#[test]
+fn exit_codes() {
+    assert_eq!(code(&["check", "example/copy"]), 0);
+    assert_eq!(code(&["check", "vhost-user/stop-abandons"]), 0);
+    // A reading under which the counterexample that is expected cannot happen.
+    let pin = "vhost-user.get-vring-base.in-flight=drain";
+    assert_eq!(code(&["check", "vhost-user/stop-abandons", "--choice", pin]), 1);
+    assert_eq!(code(&["check", "example/copy", "--max-states", "3"]), 3);
+    assert_eq!(code(&["check", "example/copy", "--max-depth", "2"]), 3);
+    for usage in [
+        &["check", "no-such-system"][..],
+        &["check", "no-such/*"],
+        &["check", "--choice", "vhost-user.ring.start"],
+        &["check", "--choice", "vhost-user.ring.start=lick"],
+        &["check", "--list", "--max-states", "3"],
+        &["check", "--threads", "0"],
+        &["check", "--timeout", "soon"],
+        &["check", "--proposal", "/no/such/file"],
+        &["check", "--proposal", "/"],
+        &["check", "--proposal", "/dev/zero"],
+        &["decide", "vhost-user/ring"],
+        &["explain", "nothing"],
+        &["proposal", "lint", "README.md"],
+        &["docs", "--dir", "/no/such/directory"],
+    ] {
+        let output = run(usage);
+        assert_eq!(output.status.code(), Some(2), "{usage:?}");
+        assert!(!output.stderr.is_empty(), "{usage:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    for format in ["text", "json"] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut command = devmig();
+        command.args(["check", "vhost-user/ring", "--format", format]).stdout(full);
+        let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{format}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.starts_with("error: cannot write the report: No space"), "{message}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut command = devmig();
+    command.args(["check", "--full", "vhost-user/*"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    let mut reader = BufReader::with_capacity(16, child.stdout.take().unwrap());
+    reader.read_line(&mut first).unwrap();
+    drop(reader);
+    assert!(first.starts_with("vhost-user/ring: holds"), "{first}");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn no_colours_in_a_pipe() {
+    let colour = |arguments: &[&str]| run(arguments).stdout.contains(&0x1b);
+    assert!(!colour(&["check", "example/copy"]));
+    assert!(colour(&["check", "example/copy", "--color", "always"]));
+}
+
+#[test]
+fn every_problem_of_a_proposal_is_underlined() {
+    let output = run(&["proposal", "lint", "conformance/tests/cmd/broken.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap());
+}
+
+#[test]
+fn an_expectation_that_is_not_met_fails() {
+    let file = "conformance/tests/cmd/wrong-expectation.toml";
+    let output = run(&["check", "--proposal", file]);
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn the_book_is_up_to_date() {
+    let output = run(&["docs", "--check"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_page_that_differs_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    assert_eq!(code(&["docs", "--dir", path]), 0);
+    assert_eq!(code(&["docs", "--dir", path, "--check"]), 0);
+    let page = dir.path().join("reference/choices.md");
+    std::fs::write(&page, "something else").unwrap();
+    let output = run(&["docs", "--dir", path, "--check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("reference/choices.md is out of date"), "{text}");
+}
