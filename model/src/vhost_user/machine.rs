@@ -156,7 +156,7 @@ impl<const R: usize> VhostUser<R> {
             return Ok(On::Broken(self.laws.reply_header));
         }
         let def = self.message(id);
-        if def.reply == Some(PayloadKind::VringState) && m.ring != ring {
+        if answer_ring(def, m) != ring {
             return Ok(On::Broken(self.laws.reply_payload));
         }
         let row = &def.rows[owing.row as usize];
@@ -260,19 +260,28 @@ impl<const R: usize> VhostUser<R> {
 
     /// The back-end notifies the guest.
     fn call(&self, s: &State<R>, ring: u8, judge: &mut Judge) -> Verdict<Self> {
-        let draining = (0..R as u8).any(|r| self.draining(s, r));
-        let suspended = s.suspended || (s.born && s.all_stopped() && !draining);
-        let greets = s.rings[ring as usize].call_fresh;
+        let r = &s.rings[ring as usize];
+        let suspended = self.suspended(s);
         if suspended
-            && !(greets && judge.choice(self.readings.call_at_setup)? == option::SIGNALS)
+            && !(r.call_fresh && judge.choice(self.readings.call_at_setup)? == option::SIGNALS)
             && judge.enforces(self.laws.no_notifications)
         {
             return Ok(On::Broken(self.laws.no_notifications));
         }
         let mut next = *s;
-        next.rings[ring as usize].unnotified = false;
-        next.rings[ring as usize].call_fresh = false;
+        let r = &mut next.rings[ring as usize];
+        if !r.unnotified && !suspended {
+            return Ok(On::Ignore); // one too many tells the guest nothing
+        }
+        r.unnotified = false;
+        r.call_fresh &= !suspended;
         Ok(On::To(next))
+    }
+
+    /// No ring runs any more, and every answer about it was given; or SUSPEND is in force.
+    fn suspended(&self, s: &State<R>) -> bool {
+        let draining = || (0..R as u8).any(|r| self.draining(s, r));
+        s.suspended || (s.born && s.all_stopped() && !draining())
     }
 
     /// Whether the back-end may take a request from this ring now.
@@ -303,6 +312,11 @@ impl<const R: usize> VhostUser<R> {
         }
         Ok(!ring.parked || judge.choice(self.readings.kick_after_stop)? == option::KEEPS)
     }
+}
+
+/// The ring that an answer names: that of its message if the answer has a place for one, else 0.
+fn answer_ring(def: &MessageDef, m: &Message) -> u8 {
+    if def.reply == Some(PayloadKind::VringState) { m.ring } else { 0 }
 }
 
 impl<const R: usize> Machine for VhostUser<R> {
@@ -450,7 +464,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             for request in 0..self.bounds.requests {
                 f(Offer::May(Event::Used { ring: index, request }));
             }
-            if ring.unnotified || ring.call_fresh {
+            if ring.unnotified || self.suspended(s) {
                 f(Offer::May(Event::Call { ring: index }));
             }
         }
@@ -516,7 +530,8 @@ impl<const R: usize> VhostUser<R> {
     /// The answers to a message that exploration tries, right and wrong.
     fn answers(&self, m: &Message, f: &mut impl FnMut(Event)) {
         let mut answer = |value: u64| {
-            f(Event::Reply { id: m.id, ring: m.ring, value: Value(value), descriptors: 0 });
+            let ring = answer_ring(self.message(m.id), m);
+            f(Event::Reply { id: m.id, ring, value: Value(value), descriptors: 0 });
         };
         match self.message(m.id).answer.unwrap_or(Answer::Ack) {
             Answer::Features => answer(self.bounds.features),
