@@ -19,7 +19,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use devmig_model::library::Library;
-use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
+use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, matches};
 use serde::Deserialize;
 
 use crate::report::{Status, SuiteReport};
@@ -96,7 +96,7 @@ pub enum When {
 /// A deviation that is known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Deviation {
-    /// The test that shows it.
+    /// The tests that show it; `*` stands for anything.
     pub test: String,
     /// The clause that is broken.
     pub clause: String,
@@ -216,7 +216,7 @@ fn deviation(
 ) -> Deviation {
     let raw = &item.value;
     library.spec.clause_at(item, &raw.clause, d);
-    if !suite.iter().any(|test| test.id == *raw.test.get_ref()) {
+    if !suite.iter().any(|test| matches(raw.test.get_ref(), &test.id)) {
         let message = format!("no test is called `{}`", raw.test.get_ref());
         d.push(item.error(raw.test.span(), message, "unknown test"));
     }
@@ -249,6 +249,11 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 impl Deviation {
+    /// Whether a finding is this one.
+    fn is(&self, (test, clause): &Finding) -> bool {
+        matches(&self.test, test) && self.clause == *clause
+    }
+
     /// Whether it is held for this version.
     #[must_use]
     pub fn covers(&self, version: &str) -> bool {
@@ -359,14 +364,13 @@ impl Peer {
         let mut report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
         let mut seen = found(&report);
         for deviation in known.iter().filter(|d| d.when == When::Sometimes) {
-            let again: Vec<&Test> =
-                setting.suite.iter().filter(|test| test.id == deviation.test).collect();
+            let shows = |test: &&Test| matches(&deviation.test, &test.id);
+            let again: Vec<&Test> = setting.suite.iter().filter(shows).collect();
             for _ in 1..deviation.tries {
-                if seen.contains(&key(deviation)) {
+                if seen.iter().any(|finding| deviation.is(finding)) {
                     break;
                 }
-                let more = runner::run(&run, &again, |_| ());
-                for finding in found(&more) {
+                for finding in found(&runner::run(&run, &again, |_| ())) {
                     if !seen.contains(&finding) {
                         seen.push(finding);
                     }
@@ -374,18 +378,17 @@ impl Peer {
             }
         }
         self.redact(&mut report, &known);
-        let expected: Vec<(String, String)> = known.iter().map(|d| key(d)).collect();
-        let words = |(test, clause): &(String, String)| format!("{test} violates {clause}");
+        let (expected, new): (Vec<&Finding>, Vec<&Finding>) =
+            seen.iter().partition(|finding| known.iter().any(|d| d.is(finding)));
+        let gone = known
+            .iter()
+            .filter(|d| d.when == When::Always && !seen.iter().any(|finding| d.is(finding)));
         let errors = report.results.iter().filter(|r| r.status == Status::Error);
         Ok(Verdict::Ran {
             listed: self.listed.contains(&version),
-            seen: seen.iter().filter(|f| expected.contains(f)).map(words).collect(),
-            new: seen.iter().filter(|f| !expected.contains(f)).map(words).collect(),
-            gone: known
-                .iter()
-                .filter(|d| d.when == When::Always && !seen.contains(&key(d)))
-                .map(|d| words(&key(d)))
-                .collect(),
+            seen: expected.into_iter().map(words).collect(),
+            new: new.into_iter().map(words).collect(),
+            gone: gone.map(|d| words(&(d.test.clone(), d.clause.clone()))).collect(),
             errors: errors
                 .map(|r| format!("{}: {}", r.test, r.observed.clone().unwrap_or_default()))
                 .collect(),
@@ -425,15 +428,18 @@ pub struct Setting<'a> {
     pub done: &'a dyn Fn(&str),
 }
 
-/// The deviations of a report: test and clause.
-fn found(report: &SuiteReport) -> Vec<(String, String)> {
+/// A test and the clause that it found broken.
+type Finding = (String, String);
+
+/// The findings of a report.
+fn found(report: &SuiteReport) -> Vec<Finding> {
     let deviating = |status| matches!(status, Status::Fail | Status::Warn);
     let results = report.results.iter().filter(|r| deviating(r.status));
     results.map(|r| (r.test.clone(), r.clause.clone())).collect()
 }
 
-fn key(deviation: &Deviation) -> (String, String) {
-    (deviation.test.clone(), deviation.clause.clone())
+fn words((test, clause): &Finding) -> String {
+    format!("{test} violates {clause}")
 }
 
 /// Where peers are installed that the system does not have.

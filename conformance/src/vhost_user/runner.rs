@@ -1,16 +1,16 @@
 //! Runs the suite: a fresh conversation for each test, and what was learned of the readings goes on
 //! to the next.
 //!
-//! A choice that the implementation has settled in one test stays settled. A test that fails only
-//! because of that is run again with every choice open; if it then passes, the finding is that the
-//! implementation reads one choice in two ways.
+//! A choice that the implementation has settled in one test stays settled. A conversation that fails
+//! only because of that is judged again with every choice open; if it is then allowed, the finding is
+//! that the implementation reads one choice in two ways.
 
 use devmig_model::clause::{ChoiceId, ClauseId};
 use devmig_model::library::Library;
 use devmig_model::rules::{Choices, Rules};
 use devmig_model::spec::Level;
 
-use super::session::{Device, Limits, Session, Setting, Stop, TestMachine};
+use super::session::{Device, Limits, Record, Session, Setting, Stop, TestMachine, allows};
 use super::suite::{Need, Test};
 use super::target::Target;
 use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, Summary};
@@ -62,18 +62,22 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
                 known.choices = learned;
                 Outcome::new(Status::Pass)
             }
-            Err((stop, log)) => {
-                let again = (known != open).then(|| one(run, &machine, test, open, false));
-                match again {
-                    Some(Ok(_)) => contradiction(run, &known, log),
-                    _ => outcome(run, test, stop, log),
+            Err(Ended { stop, log, records }) => {
+                let contradicts = matches!(stop, Stop::Finding { .. })
+                    && known != open
+                    && allows(&machine, open, &records);
+                if contradicts {
+                    contradiction(run, &known, log)
+                } else {
+                    outcome(run, test, stop, log)
                 }
             }
         };
+        let broken = outcome.clause.unwrap_or(test.clause);
         let result = TestResult {
             test: test.id.clone(),
-            clause: outcome.clause.clone().unwrap_or_else(|| name(run, test.clause)),
-            level: level(run, test.clause),
+            clause: name(run, broken),
+            level: level(run, broken),
             status: outcome.status,
             expected: outcome.expected,
             observed: outcome.observed,
@@ -101,13 +105,20 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
     }
 }
 
+/// A test that did not come to its end.
+struct Ended {
+    stop: Stop,
+    log: Vec<String>,
+    records: Vec<Record>,
+}
+
 fn one(
     run: &Run<'_>,
     machine: &TestMachine,
     test: &Test,
     rules: Rules,
     first: bool,
-) -> std::result::Result<Choices, (Stop, Vec<String>)> {
+) -> std::result::Result<Choices, Ended> {
     let setting = Setting {
         machine,
         target: run.target,
@@ -118,15 +129,20 @@ fn one(
         acknowledged: test.acknowledged,
         seed: run.seed,
     };
-    let mut session = Session::start(setting, first).map_err(|stop| (stop, Vec::new()))?;
-    for act in &test.acts {
-        let step = session.needs(&test.needs).and_then(|()| session.act(act));
-        if let Err(stop) = step {
-            return Err((stop, session.log));
+    let mut session = Session::start(setting, first).map_err(|stop| Ended {
+        stop,
+        log: Vec::new(),
+        records: Vec::new(),
+    })?;
+    let mut steps = || {
+        for act in &test.acts {
+            session.needs(&test.needs)?;
+            session.act(act)?;
         }
-    }
-    if let Err(stop) = session.end() {
-        return Err((stop, session.log));
+        session.end()
+    };
+    if let Err(stop) = steps() {
+        return Err(Ended { stop, log: session.log, records: session.records });
     }
     let choices = run.library.spec.choices().len();
     let learned = session
@@ -145,7 +161,7 @@ fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) -> Outcome 
                 Some(Level::Must) | None => Status::Fail,
                 Some(_) => Status::Warn,
             };
-            let clause = Some(name(run, clause));
+            let clause = Some(clause);
             Outcome { status, clause, observed: Some(observed), expected, log }
         }
         Stop::Refused(observed) => {

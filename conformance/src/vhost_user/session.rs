@@ -119,6 +119,37 @@ struct Line {
     kicked: bool,
 }
 
+/// What was sent, done and seen, for judging it again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// A message was sent.
+    Sent(Event),
+    /// The tester did something, or the back-end did, or nothing came for so long.
+    Seen(Event),
+    /// Nothing came for as long as this may take.
+    Silent(TimeClass),
+    /// A fresh conversation began.
+    Fresh,
+}
+
+/// Whether other rules allow the same conversation.
+#[must_use]
+pub fn allows(machine: &TestMachine, rules: Rules, records: &[Record]) -> bool {
+    let mut possible = Possible::new(machine, rules);
+    records.iter().all(|record| match record {
+        Record::Sent(event) => {
+            possible.send(*event);
+            true
+        }
+        Record::Seen(event) => possible.observe(event).is_ok(),
+        Record::Silent(class) => possible.silent(*class).is_ok(),
+        Record::Fresh => {
+            possible = Possible::new(machine, rules);
+            true
+        }
+    })
+}
+
 /// A conversation.
 pub struct Session<'m> {
     machine: &'m TestMachine,
@@ -128,6 +159,8 @@ pub struct Session<'m> {
     pub possible: Possible<'m, TestMachine>,
     /// What was said, one line an event.
     pub log: Vec<String>,
+    /// The same, for judging it again.
+    pub records: Vec<Record>,
     rules: Rules,
     connection: Option<Connection>,
     live: Live,
@@ -204,6 +237,7 @@ impl<'m> Session<'m> {
             limits,
             possible: Possible::new(machine, rules),
             log: Vec::new(),
+            records: Vec::new(),
             rules,
             connection: Some(connection),
             live,
@@ -399,6 +433,7 @@ impl<'m> Session<'m> {
         let flags = if need_reply { flags.with_need_reply() } else { flags };
         let header = Header { request: def.id, flags, size: bytes.len() as u32 };
         self.say("->", &Event::Message(message));
+        self.records.push(Record::Sent(Event::Message(message)));
         self.possible.send(Event::Message(message));
         self.transmit(header, &bytes, &fds)?;
         drop(fds);
@@ -435,7 +470,7 @@ impl<'m> Session<'m> {
             if deadline.passed() {
                 let name = &self.machine.message(id).name;
                 let silence = format!("no answer to {name} in {:?}", self.limits.owed);
-                return match self.possible.silent(TimeClass::Reply) {
+                return match self.silent(TimeClass::Reply) {
                     Ok(()) => Err(Stop::Harness(format!("{silence}, and the model allows it"))),
                     Err(fault) => self.fault(fault, silence),
                 };
@@ -457,10 +492,7 @@ impl<'m> Session<'m> {
 
     /// Reads effects first, reports causes first. Whether anything came.
     fn sample(&mut self) -> Result<bool, Stop> {
-        let incoming = match &mut self.connection {
-            Some(connection) => Some(connection.receive(Deadline::now())),
-            None => None,
-        };
+        let incoming = self.connection.as_mut().map(|c| c.receive(Deadline::now()));
         let mut calls = Vec::new();
         for (index, line) in self.lines.iter().enumerate() {
             if line.ring.call.take().map_err(harness)? > 0 {
@@ -627,6 +659,7 @@ impl<'m> Session<'m> {
 
     fn observe(&mut self, event: &Event) -> Result<(), Stop> {
         self.say("<-", event);
+        self.records.push(Record::Seen(*event));
         match self.possible.observe(event) {
             Ok(()) => Ok(()),
             Err(fault) => {
@@ -638,6 +671,7 @@ impl<'m> Session<'m> {
 
     fn did(&mut self, event: &Event) -> Result<(), Stop> {
         self.say("->", event);
+        self.records.push(Record::Seen(*event));
         match self.possible.did(event) {
             Ok(()) => Ok(()),
             Err(fault) => self.fault(fault, label(self.machine, event)),
@@ -656,6 +690,11 @@ impl<'m> Session<'m> {
             }
             other => other,
         }
+    }
+
+    fn silent(&mut self, class: TimeClass) -> Result<(), Fault> {
+        self.records.push(Record::Silent(class));
+        self.possible.silent(class)
     }
 
     fn say(&mut self, direction: &str, event: &Event) {
@@ -748,7 +787,7 @@ impl<'m> Session<'m> {
             }
             if deadline.passed() {
                 let observed = format!("nothing more in {:?}", self.limits.owed);
-                return match self.possible.silent(class) {
+                return match self.silent(class) {
                     Ok(()) => Ok(()),
                     Err(fault) => self.fault(fault, observed),
                 };
@@ -823,7 +862,10 @@ impl<'m> Session<'m> {
         // What the device remembers cannot be seen, so any number that the model allows will do.
         for value in 0..=u8::MAX {
             match self.possible.observe(&Event::Saved { value }) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.records.push(Record::Seen(Event::Saved { value }));
+                    return Ok(());
+                }
                 Err(error) => fault = fault.or(Some(error)),
             }
         }
@@ -836,7 +878,7 @@ impl<'m> Session<'m> {
             self.sample()?;
             if deadline.passed() {
                 let observed = format!("no end of the state in {:?}", self.limits.owed);
-                return match self.possible.silent(TimeClass::Io) {
+                return match self.silent(TimeClass::Io) {
                     Ok(()) => Ok(()),
                     Err(fault) => self.fault(fault, observed),
                 };
@@ -926,6 +968,7 @@ impl<'m> Session<'m> {
         let (connection, live) = self.target.connect(false, deadline).map_err(harness)?;
         (self.connection, self.live) = (Some(connection), live);
         self.possible = Possible::new(self.machine, self.rules);
+        self.records.push(Record::Fresh);
         (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
         (self.answer, self.channel, self.state_ended) = (None, None, false);
         (self.closed, self.unread) = (false, false);
