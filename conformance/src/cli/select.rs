@@ -49,13 +49,13 @@ impl Bounds {
 pub(crate) struct Pins {
     /// Take this reading of a point that the text leaves open; see `devmig choices`
     #[arg(long = "choice", value_name = "NAME=OPTION")]
-    choices: Vec<String>,
+    pins: Vec<String>,
 }
 
 impl Pins {
     /// As they were written.
     pub(crate) fn written(&self) -> &[String] {
-        &self.choices
+        &self.pins
     }
 
     /// The options, resolved.
@@ -64,7 +64,7 @@ impl Pins {
     /// If there is no such choice or option, or one is pinned twice.
     pub(crate) fn resolve(&self, spec: &Spec) -> Result<Vec<(ChoiceId, u8)>, Error> {
         let mut pins: Vec<(ChoiceId, u8)> = Vec::new();
-        for written in &self.choices {
+        for written in &self.pins {
             let (choice, option) = spec.pin(written)?;
             if pins.iter().any(|(known, other)| *known == choice && *other != option) {
                 let message = format!("`{}` is pinned to two options", spec.choice_name(choice));
