@@ -14,7 +14,7 @@
 //! | 3 | incomplete: a bound cut it short, and nothing unexpected was found before |
 //! | 4 | devmig's own trouble: a file or stream that cannot be written, a harness error |
 //!
-//! **Invariants.** A command writes its result to [`out::Out`] and nothing else to stdout; the same
+//! **Invariants.** A command writes its result to `out::Out` and nothing else to stdout; the same
 //! command prints the same bytes each time (seconds stand only in JSON). Nothing here decides what
 //! is right: the model does.
 
