@@ -66,6 +66,8 @@ pub struct Possible<'m, M: Machine> {
     rules: Rules,
     sent: Vec<M::Event>,
     candidates: Vec<Candidate<M::State>>,
+    /// Readings under which the tester itself broke a rule: nothing was learned of them.
+    unjudged: Vec<Choices>,
     closed: bool,
     /// Clauses that are switched off and were met.
     pub hits: ClauseSet,
@@ -73,7 +75,12 @@ pub struct Possible<'m, M: Machine> {
 
 impl<M: Machine> Clone for Possible<'_, M> {
     fn clone(&self) -> Self {
-        Possible { sent: self.sent.clone(), candidates: self.candidates.clone(), ..*self }
+        Possible {
+            sent: self.sent.clone(),
+            candidates: self.candidates.clone(),
+            unjudged: self.unjudged.clone(),
+            ..*self
+        }
     }
 }
 
@@ -98,6 +105,7 @@ impl<'m, M: Machine> Possible<'m, M> {
             rules,
             sent: Vec::new(),
             candidates: vec![first],
+            unjudged: Vec::new(),
             closed: false,
             hits: ClauseSet::default(),
         }
@@ -231,7 +239,8 @@ impl<'m, M: Machine> Possible<'m, M> {
         Ok(due.filter(|o| o.class <= class && judge.enforces(o.clause)).map(|o| o.clause).next())
     }
 
-    /// For each choice that some candidate has fixed: the options that candidates still have.
+    /// For each choice that some candidate has fixed: the options that candidates still have, or that
+    /// could not be judged.
     #[must_use]
     pub fn readings(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
         let met = |choice: &ChoiceId| {
@@ -241,7 +250,10 @@ impl<'m, M: Machine> Possible<'m, M> {
         };
         let options = |choice: ChoiceId| {
             (0..8)
-                .filter(|o| self.candidates.iter().any(|c| c.choices.allows(choice, *o)))
+                .filter(|o| {
+                    self.candidates.iter().any(|c| c.choices.allows(choice, *o))
+                        || self.unjudged.iter().any(|c| c.fixed(choice) == Some(*o))
+                })
                 .collect()
         };
         (0..choices).map(ChoiceId::new).filter(met).map(|c| (c, options(c))).collect()
@@ -326,6 +338,11 @@ impl<'m, M: Machine> Possible<'m, M> {
             kept.retain(|c| forbidden.iter().all(|(choices, _)| c.choices != *choices));
             if !kept.iter().any(|c| self.has_read_all(c)) {
                 return Err(Fault::Script { clause: *clause });
+            }
+            for (choices, _) in &forbidden {
+                if !self.unjudged.contains(choices) {
+                    self.unjudged.push(*choices);
+                }
             }
         }
         self.candidates = kept;
