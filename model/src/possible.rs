@@ -66,6 +66,8 @@ pub struct Possible<'m, M: Machine> {
     rules: Rules,
     sent: Vec<M::Event>,
     candidates: Vec<Candidate<M::State>>,
+    /// Readings under which the tester itself broke a rule: nothing was learned of them.
+    unjudged: Vec<Choices>,
     closed: bool,
     /// Clauses that are switched off and were met.
     pub hits: ClauseSet,
@@ -73,7 +75,12 @@ pub struct Possible<'m, M: Machine> {
 
 impl<M: Machine> Clone for Possible<'_, M> {
     fn clone(&self) -> Self {
-        Possible { sent: self.sent.clone(), candidates: self.candidates.clone(), ..*self }
+        Possible {
+            sent: self.sent.clone(),
+            candidates: self.candidates.clone(),
+            unjudged: self.unjudged.clone(),
+            ..*self
+        }
     }
 }
 
@@ -98,6 +105,7 @@ impl<'m, M: Machine> Possible<'m, M> {
             rules,
             sent: Vec::new(),
             candidates: vec![first],
+            unjudged: Vec::new(),
             closed: false,
             hits: ClauseSet::default(),
         }
@@ -231,7 +239,8 @@ impl<'m, M: Machine> Possible<'m, M> {
         Ok(due.filter(|o| o.class <= class && judge.enforces(o.clause)).map(|o| o.clause).next())
     }
 
-    /// For each choice that some candidate has fixed: the options that candidates still have.
+    /// For each choice that some candidate has fixed: the options that candidates still have, or that
+    /// could not be judged.
     #[must_use]
     pub fn readings(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
         let met = |choice: &ChoiceId| {
@@ -241,7 +250,10 @@ impl<'m, M: Machine> Possible<'m, M> {
         };
         let options = |choice: ChoiceId| {
             (0..8)
-                .filter(|o| self.candidates.iter().any(|c| c.choices.allows(choice, *o)))
+                .filter(|o| {
+                    self.candidates.iter().any(|c| c.choices.allows(choice, *o))
+                        || self.unjudged.iter().any(|c| c.fixed(choice) == Some(*o))
+                })
                 .collect()
         };
         (0..choices).map(ChoiceId::new).filter(met).map(|c| (c, options(c))).collect()
@@ -292,10 +304,15 @@ impl<'m, M: Machine> Possible<'m, M> {
     }
 
     /// Adds all that can happen unseen.
+    ///
+    /// A reading under which what the tester sent breaks a rule says nothing about what comes: its
+    /// candidates drop out. Only if that leaves nobody who has read what there is to read, the script
+    /// is wrong.
     fn close(&mut self) -> Result<(), Fault> {
         if self.closed {
             return Ok(());
         }
+        let mut forbidden: Vec<(Choices, ClauseId)> = Vec::new();
         let mut seen: HashSet<Candidate<M::State>> = HashSet::new();
         let mut kept = Vec::new();
         let mut work = self.candidates.clone();
@@ -314,12 +331,32 @@ impl<'m, M: Machine> Possible<'m, M> {
                     work.extend(next);
                 }
                 Err(Unseen::Ask(Ask(choice))) => work.extend(split(&c, choice)),
-                Err(Unseen::Script(clause)) => return Err(Fault::Script { clause }),
+                Err(Unseen::Script(clause)) => forbidden.push((c.choices, clause)),
+            }
+        }
+        if let Some((_, clause)) = forbidden.first() {
+            kept.retain(|c| forbidden.iter().all(|(choices, _)| c.choices != *choices));
+            if !kept.iter().any(|c| self.has_read_all(c)) {
+                return Err(Fault::Script { clause: *clause });
+            }
+            for (choices, _) in &forbidden {
+                if !self.unjudged.contains(choices) {
+                    self.unjudged.push(*choices);
+                }
             }
         }
         self.candidates = kept;
         self.closed = true;
         Ok(())
+    }
+
+    /// Whether a candidate waits for nothing in the socket that it could read now.
+    fn has_read_all(&self, c: &Candidate<M::State>) -> bool {
+        let rules = Rules { choices: c.choices, ..self.rules };
+        let next = self.sent.get(c.read).filter(|_| !c.undefined);
+        next.is_none_or(|event| {
+            matches!(self.machine.on(&c.state, event, &mut rules.judge()), Ok(On::Refuse))
+        })
     }
 
     /// Where a candidate can go without being seen.

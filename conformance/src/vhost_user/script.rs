@@ -11,6 +11,7 @@
 //! | `settle` | wait until nothing is owed any more |
 //! | `notified` | the same, and the guest was notified of what was used |
 //! | `quiet` | nothing is expected: whatever comes is judged |
+//! | `silence` | nothing is expected for as long as a request may take: a reading that owes one is excluded |
 //! | `pause N` | N microseconds in which nobody looks |
 //! | `barrier` | wait for an answer, so that all messages before were read |
 //! | `renew N` | the driver sets the ring up anew, at index N |
@@ -46,6 +47,8 @@ pub enum Act {
     Notified,
     /// Nothing is expected.
     Quiet,
+    /// Nothing is expected for as long as a request may take.
+    Silence,
     /// This many microseconds in which nobody looks.
     Pause(u16),
     /// All messages before were read.
@@ -120,6 +123,7 @@ fn act(
         ("settle", "") => Act::Settle,
         ("notified", "") => Act::Notified,
         ("quiet", "") => Act::Quiet,
+        ("silence", "") => Act::Silence,
         ("barrier", "") => Act::Barrier,
         ("reconnect", "") => Act::Reconnect,
         ("serves", "") => Act::Serves,

@@ -272,6 +272,7 @@ impl<'m> Session<'m> {
             Act::Settle => self.settle(TimeClass::Io),
             Act::Notified => self.settle(TimeClass::Courtesy),
             Act::Quiet => self.quiet(),
+            Act::Silence => self.silence(),
             Act::Pause(micros) => {
                 std::thread::sleep(Duration::from_micros(micros.into()));
                 Ok(())
@@ -804,6 +805,24 @@ impl<'m> Session<'m> {
             self.pause()?;
         }
         Ok(())
+    }
+
+    /// Nothing is expected for as long as a request may take. A kick that was not read is no reason
+    /// to say anything: who does not listen to a ring that it may not process owes nothing.
+    fn silence(&mut self) -> Result<(), Stop> {
+        let end = Deadline::after(self.limits.owed * 4);
+        let mut calm = Deadline::after(self.limits.owed);
+        while !calm.passed() && !end.passed() {
+            if self.sample()? {
+                calm = Deadline::after(self.limits.owed);
+            }
+            self.pause()?;
+        }
+        if self.lines.iter().any(|line| line.kicked) {
+            return Ok(());
+        }
+        let observed = format!("nothing more in {:?}", self.limits.owed);
+        self.possible.silent(TimeClass::Io).or_else(|fault| self.fault(fault, observed))
     }
 
     fn barrier(&mut self) -> Result<(), Stop> {

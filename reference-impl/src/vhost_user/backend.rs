@@ -487,6 +487,7 @@ impl<D: Device> Backend<D> {
                     self.reset_device();
                     if !self.is(Mutant::StatusZeroRuns) {
                         self.reset_rings(true);
+                        (0..self.rings.len()).for_each(|ring| self.forget_kick(ring));
                     }
                 }
                 self.status = status;
@@ -537,17 +538,20 @@ impl<D: Device> Backend<D> {
         }
         let forgets = settings.kick_after_stop == KickAfterStop::Forgets;
         if forgets && mutant != Some(Mutant::KeepsProcessing) {
-            ring.kick = false;
-            self.outputs.push_back(Output::Kick {
-                ring: at,
-                descriptor: None,
-                pending_counts: false,
-            });
+            self.forget_kick(at);
         }
         if mutant == Some(Mutant::NotifiesAfterStop) {
             self.late_calls.push_back((now + LATE, at));
         }
         Ok(Some(Answer::Base(index, at)))
+    }
+
+    /// No kick on the descriptor that the ring has counts any more.
+    fn forget_kick(&mut self, at: usize) {
+        if let Some(ring) = self.rings.get_mut(at) {
+            ring.kick = false;
+        }
+        self.outputs.push_back(Output::Kick { ring: at, descriptor: None, pending_counts: false });
     }
 
     /// SET_DEVICE_STATE_FD: bits 0 to 7 of the answer are an error, bit 8 says that it brings no
