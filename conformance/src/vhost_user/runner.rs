@@ -87,10 +87,11 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
         };
         summary.count(result.status);
         done(&result);
+        // Whoever cannot be reached will not be reached by the next test either.
+        let unreached = result.status == Status::Error && result.log.is_empty();
         let gone = result.status == Status::Error && matches!(run.target, Target::Socket(_));
         results.push(result);
-        if gone {
-            // Whoever does not answer any more will not answer the next test either.
+        if unreached || gone {
             break;
         }
     }

@@ -40,7 +40,7 @@ use super::malformed::Bytes;
 use super::memory::{Arena, GuestMemory, PAGE};
 use super::ring::{Ring, RingError};
 use super::script::{Act, Which};
-use super::target::{Live, Target};
+use super::target::{Live, Target, TargetError};
 use super::transport::{Connection, ReceiveError, Received, SendError};
 use super::workload::{Blk, BlkOptions, Fs, Nothing, Workload};
 
@@ -181,7 +181,7 @@ pub struct Session<'m> {
     state_ended: bool,
     answer: Option<(MessageId, Value)>,
     seed: u64,
-    closed: bool,
+    first: bool,
     /// The last message wants no answer, so it may not have been read yet.
     unread: bool,
 }
@@ -256,7 +256,7 @@ impl<'m> Session<'m> {
             state_ended: false,
             answer: None,
             seed: setting.seed,
-            closed: false,
+            first,
             unread: false,
         })
     }
@@ -681,7 +681,12 @@ impl<'m> Session<'m> {
 
     fn saw_close(&mut self) -> Result<(), Stop> {
         self.connection = None;
-        self.closed = true;
+        // A server on its way out may still take a connection, and then close it unread.
+        let served = self.records.iter().any(|r| matches!(r, Record::Seen(Event::Reply { .. })));
+        if !self.first && !served && matches!(self.target, Target::Socket(_)) {
+            let error = "the connection is closed before anything was answered".to_owned();
+            return Err(harness(TargetError::Gone { error }));
+        }
         let ended = self.live.process.as_mut().and_then(super::process::Process::exit_status);
         match self.observe(&Event::Close) {
             Err(Stop::Finding { clause, expected, .. }) => {
@@ -990,7 +995,7 @@ impl<'m> Session<'m> {
         self.records.push(Record::Fresh);
         (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
         (self.answer, self.channel, self.state_ended) = (None, None, false);
-        (self.closed, self.unread) = (false, false);
+        (self.first, self.unread) = (false, false);
         self.log.push("-- a fresh connection".into());
         Ok(())
     }

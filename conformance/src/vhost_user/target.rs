@@ -25,14 +25,14 @@ pub enum Target {
 /// Why it cannot be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// A socket that refuses a second connection.
+    /// A socket that takes no second conversation.
     #[error(
         "{error}\nthe server is gone since its last conversation ended: many back-ends serve only \
          one. Name its command with --spawn 'COMMAND {{socket}}', so that each test starts it anew"
     )]
     Gone {
         /// What happened.
-        error: ConnectError,
+        error: String,
     },
     /// The first connection.
     #[error(transparent)]
@@ -63,7 +63,7 @@ impl Target {
             Target::Socket(path) => match Connection::connect(path, deadline) {
                 Ok(connection) => Ok((connection, Live { process: None })),
                 Err(error) if first => Err(error.into()),
-                Err(error) => Err(TargetError::Gone { error }),
+                Err(error) => Err(TargetError::Gone { error: error.to_string() }),
             },
             Target::Spawn(command) => {
                 let (process, connection) = command.start(deadline)?;
