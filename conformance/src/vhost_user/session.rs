@@ -429,11 +429,13 @@ impl<'m> Session<'m> {
         self.answer = None;
         let deadline = Deadline::after(self.limits.owed);
         loop {
+            // Judging may take long: the last look is one that began after the limit.
+            let late = deadline.passed();
             self.sample()?;
             if self.answer.is_some() || self.possible.undefined() {
                 return Ok(());
             }
-            if deadline.passed() {
+            if late {
                 let name = &self.machine.message(id).name;
                 let silence = format!("no answer to {name} in {:?}", self.limits.owed);
                 return match self.possible.silent(TimeClass::Reply) {
@@ -735,7 +737,9 @@ impl<'m> Session<'m> {
         let deadline = Deadline::after(self.limits.owed);
         let mut calm = Instant::now();
         loop {
-            if self.sample()? {
+            let late = deadline.passed();
+            let came = self.sample()?;
+            if came {
                 calm = Instant::now();
             }
             if self.possible.undefined() {
@@ -747,7 +751,7 @@ impl<'m> Session<'m> {
             {
                 return Ok(());
             }
-            if deadline.passed() {
+            if late && !came {
                 let observed = format!("nothing more in {:?}", self.limits.owed);
                 return match self.possible.silent(class) {
                     Ok(()) => Ok(()),
@@ -852,8 +856,9 @@ impl<'m> Session<'m> {
     fn read_state(&mut self) -> Result<(), Stop> {
         let deadline = Deadline::after(self.limits.owed);
         while self.channel.is_some() {
+            let late = deadline.passed();
             self.sample()?;
-            if deadline.passed() {
+            if late {
                 let observed = format!("no end of the state in {:?}", self.limits.owed);
                 return match self.possible.silent(TimeClass::Io) {
                     Ok(()) => Ok(()),
