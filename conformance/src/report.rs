@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use devmig_model::clause::ClauseId;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
@@ -85,7 +86,7 @@ pub struct Outcome {
     /// How.
     pub status: Status,
     /// The clause broken, if it is not the test's own.
-    pub clause: Option<String>,
+    pub clause: Option<ClauseId>,
     /// What came.
     pub observed: Option<String>,
     /// What was allowed.

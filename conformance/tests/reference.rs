@@ -47,7 +47,7 @@ impl Bench {
 
     fn run(&self, settings: Settings, mutant: Option<Mutant>, tests: &[&Test]) -> SuiteReport {
         let mut options = Options { settings, mutant, ..Options::default() };
-        options.block.latency = Duration::from_millis(2);
+        options.block.latency = Duration::from_millis(4);
         let running = Running::start(options).unwrap();
         let target = Target::Socket(running.socket());
         let run = Run {
@@ -115,7 +115,7 @@ const MAY_FAIL: &[(&str, &str, &str)] = &[(
     "disabled.requests=hold",
     "stop.disable-first",
     "what a disabled ring holds is never drained: each rule is a fair reading, both together wait \
-     for ever (see vhost-user/stop-disabled)",
+     for ever (see vhost-user/disable-before-stop)",
 )];
 
 /// What is wrong with a run that should find nothing.

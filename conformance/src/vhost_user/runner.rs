@@ -70,10 +70,11 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
                 }
             }
         };
+        let clause = outcome.clause.unwrap_or(test.clause);
         let result = TestResult {
             test: test.id.clone(),
-            clause: outcome.clause.clone().unwrap_or_else(|| name(run, test.clause)),
-            level: level(run, test.clause),
+            clause: name(run, clause),
+            level: level(run, clause),
             status: outcome.status,
             expected: outcome.expected,
             observed: outcome.observed,
@@ -145,8 +146,7 @@ fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) -> Outcome 
                 Some(Level::Must) | None => Status::Fail,
                 Some(_) => Status::Warn,
             };
-            let clause = Some(name(run, clause));
-            Outcome { status, clause, observed: Some(observed), expected, log }
+            Outcome { status, clause: Some(clause), observed: Some(observed), expected, log }
         }
         Stop::Refused(observed) => {
             let expected = vec!["the command succeeds".to_owned()];

@@ -717,11 +717,13 @@ impl<'m> Session<'m> {
 
     fn kick(&mut self, ring: u8, front_end: bool) -> Result<(), Stop> {
         self.read_all()?;
+        // Judging may take long, and what follows the kick should find requests in flight.
+        self.did(&Event::Kick { ring, front_end })?;
         if let Some(line) = self.lines.get_mut(ring as usize) {
             line.ring.kick.signal().map_err(harness)?;
             line.kicked = true;
         }
-        self.did(&Event::Kick { ring, front_end })
+        Ok(())
     }
 
     fn renew(&mut self, ring: u8, index: u16) -> Result<(), Stop> {
