@@ -47,7 +47,7 @@ impl Bench {
 
     fn run(&self, settings: Settings, mutant: Option<Mutant>, tests: &[&Test]) -> SuiteReport {
         let mut options = Options { settings, mutant, ..Options::default() };
-        options.block.latency = Duration::from_millis(2);
+        options.block.latency = Duration::from_millis(4);
         let running = Running::start(options).unwrap();
         let target = Target::Socket(running.socket());
         let run = Run {
@@ -109,6 +109,14 @@ fn all_settings() -> Vec<(String, Settings)> {
     all
 }
 
+/// Where the reference itself may be found, and why. Whether it is, is a matter of time.
+const MAY_FAIL: &[(&str, &str, &str)] = &[(
+    "disabled.requests=hold",
+    "stop.disable-first",
+    "what a disabled ring holds is never drained: each rule is a fair reading, both together wait \
+     for ever (see vhost-user/disable-before-stop)",
+)];
+
 /// What is wrong with a run that should find nothing.
 fn complaints(bench: &Bench, settings: &Settings, report: &SuiteReport) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -117,7 +125,10 @@ fn complaints(bench: &Bench, settings: &Settings, report: &SuiteReport) -> Vec<S
             true => Status::Skip,
             false => Status::Pass,
         };
-        if result.status != expected {
+        let may_fail = |(setting, test, _): &(&str, &str, &str)| {
+            *test == result.test && settings.list().any(|item| item == *setting)
+        };
+        if result.status != expected && !MAY_FAIL.iter().any(may_fail) {
             wrong.push(result.detail(""));
         }
     }
@@ -155,6 +166,16 @@ fn the_reference_passes_under_every_reading() {
 
 /// Faults that are found by another clause than the one they are named after, and why.
 const FOUND_AS: &[(Mutant, &str, &str)] = &[
+    (
+        Mutant::CompletesAfterStop,
+        "suspended.no-notifications",
+        "where dropping what is in flight is a reading too, what comes late is what is wrong",
+    ),
+    (
+        Mutant::CompletesAfterStop,
+        "ring.stopped-not-processed",
+        "where dropping what is in flight is a reading too, what comes late is what is wrong",
+    ),
     (Mutant::ForgetsBase, "ring.available-only", "it takes requests that are long done with"),
     (Mutant::IgnoresSetBase, "ring.started-processes", "it finds nothing where it looks"),
     (Mutant::UsedFromZero, "ring.available-only", "the used ring jumps back"),

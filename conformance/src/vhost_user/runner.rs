@@ -162,8 +162,7 @@ fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) -> Outcome 
                 Some(Level::Must) | None => Status::Fail,
                 Some(_) => Status::Warn,
             };
-            let clause = Some(clause);
-            Outcome { status, clause, observed: Some(observed), expected, log }
+            Outcome { status, clause: Some(clause), observed: Some(observed), expected, log }
         }
         Stop::Refused(observed) => {
             let expected = vec!["the command succeeds".to_owned()];

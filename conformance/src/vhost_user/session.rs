@@ -464,11 +464,13 @@ impl<'m> Session<'m> {
         self.answer = None;
         let deadline = Deadline::after(self.limits.owed);
         loop {
+            // Judging may take long: the last look is one that began after the limit.
+            let late = deadline.passed();
             self.sample()?;
             if self.answer.is_some() || self.possible.undefined() {
                 return Ok(());
             }
-            if deadline.passed() {
+            if late {
                 let name = &self.machine.message(id).name;
                 let silence = format!("no answer to {name} in {:?}", self.limits.owed);
                 return match self.silent(TimeClass::Reply) {
@@ -759,11 +761,13 @@ impl<'m> Session<'m> {
 
     fn kick(&mut self, ring: u8, front_end: bool) -> Result<(), Stop> {
         self.read_all()?;
+        // Judging may take long, and what follows the kick should find requests in flight.
+        self.did(&Event::Kick { ring, front_end })?;
         if let Some(line) = self.lines.get_mut(ring as usize) {
             line.ring.kick.signal().map_err(harness)?;
             line.kicked = true;
         }
-        self.did(&Event::Kick { ring, front_end })
+        Ok(())
     }
 
     fn renew(&mut self, ring: u8, index: u16) -> Result<(), Stop> {
@@ -779,7 +783,9 @@ impl<'m> Session<'m> {
         let deadline = Deadline::after(self.limits.owed);
         let mut calm = Instant::now();
         loop {
-            if self.sample()? {
+            let late = deadline.passed();
+            let came = self.sample()?;
+            if came {
                 calm = Instant::now();
             }
             if self.possible.undefined() {
@@ -791,7 +797,7 @@ impl<'m> Session<'m> {
             {
                 return Ok(());
             }
-            if deadline.passed() {
+            if late && !came {
                 let observed = format!("nothing more in {:?}", self.limits.owed);
                 return match self.silent(class) {
                     Ok(()) => Ok(()),
@@ -899,8 +905,9 @@ impl<'m> Session<'m> {
     fn read_state(&mut self) -> Result<(), Stop> {
         let deadline = Deadline::after(self.limits.owed);
         while self.channel.is_some() {
+            let late = deadline.passed();
             self.sample()?;
-            if deadline.passed() {
+            if late {
                 let observed = format!("no end of the state in {:?}", self.limits.owed);
                 return match self.silent(TimeClass::Io) {
                     Ok(()) => Ok(()),

@@ -1,0 +1,254 @@
+//! `devmig test` and what it cannot rely on: sockets and commands that are not there, and back-ends
+//! that answer nothing, or nonsense. And its JSON, whose keys outside scripts read.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use devmig_reference::vhost_user::{Mutant, Options, Running};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde_json::Value;
+
+/// The longest that any run here may take.
+const LONGEST: Duration = Duration::from_secs(30);
+
+fn test(arguments: &[&str]) -> Output {
+    let begin = Instant::now();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+    command.args(["test", "vhost-user", "--timeout", "0.4"]).args(arguments);
+    let output = command.output().unwrap();
+    assert!(begin.elapsed() < LONGEST, "{arguments:?} took {:?}", begin.elapsed());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("panicked"), "{errors}");
+    output
+}
+
+fn json(arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = test(&[arguments, &["--format", "json"]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {errors}"));
+    (output.status.code(), report)
+}
+
+/// A back-end that does this with each connection.
+struct Hostile {
+    folder: tempfile::TempDir,
+}
+
+impl Hostile {
+    /// Its thread ends with the test's process.
+    fn start(behaves: impl Fn(UnixStream) + Send + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                behaves(stream.unwrap());
+            }
+        });
+        Hostile { folder }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("s")
+    }
+
+    /// The first result of one test against it, and the exit code.
+    fn tested(&self) -> (Option<i32>, Value) {
+        let socket = self.socket();
+        let socket = socket.to_str().unwrap();
+        let (code, report) = json(&["--socket", socket, "--only", "negotiation.features"]);
+        (code, report["results"][0].clone())
+    }
+}
+
+/// Reads until the front-end goes.
+fn listen(mut stream: &UnixStream) {
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+/// GET_FEATURES' answer, as far as this many bytes of it.
+fn answer(size: u32, bytes: usize) -> Vec<u8> {
+    let mut whole: Vec<u8> = [1u32, 0b101, size].iter().flat_map(|n| n.to_ne_bytes()).collect();
+    whole.extend((1u64 << 30).to_ne_bytes());
+    whole.truncate(bytes);
+    whole
+}
+
+fn is_finding(behaves: impl Fn(UnixStream) + Send + 'static, clause: &str, words: &str) {
+    let (code, result) = Hostile::start(behaves).tested();
+    // A SHOULD is a warning, and no failure.
+    let expected = if result["level"] == "MUST" { ("fail", 1) } else { ("warn", 0) };
+    assert_eq!(
+        (result["status"].as_str(), code),
+        (Some(expected.0), Some(expected.1)),
+        "{result:#}"
+    );
+    assert_eq!(result["clause"], clause, "{result:#}");
+    let observed = result["observed"].as_str().unwrap();
+    assert!(observed.contains(words), "{observed}");
+}
+
+#[test]
+fn a_back_end_that_answers_nothing() {
+    is_finding(|stream| listen(&stream), "vhost-user.reply.must", "no answer to GET_FEATURES");
+}
+
+#[test]
+fn garbage() {
+    let garbage = |mut stream: UnixStream| {
+        let _ = stream.write_all(&[0xa5; 20]);
+        listen(&stream);
+    };
+    is_finding(garbage, "vhost-user.reply.payload", "bytes of payload");
+}
+
+#[test]
+fn half_a_message() {
+    let half = |mut stream: UnixStream| {
+        let _ = stream.write_all(&answer(8, 9));
+        listen(&stream);
+    };
+    is_finding(half, "vhost-user.reply.must", "no answer to GET_FEATURES");
+}
+
+#[test]
+fn half_a_message_and_the_end() {
+    let half = |mut stream: UnixStream| {
+        let _ = stream.read(&mut [0; 12]);
+        let _ = stream.write_all(&answer(8, 15));
+    };
+    is_finding(half, "vhost-user.connection.close-exceptional", "the connection is closed");
+}
+
+#[test]
+fn an_endless_stream() {
+    let endless = |mut stream: UnixStream| while stream.write_all(&answer(8, 20)).is_ok() {};
+    is_finding(endless, "vhost-user.reply.header", "GET_FEATURES");
+}
+
+#[test]
+fn a_payload_without_end() {
+    let huge = |mut stream: UnixStream| {
+        let _ = stream.write_all(&answer(u32::MAX, 12));
+        while stream.write_all(&[0; 4096]).is_ok() {}
+    };
+    is_finding(huge, "vhost-user.reply.payload", "4294967295 bytes of payload");
+}
+
+#[test]
+fn too_many_descriptors() {
+    let many = |stream: UnixStream| {
+        let fds = [stream.as_fd(); 64];
+        let mut space = vec![std::mem::MaybeUninit::uninit(); 1024];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+        let bytes = answer(8, 20);
+        let bytes = [std::io::IoSlice::new(&bytes)];
+        let _ = sendmsg(&stream, &bytes, &mut ancillary, SendFlags::NOSIGNAL);
+        listen(&stream);
+    };
+    is_finding(many, "vhost-user.reply.payload", "descriptors came with one message");
+}
+
+#[test]
+fn a_connection_that_ends_at_once() {
+    let closes = |mut stream: UnixStream| drop(stream.read(&mut [0; 12]));
+    is_finding(closes, "vhost-user.connection.close-exceptional", "the connection is closed");
+}
+
+fn error(arguments: &[&str], words: &[&str]) {
+    let (code, report) = json(arguments);
+    assert_eq!(code, Some(4), "{report:#}");
+    let results = report["results"].as_array().unwrap();
+    let last = results.last().unwrap();
+    assert_eq!(last["status"], "error", "{last:#}");
+    let observed = last["observed"].as_str().unwrap();
+    for word in words {
+        assert!(observed.contains(word), "{word}: {observed}");
+    }
+}
+
+#[test]
+fn a_socket_that_does_not_exist() {
+    error(&["--socket", "/no/such/socket"], &["/no/such/socket"]);
+}
+
+#[test]
+fn a_file_that_is_no_socket() {
+    error(&["--socket", "/etc/passwd"], &["/etc/passwd"]);
+}
+
+#[test]
+fn a_command_that_ends_at_once() {
+    let command = "sh -c 'echo no such disk >&2; exit 3' {socket}";
+    error(&["--spawn", command, "--only", "negotiation.features"], &["no such disk", "3"]);
+}
+
+#[test]
+fn a_command_that_is_none() {
+    error(
+        &["--spawn", "/no/such/program {socket}", "--only", "ring.request"],
+        &["/no/such/program"],
+    );
+}
+
+#[test]
+fn a_server_of_one_conversation() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let path = socket.clone();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        drop(listener);
+        std::fs::remove_file(path).unwrap();
+        listen(&stream);
+    });
+    error(&["--socket", socket.to_str().unwrap()], &["--spawn"]);
+}
+
+#[test]
+fn usage() {
+    for arguments in [
+        &["--socket", "/s", "--spawn", "x {socket}"][..],
+        &[],
+        &["--socket", "/s", "--only", "no.such.test"],
+        &["--socket", "/s", "--choice", "vhost-user.ring.start"],
+        &["--socket", "/s", "--timeout", "0"],
+        &["--socket", "/s", "--text", "no such version"],
+        &["--spawn", ""],
+    ] {
+        let output = test(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+/// What differs from run to run: the socket's path.
+fn steady(report: Value, socket: &str) -> Value {
+    serde_json::from_str(&report.to_string().replace(socket, "SOCKET")).unwrap()
+}
+
+#[test]
+fn a_report_as_json() {
+    let reference = |mutant| Running::start(Options { mutant, ..Options::default() }).unwrap();
+    let report = |running: &Running| {
+        let socket = running.socket();
+        let socket = socket.to_str().unwrap();
+        let tests = ["--only", "ring.request", "--only", "status.read-back"];
+        let arguments = [&["--device", "blk", "--socket", socket][..], &tests].concat();
+        let (code, report) = json(&arguments);
+        (code, steady(report, socket))
+    };
+    let (code, passes) = report(&reference(None));
+    assert_eq!(code, Some(0));
+    insta::assert_json_snapshot!("report_passes", passes);
+    let (code, fails) = report(&reference(Some(Mutant::StatusWrong)));
+    assert_eq!(code, Some(1));
+    insta::assert_json_snapshot!("report_fails", fails);
+}
