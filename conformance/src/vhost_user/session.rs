@@ -130,6 +130,8 @@ pub enum Record {
     Silent(TimeClass),
     /// A fresh conversation began.
     Fresh,
+    /// Something that no reading of the text allows: a malformed answer, a wrong result.
+    Wrong,
 }
 
 /// Whether other rules allow the same conversation.
@@ -143,6 +145,7 @@ pub fn allows(machine: &TestMachine, rules: Rules, records: &[Record]) -> bool {
         }
         Record::Seen(event) => possible.observe(event).is_ok(),
         Record::Silent(class) => possible.silent(*class).is_ok(),
+        Record::Wrong => false,
         Record::Fresh => {
             possible = Possible::new(machine, rules);
             true
@@ -723,10 +726,11 @@ impl<'m> Session<'m> {
         })
     }
 
-    fn finding(&self, clause: ClauseId, observed: &str) -> Result<(), Stop> {
+    fn finding(&mut self, clause: ClauseId, observed: &str) -> Result<(), Stop> {
         if self.possible.undefined() || self.rules.off.contains(clause) {
             return Ok(());
         }
+        self.records.push(Record::Wrong);
         let expected = self.possible.allowed();
         Err(Stop::Finding { clause, observed: observed.to_owned(), expected })
     }
@@ -947,6 +951,7 @@ impl<'m> Session<'m> {
             return Ok(());
         }
         let observed = format!("{} is answered with {:#x}", def.name, value.0);
+        self.records.push(Record::Wrong);
         let expected = if success { "success" } else { "an error" };
         Err(Stop::Finding { clause: ClauseId::NONE, observed, expected: vec![expected.to_owned()] })
     }
