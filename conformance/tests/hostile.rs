@@ -83,7 +83,11 @@ fn is_finding(behaves: impl Fn(UnixStream) + Send + 'static, clause: &str, words
     let (code, result) = Hostile::start(behaves).tested();
     // A SHOULD is a warning, and no failure.
     let expected = if result["level"] == "MUST" { ("fail", 1) } else { ("warn", 0) };
-    assert_eq!((result["status"].as_str(), code), (Some(expected.0), Some(expected.1)), "{result:#}");
+    assert_eq!(
+        (result["status"].as_str(), code),
+        (Some(expected.0), Some(expected.1)),
+        "{result:#}"
+    );
     assert_eq!(result["clause"], clause, "{result:#}");
     let observed = result["observed"].as_str().unwrap();
     assert!(observed.contains(words), "{observed}");
@@ -187,7 +191,10 @@ fn a_command_that_ends_at_once() {
 
 #[test]
 fn a_command_that_is_none() {
-    error(&["--spawn", "/no/such/program {socket}", "--only", "ring.request"], &["/no/such/program"]);
+    error(
+        &["--spawn", "/no/such/program {socket}", "--only", "ring.request"],
+        &["/no/such/program"],
+    );
 }
 
 #[test]

@@ -92,8 +92,7 @@ fn for_each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec
 }
 
 /// What the reference does not offer, so that its tests are skipped.
-const NOT_OFFERED: &[(&str, &str)] =
-    &[("rings.one-of-two", "block requests go through one ring")];
+const NOT_OFFERED: &[(&str, &str)] = &[("rings.one-of-two", "block requests go through one ring")];
 
 /// The defaults, then each other option of each setting.
 fn all_settings() -> Vec<(String, Settings)> {

@@ -460,10 +460,7 @@ impl<'m> Session<'m> {
 
     /// Reads effects first, reports causes first. Whether anything came.
     fn sample(&mut self) -> Result<bool, Stop> {
-        let incoming = match &mut self.connection {
-            Some(connection) => Some(connection.receive(Deadline::now())),
-            None => None,
-        };
+        let incoming = self.connection.as_mut().map(|c| c.receive(Deadline::now()));
         let mut calls = Vec::new();
         for (index, line) in self.lines.iter().enumerate() {
             if line.ring.call.take().map_err(harness)? > 0 {
