@@ -47,7 +47,10 @@ impl Bench {
 
     fn run(&self, settings: Settings, mutant: Option<Mutant>, tests: &[&Test]) -> SuiteReport {
         let mut options = Options { settings, mutant, ..Options::default() };
-        options.block.latency = Duration::from_millis(4);
+        // Slow enough that requests are in flight when a loaded machine gets round to the stop.
+        let late = mutant == Some(Mutant::CompletesAfterStop);
+        let (latency, quiet) = if late { (60, 200) } else { (4, 40) };
+        options.block.latency = Duration::from_millis(latency);
         let running = Running::start(options).unwrap();
         let target = Target::Socket(running.socket());
         let run = Run {
@@ -57,8 +60,8 @@ impl Bench {
             scratch: false,
             limits: Limits {
                 connect: Duration::from_secs(2),
-                owed: Duration::from_millis(400),
-                quiet: Duration::from_millis(40),
+                owed: Duration::from_millis(if late { 1500 } else { 400 }),
+                quiet: Duration::from_millis(quiet),
             },
             seed: 1,
             pinned: Vec::new(),

@@ -245,6 +245,7 @@ impl<const R: usize> VhostUser<R> {
         r.open &= !(1 << (request % 64));
         r.used = r.used.wrapping_add(1);
         r.unnotified = true;
+        r.call_fresh = false;
         next.internal = next.internal.wrapping_add(1);
         Ok(On::To(next))
     }

@@ -25,7 +25,7 @@ packed! {
         pub kick_set: bool = 1,
         /// SET_VRING_CALL gave a descriptor.
         pub call_set: bool = 1,
-        /// It was set, and nothing was notified through it since.
+        /// It was set, and neither was a request used since, nor was the guest notified while suspended.
         pub call_fresh: bool = 1,
         /// The ring processes requests once enabled.
         pub started: bool = 1,
