@@ -449,7 +449,7 @@ impl<'m> Session<'m> {
         let deadline = Deadline::after(self.limits.owed);
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let Some(connection) = &mut self.connection else {
-            return Err(Stop::Refused(
+            return Err(Stop::Skip(
                 "the connection was closed where no text says what follows".into(),
             ));
         };
