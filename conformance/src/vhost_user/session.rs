@@ -6,14 +6,20 @@
 //!   judge (Possible) <--- report <--- sample: socket, call descriptors, used rings, state channel
 //! ```
 //!
-//! **Sampling is fixed here and nowhere else:** effects are read first (the socket, then event
-//! descriptors, then memory) and causes are reported first (memory, then notifications, then the
-//! answer). So whatever is seen in memory after an answer was *read* may have been written before it
-//! was *sent*; only what the next sample finds came after it.
+//! | file | its one job |
+//! |---|---|
+//! | `session.rs` | steps, and what is made of the machine's answers |
+//! | `session/sample.rs` | looking: the order in which effects are read and causes reported |
+//! | `session/channel.rs` | the channel of device state |
+//! | `session/again.rs` | the end of a conversation, and the next |
 //!
 //! **Invariants.** Every wait has a limit. Nothing here names a rule of its own: a clause comes from
 //! the machine, from the wire's form, or from the workload's answer. What the harness itself cannot
 //! do is [`Stop::Harness`], never a finding.
+
+mod again;
+mod channel;
+mod sample;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -496,173 +502,6 @@ impl<'m> Session<'m> {
         }
     }
 
-    /// Reads effects first, reports causes first. Whether anything came.
-    fn sample(&mut self) -> Result<bool, Stop> {
-        let incoming = self.connection.as_mut().map(|c| c.receive(Deadline::now()));
-        let mut calls = Vec::new();
-        for (index, line) in self.lines.iter().enumerate() {
-            if line.ring.call.take().map_err(harness)? > 0 {
-                calls.push(index as u8);
-            }
-        }
-        let noticed = self.noticed()?;
-        let mut came = self.used()?;
-        for ring in noticed {
-            self.observe(&Event::KickRead { ring })?;
-        }
-        for ring in calls {
-            came = true;
-            self.observe(&Event::Call { ring })?;
-        }
-        let read_more = self.read_channel()?;
-        match incoming {
-            None | Some(Err(ReceiveError::Timeout { .. })) => {}
-            Some(Ok(received)) => {
-                came = true;
-                self.reply(received)?;
-            }
-            Some(Err(ReceiveError::Closed { after })) => {
-                came = true;
-                if after > 0 {
-                    self.log.push(format!("<- {after} bytes of a message"));
-                }
-                self.saw_close()?;
-            }
-            Some(Err(ReceiveError::Io(error))) => return Err(harness(error)),
-            Some(Err(error)) => {
-                self.finding(self.machine.laws.reply_payload, &error.to_string())?
-            }
-        }
-        // The state's end follows the answer that began the transfer, whichever is seen first.
-        if read_more && self.state_ended && self.answer_is(Answer::Transfer) {
-            self.state_ended = false;
-            self.channel = None;
-            came = true;
-            self.saved()?;
-        }
-        Ok(came)
-    }
-
-    /// The rings whose kick descriptor is no longer readable: what was written to it was read.
-    fn noticed(&mut self) -> Result<Vec<u8>, Stop> {
-        let mut noticed = Vec::new();
-        for (index, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| line.kicked) {
-            if !line.ring.kick.wait(Deadline::now()).map_err(harness)? {
-                line.kicked = false;
-                noticed.push(index as u8);
-            }
-        }
-        Ok(noticed)
-    }
-
-    /// The requests that came back.
-    fn used(&mut self) -> Result<bool, Stop> {
-        let mut came = false;
-        for index in 0..self.lines.len() {
-            let ring = index as u8;
-            loop {
-                let line = &mut self.lines[index];
-                let event = match line.ring.take_used() {
-                    Ok(None) => break,
-                    Ok(Some(used)) => {
-                        let request = line.requests.get(&used.head).copied().unwrap_or_default();
-                        Some((request, Some(used.len)))
-                    }
-                    // What was never out: either it came back before, or it never was available.
-                    Err(RingError::UsedElement { id, .. }) => {
-                        let head = u16::try_from(id).ok();
-                        let known = head.and_then(|head| line.requests.get(&head)).copied();
-                        Some((known.unwrap_or(line.ring.available_index()), None))
-                    }
-                    Err(error @ RingError::UsedIndex { .. }) => {
-                        return self
-                            .finding(self.machine.laws.available_only, &error.to_string())
-                            .map(|()| true);
-                    }
-                    Err(error) => return Err(harness(error)),
-                };
-                let Some((request, len)) = event else { break };
-                came = true;
-                self.observe(&Event::Used { ring, request })?;
-                let Some(len) = len else { break };
-                if let Some(number) = self.numbers.get(&(ring, request))
-                    && let Err(wrong) = self.workload.check(*number, len)
-                {
-                    let observed = format!("request {request} on ring {ring}: {wrong}");
-                    self.finding(self.machine.laws.processes, &observed)?;
-                }
-            }
-        }
-        Ok(came)
-    }
-
-    fn reply(&mut self, received: Received) -> Result<(), Stop> {
-        let laws = &self.machine.laws;
-        let (header_law, payload_law) = (laws.reply_header, laws.reply_payload);
-        let Received { header, payload, fds } = received;
-        let flags = header.flags;
-        let table = &self.machine.table;
-        let Some(index) = table.messages.iter().position(|def| def.id == header.request) else {
-            let observed = format!("an answer to message {}, which nobody sent", header.request);
-            return self.finding(header_law, &observed);
-        };
-        let def = &table.messages[index];
-        if flags.version() != Flags::VERSION || !flags.is_reply() {
-            let observed = format!("an answer to {} with flags {flags:?}", def.name);
-            return self.finding(header_law, &observed);
-        }
-        let kind = def.reply.unwrap_or(PayloadKind::U64);
-        let decoded = match Payload::decode(kind, &payload) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                let observed = format!("an answer to {}: {error}", def.name);
-                return self.finding(payload_law, &observed);
-            }
-        };
-        let (ring, value) = match decoded {
-            Payload::U64(value) => (0, value),
-            Payload::VringState(state) => (state.index, u64::from(state.num)),
-            Payload::TransferReply(reply) => (0, reply.0),
-            other => return Err(Stop::Harness(format!("no meaning for an answer of {other:?}"))),
-        };
-        let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
-            let observed = format!("an answer to {} for ring {ring}", def.name);
-            return self.finding(payload_law, &observed);
-        };
-        let id = MessageId(index as u8);
-        let answer = def.answer.unwrap_or(Answer::Ack);
-        let name = def.name.clone();
-        let event =
-            Event::Reply { id, ring, value: Value(value), descriptors: fds.len().min(255) as u8 };
-        self.observe(&event)?;
-        self.answer = Some((id, Value(value)));
-        match answer {
-            Answer::Features => self.offered = value,
-            Answer::ProtocolFeatures => self.protocol_offered = value,
-            Answer::Base => self.bases[ring as usize] = value as u16,
-            Answer::Transfer if value & 0xff != 0 => {
-                return Err(Stop::Refused(format!(
-                    "{name} is answered with error {:#x}",
-                    value & 0xff
-                )));
-            }
-            Answer::Transfer => {
-                if let Some(fd) = fds.into_iter().next() {
-                    self.channel = Some(fd);
-                }
-            }
-            Answer::Ack if value != 0 => {
-                return Err(Stop::Refused(format!("{name} is acknowledged with {value:#x}")));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn answer_is(&self, wanted: Answer) -> bool {
-        self.answer.is_some_and(|(id, _)| self.machine.message(id).answer == Some(wanted))
-    }
-
     fn observe(&mut self, event: &Event) -> Result<(), Stop> {
         self.say("<-", event);
         self.records.push(Record::Seen(*event));
@@ -850,100 +689,6 @@ impl<'m> Session<'m> {
         }
     }
 
-    fn open_channel(&mut self, direction: u32) -> Result<OwnedFd, Stop> {
-        let (reader, writer) =
-            pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(harness)?;
-        let (ours, theirs) =
-            if direction == Transfer::SAVE { (reader, writer) } else { (writer, reader) };
-        // The back-end gets a channel that blocks, as a pipe does that nobody prepared.
-        rustix::io::ioctl_fionbio(&theirs, false).map_err(harness)?;
-        self.channel = Some(ours);
-        self.state_ended = false;
-        if direction == Transfer::SAVE {
-            self.state.clear();
-        }
-        Ok(theirs)
-    }
-
-    /// Reads what the state channel has. Whether its end was seen, now or before.
-    fn read_channel(&mut self) -> Result<bool, Stop> {
-        let Some(channel) = self.channel.as_ref().filter(|_| !self.state_ended) else {
-            return Ok(self.state_ended);
-        };
-        let mut piece = vec![0; 1 << 16];
-        loop {
-            match rustix::io::read(channel, &mut piece[..]) {
-                Ok(0) => {
-                    self.state_ended = true;
-                    return Ok(true);
-                }
-                Ok(n) => self.state.extend_from_slice(&piece[..n]),
-                Err(rustix::io::Errno::INTR) => {}
-                // Nothing now; or this is the writing end.
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::BADF) => return Ok(false),
-                Err(error) => return Err(harness(error)),
-            }
-            if self.state.len() > MAX_STATE {
-                return Err(Stop::Harness(format!("more than {MAX_STATE} bytes of device state")));
-            }
-        }
-    }
-
-    /// The whole state is here. Its bytes are opaque: the model's number is what it says itself.
-    fn saved(&mut self) -> Result<(), Stop> {
-        self.log.push(format!("<- {} bytes of device state, and their end", self.state.len()));
-        let mut fault = None;
-        // What the device remembers cannot be seen, so any number that the model allows will do.
-        for value in 0..=u8::MAX {
-            match self.possible.observe(&Event::Saved { value }) {
-                Ok(()) => {
-                    self.records.push(Record::Seen(Event::Saved { value }));
-                    return Ok(());
-                }
-                Err(error) => fault = fault.or(Some(error)),
-            }
-        }
-        fault.map_or(Ok(()), |fault| self.fault(fault, "the state channel ended".into()))
-    }
-
-    fn read_state(&mut self) -> Result<(), Stop> {
-        let deadline = Deadline::after(self.limits.owed);
-        while self.channel.is_some() {
-            let late = deadline.passed();
-            self.sample()?;
-            if late {
-                let observed = format!("no end of the state in {:?}", self.limits.owed);
-                return match self.silent(TimeClass::Io) {
-                    Ok(()) => Ok(()),
-                    Err(fault) => self.fault(fault, observed),
-                };
-            }
-            self.pause()?;
-        }
-        Ok(())
-    }
-
-    fn write_state(&mut self) -> Result<(), Stop> {
-        let deadline = Deadline::after(self.limits.owed);
-        let state = std::mem::take(&mut self.state);
-        let mut rest = state.as_slice();
-        let Some(channel) = self.channel.take() else {
-            return Err(Stop::Harness("there is no state channel".into()));
-        };
-        while !rest.is_empty() {
-            match rustix::io::write(&channel, rest) {
-                Ok(n) => rest = &rest[n..],
-                Err(rustix::io::Errno::AGAIN) if !deadline.passed() => self.pause()?,
-                Err(rustix::io::Errno::INTR) => {}
-                // A reader that has seen enough says so in its answer to CHECK_DEVICE_STATE.
-                Err(rustix::io::Errno::PIPE) => break,
-                Err(error) => return Err(harness(error)),
-            }
-        }
-        drop(channel);
-        self.did(&Event::Loaded { value: 0 })
-    }
-
     fn answered(&mut self, success: bool) -> Result<(), Stop> {
         let Some((id, value)) = self.answer else { return Ok(()) };
         let def = self.machine.message(id);
@@ -955,96 +700,6 @@ impl<'m> Session<'m> {
         let expected = if success { "success" } else { "an error" };
         Err(Stop::Finding { clause: ClauseId::NONE, observed, expected: vec![expected.to_owned()] })
     }
-
-    fn malformed(&mut self, Bytes { bytes, descriptors }: &Bytes) -> Result<(), Stop> {
-        let deadline = Deadline::after(self.limits.owed);
-        self.log.push(format!("-> {} malformed bytes", bytes.len()));
-        let fds = vec![self.memory.descriptor(); *descriptors];
-        if let Some(connection) = &mut self.connection {
-            match connection.send_raw(bytes, &fds, deadline) {
-                Ok(()) | Err(SendError::Closed { .. } | SendError::Timeout { .. }) => {}
-                Err(error) => return Err(harness(error)),
-            }
-        }
-        // Whatever comes now, no text forbids it.
-        let deadline = Deadline::after(self.limits.quiet);
-        while !deadline.passed() {
-            let Some(connection) = &mut self.connection else { break };
-            match connection.receive(Deadline::after(Duration::from_millis(2))) {
-                Ok(received) => self.log.push(format!("<- {:?}", received.header)),
-                Err(ReceiveError::Timeout { .. }) => {}
-                Err(error) => {
-                    self.log.push(format!("<- {error}"));
-                    self.connection = None;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the conversation, and says how the process took it.
-    fn hang_up(&mut self) -> Result<(), Stop> {
-        self.connection = None;
-        let Some(process) = &mut self.live.process else { return Ok(()) };
-        let deadline = Deadline::after(self.limits.quiet);
-        while process.exit_status().is_none() && !deadline.passed() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        match process.exit_status() {
-            Some(status) if abnormal(status) => {
-                Err(Stop::Died(format!("the process ended: {status}")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn again(&mut self) -> Result<(), Stop> {
-        self.hang_up()?;
-        let deadline = Deadline::after(self.limits.connect);
-        let (connection, live) = self.target.connect(false, deadline).map_err(harness)?;
-        (self.connection, self.live) = (Some(connection), live);
-        self.possible = Possible::new(self.machine, self.rules);
-        self.records.push(Record::Fresh);
-        (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
-        (self.answer, self.channel, self.state_ended) = (None, None, false);
-        (self.first, self.unread) = (false, false);
-        self.log.push("-- a fresh connection".into());
-        Ok(())
-    }
-
-    fn reconnect(&mut self) -> Result<(), Stop> {
-        self.again()?;
-        for ring in 0..self.lines.len() as u8 {
-            let index = self.lines[ring as usize].ring.available_index();
-            self.did(&Event::Renew { ring, index })?;
-            // A kick that the last conversation left over would start the ring of this one.
-            self.forget_kick(ring)?;
-        }
-        Ok(())
-    }
-
-    fn forget_kick(&mut self, ring: u8) -> Result<(), Stop> {
-        let line = &mut self.lines[ring as usize];
-        line.kicked = false;
-        line.ring.kick.take().map(drop).map_err(harness)
-    }
-
-    fn serves(&mut self) -> Result<(), Stop> {
-        self.again()?;
-        for ring in 0..self.lines.len() as u8 {
-            self.forget_kick(ring)?;
-            self.renew(ring, 0)?;
-        }
-        self.bases = [0; RINGS];
-        self.sent = 0;
-        Ok(())
-    }
-}
-
-/// Whether a process ended in a way that no protocol explains: by a signal, or by a panic.
-fn abnormal(status: std::process::ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt;
-    status.signal().is_some() || status.code() == Some(101)
 }
 
 /// Bytes that are no state of any device: a fixed function of the seed.

@@ -1,0 +1,95 @@
+//! The end of a conversation, the next one, and malformed messages, after which only that matters.
+
+use super::*;
+
+impl Session<'_> {
+    pub(super) fn malformed(&mut self, Bytes { bytes, descriptors }: &Bytes) -> Result<(), Stop> {
+        let deadline = Deadline::after(self.limits.owed);
+        self.log.push(format!("-> {} malformed bytes", bytes.len()));
+        let fds = vec![self.memory.descriptor(); *descriptors];
+        if let Some(connection) = &mut self.connection {
+            match connection.send_raw(bytes, &fds, deadline) {
+                Ok(()) | Err(SendError::Closed { .. } | SendError::Timeout { .. }) => {}
+                Err(error) => return Err(harness(error)),
+            }
+        }
+        // Whatever comes now, no text forbids it.
+        let deadline = Deadline::after(self.limits.quiet);
+        while !deadline.passed() {
+            let Some(connection) = &mut self.connection else { break };
+            match connection.receive(Deadline::after(Duration::from_millis(2))) {
+                Ok(received) => self.log.push(format!("<- {:?}", received.header)),
+                Err(ReceiveError::Timeout { .. }) => {}
+                Err(error) => {
+                    self.log.push(format!("<- {error}"));
+                    self.connection = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the conversation, and says how the process took it.
+    pub(super) fn hang_up(&mut self) -> Result<(), Stop> {
+        self.connection = None;
+        let Some(process) = &mut self.live.process else { return Ok(()) };
+        let deadline = Deadline::after(self.limits.quiet);
+        while process.exit_status().is_none() && !deadline.passed() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        match process.exit_status() {
+            Some(status) if abnormal(status) => {
+                Err(Stop::Died(format!("the process ended: {status}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn again(&mut self) -> Result<(), Stop> {
+        self.hang_up()?;
+        let deadline = Deadline::after(self.limits.connect);
+        let (connection, live) = self.target.connect(false, deadline).map_err(harness)?;
+        (self.connection, self.live) = (Some(connection), live);
+        self.possible = Possible::new(self.machine, self.rules);
+        self.records.push(Record::Fresh);
+        (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
+        (self.answer, self.channel, self.state_ended) = (None, None, false);
+        (self.first, self.unread) = (false, false);
+        self.log.push("-- a fresh connection".into());
+        Ok(())
+    }
+
+    pub(super) fn reconnect(&mut self) -> Result<(), Stop> {
+        self.again()?;
+        for ring in 0..self.lines.len() as u8 {
+            let index = self.lines[ring as usize].ring.available_index();
+            self.did(&Event::Renew { ring, index })?;
+            // A kick that the last conversation left over would start the ring of this one.
+            self.forget_kick(ring)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_kick(&mut self, ring: u8) -> Result<(), Stop> {
+        let line = &mut self.lines[ring as usize];
+        line.kicked = false;
+        line.ring.kick.take().map(drop).map_err(harness)
+    }
+
+    pub(super) fn serves(&mut self) -> Result<(), Stop> {
+        self.again()?;
+        for ring in 0..self.lines.len() as u8 {
+            self.forget_kick(ring)?;
+            self.renew(ring, 0)?;
+        }
+        self.bases = [0; RINGS];
+        self.sent = 0;
+        Ok(())
+    }
+}
+
+/// Whether a process ended in a way that no protocol explains: by a signal, or by a panic.
+fn abnormal(status: std::process::ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal().is_some() || status.code() == Some(101)
+}

@@ -1,0 +1,178 @@
+//! Looking: what the back-end has done since the last look, in the one order in which it is read and
+//! reported.
+//!
+//! **Invariant.** Effects are read first (the socket, then event descriptors, then memory), causes are
+//! reported first (memory, then notifications, then the answer). So whatever is seen in memory after
+//! an answer was *read* may have been written before it was *sent*; only what the next sample finds
+//! came after it.
+
+use super::*;
+
+impl Session<'_> {
+    /// Reads effects first, reports causes first. Whether anything came.
+    pub(super) fn sample(&mut self) -> Result<bool, Stop> {
+        let incoming = self.connection.as_mut().map(|c| c.receive(Deadline::now()));
+        let mut calls = Vec::new();
+        for (index, line) in self.lines.iter().enumerate() {
+            if line.ring.call.take().map_err(harness)? > 0 {
+                calls.push(index as u8);
+            }
+        }
+        let noticed = self.noticed()?;
+        let mut came = self.used()?;
+        for ring in noticed {
+            self.observe(&Event::KickRead { ring })?;
+        }
+        for ring in calls {
+            came = true;
+            self.observe(&Event::Call { ring })?;
+        }
+        let read_more = self.read_channel()?;
+        match incoming {
+            None | Some(Err(ReceiveError::Timeout { .. })) => {}
+            Some(Ok(received)) => {
+                came = true;
+                self.reply(received)?;
+            }
+            Some(Err(ReceiveError::Closed { after })) => {
+                came = true;
+                if after > 0 {
+                    self.log.push(format!("<- {after} bytes of a message"));
+                }
+                self.saw_close()?;
+            }
+            Some(Err(ReceiveError::Io(error))) => return Err(harness(error)),
+            Some(Err(error)) => {
+                self.finding(self.machine.laws.reply_payload, &error.to_string())?
+            }
+        }
+        // The state's end follows the answer that began the transfer, whichever is seen first.
+        if read_more && self.state_ended && self.answer_is(Answer::Transfer) {
+            self.state_ended = false;
+            self.channel = None;
+            came = true;
+            self.saved()?;
+        }
+        Ok(came)
+    }
+
+    /// The rings whose kick descriptor is no longer readable: what was written to it was read.
+    pub(super) fn noticed(&mut self) -> Result<Vec<u8>, Stop> {
+        let mut noticed = Vec::new();
+        for (index, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| line.kicked) {
+            if !line.ring.kick.wait(Deadline::now()).map_err(harness)? {
+                line.kicked = false;
+                noticed.push(index as u8);
+            }
+        }
+        Ok(noticed)
+    }
+
+    /// The requests that came back.
+    pub(super) fn used(&mut self) -> Result<bool, Stop> {
+        let mut came = false;
+        for index in 0..self.lines.len() {
+            let ring = index as u8;
+            loop {
+                let line = &mut self.lines[index];
+                let event = match line.ring.take_used() {
+                    Ok(None) => break,
+                    Ok(Some(used)) => {
+                        let request = line.requests.get(&used.head).copied().unwrap_or_default();
+                        Some((request, Some(used.len)))
+                    }
+                    // What was never out: either it came back before, or it never was available.
+                    Err(RingError::UsedElement { id, .. }) => {
+                        let head = u16::try_from(id).ok();
+                        let known = head.and_then(|head| line.requests.get(&head)).copied();
+                        Some((known.unwrap_or(line.ring.available_index()), None))
+                    }
+                    Err(error @ RingError::UsedIndex { .. }) => {
+                        return self
+                            .finding(self.machine.laws.available_only, &error.to_string())
+                            .map(|()| true);
+                    }
+                    Err(error) => return Err(harness(error)),
+                };
+                let Some((request, len)) = event else { break };
+                came = true;
+                self.observe(&Event::Used { ring, request })?;
+                let Some(len) = len else { break };
+                if let Some(number) = self.numbers.get(&(ring, request))
+                    && let Err(wrong) = self.workload.check(*number, len)
+                {
+                    let observed = format!("request {request} on ring {ring}: {wrong}");
+                    self.finding(self.machine.laws.processes, &observed)?;
+                }
+            }
+        }
+        Ok(came)
+    }
+
+    pub(super) fn reply(&mut self, received: Received) -> Result<(), Stop> {
+        let laws = &self.machine.laws;
+        let (header_law, payload_law) = (laws.reply_header, laws.reply_payload);
+        let Received { header, payload, fds } = received;
+        let flags = header.flags;
+        let table = &self.machine.table;
+        let Some(index) = table.messages.iter().position(|def| def.id == header.request) else {
+            let observed = format!("an answer to message {}, which nobody sent", header.request);
+            return self.finding(header_law, &observed);
+        };
+        let def = &table.messages[index];
+        if flags.version() != Flags::VERSION || !flags.is_reply() {
+            let observed = format!("an answer to {} with flags {flags:?}", def.name);
+            return self.finding(header_law, &observed);
+        }
+        let kind = def.reply.unwrap_or(PayloadKind::U64);
+        let decoded = match Payload::decode(kind, &payload) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let observed = format!("an answer to {}: {error}", def.name);
+                return self.finding(payload_law, &observed);
+            }
+        };
+        let (ring, value) = match decoded {
+            Payload::U64(value) => (0, value),
+            Payload::VringState(state) => (state.index, u64::from(state.num)),
+            Payload::TransferReply(reply) => (0, reply.0),
+            other => return Err(Stop::Harness(format!("no meaning for an answer of {other:?}"))),
+        };
+        let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
+            let observed = format!("an answer to {} for ring {ring}", def.name);
+            return self.finding(payload_law, &observed);
+        };
+        let id = MessageId(index as u8);
+        let answer = def.answer.unwrap_or(Answer::Ack);
+        let name = def.name.clone();
+        let event =
+            Event::Reply { id, ring, value: Value(value), descriptors: fds.len().min(255) as u8 };
+        self.observe(&event)?;
+        self.answer = Some((id, Value(value)));
+        match answer {
+            Answer::Features => self.offered = value,
+            Answer::ProtocolFeatures => self.protocol_offered = value,
+            Answer::Base => self.bases[ring as usize] = value as u16,
+            Answer::Transfer if value & 0xff != 0 => {
+                return Err(Stop::Refused(format!(
+                    "{name} is answered with error {:#x}",
+                    value & 0xff
+                )));
+            }
+            Answer::Transfer => {
+                if let Some(fd) = fds.into_iter().next() {
+                    self.channel = Some(fd);
+                }
+            }
+            Answer::Ack if value != 0 => {
+                return Err(Stop::Refused(format!("{name} is acknowledged with {value:#x}")));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn answer_is(&self, wanted: Answer) -> bool {
+        self.answer.is_some_and(|(id, _)| self.machine.message(id).answer == Some(wanted))
+    }
+}
