@@ -4,10 +4,9 @@
 use clap::Args as ClapArgs;
 use devmig_model::library::Library;
 use devmig_model::spec;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Error, Format, Out, Status, test};
+use super::{Error, Format, Out, Status, progress, test};
 use crate::peers::{self, Peer, Setting, Verdict};
 use crate::vhost_user::suite;
 
@@ -44,10 +43,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     let text = "10.2";
     let rules = test::judged_by(&library, text)?;
-    let bar = ProgressBar::new((peers.len() * suite.len()) as u64);
-    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:20} {msg}") {
-        bar.set_style(style);
-    }
+    let bar = progress::bar(peers.len() * suite.len());
     let mut verdicts = Vec::new();
     for peer in peers {
         let done = |test: &str| {

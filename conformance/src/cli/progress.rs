@@ -10,16 +10,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::grid::thousands;
 use super::{Error, select};
 
-/// A line on the terminal (stderr); nothing if that is none.
+/// So many things to do, drawn on the terminal (stderr); nothing if that is none.
+pub(crate) fn bar(steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64);
+    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:20} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// A bar that follows explorations.
 pub(crate) struct Meter(ProgressBar);
 
 impl Meter {
     /// So many systems are to be explored.
     pub(crate) fn new(systems: usize) -> Self {
-        let bar = ProgressBar::new(systems as u64);
-        if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:20} {msg}") {
-            bar.set_style(style);
-        }
+        let bar = bar(systems);
         bar.enable_steady_tick(Duration::from_millis(100));
         Meter(bar)
     }

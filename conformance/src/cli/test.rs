@@ -7,10 +7,9 @@ use clap::{ArgGroup, Args as ClapArgs, Subcommand};
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
 use devmig_model::spec;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Error, Format, Out, Status};
+use super::{Error, Format, Out, Status, progress};
 use crate::report::{Result as TestResult, SuiteReport};
 use crate::vhost_user::process::Command;
 use crate::vhost_user::runner::{self, Run};
@@ -120,10 +119,7 @@ fn play(
     format: Format,
     out: &mut Out<'_>,
 ) -> Result<SuiteReport, Error> {
-    let bar = ProgressBar::new(tests.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:20} {msg}") {
-        bar.set_style(style);
-    }
+    let bar = progress::bar(tests.len());
     let mut trouble = Ok(());
     let report = runner::run(run, tests, |result: &TestResult| {
         bar.inc(1);
