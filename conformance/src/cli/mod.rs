@@ -21,6 +21,7 @@
 mod change;
 mod check;
 mod clauses;
+mod compare;
 mod decide;
 mod docs;
 mod error;
@@ -58,6 +59,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Compare(compare::Args),
     Decide(decide::Args),
     Explore(explore::Args),
     Verify(verify::Args),
@@ -137,6 +139,7 @@ fn captured(arguments: &[String]) -> Result<String, Error> {
 fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
     match command {
         Command::Check(args) => check::run(&args, out),
+        Command::Compare(args) => compare::run(&args, out),
         Command::Decide(args) => decide::run(&args, out),
         Command::Explore(args) => explore::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),

@@ -49,6 +49,11 @@ impl Meter {
         self.0.inc(1);
         report
     }
+
+    /// Says how far along something else is.
+    pub(crate) fn say(&self, message: String) {
+        self.0.set_message(message);
+    }
 }
 
 impl Drop for Meter {

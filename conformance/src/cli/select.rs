@@ -53,6 +53,11 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
+    /// Pins written elsewhere.
+    pub(crate) fn of(written: &[String]) -> Self {
+        Pins { pins: written.to_vec() }
+    }
+
     /// As they were written.
     pub(crate) fn written(&self) -> &[String] {
         &self.pins

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Error;
+use super::behaviour::{Behaving, Behaviour, Seen};
 use super::report::{Report, check};
 use super::search::Limits;
 use super::view::{self, Counts};
@@ -89,6 +90,12 @@ pub trait Check: Send + Sync {
     /// If a choice is open, or the initial state does not fit its packing.
     fn check(&self, options: &Options<'_>) -> Result<Report, Error>;
 
+    /// What can be seen of it, to be compared with what can be seen of another.
+    ///
+    /// # Errors
+    /// If the initial state does not fit its packing.
+    fn behaviour<'a>(&'a self, seen: Seen<'a>) -> Result<Box<dyn Behaviour + 'a>, Error>;
+
     /// What stateright finds: the second opinion.
     ///
     /// # Errors
@@ -124,6 +131,10 @@ where
 
     fn check(&self, options: &Options<'_>) -> Result<Report, Error> {
         check(self, options)
+    }
+
+    fn behaviour<'a>(&'a self, seen: Seen<'a>) -> Result<Box<dyn Behaviour + 'a>, Error> {
+        Ok(Box::new(Behaving::new(self, seen)?))
     }
 
     fn stateright(self: Arc<Self>) -> Result<Counts, Error> {

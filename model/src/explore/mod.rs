@@ -15,6 +15,8 @@
 //! | [`trace`] | a counterexample, as differences |
 //! | [`report`] | what a run says, as JSON and text |
 //! | [`decide`] | the options of open choices against the properties |
+//! | [`behaviour`] | what of a system can be seen from outside |
+//! | [`compare`] | which of two behaviours includes the other, and what tells them apart |
 //! | [`check`] | one object-safe face for all systems |
 //! | [`view`] | every system as a `stateright::Model` |
 //!
@@ -22,7 +24,9 @@
 //! threads. A run says *complete* only if it visited every reachable state; any bound that cut it
 //! short is in its verdict.
 
+pub mod behaviour;
 pub mod check;
+pub mod compare;
 pub mod decide;
 pub mod liveness;
 pub mod naive;

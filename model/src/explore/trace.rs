@@ -37,7 +37,7 @@ pub struct Step<S, E> {
 pub type StepOf<M, const Q: usize, const N: usize> = Step<WorldOf<M, Q, N>, <M as Machine>::Event>;
 
 /// One line of a trace.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct Line {
     /// From 1.
     pub n: usize,

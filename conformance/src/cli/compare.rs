@@ -1,0 +1,208 @@
+//! `devmig compare`: whether anybody outside could tell two specifications apart, and how.
+//!
+//! ```text
+//!  compare A B                       two systems
+//!  compare S --choice N=x            S by default          and  S under N = x
+//!  compare S --choice N=x --against N=y      S under N = y and  S under N = x
+//!  compare S --proposal FILE         S of the base         and  S of the proposal
+//! ```
+
+use std::cell::Cell;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use devmig_model::clause::{ChoiceId, ClauseId};
+use devmig_model::explore::behaviour::Seen;
+use devmig_model::explore::compare::{Comparison, Limits, Progress, Verdict, compare};
+use devmig_model::explore::{self, Check};
+use devmig_model::library::Library;
+use devmig_model::spec;
+use serde::Serialize;
+
+use super::grid::thousands;
+use super::progress::Meter;
+use super::select::{self, Pins};
+use super::{Error, Format, Out, Status};
+
+/// Compares what two systems can be seen to do, silence included.
+///
+/// Two systems, a system by default and under other readings (`--choice`), or a system of the base
+/// and the same of a proposal. Everything is seen but what a participant does by itself and when a
+/// message is read. Exit code 0 if nobody outside can tell the two apart, 1 with a shortest trace if
+/// somebody can, 2 for bad usage or a specification with errors, 3 if a bound cut the run short.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The system that is A
+    #[arg(value_name = "A")]
+    a: String,
+    /// The system that is B; the same under other readings, or of the proposal, if none is given
+    #[arg(value_name = "B", conflicts_with = "against")]
+    b: Option<String>,
+    /// With the changes of this file: A is of the base, unless B or `--against` is given
+    #[arg(long, value_name = "FILE")]
+    proposal: Option<PathBuf>,
+    #[command(flatten)]
+    pins: Pins,
+    /// The readings of A, in place of the defaults
+    #[arg(long, value_name = "NAME=OPTION", requires = "pins")]
+    against: Vec<String>,
+    /// Hide events, by the words of a trace; `*` stands for anything
+    #[arg(long, value_name = "EVENT|GLOB")]
+    hide: Vec<String>,
+    /// See when a message is read, too
+    #[arg(long)]
+    reads: bool,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Stop after so many pairs in one direction: the verdict is then `incomplete`
+    #[arg(long, value_name = "N", help_heading = "Bounds", default_value_t = most())]
+    max_pairs: NonZeroUsize,
+    /// Stop so many visible events away from the beginning
+    #[arg(long, value_name = "N", help_heading = "Bounds")]
+    max_depth: Option<NonZeroU32>,
+    /// Stop each direction after this time
+    #[arg(long, value_name = "SECONDS", help_heading = "Bounds")]
+    timeout: Option<NonZeroU32>,
+}
+
+fn most() -> NonZeroUsize {
+    NonZeroUsize::new(Limits::PAIRS).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// One side of a comparison.
+struct Side {
+    library: Library,
+    pins: Vec<(ChoiceId, u8)>,
+    system: Box<dyn Check>,
+    note: Option<String>,
+}
+
+impl Side {
+    fn new(
+        library: Library,
+        name: &str,
+        pins: Vec<(ChoiceId, u8)>,
+        note: Option<&str>,
+    ) -> Result<Self, Error> {
+        let system = select::system(&library, name, &pins)?;
+        Ok(Side { library, pins, system, note: note.map(str::to_owned) })
+    }
+
+    /// What it is, in words.
+    fn name(&self) -> String {
+        let spec = &self.library.spec;
+        let pin = |(choice, option): &(ChoiceId, u8)| {
+            format!("{} = {}", spec.choice_name(*choice), spec.option_name(*choice, *option))
+        };
+        let notes: Vec<_> = self.note.iter().cloned().chain(self.pins.iter().map(pin)).collect();
+        match notes.is_empty() {
+            true => self.system.name().to_owned(),
+            false => format!("{} ({})", self.system.name(), notes.join(", ")),
+        }
+    }
+}
+
+/// The result, and what was seen.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+    /// Patterns of events that were hidden.
+    hidden: &'a [String],
+    /// Whether it was seen when messages were read.
+    reads: bool,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let (a, b) = sides(args)?;
+    let met: Vec<Cell<bool>> = args.hide.iter().map(|_| Cell::new(false)).collect();
+    let hidden = |words: &str| {
+        let matching = args.hide.iter().zip(&met).filter(|(p, _)| spec::matches(p, words));
+        matching.map(|(_, met)| met.set(true)).count() > 0
+    };
+    let clause_a = |id: ClauseId| a.library.spec.clause_name(id).to_owned();
+    let clause_b = |id: ClauseId| b.library.spec.clause_name(id).to_owned();
+    let (name_a, name_b) = (a.name(), b.name());
+    let failed = |name: &str| {
+        let system = name.to_owned();
+        move |cause: explore::Error| Error::Explore { system, cause }
+    };
+    let seen = Seen { reads: args.reads, hidden: &hidden, clause: &clause_a };
+    let mut left = a.system.behaviour(seen).map_err(failed(&name_a))?;
+    let seen = Seen { clause: &clause_b, ..seen };
+    let mut right = b.system.behaviour(seen).map_err(failed(&name_b))?;
+    let meter = Meter::new(1);
+    let show = |p: &Progress| {
+        meter.say(format!("{} pairs, {} visible events", thousands(p.pairs as u64), p.depth));
+    };
+    let limits = Limits {
+        max_pairs: args.max_pairs.into(),
+        max_depth: args.max_depth.map(u32::from),
+        deadline: args.timeout.map(|s| Duration::from_secs(u64::from(u32::from(s)))),
+        progress: Some(&show),
+    };
+    let comparison =
+        compare((&name_a, &mut *left), (&name_b, &mut *right), &limits).map_err(failed(&name_a))?;
+    drop(meter);
+    match args.format {
+        Format::Json => {
+            let (hidden, reads) = (&args.hide[..], args.reads);
+            out.json(&Document { comparison: &comparison, hidden, reads })?;
+        }
+        Format::Text => {
+            out.text(&comparison.text())?;
+            for (pattern, _) in args.hide.iter().zip(&met).filter(|(_, met)| !met.get()) {
+                out.text(&format!(
+                    "\nnothing was hidden by `{pattern}`: no event was met so called\n"
+                ))?;
+            }
+        }
+    }
+    Ok(match comparison.verdict {
+        Verdict::Equal => Status::Good,
+        _ if comparison.only_a.is_some() || comparison.only_b.is_some() => Status::Bad,
+        _ => Status::Incomplete,
+    })
+}
+
+/// What is set side by side.
+fn sides(args: &Args) -> Result<(Side, Side), Error> {
+    let library = || select::library(args.proposal.as_ref());
+    let pinned = |library: &Library| args.pins.resolve(&library.spec);
+    let proposed = library()?;
+    let pins = pinned(&proposed)?;
+    let proposal = proposed.proposal.as_ref().map(|proposal| proposal.id.clone());
+    if let Some(b) = &args.b {
+        let a = Side::new(library()?, &args.a, pins.clone(), proposal.as_deref())?;
+        return Ok((a, Side::new(proposed, b, pins, proposal.as_deref())?));
+    }
+    let base = match (&proposal, args.against.is_empty()) {
+        (None, true) if pins.is_empty() => {
+            let message = format!("`{}` is compared with nothing", args.a);
+            let help = "name a second system, another reading by --choice, or a --proposal";
+            return Err(Error::usage(message, Some(help.to_owned())));
+        }
+        // A pin of a choice that only the proposal knows does not concern the base.
+        (Some(_), true) => {
+            let base = Library::builtin()?;
+            let known = args.pins.written().iter().filter_map(|pin| base.spec.pin(pin).ok());
+            let known = known.collect();
+            select::system(&proposed, &args.a, &pins)?;
+            if base.find(&args.a, &[]).is_none() {
+                let message = format!("`{}` is new: the base has no such system", args.a);
+                let help =
+                    "name the system to compare it with, or readings by --choice and --against";
+                return Err(Error::usage(message, Some(help.to_owned())));
+            }
+            Side::new(base, &args.a, known, Some("base"))?
+        }
+        _ => {
+            let against = Pins::of(&args.against).resolve(&proposed.spec)?;
+            Side::new(library()?, &args.a, against, proposal.as_deref())?
+        }
+    };
+    Ok((base, Side::new(proposed, &args.a, pins, proposal.as_deref())?))
+}
