@@ -37,7 +37,10 @@ macro_rules! builtin {
     };
 }
 builtin! {
+    "dpdk-testpmd.toml"
     "qemu-storage-daemon.toml"
+    "vhost-device-console.toml"
+    "vhost-device-rng.toml"
     "virtiofsd.toml"
     "virtiofsd-thread-pool.toml"
 }
@@ -58,8 +61,11 @@ struct RawPeer {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum DeviceName {
+    Net,
     Blk,
     Fs,
+    Rng,
+    Console,
     None,
 }
 
@@ -196,7 +202,10 @@ fn peer(item: &Item<RawPeer>, known: &[Deviation]) -> Peer {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
         device: match raw.device {
+            DeviceName::Net => Device::Net,
             DeviceName::Blk => Device::Blk,
+            DeviceName::Rng => Device::Rng,
+            DeviceName::Console => Device::Console,
             DeviceName::Fs => Device::Fs,
             DeviceName::None => Device::None,
         },

@@ -34,6 +34,10 @@ use super::transport::{ConnectError, Connection};
 /// What stands in a command for the socket's path.
 pub const PLACEHOLDER: &str = "{socket}";
 
+/// What stands for the path without its last character, a `0`: some back-ends serve several sockets
+/// and append a number to the path that they are given.
+pub const STEM: &str = "{stem}";
+
 /// How many bytes of output are kept, the last ones.
 pub const TAIL: usize = 16 * 1024;
 
@@ -58,7 +62,8 @@ pub enum SpawnError {
     /// It does not say where the socket goes.
     #[error(
         "the command has no {PLACEHOLDER}: write it where the back-end expects the path of the \
-         socket to listen on, e.g. 'virtiofsd --socket-path={PLACEHOLDER} --shared-dir=/tmp'"
+         socket to listen on, e.g. 'virtiofsd --socket-path={PLACEHOLDER} --shared-dir=/tmp' \
+         ({STEM} for one that appends a 0 to it)"
     )]
     NoPlaceholder,
     /// A quote is not closed.
@@ -113,7 +118,7 @@ impl Command {
         if words.first().is_none_or(String::is_empty) {
             return Err(SpawnError::Empty);
         }
-        if !words.iter().any(|word| word.contains(PLACEHOLDER)) {
+        if !words.iter().any(|word| word.contains(PLACEHOLDER) || word.contains(STEM)) {
             return Err(SpawnError::NoPlaceholder);
         }
         Ok(Command { words })
@@ -131,9 +136,10 @@ impl Command {
 
     fn run(&self) -> Result<Process, SpawnError> {
         let folder = tempfile::Builder::new().prefix("devmig-").tempdir()?;
-        let socket = folder.path().join("s");
-        let path = socket.to_string_lossy();
-        let mut words = self.words.iter().map(|word| word.replace(PLACEHOLDER, &path));
+        let (stem, socket) = (folder.path().join("s"), folder.path().join("s0"));
+        let (stem, path) = (stem.to_string_lossy(), socket.to_string_lossy());
+        let put = |word: &String| word.replace(PLACEHOLDER, &path).replace(STEM, &stem);
+        let mut words = self.words.iter().map(put);
         let program = words.next().ok_or(SpawnError::Empty)?;
         let (reader, writer) = io::pipe()?;
         let mut command = std::process::Command::new(&program);

@@ -9,7 +9,9 @@ use devmig_model::clause::{ChoiceId, ClauseId};
 use devmig_model::library::Library;
 use devmig_model::rules::{Choices, Rules};
 use devmig_model::spec::Level;
+use devmig_model::vhost_user::program::Step;
 
+use super::script::Act;
 use super::session::{Device, Limits, Record, Session, Setting, Stop, TestMachine, allows};
 use super::suite::{Need, Test};
 use super::target::Target;
@@ -128,6 +130,7 @@ fn one(
         limits: run.limits,
         rules,
         acknowledged: test.acknowledged,
+        declined: declined(machine, test),
         seed: run.seed,
     };
     let mut session = Session::start(setting, first).map_err(|stop| Ended {
@@ -152,6 +155,22 @@ fn one(
         .into_iter()
         .fold(rules.choices, |learned, (choice, options)| learned.only(choice, &options));
     Ok(learned)
+}
+
+/// STATUS, unless the test sets a status: a device to which nobody says `DRIVER_OK` need not process
+/// anything (VIRTIO 3.1.1), and a front-end that negotiates it says so, as QEMU's does.
+fn declined(machine: &TestMachine, test: &Test) -> u64 {
+    let table = &machine.table;
+    let Some(status) = table.feature("STATUS") else { return 0 };
+    let needed =
+        test.needs.iter().any(|need| matches!(need, Need::Feature(_, bit) if *bit == status));
+    let sets = |act: &Act| match act {
+        Act::Program(Step::Send { id, .. }, _) => {
+            machine.message(*id).gate.as_ref().is_some_and(|gate| gate.bit == status)
+        }
+        _ => false,
+    };
+    if needed || test.acts.iter().any(sets) { 0 } else { 1 << status }
 }
 
 fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) -> Outcome {

@@ -48,15 +48,13 @@ use super::ring::{Ring, RingError};
 use super::script::{Act, Which};
 use super::target::{Live, Target, TargetError};
 use super::transport::{Connection, ReceiveError, Received, SendError};
-use super::workload::{Blk, BlkOptions, Fs, Nothing, Workload};
+use super::workload::{Blk, BlkOptions, Console, Fs, Net, Nothing, Rng, Workload};
 
 /// Rings that a session can drive: the machine's capacity.
 pub const RINGS: usize = devmig_model::vhost_user::machine::MAX_RINGS;
 /// The machine of a session.
 pub type TestMachine = VhostUser<RINGS>;
 
-/// Descriptors in a ring.
-const RING_SIZE: u16 = 256;
 /// Guest memory, in bytes.
 const MEMORY: u64 = 64 * PAGE;
 /// The most bytes of device state that are kept.
@@ -65,10 +63,16 @@ const MAX_STATE: usize = 64 << 20;
 /// What the device is, as vhost-user does not say it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Device {
+    /// A network device: it is given frames.
+    Net,
     /// A block device; data is only read, unless it may be destroyed.
     Blk,
     /// A file system.
     Fs,
+    /// An entropy device.
+    Rng,
+    /// A console: it is given lines of text.
+    Console,
     /// Unknown: tests that need requests are skipped.
     None,
 }
@@ -183,6 +187,7 @@ pub struct Session<'m> {
     offered: u64,
     protocol_offered: u64,
     protocol: u64,
+    declined: u64,
     bases: [u16; RINGS],
     acknowledged: bool,
     channel: Option<OwnedFd>,
@@ -212,6 +217,8 @@ pub struct Setting<'m> {
     pub rules: Rules,
     /// Ask for an acknowledgement of every message.
     pub acknowledged: bool,
+    /// Protocol features that are not acknowledged, offered or not.
+    pub declined: u64,
     /// For bytes that are no state.
     pub seed: u64,
 }
@@ -233,10 +240,13 @@ impl<'m> Session<'m> {
                 Box::new(Blk::new(&memory, &mut arena, options).map_err(harness)?)
             }
             Device::Fs => Box::new(Fs::new(&memory, &mut arena).map_err(harness)?),
+            Device::Net => Box::new(Net::new(&memory, &mut arena).map_err(harness)?),
+            Device::Rng => Box::new(Rng::new(&memory, &mut arena).map_err(harness)?),
+            Device::Console => Box::new(Console::new(&memory, &mut arena).map_err(harness)?),
             Device::None => Box::new(Nothing),
         };
         let line = |_| {
-            let ring = Ring::new(&memory, &mut arena, RING_SIZE).map_err(harness)?;
+            let ring = Ring::new(&memory, &mut arena, workload.ring_size()).map_err(harness)?;
             Ok(Line { ring, requests: HashMap::new(), kicked: false })
         };
         let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, Stop>>()?;
@@ -258,6 +268,7 @@ impl<'m> Session<'m> {
             offered: 0,
             protocol_offered: 0,
             protocol: 0,
+            declined: setting.declined,
             bases: [0; RINGS],
             acknowledged: setting.acknowledged,
             channel: None,
@@ -372,7 +383,7 @@ impl<'m> Session<'m> {
             Number::Plain => self.offered & self.workload.features() & !F_PROTOCOL_FEATURES,
             Number::ProtocolOffered => {
                 let known = self.machine.table.features.iter().map(|(_, bit)| 1u64 << bit);
-                self.protocol_offered & known.fold(0, |mask, bit| mask | bit)
+                self.protocol_offered & known.fold(0, |mask, bit| mask | bit) & !self.declined
             }
         }
     }
@@ -388,7 +399,7 @@ impl<'m> Session<'m> {
         let mut number = self.number(ring, number);
         let has = |effect| def.rows.iter().any(|row| row.receive.contains(&effect));
         if has(Effect::SetSize) {
-            number = u64::from(RING_SIZE);
+            number = u64::from(self.workload.ring_size());
         }
         let line = self.lines.get(ring as usize);
         let mut fds: Vec<OwnedFd> = Vec::new();

@@ -15,10 +15,16 @@
 //! **Not here:** rings, kicks, and the order in which requests complete.
 
 mod blk;
+mod console;
 mod fs;
+mod net;
+mod rng;
 
 pub use blk::{Blk, BlkOptions};
+pub use console::Console;
 pub use fs::Fs;
+pub use net::Net;
+pub use rng::Rng;
 
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 
@@ -27,6 +33,9 @@ use super::ring::Buffer;
 
 /// How many consecutive requests have memory of their own.
 pub const SLOTS: u64 = 64;
+
+/// Descriptors in a ring, where devices do not differ.
+const RING_SIZE: u16 = 256;
 
 /// What a slot holds before it is used.
 const UNTOUCHED: u8 = 0xa5;
@@ -41,6 +50,11 @@ pub trait Workload {
 
     /// How many rings such a device has to be given.
     fn rings(&self) -> u32;
+
+    /// How many descriptors each of them has: a power of two, at most what such devices take.
+    fn ring_size(&self) -> u16 {
+        RING_SIZE
+    }
 
     /// The ring that carries requests, if it is known what a request is.
     fn request_ring(&self) -> Option<u32>;
