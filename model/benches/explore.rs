@@ -20,11 +20,10 @@ use devmig_model::explore::Options;
 use devmig_model::explore::search::{Limits, explore};
 use devmig_model::explore::view::View;
 use devmig_model::machine::{Channel, Event, Machine, Offer, On, Party, Step, Verdict};
-use devmig_model::pack::{Overflow, Pack, Reader, Writer};
+use devmig_model::pack::QueueNumber;
 use devmig_model::packed;
 use devmig_model::rules::{Ask, Judge, Rules};
 use devmig_model::system::{Expect, Property, System};
-use serde::Serialize;
 use stateright::{Checker, Model};
 
 const SOURCE: Party = Party("source");
@@ -32,35 +31,16 @@ const PAGES: usize = 3;
 const LAST: u8 = 2;
 const CHANNELS: u8 = 3;
 
-/// A page sent on a channel, in one byte: bits 0 and 1 the version, 2 and 3 the page, 4 and 5 the
-/// channel, which is not packed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
-struct Message(u8);
-
-impl Message {
-    #[inline(always)]
-    fn new(channel: u8, page: usize, version: u8) -> Self {
-        Message(channel << 4 | (page as u8) << 2 | version)
-    }
-    #[inline(always)]
-    fn page(self) -> usize {
-        (self.0 >> 2 & 3) as usize
-    }
-    #[inline(always)]
-    fn version(self) -> u8 {
-        self.0 & 3
-    }
-}
-
-impl Pack for Message {
-    const BITS: u32 = 4;
-    #[inline(always)]
-    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
-        into.put(u64::from(self.0 & 15), 4, "message")
-    }
-    #[inline(always)]
-    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
-        Message(from.get(4) as u8)
+packed! {
+    /// A page sent on a channel.
+    #[derive(Default)]
+    pub struct Message {
+        /// On this one.
+        pub channel: QueueNumber,
+        /// Which page.
+        pub page: u8 = 2,
+        /// Its version.
+        pub version: u8 = 2,
     }
 }
 
@@ -71,11 +51,11 @@ impl Event for Message {
     }
     #[inline]
     fn channel(&self) -> Channel {
-        Channel::Queue(self.0 >> 4)
+        Channel::Queue(self.channel.0)
     }
     #[inline]
     fn on_queue(self, queue: u8) -> Self {
-        Message(self.0 & 15 | queue << 4)
+        Message { channel: QueueNumber(queue), ..self }
     }
 }
 
@@ -120,7 +100,7 @@ impl Machine for Source {
     #[inline]
     fn sent(&self, s: &Self::State, message: &Message, _: &mut Judge) -> Verdict<Self> {
         let mut next = *s;
-        next[message.page()].dirty = false;
+        next[usize::from(message.page)].dirty = false;
         Ok(On::To(next))
     }
     #[inline]
@@ -144,8 +124,9 @@ impl Machine for Source {
     fn offers(&self, s: &Self::State, f: &mut impl FnMut(Offer<Message>)) {
         for (n, page) in s.iter().enumerate() {
             if page.dirty {
-                for channel in 0..CHANNELS {
-                    f(Offer::Does(Message::new(channel, n, page.version)));
+                for channel in (0..CHANNELS).map(QueueNumber) {
+                    let (page, version) = (n as u8, page.version);
+                    f(Offer::Does(Message { channel, page, version }));
                 }
             }
         }
@@ -165,7 +146,7 @@ impl Machine for Destination {
     #[inline]
     fn on(&self, s: &Self::State, message: &Message, _: &mut Judge) -> Verdict<Self> {
         let mut next = *s;
-        next[message.page()].version = message.version();
+        next[usize::from(message.page)].version = message.version;
         Ok(On::To(next))
     }
 }

@@ -22,7 +22,7 @@ use crate::clause::ClauseId;
 use crate::machine::{
     Channel, Did, Event, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
 };
-use crate::pack::{Overflow, Pack, Reader, Writer};
+use crate::pack::{Bits, Overflow, Pack, Reader, Writer};
 use crate::queue::Queue;
 use crate::rules::{Ask, Judge, Rules};
 
@@ -227,6 +227,100 @@ pub enum Outcome<W> {
     Undefined(ClauseId),
 }
 
+impl<W> Outcome<W> {
+    /// The same outcome with another form of the state.
+    #[inline(always)]
+    pub fn map<T>(self, f: impl FnOnce(W) -> T) -> Outcome<T> {
+        match self {
+            Outcome::To(to) => Outcome::To(f(to)),
+            Outcome::Broken(clause) => Outcome::Broken(clause),
+            Outcome::Undefined(clause) => Outcome::Undefined(clause),
+        }
+    }
+}
+
+/// What a transition does to the queues.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moved<E> {
+    /// Nothing.
+    Nothing,
+    /// The head of this queue leaves it.
+    Read(usize),
+    /// An event enters this queue, which has room.
+    Sent(usize, E),
+}
+
+/// What a transition changes in a [`World`]; everything else stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Change<'a, S, E> {
+    /// The participants afterwards, if any of them moved.
+    pub parts: Option<&'a S>,
+    /// What becomes of the queues.
+    pub moved: Moved<E>,
+}
+
+impl<S: Pack, E: Event> Change<'_, S, E> {
+    /// The state after it.
+    #[inline]
+    #[must_use]
+    pub fn of<const Q: usize, const N: usize>(
+        &self,
+        world: &World<S, E, Q, N>,
+    ) -> World<S, E, Q, N> {
+        let mut next = World { parts: *self.parts.unwrap_or(&world.parts), queues: world.queues };
+        if let Some((queue, items)) = self.queue(world) {
+            next.queues[queue] = items;
+        }
+        next
+    }
+
+    /// The key of the state after it, from that of the state before: only what changed is packed.
+    ///
+    /// # Errors
+    /// [`Overflow`] if a value does not fit its declared width.
+    #[inline(always)]
+    pub fn pack<const Q: usize, const N: usize, const W: usize>(
+        &self,
+        world: &World<S, E, Q, N>,
+        key: &Bits<W>,
+    ) -> Result<Bits<W>, Overflow> {
+        let mut next = *key;
+        if let Some(parts) = self.parts {
+            next = next.replace(0, S::BITS, Bits::pack(parts)?);
+        }
+        if let Some((queue, items)) = self.queue(world) {
+            let width = Queue::<E, N>::BITS;
+            next = next.replace(S::BITS + queue as u32 * width, width, Bits::pack(&items)?);
+        }
+        Ok(next)
+    }
+
+    /// The queue that changes, as it is afterwards.
+    #[inline(always)]
+    fn queue<const Q: usize, const N: usize>(
+        &self,
+        world: &World<S, E, Q, N>,
+    ) -> Option<(usize, Queue<E, N>)> {
+        match self.moved {
+            Moved::Nothing => None,
+            Moved::Read(queue) => Some((queue, world.queues[queue].pop())),
+            Moved::Sent(queue, event) => Some((queue, world.queues[queue].push(event)?)),
+        }
+    }
+}
+
+/// Where a verdict leads; `None` if it is a refusal.
+#[inline(always)]
+fn outcome<S, E>(verdict: &On<S>, moved: Moved<E>) -> Option<Outcome<Change<'_, S, E>>> {
+    match verdict {
+        On::To(parts) => Some(Outcome::To(Change { parts: Some(parts), moved })),
+        On::Ignore => Some(Outcome::To(Change { parts: None, moved })),
+        On::Refuse => None,
+        On::Broken(clause) => Some(Outcome::Broken(*clause)),
+        On::Undefined(clause) => Some(Outcome::Undefined(*clause)),
+    }
+}
+
 /// A composition that is closed: nothing comes from outside. `Q` queues of `N` messages.
 #[derive(Clone, Debug)]
 pub struct Closed<M, const Q: usize, const N: usize> {
@@ -246,7 +340,7 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
         World { parts: self.machine.initial(), queues: [Queue::default(); Q] }
     }
 
-    /// All transitions from `world`, always in the same order.
+    /// All transitions from `world`, always in the same order, each with the state that it leads to.
     ///
     /// # Errors
     /// [`Ask`] if a choice that decides is not fixed: an error in the system's definition.
@@ -256,68 +350,81 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
         world: &WorldOf<M, Q, N>,
         f: &mut impl FnMut(Action<M::Event>, Outcome<WorldOf<M, Q, N>>),
     ) -> Result<(), Ask> {
-        let mut asked = None;
-        for queue in 0..Q {
-            if let Some(event) = world.queues[queue].head() {
-                let judge = &mut self.rules.judge();
-                let outcome = match self.machine.on(&world.parts, event, judge)? {
-                    On::Refuse => continue,
-                    verdict => {
-                        self.settle(world, verdict, |w| w.queues[queue] = w.queues[queue].pop())
-                    }
-                };
-                f(Action::Read(*event), outcome);
-            }
-        }
-        self.machine.offers(&world.parts, &mut |offer| match self.offered(world, offer) {
-            Ok(Some((action, outcome))) => f(action, outcome),
-            Ok(None) => {}
-            Err(ask) => asked = asked.or(Some(ask)),
-        });
-        self.machine.hidden(&world.parts, &mut self.rules.judge(), &mut |step, parts| {
-            f(Action::Hidden(step), Outcome::To(World { parts, ..*world }));
-        })?;
-        asked.map_or(Ok(()), Err)
+        self.changes(world, &mut |action, outcome| f(*action, outcome.map(|c| c.of(world))))
     }
 
-    /// What becomes of one offered event; `None` if it does not happen.
+    /// The same transitions in the same order, each with what it changes: most of a state stays as it
+    /// is, and need be neither copied nor packed anew.
     ///
     /// # Errors
     /// As [`Closed::successors`].
     #[inline]
-    #[allow(clippy::type_complexity)]
+    pub fn changes(
+        &self,
+        world: &WorldOf<M, Q, N>,
+        f: &mut impl FnMut(&Action<M::Event>, Outcome<Change<'_, M::State, M::Event>>),
+    ) -> Result<(), Ask> {
+        let mut asked = None;
+        for queue in 0..Q {
+            if let Some(event) = world.queues[queue].head() {
+                let judge = &mut self.rules.judge();
+                let verdict = self.machine.on(&world.parts, event, judge)?;
+                if let Some(outcome) = outcome(&verdict, Moved::Read(queue)) {
+                    f(&Action::Read(*event), outcome);
+                }
+            }
+        }
+        self.machine.offers(&world.parts, &mut |offer| {
+            if let Err(ask) = self.offered(world, offer, f) {
+                asked = asked.or(Some(ask));
+            }
+        });
+        self.machine.hidden(&world.parts, &mut self.rules.judge(), &mut |step, parts| {
+            let change = Change { parts: Some(&parts), moved: Moved::Nothing };
+            f(&Action::Hidden(step), Outcome::To(change));
+        })?;
+        asked.map_or(Ok(()), Err)
+    }
+
+    /// What becomes of one offered event: calls `f` unless it does not happen.
+    ///
+    /// # Errors
+    /// As [`Closed::successors`].
+    #[inline]
     pub fn offered(
         &self,
         world: &WorldOf<M, Q, N>,
         offer: Offer<M::Event>,
-    ) -> Result<Option<(Action<M::Event>, Outcome<WorldOf<M, Q, N>>)>, Ask> {
+        f: &mut impl FnMut(&Action<M::Event>, Outcome<Change<'_, M::State, M::Event>>),
+    ) -> Result<(), Ask> {
         let (event, filtered) = match offer {
             Offer::May(event) => (event, true),
             Offer::Does(event) => (event, false),
         };
         let judge = &mut self.rules.judge();
-        match event.channel() {
+        let (verdict, action, moved) = match event.channel() {
             Channel::Now => {
-                let outcome = match self.machine.on(&world.parts, &event, judge)? {
-                    On::Refuse => return Ok(None),
-                    On::Broken(_) | On::Undefined(_) if filtered => return Ok(None),
-                    verdict => self.settle(world, verdict, |_| {}),
-                };
-                Ok(Some((Action::Now(event), outcome)))
+                let verdict = self.machine.on(&world.parts, &event, judge)?;
+                if filtered && matches!(verdict, On::Broken(_) | On::Undefined(_)) {
+                    return Ok(());
+                }
+                (verdict, Action::Now(event), Moved::Nothing)
             }
             Channel::Queue(queue) => {
                 let queue = queue as usize;
-                let Some(queued) = world.queues[queue].push(event) else { return Ok(None) };
-                if filtered && !self.legal_behind(world, queue, &event)? {
-                    return Ok(None);
+                if world.queues[queue].is_full()
+                    || filtered && !self.legal_behind(world, queue, &event)?
+                {
+                    return Ok(());
                 }
-                let outcome = match self.machine.sent(&world.parts, &event, judge)? {
-                    On::Refuse => return Ok(None),
-                    verdict => self.settle(world, verdict, |w| w.queues[queue] = queued),
-                };
-                Ok(Some((Action::Send(event), outcome)))
+                let verdict = self.machine.sent(&world.parts, &event, judge)?;
+                (verdict, Action::Send(event), Moved::Sent(queue, event))
             }
+        };
+        if let Some(outcome) = outcome(&verdict, moved) {
+            f(&action, outcome);
         }
+        Ok(())
     }
 
     /// Whether `event` would keep the rules if all before it in its queue had been read.
@@ -338,24 +445,6 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
         }
         let verdict = self.machine.on(&parts, event, &mut self.rules.judge())?;
         Ok(!matches!(verdict, On::Broken(_) | On::Undefined(_)))
-    }
-
-    #[inline]
-    fn settle(
-        &self,
-        world: &WorldOf<M, Q, N>,
-        verdict: On<M::State>,
-        then: impl FnOnce(&mut WorldOf<M, Q, N>),
-    ) -> Outcome<WorldOf<M, Q, N>> {
-        let parts = match verdict {
-            On::To(parts) => parts,
-            On::Broken(clause) => return Outcome::Broken(clause),
-            On::Undefined(clause) => return Outcome::Undefined(clause),
-            On::Ignore | On::Refuse => world.parts,
-        };
-        let mut next = World { parts, ..*world };
-        then(&mut next);
-        Outcome::To(next)
     }
 
     /// What is owed in this state: the participants' obligations, and that a message which can be

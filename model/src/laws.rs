@@ -117,14 +117,13 @@ pub fn offers_are_complete<M: Machine, const Q: usize, const N: usize, const W: 
     for world in worlds::<M, Q, N, W>(explored) {
         let offered = successors(closed, &world)?;
         for event in &domain {
-            match closed.offered(&world, Offer::May(*event))? {
-                Some((action, Outcome::To(next)))
-                    if next != world && !offered.contains(&(action, Outcome::To(next))) =>
-                {
+            closed.offered(&world, Offer::May(*event), &mut |action, outcome| {
+                let outcome = outcome.map(|change| change.of(&world));
+                let moves = matches!(outcome, Outcome::To(next) if next != world);
+                if moves && !offered.contains(&(*action, outcome)) {
                     wrong.push(format!("{event:?} is accepted but not offered in {world:?}"));
                 }
-                _ => {}
-            }
+            })?;
         }
         if wrong.len() >= ENOUGH {
             break;
@@ -133,7 +132,8 @@ pub fn offers_are_complete<M: Machine, const Q: usize, const N: usize, const W: 
     Ok(wrong)
 }
 
-/// Law 3: every successor of every reachable state is itself again after packing and unpacking.
+/// Law 3: every successor of every reachable state is itself again after packing and unpacking, and
+/// has the same key whether it is packed whole or only what changed.
 ///
 /// # Errors
 /// If a choice is open.
@@ -143,11 +143,15 @@ pub fn packing_round_trips<M: Machine, const Q: usize, const N: usize, const W: 
 ) -> Result<Wrong, Error> {
     let mut wrong = Wrong::new();
     for world in worlds::<M, Q, N, W>(explored) {
-        for (_, outcome) in successors(&system.closed, &world)? {
-            if let Outcome::To(next) = outcome {
-                wrong.extend(round_trips::<_, W>(&next));
+        let key = Bits::<W>::pack(&world);
+        system.closed.changes(&world, &mut |action, outcome| {
+            let Outcome::To(change) = outcome else { return };
+            let next = change.of(&world);
+            wrong.extend(round_trips::<_, W>(&next));
+            if key.and_then(|key| change.pack(&world, &key)) != Bits::pack(&next) {
+                wrong.push(format!("{action:?} packs another state than {next:?}"));
             }
-        }
+        })?;
         if wrong.len() >= ENOUGH {
             break;
         }

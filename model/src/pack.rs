@@ -98,6 +98,27 @@ impl<const W: usize> Bits<W> {
     pub fn unpack<T: Pack>(&self) -> T {
         T::unpack(&mut Reader { words: self.0, at: 0 })
     }
+
+    /// The same bits but for `width` of them from `at` on, which are the first ones of `by`; what
+    /// `by` holds beyond them must be zero.
+    #[inline(always)]
+    #[must_use]
+    pub fn replace(mut self, at: u32, width: u32, by: Self) -> Self {
+        let (first, shift) = ((at / 64) as usize, at % 64);
+        for (n, word) in self.0.iter_mut().enumerate() {
+            let begin = at.saturating_sub(n as u32 * 64).min(64);
+            let end = (at + width).saturating_sub(n as u32 * 64).min(64);
+            let below = |bits: u32| if bits < 64 { (1u64 << bits) - 1 } else { u64::MAX };
+            *word &= !(below(end) & !below(begin));
+            if n >= first {
+                *word |= by.0[n - first] << shift;
+                if shift > 0 && n > first {
+                    *word |= by.0[n - first - 1] >> (64 - shift);
+                }
+            }
+        }
+        self
+    }
 }
 
 /// Appends fields to words.
@@ -200,6 +221,22 @@ pack_tuple!(A B);
 pack_tuple!(A B C);
 pack_tuple!(A B C D);
 pack_tuple!(A B C D E);
+
+/// The number of the queue that an event waits in, as a part of the event. It takes no bits: the queue
+/// knows it, and [`crate::machine::Event::on_queue`] puts it back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, serde::Serialize)]
+#[serde(transparent)]
+pub struct QueueNumber(pub u8);
+
+impl Pack for QueueNumber {
+    const BITS: u32 = 0;
+    fn pack<const W: usize>(&self, _: &mut Writer<W>) -> Result<(), Overflow> {
+        Ok(())
+    }
+    fn unpack<const W: usize>(_: &mut Reader<W>) -> Self {
+        Self::default()
+    }
+}
 
 /// Declares a plain struct whose fields have a width in exploration.
 ///

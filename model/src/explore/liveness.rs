@@ -463,17 +463,18 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
     }
 
     fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error> {
-        let world = self.key(node).unpack();
+        let before = self.key(node);
+        let world = before.unpack();
         let mut found = self.scratch.take();
-        self.system.closed.successors(&world, &mut |action, outcome| {
+        self.system.closed.changes(&world, &mut |action, outcome| {
             let key = match outcome {
-                Outcome::To(after) => Bits::pack(&after).ok(),
+                Outcome::To(change) => change.pack(&world, before).ok(),
                 _ => None,
             };
             if let Some(key) = &key {
                 self.explored.table.touch(key);
             }
-            found.push((key, self.system.closed.discharges(&world, &action).0));
+            found.push((key, self.system.closed.discharges(&world, action).0));
         })?;
         for (key, discharges) in found.drain(..) {
             let id = key.and_then(|key| self.explored.table.find(&key));
@@ -485,7 +486,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
 
     fn is_end(&self, node: usize) -> Result<bool, Error> {
         let mut end = true;
-        self.system.closed.successors(&self.key(node).unpack(), &mut |_, _| end = false)?;
+        self.system.closed.changes(&self.key(node).unpack(), &mut |_, _| end = false)?;
         Ok(end)
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!  level k:  | block | block | block |      a block is a fixed number of states of the frontier
 //!              |
-//!              +-- expand: each thread a contiguous chunk; successors go to 64 buckets, in order
+//!              +-- expand: each thread a contiguous chunk; only what a transition changes is packed
+//!              +-- sort:   successors go to 64 buckets, in order, a thousand at a time
 //!              +-- insert: each thread some shards; the buckets in the order of the chunks
 //! ```
 //!
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::table::{Id, SHARDS, Shard, Table, hash, shard_of};
 use crate::clause::ClauseId;
-use crate::compose::{Action, Outcome};
+use crate::compose::{Action, Outcome, WorldOf};
 use crate::machine::{Event, Machine};
 use crate::pack::Bits;
 use crate::rules::Ask;
@@ -34,6 +35,9 @@ use crate::system::{System, Test, Transition};
 const BLOCK: u64 = 1 << 20;
 /// The fewest and most states expanded between two insertions.
 const BLOCK_STATES: (u64, u64) = (1 << 12, 1 << 18);
+/// About as many successors are collected before they go to their buckets: few, so that they are still
+/// in the innermost cache.
+const FRESH: usize = 1 << 10;
 /// Keys that are looked for at once.
 const BATCH: usize = 32;
 /// Below this many states a second thread costs more than it gives.
@@ -190,6 +194,8 @@ impl<const W: usize> Explored<W> {
 
 /// What one thread found in its chunk.
 struct Worker<const W: usize> {
+    /// The newest successors, not yet in their buckets.
+    fresh: Vec<(Bits<W>, Id)>,
     buckets: Vec<Vec<(Bits<W>, Id)>>,
     transitions: u64,
     findings: Findings,
@@ -222,6 +228,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
     };
     let mut workers: Vec<Worker<W>> = (0..threads)
         .map(|_| Worker {
+            fresh: Vec::new(),
             buckets: vec![Vec::new(); SHARDS],
             transitions: 0,
             findings: Findings::new(system.properties.len()),
@@ -288,6 +295,31 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
 }
 
 impl Findings {
+    /// Notes what a transition says about these properties.
+    fn look<M: Machine, const Q: usize, const N: usize, const W: usize>(
+        &mut self,
+        system: &System<M, Q, N, W>,
+        properties: &[usize],
+        transition: &Transition<'_, WorldOf<M, Q, N>, M::Event>,
+        at: Witness,
+    ) {
+        for property in properties {
+            let witness = &mut self.witnesses[*property];
+            match &system.properties[*property].test {
+                Test::Always { when, then } if when(transition) => {
+                    self.twins[*property].get_or_insert(at);
+                    if witness.is_none() && !then(transition) {
+                        *witness = Some(at);
+                    }
+                }
+                Test::Reachable(when) if witness.is_none() && when(transition) => {
+                    *witness = Some(at);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn open<M: Machine, const Q: usize, const N: usize, const W: usize>(
         &self,
         system: &System<M, Q, N, W>,
@@ -358,9 +390,23 @@ fn expand_chunk<M: Machine, const Q: usize, const N: usize, const W: usize>(
                 worker.error.get_or_insert(ask.into());
                 return;
             }
+            if worker.fresh.len() >= FRESH {
+                worker.sort();
+            }
         }
         if left == 0 {
-            return;
+            break;
+        }
+    }
+    worker.sort();
+}
+
+impl<const W: usize> Worker<W> {
+    /// Moves the newest successors into their buckets. In one go, since the buckets are too large for
+    /// the cache: a machine that copies the state it has just written would wait for each of them.
+    fn sort(&mut self) {
+        for item in self.fresh.drain(..) {
+            self.buckets[shard_of(hash(&item.0))].push(item);
         }
     }
 }
@@ -377,11 +423,11 @@ fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
     let before = key.unpack();
     let mut successor = 0;
     let mut only_environment = true;
-    system.closed.successors(&before, &mut |action, outcome| {
+    system.closed.changes(&before, &mut |action, outcome| {
         let at = Witness { state: id, successor: Some(successor) };
         successor += 1;
         only_environment = only_environment
-            && match &action {
+            && match action {
                 Action::Now(event) | Action::Send(event) => {
                     !system.environment.is_empty() && system.environment.contains(&event.owner())
                 }
@@ -389,27 +435,15 @@ fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
             };
         let findings = &mut worker.findings;
         let (endings, clause) = match outcome {
-            Outcome::To(after) => {
+            Outcome::To(change) => {
                 worker.transitions += 1;
-                let transition = Transition { before: &before, action: &action, after: &after };
-                for property in &open.transitions {
-                    match &system.properties[*property].test {
-                        Test::Always { when, then } if when(&transition) => {
-                            findings.twins[*property].get_or_insert(at);
-                            if findings.witnesses[*property].is_none() && !then(&transition) {
-                                findings.witnesses[*property] = Some(at);
-                            }
-                        }
-                        Test::Reachable(when)
-                            if findings.witnesses[*property].is_none() && when(&transition) =>
-                        {
-                            findings.witnesses[*property] = Some(at);
-                        }
-                        _ => {}
-                    }
+                if !open.transitions.is_empty() {
+                    let after = change.of(&before);
+                    let transition = Transition { before: &before, action, after: &after };
+                    findings.look(system, &open.transitions, &transition, at);
                 }
-                match Bits::pack(&after) {
-                    Ok(key) => worker.buckets[shard_of(hash(&key))].push((key, id)),
+                match change.pack(&before, key) {
+                    Ok(key) => worker.fresh.push((key, id)),
                     Err(over) => {
                         findings.overflow.get_or_insert((over.field, at));
                     }

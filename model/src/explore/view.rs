@@ -27,7 +27,7 @@ use super::Error;
 use super::report::{PropertyVerdict, Report};
 use crate::compose::{Action, Outcome, WorldOf};
 use crate::machine::Machine;
-use crate::pack::{Bits, Pack};
+use crate::pack::{Bits, Overflow, Pack};
 use crate::system::{System, Test, Transition};
 
 /// The most properties (twins counted apart) that stateright can be shown.
@@ -110,32 +110,22 @@ where
     type Action = Lead<M::Event, WorldOf<M, Q, N>, W>;
 
     fn init_states(&self) -> Vec<Self::State> {
-        vec![pack(&self.0.closed.initial())]
+        vec![Bits::pack(&self.0.closed.initial()).into()]
     }
 
     fn actions(&self, state: &Self::State, actions: &mut Vec<Self::Action>) {
         let State::At(key, _) = state else { return };
         let before: WorldOf<M, Q, N> = key.unpack();
         // An open choice is found by our own explorer first: see `run`.
-        let _ = self.0.closed.successors(&before, &mut |action, outcome| {
-            let Outcome::To(after) = outcome else { return };
-            let transition = Transition { before: &before, action: &action, after: &after };
-            for (i, property) in self.0.properties.iter().enumerate() {
-                let (seen, twin) = match &property.test {
-                    Test::Always { when, then } => match when(&transition) {
-                        true => (!then(&transition), true),
-                        false => (false, false),
-                    },
-                    Test::Reachable(when) => (when(&transition), false),
-                    Test::AtEnd(_) | Test::LeadsTo { .. } => (false, false),
-                };
-                for (seen, i) in [(seen, 2 * i), (twin, 2 * i + 1)] {
-                    if seen {
-                        actions.push(Lead { action, to: State::Seen(i as u8) });
-                    }
-                }
+        let _ = self.0.closed.changes(&before, &mut |action, outcome| {
+            let Outcome::To(change) = outcome else { return };
+            if self.0.properties.iter().any(|property| looks(&property.test) > 0) {
+                let after = change.of(&before);
+                let transition = Transition { before: &before, action, after: &after };
+                self.seen(&transition, actions);
             }
-            actions.push(Lead { action, to: pack(&after) });
+            let to = change.pack(&before, key).into();
+            actions.push(Lead { action: *action, to });
         });
     }
 
@@ -147,21 +137,56 @@ where
         let mut all = vec![stateright::Property::always("nothing stops the search", |_, _| true)];
         let seen = seen_properties::<Self, _, W>();
         for (i, property) in self.0.properties.iter().enumerate() {
-            let looks = match property.test {
-                Test::Always { .. } => 2,
-                Test::Reachable(_) => 1,
-                Test::AtEnd(_) | Test::LeadsTo { .. } => 0,
-            };
-            all.extend(seen.iter().skip(2 * i).take(looks).cloned());
+            all.extend(seen.iter().skip(2 * i).take(looks(&property.test)).cloned());
         }
         all
     }
 }
 
-fn pack<T: Pack, const W: usize>(world: &T) -> State<T, W> {
-    match Bits::pack(world) {
-        Ok(key) => State::At(key, PhantomData),
-        Err(over) => State::Overflow(over.field),
+impl<M, const Q: usize, const N: usize, const W: usize> View<M, Q, N, W>
+where
+    M: Machine,
+{
+    /// Leads to what the properties see in this transition.
+    fn seen(
+        &self,
+        transition: &Transition<'_, WorldOf<M, Q, N>, M::Event>,
+        actions: &mut Vec<Lead<M::Event, WorldOf<M, Q, N>, W>>,
+    ) {
+        for (i, property) in self.0.properties.iter().enumerate() {
+            let (seen, twin) = match &property.test {
+                Test::Always { when, then } => match when(transition) {
+                    true => (!then(transition), true),
+                    false => (false, false),
+                },
+                Test::Reachable(when) => (when(transition), false),
+                Test::AtEnd(_) | Test::LeadsTo { .. } => (false, false),
+            };
+            for (seen, i) in [(seen, 2 * i), (twin, 2 * i + 1)] {
+                if seen {
+                    let action = *transition.action;
+                    actions.push(Lead { action, to: State::Seen(i as u8) });
+                }
+            }
+        }
+    }
+}
+
+/// How many things a property looks for in transitions.
+fn looks<W, E>(test: &Test<W, E>) -> usize {
+    match test {
+        Test::Always { .. } => 2,
+        Test::Reachable(_) => 1,
+        Test::AtEnd(_) | Test::LeadsTo { .. } => 0,
+    }
+}
+
+impl<T, const W: usize> From<Result<Bits<W>, Overflow>> for State<T, W> {
+    fn from(packed: Result<Bits<W>, Overflow>) -> Self {
+        match packed {
+            Ok(key) => State::At(key, PhantomData),
+            Err(over) => State::Overflow(over.field),
+        }
     }
 }
 
