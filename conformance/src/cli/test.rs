@@ -7,10 +7,12 @@ use clap::{ArgGroup, Args as ClapArgs, Subcommand};
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
 use devmig_model::spec;
+use devmig_reference::vhost_user::Mutant;
 use serde_json::json;
 
 use super::{Error, Format, Out, Status, progress};
 use crate::report::{Result as TestResult, SuiteReport};
+use crate::vhost_user::mutants::Bench;
 use crate::vhost_user::process::Command;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits};
@@ -31,7 +33,7 @@ enum Protocol {
 
 /// The vhost-user suite, against a back-end.
 #[derive(Debug, ClapArgs)]
-#[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list"]))]
+#[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list", "mutants"]))]
 struct VhostUser {
     /// What the device is: vhost-user does not say it. With `none`, what needs requests is skipped.
     #[arg(long, value_enum, default_value = "none")]
@@ -46,6 +48,13 @@ struct VhostUser {
     /// Say what tests there are.
     #[arg(long)]
     list: bool,
+    /// Hold the suite against the faults of the reference back-end, which this command starts itself:
+    /// a test that cites the clause has to find each of them. `--only` names faults.
+    #[arg(long)]
+    mutants: bool,
+    /// How much is done.
+    #[arg(long, value_enum, default_value = "quick")]
+    profile: Profile,
     /// The data of the device may be destroyed.
     #[arg(long)]
     scratch: bool,
@@ -69,11 +78,26 @@ struct VhostUser {
     format: Format,
 }
 
+/// How much is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Profile {
+    /// Seconds: what must not happen is waited for briefly.
+    Quick,
+    /// As long as it takes.
+    Full,
+}
+
+/// How long the quick profile waits for what must not happen.
+const BRIEF: Duration = Duration::from_millis(400);
+
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let Protocol::VhostUser(args) = &args.protocol;
     let library = Library::builtin()?;
     let suite = suite::builtin(&library)?;
+    if args.mutants {
+        return mutants(&library, &suite, args, out);
+    }
     let tests = chosen(&suite, &args.only)?;
     if args.list {
         return list(&library, &tests, args.format, out);
@@ -97,7 +121,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         target: &target,
         device: args.device,
         scratch: args.scratch,
-        limits: Limits { owed: Duration::from_secs_f64(args.timeout), ..Limits::default() },
+        limits: limits(args),
         seed: args.seed,
         pinned,
         reproduce: again(args),
@@ -110,6 +134,67 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         1 => Status::Bad,
         _ => Status::Trouble,
     })
+}
+
+/// How long to wait for what.
+fn limits(args: &VhostUser) -> Limits {
+    let owed = Duration::from_secs_f64(args.timeout);
+    let silence = match args.profile {
+        Profile::Quick => owed.min(BRIEF),
+        Profile::Full => owed,
+    };
+    Limits { owed, silence, ..Limits::default() }
+}
+
+/// Holds the suite against the faults of the reference.
+fn mutants(
+    library: &Library,
+    suite: &[Test],
+    args: &VhostUser,
+    out: &mut Out<'_>,
+) -> Result<Status, Error> {
+    if !matches!(args.device, Device::Blk | Device::None) {
+        let help = "the reference back-end is a block device".to_owned();
+        return Err(Error::usage("--mutants knows no such device", Some(help)));
+    }
+    let matches = |mutant: &Mutant, pattern: &String| spec::matches(pattern, mutant.name());
+    for pattern in &args.only {
+        if !Mutant::ALL.iter().any(|mutant| matches(mutant, pattern)) {
+            let names = Mutant::ALL.iter().map(|mutant| mutant.name());
+            let help = spec::did_you_mean(pattern, names);
+            return Err(Error::usage(format!("no mutant is called `{pattern}`"), help));
+        }
+    }
+    let all = args.only.is_empty();
+    let wanted = |m: &&Mutant| all || args.only.iter().any(|pattern| matches(m, pattern));
+    let chosen: Vec<Mutant> = Mutant::ALL.iter().filter(wanted).copied().collect();
+    let bench = Bench::new(library, suite, judged_by(library, &args.text)?, &args.text)?;
+    let bar = progress::bar(chosen.len());
+    let hunt = bench.hunt(&chosen, &bench.legal(), all, |fate| {
+        bar.inc(1);
+        bar.set_message(fate.mutant.clone());
+    });
+    bar.finish_and_clear();
+    let hunt = hunt.map_err(|error| Error::usage(error.to_string(), None))?;
+    match args.format {
+        Format::Json => out.json(&hunt)?,
+        Format::Text => {
+            for fate in &hunt.mutants {
+                out.text(&fate.text())?;
+            }
+            for wrong in &hunt.wrong {
+                out.text(&format!("  WRONG    {wrong}\n"))?;
+            }
+            out.text(&format!(
+                "\n{} mutants: {} killed, {} survive{}\n",
+                hunt.mutants.len(),
+                hunt.killed,
+                hunt.survived,
+                if hunt.as_expected { ", all as expected" } else { ", NOT as expected" },
+            ))?;
+        }
+    }
+    Ok(if hunt.as_expected { Status::Good } else { Status::Bad })
 }
 
 /// Runs the tests, and writes what they show as it comes.

@@ -15,6 +15,7 @@
 
 pub mod malformed;
 pub mod memory;
+pub mod mutants;
 pub mod process;
 pub mod ring;
 pub mod runner;

@@ -84,6 +84,8 @@ pub struct Limits {
     pub connect: Duration,
     /// For what is owed: an answer, a request.
     pub owed: Duration,
+    /// How long nothing must come to show that a request is not processed.
+    pub silence: Duration,
     /// How long nothing must come to be taken for silence where silence is allowed.
     pub quiet: Duration,
 }
@@ -93,6 +95,7 @@ impl Default for Limits {
         Limits {
             connect: Duration::from_secs(10),
             owed: Duration::from_secs(3),
+            silence: Duration::from_secs(3),
             quiet: Duration::from_millis(60),
         }
     }
@@ -675,18 +678,18 @@ impl<'m> Session<'m> {
     /// Nothing is expected for as long as a request may take. A kick that was not read is no reason
     /// to say anything: who does not listen to a ring that it may not process owes nothing.
     fn silence(&mut self) -> Result<(), Stop> {
-        let end = Deadline::after(self.limits.owed * 4);
-        let mut calm = Deadline::after(self.limits.owed);
+        let end = Deadline::after(self.limits.silence * 4);
+        let mut calm = Deadline::after(self.limits.silence);
         while !calm.passed() && !end.passed() {
             if self.sample()? {
-                calm = Deadline::after(self.limits.owed);
+                calm = Deadline::after(self.limits.silence);
             }
             self.pause()?;
         }
         if self.lines.iter().any(|line| line.kicked) {
             return Ok(());
         }
-        let observed = format!("nothing more in {:?}", self.limits.owed);
+        let observed = format!("nothing more in {:?}", self.limits.silence);
         self.possible.silent(TimeClass::Io).or_else(|fault| self.fault(fault, observed))
     }
 

@@ -1,0 +1,505 @@
+//! The suite held against the reference back-end and its faults.
+//!
+//! ```text
+//!   reference, as it is     --suite-->  every test passes, under every setting
+//!   reference, each mutant  --suite-->  a test that cites the mutant's clause finds it
+//!                                       |
+//!   mutants.toml: what is not so, and why; an entry that no longer holds is an error
+//! ```
+//!
+//! A test *cites* a clause if it is about it, or if its finding names it. Everything runs in this
+//! process, over real Unix sockets, several back-ends at a time.
+//!
+//! **Invariants.** Results come in the order of the mutants, however many run at once. What is
+//! expected stands in the data and nowhere in code.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use devmig_model::library::Library;
+use devmig_model::rules::Rules;
+use devmig_model::spec::{Diagnostics, Item, SourceFile, SpecErrors, Spanned, did_you_mean};
+use devmig_reference::vhost_user::{Mutant, Options, Running, Settings};
+use serde::{Deserialize, Serialize};
+
+use super::runner::{self, Run};
+use super::session::{Device, Limits};
+use super::suite::Test;
+use super::target::Target;
+use crate::report::{Result as TestResult, Status, SuiteReport};
+
+/// Back-ends that are tested at once. Most of the time is spent waiting.
+const AT_ONCE: usize = 8;
+/// How long a back-end may take to end.
+const ENDS: Duration = Duration::from_secs(5);
+
+/// What is not simply found, and why.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    survivors: Vec<(Mutant, String)>,
+    found_as: Vec<(Mutant, String, String)>,
+    idle: Vec<(String, String)>,
+    skipped: Vec<(String, String)>,
+    may_fail: Vec<(String, String, String)>,
+    slow: Vec<(Mutant, Duration)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSurvivor {
+    mutant: Spanned<String>,
+    reason: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFoundAs {
+    mutant: Spanned<String>,
+    clause: Spanned<String>,
+    reason: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTest {
+    test: Spanned<String>,
+    reason: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMayFail {
+    setting: Spanned<String>,
+    test: Spanned<String>,
+    reason: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSlow {
+    mutant: Spanned<String>,
+    latency: u64,
+    reason: Spanned<String>,
+}
+
+impl Expected {
+    /// What is built in.
+    ///
+    /// # Errors
+    /// Every problem of its file.
+    pub fn builtin(library: &Library, suite: &[Test]) -> Result<Self, SpecErrors> {
+        Self::load(
+            library,
+            suite,
+            &SourceFile::new("mutants.toml", include_str!("mutants.toml")),
+        )
+    }
+
+    /// The expectations of a file.
+    ///
+    /// # Errors
+    /// Every problem of it: a mutant, test, clause or setting that does not exist, a reason that is
+    /// missing.
+    pub fn load(
+        library: &Library,
+        suite: &[Test],
+        file: &SourceFile,
+    ) -> Result<Self, SpecErrors> {
+        let mut d = Diagnostics::default();
+        let mut tables = file.parse(&mut d);
+        let survivors: Vec<Item<RawSurvivor>> = tables.items("survivor", &mut d);
+        let found_as: Vec<Item<RawFoundAs>> = tables.items("found-as", &mut d);
+        let idle: Vec<Item<RawTest>> = tables.items("idle", &mut d);
+        let skipped: Vec<Item<RawTest>> = tables.items("skipped", &mut d);
+        let may_fail: Vec<Item<RawMayFail>> = tables.items("may-fail", &mut d);
+        let slow: Vec<Item<RawSlow>> = tables.items("slow", &mut d);
+        let kinds = ["survivor", "found-as", "idle", "skipped", "may-fail", "slow"];
+        tables.finish(&kinds, &mut d);
+
+        let mut all = Expected::default();
+        for item in &survivors {
+            let because = reason(item, &item.value.reason, &mut d);
+            if let Some(mutant) = mutant(item, &item.value.mutant, &mut d) {
+                all.survivors.push((mutant, because));
+            }
+        }
+        for item in &found_as {
+            let because = reason(item, &item.value.reason, &mut d);
+            let clause = library.spec.clause_at(item, &item.value.clause, &mut d);
+            if let (Some(mutant), Some(clause)) =
+                (mutant(item, &item.value.mutant, &mut d), clause)
+            {
+                let clause = library.spec.clause_name(clause).to_owned();
+                all.found_as.push((mutant, clause, because));
+            }
+        }
+        for (items, into) in [(&idle, &mut all.idle), (&skipped, &mut all.skipped)] {
+            for item in items {
+                let because = reason(item, &item.value.reason, &mut d);
+                let test = test(item, &item.value.test, suite, &mut d);
+                into.extend(test.map(|test| (test, because)));
+            }
+        }
+        for item in &may_fail {
+            let because = reason(item, &item.value.reason, &mut d);
+            let setting = item.value.setting.get_ref();
+            if let Err(error) = setting.parse::<Settings>() {
+                d.push(item.error(item.value.setting.span(), error.to_string(), "this setting"));
+            }
+            if let Some(test) = test(item, &item.value.test, suite, &mut d) {
+                all.may_fail.push((setting.clone(), test, because));
+            }
+        }
+        for item in &slow {
+            reason(item, &item.value.reason, &mut d);
+            if let Some(mutant) = mutant(item, &item.value.mutant, &mut d) {
+                all.slow.push((mutant, Duration::from_millis(item.value.latency)));
+            }
+        }
+        d.finish(all)
+    }
+
+    /// Why this fault survives.
+    #[must_use]
+    pub fn survives(&self, mutant: Mutant) -> Option<&str> {
+        self.survivors.iter().find(|(m, _)| *m == mutant).map(|(_, why)| why.as_str())
+    }
+}
+
+fn mutant<T>(item: &Item<T>, name: &Spanned<String>, d: &mut Diagnostics) -> Option<Mutant> {
+    let found = name.get_ref().parse().ok();
+    if found.is_none() {
+        let message = format!("no mutant is called `{}`", name.get_ref());
+        let names = Mutant::ALL.iter().map(|mutant| mutant.name());
+        let error = item.error(name.span(), message, "unknown mutant");
+        d.push(devmig_model::spec::with_help(error, did_you_mean(name.get_ref(), names)));
+    }
+    found
+}
+
+fn test<T>(
+    item: &Item<T>,
+    id: &Spanned<String>,
+    suite: &[Test],
+    d: &mut Diagnostics,
+) -> Option<String> {
+    let found = suite.iter().any(|test| test.id == *id.get_ref());
+    if !found {
+        let message = format!("no test is called `{}`", id.get_ref());
+        let ids = suite.iter().map(|test| test.id.as_str());
+        let error = item.error(id.span(), message, "unknown test");
+        d.push(devmig_model::spec::with_help(error, did_you_mean(id.get_ref(), ids)));
+    }
+    found.then(|| id.get_ref().clone())
+}
+
+fn reason<T>(item: &Item<T>, text: &Spanned<String>, d: &mut Diagnostics) -> String {
+    if text.get_ref().trim().is_empty() {
+        d.push(item.error(text.span(), "a reason is missing", "here"));
+    }
+    text.get_ref().clone()
+}
+
+/// Where the suite meets the reference.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// Everything that is loaded.
+    pub library: &'a Library,
+    /// All tests.
+    pub suite: &'a [Test],
+    /// The rules that are enforced.
+    pub rules: Rules,
+    /// The version of the text.
+    pub text: String,
+    /// What is not simply found.
+    pub expected: Expected,
+}
+
+/// The reference could not be started or ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the reference device: {0}")]
+pub struct Trouble(String);
+
+/// How one fault fared.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Fate {
+    /// Its name.
+    pub mutant: String,
+    /// The clause that it breaks.
+    pub clause: String,
+    /// What it does.
+    pub about: String,
+    /// Whether it is found as it should be.
+    pub killed: bool,
+    /// The tests that cite its clause and find it.
+    pub tests: Vec<String>,
+    /// The tests that find it in another clause's name, by that clause.
+    pub others: BTreeMap<String, Vec<String>>,
+    /// Why it is no defect of the suite that no citing test finds it.
+    pub reason: Option<String>,
+    /// What is not as expected; empty if all is.
+    pub wrong: Vec<String>,
+}
+
+/// How all fared.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Hunt {
+    /// The version of this form: 1.
+    pub schema: u32,
+    /// Each fault.
+    pub mutants: Vec<Fate>,
+    /// Faults that are found.
+    pub killed: usize,
+    /// Faults that survive for a reason.
+    pub survived: usize,
+    /// What is not as expected, of the suite as a whole.
+    pub wrong: Vec<String>,
+    /// Whether everything is as expected.
+    pub as_expected: bool,
+}
+
+impl<'a> Bench<'a> {
+    /// For a suite, judged by rules.
+    ///
+    /// # Errors
+    /// Problems of what is expected.
+    pub fn new(
+        library: &'a Library,
+        suite: &'a [Test],
+        rules: Rules,
+        text: &str,
+    ) -> Result<Self, SpecErrors> {
+        let expected = Expected::builtin(library, suite)?;
+        Ok(Bench { library, suite, rules, text: text.to_owned(), expected })
+    }
+
+    /// The tests whose script is legal: a malformed message ends what can be judged.
+    #[must_use]
+    pub fn legal(&self) -> Vec<&'a Test> {
+        self.suite.iter().filter(|test| !test.id.starts_with("malformed.")).collect()
+    }
+
+    /// Tests against the reference with these settings and this fault.
+    ///
+    /// # Errors
+    /// If the reference cannot be started or ended.
+    pub fn run(
+        &self,
+        settings: Settings,
+        mutant: Option<Mutant>,
+        tests: &[&Test],
+    ) -> Result<SuiteReport, Trouble> {
+        let slow = self.expected.slow.iter().find(|(slow, _)| Some(*slow) == mutant);
+        let latency = slow.map_or(Duration::from_millis(4), |(_, latency)| *latency);
+        let owed = Duration::from_millis(400).max(latency * 25);
+        let limits = Limits {
+            connect: Duration::from_secs(2),
+            owed,
+            silence: owed,
+            quiet: Duration::from_millis(40).max(latency * 3),
+        };
+        let mut options = Options { settings, mutant, ..Options::default() };
+        options.block.latency = latency;
+        let running = Running::start(options).map_err(|error| Trouble(error.to_string()))?;
+        let target = Target::Socket(running.socket());
+        let run = Run {
+            library: self.library,
+            target: &target,
+            device: Device::Blk,
+            scratch: false,
+            limits,
+            seed: 1,
+            pinned: Vec::new(),
+            reproduce: "devmig test vhost-user --device blk --mutants".into(),
+            text: self.text.clone(),
+            rules: self.rules,
+        };
+        let report = runner::run(&run, tests, |_| ());
+        running.stop(ENDS).map_err(|error| Trouble(error.to_string()))?;
+        Ok(report)
+    }
+
+    /// What is wrong with a run against the reference as it is, which should find nothing.
+    #[must_use]
+    pub fn complaints(&self, settings: &Settings, tests: usize, report: &SuiteReport) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for result in &report.results {
+            let skipped = self.expected.skipped.iter().any(|(test, _)| *test == result.test);
+            let expected = if skipped { Status::Skip } else { Status::Pass };
+            let may_fail = self.expected.may_fail.iter().any(|(setting, test, _)| {
+                *test == result.test && settings.list().any(|item| item == *setting)
+            });
+            if result.status != expected && !may_fail {
+                wrong.push(result.detail(""));
+            }
+        }
+        if report.results.len() != tests {
+            wrong.push(format!("only {} of {tests} tests ran", report.results.len()));
+        }
+        // What was seen is consistent with what the back-end is set to do.
+        for setting in settings.list() {
+            let Some((name, option)) = setting.split_once('=') else { continue };
+            let name = format!("vhost-user.{name}");
+            let reading = report.readings.iter().find(|(choice, _)| *choice == name);
+            if let Some((_, options)) = reading
+                && !options.iter().any(|possible| possible == option)
+            {
+                wrong.push(format!("{name} is {option}, and was read as {options:?}"));
+            }
+        }
+        wrong
+    }
+
+    /// Hunts these faults with these tests. `done` is told of each as it ends. If `all` is set, these
+    /// are all there are, and a test that finds none of them is complained of.
+    ///
+    /// # Errors
+    /// If the reference cannot be started or ended.
+    pub fn hunt(
+        &self,
+        mutants: &[Mutant],
+        tests: &[&Test],
+        all: bool,
+        done: impl Fn(&Fate) + Sync,
+    ) -> Result<Hunt, Trouble> {
+        let fates = for_each(mutants, |mutant| {
+            let report = self.run(Settings::default(), Some(*mutant), tests)?;
+            let fate = self.fate(*mutant, tests, &report);
+            done(&fate);
+            Ok(fate)
+        });
+        let fates = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
+        let mut wrong = Vec::new();
+        for test in tests.iter().filter(|_| all) {
+            let finds = |fate: &Fate| {
+                fate.tests.iter().chain(fate.others.values().flatten()).any(|id| *id == test.id)
+            };
+            let useful = fates.iter().any(finds);
+            let listed = self.expected.idle.iter().any(|(id, _)| *id == test.id);
+            match (useful, listed) {
+                (false, false) => wrong.push(format!("{} finds no mutant", test.id)),
+                (true, true) => wrong.push(format!("{} finds a mutant, and is listed", test.id)),
+                _ => {}
+            }
+        }
+        let killed = fates.iter().filter(|fate| fate.killed).count();
+        let as_expected = wrong.is_empty() && fates.iter().all(|fate| fate.wrong.is_empty());
+        Ok(Hunt { schema: 1, survived: fates.len() - killed, killed, mutants: fates, wrong, as_expected })
+    }
+
+    fn fate(&self, mutant: Mutant, tests: &[&Test], report: &SuiteReport) -> Fate {
+        let about = |result: &TestResult| {
+            let test = tests.iter().find(|test| test.id == result.test);
+            test.map(|test| self.library.spec.clause_name(test.clause))
+        };
+        let found = |result: &&TestResult| matches!(result.status, Status::Fail | Status::Warn);
+        let (mut citing, mut others) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
+        for result in report.results.iter().filter(found) {
+            if result.clause == mutant.clause() || about(result) == Some(mutant.clause()) {
+                citing.push(result.test.clone());
+            } else {
+                others.entry(result.clause.clone()).or_default().push(result.test.clone());
+            }
+        }
+        let errors = report.results.iter().filter(|result| result.status == Status::Error);
+        let mut wrong: Vec<String> = errors.map(|error| error.detail("")).collect();
+        let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
+        let seen = as_other.is_some_and(|(_, clause, _)| others.contains_key(clause));
+        let survives = self.expected.survives(mutant);
+        match (!citing.is_empty(), as_other) {
+            (true, None) => {}
+            (true, Some(_)) => wrong.push("a test that cites its clause finds it, and it is listed".into()),
+            (false, Some((_, clause, _))) if !seen => {
+                wrong.push(format!("it is listed as found by {clause}, and is not"));
+            }
+            _ => {}
+        }
+        let killed = !citing.is_empty() || seen;
+        match (killed, survives) {
+            (false, None) => wrong.push("it survives".into()),
+            (true, Some(_)) => wrong.push("it is found, and listed as a survivor".into()),
+            _ => {}
+        }
+        Fate {
+            mutant: mutant.name().to_owned(),
+            clause: mutant.clause().to_owned(),
+            about: mutant.about().to_owned(),
+            killed,
+            tests: citing,
+            others,
+            reason: as_other.map(|(.., why)| why.clone()).or(survives.map(str::to_owned)),
+            wrong,
+        }
+    }
+}
+
+impl Fate {
+    /// A few lines for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let state = match (self.wrong.is_empty(), self.killed) {
+            (false, _) => "WRONG",
+            (true, true) => "killed",
+            (true, false) => "survives",
+        };
+        let mut out = format!("  {state:<8} {} ({})\n", self.mutant, self.clause);
+        let (first, more) = (self.tests.iter().take(3), self.tests.len().saturating_sub(3));
+        let mut by: Vec<String> = first.cloned().collect();
+        if more > 0 {
+            by.push(format!("{more} more"));
+        }
+        if by.is_empty() && self.killed {
+            let found = self.others.iter().map(|(clause, tests)| format!("{} as {clause}", tests[0]));
+            by.extend(found);
+        }
+        if !by.is_empty() {
+            out += &format!("           by {}\n", by.join(", "));
+        }
+        if let Some(reason) = &self.reason {
+            out += &format!("           {reason}\n");
+        }
+        for wrong in &self.wrong {
+            out += &format!("           {}\n", wrong.trim_end().replace('\n', "\n           "));
+        }
+        out
+    }
+}
+
+/// The defaults, then each other option of each setting, by name.
+#[must_use]
+pub fn all_settings() -> Vec<(String, Settings)> {
+    let mut all = vec![("the defaults".to_owned(), Settings::default())];
+    for (name, options) in Settings::KNOWN {
+        for option in *options {
+            let text = format!("{name}={option}");
+            match text.parse::<Settings>() {
+                Ok(settings) if settings != Settings::default() => all.push((text, settings)),
+                _ => {}
+            }
+        }
+    }
+    all
+}
+
+/// Does something for each of them, a few at once; the results in order.
+pub fn for_each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else { break };
+                    let result = work(item);
+                    // Nobody panics while holding it.
+                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(at, result);
+                }
+            });
+        }
+    });
+    let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.into_values().collect()
+}
