@@ -4,3 +4,4 @@ pub mod cli;
 pub mod peers;
 pub mod report;
 pub mod vhost_user;
+pub mod watch;

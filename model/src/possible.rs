@@ -7,6 +7,9 @@
 //!   silent()    nothing came within a class's limit: states that owe something drop out
 //! ```
 //!
+//! A monitor that sends nothing itself watches both sides: the sender of a message is judged too,
+//! by [`Possible::offence`], once no state is left in which the message is, or may yet be, in order.
+//!
 //! Each candidate is a state, how many of the messages sent have been read, and the readings of the
 //! text that are still possible. The set is closed under reading and hidden steps before each
 //! judgement. A choice is split when first asked for, never as a product; an option that no
@@ -69,6 +72,8 @@ pub struct Possible<'m, M: Machine> {
     /// Readings under which the tester itself broke a rule: nothing was learned of them.
     unjudged: Vec<Choices>,
     closed: bool,
+    /// The sender is a party under judgement, not a script of ours.
+    watching: bool,
     /// Clauses that are switched off and were met.
     pub hits: ClauseSet,
 }
@@ -107,8 +112,16 @@ impl<'m, M: Machine> Possible<'m, M> {
             candidates: vec![first],
             unjudged: Vec::new(),
             closed: false,
+            watching: false,
             hits: ClauseSet::default(),
         }
+    }
+
+    /// The same for a monitor, which sends nothing itself: what breaks a rule in the reading is not
+    /// a wrong script but a question, that [`Possible::offence`] answers.
+    #[must_use]
+    pub fn watching(machine: &'m M, rules: Rules) -> Self {
+        Possible { watching: true, ..Self::new(machine, rules) }
     }
 
     /// How many candidates there are.
@@ -154,6 +167,15 @@ impl<'m, M: Machine> Possible<'m, M> {
     /// # Errors
     /// If no candidate allows it; the set then stays as it was.
     pub fn observe(&mut self, event: &M::Event) -> Result<(), Fault> {
+        self.observe_without(event, &ClauseSet::default())
+    }
+
+    /// The same, with some clauses switched off for this one event: what was found is found, and
+    /// judgement goes on.
+    ///
+    /// # Errors
+    /// As [`Possible::observe`].
+    pub fn observe_without(&mut self, event: &M::Event, off: &ClauseSet) -> Result<(), Fault> {
         self.close()?;
         let mut kept = Vec::new();
         let mut broken: Vec<(usize, ClauseId)> = Vec::new();
@@ -164,7 +186,8 @@ impl<'m, M: Machine> Possible<'m, M> {
                 kept.push(c);
                 continue;
             }
-            let rules = Rules { choices: c.choices, ..self.rules };
+            let mut rules = Rules { choices: c.choices, ..self.rules };
+            rules.off.extend(off);
             let mut judge = rules.judge();
             match self.machine.on(&c.state, event, &mut judge) {
                 Err(Ask(choice)) => work.extend(split(&c, choice)),
@@ -181,6 +204,69 @@ impl<'m, M: Machine> Possible<'m, M> {
         }
         self.replace(kept);
         Ok(())
+    }
+
+    /// The clause that the sender of the furthest message to be read has broken; `None` while some
+    /// state allows it, or may come to allow it once an answer that is owed was given.
+    ///
+    /// # Errors
+    /// If the set grows beyond its bound.
+    pub fn offence(&mut self) -> Result<Option<ClauseId>, Fault> {
+        self.close()?;
+        let furthest = self.furthest();
+        let mut first = None;
+        for c in &self.candidates {
+            match self.reads(c, &ClauseSet::default()) {
+                Err(_) | Ok(None | Some(On::Refuse)) => return Ok(None),
+                Ok(Some(On::Broken(clause))) if c.read == furthest => {
+                    first = first.or(Some(clause));
+                }
+                Ok(Some(_)) => {}
+            }
+        }
+        Ok(first)
+    }
+
+    /// The message that [`Possible::offence`] is about.
+    #[must_use]
+    pub fn furthest_message(&self) -> Option<&M::Event> {
+        self.sent.get(self.furthest())
+    }
+
+    /// Goes on after an offence: the furthest message to be read is taken as read, with this clause
+    /// switched off or without any effect, since no text says what its reader made of it.
+    pub fn excuse(&mut self, clause: ClauseId) {
+        let furthest = self.furthest();
+        let mut off = ClauseSet::default();
+        off.insert(clause);
+        let mut next = Vec::new();
+        for c in self.candidates.iter().filter(|c| c.read == furthest) {
+            let read = c.read + 1;
+            next.push(Candidate { read, ..*c });
+            match self.reads(c, &off) {
+                Ok(Some(On::To(state))) => next.push(Candidate { state, read, ..*c }),
+                // A second clause: found next.
+                Ok(Some(On::Broken(_))) => next.push(*c),
+                _ => {}
+            }
+        }
+        self.replace(next);
+    }
+
+    fn furthest(&self) -> usize {
+        self.candidates.iter().map(|c| c.read).max().unwrap_or_default()
+    }
+
+    /// What reading the next message comes to; `None` if there is none, or no text says what follows.
+    fn reads(
+        &self,
+        c: &Candidate<M::State>,
+        off: &ClauseSet,
+    ) -> Result<Option<On<M::State>>, Ask> {
+        let Some(event) = self.sent.get(c.read).filter(|_| !c.undefined) else { return Ok(None) };
+        let mut rules = Rules { choices: c.choices, ..self.rules };
+        rules.off.extend(off);
+        self.machine.on(&c.state, event, &mut rules.judge()).map(Some)
     }
 
     /// Nothing came for as long as obligations of this class (and more urgent ones) may take.
@@ -301,6 +387,16 @@ impl<'m, M: Machine> Possible<'m, M> {
         let mut seen = HashSet::new();
         self.candidates = candidates.into_iter().filter(|c| seen.insert(*c)).collect();
         self.closed = false;
+        if self.watching {
+            self.forget();
+        }
+    }
+
+    /// Lets go of messages that everybody has read: a monitor watches for long.
+    fn forget(&mut self) {
+        let read = self.candidates.iter().map(|c| c.read).min().unwrap_or_default();
+        self.sent.drain(..read);
+        self.candidates.iter_mut().for_each(|c| c.read -= read);
     }
 
     /// Adds all that can happen unseen.
@@ -334,7 +430,7 @@ impl<'m, M: Machine> Possible<'m, M> {
                 Err(Unseen::Script(clause)) => forbidden.push((c.choices, clause)),
             }
         }
-        if let Some((_, clause)) = forbidden.first() {
+        if let Some((_, clause)) = forbidden.first().filter(|_| !self.watching) {
             kept.retain(|c| forbidden.iter().all(|(choices, _)| c.choices != *choices));
             if !kept.iter().any(|c| self.has_read_all(c)) {
                 return Err(Fault::Script { clause: *clause });
@@ -373,6 +469,8 @@ impl<'m, M: Machine> Possible<'m, M> {
                 On::To(state) => next.push(Candidate { state, read, ..*c }),
                 On::Ignore => next.push(Candidate { read, ..*c }),
                 On::Refuse => {}
+                // The sender is judged by all that is possible: what is hidden may still make it right.
+                On::Broken(_) if self.watching => {}
                 On::Broken(clause) => return Err(Unseen::Script(clause)),
                 On::Undefined(_) => next.push(Candidate { read, undefined: true, ..*c }),
             }

@@ -10,10 +10,12 @@
 //! ```
 
 pub mod event;
+pub mod form;
 pub mod front_end;
 pub mod guest;
 pub mod laws;
 pub mod machine;
+pub mod monitor;
 pub mod program;
 pub mod properties;
 pub mod state;
