@@ -264,12 +264,11 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> Behaving<'a
                 does.push(offer);
             }
         });
+        let mut goes_on = false;
         for offer in does {
-            if closed.offered(world, offer)?.is_some() {
-                return Ok(false);
-            }
+            closed.offered(world, offer, &mut |_, _| goes_on = true)?;
         }
-        Ok(true)
+        Ok(!goes_on)
     }
 }
 
