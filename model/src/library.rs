@@ -27,7 +27,7 @@ use crate::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
 use crate::vhost_user::program::RawProgram;
 use crate::vhost_user::properties;
 use crate::vhost_user::systems::{Builder, RawSystem, SystemDef, compile};
-use crate::vhost_user::table::{RawFeature, RawMessage, Table};
+use crate::vhost_user::table::{RawBackEndMessage, RawFeature, RawMessage, Table};
 
 /// One `[[proposal]]`: what the file is.
 #[derive(Clone, Debug, Deserialize)]
@@ -121,6 +121,7 @@ pub struct Library {
 struct Raw {
     features: Vec<Item<RawFeature>>,
     messages: Vec<Item<RawMessage>>,
+    back_end: Vec<Item<RawBackEndMessage>>,
     programs: Vec<Item<RawProgram>>,
     systems: Vec<Item<RawSystem>>,
     proposals: Vec<Item<RawProposal>>,
@@ -133,6 +134,7 @@ impl Raw {
         let mut tables = file.parse(d);
         self.features.extend(tables.items("feature", d));
         self.messages.extend(tables.items("message", d));
+        self.back_end.extend(tables.items("back-end-message", d));
         self.programs.extend(tables.items("program", d));
         self.systems.extend(tables.items("system", d));
         self.proposals.extend(tables.items("proposal", d));
@@ -187,10 +189,12 @@ impl Library {
             }
         }
         let mut table = Table::default();
-        table.add_features(&base.features, &mut d);
-        table.add_features(&proposed.features, &mut d);
+        table.add_features(&spec, &base.features, &mut d);
+        table.add_features(&spec, &proposed.features, &mut d);
         table.add(&spec, &base.messages, false, &mut d);
         table.add(&spec, &proposed.messages, true, &mut d);
+        table.add_back_end(&spec, &base.back_end, &mut d);
+        table.add_back_end(&spec, &proposed.back_end, &mut d);
         let programs: Vec<_> = proposed.programs.into_iter().chain(base.programs).collect();
         unique(&base.systems, |raw| &raw.name, "system", &mut d);
         unique(&proposed.systems, |raw| &raw.name, "system", &mut d);

@@ -26,8 +26,8 @@ use common::{builtin, proposal};
 fn all(library: &Library, def: &SystemDef) -> Wrong {
     let (builder, rules) = (library.vhost_user(), library.rules(def));
     match def.rings {
-        1 => laws::all(builder.system::<1, 2, 3>(def, rules)),
-        _ => laws::all(builder.system::<2, 1, 4>(def, rules)),
+        1 => laws::all(builder.system::<1, 2, 5>(def, rules)),
+        _ => laws::all(builder.system::<2, 1, 5>(def, rules)),
     }
 }
 
@@ -64,7 +64,7 @@ fn the_ring_passes_the_laws_under_every_option() {
                 continue;
             }
             let rules = library.rules(def).fixing(id, option as u8);
-            let system = library.vhost_user().system::<1, 2, 3>(def, rules);
+            let system = library.vhost_user().system::<1, 2, 5>(def, rules);
             // Properties may well be violated under it; what a law says may not.
             let explored = explore(&system, &Default::default()).unwrap();
             let report = check(&system, &Options::default()).unwrap();

@@ -85,7 +85,7 @@ fn contents(base: &Library, library: &Library) -> String {
         fixes.map(|(c, o)| format!("{} = {}", spec.choice_name(*c), spec.option_name(*c, *o)));
     line("fixes", fixes.collect());
     let features = library.table.features.iter().skip(base.table.features.len());
-    line("features", features.map(|(name, bit)| format!("{name} (bit {bit})")).collect());
+    line("features", features.map(|f| format!("{} (bit {})", f.name, f.bit)).collect());
     let clauses = spec.clauses().iter().filter(|clause| base.spec.clause(&clause.id).is_err());
     line("clauses", clauses.map(|clause| clause.id.clone()).collect());
     let choices = spec.choices().iter().filter(|choice| base.spec.choice(&choice.id).is_err());

@@ -385,7 +385,8 @@ impl<'m> Session<'m> {
             Number::Offered => self.offered & (F_PROTOCOL_FEATURES | self.workload.features()),
             Number::Plain => self.offered & self.workload.features() & !F_PROTOCOL_FEATURES,
             Number::ProtocolOffered => {
-                let known = self.machine.table.features.iter().map(|(_, bit)| 1u64 << bit);
+                let features = self.machine.table.features.iter().filter(|f| !f.opt_in);
+                let known = features.map(|f| 1u64 << f.bit);
                 self.protocol_offered & known.fold(0, |mask, bit| mask | bit) & !self.declined
             }
         }

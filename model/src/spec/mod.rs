@@ -39,8 +39,17 @@ use source::RawSource;
 
 /// The kinds of items that a file may hold. The first three are read here; the others belong to
 /// protocols and proposals, which read them from the same files.
-const KINDS: [&str; 10] = [
-    "source", "clause", "choice", "feature", "message", "program", "system", "proposal", "expect",
+const KINDS: [&str; 11] = [
+    "source",
+    "clause",
+    "choice",
+    "feature",
+    "message",
+    "back-end-message",
+    "program",
+    "system",
+    "proposal",
+    "expect",
     "decide",
 ];
 
@@ -59,6 +68,8 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/vhost-user/status-and-reset.toml"
     "clauses/vhost-user/device-state.toml"
     "clauses/vhost-user/wire.toml"
+    "clauses/vhost-user/back-end-channel.toml"
+    "clauses/vhost-user/extensions.toml"
     "vhost-user/choices.toml"
     "vhost-user/messages.toml"
     "vhost-user/programs.toml"
@@ -218,6 +229,19 @@ impl Spec {
             .ok()
     }
 
+    /// The version of a document that an item of any kind names, by index; if there is none, the
+    /// place is noted.
+    pub fn version_at<T>(
+        &self,
+        document: &str,
+        item: &Item<T>,
+        version: &Spanned<String>,
+        d: &mut Diagnostics,
+    ) -> Option<usize> {
+        let source = self.sources.iter().find(|source| source.id == document)?;
+        source::version_of(item, source, version.get_ref(), version.span(), d)
+    }
+
     /// The documents, in the order of the files.
     #[must_use]
     pub fn sources(&self) -> &[Source] {
@@ -357,16 +381,25 @@ impl Spec {
     /// # Errors
     /// If there is no such document or version: names the nearest.
     pub fn not_in_force(&self, document: &str, version: &str) -> Result<ClauseSet, SpecError> {
+        let (source, version) = self.version(document, version)?;
+        Ok(self.select(|clause| clause.citation.source == source && !clause.in_force(version)))
+    }
+
+    /// A document and one of its versions, by index.
+    ///
+    /// # Errors
+    /// If there is no such document or version: names the nearest.
+    pub fn version(&self, document: &str, version: &str) -> Result<(usize, usize), SpecError> {
         let source = self.sources.iter().position(|s| s.id == document).ok_or_else(|| {
             let error = SpecError::new(format!("no document is called `{document}`"));
             with_help(error, did_you_mean(document, self.sources.iter().map(|s| s.id.as_str())))
         })?;
         let names = self.sources[source].versions.iter().map(|v| v.name.as_str());
-        let version = self.sources[source].version(version).ok_or_else(|| {
+        let index = self.sources[source].version(version).ok_or_else(|| {
             let error = SpecError::new(format!("`{document}` has no version `{version}`"));
             with_help(error, did_you_mean(version, names))
         })?;
-        Ok(self.select(|clause| clause.citation.source == source && !clause.in_force(version)))
+        Ok((source, index))
     }
 
     /// A citation in words: `vhost-user 10.2, "Communication" > "Ring states"`.

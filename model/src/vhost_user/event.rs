@@ -8,6 +8,9 @@
 //!  guest     <--Used, Call------------ back-end
 //!  front-end <--Saved | Loaded ------> back-end          the state channel, whole
 //!  front-end --Vcpus-----------------> guest
+//!  front-end <--Error----------------- back-end          the err descriptor
+//!  front-end <--BackEndMessage-------- back-end          the back-end's own channel, seen when read
+//!  front-end --BackEndAnswer---------> back-end
 //! ```
 //!
 //! A message's payload is reduced to the ring it names and one number (its *value*); the bytes are
@@ -31,20 +34,22 @@ pub struct MessageId(pub u8);
 
 /// The number in a message: a base, a status, a feature mask, an enable flag, a direction.
 ///
-/// In exploration it takes nine bits: a small number, or a mask of the features that rules mention.
+/// In exploration it takes 17 bits: a small number, or a mask of the features that rules mention.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Value(pub u64);
 
-/// The feature bits that exploration can tell apart (virtio's bit 30 and protocol bits).
-const MASK_BITS: [u8; 8] = [30, 3, 13, 15, 16, 19, 23, 24];
+/// The feature bits that exploration can tell apart, virtio's and the protocol's.
+const MASK_BITS: [u8; 16] = [30, 24, 26, 33, 1, 3, 5, 9, 12, 13, 14, 15, 16, 19, 20, 25];
+/// Set in front of a mask.
+const IS_MASK: u64 = 1 << MASK_BITS.len();
 
 impl Pack for Value {
-    const BITS: u32 = 9;
+    const BITS: u32 = 1 + MASK_BITS.len() as u32;
 
     #[inline]
     fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
-        if self.0 < 256 && self.0 & !0xff == 0 {
+        if self.0 < 256 {
             return into.put(self.0, Self::BITS, "value");
         }
         let mut mask = 0;
@@ -58,13 +63,13 @@ impl Pack for Value {
         if rest != 0 {
             return Err(Overflow { field: "value" });
         }
-        into.put(256 | mask, Self::BITS, "value")
+        into.put(IS_MASK | mask, Self::BITS, "value")
     }
 
     #[inline]
     fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
         let bits = from.get(Self::BITS);
-        if bits < 256 {
+        if bits & IS_MASK == 0 {
             return Value(bits);
         }
         let set = MASK_BITS.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
@@ -85,6 +90,19 @@ crate::packed! {
         /// The need_reply flag (bit 3 of the header).
         pub need_reply: bool = 1,
     }
+}
+
+/// A message of the back-end's own, on the channel that SET_BACKEND_REQ_FD gave it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+pub struct BackEndMessage {
+    /// Which, by its place in the table of the back-end's messages.
+    pub id: MessageId,
+    /// The ring that it names, 0 if none.
+    pub ring: u8,
+    /// Its number, 0 if it has none.
+    pub value: Value,
+    /// The need_reply flag (bit 3 of the header).
+    pub need_reply: bool,
 }
 
 impl crate::pack::PackAs for MessageId {
@@ -162,6 +180,22 @@ pub enum Event {
         /// The state, as in `Saved`.
         value: u8,
     },
+    /// The back-end writes to the err descriptor.
+    Error {
+        /// Of this ring.
+        ring: u8,
+    },
+    /// The back-end sends a message of its own; it is seen when the front-end reads it.
+    BackEndMessage(BackEndMessage),
+    /// The front-end answers the oldest message of the back-end's own that is owed an answer.
+    BackEndAnswer {
+        /// The message answered.
+        id: MessageId,
+        /// The number in the answer: 0 for success.
+        value: Value,
+        /// How many descriptors came with it.
+        descriptors: u8,
+    },
     /// The front-end stops or starts the virtual CPUs.
     Vcpus {
         /// Whether they run.
@@ -181,6 +215,7 @@ impl crate::machine::Event for Event {
             Event::Message(_)
             | Event::Loaded { .. }
             | Event::Vcpus { .. }
+            | Event::BackEndAnswer { .. }
             | Event::Kick { front_end: true, .. } => FRONT_END,
             Event::Available { .. } | Event::Renew { .. } | Event::Kick { .. } => GUEST,
             _ => BACK_END,
@@ -211,6 +246,13 @@ impl crate::machine::Event for Event {
             Event::Call { ring } => format!("call ring {ring}"),
             Event::Saved { value } => format!("state saved: {value}"),
             Event::Loaded { value } => format!("state loaded: {value}"),
+            Event::Error { ring } => format!("error on ring {ring}"),
+            Event::BackEndMessage(m) => {
+                format!("back-end message {} ring {} value {:#x}", m.id.0, m.ring, m.value.0)
+            }
+            Event::BackEndAnswer { id, value, .. } => {
+                format!("back-end message {} answered with {:#x}", id.0, value.0)
+            }
             Event::Vcpus { run: true } => "vCPUs run".into(),
             Event::Vcpus { run: false } => "vCPUs stop".into(),
         }

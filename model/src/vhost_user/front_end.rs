@@ -3,15 +3,17 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::event::{Event, FRONT_END, Message, MessageId, Value};
+use super::event::{BackEndMessage, Event, FRONT_END, Message, MessageId, Value};
 use super::machine::Bounds;
 use super::program::{Number, Step};
+use super::state::{Asked, OWING};
 use super::systems::F_PROTOCOL_FEATURES;
 use super::table::Table;
 use super::vocabulary::{Answer, Effect};
 use crate::machine::{Machine, Offer, On, Party, Verdict};
 use crate::pack::as_list;
 use crate::packed;
+use crate::queue::Queue;
 use crate::rules::Judge;
 use std::sync::Arc;
 
@@ -31,6 +33,8 @@ packed! {
         pub read: bool = 1,
         /// What was read from it.
         pub image: u8 = 3,
+        /// Messages of the back-end's own that wait for its answer, oldest first.
+        pub asked: Queue<Asked, OWING>,
     }
 }
 
@@ -71,6 +75,12 @@ impl<const R: usize> FrontEnd<R> {
             s.step += 1;
         }
         s
+    }
+
+    /// Whether a message of the back-end's own has an answer.
+    fn answers_own(&self, m: &BackEndMessage) -> bool {
+        let always = self.table.back_end.get(m.id.0 as usize).is_some_and(|d| d.reply.is_some());
+        always || (m.need_reply && self.bounds.protocol >> self.table.reply_ack & 1 == 1)
     }
 
     fn is_answered(&self, id: MessageId) -> bool {
@@ -163,6 +173,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
             status: 0,
             read: false,
             image: 0,
+            asked: Queue::default(),
         }
     }
 
@@ -202,6 +213,16 @@ impl<const R: usize> Machine for FrontEnd<R> {
                 }
             }
             Event::Message(_) => return Ok(On::Ignore),
+            Event::BackEndMessage(m) => {
+                match self.answers_own(&m).then(|| s.asked.push(Asked { id: m.id })) {
+                    Some(Some(asked)) => next.asked = asked,
+                    _ => return Ok(On::Ignore),
+                }
+            }
+            Event::BackEndAnswer { id, .. } if s.asked.head() == Some(&Asked { id }) => {
+                next.asked = s.asked.pop();
+            }
+            Event::BackEndAnswer { .. } => return Ok(On::Refuse),
             own if self.does(s) == Some(own) => next = self.advance(next),
             Event::Loaded { .. } | Event::Vcpus { .. } | Event::Kick { front_end: true, .. } => {
                 return Ok(On::Refuse);
@@ -212,6 +233,9 @@ impl<const R: usize> Machine for FrontEnd<R> {
     }
 
     fn offers(&self, s: &FrontState<R>, f: &mut impl FnMut(Offer<Event>)) {
+        if let Some(asked) = s.asked.head() {
+            f(Offer::May(Event::BackEndAnswer { id: asked.id, value: Value(0), descriptors: 0 }));
+        }
         if self.current(s).is_none() && !s.waiting {
             return self.may(s, &mut |message| f(Offer::May(Event::Message(message))));
         }
@@ -229,6 +253,10 @@ impl<const R: usize> Machine for FrontEnd<R> {
                 }
             }
         }
+        for index in 0..self.table.back_end.len() as u8 {
+            let id = MessageId(index);
+            f(Event::BackEndAnswer { id, value: Value(0), descriptors: 0 });
+        }
         (0..R as u8).for_each(|ring| f(Event::Kick { ring, front_end: true }));
         [false, true].into_iter().for_each(|run| f(Event::Vcpus { run }));
         (0..8).for_each(|value| f(Event::Loaded { value }));
@@ -238,7 +266,8 @@ impl<const R: usize> Machine for FrontEnd<R> {
     fn describe(&self, s: &FrontState<R>) -> Map<String, Json> {
         let mut fields = serde_json::to_value(s).unwrap_or_default();
         if let Some(fields) = fields.as_object_mut() {
-            fields.retain(|name, _| !["step", "waiting", "status"].contains(&name.as_str()));
+            fields
+                .retain(|name, _| !["step", "waiting", "status", "asked"].contains(&name.as_str()));
         }
         Map::from_iter([(self.name().to_owned(), fields)])
     }

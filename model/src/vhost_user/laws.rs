@@ -49,6 +49,20 @@ clause_ids! {
         no_guest_writes: "vhost-user.suspended.no-guest-writes",
         /// `vhost-user.suspended.no-notifications`
         no_notifications: "vhost-user.suspended.no-notifications",
+        /// `vhost-user.suspended.no-messages`
+        told_while_suspended: "vhost-user.suspended.no-messages",
+        /// `vhost-user.back-end-message.gated`
+        told_gated: "vhost-user.back-end-message.gated",
+        /// `vhost-user.back-end-message.need-reply-negotiated`
+        told_need_reply: "vhost-user.back-end-message.need-reply-negotiated",
+        /// `vhost-user.back-end-message.num-zero`
+        told_num_zero: "vhost-user.back-end-message.num-zero",
+        /// `vhost-user.back-end-message.answered`
+        told_answered: "vhost-user.back-end-message.answered",
+        /// `vhost-user.back-end-message.answer-unasked`
+        told_answer_unasked: "vhost-user.back-end-message.answer-unasked",
+        /// `vhost-user.back-end-message.failure-without-descriptor`
+        told_failure_without_descriptor: "vhost-user.back-end-message.failure-without-descriptor",
         /// `vhost-user.connection.close-exceptional`
         close: "vhost-user.connection.close-exceptional",
     }
@@ -65,6 +79,8 @@ pub struct Readings {
     pub call_at_setup: ChoiceId,
     /// `vhost-user.get-vring-base.kick`
     pub kick_after_stop: ChoiceId,
+    /// `vhost-user.reply-ack.without-need-reply`
+    pub acknowledged_unasked: ChoiceId,
 }
 
 impl Readings {
@@ -78,6 +94,7 @@ impl Readings {
             reads_ahead: spec.choice("vhost-user.reply.reads-ahead")?,
             call_at_setup: spec.choice("vhost-user.set-vring-call.signals")?,
             kick_after_stop: spec.choice("vhost-user.get-vring-base.kick")?,
+            acknowledged_unasked: spec.choice("vhost-user.reply-ack.without-need-reply")?,
         })
     }
 }

@@ -20,10 +20,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::event::{BACK_END, Event, Message, MessageId, Value};
+use super::event::{BACK_END, Event, FRONT_END, Message, MessageId, Value};
 use super::laws::{Laws, Readings};
 use super::state::{Owing, Ring, State, Transfer};
-use super::table::{MessageDef, Row, Table};
+use super::table::{Gate, MessageDef, Row, Table};
 use super::vocabulary::Answer;
 use super::wire::PayloadKind;
 use crate::clause::ClauseId;
@@ -62,6 +62,7 @@ mod owed {
     pub(super) const RING: u32 = 1;
     pub(super) const STATE: u32 = 9;
     pub(super) const NOTIFY: u32 = 10;
+    pub(super) const ANSWER: u32 = 11;
 }
 
 /// At most this many rings fit the obligations of one machine.
@@ -74,6 +75,7 @@ mod option {
     pub(super) const WAITS: u8 = 0;
     pub(super) const KEEPS: u8 = 1;
     pub(super) const SIGNALS: u8 = 1;
+    pub(super) const ALWAYS: u8 = 1;
 }
 
 impl<const R: usize> VhostUser<R> {
@@ -92,11 +94,9 @@ impl<const R: usize> VhostUser<R> {
             return Ok(On::Refuse);
         }
         let def = self.message(m.id);
-        if let Some(gate) = &def.gate {
-            let granted = if gate.by_offer { s.protocol_offered } else { s.protocol };
-            if granted.0 >> gate.bit & 1 == 0 && judge.enforces(self.laws.gated) {
-                return Ok(On::Broken(self.laws.gated));
-            }
+        let open = self.table.knows(def.since) && granted(s, def.gate.as_ref(), def.virtio);
+        if !open && judge.enforces(self.laws.gated) {
+            return Ok(On::Broken(self.laws.gated));
         }
         let Some((index, row)) = self.row(def, s, m, judge)? else { return Ok(On::To(*s)) };
         if let Some(clause) = row.breaks {
@@ -109,7 +109,7 @@ impl<const R: usize> VhostUser<R> {
         for effect in &row.receive {
             effect.apply(&mut next, m);
         }
-        if def.reply.is_some() || self.acknowledges(s, m) {
+        if def.reply.is_some() || self.acknowledges(s, m, judge)? {
             let owing = Owing { message: *m, row: index };
             next.owed = next.owed.push(owing).unwrap_or(next.owed);
         }
@@ -139,8 +139,13 @@ impl<const R: usize> VhostUser<R> {
     }
 
     /// Whether REPLY_ACK makes this message owe an answer.
-    fn acknowledges(&self, s: &State<R>, m: &Message) -> bool {
-        m.need_reply && s.protocol.0 >> self.table.reply_ack & 1 == 1
+    fn acknowledges(&self, s: &State<R>, m: &Message, judge: &mut Judge) -> Result<bool, Ask> {
+        if s.protocol.0 >> self.table.reply_ack & 1 == 0 {
+            return Ok(false);
+        }
+        Ok(m.need_reply
+            || (self.message(m.id).acknowledged
+                && judge.choice(self.readings.acknowledged_unasked)? == option::ALWAYS))
     }
 
     /// The back-end answers.
@@ -176,6 +181,7 @@ impl<const R: usize> VhostUser<R> {
         match answer {
             Answer::Features => next.offered = value,
             Answer::ProtocolFeatures => next.protocol_offered = value,
+            Answer::Slots => next.slots = u16::try_from(value.0).unwrap_or(u16::MAX),
             // What a refused command leaves behind, no text says.
             Answer::Ack if value.0 != 0 => return Ok(On::Undefined(self.laws.ack_value)),
             _ => {}
@@ -280,7 +286,7 @@ impl<const R: usize> VhostUser<R> {
     }
 
     /// No ring runs any more, and every answer about it was given; or SUSPEND is in force.
-    fn suspended(&self, s: &State<R>) -> bool {
+    pub(super) fn suspended(&self, s: &State<R>) -> bool {
         let draining = || (0..R as u8).any(|r| self.draining(s, r));
         s.suspended || (s.born && s.all_stopped() && !draining())
     }
@@ -313,6 +319,19 @@ impl<const R: usize> VhostUser<R> {
         }
         Ok(!ring.parked || judge.choice(self.readings.kick_after_stop)? == option::KEEPS)
     }
+}
+
+/// Whether the features that a message needs are there.
+pub(super) fn granted<const R: usize>(
+    s: &State<R>,
+    gate: Option<&Gate>,
+    virtio: Option<u8>,
+) -> bool {
+    let protocol = gate.is_none_or(|gate| {
+        let mask = if gate.by_offer { s.protocol_offered } else { s.protocol };
+        mask.0 >> gate.bit & 1 == 1
+    });
+    protocol && virtio.is_none_or(|bit| s.features.0 >> bit & 1 == 1)
 }
 
 /// The ring that an answer names: that of its message if the answer has a place for one, else 0.
@@ -351,6 +370,11 @@ impl<const R: usize> Machine for VhostUser<R> {
             }
             Event::Used { ring, request } => return self.used(s, ring, request, judge),
             Event::Call { ring } => return self.call(s, ring, judge),
+            Event::Error { ring } => return self.error(s, ring, judge),
+            Event::BackEndMessage(m) => return self.tells(s, &m, judge),
+            Event::BackEndAnswer { id, value, descriptors } => {
+                return self.told(s, id, value, descriptors, judge);
+            }
             Event::KickRead { ring } if s.rings[ring as usize].kicked => return Ok(On::Refuse),
             Event::KickRead { .. } => return Ok(On::Ignore),
             Event::Close if judge.enforces(self.laws.close) => {
@@ -392,7 +416,8 @@ impl<const R: usize> Machine for VhostUser<R> {
         }
         let mut all = Owed::NONE
             .with_if(!s.owed.is_empty(), owed::REPLY)
-            .with_if(s.transfer == Transfer::Saving, owed::STATE);
+            .with_if(s.transfer == Transfer::Saving, owed::STATE)
+            .with_if(!s.asked.is_empty(), owed::ANSWER);
         for (index, ring) in s.rings.iter().enumerate() {
             let held = !ring.enabled
                 && ring.open != 0
@@ -409,6 +434,15 @@ impl<const R: usize> Machine for VhostUser<R> {
     }
 
     fn obligation(&self, index: u32) -> Obligation {
+        if index == owed::ANSWER {
+            let (clause, class) = (self.laws.told_answered, TimeClass::Reply);
+            return Obligation {
+                by: FRONT_END,
+                clause,
+                class,
+                what: "back-end's message answered",
+            };
+        }
         let (clause, class, what) = match index {
             owed::REPLY => (self.laws.reply_must, TimeClass::Reply, "answer"),
             owed::STATE => (self.laws.writer_closes, TimeClass::Io, "device state written"),
@@ -423,6 +457,8 @@ impl<const R: usize> Machine for VhostUser<R> {
             Did::Event(Event::Reply { .. }) => owed::REPLY,
             Did::Event(Event::Saved { .. }) => owed::STATE,
             Did::Event(Event::Call { .. }) => owed::NOTIFY,
+            Did::Event(Event::BackEndMessage(m)) if self.signals_call(m.id) => owed::NOTIFY,
+            Did::Event(Event::BackEndAnswer { .. }) => owed::ANSWER,
             Did::Event(Event::Used { ring, .. }) => owed::RING + u32::from(*ring),
             Did::Hidden(step) => owed::RING + u32::from(step.index),
             Did::Event(_) => return Owed::NONE,
@@ -472,6 +508,9 @@ impl<const R: usize> Machine for VhostUser<R> {
         if s.transfer == Transfer::Saving {
             f(Offer::May(Event::Saved { value: s.internal }));
         }
+        if s.channel {
+            self.messages_of_its_own(&mut |event| f(Offer::May(event)));
+        }
         f(Offer::May(Event::Close));
     }
 
@@ -489,6 +528,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             (0..self.bounds.requests).for_each(|request| f(Event::Used { ring, request }));
             f(Event::Call { ring });
         }
+        self.messages_of_its_own(f);
         f(Event::Close);
         (0..8).for_each(|value| f(Event::Saved { value }));
     }
@@ -516,6 +556,11 @@ impl<const R: usize> Machine for VhostUser<R> {
         match *event {
             Event::Message(m) => Some(named("", m.id, m.ring, m.value)),
             Event::Reply { id, ring, value, .. } => Some(named("answers ", id, ring, value)),
+            Event::BackEndMessage(m) => Some(self.names_own(&m)),
+            Event::BackEndAnswer { id, value, .. } => {
+                let name = self.table.back_end.get(id.0 as usize).map_or("", |def| &def.name);
+                Some(format!("answers {name} {:#x}", value.0))
+            }
             _ => None,
         }
     }
@@ -527,7 +572,10 @@ impl<const R: usize> Machine for VhostUser<R> {
             !kick_due && !request_due
         };
         let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
-        s.owed.is_empty() && idle && (s.suspended || s.rings.iter().all(resting))
+        s.owed.is_empty()
+            && s.asked.is_empty()
+            && idle
+            && (s.suspended || s.rings.iter().all(resting))
     }
 }
 
@@ -542,9 +590,11 @@ impl<const R: usize> VhostUser<R> {
             Answer::Features => answer(self.bounds.features),
             Answer::ProtocolFeatures => answer(self.bounds.protocol),
             Answer::Number => answer(R as u64),
+            Answer::Slots => answer(2),
             Answer::Base => (0..=u64::from(self.bounds.requests)).for_each(answer),
             Answer::Status => (0..16).for_each(answer),
             Answer::Transfer => answer(1 << 8),
+            Answer::Config | Answer::Descriptor | Answer::Session => answer(0),
             Answer::Check | Answer::Ack => answer(0),
         }
     }

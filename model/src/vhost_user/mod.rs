@@ -16,6 +16,7 @@ pub mod guest;
 pub mod laws;
 pub mod machine;
 pub mod monitor;
+mod own;
 pub mod program;
 pub mod properties;
 pub mod state;

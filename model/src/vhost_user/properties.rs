@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::event::{Event, Message, MessageId};
+use super::event::{BackEndMessage, Event, Message, MessageId};
 use super::front_end::{FrontEnd, FrontState};
 use super::guest::{Guest, GuestState};
 use super::machine::VhostUser;
@@ -76,6 +76,13 @@ fn reply<const R: usize, const N: usize>(t: &T<'_, R, N>) -> Option<(MessageId, 
     }
 }
 
+fn own<'a, const R: usize, const N: usize>(t: &'a T<'_, R, N>) -> Option<&'a BackEndMessage> {
+    match t.action {
+        Action::Now(Event::BackEndMessage(m)) => Some(m),
+        _ => None,
+    }
+}
+
 fn transferred<const R: usize>(s: &State<R>) -> bool {
     matches!(s.transfer, Transfer::Saved | Transfer::Loaded)
 }
@@ -92,7 +99,7 @@ fn waits<const R: usize, const N: usize>(w: &VhostWorld<R, N>) -> bool {
 }
 
 /// A property's name, the clause behind it (or none), and what it says.
-pub const ALL: [(&str, &str, &str); 23] = [
+pub const ALL: [(&str, &str, &str); 29] = [
     (
         "nothing-processed-while-stopped",
         "vhost-user.ring.stopped-not-processed",
@@ -196,6 +203,36 @@ pub const ALL: [(&str, &str, &str); 23] = [
         "vhost-user.device-state.check-after-transfer",
         "CHECK_DEVICE_STATE is read only when the transfer has ended",
     ),
+    (
+        "only-negotiated-own-messages",
+        "vhost-user.back-end-message.gated",
+        "a message of the back-end's own is sent only once its feature was negotiated",
+    ),
+    (
+        "asks-only-who-acknowledges",
+        "vhost-user.back-end-message.need-reply-negotiated",
+        "the back-end asks for an acknowledgement only once REPLY_ACK was negotiated",
+    ),
+    (
+        "own-messages-are-answered",
+        "vhost-user.back-end-message.answered",
+        "of two messages of the back-end's own that ask for an answer, the older gets one",
+    ),
+    (
+        "features-come-with-what-they-need",
+        "vhost-user.in-band.needs-channel-and-acknowledgements",
+        "in-band notifications have a channel and acknowledgements, recorded requests a buffer",
+    ),
+    (
+        "no-more-regions-than-slots",
+        "vhost-user.memory.within-slots",
+        "the back-end never has more memory regions than it said it has room for",
+    ),
+    (
+        "only-known-regions-removed",
+        "vhost-user.memory.removed-was-added",
+        "a memory region is removed only if there is one",
+    ),
 ];
 
 /// The property of this name; `None` if there is none.
@@ -269,7 +306,12 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
                 move |t| n.suspended(&t.before.parts.0),
                 move |t| {
                     !(m.suspended(&t.before.parts.0)
-                        && matches!(t.action, Action::Now(Event::Used { .. } | Event::Call { .. })))
+                        && matches!(
+                            t.action,
+                            Action::Now(
+                                Event::Used { .. } | Event::Call { .. } | Event::BackEndMessage(_)
+                            )
+                        ))
                 },
             )
         }
@@ -369,6 +411,64 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
                 !resumed || t.before.parts.0.suspended
             },
         ),
+        "features-come-with-what-they-need" => P::always(
+            name,
+            move |t| read(t).is_some_and(|m| n.receives(m, Effect::SetProtocolFeatures)),
+            |t| {
+                let has = |bit: u32| t.after.parts.0.protocol.0 >> bit & 1 == 1;
+                (!has(14) || (has(3) && has(5))) && (!has(20) || has(12))
+            },
+        ),
+        "no-more-regions-than-slots" => P::always(
+            name,
+            move |t| read(t).is_some_and(|m| n.receives(m, Effect::AddRegion)),
+            |t| {
+                let s = &t.after.parts.0;
+                s.slots == 0 || s.regions <= s.slots
+            },
+        ),
+        "only-known-regions-removed" => {
+            let m = names.clone();
+            P::always(
+                name,
+                move |t| read(t).is_some_and(|r| n.receives(r, Effect::RemoveRegion)),
+                move |t| {
+                    !read(t).is_some_and(|r| m.receives(r, Effect::RemoveRegion))
+                        || t.before.parts.0.regions > 0
+                },
+            )
+        }
+        "only-negotiated-own-messages" => {
+            let m = names.clone();
+            let needs = move |t: &T<'_, R, N>| {
+                let Action::Now(Event::BackEndMessage(m)) = t.action else { return None };
+                n.table.back_end.get(m.id.0 as usize)?.gate.clone()
+            };
+            P::always(
+                name,
+                |t| own(t).is_some(),
+                move |t| {
+                    let protocol = t.before.parts.0.protocol.0;
+                    needs(t).is_none_or(|gate| protocol >> gate.bit & 1 == 1)
+                        && own(t).is_none_or(|sent| {
+                            let def = m.table.back_end.get(sent.id.0 as usize);
+                            let virtio = def.and_then(|def| def.virtio);
+                            virtio.is_none_or(|bit| t.before.parts.0.features.0 >> bit & 1 == 1)
+                        })
+                },
+            )
+        }
+        "asks-only-who-acknowledges" => P::always(
+            name,
+            |t| own(t).is_some(),
+            move |t| {
+                let acknowledges = t.before.parts.0.protocol.0 >> n.table.reply_ack & 1 == 1;
+                acknowledges || own(t).is_none_or(|sent| !sent.need_reply)
+            },
+        ),
+        "own-messages-are-answered" => {
+            P::leads_to(name, |w| w.parts.0.asked.is_full(), |w| !w.parts.0.asked.is_full())
+        }
         "messages-are-answered" => {
             P::leads_to(name, |w| !w.parts.0.owed.is_empty(), |w| w.parts.0.owed.is_empty())
         }

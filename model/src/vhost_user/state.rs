@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::event::{Message, Value};
+use super::event::{Message, MessageId, Value};
 use crate::pack::{PackAs, as_list};
 use crate::packed;
 use crate::queue::Queue;
@@ -25,6 +25,8 @@ packed! {
         pub kick_set: bool = 1,
         /// SET_VRING_CALL gave a descriptor.
         pub call_set: bool = 1,
+        /// SET_VRING_ERR gave a descriptor.
+        pub err_set: bool = 1,
         /// It was set, and neither was a request used since, nor was the guest notified while suspended.
         pub call_fresh: bool = 1,
         /// The ring processes requests once enabled.
@@ -113,6 +115,15 @@ packed! {
 }
 
 packed! {
+    /// A message of the back-end's own that is owed an answer.
+    #[derive(Default)]
+    pub struct Asked {
+        /// Which, by its place in the table of the back-end's messages.
+        pub id: MessageId = 4,
+    }
+}
+
+packed! {
     /// The whole connection.
     pub struct State<const R: usize> {
         /// The rings.
@@ -130,6 +141,8 @@ packed! {
         pub owned: bool = 1,
         /// Memory regions known.
         pub regions: u16 = 2,
+        /// GET_MAX_MEM_SLOTS' answer; 0: not asked.
+        pub slots: u16 = 2,
         /// The virtio device status.
         pub status: u8 = 4,
         /// A status of 0 waits for RESUME.
@@ -144,6 +157,10 @@ packed! {
         pub image: u8 = 3,
         /// Messages read and not answered, oldest first.
         pub owed: Queue<Owing, OWING>,
+        /// SET_BACKEND_REQ_FD gave the back-end a channel for messages of its own.
+        pub channel: bool = 1,
+        /// Those that wait for the front-end's answer, oldest first.
+        pub asked: Queue<Asked, OWING>,
         /// Some ring was started once: a device is not judged as suspended at birth.
         pub born: bool = 1,
         /// The back-end has closed.
@@ -163,6 +180,7 @@ impl<const R: usize> State<R> {
             protocol: Value(0),
             owned: false,
             regions: 0,
+            slots: 0,
             status: 0,
             deferred: false,
             suspended: false,
@@ -170,6 +188,8 @@ impl<const R: usize> State<R> {
             internal: 0,
             image: 0,
             owed: Queue::default(),
+            channel: false,
+            asked: Queue::default(),
             born: false,
             closed: false,
         }

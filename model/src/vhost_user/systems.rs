@@ -129,7 +129,7 @@ pub fn compile(
             None => {
                 let message = format!("no protocol feature is called `{}`", feature.get_ref());
                 let error = item.error(feature.span(), message, "unknown feature");
-                let names = table.features.iter().map(|(name, _)| name.as_str());
+                let names = table.features.iter().map(|f| f.name.as_str());
                 d.push(with_help(error, did_you_mean(feature.get_ref(), names)));
             }
         }
@@ -197,8 +197,8 @@ impl Builder {
     #[must_use]
     pub fn build(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
         match def.rings {
-            1 => Box::new(self.system::<1, 2, 3>(def, rules)),
-            _ => Box::new(self.system::<2, 1, 4>(def, rules)),
+            1 => Box::new(self.system::<1, 2, 5>(def, rules)),
+            _ => Box::new(self.system::<2, 1, 5>(def, rules)),
         }
     }
 

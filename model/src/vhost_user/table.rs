@@ -11,19 +11,43 @@
 
 use serde::Deserialize;
 
-use super::vocabulary::{Answer, Effect, Guard, Word};
+use super::vocabulary::{Answer, Effect, Guard, Signal, Word};
 use super::wire::PayloadKind;
 use crate::clause::{ChoiceId, ClauseId};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 
+/// The document whose messages these are.
+const SOURCE: &str = "vhost-user";
+
 /// A protocol feature's name and bit.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawFeature {
     /// As in `VHOST_USER_PROTOCOL_F_NAME`.
     pub name: Spanned<String>,
     /// Its bit.
     pub bit: u8,
+    /// It changes what messages of other features mean, so nobody acknowledges it by the way.
+    #[serde(default)]
+    opt_in: bool,
+    /// The first version of the text that has it; without one, every version.
+    since: Option<Spanned<String>>,
+}
+
+/// One `[[back-end-message]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawBackEndMessage {
+    name: Spanned<String>,
+    id: u32,
+    request: PayloadKind,
+    /// What its answer carries if it always has one; otherwise need_reply asks for one.
+    reply: Option<PayloadKind>,
+    gate: Option<Spanned<String>>,
+    virtio: Option<u8>,
+    since: Option<Spanned<String>>,
+    /// What it stands for.
+    signal: Option<Spanned<String>>,
 }
 
 /// One `[[message]]`.
@@ -39,6 +63,10 @@ pub struct RawMessage {
     gate: Option<Spanned<String>>,
     #[serde(default)]
     gated_by: GatedBy,
+    virtio: Option<u8>,
+    since: Option<Spanned<String>>,
+    #[serde(default)]
+    acknowledged: bool,
     row: Vec<RawRow>,
 }
 
@@ -144,8 +172,14 @@ pub struct MessageDef {
     pub reply: Option<PayloadKind>,
     /// What the answer's number means.
     pub answer: Option<Answer>,
-    /// The feature it needs.
+    /// The protocol feature it needs.
     pub gate: Option<Gate>,
+    /// The virtio feature that must have been acknowledged, by its bit.
+    pub virtio: Option<u8>,
+    /// The first version of the text that has it, by index.
+    pub since: usize,
+    /// The text demands an acknowledgement once REPLY_ACK was negotiated, with no word of need_reply.
+    pub acknowledged: bool,
     /// First match wins.
     pub rows: Vec<Row>,
     /// The proposal adds it.
@@ -163,19 +197,67 @@ impl MessageDef {
     }
 }
 
+/// A message of the back-end's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackEndMessageDef {
+    /// Without `VHOST_USER_`.
+    pub name: String,
+    /// The request id on the wire, of a numbering of its own.
+    pub id: u32,
+    /// What it carries.
+    pub request: PayloadKind,
+    /// What its answer carries, if it always has one.
+    pub reply: Option<PayloadKind>,
+    /// The protocol feature it needs.
+    pub gate: Option<Gate>,
+    /// The virtio feature that must have been acknowledged, by its bit.
+    pub virtio: Option<u8>,
+    /// The first version of the text that has it, by index.
+    pub since: usize,
+    /// What it stands for, if it takes the place of a descriptor.
+    pub signal: Option<Signal>,
+}
+
+impl BackEndMessageDef {
+    /// Whether it names a ring.
+    #[must_use]
+    pub fn names_ring(&self) -> bool {
+        matches!(self.request, PayloadKind::VringState | PayloadKind::VringArea)
+    }
+}
+
+/// A protocol feature.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Feature {
+    /// As in `VHOST_USER_PROTOCOL_F_NAME`.
+    pub name: String,
+    /// Its bit.
+    pub bit: u8,
+    /// It changes what messages of other features mean, so nobody acknowledges it by the way.
+    pub opt_in: bool,
+    /// The first version of the text that has it, by index.
+    pub since: usize,
+}
+
 /// All messages, resolved.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Table {
     /// In the order of the file; a [`super::event::MessageId`] is an index of it.
     pub messages: Vec<MessageDef>,
-    /// Protocol features by name.
-    pub features: Vec<(String, u8)>,
+    /// The back-end's own, likewise: an id of them is an index of this list.
+    pub back_end: Vec<BackEndMessageDef>,
+    /// Protocol features, in the order of the file.
+    pub features: Vec<Feature>,
     /// The bit of REPLY_ACK.
     pub reply_ack: u8,
+    /// The version of the text that is judged by, by index; the newest if there is none.
+    pub text: Option<usize>,
 }
 
 /// More messages than a packed message can name.
 const MAX_MESSAGES: usize = 64;
+/// The same for messages of the back-end's own.
+const MAX_BACK_END: usize = 16;
 
 impl Table {
     /// The message of this name.
@@ -185,27 +267,107 @@ impl Table {
         u8::try_from(index).ok().map(super::event::MessageId)
     }
 
+    /// The message of the back-end's own of this name.
+    #[must_use]
+    pub fn back_end_named(&self, name: &str) -> Option<super::event::MessageId> {
+        let index = self.back_end.iter().position(|m| m.name == name)?;
+        u8::try_from(index).ok().map(super::event::MessageId)
+    }
+
     /// The bit of a protocol feature.
     #[must_use]
     pub fn feature(&self, name: &str) -> Option<u8> {
-        self.features.iter().find(|(n, _)| n == name).map(|(_, bit)| *bit)
+        self.features.iter().find(|f| f.name == name).map(|f| f.bit)
+    }
+
+    /// The same table for judging by one version of the text: what is newer is unknown there.
+    #[must_use]
+    pub fn by_text(&self, version: usize) -> Self {
+        let mut table = self.clone();
+        table.features.retain(|feature| feature.since <= version);
+        table.text = Some(version);
+        table
+    }
+
+    /// Whether the text that is judged by has what came with this version.
+    #[must_use]
+    pub fn knows(&self, since: usize) -> bool {
+        self.text.is_none_or(|text| since <= text)
     }
 
     /// Takes features into the table.
-    pub fn add_features(&mut self, items: &[Item<RawFeature>], d: &mut Diagnostics) {
+    pub fn add_features(&mut self, spec: &Spec, items: &[Item<RawFeature>], d: &mut Diagnostics) {
         for item in items {
             let (name, bit) = (item.value.name.get_ref(), item.value.bit);
-            if let Some((other, _)) = self.features.iter().find(|(n, b)| n == name || *b == bit) {
-                let message = format!("feature `{name}` (bit {bit}) clashes with `{other}`");
+            if let Some(other) = self.features.iter().find(|f| f.name == *name || f.bit == bit) {
+                let message = format!("feature `{name}` (bit {bit}) clashes with `{}`", other.name);
                 d.push(item.error(item.value.name.span(), message, "taken"));
             } else if bit >= 64 {
                 let message = format!("there is no bit {bit}: feature masks have 64");
                 d.push(item.error(item.value.name.span(), message, "too large"));
             } else {
-                self.features.push((name.clone(), bit));
+                self.features.push(Feature {
+                    name: name.clone(),
+                    bit,
+                    opt_in: item.value.opt_in,
+                    since: since(spec, item, item.value.since.as_ref(), d),
+                });
             }
         }
         self.reply_ack = self.feature("REPLY_ACK").unwrap_or(3);
+    }
+
+    /// Takes messages of the back-end's own into the table.
+    pub fn add_back_end(
+        &mut self,
+        spec: &Spec,
+        items: &[Item<RawBackEndMessage>],
+        d: &mut Diagnostics,
+    ) {
+        for item in items {
+            let raw = &item.value;
+            let name = raw.name.get_ref();
+            if let Some(other) = self.back_end.iter().find(|m| m.name == *name || m.id == raw.id) {
+                let message = format!("`{name}` (id {}) clashes with `{}`", raw.id, other.name);
+                d.push(item.error(raw.name.span(), message, "taken"));
+            }
+            if self.back_end.len() == MAX_BACK_END {
+                let message =
+                    format!("a table holds at most {MAX_BACK_END} messages of a back-end");
+                d.push(item.error(raw.name.span(), message, "one too many"));
+                return;
+            }
+            let gate = raw.gate.as_ref().and_then(|g| self.gate(item, g, GatedBy::Negotiation, d));
+            self.back_end.push(BackEndMessageDef {
+                name: name.clone(),
+                id: raw.id,
+                request: raw.request,
+                reply: raw.reply,
+                gate,
+                virtio: virtio(item, &raw.name, raw.virtio, d),
+                since: since(spec, item, raw.since.as_ref(), d),
+                signal: raw.signal.as_ref().and_then(|word| lookup::<Signal, _>(item, word, d)),
+            });
+        }
+    }
+
+    /// The protocol feature of this name, as a gate.
+    fn gate<T>(
+        &self,
+        item: &Item<T>,
+        gate: &Spanned<String>,
+        by: GatedBy,
+        d: &mut Diagnostics,
+    ) -> Option<Gate> {
+        let bit = self.feature(gate.get_ref());
+        if bit.is_none() {
+            let message = format!("no protocol feature is called `{}`", gate.get_ref());
+            let names = self.features.iter().map(|f| f.name.as_str());
+            let error = item.error(gate.span(), message, "unknown feature");
+            d.push(with_help(error, did_you_mean(gate.get_ref(), names)));
+        }
+        let by_offer = by == GatedBy::Offer;
+        Some(Gate { feature: gate.get_ref().clone(), bit: bit?, by_offer })
     }
 
     /// Takes messages into the table: new ones at its end, patches before the rows they patch.
@@ -241,17 +403,17 @@ impl Table {
                             .help("leave out `id` to put rows before those it has"),
                     );
                 }
-                (Some(id), None) => self.push(item, id, rows, proposed, d),
+                (Some(id), None) => self.push(spec, item, id, (rows, proposed), d),
             }
         }
     }
 
     fn push(
         &mut self,
+        spec: &Spec,
         item: &Item<RawMessage>,
         id: u32,
-        rows: Vec<Row>,
-        proposed: bool,
+        (rows, proposed): (Vec<Row>, bool),
         d: &mut Diagnostics,
     ) {
         let raw = &item.value;
@@ -272,17 +434,7 @@ impl Table {
                 "only one of them",
             ));
         }
-        let gate = raw.gate.as_ref().and_then(|gate| {
-            let bit = self.feature(gate.get_ref());
-            if bit.is_none() {
-                let message = format!("no protocol feature is called `{}`", gate.get_ref());
-                let names = self.features.iter().map(|(n, _)| n.as_str());
-                let error = item.error(gate.span(), message, "unknown feature");
-                d.push(with_help(error, did_you_mean(gate.get_ref(), names)));
-            }
-            let by_offer = raw.gated_by == GatedBy::Offer;
-            Some(Gate { feature: gate.get_ref().clone(), bit: bit?, by_offer })
-        });
+        let gate = raw.gate.as_ref().and_then(|gate| self.gate(item, gate, raw.gated_by, d));
         self.messages.push(MessageDef {
             name: raw.name.get_ref().clone(),
             id,
@@ -290,10 +442,38 @@ impl Table {
             reply: raw.reply,
             answer,
             gate,
+            virtio: virtio(item, &raw.name, raw.virtio, d),
+            since: since(spec, item, raw.since.as_ref(), d),
+            acknowledged: raw.acknowledged,
             rows,
             proposed,
         });
     }
+}
+
+/// The index of the version of the text that this came with; 0 if it was always there.
+fn since<T>(
+    spec: &Spec,
+    item: &Item<T>,
+    version: Option<&Spanned<String>>,
+    d: &mut Diagnostics,
+) -> usize {
+    let Some(version) = version else { return 0 };
+    spec.version_at(SOURCE, item, version, d).unwrap_or(0)
+}
+
+/// A virtio feature's bit.
+fn virtio<T>(
+    item: &Item<T>,
+    name: &Spanned<String>,
+    bit: Option<u8>,
+    d: &mut Diagnostics,
+) -> Option<u8> {
+    if let Some(bit) = bit.filter(|bit| *bit >= 64) {
+        let message = format!("there is no bit {bit}: feature masks have 64");
+        d.push(item.error(name.span(), message, "too large"));
+    }
+    bit.filter(|bit| *bit < 64)
 }
 
 fn resolve(

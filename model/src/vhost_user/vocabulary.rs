@@ -62,6 +62,11 @@ words! {
         Bit30 "bit-30" "the number has bit 30 (VHOST_USER_F_PROTOCOL_FEATURES)",
         Bit30Offered "bit-30-offered" "bit 30 was offered by GET_FEATURES",
         Bit30Acknowledged "bit-30-acknowledged" "bit 30 was acknowledged by SET_FEATURES",
+        InBandAlone "in-band-alone" "the number has INBAND_NOTIFICATIONS (bit 14) without BACKEND_REQ (5) and REPLY_ACK (3)",
+        SkipDrainAlone "skip-drain-alone" "the number has GET_VRING_BASE_INFLIGHT (bit 20) without INFLIGHT_SHMFD (12)",
+        Flag "flag" "the message's number is 0 or 1",
+        Mapped "mapped" "a memory region is known",
+        SlotsFull "slots-full" "as many memory regions are known as GET_MAX_MEM_SLOTS was answered with",
         Transferring "transferring" "a transfer of state is under way",
         Transferred "transferred" "a transfer of state has ended",
     }
@@ -89,6 +94,14 @@ impl Guard {
             Guard::Bit30 => m.value.0 >> 30 & 1 == 1,
             Guard::Bit30Offered => s.offered.0 >> 30 & 1 == 1,
             Guard::Bit30Acknowledged => s.features.0 >> 30 & 1 == 1,
+            Guard::InBandAlone => {
+                let bit = |bit: u32| m.value.0 >> bit & 1 == 1;
+                bit(14) && !(bit(3) && bit(5))
+            }
+            Guard::SkipDrainAlone => m.value.0 >> 20 & 1 == 1 && m.value.0 >> 12 & 1 == 0,
+            Guard::Flag => m.value.0 <= 1,
+            Guard::Mapped => s.regions > 0,
+            Guard::SlotsFull => s.slots > 0 && s.regions >= s.slots,
             Guard::Transferring => matches!(s.transfer, Transfer::Saving | Transfer::Loading),
             Guard::Transferred => matches!(s.transfer, Transfer::Saved | Transfer::Loaded),
         }
@@ -108,6 +121,9 @@ words! {
         SetAddresses "set-addresses" "the ring's addresses are known",
         SetKick "set-kick" "the ring has a kick descriptor, or none if bit 8 says so",
         SetCall "set-call" "the ring has a call descriptor, or none if bit 8 says so",
+        SetErr "set-err" "the ring has an err descriptor, or none if bit 8 says so",
+        SetChannel "set-channel" "the back-end has a channel for messages of its own",
+        RemoveRegion "remove-region" "one memory region less",
         UnsetKicks "unset-kicks" "no ring has a kick descriptor any more: none starts until one is set anew",
         ForgetKick "forget-kick" "a kick that was written before now is forgotten",
         SetEnabled "set-enabled" "the ring is enabled if the number is 1, disabled if 0",
@@ -156,6 +172,9 @@ impl Effect {
                 ring.call_set = m.value.0 & NO_DESCRIPTOR == 0;
                 ring.call_fresh = ring.call_set;
             }
+            Effect::SetErr => ring.err_set = m.value.0 & NO_DESCRIPTOR == 0,
+            Effect::SetChannel => s.channel = true,
+            Effect::RemoveRegion => s.regions = s.regions.saturating_sub(1),
             Effect::UnsetKicks => s.rings.iter_mut().for_each(|r| r.kick_set = false),
             Effect::ForgetKick => ring.kicked = false,
             Effect::SetEnabled => ring.enabled = m.value.0 != 0,
@@ -213,10 +232,14 @@ words! {
         Features "features" "the features that the back-end offers",
         ProtocolFeatures "protocol-features" "the protocol features that the back-end offers",
         Number "number" "a number that only the back-end knows",
+        Slots "slots" "how many memory regions the back-end has room for",
         Base "base" "the ring's next available index",
         Status "status" "the virtio device status",
         Transfer "transfer" "bits 0-7 an error or 0, bit 8 set if no descriptor comes with it",
         Check "check" "0 if the state was transferred and taken, else not 0",
+        Config "config" "as many bytes of configuration space as were asked for, or none for an error",
+        Descriptor "descriptor" "a descriptor, or none for an error",
+        Session "session" "a session's id, below 0 for failure",
         Ack "ack" "0 for success, else not 0",
     }
 }
@@ -241,5 +264,13 @@ impl Answer {
             Answer::Check | Answer::Ack => value.0 == 0,
             _ => true,
         }
+    }
+}
+
+words! {
+    /// What a message of the back-end's own stands for, if it takes the place of a descriptor.
+    Signal {
+        Call "call" "a request came back: what the call descriptor would say",
+        Error "error" "something went wrong: what the err descriptor would say",
     }
 }

@@ -17,12 +17,15 @@ mod payload;
 
 pub use header::{Flags, Header};
 pub use payload::{
-    Config, Inflight, Log, MAX_CONFIG, MAX_REGIONS, Memory, MemoryRegion, Payload, PayloadKind,
-    Region, Sizes, Transfer, TransferReply, VringAddr, VringFd, VringState,
+    Config, CryptoSession, Inflight, Iotlb, Log, MAX_CONFIG, MAX_CRYPTO, MAX_REGIONS, MAX_SHMEM,
+    Memory, MemoryRegion, Mmap, Payload, PayloadKind, Region, SharedObject, ShmemConfig, Sizes,
+    Transfer, TransferReply, VringAddr, VringArea, VringFd, VringState, XenMemory, XenMemoryRegion,
+    XenRegion,
 };
 
 /// The longest payload, in bytes, that a peer is ever read for. The longest that the text defines
-/// is a configuration access of 12 + 256 bytes; the rest is room for messages unknown to us.
+/// are the sizes of 256 shared memory regions, 8 + 2048 bytes; crypto sessions, which it does not
+/// define, are longer; the rest is room for messages unknown to us.
 pub const MAX_PAYLOAD: usize = 4096;
 
 /// Why bytes have no meaning as a payload of the expected kind.
@@ -38,8 +41,8 @@ pub enum WireError {
         /// The length found, in bytes.
         got: usize,
     },
-    /// A memory table announces more or fewer regions than it carries or may carry.
-    #[error("a memory table announces {announced} regions and has bytes for {carried} (at most 8)")]
+    /// A table announces more or fewer regions than it carries or may carry.
+    #[error("a table announces {announced} regions and has bytes for {carried}")]
     Regions {
         /// The count in the payload.
         announced: u32,

@@ -10,6 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::WireError;
 
+mod extension;
+
+pub use extension::{
+    CryptoSession, Iotlb, MAX_CRYPTO, MAX_SHMEM, Mmap, SharedObject, ShmemConfig, VringArea,
+    XenMemory, XenMemoryRegion, XenRegion,
+};
+
 /// The most regions that one memory table carries.
 pub const MAX_REGIONS: usize = 8;
 
@@ -44,11 +51,27 @@ pub enum PayloadKind {
     Inflight,
     /// The dirty log's place in its descriptor.
     Log,
+    /// An entry of the I/O translation.
+    Iotlb,
+    /// A ring, and where its host notifier is.
+    VringArea,
+    /// The description of a crypto session, which no text defines.
+    CryptoSession,
+    /// The UUID of a shared object.
+    SharedObject,
+    /// A table of memory regions with XEN_MMAP.
+    MemoryXen,
+    /// One memory region with XEN_MMAP.
+    MemoryRegionXen,
+    /// A piece of a shared memory region.
+    Mmap,
+    /// The sizes of the shared memory regions.
+    ShmemConfig,
 }
 
 impl PayloadKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [PayloadKind; 12] = [
+    pub const ALL: [PayloadKind; 20] = [
         PayloadKind::None,
         PayloadKind::U64,
         PayloadKind::VringState,
@@ -61,6 +84,14 @@ impl PayloadKind {
         PayloadKind::Config,
         PayloadKind::Inflight,
         PayloadKind::Log,
+        PayloadKind::Iotlb,
+        PayloadKind::VringArea,
+        PayloadKind::CryptoSession,
+        PayloadKind::SharedObject,
+        PayloadKind::MemoryXen,
+        PayloadKind::MemoryRegionXen,
+        PayloadKind::Mmap,
+        PayloadKind::ShmemConfig,
     ];
 
     /// The lengths that a payload of this kind can have.
@@ -73,13 +104,33 @@ impl PayloadKind {
             | PayloadKind::VringFd
             | PayloadKind::Transfer
             | PayloadKind::TransferReply => Sizes::exactly(8),
-            PayloadKind::VringAddr | PayloadKind::MemoryRegion => Sizes::exactly(40),
+            PayloadKind::VringAddr | PayloadKind::MemoryRegion | PayloadKind::Mmap => {
+                Sizes::exactly(40)
+            }
             PayloadKind::Memory => {
                 Sizes { least: 8, most: 8 + MAX_REGIONS * Region::LEN, step: Region::LEN }
             }
             PayloadKind::Config => Sizes { least: 12, most: 12 + MAX_CONFIG, step: 1 },
             PayloadKind::Inflight => Sizes { least: 20, most: 24, step: 4 },
-            PayloadKind::Log => Sizes::exactly(16),
+            PayloadKind::Log | PayloadKind::SharedObject => Sizes::exactly(16),
+            PayloadKind::Iotlb => Sizes { least: 26, most: 32, step: 6 },
+            PayloadKind::VringArea => Sizes::exactly(24),
+            PayloadKind::CryptoSession => Sizes { least: 8, most: MAX_CRYPTO, step: 1 },
+            PayloadKind::MemoryXen => {
+                Sizes { least: 8, most: 8 + MAX_REGIONS * XenRegion::LEN, step: XenRegion::LEN }
+            }
+            PayloadKind::MemoryRegionXen => Sizes::exactly(48),
+            PayloadKind::ShmemConfig => Sizes { least: 8, most: 8 + MAX_SHMEM * 8, step: 8 },
+        }
+    }
+
+    /// The kind that takes this one's place once XEN_MMAP was negotiated.
+    #[must_use]
+    pub const fn with_xen(self) -> Self {
+        match self {
+            PayloadKind::Memory => PayloadKind::MemoryXen,
+            PayloadKind::MemoryRegion => PayloadKind::MemoryRegionXen,
+            other => other,
         }
     }
 }
@@ -342,6 +393,14 @@ pub enum Payload {
     Config(Config),
     Inflight(Inflight),
     Log(Log),
+    Iotlb(Iotlb),
+    VringArea(VringArea),
+    CryptoSession(CryptoSession),
+    SharedObject(SharedObject),
+    MemoryXen(XenMemory),
+    MemoryRegionXen(XenMemoryRegion),
+    Mmap(Mmap),
+    ShmemConfig(ShmemConfig),
 }
 
 impl Payload {
@@ -349,7 +408,7 @@ impl Payload {
     ///
     /// # Errors
     /// [`WireError::Size`] for a length that the kind does not have, and [`WireError::Regions`] for
-    /// a memory table whose count contradicts its length. Every other input has a meaning.
+    /// a table whose count contradicts its length. Every other input has a meaning.
     pub fn decode(kind: PayloadKind, bytes: &[u8]) -> Result<Payload, WireError> {
         let wrong_size = WireError::Size { kind, expected: kind.size(), got: bytes.len() };
         if !kind.size().admit(bytes.len()) {
@@ -357,14 +416,19 @@ impl Payload {
         }
         let mut read = Reader(bytes);
         let payload = read.payload(kind).ok_or(wrong_size)?;
-        if let Payload::Memory(memory) = &payload {
-            let announced = bytes.first_chunk().map_or(0, |n| u32::from_ne_bytes(*n));
-            let carried = memory.regions.len();
-            if usize::try_from(announced) != Ok(carried) {
-                return Err(WireError::Regions { announced, carried });
+        let announced = bytes.first_chunk().map_or(0, |n| u32::from_ne_bytes(*n));
+        let honest = |carried: usize| usize::try_from(announced) == Ok(carried);
+        let (fits, carried) = match &payload {
+            Payload::Memory(memory) => (honest(memory.regions.len()), memory.regions.len()),
+            Payload::MemoryXen(memory) => (honest(memory.regions().len()), memory.regions().len()),
+            // An array of fixed length is only used in part.
+            Payload::ShmemConfig(config) => {
+                let carried = config.sizes().len();
+                (usize::try_from(announced).is_ok_and(|n| n <= carried), carried)
             }
-        }
-        Ok(payload)
+            _ => (true, 0),
+        };
+        if fits { Ok(payload) } else { Err(WireError::Regions { announced, carried }) }
     }
 
     /// The bytes as sent: at most [`super::MAX_PAYLOAD`].
@@ -418,6 +482,17 @@ impl Payload {
                 put(&size.to_ne_bytes());
                 put(&offset.to_ne_bytes());
             }
+            Payload::Iotlb(entry) => entry.encode(put),
+            Payload::VringArea(area) => area.encode(put),
+            Payload::CryptoSession(session) => put(session.bytes()),
+            Payload::SharedObject(SharedObject(uuid)) => put(uuid),
+            Payload::MemoryXen(memory) => memory.encode(put),
+            Payload::MemoryRegionXen(XenMemoryRegion { padding, region }) => {
+                put(&padding.to_ne_bytes());
+                region.encode(put);
+            }
+            Payload::Mmap(map) => map.encode(put),
+            Payload::ShmemConfig(config) => config.encode(put),
         }
         out
     }
@@ -438,6 +513,14 @@ impl Payload {
             Payload::Config(_) => PayloadKind::Config,
             Payload::Inflight(_) => PayloadKind::Inflight,
             Payload::Log(_) => PayloadKind::Log,
+            Payload::Iotlb(_) => PayloadKind::Iotlb,
+            Payload::VringArea(_) => PayloadKind::VringArea,
+            Payload::CryptoSession(_) => PayloadKind::CryptoSession,
+            Payload::SharedObject(_) => PayloadKind::SharedObject,
+            Payload::MemoryXen(_) => PayloadKind::MemoryXen,
+            Payload::MemoryRegionXen(_) => PayloadKind::MemoryRegionXen,
+            Payload::Mmap(_) => PayloadKind::Mmap,
+            Payload::ShmemConfig(_) => PayloadKind::ShmemConfig,
         }
     }
 }
@@ -461,6 +544,15 @@ impl Reader<'_> {
         let (head, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*head)
+    }
+
+    /// All that is left.
+    fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0).to_vec()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take().map(u8::from_ne_bytes)
     }
 
     fn u16(&mut self) -> Option<u16> {
@@ -518,7 +610,7 @@ impl Reader<'_> {
                 offset: self.u32()?,
                 size: self.u32()?,
                 flags: self.u32()?,
-                bytes: self.0.to_vec(),
+                bytes: self.rest(),
             }),
             PayloadKind::Inflight => Payload::Inflight(Inflight {
                 mmap_size: self.u64()?,
@@ -528,6 +620,17 @@ impl Reader<'_> {
                 alignment: self.take(),
             }),
             PayloadKind::Log => Payload::Log(Log { size: self.u64()?, offset: self.u64()? }),
+            PayloadKind::Iotlb => Payload::Iotlb(Iotlb::decode(self)?),
+            PayloadKind::VringArea => Payload::VringArea(VringArea::decode(self)?),
+            PayloadKind::CryptoSession => Payload::CryptoSession(CryptoSession::decode(self)),
+            PayloadKind::SharedObject => Payload::SharedObject(SharedObject(self.take()?)),
+            PayloadKind::MemoryXen => Payload::MemoryXen(XenMemory::decode(self)?),
+            PayloadKind::MemoryRegionXen => Payload::MemoryRegionXen(XenMemoryRegion {
+                padding: self.u64()?,
+                region: XenRegion::decode(self)?,
+            }),
+            PayloadKind::Mmap => Payload::Mmap(Mmap::decode(self)?),
+            PayloadKind::ShmemConfig => Payload::ShmemConfig(ShmemConfig::decode(self)?),
         })
     }
 }

@@ -24,8 +24,10 @@ impl Arbitrary for Bytes {
         let Sizes { least, most, step } = kind.size();
         let length = least + (usize::arbitrary(g) % ((most - least) / step + 1)) * step;
         let mut bytes: Vec<u8> = (0..length).map(|_| u8::arbitrary(g)).collect();
-        if kind == PayloadKind::Memory && u8::arbitrary(g) > 20 {
-            let regions = ((length - 8) / Region::LEN) as u32;
+        let table =
+            matches!(kind, PayloadKind::Memory | PayloadKind::MemoryXen | PayloadKind::ShmemConfig);
+        if table && u8::arbitrary(g) > 20 {
+            let regions = ((length - 8) / step) as u32;
             bytes[..4].copy_from_slice(&regions.to_ne_bytes());
         }
         Bytes(kind, bytes)
@@ -35,6 +37,10 @@ impl Arbitrary for Bytes {
 fn region(g: &mut Gen) -> Region {
     let mut n = || u64::arbitrary(g);
     Region { guest_address: n(), size: n(), user_address: n(), mmap_offset: n() }
+}
+
+fn xen_region(g: &mut Gen) -> XenRegion {
+    XenRegion { region: region(g), flags: u32::arbitrary(g), domid: u32::arbitrary(g) }
 }
 
 impl Arbitrary for Payload {
@@ -86,6 +92,54 @@ impl Arbitrary for Payload {
             PayloadKind::Log => {
                 Payload::Log(Log { size: u64::arbitrary(g), offset: u64::arbitrary(g) })
             }
+            PayloadKind::Iotlb => Payload::Iotlb(Iotlb {
+                iova: u64::arbitrary(g),
+                size: u64::arbitrary(g),
+                user_address: u64::arbitrary(g),
+                permissions: u8::arbitrary(g),
+                kind: u8::arbitrary(g),
+                alignment: bool::arbitrary(g).then(|| [u8::arbitrary(g); 6]),
+            }),
+            PayloadKind::VringArea => Payload::VringArea(VringArea {
+                ring: u64::arbitrary(g),
+                size: u64::arbitrary(g),
+                offset: u64::arbitrary(g),
+            }),
+            PayloadKind::CryptoSession => {
+                let count = 8 + usize::arbitrary(g) % (MAX_CRYPTO - 7);
+                let bytes = (0..count).map(|_| u8::arbitrary(g)).collect();
+                Payload::CryptoSession(CryptoSession::new(bytes).unwrap())
+            }
+            PayloadKind::SharedObject => {
+                Payload::SharedObject(SharedObject(u128::arbitrary(g).to_ne_bytes()))
+            }
+            PayloadKind::MemoryXen => {
+                let count = usize::arbitrary(g) % (MAX_REGIONS + 1);
+                let regions = (0..count).map(|_| xen_region(g)).collect();
+                let mut memory = XenMemory::new(regions).unwrap();
+                memory.padding = u32::arbitrary(g);
+                Payload::MemoryXen(memory)
+            }
+            PayloadKind::MemoryRegionXen => Payload::MemoryRegionXen(XenMemoryRegion {
+                padding: u64::arbitrary(g),
+                region: xen_region(g),
+            }),
+            PayloadKind::Mmap => Payload::Mmap(Mmap {
+                shmid: u8::arbitrary(g),
+                padding: [u8::arbitrary(g); 7],
+                fd_offset: u64::arbitrary(g),
+                shm_offset: u64::arbitrary(g),
+                len: u64::arbitrary(g),
+                flags: u64::arbitrary(g),
+            }),
+            PayloadKind::ShmemConfig => {
+                let count = usize::arbitrary(g) % (MAX_SHMEM + 1);
+                let sizes = (0..count).map(|_| u64::arbitrary(g)).collect();
+                let mut config = ShmemConfig::new(sizes).unwrap();
+                config.num_regions = (usize::arbitrary(g) % (count + 1)) as u32;
+                config.padding = u32::arbitrary(g);
+                Payload::ShmemConfig(config)
+            }
         }
     }
 }
@@ -103,7 +157,10 @@ quickcheck! {
         match Payload::decode(kind, &bytes) {
             Ok(payload) => payload.kind() == kind && payload.encode() == bytes,
             Err(WireError::Size { .. }) => !kind.size().admit(bytes.len()),
-            Err(WireError::Regions { .. }) => kind == PayloadKind::Memory,
+            Err(WireError::Regions { .. }) => matches!(
+                kind,
+                PayloadKind::Memory | PayloadKind::MemoryXen | PayloadKind::ShmemConfig
+            ),
         }
     }
 }
@@ -127,7 +184,8 @@ fn names_are_those_of_the_message_table() {
     assert_eq!(
         names.join(" "),
         "none u64 vring-state vring-addr memory memory-region vring-fd transfer transfer-reply \
-         config inflight log"
+         config inflight log iotlb vring-area crypto-session shared-object memory-xen \
+         memory-region-xen mmap shmem-config"
     );
     for (kind, name) in PayloadKind::ALL.iter().zip(&names) {
         assert_eq!(serde_json::from_value::<PayloadKind>(name.as_str().into()).unwrap(), *kind);
@@ -155,8 +213,16 @@ fn errors_name_the_kind_and_what_it_allows() {
     );
     assert_eq!(
         text(PayloadKind::Memory, &[0xff; 8]),
-        "a memory table announces 4294967295 regions and has bytes for 0 (at most 8)"
+        "a table announces 4294967295 regions and has bytes for 0"
     );
+    assert_eq!(
+        text(PayloadKind::Iotlb, &[0; 30]),
+        "a payload of kind iotlb has 26 to 32 in steps of 6 bytes, not 30"
+    );
+    assert!(CryptoSession::new(vec![0; 7]).is_err());
+    assert!(CryptoSession::new(vec![0; MAX_CRYPTO + 1]).is_err());
+    assert!(XenMemory::new(vec![XenRegion::default(); 9]).is_err());
+    assert!(ShmemConfig::new(vec![0; MAX_SHMEM + 1]).is_err());
 }
 
 #[test]
@@ -166,4 +232,39 @@ fn packed_bits_are_where_the_text_puts_them() {
     assert_eq!(VringFd(0x2ff).index(), 255);
     assert!(!VringFd(0x2ff).no_descriptor());
     assert_eq!((TransferReply(0x105).error(), TransferReply(0x105).no_descriptor()), (5, true));
+}
+
+#[test]
+fn an_array_of_shared_memory_regions_may_be_longer_than_what_it_announces() {
+    let mut bytes = vec![0; 8 + MAX_SHMEM * 8];
+    bytes[..4].copy_from_slice(&2_u32.to_ne_bytes());
+    let Ok(Payload::ShmemConfig(config)) = Payload::decode(PayloadKind::ShmemConfig, &bytes) else {
+        panic!("not decoded");
+    };
+    assert_eq!((config.num_regions, config.sizes().len()), (2, MAX_SHMEM));
+    // More than are there is no meaning.
+    assert!(Payload::decode(PayloadKind::ShmemConfig, &bytes[..16]).is_err());
+}
+
+#[test]
+fn the_layouts_are_those_of_the_text() {
+    let size = |payload: Payload| payload.encode().len();
+    assert_eq!(size(Payload::Iotlb(Iotlb::default())), 26);
+    assert_eq!(size(Payload::VringArea(VringArea::default())), 24);
+    assert_eq!(size(Payload::MemoryRegionXen(XenMemoryRegion::default())), 48);
+    assert_eq!(size(Payload::Mmap(Mmap::default())), 40);
+    let xen = XenMemory::new(vec![XenRegion { domid: 7, ..XenRegion::default() }; 2]).unwrap();
+    let bytes = Payload::MemoryXen(xen).encode();
+    assert_eq!((bytes.len(), bytes[44]), (88, 7 * u8::from(cfg!(target_endian = "little"))));
+    let entry = Iotlb { kind: Iotlb::MISS, permissions: 3, ..Iotlb::default() };
+    assert_eq!(Payload::Iotlb(entry).encode()[24..], [3, 1]);
+    let session = CryptoSession::new([[0xff; 8], [1; 8]].concat()).unwrap();
+    assert_eq!(session.first_id(), -1);
+    assert!(session.last_id() > 0);
+}
+
+#[test]
+fn xen_has_kinds_of_its_own_for_memory_alone() {
+    let changed = PayloadKind::ALL.into_iter().filter(|kind| kind.with_xen() != *kind);
+    assert_eq!(changed.collect::<Vec<_>>(), [PayloadKind::Memory, PayloadKind::MemoryRegion]);
 }

@@ -1,0 +1,118 @@
+//! The rules of the back-end's own messages: what it says on the channel that SET_BACKEND_REQ_FD gave
+//! it, and with the err descriptors, and how the front-end answers.
+//!
+//! ```text
+//!  front-end <--BackEndMessage-- back-end      its feature negotiated, some ring running
+//!  front-end --BackEndAnswer---> back-end      if need_reply asked for one, or it always has one
+//! ```
+//!
+//! **Invariant.** No rule here names a message: what differs between them stands in the table.
+
+use super::event::{BackEndMessage, Event, MessageId, Value};
+use super::machine::{VhostUser, granted};
+use super::state::{Asked, State};
+use super::table::BackEndMessageDef;
+use super::vocabulary::Signal;
+use super::wire::PayloadKind;
+use crate::machine::{Event as _, On, Verdict};
+use crate::rules::Judge;
+
+impl<const R: usize> VhostUser<R> {
+    /// The definition of a message of the back-end's own.
+    #[must_use]
+    pub fn own_message(&self, id: MessageId) -> Option<&BackEndMessageDef> {
+        self.table.back_end.get(id.0 as usize)
+    }
+
+    /// Whether this message says that a request came back.
+    pub(super) fn signals_call(&self, id: MessageId) -> bool {
+        self.own_message(id).is_some_and(|def| def.signal == Some(Signal::Call))
+    }
+
+    /// The back-end sends a message of its own.
+    pub(super) fn tells(
+        &self,
+        s: &State<R>,
+        m: &BackEndMessage,
+        judge: &mut Judge,
+    ) -> Verdict<Self> {
+        let Some(def) = self.own_message(m.id) else { return Ok(On::Broken(self.laws.told_gated)) };
+        let laws = &self.laws;
+        let acknowledged = s.protocol.0 >> self.table.reply_ack & 1 == 1;
+        let open = self.table.knows(def.since) && granted(s, def.gate.as_ref(), def.virtio);
+        let number = def.request == PayloadKind::VringState && m.value != Value(0);
+        let broken = [
+            (!s.channel || !open, laws.told_gated),
+            (self.suspended(s), laws.told_while_suspended),
+            (m.need_reply && !acknowledged, laws.told_need_reply),
+            (number, laws.told_num_zero),
+        ];
+        for (breaks, clause) in broken {
+            if breaks && judge.enforces(clause) {
+                return Ok(On::Broken(clause));
+            }
+        }
+        let mut next = *s;
+        if (m.need_reply && acknowledged) || def.reply.is_some() {
+            match s.asked.push(Asked { id: m.id }) {
+                Some(asked) => next.asked = asked,
+                // More than this many at once are not followed.
+                None => return Ok(On::Refuse),
+            }
+        }
+        if def.signal == Some(Signal::Call) {
+            next.rings[m.ring as usize].unnotified = false;
+        }
+        Ok(if next == *s { On::Ignore } else { On::To(next) })
+    }
+
+    /// The front-end answers a message of the back-end's own.
+    pub(super) fn told(
+        &self,
+        s: &State<R>,
+        id: MessageId,
+        value: Value,
+        descriptors: u8,
+        judge: &mut Judge,
+    ) -> Verdict<Self> {
+        if s.asked.head().is_none_or(|asked| asked.id != id) {
+            return Ok(On::Broken(self.laws.told_answer_unasked));
+        }
+        let failed = value != Value(0) && descriptors > 0;
+        if failed && judge.enforces(self.laws.told_failure_without_descriptor) {
+            return Ok(On::Broken(self.laws.told_failure_without_descriptor));
+        }
+        Ok(On::To(State { asked: s.asked.pop(), ..*s }))
+    }
+
+    /// The back-end writes to an err descriptor.
+    pub(super) fn error(&self, s: &State<R>, ring: u8, judge: &mut Judge) -> Verdict<Self> {
+        let silent = self.suspended(s) || !s.rings[ring as usize].err_set;
+        if silent && judge.enforces(self.laws.no_notifications) {
+            return Ok(On::Broken(self.laws.no_notifications));
+        }
+        Ok(On::Ignore)
+    }
+
+    /// Every message of its own that exploration tries, right and wrong.
+    pub(super) fn messages_of_its_own(&self, f: &mut impl FnMut(Event)) {
+        for (index, def) in self.table.back_end.iter().enumerate() {
+            let rings = if def.names_ring() { R as u8 } else { 1 };
+            for ring in 0..rings {
+                for need_reply in [false, true] {
+                    let id = MessageId(index as u8);
+                    let value = Value(0);
+                    f(Event::BackEndMessage(BackEndMessage { id, ring, value, need_reply }));
+                }
+            }
+        }
+    }
+
+    /// One line for a trace.
+    pub(super) fn names_own(&self, m: &BackEndMessage) -> String {
+        let Some(def) = self.own_message(m.id) else { return Event::BackEndMessage(*m).label() };
+        let ring = if def.names_ring() { format!(" ring {}", m.ring) } else { String::new() };
+        let asks = if m.need_reply { ", needs an answer" } else { "" };
+        format!("back-end sends {}{ring}{asks}", def.name)
+    }
+}
