@@ -35,6 +35,7 @@ mod select;
 mod table;
 mod test;
 mod verify;
+mod watch;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     Verify(verify::Args),
     Test(test::Args),
     Peers(peers::Args),
+    Watch(watch::Args),
+    Replay(watch::ReplayArgs),
     Table(table::Args),
     Proposal(proposal::Args),
     Clauses(clauses::ClausesArgs),
@@ -145,6 +148,8 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Verify(args) => verify::run(&args, out),
         Command::Test(args) => test::run(&args, out),
         Command::Peers(args) => peers::run(&args, out),
+        Command::Watch(args) => watch::run(&args, out),
+        Command::Replay(args) => watch::replay(&args, out),
         Command::Table(args) => table::run(&args, out),
         Command::Proposal(args) => proposal::run(&args, out),
         Command::Clauses(args) => clauses::clauses(&args, out),

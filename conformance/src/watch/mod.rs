@@ -24,5 +24,8 @@
 //! so a recording is judged as the conversation was. Nobody is accused for what cannot be seen.
 
 pub mod judge;
+pub mod line;
 pub mod record;
+pub mod relay;
 pub mod report;
+pub mod rings;

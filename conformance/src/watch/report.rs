@@ -102,7 +102,7 @@ impl Report {
             for (what, times) in &self.unjudged {
                 let _ = writeln!(out, "  {times:>5} x {what}");
             }
-            for why in &self.over {
+            if let Some(why) = &self.over {
                 let _ = writeln!(out, "  what depends on the conversation, {why}");
             }
             out.push('\n');
