@@ -73,12 +73,19 @@ fn the_list_as_json() {
 }
 
 #[test]
+fn a_comparison_as_json() {
+    let arguments = ["compare", "example/copy", "example/copy-unmarked", "--format", "json"];
+    insta::assert_json_snapshot!(json(&arguments));
+}
+
+#[test]
 fn every_document_carries_its_schema() {
     for arguments in [
         &["check", "example/*", "--format", "json"][..],
         &["check", "--list", "--format", "json"],
         &["check", "--proposal", "specs/proposals/suspend.toml", "--format", "json"],
         &["decide", "--format", "json"],
+        &["compare", "example/copy", "example/copy", "--format", "json"],
         &["verify", "--format", "json"],
         &["table", "vhost-user", "--format", "json"],
         &["clauses", "--format", "json"],
@@ -107,8 +114,34 @@ fn exit_codes() {
     assert_eq!(code(&["check", "vhost-user/stop-abandons", "--choice", pin]), 1);
     assert_eq!(code(&["check", "example/copy", "--max-states", "3"]), 3);
     assert_eq!(code(&["check", "example/copy", "--max-depth", "2"]), 3);
+    let drain = "vhost-user.get-vring-base.in-flight=drain";
+    let abandon = "vhost-user.get-vring-base.in-flight=abandon";
+    let suspend = "specs/proposals/suspend.toml";
+    assert_eq!(code(&["compare", "example/copy", "example/copy"]), 0);
+    assert_eq!(code(&["compare", "vhost-user/stop-start", "--choice", drain]), 0);
+    assert_eq!(code(&["compare", "vhost-user/ring", "--proposal", suspend]), 0);
+    assert_eq!(code(&["compare", "example/copy", "example/copy-unmarked"]), 1);
+    assert_eq!(code(&["compare", "vhost-user/stop-start", "--choice", abandon]), 1);
+    let both = ["compare", "vhost-user/stop-start", "--choice", abandon, "--against", abandon];
+    assert_eq!(code(&both), 0);
+    assert_eq!(code(&["compare", "example/copy", "example/copy", "--max-pairs", "3"]), 3);
+    assert_eq!(code(&["compare", "example/copy", "example/copy", "--max-depth", "2"]), 3);
+    // What was found before the bound is no less a difference.
+    let found = ["compare", "example/copy", "example/copy-unmarked", "--max-depth", "4"];
+    assert_eq!(code(&found), 1);
     for usage in [
-        &["check", "no-such-system"][..],
+        &["compare"][..],
+        &["compare", "example/copy"],
+        &["compare", "example/copy", "no-such-system"],
+        &["compare", "copy", "example/copy"],
+        &["compare", "example/copy", "example/copy", "--max-pairs", "0"],
+        &["compare", "example/copy", "--against", drain],
+        &["compare", "example/copy", "example/copy", "--choice", drain, "--against", drain],
+        &["compare", "vhost-user/ring", "--choice", "vhost-user.ring.start=lick"],
+        &["compare", "vhost-user/ring", "--choice", drain, "--choice", abandon],
+        &["compare", "vhost-user/ring", "--proposal", "/no/such/file"],
+        &["compare", "vhost-user/suspend-anytime", "--proposal", suspend],
+        &["check", "no-such-system"],
         &["check", "no-such/*"],
         &["check", "--choice", "vhost-user.ring.start"],
         &["check", "--choice", "vhost-user.ring.start=lick"],

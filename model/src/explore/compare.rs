@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Error;
-use super::behaviour::{Behaviour, CHAOS, INITIAL, LOST, Label, Labels, Node, Taken};
+use super::behaviour::{Behaviour, CHAOS, INITIAL, LOST, Label, Labels, Move, Node, Taken};
 use super::trace::{self, Line};
 
 /// More states than this in all sets together are not kept: 256 MiB.
@@ -49,7 +49,7 @@ pub struct Progress {
 /// The bounds of a comparison, and who watches it.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
-    /// Stop when this many pairs were found in one direction.
+    /// Stop when more pairs than this were found in one direction.
     pub max_pairs: usize,
     /// Do not look further than this many visible events.
     pub max_depth: Option<u32>,
@@ -219,6 +219,35 @@ struct Pair {
     taken: Option<Taken>,
 }
 
+/// All pairs, in the order in which they were found.
+struct Pairs {
+    all: Vec<Pair>,
+    known: HashSet<(Node, SetId)>,
+}
+
+impl Pairs {
+    /// The pair that a move leads to, if it is a new one.
+    fn add(&mut self, parent: usize, step: Move, set: SetId) -> Option<usize> {
+        let from = self.all[parent].node;
+        self.known.insert((step.to, set)).then(|| {
+            let taken = Some(Taken { from, step });
+            self.all.push(Pair { node: step.to, set, parent, taken });
+            self.all.len() - 1
+        })
+    }
+
+    /// The moves that led to a pair, and one more.
+    fn path(&self, mut at: usize, last: Move) -> Vec<Taken> {
+        let mut path = vec![Taken { from: self.all[at].node, step: last }];
+        while let Some(taken) = self.all[at].taken {
+            path.push(taken);
+            at = self.all[at].parent;
+        }
+        path.reverse();
+        path
+    }
+}
+
 /// Whether all that `a` can be seen to do `b` can do as well.
 ///
 /// # Errors
@@ -232,72 +261,70 @@ pub fn included(
     let begun = Instant::now();
     let mut subsets = Subsets::new(b);
     let set = subsets.closed(vec![INITIAL], labels)?;
-    let mut pairs = vec![Pair { node: INITIAL, set, parent: 0, taken: None }];
-    let mut known = HashSet::from([(INITIAL, set)]);
+    let mut pairs = Pairs {
+        all: vec![Pair { node: INITIAL, set, parent: 0, taken: None }],
+        known: HashSet::from([(INITIAL, set)]),
+    };
     let (mut depth, mut level) = (0, vec![0]);
     let mut incomplete = None;
     let mut visited = 0usize;
     'levels: while !level.is_empty() {
-        let mut next: Vec<usize> = Vec::new();
+        // Hidden steps first: a pair that they reach is of this level, whatever else leads to it.
         let mut at = 0;
-        // Hidden steps stay in the level, which grows by them.
         while let Some(index) = level.get(at).copied() {
             at += 1;
-            visited += 1;
-            if visited.is_multiple_of(LOOK) {
-                if let Some(progress) = limits.progress {
-                    progress(&Progress { pairs: pairs.len(), depth });
-                }
-                if let Some(deadline) = limits.deadline.filter(|d| begun.elapsed() >= *d) {
-                    incomplete = Some(Cut::Deadline(deadline));
-                    break 'levels;
-                }
-            }
-            if subsets.members > MAX_MEMBERS {
-                incomplete = Some(Cut::Members);
-                break 'levels;
-            }
-            let (node, set) = (pairs[index].node, pairs[index].set);
+            let Pair { node, set, .. } = pairs.all[index];
             if subsets.allows_all(set) {
                 continue;
             }
-            let moves = a.moves(node, labels)?.to_vec();
-            for step in moves {
-                let (label, taken) = (step.label, Some(Taken { from: node, step }));
-                let set = match label {
-                    None => set,
-                    Some(_) if limits.max_depth.is_some_and(|max| depth >= max) => {
-                        incomplete = Some(Cut::Depth(depth));
-                        continue;
-                    }
-                    Some(label) => {
-                        let after = subsets.after(set, label, labels)?;
-                        if subsets.is_empty(after) {
-                            let trace = path(&pairs, index, taken);
-                            let difference = Difference {
-                                events: depth + 1,
-                                trace: a.lines(&trace, labels)?,
-                                instead: subsets.allowed(set, labels)?,
-                            };
-                            return Ok(Inclusion {
-                                pairs: pairs.len(),
-                                depth: depth + 1,
-                                difference: Some(difference),
-                                incomplete: None,
-                            });
-                        }
-                        after
-                    }
-                };
-                if !known.insert((step.to, set)) {
-                    continue;
+            for step in a.moves(node, labels)?.iter().filter(|step| step.label.is_none()) {
+                level.extend(pairs.add(index, *step, set));
+            }
+        }
+        let mut next: Vec<usize> = Vec::new();
+        for index in level {
+            visited += 1;
+            if visited.is_multiple_of(LOOK)
+                && let Some(progress) = limits.progress
+            {
+                progress(&Progress { pairs: pairs.all.len(), depth });
+            }
+            let late =
+                |deadline: &Duration| visited.is_multiple_of(LOOK) && begun.elapsed() >= *deadline;
+            incomplete = match limits.deadline.filter(late) {
+                Some(deadline) => Some(Cut::Deadline(deadline)),
+                None if pairs.all.len() > limits.max_pairs => Some(Cut::Pairs(limits.max_pairs)),
+                None if subsets.members > MAX_MEMBERS => Some(Cut::Members),
+                None => incomplete,
+            };
+            if matches!(incomplete, Some(Cut::Deadline(_) | Cut::Pairs(_) | Cut::Members)) {
+                break 'levels;
+            }
+            let Pair { node, set, .. } = pairs.all[index];
+            if subsets.allows_all(set) {
+                continue;
+            }
+            for step in a.moves(node, labels)?.to_vec() {
+                let Some(label) = step.label else { continue };
+                if limits.max_depth.is_some_and(|max| depth >= max) {
+                    incomplete = Some(Cut::Depth(depth));
+                    break;
                 }
-                if pairs.len() >= limits.max_pairs {
-                    incomplete = Some(Cut::Pairs(limits.max_pairs));
-                    break 'levels;
+                let after = subsets.after(set, label, labels)?;
+                if subsets.is_empty(after) {
+                    let difference = Difference {
+                        events: depth + 1,
+                        trace: a.lines(&pairs.path(index, step), labels)?,
+                        instead: subsets.allowed(set, labels)?,
+                    };
+                    return Ok(Inclusion {
+                        pairs: pairs.all.len(),
+                        depth: depth + 1,
+                        difference: Some(difference),
+                        incomplete: None,
+                    });
                 }
-                if label.is_some() { &mut next } else { &mut level }.push(pairs.len());
-                pairs.push(Pair { node: step.to, set, parent: index, taken });
+                next.extend(pairs.add(index, step, after));
             }
         }
         if next.is_empty() {
@@ -308,18 +335,7 @@ pub fn included(
     }
     let lost = a.overflow().or_else(|| subsets.behaviour.overflow()).map(Cut::Overflow);
     let incomplete = incomplete.or(lost);
-    Ok(Inclusion { pairs: pairs.len(), depth, difference: None, incomplete })
-}
-
-/// The moves that led to a pair, and one more.
-fn path(pairs: &[Pair], mut at: usize, last: Option<Taken>) -> Vec<Taken> {
-    let mut path: Vec<Taken> = last.into_iter().collect();
-    while let Some(taken) = pairs[at].taken {
-        path.push(taken);
-        at = pairs[at].parent;
-    }
-    path.reverse();
-    path
+    Ok(Inclusion { pairs: pairs.all.len(), depth, difference: None, incomplete })
 }
 
 /// How two behaviours are to each other.
