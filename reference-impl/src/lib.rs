@@ -14,5 +14,6 @@
 //! **Not here:** any judgement of the other side, and anything that a fast device would need.
 
 pub mod block;
+pub mod nic;
 pub mod socket;
 pub mod vhost_user;

@@ -1,0 +1,125 @@
+//! Saved states: every one comes back, and nothing else is taken.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::nic::config::{ModelUri, Parameters};
+use crate::nic::{Link, Nic};
+
+fn config(change: impl FnOnce(&mut Parameters)) -> NicConfig {
+    let mut parameters =
+        Parameters { rss: true, queue_pairs: 4, rx_filter_size: 8, ..Parameters::default() };
+    change(&mut parameters);
+    NicConfig::new(parameters).unwrap()
+}
+
+fn mac(group: bool) -> impl Strategy<Value = Mac> {
+    any::<[u8; 6]>().prop_map(move |mut mac| {
+        mac[0] = mac[0] & !1 | u8::from(group);
+        Mac(mac)
+    })
+}
+
+fn steering() -> impl Strategy<Value = Steering> {
+    let rss = (0..64_u32, 0..4_u16, 0..=7_u32, 1..=4_u16, vec(any::<u8>(), 0..=40)).prop_flat_map(
+        |(types, unclassified, log, max_tx, key)| {
+            vec(0..4_u16, 1 << log).prop_map(move |table| {
+                let rss = Rss::new(types, unclassified, table, max_tx, key.clone(), 4);
+                rss.map_or(Steering::Unset, Steering::Rss)
+            })
+        },
+    );
+    prop_oneof![Just(Steering::Unset), (1..=4_u16).prop_map(Steering::Pairs), rss]
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let table = (vec(mac(false), 0..=4), vec(mac(true), 0..=4));
+    let waiting = vec((0..4_u16, vec(any::<u8>(), 14..80)), 0..=8);
+    let counters = any::<[u64; Counters::COUNT]>();
+    (mac(false), 0..64_u8, table, steering(), counters, waiting).prop_map(
+        |(mac, modes, (unicast, multicast), steering, counters, waiting)| State {
+            mac,
+            modes: Modes::from_bits(modes).unwrap(),
+            table: Table::new(unicast, multicast, 8).unwrap(),
+            steering,
+            counters: counters.into(),
+            waiting: waiting.into_iter().map(|(queue, frame)| Waiting { queue, frame }).collect(),
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_saved_is_loaded(state in state()) {
+        let config = config(|_| ());
+        let bytes = state.encode(&config);
+        prop_assert_eq!(State::decode(&bytes, &config), Ok(state));
+        let mut nic = Nic::new(config, Link::Loopback);
+        nic.load(&bytes).unwrap();
+        prop_assert_eq!(nic.save(), bytes);
+    }
+
+    #[test]
+    fn what_is_damaged_is_not(state in state(), at in any::<prop::sample::Index>(), bit in 0..8) {
+        let config = config(|_| ());
+        let good = state.encode(&config);
+        let mut bytes = good.clone();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1_u8 << bit;
+        let mut nic = Nic::new(config, Link::Loopback);
+        let before = nic.save();
+        prop_assert!(nic.load(&bytes).is_err());
+        prop_assert!(nic.load(&good[..at]).is_err());
+        prop_assert_eq!(nic.load(&[&good[..], &[0]].concat()), Err(StateError::Damaged));
+        prop_assert_eq!(nic.save(), before);
+    }
+
+    /// With its digest put right: what cannot be is refused, whatever it is.
+    #[test]
+    fn what_is_made_up_is_possible_or_refused(
+        state in state(), at in any::<prop::sample::Index>(), byte in any::<u8>()
+    ) {
+        let config = config(|_| ());
+        let mut bytes = state.encode(&config);
+        let body = bytes.len() - 8;
+        bytes[at.index(body)] = byte;
+        let right = digest(&bytes[..body]).to_le_bytes();
+        bytes[body..].copy_from_slice(&right);
+        if let Ok(state) = State::decode(&bytes, &config) {
+            prop_assert_eq!(state.encode(&config), bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused(bytes in vec(any::<u8>(), 0..200)) {
+        prop_assert!(State::decode(&bytes, &config(|_| ())).is_err());
+    }
+}
+
+#[test]
+fn another_kind_version_model_or_configuration_is_said() {
+    let ours = config(|_| ());
+    let refused =
+        |config: &NicConfig| State::decode(&State::new(config).encode(config), &ours).unwrap_err();
+    let model: ModelUri = "urn:other".parse().unwrap();
+    assert_eq!(
+        refused(&config(|p| p.model = model)).to_string(),
+        "the state is that of a `urn:other`, and this is a `https://devmig.example/nic`"
+    );
+    for (other, what) in [
+        (config(|p| p.rss = false), "an rss"),
+        (config(|p| p.rx_filter_size = 7), "an rx-filter-size"),
+        (config(|p| p.queue_pairs = 3), "a number of queue pairs"),
+        (config(|p| p.mac = Mac([2; 6])), "an address"),
+        (config(|p| p.mtu = 1400), "an MTU"),
+    ] {
+        assert_eq!(refused(&other), StateError::Configuration(what));
+    }
+    let mut bytes = State::new(&ours).encode(&ours);
+    bytes[12] = 2;
+    assert_eq!(State::decode(&bytes, &ours), Err(StateError::Version(2)));
+    bytes[8] = b'b';
+    assert_eq!(State::decode(&bytes, &ours), Err(StateError::Foreign));
+    assert_eq!(State::decode(b"devmig", &ours), Err(StateError::Foreign));
+}
