@@ -12,7 +12,7 @@ use devmig_model::library::Library;
 use devmig_model::spec::builtin_files;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
-const CASES: u64 = 60;
+const CASES: u64 = 400;
 
 /// A word that means something somewhere.
 const WORDS: [&str; 16] = [
