@@ -258,11 +258,7 @@ impl<'m, M: Machine> Possible<'m, M> {
     }
 
     /// What reading the next message comes to; `None` if there is none, or no text says what follows.
-    fn reads(
-        &self,
-        c: &Candidate<M::State>,
-        off: &ClauseSet,
-    ) -> Result<Option<On<M::State>>, Ask> {
+    fn reads(&self, c: &Candidate<M::State>, off: &ClauseSet) -> Result<Option<On<M::State>>, Ask> {
         let Some(event) = self.sent.get(c.read).filter(|_| !c.undefined) else { return Ok(None) };
         let mut rules = Rules { choices: c.choices, ..self.rules };
         rules.off.extend(off);

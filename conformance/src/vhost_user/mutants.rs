@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
-use devmig_model::spec::{Diagnostics, Item, SourceFile, SpecErrors, Spanned, did_you_mean};
+use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean};
 use devmig_reference::vhost_user::{Mutant, Options, Running, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -90,11 +90,7 @@ impl Expected {
     /// # Errors
     /// Every problem of its file.
     pub fn builtin(library: &Library, suite: &[Test]) -> Result<Self, SpecErrors> {
-        Self::load(
-            library,
-            suite,
-            &SourceFile::new("mutants.toml", include_str!("mutants.toml")),
-        )
+        Self::load(library, suite, &SourceFile::new("mutants.toml", include_str!("mutants.toml")))
     }
 
     /// The expectations of a file.
@@ -102,11 +98,7 @@ impl Expected {
     /// # Errors
     /// Every problem of it: a mutant, test, clause or setting that does not exist, a reason that is
     /// missing.
-    pub fn load(
-        library: &Library,
-        suite: &[Test],
-        file: &SourceFile,
-    ) -> Result<Self, SpecErrors> {
+    pub fn load(library: &Library, suite: &[Test], file: &SourceFile) -> Result<Self, SpecErrors> {
         let mut d = Diagnostics::default();
         let mut tables = file.parse(&mut d);
         let survivors: Vec<Item<RawSurvivor>> = tables.items("survivor", &mut d);
@@ -128,8 +120,7 @@ impl Expected {
         for item in &found_as {
             let because = reason(item, &item.value.reason, &mut d);
             let clause = library.spec.clause_at(item, &item.value.clause, &mut d);
-            if let (Some(mutant), Some(clause)) =
-                (mutant(item, &item.value.mutant, &mut d), clause)
+            if let (Some(mutant), Some(clause)) = (mutant(item, &item.value.mutant, &mut d), clause)
             {
                 let clause = library.spec.clause_name(clause).to_owned();
                 all.found_as.push((mutant, clause, because));
@@ -323,7 +314,12 @@ impl<'a> Bench<'a> {
 
     /// What is wrong with a run against the reference as it is, which should find nothing.
     #[must_use]
-    pub fn complaints(&self, settings: &Settings, tests: usize, report: &SuiteReport) -> Vec<String> {
+    pub fn complaints(
+        &self,
+        settings: &Settings,
+        tests: usize,
+        report: &SuiteReport,
+    ) -> Vec<String> {
         let mut wrong = Vec::new();
         for result in &report.results {
             let skipped = self.expected.skipped.iter().any(|(test, _)| *test == result.test);
@@ -386,7 +382,14 @@ impl<'a> Bench<'a> {
         }
         let killed = fates.iter().filter(|fate| fate.killed).count();
         let as_expected = wrong.is_empty() && fates.iter().all(|fate| fate.wrong.is_empty());
-        Ok(Hunt { schema: 1, survived: fates.len() - killed, killed, mutants: fates, wrong, as_expected })
+        Ok(Hunt {
+            schema: 1,
+            survived: fates.len() - killed,
+            killed,
+            mutants: fates,
+            wrong,
+            as_expected,
+        })
     }
 
     fn fate(&self, mutant: Mutant, tests: &[&Test], report: &SuiteReport) -> Fate {
@@ -410,7 +413,9 @@ impl<'a> Bench<'a> {
         let survives = self.expected.survives(mutant);
         match (!citing.is_empty(), as_other) {
             (true, None) => {}
-            (true, Some(_)) => wrong.push("a test that cites its clause finds it, and it is listed".into()),
+            (true, Some(_)) => {
+                wrong.push("a test that cites its clause finds it, and it is listed".into())
+            }
             (false, Some((_, clause, _))) if !seen => {
                 wrong.push(format!("it is listed as found by {clause}, and is not"));
             }
@@ -451,7 +456,8 @@ impl Fate {
             by.push(format!("{more} more"));
         }
         if by.is_empty() && self.killed {
-            let found = self.others.iter().map(|(clause, tests)| format!("{} as {clause}", tests[0]));
+            let found =
+                self.others.iter().map(|(clause, tests)| format!("{} as {clause}", tests[0]));
             by.extend(found);
         }
         if !by.is_empty() {
@@ -495,7 +501,9 @@ pub fn for_each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) ->
                     let Some(item) = items.get(at) else { break };
                     let result = work(item);
                     // Nobody panics while holding it.
-                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(at, result);
+                    done.lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .insert(at, result);
                 }
             });
         }

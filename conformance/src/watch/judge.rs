@@ -272,10 +272,10 @@ impl<'l> Judge<'l> {
                 Ok(None) => return,
                 Ok(Some(clause)) => {
                     self.offended = true;
-                    let observed = self.possible.furthest_message().map_or_else(
-                        String::new,
-                        |event| label(&self.law.machine, event),
-                    );
+                    let observed = self
+                        .possible
+                        .furthest_message()
+                        .map_or_else(String::new, |event| label(&self.law.machine, event));
                     self.find(Side::FrontEnd, clause, &observed, &[]);
                     self.possible.excuse(clause);
                 }

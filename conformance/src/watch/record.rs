@@ -262,7 +262,9 @@ impl<R: BufRead> Reader<R> {
         let head: Head = serde_json::from_slice(&first)
             .map_err(|error| reader.error(format!("no head of a recording: {error}")))?;
         if head.recording != "vhost-user" {
-            return Err(reader.error(format!("a recording of `{}`, not vhost-user", head.recording)));
+            return Err(
+                reader.error(format!("a recording of `{}`, not vhost-user", head.recording))
+            );
         }
         if head.schema != SCHEMA {
             let message = format!("schema {} is not known: this is {SCHEMA}", head.schema);
@@ -314,7 +316,8 @@ impl<R: BufRead> Reader<R> {
 }
 
 fn what(line: &Line) -> Result<What, String> {
-    let kinds = [line.from.is_some(), line.ring.is_some(), line.closes.is_some(), line.ends.is_some()];
+    let kinds =
+        [line.from.is_some(), line.ring.is_some(), line.closes.is_some(), line.ends.is_some()];
     if kinds.iter().filter(|is| **is).count() != 1 {
         return Err("an event has exactly one of `from`, `ring`, `closes` and `ends`".into());
     }

@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 use devmig_model::vhost_user::wire::Header;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair, sockopt};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair, sockopt,
+};
 
 use super::line::{Came, Line, Passing};
 use super::record::{Channel, Event, Said, Side, What};
@@ -205,7 +207,9 @@ impl Relay {
                 write(pair, side)?;
             }
         }
-        self.channels.retain(|pair| !(pair.over() || (pair.closing() && !pair.down.holds() && !pair.up.holds())));
+        self.channels.retain(|pair| {
+            !(pair.over() || (pair.closing() && !pair.down.holds() && !pair.up.holds()))
+        });
         Ok(())
     }
 }

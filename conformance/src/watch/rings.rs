@@ -111,7 +111,9 @@ impl Rings {
     /// Two bytes of guest memory, found the same twice: they may be written while they are read.
     fn read(&self, address: u64) -> Option<u16> {
         let inside = |region: &Region| {
-            address.checked_sub(region.user_address).filter(|at| at.saturating_add(2) <= region.size)
+            address
+                .checked_sub(region.user_address)
+                .filter(|at| at.saturating_add(2) <= region.size)
         };
         let mut regions = self.regions.iter();
         let (at, fd) = regions.find_map(|(region, fd)| {

@@ -21,9 +21,7 @@ use super::event::{BACK_END, Event, MessageId};
 use super::machine::VhostUser;
 use super::state::{State, Transfer};
 use super::vocabulary::{Answer, Effect};
-use crate::machine::{
-    Channel, Machine, Obligation, Offer, On, Owed, Party, Step, Verdict,
-};
+use crate::machine::{Channel, Machine, Obligation, Offer, On, Owed, Party, Step, Verdict};
 use crate::pack::{Overflow, Pack, Reader, Writer, as_list};
 use crate::packed;
 use crate::rules::{Ask, Judge};
@@ -156,9 +154,8 @@ impl<const R: usize> Monitor<R> {
     fn message(&self, s: &Watched<R>, event: &Event, judge: &mut Judge) -> Verdict<Self> {
         let verdict = self.inner(s, event, judge)?;
         let (On::To(mut next), Event::Message(m)) = (verdict, event) else { return Ok(verdict) };
-        let sets = |effect| {
-            self.0.message(m.id).rows.iter().any(|row| row.receive.contains(&effect))
-        };
+        let sets =
+            |effect| self.0.message(m.id).rows.iter().any(|row| row.receive.contains(&effect));
         if sets(Effect::SetBase) {
             next.rings[m.ring as usize].ran = next.connection.rings[m.ring as usize].started;
         }
