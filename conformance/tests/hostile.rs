@@ -35,6 +35,44 @@ fn json(arguments: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), report)
 }
 
+#[test]
+fn a_full_disk_for_the_report() {
+    let running = Running::start(Options::default()).unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+    command.args(["test", "vhost-user", "--only", "negotiation.features", "--format", "json"]);
+    let output = command.arg("--socket").arg(running.socket()).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("cannot write the report: No space"), "{message}");
+    running.stop(LONGEST).unwrap();
+}
+
+/// Without feature bit 30 there are no protocol features to negotiate: what needs them is skipped,
+/// and rings are tested all the same.
+#[test]
+fn a_back_end_without_protocol_features() {
+    let running = Running::start(Options { plain: true, ..Options::default() }).unwrap();
+    let socket = running.socket();
+    let socket = socket.to_str().unwrap();
+    let (code, report) = json(&["--socket", socket, "--device", "blk"]);
+    let results = report["results"].as_array().unwrap();
+    let with = |status: &str| -> Vec<&str> {
+        let all = results.iter().filter(|result| result["status"] == status);
+        all.filter_map(|result| result["test"].as_str()).collect()
+    };
+    assert_eq!((with("error"), with("fail")), (vec![], vec![]), "{report:#}");
+    assert_eq!(code, Some(0));
+    for test in ["negotiation.features", "ring.request"] {
+        assert!(with("pass").contains(&test), "{:?}", with("pass"));
+    }
+    for result in results.iter().filter(|result| result["status"] == "skip") {
+        let why = result["observed"].as_str().unwrap();
+        assert!(why.starts_with("needs "), "{result:#}");
+    }
+    running.stop(LONGEST).unwrap();
+}
+
 /// A back-end that does this with each connection.
 struct Hostile {
     folder: tempfile::TempDir,

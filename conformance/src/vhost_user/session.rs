@@ -34,7 +34,8 @@ use devmig_model::vhost_user::event::{Event, Message, MessageId, Value};
 use devmig_model::vhost_user::machine::VhostUser;
 use devmig_model::vhost_user::program::{Number, Step};
 use devmig_model::vhost_user::systems::F_PROTOCOL_FEATURES;
-use devmig_model::vhost_user::vocabulary::{Answer, Effect};
+use devmig_model::vhost_user::table::{Condition, Row};
+use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard};
 use devmig_model::vhost_user::wire::{
     Flags, Header, Memory, MemoryRegion, Payload, PayloadKind, Transfer, VringFd, VringState,
 };
@@ -402,6 +403,19 @@ impl<'m> Session<'m> {
         }
         let mut number = self.number(ring, number);
         let has = |effect| def.rows.iter().any(|row| row.receive.contains(&effect));
+        let needs_bit_30 = |row: &Row| {
+            let without = Condition { guard: Guard::Bit30Offered, wanted: false };
+            row.breaks.is_some() && row.when.contains(&without)
+        };
+        if self.offered & F_PROTOCOL_FEATURES == 0 && def.rows.iter().any(needs_bit_30) {
+            // Without bit 30 there is nothing to negotiate, and rings are enabled from the start: a
+            // front-end leaves out what would only say so.
+            let idle = has(Effect::SetProtocolFeatures)
+                || def.answer == Some(Answer::ProtocolFeatures)
+                || (has(Effect::SetEnabled) && number == 1);
+            let why = "needs protocol features (feature bit 30)";
+            return if idle { Ok(()) } else { Err(Stop::Skip(why.to_owned())) };
+        }
         if has(Effect::SetSize) {
             number = u64::from(self.workload.ring_size());
         }

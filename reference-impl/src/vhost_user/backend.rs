@@ -186,6 +186,8 @@ pub struct Backend<D> {
     device: D,
     settings: Settings,
     mutant: Option<Mutant>,
+    /// Feature bit 30 is not offered.
+    plain: bool,
     features: u64,
     features_set: bool,
     protocol: u64,
@@ -210,6 +212,7 @@ impl<D: Device> Backend<D> {
             device,
             settings,
             mutant,
+            plain: false,
             features: 0,
             features_set: false,
             protocol: 0,
@@ -234,10 +237,19 @@ impl<D: Device> Backend<D> {
         &self.device
     }
 
-    /// The virtio features offered.
+    /// The same without feature bit 30: it knows nothing of protocol features, and its rings are
+    /// enabled with SET_FEATURES.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    /// The features offered.
     #[must_use]
     pub fn offered(&self) -> u64 {
-        self.device.features() | 1 << PROTOCOL_FEATURES_BIT | 1 << VIRTIO_F_VERSION_1
+        let protocol = u64::from(!self.plain) << PROTOCOL_FEATURES_BIT;
+        self.device.features() | protocol | 1 << VIRTIO_F_VERSION_1
     }
 
     /// Whether the next message may be read now: not while an answer is owed.
@@ -351,6 +363,15 @@ impl<D: Device> Backend<D> {
         let message = definition.message;
         if let Some(bit) = definition.gate.filter(|bit| !self.negotiated(*bit)) {
             return Err(Fault::Gated(message, bit));
+        }
+        let negotiates = matches!(
+            message,
+            Message::GET_PROTOCOL_FEATURES
+                | Message::SET_PROTOCOL_FEATURES
+                | Message::SET_VRING_ENABLE
+        );
+        if self.plain && negotiates {
+            return Err(Fault::Unknown(header.request));
         }
         let payload = Payload::decode(definition.payload, payload)?;
 

@@ -79,6 +79,8 @@ pub struct Options {
     pub settings: Settings,
     /// What it does wrong, if anything.
     pub mutant: Option<Mutant>,
+    /// It does not offer feature bit 30, and so no protocol features.
+    pub plain: bool,
     /// Its device.
     pub block: BlockOptions,
 }
@@ -189,7 +191,10 @@ impl Session {
     fn new(connection: Connection, options: &Options) -> Result<Self, ServeError> {
         let device = Block::new(options.block);
         let rings = (0..options.block.rings.max(1)).map(|_| Doorbells::default()).collect();
-        let backend = Backend::new(device, options.settings, options.mutant)?;
+        let mut backend = Backend::new(device, options.settings, options.mutant)?;
+        if options.plain {
+            backend = backend.plain();
+        }
         Ok(Session { connection, backend, rings, channel: None, kept: Vec::new(), over: false })
     }
 
