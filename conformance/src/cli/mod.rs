@@ -41,6 +41,11 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::vhost_user::process::end_all;
 
 pub(crate) use error::{Error, Status};
 pub(crate) use out::Out;
@@ -111,6 +116,7 @@ impl Color {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    end_children_with_us();
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     let (color, color_errors) =
         (cli.color.on(stdout.is_terminal()), cli.color.on(stderr.is_terminal()));
@@ -125,6 +131,19 @@ pub fn main() -> ExitCode {
             error.status().into()
         }
     }
+}
+
+/// Back-ends that we started run in groups of their own, which no Ctrl-C at a terminal reaches: a
+/// signal that ends us ends them first. Without it we would still work, so a failure is no error.
+fn end_children_with_us() {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            end_all(|| {
+                let _ = emulate_default_handler(signal);
+            });
+        }
+    });
 }
 
 /// Runs a command line (without the program's name) whose result goes to a string.

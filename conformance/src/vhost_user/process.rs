@@ -10,19 +10,19 @@
 //!
 //! **Invariants.** It is ended by its own id, never by name, together with the group that it leads:
 //! asked first, then killed. The group's id cannot have been given to somebody else, since the
-//! leader is reaped last. Of what it prints, the last [`TAIL`] bytes are kept.
+//! leader is reaped last. A signal that ends us ends it too, by way of [`end_all`]. Of what it prints, the last [`TAIL`] bytes are kept.
 //!
 //! **Not here:** daemons that leave their group and their command; the command must stay in the
 //! foreground.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -52,6 +52,37 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// The groups that run, by their leaders' ids, and the folders of their sockets.
+static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
+
+fn running() -> MutexGuard<'static, BTreeMap<i32, PathBuf>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends every process that was started here, since we are about to end, and then calls `leave`,
+/// which does not return: none can be started meanwhile.
+pub fn end_all(leave: impl FnOnce()) {
+    let running = running();
+    let groups = || running.keys().filter_map(|id| Pid::from_raw(*id));
+    // Nobody left to be signalled is what we want.
+    groups().for_each(|group| drop(kill_process_group(group, Signal::TERM)));
+    let deadline = Deadline::after(GRACE);
+    while !groups().all(has_ended) && !deadline.passed() {
+        deadline.pause(PAUSE);
+    }
+    groups().for_each(|group| drop(kill_process_group(group, Signal::KILL)));
+    for folder in running.values() {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    leave();
+}
+
+/// Whether the process has ended, without reaping it.
+fn has_ended(process: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::Pid(process), options), Ok(None))
+}
 
 /// Why there is no process to talk to.
 #[derive(Debug, thiserror::Error)]
@@ -149,12 +180,17 @@ impl Command {
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .process_group(0);
+        let mut running = running();
         let child = command.spawn().map_err(|error| {
             // The words of the kernel for a missing program do not say what is missing.
             SpawnError::Run { program: program.clone(), error }
         })?;
         drop(command); // it holds the writing ends
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            running.insert(group.as_raw_nonzero().get(), folder.path().to_owned());
+        }
+        drop(running);
         let mut process =
             Process { program, child, group, status: None, socket, _folder: folder, output: None };
         process.output = Some(Output::collect(reader)?);
@@ -248,11 +284,7 @@ impl Process {
 
     /// Whether the process has ended, without reaping it.
     fn has_ended(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match self.group {
-            Some(pid) => !matches!(waitid(WaitId::Pid(pid), options), Ok(None)),
-            None => true,
-        }
+        self.group.is_none_or(has_ended)
     }
 
     /// Asks the group to end, waits a little, kills what is left of it.
@@ -267,9 +299,12 @@ impl Process {
     /// Kills what is left of the group, then reaps its leader. A process that the kernel does not
     /// let go is not waited for: it is dead as soon as it can be.
     fn reap(&mut self) {
-        if self.group.is_some() {
+        if let Some(group) = self.group {
             self.signal(Signal::KILL);
-            if self.wait_for_end() {
+            let ended = self.wait_for_end();
+            // Its id may be another's as soon as it is reaped.
+            running().remove(&group.as_raw_nonzero().get());
+            if ended {
                 self.status = self.child.wait().ok();
             }
             self.group = None;
