@@ -45,6 +45,14 @@ pub trait Graph {
     /// If a choice is open.
     fn owed(&self, node: usize) -> Result<u64, Error>;
 
+    /// Everything that is owed in some node.
+    ///
+    /// # Errors
+    /// If a choice is open.
+    fn owed_anywhere(&self) -> Result<u64, Error> {
+        (0..self.len()).try_fold(0, |all, node| Ok(all | self.owed(node)?))
+    }
+
     /// All enabled transitions: where they lead (`None`: nowhere that was explored) and which
     /// obligations they discharge.
     ///
@@ -92,28 +100,25 @@ pub struct Starvation {
 /// # Errors
 /// If a choice is open.
 pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
-    let mut union = 0;
-    for node in 0..graph.len() {
-        union |= graph.owed(node)?;
-    }
-    if union == 0 {
+    if graph.owed_anywhere()? == 0 {
         return Ok(None);
     }
-    // Only nodes on some cycle, and ends, matter: most graphs have few of them.
-    let mut relevant = vec![false; graph.len()];
     if graph.is_acyclic() {
         return ends(graph);
     }
+    // Only what is owed on some cycle, or in an end, matters: most graphs have few such nodes. It is
+    // kept, since each edge asks for it.
+    let (mut owed, mut union) = (vec![0; graph.len()], 0);
     components(graph, &mut |_| Ok(true), &mut |_| Ok(true), (0, false), &mut |found| {
         for node in found.nodes() {
-            relevant[*node] = true;
+            owed[*node] = graph.owed(*node)?;
+            union |= owed[*node];
         }
         Ok(())
     })?;
     let mut best: Option<(u64, Starvation)> = None;
     for obligation in (0..64).filter(|o| union >> o & 1 == 1) {
-        let mut inside =
-            |node: usize| Ok(relevant[node] && graph.owed(node)? >> obligation & 1 == 1);
+        let mut inside = |node: usize| Ok(owed[node] >> obligation & 1 == 1);
         let worst = starving(graph, &mut inside.clone(), &mut inside, (1 << obligation, false))?;
         let Some((node, found)) = worst else { continue };
         let rank = graph.rank(node);
@@ -409,6 +414,8 @@ pub struct States<'a, M: Machine, const Q: usize, const N: usize, const W: usize
     explored: &'a Explored<W>,
     offsets: [usize; SHARDS],
     len: usize,
+    /// Everything that is owed somewhere, courtesies apart.
+    union: u64,
     courtesy: u64,
     /// The successors of one node, so that all are looked for at once.
     scratch: RefCell<Vec<(Option<Bits<W>>, u64)>>,
@@ -426,16 +433,17 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> States<'a, 
             len - n as usize
         });
         let scratch = RefCell::default();
-        let mut states = States { system, explored, offsets, len, courtesy: 0, scratch };
+        let mut states = States { system, explored, offsets, len, union: 0, courtesy: 0, scratch };
         let mut union = 0;
-        for node in 0..len {
-            union |= states.owed(node)?;
+        for key in explored.table.shards.iter().flat_map(|shard| shard.keys()) {
+            union |= system.closed.owes(&key.unpack())?.0;
         }
         for index in (0..64).filter(|index| union >> index & 1 == 1) {
             if system.closed.obligation(index).class == TimeClass::Courtesy {
                 states.courtesy |= 1 << index;
             }
         }
+        states.union = union & !states.courtesy;
         Ok(states)
     }
 
@@ -460,6 +468,10 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
 
     fn owed(&self, node: usize) -> Result<u64, Error> {
         Ok(self.system.closed.owes(&self.key(node).unpack())?.0 & !self.courtesy)
+    }
+
+    fn owed_anywhere(&self) -> Result<u64, Error> {
+        Ok(self.union)
     }
 
     fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error> {
