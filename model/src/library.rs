@@ -27,7 +27,7 @@ use crate::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
 use crate::vhost_user::program::RawProgram;
 use crate::vhost_user::properties;
 use crate::vhost_user::systems::{Builder, RawSystem, SystemDef, compile};
-use crate::vhost_user::table::{RawBackEndMessage, RawFeature, RawMessage, Table};
+use crate::vhost_user::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
 
 /// One `[[proposal]]`: what the file is.
 #[derive(Clone, Debug, Deserialize)]
@@ -248,6 +248,18 @@ impl Library {
         let bounds = Bounds { requests: 64, ..Bounds::default() };
         let Builder { laws, readings, .. } = self.builder;
         VhostUser { table: Arc::clone(&self.table), laws, readings, bounds }
+    }
+
+    /// The same for judging by one version of the text: messages and features that came later are
+    /// unknown there.
+    ///
+    /// # Errors
+    /// If there is no such version: names the nearest.
+    pub fn by_text(mut self, version: &str) -> Result<Self, SpecError> {
+        let (_, version) = self.spec.version(SOURCE, version)?;
+        self.table = Arc::new(self.table.by_text(version));
+        self.builder.table = Arc::clone(&self.table);
+        Ok(self)
     }
 
     /// The definition of a system.

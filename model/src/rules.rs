@@ -90,6 +90,13 @@ impl Choices {
         self
     }
 
+    /// What is possible by both.
+    #[must_use]
+    pub fn and(mut self, other: &Choices) -> Self {
+        self.0.iter_mut().zip(other.0).for_each(|(a, b)| *a &= b);
+        self
+    }
+
     /// The same with this choice wholly open.
     #[must_use]
     pub fn opened(mut self, choice: ChoiceId) -> Self {

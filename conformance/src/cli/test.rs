@@ -95,6 +95,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let Protocol::VhostUser(args) = &args.protocol;
     let library = Library::builtin()?;
     let suite = suite::builtin(&library)?;
+    let library = library.by_text(&args.text)?;
     if args.mutants {
         return mutants(&library, &suite, args, out);
     }
@@ -230,9 +231,7 @@ pub(super) fn clause_text(library: &Library, id: &str) -> String {
 
 /// Rules by a version of the text, without what cannot be seen from outside.
 pub(super) fn judged_by(library: &Library, text: &str) -> Result<Rules, Error> {
-    let mut rules = Rules { off: library.spec.unobservable(), ..Rules::default() };
-    rules.off.extend(&library.spec.not_in_force("vhost-user", text)?);
-    Ok(rules)
+    Ok(library.spec.judged_by("vhost-user", text)?)
 }
 
 /// The tests that match.

@@ -49,7 +49,7 @@ pub struct Run<'a> {
 pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) -> SuiteReport {
     let machine = run.library.tester();
     let open = run.pinned.iter().fold(
-        Rules { choices: run.library.spec.open(), ..run.rules },
+        Rules { choices: run.library.spec.open().and(&run.rules.choices), ..run.rules },
         |rules, (choice, option)| rules.fixing(*choice, *option),
     );
     let mut known = open;

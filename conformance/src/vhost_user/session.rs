@@ -37,7 +37,8 @@ use devmig_model::vhost_user::systems::F_PROTOCOL_FEATURES;
 use devmig_model::vhost_user::table::{Condition, Row};
 use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard};
 use devmig_model::vhost_user::wire::{
-    Flags, Header, Memory, MemoryRegion, Payload, PayloadKind, Transfer, VringFd, VringState,
+    Config, Flags, Header, MAX_CONFIG, Memory, MemoryRegion, Payload, PayloadKind, Transfer,
+    VringFd, VringState,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -423,6 +424,9 @@ impl<'m> Session<'m> {
         let mut fds: Vec<OwnedFd> = Vec::new();
         let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map_err(harness);
         let payload = match def.request {
+            PayloadKind::None if has(Effect::SetChannel) => {
+                return Err(Stop::Skip("needs somebody to read the back-end's messages".into()));
+            }
             PayloadKind::None => Payload::None,
             PayloadKind::U64 => Payload::U64(number),
             PayloadKind::VringState => {
@@ -439,9 +443,15 @@ impl<'m> Session<'m> {
                 Payload::Memory(regions.map_err(harness)?)
             }
             PayloadKind::MemoryRegion => {
-                fds.push(copy(self.memory.descriptor())?);
+                if !has(Effect::RemoveRegion) {
+                    fds.push(copy(self.memory.descriptor())?);
+                }
                 let region = self.memory.regions().next().unwrap_or_default();
                 Payload::MemoryRegion(MemoryRegion { padding: 0, region })
+            }
+            PayloadKind::VringFd if has(Effect::SetErr) => {
+                number = 1 << 8;
+                Payload::VringFd(VringFd::new(ring, true))
             }
             PayloadKind::VringFd => {
                 if let Some(line) = line {
@@ -455,6 +465,10 @@ impl<'m> Session<'m> {
                 let direction = number as u32;
                 fds.push(self.open_channel(direction)?);
                 Payload::Transfer(Transfer { direction, phase: Transfer::STOPPED })
+            }
+            PayloadKind::Config => {
+                let bytes = vec![0; number.min(MAX_CONFIG as u64) as usize];
+                Payload::Config(Config::new(0, 0, bytes).map_err(harness)?)
             }
             other => {
                 return Err(Stop::Harness(format!("no way to make a payload of kind {other}")));

@@ -21,6 +21,10 @@ pub struct Choice {
     pub clauses: Vec<ClauseId>,
     /// Where the text leaves it open.
     pub citation: Citation,
+    /// The version of the document that left it open no more, by index, and the option it took.
+    pub settled: Option<(usize, u8)>,
+    /// Why no machine asks for it, if none does.
+    pub unasked: Option<String>,
     /// The options, at most eight.
     pub options: Vec<ChoiceOption>,
 }
@@ -48,6 +52,9 @@ pub(super) struct RawChoice {
     source: Option<Spanned<String>>,
     place: Option<Spanned<Vec<String>>>,
     digest: Option<Spanned<String>>,
+    settled_since: Option<Spanned<String>>,
+    settled_as: Option<Spanned<String>>,
+    unasked: Option<Spanned<String>>,
     #[serde(default)]
     option: Vec<RawOption>,
 }
@@ -88,14 +95,10 @@ pub(super) fn check(item: &Item<RawChoice>, sources: &[Source], d: &mut Diagnost
         let message = format!("a choice has at most {MAX_OPTIONS} options");
         d.push(item.error(option.name.span(), message, "one too many"));
     }
-    let name = raw.default.get_ref();
-    let default = raw.option.iter().position(|option| option.name.get_ref() == name);
-    if default.is_none() {
-        let message = format!("`{name}` is no option of this choice");
-        let error = item.error(raw.default.span(), message, "unknown option");
-        let names: Vec<_> = raw.option.iter().map(|o| o.name.get_ref().as_str()).collect();
-        d.push(with_help(error, did_you_mean(name, names)));
+    if let Some(unasked) = &raw.unasked {
+        super::not_empty(item, unasked, d);
     }
+    let default = option(item, &raw.default, d);
     let cites = Cites {
         id: &raw.id,
         source: raw.source.as_ref(),
@@ -103,10 +106,13 @@ pub(super) fn check(item: &Item<RawChoice>, sources: &[Source], d: &mut Diagnost
         digest: raw.digest.as_ref(),
     };
     let citation = source::cited(item, cites, sources, d);
+    let settled = settled(item, citation.as_ref().map(|c| &sources[c.source]), d);
     Choice {
         id: raw.id.get_ref().clone(),
         question: raw.question.get_ref().trim().to_owned(),
-        default: default.and_then(|i| u8::try_from(i).ok()).unwrap_or(0),
+        default: default.unwrap_or(0),
+        settled,
+        unasked: raw.unasked.as_ref().map(|text| text.get_ref().trim().to_owned()),
         clauses: Vec::new(),
         citation: citation.unwrap_or(Citation {
             source: 0,
@@ -124,4 +130,36 @@ pub(super) fn check(item: &Item<RawChoice>, sources: &[Source], d: &mut Diagnost
             })
             .collect(),
     }
+}
+
+/// The index of the option of this name.
+fn option(item: &Item<RawChoice>, name: &Spanned<String>, d: &mut Diagnostics) -> Option<u8> {
+    let options = &item.value.option;
+    let found = options.iter().position(|option| option.name.get_ref() == name.get_ref());
+    if found.is_none() {
+        let message = format!("`{}` is no option of this choice", name.get_ref());
+        let error = item.error(name.span(), message, "unknown option");
+        let names: Vec<_> = options.iter().map(|o| o.name.get_ref().as_str()).collect();
+        d.push(with_help(error, did_you_mean(name.get_ref(), names)));
+    }
+    found.and_then(|i| u8::try_from(i).ok())
+}
+
+/// Since when it is settled, and as what.
+fn settled(
+    item: &Item<RawChoice>,
+    source: Option<&Source>,
+    d: &mut Diagnostics,
+) -> Option<(usize, u8)> {
+    let (since, name) = match (&item.value.settled_since, &item.value.settled_as) {
+        (Some(since), Some(name)) => (since, name),
+        (None, None) => return None,
+        (Some(one), None) | (None, Some(one)) => {
+            let message = "`settled-since` and `settled-as` go together";
+            d.push(item.error(one.span(), message, "without the other"));
+            return None;
+        }
+    };
+    let version = source::version_of(item, source?, since.get_ref(), since.span(), d);
+    Some((version?, option(item, name, d)?))
 }

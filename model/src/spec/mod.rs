@@ -19,6 +19,7 @@
 pub mod choice;
 pub mod clause;
 pub mod diagnostic;
+pub mod exception;
 pub mod file;
 pub mod source;
 pub mod traceability;
@@ -28,21 +29,24 @@ use std::collections::BTreeMap;
 pub use choice::{Choice, ChoiceOption};
 pub use clause::{Clause, Level};
 pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
+pub use exception::{Exception, Lack};
 pub use file::{Item, SourceFile, Spanned, Tables, with_help};
 pub use source::{Citation, Source, Version};
 
 use crate::clause::{ChoiceId, ClauseId};
-use crate::rules::{Choices, ClauseSet, MAX_CHOICES, MAX_CLAUSES};
+use crate::rules::{Choices, ClauseSet, MAX_CHOICES, MAX_CLAUSES, Rules};
 use choice::RawChoice;
 use clause::RawClause;
+use exception::RawException;
 use source::RawSource;
 
 /// The kinds of items that a file may hold. The first three are read here; the others belong to
 /// protocols and proposals, which read them from the same files.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "source",
     "clause",
     "choice",
+    "exception",
     "feature",
     "message",
     "back-end-message",
@@ -70,6 +74,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/vhost-user/wire.toml"
     "clauses/vhost-user/back-end-channel.toml"
     "clauses/vhost-user/extensions.toml"
+    "exceptions.toml"
     "vhost-user/choices.toml"
     "vhost-user/messages.toml"
     "vhost-user/programs.toml"
@@ -98,6 +103,7 @@ pub struct Spec {
     sources: Vec<Source>,
     clauses: Vec<Clause>,
     choices: Vec<Choice>,
+    exceptions: Vec<Exception>,
     clause_ids: BTreeMap<String, ClauseId>,
     choice_ids: BTreeMap<String, ChoiceId>,
 }
@@ -144,12 +150,14 @@ impl Spec {
     #[must_use]
     pub fn read(files: Vec<(String, String)>, d: &mut Diagnostics) -> Self {
         let (mut sources, mut clauses, mut choices) = (Vec::new(), Vec::new(), Vec::new());
+        let mut exceptions = Vec::new();
         for (name, text) in files {
             let file = SourceFile::new(name, text);
             let mut tables = file.parse(d);
             sources.extend(tables.items::<RawSource>("source", d));
             clauses.extend(tables.items::<RawClause>("clause", d));
             choices.extend(tables.items::<RawChoice>("choice", d));
+            exceptions.extend(tables.items::<RawException>("exception", d));
             tables.finish(&KINDS, d);
         }
         let mut spec = Spec::default();
@@ -179,6 +187,8 @@ impl Spec {
             spec.choice_ids.entry(choice.id.clone()).or_insert(id);
             spec.choices.push(choice);
         }
+        let ids: Vec<&str> = spec.clauses.iter().map(|clause| clause.id.as_str()).collect();
+        spec.exceptions = exceptions.iter().map(|item| exception::check(item, &ids, d)).collect();
         spec
     }
 
@@ -383,6 +393,32 @@ impl Spec {
     pub fn not_in_force(&self, document: &str, version: &str) -> Result<ClauseSet, SpecError> {
         let (source, version) = self.version(document, version)?;
         Ok(self.select(|clause| clause.citation.source == source && !clause.in_force(version)))
+    }
+
+    /// How an implementation is judged by one version of a document: nothing of what cannot be seen
+    /// from outside, or is not in force there, and no reading that this version ruled out.
+    ///
+    /// # Errors
+    /// If there is no such document or version: names the nearest.
+    pub fn judged_by(&self, document: &str, version: &str) -> Result<Rules, SpecError> {
+        let mut rules = Rules { off: self.unobservable(), choices: self.open() };
+        rules.off.extend(&self.not_in_force(document, version)?);
+        let (source, version) = self.version(document, version)?;
+        for (index, choice) in self.choices.iter().enumerate() {
+            if let Some((since, option)) = choice.settled
+                && choice.citation.source == source
+                && since <= version
+            {
+                rules = rules.fixing(ChoiceId::new(index), option);
+            }
+        }
+        Ok(rules)
+    }
+
+    /// What clauses go without, in the order of the files.
+    #[must_use]
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.exceptions
     }
 
     /// A document and one of its versions, by index.

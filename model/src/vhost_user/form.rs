@@ -35,6 +35,14 @@ clause_ids! {
         kick_fd: "vhost-user.kick.valid-fd",
         /// `vhost-user.call.valid-fd`
         call_fd: "vhost-user.call.valid-fd",
+        /// `vhost-user.err.valid-fd`
+        err_fd: "vhost-user.err.valid-fd",
+        /// `vhost-user.set-backend-req-fd.fd`
+        channel_fd: "vhost-user.set-backend-req-fd.fd",
+        /// `vhost-user.memory.remove-without-fd`
+        removed_fd: "vhost-user.memory.remove-without-fd",
+        /// `vhost-user.device-state.fd`
+        state_fd: "vhost-user.device-state.fd",
         /// `vhost-user.reply.header`
         reply_header: "vhost-user.reply.header",
         /// `vhost-user.reply.payload`
@@ -139,6 +147,12 @@ fn wrong_descriptors(
         Payload::VringFd(fd) if sets(Effect::SetCall) => {
             (usize::from(!fd.no_descriptor()), laws.call_fd)
         }
+        Payload::VringFd(fd) if sets(Effect::SetErr) => {
+            (usize::from(!fd.no_descriptor()), laws.err_fd)
+        }
+        Payload::MemoryRegion(_) if sets(Effect::RemoveRegion) => (0, laws.removed_fd),
+        Payload::None if sets(Effect::SetChannel) => (1, laws.channel_fd),
+        Payload::Transfer(_) => (1, laws.state_fd),
         _ => return None,
     };
     (descriptors != wanted)
@@ -160,6 +174,8 @@ pub fn reply(table: &Table, laws: &FormLaws, rings: usize, raw: Raw<'_>) -> Form
     let kind = def.reply.unwrap_or(PayloadKind::U64);
     let payload = match Payload::decode(kind, raw.payload) {
         Ok(payload) => payload,
+        // An error, by one reading of what is of zero length.
+        Err(_) if kind == PayloadKind::Config && raw.payload.is_empty() => Payload::None,
         Err(error) => {
             let came = format!("an answer to {}: {error}", def.name);
             return Form::nothing(vec![(laws.reply_payload, came)]);
@@ -185,6 +201,7 @@ fn number(payload: &Payload) -> (u32, u64) {
         Payload::Memory(memory) => (0, memory.regions().len() as u64),
         Payload::Transfer(t) => (0, u64::from(t.direction) | u64::from(t.phase) << 32),
         Payload::TransferReply(reply) => (0, reply.0),
+        Payload::Config(config) => (0, u64::from(config.size)),
         _ => (0, 0),
     }
 }

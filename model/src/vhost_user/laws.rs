@@ -49,6 +49,8 @@ clause_ids! {
         no_guest_writes: "vhost-user.suspended.no-guest-writes",
         /// `vhost-user.suspended.no-notifications`
         no_notifications: "vhost-user.suspended.no-notifications",
+        /// `vhost-user.config.get-size`
+        config_size: "vhost-user.config.get-size",
         /// `vhost-user.suspended.no-messages`
         told_while_suspended: "vhost-user.suspended.no-messages",
         /// `vhost-user.back-end-message.gated`

@@ -213,6 +213,10 @@ impl<const R: usize> VhostUser<R> {
                 let says_none = value.0 >> 8 & 1 == 1;
                 return (says_none != (descriptors == 0)).then_some(self.laws.transfer_bits);
             }
+            Answer::Config => {
+                let fits = value == m.value || value == Value(0);
+                return (!fits).then_some(self.laws.config_size);
+            }
             _ => return None,
         };
         (answer.demanded(s, m) != Some(value)).then_some(clause)

@@ -17,7 +17,7 @@ use crate::clause::{ChoiceId, ClauseId};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 
 /// The document whose messages these are.
-const SOURCE: &str = "vhost-user";
+pub const SOURCE: &str = "vhost-user";
 
 /// A protocol feature's name and bit.
 #[derive(Clone, Debug, Deserialize)]

@@ -64,6 +64,8 @@ words! {
         Bit30Acknowledged "bit-30-acknowledged" "bit 30 was acknowledged by SET_FEATURES",
         InBandAlone "in-band-alone" "the number has INBAND_NOTIFICATIONS (bit 14) without BACKEND_REQ (5) and REPLY_ACK (3)",
         SkipDrainAlone "skip-drain-alone" "the number has GET_VRING_BASE_INFLIGHT (bit 20) without INFLIGHT_SHMFD (12)",
+        NoDescriptor "no-descriptor" "bit 8 says that no descriptor comes along",
+        Born "born" "some ring was started once",
         Flag "flag" "the message's number is 0 or 1",
         Mapped "mapped" "a memory region is known",
         SlotsFull "slots-full" "as many memory regions are known as GET_MAX_MEM_SLOTS was answered with",
@@ -99,6 +101,8 @@ impl Guard {
                 bit(14) && !(bit(3) && bit(5))
             }
             Guard::SkipDrainAlone => m.value.0 >> 20 & 1 == 1 && m.value.0 >> 12 & 1 == 0,
+            Guard::NoDescriptor => m.value.0 & NO_DESCRIPTOR != 0,
+            Guard::Born => s.born,
             Guard::Flag => m.value.0 <= 1,
             Guard::Mapped => s.regions > 0,
             Guard::SlotsFull => s.slots > 0 && s.regions >= s.slots,
