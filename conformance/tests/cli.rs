@@ -126,6 +126,11 @@ fn exit_codes() {
     assert_eq!(code(&both), 0);
     assert_eq!(code(&["compare", "example/copy", "example/copy", "--max-pairs", "3"]), 3);
     assert_eq!(code(&["compare", "example/copy", "example/copy", "--max-depth", "2"]), 3);
+    let refines = |a| code(&["compare", "--ring", "--refines", a, "ring/abstract"]);
+    assert_eq!(refines("vhost-user/stop-start"), 0);
+    assert_eq!(refines("vdpa/suspend-restart"), 0);
+    assert_eq!(refines("vdpa/base-without-suspend"), 1);
+    assert_eq!(code(&["compare", "--ring", "vdpa/suspend-restart", "ring/abstract"]), 1);
     // What was found before the bound is no less a difference.
     let found = ["compare", "example/copy", "example/copy-unmarked", "--max-depth", "4"];
     assert_eq!(code(&found), 1);

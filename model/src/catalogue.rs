@@ -1,7 +1,7 @@
 //! Every system there is, whatever its protocol: what the command line lists, checks and serves.
 //!
 //! ```text
-//!  example.rs ------------\
+//!  example, ring, vdpa ---\
 //!                          >-- Library::catalogue() --> Box<dyn Check>, by name
 //!  systems.toml, proposal-/
 //! ```
@@ -12,11 +12,13 @@ use crate::clause::ChoiceId;
 use crate::example;
 use crate::explore::Check;
 use crate::library::Library;
+use crate::ring;
 use crate::rules::Rules;
+use crate::vdpa;
 
 impl Library {
     /// Every system under its own rules, with these choices fixed otherwise: the opening example,
-    /// then the protocols'.
+    /// the abstract ring, then the protocols'.
     #[must_use]
     pub fn catalogue(&self, options: &[(ChoiceId, u8)]) -> Vec<Box<dyn Check>> {
         let rules = Rules { choices: self.spec.defaults(), ..Rules::default() };
@@ -24,8 +26,13 @@ impl Library {
         let examples = example::Clauses::resolve(&self.spec).map(|clauses| {
             example::systems(clauses, rules).map(|system| Box::new(system) as Box<dyn Check>)
         });
+        let ring: Box<dyn Check> = Box::new(ring::system());
+        let vdpa = vdpa::systems::Names::resolve(&self.spec).map(|names| {
+            vdpa::systems::systems(names, rules).map(|system| Box::new(system) as Box<dyn Check>)
+        });
         let protocols = self.systems.iter().map(|def| self.check_under(def, options));
-        examples.into_iter().flatten().chain(protocols).collect()
+        let vdpa = vdpa.into_iter().flatten();
+        examples.into_iter().flatten().chain([ring]).chain(protocols).chain(vdpa).collect()
     }
 
     /// The system of this name, with these choices fixed otherwise.

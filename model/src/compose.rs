@@ -144,6 +144,10 @@ macro_rules! machine_tuple {
                 None$(.or_else(|| self.$index.label(event)))+
             }
 
+            fn as_ring(&self, event: &EV) -> Option<crate::ring::Act> {
+                None$(.or_else(|| self.$index.as_ring(event)))+
+            }
+
             fn at_end(&self, state: &Self::State) -> bool {
                 $(self.$index.at_end(&state.$index))&&+
             }

@@ -319,6 +319,12 @@ pub trait Machine: Sync {
         None
     }
 
+    /// What the abstract ring knows of an event when it is sent or seen; `None`: nothing. This map is
+    /// what makes a machine comparable with [`crate::ring::Ring`].
+    fn as_ring(&self, _event: &Self::Event) -> Option<crate::ring::Act> {
+        None
+    }
+
     /// Whether this participant may rest here for ever.
     fn at_end(&self, _state: &Self::State) -> bool {
         true

@@ -53,6 +53,12 @@ pub(crate) struct Args {
     /// See when a message is read, too
     #[arg(long)]
     reads: bool,
+    /// See only what the abstract ring knows (`ring/abstract`): requests, kicks, stops and bases
+    #[arg(long, conflicts_with = "reads")]
+    ring: bool,
+    /// Ask only whether A keeps to B: exit code 0 also if B can do more
+    #[arg(long)]
+    refines: bool,
     /// How the result is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -111,6 +117,8 @@ struct Document<'a> {
     comparison: &'a Comparison,
     /// Patterns of events that were hidden.
     hidden: &'a [String],
+    /// Whether only what the abstract ring knows was seen.
+    ring: bool,
     /// Whether it was seen when messages were read.
     reads: bool,
 }
@@ -130,7 +138,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         let system = name.to_owned();
         move |cause: explore::Error| Error::Explore { system, cause }
     };
-    let seen = Seen { reads: args.reads, hidden: &hidden, clause: &clause_a };
+    let seen = Seen { as_ring: args.ring, reads: args.reads, hidden: &hidden, clause: &clause_a };
     let mut left = a.system.behaviour(seen).map_err(failed(&name_a))?;
     let seen = Seen { clause: &clause_b, ..seen };
     let mut right = b.system.behaviour(seen).map_err(failed(&name_b))?;
@@ -144,13 +152,17 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         deadline: args.timeout.map(|s| Duration::from_secs(u64::from(u32::from(s)))),
         progress: Some(&show),
     };
-    let comparison =
+    let mut comparison =
         compare((&name_a, &mut *left), (&name_b, &mut *right), &limits).map_err(failed(&name_a))?;
     drop(meter);
+    if args.refines {
+        // What else B can do was not asked.
+        (comparison.only_b, comparison.a_allows) = (None, None);
+    }
     match args.format {
         Format::Json => {
-            let (hidden, reads) = (&args.hide[..], args.reads);
-            out.json(&Document { comparison: &comparison, hidden, reads })?;
+            let (hidden, ring, reads) = (&args.hide[..], args.ring, args.reads);
+            out.json(&Document { comparison: &comparison, hidden, ring, reads })?;
         }
         Format::Text => {
             out.text(&comparison.text())?;
@@ -163,6 +175,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     Ok(match comparison.verdict {
         Verdict::Equal => Status::Good,
+        Verdict::AInB if args.refines => Status::Good,
         _ if comparison.only_a.is_some() || comparison.only_b.is_some() => Status::Bad,
         _ => Status::Incomplete,
     })

@@ -10,9 +10,10 @@
 //! messages differently, can be set side by side ([`super::compare`]).
 //!
 //! **Silence.** A state may be silent if nothing is owed there that silence would break (a message
-//! to be read included) and no program has a step to make. What an environment or a permissive
-//! driver *may* do is no reason to wait for it. Silence is an observation like any other: without
-//! it, a device that hangs would do nothing that another device does not do as well.
+//! to be read included) and no program has a step to make; what a permissive driver *may* do is no
+//! reason to wait for it. It is silent, whatever is owed, if only the environment can act. Silence
+//! is an observation like any other: without it, a device that hangs would do nothing that another
+//! device does not do as well.
 //!
 //! **Undefined, broken.** Where no text says what follows, anything may ([`CHAOS`]). An event that
 //! breaks a rule is another event than one that does not, and the branch ends with it ([`ENDED`]).
@@ -127,6 +128,8 @@ pub trait Behaviour {
 /// What is seen of a system.
 #[derive(Clone, Copy)]
 pub struct Seen<'a> {
+    /// Whether only what the abstract ring knows is seen ([`Machine::as_ring`]).
+    pub as_ring: bool,
     /// Whether it is seen when a message is read, too.
     pub reads: bool,
     /// Which events are hidden, by the words of a trace, without who does them.
@@ -181,7 +184,12 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> Behaving<'a
     pub fn new(system: &'a System<M, Q, N, W>, seen: Seen<'a>) -> Result<Self, Error> {
         let view = move |action: &Action<M::Event>, words: &str| match action {
             Action::Hidden(_) => None,
-            Action::Read(_) if !seen.reads => None,
+            Action::Now(e) | Action::Send(e) if seen.as_ring => {
+                let act = system.closed.machine.as_ring(e)?;
+                let words = act.label();
+                (!(seen.hidden)(&words)).then(|| format!("{} {words}", act.owner()))
+            }
+            Action::Read(_) if seen.as_ring || !seen.reads => None,
             Action::Now(e) | Action::Send(e) | Action::Read(e) => {
                 (!(seen.hidden)(words)).then(|| format!("{} {words}", e.owner()))
             }
@@ -230,7 +238,12 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> Behaving<'a
         let world: WorldOf<M, Q, N> = self.keys[node as usize].unpack();
         let mut found = Vec::new();
         closed.successors(&world, &mut |action, outcome| found.push((action, outcome)))?;
-        let silent = self.may_be_silent(&world)?;
+        let environment = &self.system.environment;
+        let waits = found.iter().all(|(action, _)| match action {
+            Action::Now(event) | Action::Send(event) => environment.contains(&event.owner()),
+            Action::Read(_) | Action::Hidden(_) => false,
+        });
+        let silent = waits || self.may_be_silent(&world)?;
         let mut moves = Vec::new();
         for (successor, (action, outcome)) in found.into_iter().enumerate() {
             let (label, to) = match outcome {

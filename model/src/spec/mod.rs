@@ -75,10 +75,12 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/vhost-user/back-end-channel.toml"
     "clauses/vhost-user/extensions.toml"
     "exceptions.toml"
+    "clauses/vdpa/rings.toml"
     "vhost-user/choices.toml"
     "vhost-user/messages.toml"
     "vhost-user/programs.toml"
     "vhost-user/systems.toml"
+    "vdpa/choices.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

@@ -24,12 +24,13 @@ use super::event::{BACK_END, Event, FRONT_END, Message, MessageId, Value};
 use super::laws::{Laws, Readings};
 use super::state::{Owing, Ring, State, Transfer};
 use super::table::{Gate, MessageDef, Row, Table};
-use super::vocabulary::Answer;
+use super::vocabulary::{Answer, Effect};
 use super::wire::PayloadKind;
 use crate::clause::ClauseId;
 use crate::machine::{
     Did, Event as _, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
 };
+use crate::ring::Act;
 use crate::rules::{Ask, Judge};
 
 /// What the back-end offers, and how far it is explored.
@@ -569,6 +570,29 @@ impl<const R: usize> Machine for VhostUser<R> {
             }
             _ => None,
         }
+    }
+
+    /// GET_VRING_BASE is what stops ring 0, and its answer tells where it stopped.
+    fn as_ring(&self, event: &Event) -> Option<Act> {
+        Some(match *event {
+            Event::Message(m) if m.ring == 0 => {
+                let def = self.message(m.id);
+                let sets = def.rows.iter().any(|row| row.receive.contains(&Effect::SetBase));
+                match def.answer {
+                    Some(Answer::Base) => Act::Stop,
+                    _ if sets => Act::Continued(m.value.0 as u16),
+                    _ => return None,
+                }
+            }
+            Event::Reply { id, ring: 0, value, .. } => match self.message(id).answer {
+                Some(Answer::Base) => Act::Stopped(value.0 as u16),
+                _ => return None,
+            },
+            Event::Available { ring: 0 } => Act::Available,
+            Event::Kick { ring: 0, .. } => Act::Kick,
+            Event::Used { ring: 0, request } => Act::Used(request),
+            _ => return None,
+        })
     }
 
     fn at_end(&self, s: &State<R>) -> bool {
