@@ -27,7 +27,7 @@ use crate::queue::Queue;
 use crate::rules::{Ask, Judge, Rules};
 
 /// Bits of an obligation set that each participant of a tuple has for itself.
-const OWN: u32 = 12;
+const OWN: u32 = 15;
 /// Obligations from here on are the composition's: a queued message is read.
 const READ: u32 = 60;
 

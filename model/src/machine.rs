@@ -257,7 +257,7 @@ pub trait Machine: Sync {
         Ok(Owed::NONE)
     }
 
-    /// What obligation `index` of [`Machine::owes`] is. Indices are below 12.
+    /// What obligation `index` of [`Machine::owes`] is. Indices are below 15.
     fn obligation(&self, index: u32) -> Obligation {
         unreachable!("{} has no obligation {index}", self.name())
     }

@@ -55,6 +55,7 @@ const KINDS: [&str; 12] = [
     "proposal",
     "expect",
     "decide",
+    "bug",
 ];
 
 macro_rules! builtin {
@@ -76,11 +77,15 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/vhost-user/extensions.toml"
     "exceptions.toml"
     "clauses/vdpa/rings.toml"
+    "clauses/vhost-user/in-flight.toml"
+    "clauses/vhost-user/dirty-log.toml"
     "vhost-user/choices.toml"
     "vhost-user/messages.toml"
+    "vhost-user/tracking.toml"
     "vhost-user/programs.toml"
     "vhost-user/systems.toml"
     "vdpa/choices.toml"
+    "vhost-user/migration-systems.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

@@ -7,10 +7,12 @@
 //!  guest     --Available, Kick-------> back-end          memory and eventfd: seen at once
 //!  guest     <--Used, Call------------ back-end
 //!  front-end <--Saved | Loaded ------> back-end          the state channel, whole
-//!  front-end --Vcpus-----------------> guest
 //!  front-end <--Error----------------- back-end          the err descriptor
 //!  front-end <--BackEndMessage-------- back-end          the back-end's own channel, seen when read
 //!  front-end --BackEndAnswer---------> back-end
+//!  front-end --Vcpus, Copied---------> guest
+//!  guest     <--Marked--------------- back-end          the dirty log, in shared memory
+//!                 Successor           another back-end process takes this one's place
 //! ```
 //!
 //! A message's payload is reduced to the ring it names and one number (its *value*); the bytes are
@@ -27,6 +29,9 @@ pub const FRONT_END: Party = Party("front-end");
 pub const BACK_END: Party = Party("back-end");
 /// The guest's driver.
 pub const GUEST: Party = Party("guest");
+
+/// What befalls the parties from outside.
+pub const FAULT: Party = Party("fault");
 
 /// A message, by its row in the message table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
@@ -201,6 +206,27 @@ pub enum Event {
         /// Whether they run.
         run: bool,
     },
+    /// The back-end marks a page as dirty in the log. Each ring has two: its buffers are on one, its
+    /// used ring is on the other.
+    Marked {
+        /// The page belongs to this ring.
+        ring: u8,
+        /// It is the used ring's.
+        used_ring: bool,
+        /// In which log: 1 for the first that SET_LOG_BASE gave, 2 for the next.
+        log: u8,
+    },
+    /// The front-end copies pages of guest memory to the destination.
+    Copied {
+        /// Those that this log marks, which is cleared; 0: all of them, with every log cleared.
+        log: u8,
+    },
+    /// Another back-end process takes the place of this one, and knows nothing of the connection.
+    /// Guest memory stays, and so does the in-flight buffer.
+    Successor {
+        /// Whether the first one died; if not, the front-end has turned to another (a migration).
+        died: bool,
+    },
 }
 
 impl Default for Event {
@@ -216,7 +242,10 @@ impl crate::machine::Event for Event {
             | Event::Loaded { .. }
             | Event::Vcpus { .. }
             | Event::BackEndAnswer { .. }
+            | Event::Copied { .. }
+            | Event::Successor { died: false }
             | Event::Kick { front_end: true, .. } => FRONT_END,
+            Event::Successor { died: true } => FAULT,
             Event::Available { .. } | Event::Renew { .. } | Event::Kick { .. } => GUEST,
             _ => BACK_END,
         }
@@ -255,6 +284,16 @@ impl crate::machine::Event for Event {
             }
             Event::Vcpus { run: true } => "vCPUs run".into(),
             Event::Vcpus { run: false } => "vCPUs stop".into(),
+            Event::Marked { ring, used_ring: false, log } => {
+                format!("marks the buffers of ring {ring} in log {log}")
+            }
+            Event::Marked { ring, used_ring: true, log } => {
+                format!("marks the used ring {ring} in log {log}")
+            }
+            Event::Copied { log: 0 } => "copies all pages".into(),
+            Event::Copied { log } => format!("copies the pages that log {log} marks"),
+            Event::Successor { died: true } => "back-end dies, another takes its place".into(),
+            Event::Successor { died: false } => "turns to another back-end".into(),
         }
     }
 }

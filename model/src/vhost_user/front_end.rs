@@ -6,11 +6,11 @@ use serde_json::{Map, Value as Json};
 use super::event::{BackEndMessage, Event, FRONT_END, Message, MessageId, Value};
 use super::machine::Bounds;
 use super::program::{Number, Step};
-use super::state::{Asked, OWING};
+use super::state::{Asked, LOG_ALL, OWING};
 use super::systems::F_PROTOCOL_FEATURES;
 use super::table::Table;
 use super::vocabulary::{Answer, Effect};
-use crate::machine::{Machine, Offer, On, Party, Verdict};
+use crate::machine::{Event as _, Machine, Offer, On, Party, Verdict};
 use crate::pack::as_list;
 use crate::packed;
 use crate::queue::Queue;
@@ -24,11 +24,11 @@ packed! {
         pub step: u8 = 7,
         /// An answer is awaited.
         pub waiting: bool = 1,
-        /// What GET_VRING_BASE returned last, for each ring.
+        /// What GET_VRING_BASE returned last, for each ring, and where its used ring is.
         #[serde(serialize_with = "as_list")]
         pub bases: [Base; R],
         /// The virtio status written last.
-        pub status: u8 = 4,
+        pub status: u8 = 5,
         /// The state channel was read to its end.
         pub read: bool = 1,
         /// What was read from it.
@@ -39,11 +39,13 @@ packed! {
 }
 
 packed! {
-    /// A ring's base, as GET_VRING_BASE returned it.
+    /// What the front-end knows of a ring.
     #[derive(Default)]
     pub struct Base {
-        /// The next available index.
+        /// Its base, as GET_VRING_BASE returned it.
         pub index: u16 = 3,
+        /// Its used index, in guest memory.
+        pub used: u16 = 3,
     }
 }
 
@@ -91,7 +93,9 @@ impl<const R: usize> FrontEnd<R> {
         let value = match number {
             Number::Literal(value) => value,
             Number::Saved => u64::from(s.bases[ring as usize].index),
-            Number::Offered => self.bounds.features,
+            Number::Used => u64::from(s.bases[ring as usize].used),
+            Number::Offered => self.bounds.features & !(1 << LOG_ALL),
+            Number::Logging => self.bounds.features,
             Number::Plain => self.bounds.features & !F_PROTOCOL_FEATURES,
             Number::ProtocolOffered => self.bounds.protocol,
         };
@@ -110,6 +114,12 @@ impl<const R: usize> FrontEnd<R> {
             Step::Kick { ring } => Some(Event::Kick { ring, front_end: true }),
             Step::Vcpus { run } => Some(Event::Vcpus { run }),
             Step::WriteState => Some(Event::Loaded { value: s.image }),
+            Step::Until { id, .. } => {
+                Some(Event::Message(self.message(s, id, 0, Number::Literal(0))))
+            }
+            Step::Copy { log } => Some(Event::Copied { log }),
+            Step::Renew { ring } => Some(Event::Renew { ring, index: 0 }),
+            Step::Successor { died } => Some(Event::Successor { died }),
             Step::ReadState => None,
         }
     }
@@ -201,7 +211,11 @@ impl<const R: usize> Machine for FrontEnd<R> {
                     next.bases[ring as usize].index = value.0 as u16;
                 }
                 next.waiting = false;
-                if s.waiting && self.current(s).is_some() {
+                let asks_again = match self.current(s) {
+                    Some(Step::Until { number, .. }) => *number != value.0,
+                    step => step.is_none(),
+                };
+                if s.waiting && !asks_again {
                     next = self.advance(next);
                 }
             }
@@ -209,6 +223,16 @@ impl<const R: usize> Machine for FrontEnd<R> {
                 next.read = true;
                 next.image = value;
                 if self.current(s) == Some(&Step::ReadState) {
+                    next = self.advance(next);
+                }
+            }
+            Event::Used { ring, .. } => {
+                let base = &mut next.bases[ring as usize];
+                base.used = base.used.wrapping_add(1);
+            }
+            Event::Renew { ring, index } => {
+                next.bases[ring as usize].used = index;
+                if self.does(s) == Some(*event) {
                     next = self.advance(next);
                 }
             }
@@ -224,9 +248,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
             }
             Event::BackEndAnswer { .. } => return Ok(On::Refuse),
             own if self.does(s) == Some(own) => next = self.advance(next),
-            Event::Loaded { .. } | Event::Vcpus { .. } | Event::Kick { front_end: true, .. } => {
-                return Ok(On::Refuse);
-            }
+            own if own.owner() == FRONT_END => return Ok(On::Refuse),
             _ => return Ok(On::Ignore),
         }
         Ok(On::To(next))
@@ -260,6 +282,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
         (0..R as u8).for_each(|ring| f(Event::Kick { ring, front_end: true }));
         [false, true].into_iter().for_each(|run| f(Event::Vcpus { run }));
         (0..8).for_each(|value| f(Event::Loaded { value }));
+        (0..3).for_each(|log| f(Event::Copied { log }));
     }
 
     /// How far the program is and what it wrote, its messages tell.
@@ -268,6 +291,10 @@ impl<const R: usize> Machine for FrontEnd<R> {
         if let Some(fields) = fields.as_object_mut() {
             fields
                 .retain(|name, _| !["step", "waiting", "status", "asked"].contains(&name.as_str()));
+            // The used index, its ring tells.
+            for base in fields["bases"].as_array_mut().into_iter().flatten() {
+                base.as_object_mut().map(|base| base.remove("used"));
+            }
         }
         Map::from_iter([(self.name().to_owned(), fields)])
     }

@@ -1,9 +1,13 @@
 //! The guest: a driver that makes requests available and remembers which came back.
 //!
+//! Guest memory is its own too, and with it the dirty log: which pages the front-end has copied, and
+//! which were written since.
+//!
 //! It judges nothing. What it remembers is what the user of the device would notice, so properties
 //! compare the back-end's memory with it.
 
 use super::event::{Event, GUEST};
+use super::state::{BUFFERS, USED_RING};
 use crate::machine::{Machine, Offer, On, Party, Verdict};
 use crate::pack::as_list;
 use crate::packed;
@@ -14,6 +18,8 @@ packed! {
     pub struct GuestState<const R: usize> {
         /// The virtual CPUs run.
         pub running: bool = 1,
+        /// The front-end has copied all of memory once.
+        pub copied: bool = 1,
         /// The rings.
         #[serde(serialize_with = "as_list")]
         pub rings: [Requests; R],
@@ -30,6 +36,10 @@ packed! {
         pub done: u64 = 4,
         /// A request was made available, and its kick is due.
         pub kick_due: bool = 1,
+        /// Pages written since they were copied, as in [`super::state::Ring::unmarked`].
+        pub stale: u8 = 2,
+        /// Pages marked in the first log (bits 0 and 1) and in the second (bits 2 and 3).
+        pub marked: u8 = 4,
     }
 }
 
@@ -39,6 +49,17 @@ impl<const R: usize> GuestState<R> {
     pub fn completed(&self) -> u32 {
         self.rings.iter().map(|r| r.done.count_ones()).sum()
     }
+
+    /// Whether every page is at the destination as it is here.
+    #[must_use]
+    pub fn copy_is_whole(&self) -> bool {
+        self.rings.iter().all(|r| r.stale == 0)
+    }
+}
+
+/// The bits of [`Requests::marked`] that are those of a log.
+fn of_log(log: u8) -> u32 {
+    2 * u32::from(log.saturating_sub(1) & 1)
 }
 
 /// The guest, with at most `requests` requests on each ring.
@@ -61,7 +82,7 @@ impl<const R: usize> Machine for Guest<R> {
     }
 
     fn initial(&self) -> GuestState<R> {
-        GuestState { running: false, rings: [Requests::default(); R] }
+        GuestState { running: false, copied: false, rings: [Requests::default(); R] }
     }
 
     fn on(&self, s: &GuestState<R>, event: &Event, _: &mut Judge) -> Verdict<Self> {
@@ -84,7 +105,35 @@ impl<const R: usize> Machine for Guest<R> {
                 r.kick_due = false;
             }
             Event::Used { ring, request } => {
-                next.rings[ring as usize].done |= 1 << (request % 64);
+                let r = &mut next.rings[ring as usize];
+                r.done |= 1 << (request % 64);
+                if s.copied {
+                    r.stale = BUFFERS | USED_RING;
+                }
+            }
+            Event::Renew { ring, index } => {
+                let r = &mut next.rings[ring as usize];
+                (r.posted, r.done, r.kick_due) = (index, 0, false);
+            }
+            Event::Marked { ring, used_ring, log } => {
+                let r = &mut next.rings[ring as usize];
+                let part = if used_ring { USED_RING } else { BUFFERS };
+                // What is copied again for nothing makes no difference.
+                if r.stale & part == 0 {
+                    return Ok(On::Ignore);
+                }
+                r.marked |= part << of_log(log);
+            }
+            Event::Copied { log: 0 } => {
+                next.copied = true;
+                next.rings.iter_mut().for_each(|r| (r.stale, r.marked) = (0, 0));
+            }
+            Event::Copied { log } => {
+                for r in &mut next.rings {
+                    let these = (r.marked >> of_log(log)) & (BUFFERS | USED_RING);
+                    r.stale &= !these;
+                    r.marked &= !(these << of_log(log));
+                }
             }
             _ => return Ok(On::Ignore),
         }

@@ -65,6 +65,18 @@ clause_ids! {
         told_answer_unasked: "vhost-user.back-end-message.answer-unasked",
         /// `vhost-user.back-end-message.failure-without-descriptor`
         told_failure_without_descriptor: "vhost-user.back-end-message.failure-without-descriptor",
+        /// `vhost-user.in-flight.records`
+        records: "vhost-user.in-flight.records",
+        /// `vhost-user.in-flight.resubmits`
+        resubmits: "vhost-user.in-flight.resubmits",
+        /// `vhost-user.in-flight.settles-last-batch`
+        settles: "vhost-user.in-flight.settles-last-batch",
+        /// `vhost-user.dirty-log.marks-buffers`
+        marks_buffers: "vhost-user.dirty-log.marks-buffers",
+        /// `vhost-user.dirty-log.marks-used-ring`
+        marks_used_ring: "vhost-user.dirty-log.marks-used-ring",
+        /// `vhost-user.migration.no-update-until-restart`
+        no_update: "vhost-user.migration.no-update-until-restart",
         /// `vhost-user.connection.close-exceptional`
         close: "vhost-user.connection.close-exceptional",
     }
@@ -83,6 +95,8 @@ pub struct Readings {
     pub kick_after_stop: ChoiceId,
     /// `vhost-user.reply-ack.without-need-reply`
     pub acknowledged_unasked: ChoiceId,
+    /// `vhost-user.dirty-log.who-marks`
+    pub who_marks: ChoiceId,
 }
 
 impl Readings {
@@ -97,6 +111,7 @@ impl Readings {
             call_at_setup: spec.choice("vhost-user.set-vring-call.signals")?,
             kick_after_stop: spec.choice("vhost-user.get-vring-base.kick")?,
             acknowledged_unasked: spec.choice("vhost-user.reply-ack.without-need-reply")?,
+            who_marks: spec.choice("vhost-user.dirty-log.who-marks")?,
         })
     }
 }

@@ -22,9 +22,9 @@ use serde_json::{Map, Value as Json};
 
 use super::event::{BACK_END, Event, FRONT_END, Message, MessageId, Value};
 use super::laws::{Laws, Readings};
-use super::state::{Owing, Ring, State, Transfer};
+use super::state::{BUFFERS, Owing, Ring, State, Transfer, USED_RING};
 use super::table::{Gate, MessageDef, Row, Table};
-use super::vocabulary::{Answer, Effect};
+use super::vocabulary::{Answer, DRIVER_OK, Effect, SUSPEND};
 use super::wire::PayloadKind;
 use crate::clause::ClauseId;
 use crate::machine::{
@@ -64,6 +64,15 @@ mod owed {
     pub(super) const STATE: u32 = 9;
     pub(super) const NOTIFY: u32 = 10;
     pub(super) const ANSWER: u32 = 11;
+    pub(super) const MARK: u32 = 12;
+    pub(super) const SUSPEND: u32 = 13;
+}
+
+/// Steps that nobody outside sees, by name.
+mod step {
+    pub(super) const RESUBMIT: &str = "resubmit";
+    pub(super) const CLEAR: &str = "clear the record of";
+    pub(super) const SUSPEND: &str = "suspended";
 }
 
 /// At most this many rings fit the obligations of one machine.
@@ -77,6 +86,7 @@ mod option {
     pub(super) const KEEPS: u8 = 1;
     pub(super) const SIGNALS: u8 = 1;
     pub(super) const ALWAYS: u8 = 1;
+    pub(super) const BACK_END: u8 = 0;
 }
 
 impl<const R: usize> VhostUser<R> {
@@ -173,6 +183,13 @@ impl<const R: usize> VhostUser<R> {
             }
         }
         let answer = def.answer.unwrap_or(Answer::Ack);
+        if answer == Answer::Base {
+            // Once the ring is stopped nothing changes, so all that was written is marked by now.
+            let unmarked = s.rings[m.ring as usize].unmarked;
+            if let Some((_, clause)) = self.parts().iter().find(|(part, _)| unmarked & part != 0) {
+                return Ok(On::Broken(*clause));
+            }
+        }
         if let Some(clause) = self.wrong(s, m, answer, value, descriptors)
             && judge.enforces(clause)
         {
@@ -259,6 +276,14 @@ impl<const R: usize> VhostUser<R> {
         r.used = r.used.wrapping_add(1);
         r.unnotified = true;
         r.call_fresh = false;
+        r.batch |= r.recorded & 1 << (request % 64);
+        if s.logging() && judge.choice(self.readings.who_marks)? == option::BACK_END {
+            for (part, clause) in self.parts() {
+                if (part == BUFFERS || r.log_used) && judge.enforces(clause) {
+                    r.unmarked |= part;
+                }
+            }
+        }
         next.internal = next.internal.wrapping_add(1);
         Ok(On::To(next))
     }
@@ -292,6 +317,37 @@ impl<const R: usize> VhostUser<R> {
         Ok(On::To(next))
     }
 
+    /// The two pages of a ring, and the clause by which writes to each are marked.
+    fn parts(&self) -> [(u8, ClauseId); 2] {
+        [(BUFFERS, self.laws.marks_buffers), (USED_RING, self.laws.marks_used_ring)]
+    }
+
+    /// The back-end marks a page in the dirty log.
+    fn marked(&self, s: &State<R>, ring: u8, part: u8, log: u8, judge: &mut Judge) -> Verdict<Self> {
+        if s.log != log {
+            return Ok(On::Refuse);
+        }
+        if s.rings[ring as usize].unmarked & part == 0 {
+            // Once too often costs the front-end a page; but nothing changes once all is stopped.
+            let late = self.suspended(s) && judge.enforces(self.laws.no_update);
+            return Ok(if late { On::Broken(self.laws.no_update) } else { On::Ignore });
+        }
+        let mut next = *s;
+        next.rings[ring as usize].unmarked &= !part;
+        Ok(On::To(next))
+    }
+
+    /// Whether the back-end takes up, again, what an earlier process left behind.
+    fn resubmits(&self, s: &State<R>, ring: &Ring, judge: &mut Judge) -> bool {
+        let may = ring.started && ring.enabled && s.in_flight && !s.closed && !s.suspended;
+        may && ring.left_behind() != 0 && judge.enforces(self.laws.resubmits)
+    }
+
+    /// Whether nothing stands in the way of being suspended as was asked.
+    fn finished(s: &State<R>) -> bool {
+        s.suspending && s.rings.iter().all(|r| r.open == 0)
+    }
+
     /// No ring runs any more, and every answer about it was given; or SUSPEND is in force.
     pub(super) fn suspended(&self, s: &State<R>) -> bool {
         let draining = || (0..R as u8).any(|r| self.draining(s, r));
@@ -303,7 +359,14 @@ impl<const R: usize> VhostUser<R> {
         if ring.waiting() == 0 || ring.is_open(ring.base) || s.closed {
             return Ok(false);
         }
-        if s.suspended && judge.enforces(self.laws.no_guest_writes) {
+        if (s.suspended || s.suspending) && judge.enforces(self.laws.no_guest_writes) {
+            return Ok(false);
+        }
+        // An available index further ahead than the ring is long is no index of this ring's.
+        if ring.size != 0 && ring.waiting() > ring.size {
+            return Ok(false);
+        }
+        if self.resubmits(s, ring, judge) {
             return Ok(false);
         }
         if !ring.started && judge.enforces(self.laws.not_processed) {
@@ -412,7 +475,12 @@ impl<const R: usize> Machine for VhostUser<R> {
                 next.transfer = Transfer::Loaded;
                 next.internal = value;
             }
-            Event::Vcpus { .. } => return Ok(On::Ignore),
+            Event::Marked { ring, used_ring, log } => {
+                let part = if used_ring { USED_RING } else { BUFFERS };
+                return self.marked(s, ring, part, log, judge);
+            }
+            Event::Successor { .. } => next = s.successor(judge.enforces(self.laws.settles)),
+            Event::Vcpus { .. } | Event::Copied { .. } => return Ok(On::Ignore),
         }
         Ok(On::To(next))
     }
@@ -424,18 +492,21 @@ impl<const R: usize> Machine for VhostUser<R> {
         let mut all = Owed::NONE
             .with_if(!s.owed.is_empty(), owed::REPLY)
             .with_if(s.transfer == Transfer::Saving, owed::STATE)
-            .with_if(!s.asked.is_empty(), owed::ANSWER);
+            .with_if(!s.asked.is_empty(), owed::ANSWER)
+            .with_if(Self::finished(s), owed::SUSPEND);
         for (index, ring) in s.rings.iter().enumerate() {
             let held = !ring.enabled
                 && ring.open != 0
                 && judge.choice(self.readings.disabled_requests)? == option::HOLD;
             let processing = ring.started || self.draining(s, index as u8);
-            let due = (ring.open != 0 && processing && !s.suspended && !held)
+            let due = self.resubmits(s, ring, judge)
+                || (ring.open != 0 && processing && !s.suspended && !held)
                 || (ring.started && self.fetches(s, ring, judge)?)
                 || self.notices(s, index, judge)?;
             all = all
                 .with_if(due, owed::RING + index as u32)
-                .with_if(ring.unnotified && ring.started, owed::NOTIFY);
+                .with_if(ring.unnotified && ring.started, owed::NOTIFY)
+                .with_if(ring.unmarked != 0, owed::MARK);
         }
         Ok(all)
     }
@@ -454,6 +525,8 @@ impl<const R: usize> Machine for VhostUser<R> {
             owed::REPLY => (self.laws.reply_must, TimeClass::Reply, "answer"),
             owed::STATE => (self.laws.writer_closes, TimeClass::Io, "device state written"),
             owed::NOTIFY => (self.laws.notify, TimeClass::Courtesy, "notification"),
+            owed::MARK => (self.laws.marks_buffers, TimeClass::Io, "write marked in the dirty log"),
+            owed::SUSPEND => (ClauseId::NONE, TimeClass::Io, "device suspended"),
             _ => (self.laws.processes, TimeClass::Io, "request processed"),
         };
         Obligation { by: BACK_END, clause, class, what }
@@ -467,6 +540,10 @@ impl<const R: usize> Machine for VhostUser<R> {
             Did::Event(Event::BackEndMessage(m)) if self.signals_call(m.id) => owed::NOTIFY,
             Did::Event(Event::BackEndAnswer { .. }) => owed::ANSWER,
             Did::Event(Event::Used { ring, .. }) => owed::RING + u32::from(*ring),
+            Did::Event(Event::Marked { .. }) => owed::MARK,
+            Did::Hidden(Step { name: step::SUSPEND, .. }) => owed::SUSPEND,
+            // It is no progress for the ring, which the record does not hold up.
+            Did::Hidden(Step { name: step::CLEAR, .. }) => return Owed::NONE,
             Did::Hidden(step) => owed::RING + u32::from(step.index),
             Did::Event(_) => return Owed::NONE,
         };
@@ -479,19 +556,38 @@ impl<const R: usize> Machine for VhostUser<R> {
         judge: &mut Judge,
         f: &mut impl FnMut(Step, State<R>),
     ) -> Result<(), Ask> {
+        if Self::finished(s) {
+            let mut next = State { suspending: false, suspended: true, ..*s };
+            next.status = (u64::from(s.status) & !DRIVER_OK | SUSPEND) as u8;
+            f(Step::alone(step::SUSPEND), next);
+        }
         for (index, ring) in s.rings.iter().enumerate() {
+            if self.resubmits(s, ring, judge) {
+                let mut next = *s;
+                let r = &mut next.rings[index];
+                r.open |= 1 << (r.oldest(r.left_behind()) % 64);
+                f(Step { name: step::RESUBMIT, index: index as u8 }, next);
+            }
+            if ring.batch != 0 {
+                let mut next = *s;
+                let r = &mut next.rings[index];
+                (r.recorded, r.batch) = (r.recorded & !r.batch, 0);
+                f(Step { name: step::CLEAR, index: index as u8 }, next);
+            }
             if self.fetches(s, ring, judge)? {
                 let mut next = *s;
                 let r = &mut next.rings[index];
                 r.open |= 1 << (r.base % 64);
+                if s.in_flight && judge.enforces(self.laws.records) {
+                    r.recorded |= 1 << (r.base % 64);
+                }
                 r.base = r.base.wrapping_add(1);
                 f(Step { name: "fetch", index: index as u8 }, next);
             }
             if self.notices(s, index, judge)? {
                 let mut next = *s;
-                next.born = true;
                 next.rings[index].kicked = false;
-                next.rings[index].started = true;
+                next.start(index);
                 f(Step { name: "notice kick", index: index as u8 }, next);
             }
         }
@@ -510,6 +606,12 @@ impl<const R: usize> Machine for VhostUser<R> {
             }
             if ring.unnotified || self.suspended(s) {
                 f(Offer::May(Event::Call { ring: index }));
+            }
+            for (part, _) in self.parts() {
+                if ring.unmarked & part != 0 || (s.logging() && self.suspended(s)) {
+                    let used_ring = part == USED_RING;
+                    f(Offer::May(Event::Marked { ring: index, used_ring, log: s.log }));
+                }
             }
         }
         if s.transfer == Transfer::Saving {
@@ -534,6 +636,9 @@ impl<const R: usize> Machine for VhostUser<R> {
         for ring in 0..R as u8 {
             (0..self.bounds.requests).for_each(|request| f(Event::Used { ring, request }));
             f(Event::Call { ring });
+            for used_ring in [false, true] {
+                (1..=2).for_each(|log| f(Event::Marked { ring, used_ring, log }));
+            }
         }
         self.messages_of_its_own(f);
         f(Event::Close);
@@ -598,12 +703,15 @@ impl<const R: usize> Machine for VhostUser<R> {
     fn at_end(&self, s: &State<R>) -> bool {
         let resting = |r: &Ring| {
             let kick_due = r.kicked && r.kick_set && !r.parked;
-            let request_due = r.started && (r.open != 0 || (r.enabled && r.waiting() > 0));
-            !kick_due && !request_due
+            let waits = r.waiting() > 0 && (r.size == 0 || r.waiting() <= r.size);
+            let left = s.in_flight && r.left_behind() != 0;
+            let request_due = r.started && (r.open != 0 || (r.enabled && (waits || left)));
+            !kick_due && !request_due && r.unmarked == 0
         };
         let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
         s.owed.is_empty()
             && s.asked.is_empty()
+            && !s.suspending
             && idle
             && (s.suspended || s.rings.iter().all(resting))
     }
@@ -622,10 +730,11 @@ impl<const R: usize> VhostUser<R> {
             Answer::Number => answer(R as u64),
             Answer::Slots => answer(2),
             Answer::Base => (0..=u64::from(self.bounds.requests)).for_each(answer),
-            Answer::Status => (0..16).for_each(answer),
+            Answer::Status => (0..32).for_each(answer),
             Answer::Transfer => answer(1 << 8),
             Answer::Config | Answer::Descriptor | Answer::Session => answer(0),
             Answer::Check | Answer::Ack => answer(0),
+            Answer::InFlight => answer(1),
         }
     }
 }

@@ -14,6 +14,9 @@ pub const STEPS: &[(&str, &str)] = &[
     ("MESSAGE NUMBER", "the same, with this number"),
     ("MESSAGE offered", "with all features that the back-end offers"),
     ("SET_FEATURES plain", "the same without bit 30"),
+    ("SET_FEATURES logging", "the same with LOG_ALL, which `offered` leaves out"),
+    ("MESSAGE until NUMBER", "send it again until the answer is this number"),
+    ("MESSAGE used", "with the ring's used index, which is in guest memory"),
     ("MESSAGE saved", "with the base that GET_VRING_BASE returned for that ring"),
     ("SET_DEVICE_STATE_FD save", "the back-end is to write its state"),
     ("SET_DEVICE_STATE_FD load", "the back-end is to read a state"),
@@ -23,6 +26,11 @@ pub const STEPS: &[(&str, &str)] = &[
     ("vcpus stop", "the virtual CPUs stop"),
     ("read state", "read the state channel to its end"),
     ("write state", "write a state and close the channel"),
+    ("copy all", "copy all of guest memory to the destination"),
+    ("copy marked N", "copy the pages that log N marks, and clear it"),
+    ("renew", "the guest's driver sets the ring up anew: both of its indices are 0"),
+    ("crash", "the back-end dies, and another process takes its place"),
+    ("move", "turn to another back-end, with the guest's memory"),
     ("run PROGRAM", "all steps of another program"),
 ];
 
@@ -52,6 +60,28 @@ pub enum Step {
     ReadState,
     /// Write a state and close the channel.
     WriteState,
+    /// Send a message until its answer is this.
+    Until {
+        /// Which.
+        id: MessageId,
+        /// The answer.
+        number: u64,
+    },
+    /// Copy pages.
+    Copy {
+        /// Those that this log marks; 0: all.
+        log: u8,
+    },
+    /// The guest sets a ring up anew.
+    Renew {
+        /// This ring.
+        ring: u8,
+    },
+    /// Another back-end takes the place of this one.
+    Successor {
+        /// Whether the first one died.
+        died: bool,
+    },
 }
 
 /// The number in a message.
@@ -61,8 +91,12 @@ pub enum Number {
     Literal(u64),
     /// The base that GET_VRING_BASE returned for the ring.
     Saved,
-    /// The features that the back-end offers, as far as they are understood.
+    /// The ring's used index.
+    Used,
+    /// The features that the back-end offers, as far as they are understood, without LOG_ALL.
     Offered,
+    /// The same with it.
+    Logging,
     /// The same without bit 30.
     Plain,
     /// The protocol features that the back-end offers, as far as they are understood.
@@ -137,7 +171,26 @@ impl Compiler<'_> {
             }
             None => steps.push(self.single(text, 0)?),
         }
+        if matches!(steps.last(), Some(Step::Successor { .. })) {
+            self.nothing_under_way(steps)?;
+        }
         Ok(())
+    }
+
+    /// A message that was not read when the back-end is another one would be read by that one: the
+    /// last one before must have an answer, which is awaited.
+    fn nothing_under_way(&self, steps: &[Step]) -> Result<(), (String, Option<String>)> {
+        let last = steps.iter().rev().find_map(|step| match step {
+            Step::Send { id, .. } | Step::Until { id, .. } => Some(id),
+            _ => None,
+        });
+        match last.map(|id| &self.table.messages[id.0 as usize]) {
+            Some(message) if message.reply.is_none() => Err((
+                format!("{} may still be on its way then", message.name),
+                Some("send a message that is answered before, such as GET_FEATURES".to_owned()),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The steps of a program that another one runs, `depth` deep.
@@ -166,12 +219,27 @@ impl Compiler<'_> {
             "vcpus stop" => Step::Vcpus { run: false },
             "read state" => Step::ReadState,
             "write state" => Step::WriteState,
+            "copy all" => Step::Copy { log: 0 },
+            "copy marked 1" => Step::Copy { log: 1 },
+            "copy marked 2" => Step::Copy { log: 2 },
+            "renew" => Step::Renew { ring },
+            "crash" => Step::Successor { died: true },
+            "move" => Step::Successor { died: false },
             _ => {
                 let (name, argument) = text.split_once(' ').unwrap_or((text, "0"));
                 let Some(id) = self.table.named(name) else {
                     let help = did_you_mean(name, self.table.messages.iter().map(|m| &*m.name));
                     return Err((format!("`{text}` is not a step"), help));
                 };
+                if let Some(number) = argument.strip_prefix("until ") {
+                    let Number::Literal(number) = self.number(name, number)? else {
+                        return Err((format!("`{number}` is not a number here"), None));
+                    };
+                    if self.table.messages[id.0 as usize].reply.is_none() {
+                        return Err((format!("{name} has no answer to wait for"), None));
+                    }
+                    return Ok(Step::Until { id, number });
+                }
                 Step::Send { id, ring, number: self.number(name, argument)? }
             }
         })
@@ -180,13 +248,15 @@ impl Compiler<'_> {
     fn number(&self, message: &str, argument: &str) -> Result<Number, (String, Option<String>)> {
         Ok(Number::Literal(match argument {
             "saved" => return Ok(Number::Saved),
+            "used" => return Ok(Number::Used),
+            "logging" => return Ok(Number::Logging),
             "offered" if message == "SET_PROTOCOL_FEATURES" => return Ok(Number::ProtocolOffered),
             "offered" => return Ok(Number::Offered),
             "plain" => return Ok(Number::Plain),
             "save" => 0,
             "load" => 1,
             number => number.parse().map_err(|_| {
-                let help = "a number, `offered`, `plain`, `saved`, `save` or `load`".to_owned();
+                let help = "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save` or `load`".to_owned();
                 (format!("`{number}` is not a number here"), Some(help))
             })?,
         }))

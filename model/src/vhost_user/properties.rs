@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::event::{BackEndMessage, Event, Message, MessageId};
 use super::front_end::{FrontEnd, FrontState};
-use super::guest::{Guest, GuestState};
+use super::guest::{Guest, GuestState, Requests};
 use super::machine::VhostUser;
-use super::state::{State, Transfer};
+use super::state::{Ring, State, Transfer};
 use super::table::Table;
-use super::vocabulary::{Answer, Effect};
+use super::vocabulary::{Answer, Effect, SUSPEND};
 use crate::compose::{Action, World};
 use crate::system::{Property, Transition};
 
@@ -99,7 +99,7 @@ fn waits<const R: usize, const N: usize>(w: &VhostWorld<R, N>) -> bool {
 }
 
 /// A property's name, the clause behind it (or none), and what it says.
-pub const ALL: [(&str, &str, &str); 29] = [
+pub const ALL: &[(&str, &str, &str)] = &[
     (
         "nothing-processed-while-stopped",
         "vhost-user.ring.stopped-not-processed",
@@ -232,6 +232,31 @@ pub const ALL: [(&str, &str, &str); 29] = [
         "only-known-regions-removed",
         "vhost-user.memory.removed-was-added",
         "a memory region is removed only if there is one",
+    ),
+    (
+        "kicked-requests-come-back",
+        "",
+        "in the end, while the virtual CPUs run, every request that was kicked for has come back",
+    ),
+    (
+        "copy-is-whole",
+        "vhost-user.dirty-log.marks-buffers",
+        "in the end, what was copied of guest memory is what is there",
+    ),
+    (
+        "log-is-quiet-while-suspended",
+        "vhost-user.migration.no-update-until-restart",
+        "while the device is suspended, the dirty log is left alone",
+    ),
+    (
+        "suspended-means-idle",
+        "",
+        "when the status is read with SUSPEND set, no request is in flight",
+    ),
+    (
+        "left-behind-is-taken-up",
+        "vhost-user.in-flight.resubmits",
+        "what an earlier process left on record is taken up once its ring runs",
     ),
 ];
 
@@ -499,6 +524,42 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
                         || transferred(&t.before.parts.0)
                 },
             )
+        }
+        "kicked-requests-come-back" => P::at_end(name, |w| {
+            let guest = &w.parts.1;
+            let back = |r: &Requests| r.kick_due || u32::from(r.posted) == r.done.count_ones();
+            !guest.running || guest.rings.iter().all(back)
+        }),
+        "copy-is-whole" => P::at_end(name, |w| w.parts.1.copy_is_whole()),
+        "log-is-quiet-while-suspended" => {
+            let m = names.clone();
+            P::always(
+                name,
+                move |t| t.before.parts.0.log != 0 && n.suspended(&t.before.parts.0),
+                move |t| {
+                    let marks = matches!(t.action, Action::Now(Event::Marked { .. }));
+                    !marks || !m.suspended(&t.before.parts.0)
+                },
+            )
+        }
+        "suspended-means-idle" => {
+            let shown = move |t: &T<'_, R, N>| {
+                reply(t).is_some_and(|(id, _, value)| {
+                    n.answers(id, Answer::Status) && value & SUSPEND != 0
+                })
+            };
+            let read = shown.clone();
+            P::always(name, shown, move |t| {
+                !read(t) || t.before.parts.0.rings.iter().all(|r| r.open == 0)
+            })
+        }
+        "left-behind-is-taken-up" => {
+            let left = |w: &VhostWorld<R, N>| {
+                let s = &w.parts.0;
+                let runs = |r: &Ring| r.started && r.enabled && r.left_behind() != 0;
+                s.in_flight && !s.suspended && s.rings.iter().any(runs)
+            };
+            P::leads_to(name, left, move |w| !left(w))
         }
         _ => return None,
     })

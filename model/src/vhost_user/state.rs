@@ -10,6 +10,8 @@ use crate::pack::{PackAs, as_list};
 use crate::packed;
 use crate::queue::Queue;
 
+/// The bit of VHOST_F_LOG_ALL.
+pub const LOG_ALL: u8 = 26;
 /// At most this many answers are owed at once; a back-end that owes more reads nothing further.
 pub const OWING: usize = 2;
 
@@ -47,8 +49,21 @@ packed! {
         pub open: u64 = 4,
         /// Something was used since the guest was last notified.
         pub unnotified: bool = 1,
+        /// The in-flight buffer's record: requests fetched and not completed, as in `open`.
+        pub recorded: u64 = 4,
+        /// Of these, used since the record was last cleared: its list of the last batch.
+        pub batch: u64 = 4,
+        /// SET_VRING_ADDR's flag: writes to the used ring are logged.
+        pub log_used: bool = 1,
+        /// Written and not marked in the dirty log yet: [`BUFFERS`], [`USED_RING`].
+        pub unmarked: u8 = 2,
     }
 }
+
+/// The page that a ring's buffers are on, as a bit of [`Ring::unmarked`].
+pub const BUFFERS: u8 = 1;
+/// The page that its used ring is on.
+pub const USED_RING: u8 = 2;
 
 impl Ring {
     /// Whether this request was fetched and not completed.
@@ -70,11 +85,23 @@ impl Ring {
         self.available.wrapping_sub(self.base)
     }
 
+    /// Requests on record that the process which fetched them will not complete: it is no more.
+    #[must_use]
+    pub fn left_behind(&self) -> u64 {
+        self.recorded & !self.open & !self.batch
+    }
+
+    /// The index of the oldest of these requests (bits `request % 64`); `base` if there is none.
+    #[must_use]
+    pub fn oldest(&self, requests: u64) -> u16 {
+        let mut before = (1..=64).rev().map(|n| self.base.wrapping_sub(n));
+        before.find(|r| requests >> (r % 64) & 1 == 1).unwrap_or(self.base)
+    }
+
     /// The oldest request that was fetched and not completed; `base` if there is none.
     #[must_use]
     pub fn oldest_open(&self) -> u16 {
-        let mut before = (1..=64).rev().map(|n| self.base.wrapping_sub(n));
-        before.find(|r| self.is_open(*r)).unwrap_or(self.base)
+        self.oldest(self.open)
     }
 }
 
@@ -144,11 +171,13 @@ packed! {
         /// GET_MAX_MEM_SLOTS' answer; 0: not asked.
         pub slots: u16 = 2,
         /// The virtio device status.
-        pub status: u8 = 4,
+        pub status: u8 = 5,
         /// A status of 0 waits for RESUME.
         pub deferred: bool = 1,
         /// SUSPEND was received (a proposal's message).
         pub suspended: bool = 1,
+        /// The device was asked to suspend itself, and finishes what is in flight first.
+        pub suspending: bool = 1,
         /// Where a transfer of state stands.
         pub transfer: Transfer = 3,
         /// The device's internal state, as the model counts it: requests completed since its reset.
@@ -165,6 +194,10 @@ packed! {
         pub born: bool = 1,
         /// The back-end has closed.
         pub closed: bool = 1,
+        /// SET_INFLIGHT_FD gave a buffer.
+        pub in_flight: bool = 1,
+        /// The dirty log in use, by SET_LOG_BASE's number; 0: none.
+        pub log: u8 = 2,
     }
 }
 
@@ -184,6 +217,7 @@ impl<const R: usize> State<R> {
             status: 0,
             deferred: false,
             suspended: false,
+            suspending: false,
             transfer: Transfer::None,
             internal: 0,
             image: 0,
@@ -192,7 +226,42 @@ impl<const R: usize> State<R> {
             asked: Queue::default(),
             born: false,
             closed: false,
+            in_flight: false,
+            log: 0,
         }
+    }
+
+    /// What another back-end process finds: guest memory, kicks that nobody read, and the in-flight
+    /// buffer. `settled`: it takes what was used last out of the record.
+    #[must_use]
+    pub fn successor(&self, settled: bool) -> Self {
+        let ring = |r: Ring| Ring {
+            available: r.available,
+            used: r.used,
+            kicked: r.kicked,
+            recorded: if settled { r.recorded & !r.batch } else { r.recorded },
+            ..Ring::default()
+        };
+        State { rings: self.rings.map(ring), ..Self::new() }
+    }
+
+    /// Starts a ring. What an earlier process left behind comes before what is new: with it, the next
+    /// index to fetch follows from the used ring.
+    pub fn start(&mut self, index: usize) {
+        self.born = true;
+        let in_flight = self.in_flight;
+        let r = &mut self.rings[index];
+        r.started = true;
+        let left = r.left_behind();
+        if in_flight && left != 0 {
+            r.base = r.used.wrapping_add(left.count_ones() as u16);
+        }
+    }
+
+    /// Whether writes are logged: LOG_ALL was acknowledged and there is a log.
+    #[must_use]
+    pub fn logging(&self) -> bool {
+        self.log != 0 && self.features.0 >> LOG_ALL & 1 == 1
     }
 
     /// No ring is started: the device is suspended by the text of 2023.

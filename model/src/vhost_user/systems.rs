@@ -20,6 +20,7 @@ use super::laws::{Laws, Readings};
 use super::machine::{Bounds, VhostUser};
 use super::program::{Compiler, RawProgram, Step};
 use super::properties;
+use super::state::LOG_ALL;
 use super::table::Table;
 use crate::clause::{ChoiceId, ClauseId};
 use crate::compose::Closed;
@@ -39,7 +40,7 @@ pub struct RawSystem {
     rings: Spanned<u8>,
     #[serde(default = "two")]
     requests: Spanned<u16>,
-    /// Protocol features that the back-end offers, besides REPLY_ACK.
+    /// Features that the back-end offers: protocol features, and LOG_ALL of virtio's.
     #[serde(default)]
     features: Vec<Spanned<String>>,
     run: Vec<Spanned<String>>,
@@ -123,7 +124,12 @@ pub fn compile(
         d.push(item.error(raw.requests.span(), message, "here"));
     }
     let mut protocol = 0;
+    let mut features = F_PROTOCOL_FEATURES;
     for feature in &raw.features {
+        if feature.get_ref() == "LOG_ALL" {
+            features |= 1 << LOG_ALL;
+            continue;
+        }
         match table.feature(feature.get_ref()) {
             Some(bit) => protocol |= 1 << bit,
             None => {
@@ -135,7 +141,7 @@ pub fn compile(
         }
     }
     let bounds =
-        Bounds { features: F_PROTOCOL_FEATURES, protocol, requests: *raw.requests.get_ref() };
+        Bounds { features, protocol, requests: *raw.requests.get_ref() };
     let compiler = Compiler { table, programs, rings };
     let steps = compiler.steps(item, &raw.run, d);
     let mut then = Vec::new();

@@ -47,6 +47,7 @@ words! {
     /// `not WORD` is its negation.
     Guard {
         Started "started" "the ring named is started",
+        Parked "parked" "GET_VRING_BASE stopped the ring named, and its kick descriptor was not set since",
         Enabled "enabled" "the ring named is enabled",
         Idle "idle" "nothing that was fetched from the ring named is unfinished",
         AllStopped "all-stopped" "every ring is stopped",
@@ -71,6 +72,11 @@ words! {
         SlotsFull "slots-full" "as many memory regions are known as GET_MAX_MEM_SLOTS was answered with",
         Transferring "transferring" "a transfer of state is under way",
         Transferred "transferred" "a transfer of state has ended",
+        InFlightKept "in-flight-kept" "GET_VRING_BASE_INFLIGHT was negotiated, and the back-end has an in-flight buffer",
+        Logged "logged" "there is a dirty log",
+        SuspendBit "suspend-bit" "the message's number has bit 4, SUSPEND of the virtio status",
+        DriverOkBit "driver-ok-bit" "the message's number has bit 2, DRIVER_OK of the virtio status",
+        DriverOk "driver-ok" "the virtio status has DRIVER_OK",
     }
 }
 
@@ -81,6 +87,7 @@ impl Guard {
         let ring = &s.rings[m.ring as usize];
         match self {
             Guard::Started => ring.started,
+            Guard::Parked => ring.parked,
             Guard::Enabled => ring.enabled,
             Guard::Idle => ring.open == 0,
             Guard::AllStopped => s.all_stopped(),
@@ -108,6 +115,11 @@ impl Guard {
             Guard::SlotsFull => s.slots > 0 && s.regions >= s.slots,
             Guard::Transferring => matches!(s.transfer, Transfer::Saving | Transfer::Loading),
             Guard::Transferred => matches!(s.transfer, Transfer::Saved | Transfer::Loaded),
+            Guard::InFlightKept => s.in_flight && s.protocol.0 >> BASE_IN_FLIGHT & 1 == 1,
+            Guard::Logged => s.log != 0,
+            Guard::SuspendBit => m.value.0 & SUSPEND != 0,
+            Guard::DriverOkBit => m.value.0 & DRIVER_OK != 0,
+            Guard::DriverOk => u64::from(s.status) & DRIVER_OK != 0,
         }
     }
 }
@@ -139,6 +151,7 @@ words! {
         StopAll "stop-all" "every ring is stopped",
         Abandon "abandon" "what was fetched from the ring and not finished never will be",
         AbandonAll "abandon-all" "the same for every ring",
+        LeaveOnRecord "leave-on-record" "the same, but it stays on record in the in-flight buffer",
         Rewind "rewind" "the ring's base goes back to the oldest unfinished request, which is fetched anew",
         SetStatus "set-status" "the virtio status is the number",
         ResetState "reset-state" "the device's internal state is initial, its virtio status 0",
@@ -149,9 +162,24 @@ words! {
         ApplyDeferred "apply-deferred" "a status of 0 that waited takes effect: the device is reset, its rings stopped and disabled and without a kick descriptor",
         BeginTransfer "begin-transfer" "a transfer of state begins, in the direction that the number says",
         EndTransfer "end-transfer" "the transfer of state is over",
+        NewInFlight "new-in-flight" "the in-flight buffer is a new one, with nothing on record",
+        SetInFlight "set-in-flight" "what is in flight is recorded in a buffer from now on",
+        ForgetSlot0 "forget-slot-0" "a mistake: what is on record for slot 0 is forgotten",
+        SetLog "set-log" "the dirty log is the one that the number says, 1 for the first",
+        SetLogFlag "set-log-flag" "writes to the ring's used ring are logged if bit 0 is set",
+        BeginSuspend "begin-suspend" "nothing more is fetched; once what was fetched is finished the device is suspended: SUSPEND is set in the status, and DRIVER_OK is not",
+        SetRunning "set-running" "the virtio status is the number without SUSPEND",
     }
 }
 
+/// The bit of GET_VRING_BASE_INFLIGHT.
+const BASE_IN_FLIGHT: u8 = 20;
+/// DRIVER_OK of the virtio status.
+pub const DRIVER_OK: u64 = 4;
+/// SUSPEND of the virtio status, since virtio 1.4.
+pub const SUSPEND: u64 = 16;
+/// Bit 0 of a ring's flags: writes to the used ring are logged.
+const RING_LOG: u64 = 1;
 /// Bit 8 of a descriptor message: no descriptor came with it.
 const NO_DESCRIPTOR: u64 = 1 << 8;
 
@@ -185,16 +213,22 @@ impl Effect {
             Effect::EnableAll => s.rings.iter_mut().for_each(|r| r.enabled = true),
             Effect::DisableAll => s.rings.iter_mut().for_each(|r| r.enabled = false),
             Effect::Start => {
-                ring.started = true;
-                s.born = true;
+                ring.parked = false;
+                s.start(m.ring as usize);
             }
             Effect::Stop => ring.started = false,
             Effect::Park => ring.parked = true,
+            Effect::SetLogFlag => ring.log_used = m.value.0 & RING_LOG != 0,
             Effect::StopAll => s.rings.iter_mut().for_each(|r| r.started = false),
-            Effect::Abandon => ring.open = 0,
+            Effect::Abandon => {
+                ring.recorded &= !ring.open;
+                ring.open = 0;
+            }
+            Effect::LeaveOnRecord => ring.open = 0,
             Effect::AbandonAll => s.rings.iter_mut().for_each(|r| r.open = 0),
             Effect::Rewind => {
                 ring.base = ring.oldest_open();
+                ring.recorded &= !ring.open;
                 ring.open = 0;
             }
             Effect::SetStatus => s.status = m.value.0 as u8,
@@ -208,7 +242,7 @@ impl Effect {
                 }
             }
             Effect::Suspend => s.suspended = true,
-            Effect::Resume => s.suspended = false,
+            Effect::Resume => (s.suspended, s.suspending) = (false, false),
             Effect::Defer => s.deferred = true,
             Effect::ApplyDeferred if s.deferred => {
                 s.deferred = false;
@@ -226,6 +260,15 @@ impl Effect {
             Effect::BeginTransfer if Guard::Save.holds(s, m) => s.transfer = Transfer::Saving,
             Effect::BeginTransfer => s.transfer = Transfer::Loading,
             Effect::EndTransfer => s.transfer = Transfer::None,
+            Effect::NewInFlight => {
+                s.rings.iter_mut().for_each(|r| (r.recorded, r.batch) = (0, 0));
+                s.in_flight = false;
+            }
+            Effect::SetInFlight => s.in_flight = true,
+            Effect::ForgetSlot0 => s.rings.iter_mut().for_each(|r| r.recorded &= !1),
+            Effect::SetLog => s.log = m.value.0 as u8,
+            Effect::BeginSuspend => s.suspending = true,
+            Effect::SetRunning => s.status = (m.value.0 & !SUSPEND) as u8,
         }
     }
 }
@@ -245,6 +288,7 @@ words! {
         Descriptor "descriptor" "a descriptor, or none for an error",
         Session "session" "a session's id, below 0 for failure",
         Ack "ack" "0 for success, else not 0",
+        InFlight "in-flight" "the size and place of an in-flight buffer, with its descriptor",
     }
 }
 
