@@ -22,6 +22,7 @@ use crate::spec::{
     Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
     did_you_mean, with_help,
 };
+use crate::vhost_user::bugs::{self, Bug, RawBug};
 use crate::vhost_user::laws::{Laws, Readings};
 use crate::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
 use crate::vhost_user::program::RawProgram;
@@ -112,6 +113,8 @@ pub struct Library {
     pub systems: Vec<SystemDef>,
     /// The questions.
     pub decisions: Vec<Decision>,
+    /// Mistakes that were made in earnest, each with what notices it.
+    pub bugs: Vec<Bug>,
     /// The proposal, if one was loaded.
     pub proposal: Option<Proposal>,
     builder: Builder,
@@ -127,6 +130,7 @@ struct Raw {
     proposals: Vec<Item<RawProposal>>,
     expects: Vec<Item<RawExpect>>,
     decides: Vec<Item<RawDecide>>,
+    bugs: Vec<Item<RawBug>>,
 }
 
 impl Raw {
@@ -140,6 +144,7 @@ impl Raw {
         self.proposals.extend(tables.items("proposal", d));
         self.expects.extend(tables.items("expect", d));
         self.decides.extend(tables.items("decide", d));
+        self.bugs.extend(tables.items("bug", d));
     }
 }
 
@@ -219,6 +224,11 @@ impl Library {
                 .collect();
             p
         });
+        unique(&base.bugs, |raw| &raw.id, "bug", &mut d);
+        let bugs = base.bugs.iter();
+        let bugs = bugs
+            .filter_map(|item| bugs::compile(&spec, &table, &programs, &systems, item, &mut d))
+            .collect();
         let d = d.finish(());
         d?;
         let clauses = properties::ALL
@@ -232,7 +242,7 @@ impl Library {
             readings: Readings::resolve(&spec)?,
             clauses,
         };
-        Ok(Library { spec, table, programs, systems, decisions, proposal, builder })
+        Ok(Library { spec, table, programs, systems, decisions, bugs, proposal, builder })
     }
 
     /// The builder of vhost-user systems.
@@ -287,6 +297,13 @@ impl Library {
     #[must_use]
     pub fn check(&self, def: &SystemDef) -> Box<dyn Check> {
         self.builder.build(def, self.rules(def))
+    }
+
+    /// The system of a bug, with it.
+    #[must_use]
+    pub fn check_bug(&self, bug: &Bug) -> Box<dyn Check> {
+        let builder = Builder { table: Arc::clone(&bug.table), ..self.builder.clone() };
+        builder.build(&bug.def, self.rules(&bug.def))
     }
 
     /// The system with some choices fixed otherwise.

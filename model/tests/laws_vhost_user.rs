@@ -48,7 +48,9 @@ fn every_built_in_system_passes_the_laws() {
 
 #[test]
 fn every_system_passes_the_laws_under_the_proposal() {
-    every_system_passes(&proposal("suspend"));
+    for name in ["suspend", "resume-by-enable", "status-suspend", "status-suspend-broken"] {
+        every_system_passes(&proposal(name));
+    }
 }
 
 /// The laws hold under every reading of the text, not only under the default one.

@@ -82,14 +82,25 @@ fn every_built_in_system_is_as_expected() {
     stories("", &reports);
 }
 
-#[test]
-fn every_system_of_the_proposal_is_as_expected() {
-    let library = proposal("suspend");
+fn every_system_of_a_proposal_is_as_expected(name: &str) {
+    let library = proposal(name);
     let concerned = concerned(&library);
     let reports: Vec<Report> = concerned.into_iter().map(|def| run(&library, def)).collect();
     all_as_expected(&reports);
-    insta::assert_snapshot!("suspend--counts", table(&reports));
-    stories("suspend--", &reports);
+    insta::assert_snapshot!(format!("{name}--counts"), table(&reports));
+    stories(&format!("{name}--"), &reports);
+}
+
+#[test]
+fn every_system_of_the_proposal_is_as_expected() {
+    every_system_of_a_proposal_is_as_expected("suspend");
+}
+
+#[test]
+fn every_system_of_the_rivals_is_as_expected() {
+    for name in ["resume-by-enable", "status-suspend", "status-suspend-broken"] {
+        every_system_of_a_proposal_is_as_expected(name);
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use devmig_model::library::Library;
 use devmig_model::spec::builtin_proposals;
 
 use super::change::{Examined, examine};
+use super::hunt::hunted;
 use super::decide::{Decided, decided};
 use super::grid::thousands;
 use super::progress::Meter;
@@ -143,6 +144,13 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
             "The proposals",
             "What each proposal changes, and what it expects.",
             proposals.iter().map(|(name, examined)| proposal_body(name, examined)).collect(),
+        ),
+        page(
+            "bugs.md",
+            "The mistakes",
+            "Mistakes that were made in earnest, as mutants of the model: each is put into a system \
+             that is as expected without it, and the properties named notice.",
+            bugs_body(&library, limits)?,
         ),
         page(
             "clauses.md",
@@ -317,6 +325,25 @@ fn proposal_body(name: &str, examined: &Examined) -> String {
     }
     out.push('\n');
     out
+}
+
+fn bugs_body(library: &Library, limits: Limits) -> Result<String, Error> {
+    let mut out = "| mistake | seen | put into | noticed by |\n|---|---|---|---|\n".to_owned();
+    let mut stories = String::new();
+    for bug in &library.bugs {
+        let hunted = hunted(library, bug, limits)?;
+        let caught = hunted.found.join(", ");
+        out += &format!("| [{0}](#{0}) | {1} | {2} | {caught} |\n", bug.id, bug.seen, bug.system);
+        stories += &format!("\n## {}\n\n{}\n\n", bug.id, bug.about);
+        for name in &hunted.found {
+            let property = hunted.report.property(name);
+            if let Some((p, lines)) = property.and_then(|p| Some((p, p.trace.as_ref()?))) {
+                stories += &format!("**{name}** is violated:\n\n");
+                stories += &trace_block(lines, p.cycle_at);
+            }
+        }
+    }
+    Ok(out + &stories)
 }
 
 fn clauses_body(library: &Library) -> String {

@@ -27,6 +27,7 @@ mod docs;
 mod error;
 mod explore;
 mod grid;
+mod hunt;
 mod out;
 mod peers;
 mod progress;

@@ -7,12 +7,14 @@ use serde::Serialize;
 use super::change::{Examined, examine};
 use super::check;
 use super::grid::{count, grid};
+use super::hunt::{Hunted, hunted};
 use super::progress::Meter;
 use super::select::{self, Bounds};
 use super::{Error, Format, Out, Status};
 use devmig_model::explore::Report;
 
-/// Checks every system, and every proposal with its expectations, that is built in.
+/// Checks every system, every proposal with its expectations, and every mistake with what notices
+/// it, that is built in.
 ///
 /// Exit code 0 if all is as expected, 1 if not, 3 if a bound cut a run short.
 #[derive(Debug, clap::Args)]
@@ -30,6 +32,7 @@ struct Document<'a> {
     as_expected: bool,
     systems: &'a [Report],
     proposals: &'a [Examined],
+    bugs: &'a [Hunted],
 }
 
 /// Runs it.
@@ -50,8 +53,13 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             proposals.push(examine(&base, &library, proposal, None, &[], limits)?);
         }
     }
+    let mut bugs = Vec::new();
+    for bug in &base.bugs {
+        bugs.push(hunted(&base, bug, limits)?);
+    }
     let systems = reports.iter().map(select::status);
-    let status = systems.chain(proposals.iter().map(Examined::status)).max();
+    let proposed = proposals.iter().map(Examined::status);
+    let status = systems.chain(proposed).chain(bugs.iter().map(Hunted::status)).max();
     let status = status.unwrap_or(Status::Good);
     match args.format {
         Format::Json => out.json(&Document {
@@ -59,6 +67,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             as_expected: status == Status::Good,
             systems: &reports,
             proposals: &proposals,
+            bugs: &bugs,
         })?,
         Format::Text => {
             for report in reports.iter().filter(|report| !report.as_expected) {
@@ -67,14 +76,17 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             for examined in proposals.iter().filter(|examined| !examined.as_expected) {
                 out.text(&format!("{}\n", examined.text()))?;
             }
-            out.text(&table(&reports, &proposals))?;
+            for hunted in bugs.iter().filter(|hunted| !hunted.met) {
+                out.text(&hunted.text())?;
+            }
+            out.text(&table(&reports, &proposals, &bugs))?;
         }
     }
     Ok(status)
 }
 
-/// The closing table: systems, then each proposal's systems and expectations.
-fn table(reports: &[Report], proposals: &[Examined]) -> String {
+/// The closing table: systems, then each proposal's systems and expectations, then mistakes.
+fn table(reports: &[Report], proposals: &[Examined], bugs: &[Hunted]) -> String {
     let mut rows = vec![check::head()];
     rows.extend(reports.iter().map(check::row));
     let mut expectations = 0;
@@ -93,16 +105,22 @@ fn table(reports: &[Report], proposals: &[Examined]) -> String {
             rows.push(row);
         }
     }
+    for hunted in bugs {
+        let mut row = check::row(&hunted.report);
+        row[5] = check::yes(hunted.met);
+        rows.push(row);
+    }
     let not = rows.iter().skip(1).filter(|row| row[5] != check::yes(true)).count();
     let verdict = match not {
         0 => "all as expected".to_owned(),
         not => format!("{not} NOT as expected"),
     };
     format!(
-        "{}\n{}, {}, {}: {verdict}\n",
+        "{}\n{}, {}, {}, {}: {verdict}\n",
         grid(&rows),
         count(reports.len(), "system"),
         count(proposals.len(), "proposal"),
         count(expectations, "expectation"),
+        count(bugs.len(), "mistake"),
     )
 }

@@ -86,10 +86,14 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "vhost-user/systems.toml"
     "vdpa/choices.toml"
     "vhost-user/migration-systems.toml"
+    "vhost-user/bugs.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {
     "proposals/suspend.toml"
+    "proposals/resume-by-enable.toml"
+    "proposals/status-suspend.toml"
+    "proposals/status-suspend-broken.toml"
 };
 
 /// The built-in proposals: their names below `specs/`, and their text.

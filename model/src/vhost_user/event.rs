@@ -30,6 +30,8 @@ pub const BACK_END: Party = Party("back-end");
 /// The guest's driver.
 pub const GUEST: Party = Party("guest");
 
+/// The guest's driver as it sets a ring up, which is no matter of chance as its requests are.
+pub const DRIVER: Party = Party("driver");
 /// What befalls the parties from outside.
 pub const FAULT: Party = Party("fault");
 
@@ -246,7 +248,8 @@ impl crate::machine::Event for Event {
             | Event::Successor { died: false }
             | Event::Kick { front_end: true, .. } => FRONT_END,
             Event::Successor { died: true } => FAULT,
-            Event::Available { .. } | Event::Renew { .. } | Event::Kick { .. } => GUEST,
+            Event::Available { .. } | Event::Kick { .. } => GUEST,
+            Event::Renew { .. } => DRIVER,
             _ => BACK_END,
         }
     }

@@ -9,6 +9,7 @@
 //!  program, front_end, guest --- systems, properties -+-- explored
 //! ```
 
+pub mod bugs;
 pub mod event;
 pub mod form;
 pub mod front_end;

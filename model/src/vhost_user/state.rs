@@ -245,16 +245,17 @@ impl<const R: usize> State<R> {
         State { rings: self.rings.map(ring), ..Self::new() }
     }
 
-    /// Starts a ring. What an earlier process left behind comes before what is new: with it, the next
-    /// index to fetch follows from the used ring.
+    /// Starts a ring. What an earlier process left behind comes before what is new, so the next index
+    /// to fetch is no earlier than the used index and the number of these.
     pub fn start(&mut self, index: usize) {
         self.born = true;
         let in_flight = self.in_flight;
         let r = &mut self.rings[index];
-        r.started = true;
         let left = r.left_behind();
-        if in_flight && left != 0 {
-            r.base = r.used.wrapping_add(left.count_ones() as u16);
+        let begins = !std::mem::replace(&mut r.started, true);
+        let new = r.used.wrapping_add(left.count_ones() as u16);
+        if begins && in_flight && (new.wrapping_sub(r.base) as i16) > 0 {
+            r.base = new;
         }
     }
 

@@ -81,6 +81,14 @@ pub enum GatedBy {
     Offer,
 }
 
+/// Rows that go before those of a message.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPatch {
+    message: Spanned<String>,
+    row: Vec<RawRow>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRow {
@@ -408,6 +416,35 @@ impl Table {
         }
     }
 
+    /// The table with rows put before those that it has.
+    #[must_use]
+    pub fn patched<T>(
+        &self,
+        spec: &Spec,
+        item: &Item<T>,
+        patches: &[RawPatch],
+        d: &mut Diagnostics,
+    ) -> Self {
+        let mut table = self.clone();
+        for patch in patches {
+            let rows: Vec<Row> =
+                patch.row.iter().map(|row| resolve(spec, item, row, true, d)).collect();
+            let name = patch.message.get_ref();
+            match table.messages.iter_mut().find(|m| m.name == *name) {
+                Some(message) => {
+                    message.rows.splice(0..0, rows);
+                }
+                None => {
+                    let message = format!("no message is called `{name}`");
+                    let error = item.error(patch.message.span(), message, "unknown message");
+                    let names = self.messages.iter().map(|m| m.name.as_str());
+                    d.push(with_help(error, did_you_mean(name, names)));
+                }
+            }
+        }
+        table
+    }
+
     fn push(
         &mut self,
         spec: &Spec,
@@ -476,9 +513,9 @@ fn virtio<T>(
     bit.filter(|bit| *bit < 64)
 }
 
-fn resolve(
+fn resolve<T>(
     spec: &Spec,
-    item: &Item<RawMessage>,
+    item: &Item<T>,
     raw: &RawRow,
     proposed: bool,
     d: &mut Diagnostics,

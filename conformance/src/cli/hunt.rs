@@ -1,0 +1,80 @@
+//! The mistakes of `specs/vhost-user/bugs.toml`: whether each is noticed by what is said to notice it.
+
+use devmig_model::explore::report::PropertyVerdict;
+use devmig_model::explore::search::Limits;
+use devmig_model::explore::{Options, Report};
+use devmig_model::library::Library;
+use devmig_model::vhost_user::bugs::Bug;
+use serde::Serialize;
+
+use super::{Error, Status};
+
+/// One mistake.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Hunted {
+    /// Its short name.
+    pub(crate) bug: String,
+    /// Where it was reported.
+    seen: String,
+    /// The system that it was put into.
+    system: String,
+    /// The properties that should notice.
+    expected: Vec<String>,
+    /// Those that do.
+    pub(crate) found: Vec<String>,
+    /// They are the same, and the run was complete.
+    pub(crate) met: bool,
+    /// The run.
+    #[serde(skip)]
+    pub(crate) report: Report,
+}
+
+impl Hunted {
+    /// The exit code that it asks for.
+    pub(crate) fn status(&self) -> Status {
+        match (&self.report.incomplete, self.met) {
+            (_, true) => Status::Good,
+            (Some(_), false) => Status::Incomplete,
+            (None, false) => Status::Bad,
+        }
+    }
+
+    /// What is wrong, for those that are not noticed as they should be.
+    pub(crate) fn text(&self) -> String {
+        let list = |names: &[String]| match names {
+            [] => "nothing".to_owned(),
+            names => names.join(", "),
+        };
+        let (found, expected) = (list(&self.found), list(&self.expected));
+        let Some(reason) = &self.report.incomplete else {
+            return format!("bug/{}: noticed by {found}, not by {expected}\n", self.bug);
+        };
+        format!("bug/{}: the run is incomplete: {reason}\n", self.bug)
+    }
+}
+
+/// Puts a mistake into its system, and looks which properties notice. That something can no longer
+/// happen is no property of its own.
+pub(crate) fn hunted(library: &Library, bug: &Bug, limits: Limits) -> Result<Hunted, Error> {
+    let clause = |id| library.spec.clause_name(id).to_owned();
+    let options = Options { limits, clause: &clause, ..Options::default() };
+    let report = library.check_bug(bug).check(&options)?;
+    let own = |name: &str| !name.ends_with(": can happen");
+    let properties = report.properties.iter();
+    let mut found: Vec<String> = properties
+        .filter(|p| p.verdict == PropertyVerdict::Violated && own(&p.name))
+        .map(|p| p.name.clone())
+        .collect();
+    found.sort();
+    let mut expected = bug.caught.clone();
+    expected.sort();
+    Ok(Hunted {
+        bug: bug.id.clone(),
+        seen: bug.seen.clone(),
+        system: bug.system.clone(),
+        met: found == expected && report.incomplete.is_none(),
+        expected,
+        found,
+        report,
+    })
+}
