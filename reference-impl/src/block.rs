@@ -150,13 +150,20 @@ impl Device for Block {
         self.options.sectors.to_le_bytes().to_vec()
     }
 
-    fn latency(&mut self) -> Duration {
+    /// Every field is read-only: only a migration may set it, to what it is.
+    fn set_config(&mut self, _: usize, _: &[u8], migrated: bool) -> bool {
+        migrated
+    }
+
+    fn latency(&mut self, _: usize) -> Duration {
         self.fetched = self.fetched.wrapping_add(1);
         let slow = self.options.out_of_order && self.fetched % 2 == 1;
         self.options.latency.saturating_mul(if slow { 3 } else { 1 })
     }
 
-    fn execute(&mut self, chain: Chain) -> u32 {
+    /// A discarded request is executed too: what one without effects would be, the text does not
+    /// say of disks.
+    fn execute(&mut self, _: usize, chain: Chain, _: bool) -> u32 {
         self.completed = self.completed.wrapping_add(1);
         let memory = chain.memory();
         let (Ok(mut request), Ok(mut data)) =

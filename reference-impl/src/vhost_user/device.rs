@@ -1,10 +1,12 @@
 //! What executes requests behind a back-end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use virtio_queue::DescriptorChain;
 use vm_memory::GuestMemoryMmap;
+
+use crate::nic;
 
 /// Guest memory as mapped here.
 pub type Memory = GuestMemoryMmap<()>;
@@ -13,7 +15,7 @@ pub type Memory = GuestMemoryMmap<()>;
 pub type Chain = DescriptorChain<Arc<Memory>>;
 
 /// Why a saved state is not taken. The device is then as it was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StateError {
     /// It begins like nothing of ours, or is another device's.
     #[error("this is not the state of such a device")]
@@ -27,6 +29,20 @@ pub enum StateError {
     /// It belongs to a device of another size.
     #[error("the state is that of a device with {0} sectors")]
     Shape(u64),
+    /// A NIC's.
+    #[error(transparent)]
+    Nic(#[from] nic::StateError),
+}
+
+/// What a ring is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// What is available is a request: it is fetched at once, and takes its time.
+    Requests,
+    /// The same, for requests that must not be carried out while the ring is disabled.
+    Control,
+    /// What is available is room: it is fetched when there is something to put into it.
+    Receive,
 }
 
 /// A virtio device without its transport.
@@ -34,17 +50,50 @@ pub trait Device {
     /// The virtio features that are the device's own; none about rings.
     fn features(&self) -> u64;
 
+    /// The driver has accepted these features.
+    fn accepted(&mut self, _features: u64) {}
+
     /// How many rings it has, at least 1.
     fn rings(&self) -> usize;
+
+    /// What a ring is for.
+    fn role(&self, _ring: usize) -> Role {
+        Role::Requests
+    }
 
     /// Its configuration space.
     fn config(&self) -> Vec<u8>;
 
-    /// How long the next request takes from fetching to completion.
-    fn latency(&mut self) -> Duration;
+    /// Sets part of its configuration space: what the driver may write, or, when it was migrated,
+    /// anything. `false` if that cannot be; nothing has changed then.
+    fn set_config(&mut self, offset: usize, bytes: &[u8], migrated: bool) -> bool;
 
-    /// Executes a request, and says how many bytes it has written into the chain.
-    fn execute(&mut self, chain: Chain) -> u32;
+    /// How long the next request of this ring takes from fetching to completion.
+    fn latency(&mut self, ring: usize) -> Duration;
+
+    /// Executes a request, and says how many bytes it has written into the chain. A `discarded` one
+    /// comes back as if it had been executed, and has no effect.
+    fn execute(&mut self, ring: usize, chain: Chain, discarded: bool) -> u32;
+
+    /// Whether something waits for room in this ring.
+    fn waits(&self, _ring: usize) -> bool {
+        false
+    }
+
+    /// Puts what waits into this room, from its beginning on, and says how many bytes.
+    fn deliver(&mut self, _ring: usize, _chain: Chain) -> u32 {
+        0
+    }
+
+    /// When it wants to be told of the time.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Time has passed. Whether its configuration space is another since.
+    fn pass(&mut self, _now: Instant) -> bool {
+        false
+    }
 
     /// Back to the initial state.
     fn reset(&mut self);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use devmig_model::vhost_user::wire::Region;
 use rustix::io::Errno;
 use vm_memory::mmap::{FromRangesError, GuestRegionMmap};
-use vm_memory::{FileOffset, GuestAddress, GuestRegionCollectionError};
+use vm_memory::{FileOffset, GuestAddress, GuestRegionCollectionError, MmapRegion};
 
 use super::device::Memory;
 
@@ -130,6 +130,20 @@ impl MemoryTable {
         Ok(())
     }
 
+    /// The mapping, with some room of our own behind it, zeroed, and where that is.
+    ///
+    /// # Errors
+    /// See [`MemoryError`]: e.g. if guest memory goes up to the last address.
+    pub fn with_page(&self, length: usize) -> Result<(Memory, GuestAddress), MemoryError> {
+        let ends = self.slots.iter().map(|(region, _)| {
+            region.guest_address.saturating_add(region.size).checked_next_multiple_of(0x1000)
+        });
+        let end = ends.max().flatten().map(GuestAddress).ok_or(MemoryError::BeyondFile)?;
+        let page = GuestRegionMmap::from_range(end, length, None)?;
+        let maps = self.slots.iter().map(|(_, map)| Arc::clone(map));
+        Ok((Memory::from_arc_regions(maps.chain([Arc::new(page)]).collect())?, end))
+    }
+
     /// The guest address that the front-end calls by this address of its own.
     #[must_use]
     pub fn guest_address(&self, user: u64) -> Option<GuestAddress> {
@@ -142,13 +156,18 @@ impl MemoryTable {
 }
 
 fn map_region(region: &Region, fd: OwnedFd) -> Result<Arc<GuestRegionMmap<()>>, MemoryError> {
+    let map = map_file(fd, region.mmap_offset, region.size)?;
+    let region = GuestRegionMmap::new(map, GuestAddress(region.guest_address));
+    Ok(Arc::new(region.ok_or(FromRangesError::InvalidGuestRegion)?))
+}
+
+/// Maps a stretch of a file that is long enough, shared with whoever else has it.
+pub(super) fn map_file(fd: OwnedFd, offset: u64, size: u64) -> Result<MmapRegion<()>, MemoryError> {
     let length = u64::try_from(rustix::fs::fstat(&fd)?.st_size).unwrap_or(0);
-    let end = region.mmap_offset.checked_add(region.size);
-    let (Some(_), Ok(size)) = (end.filter(|end| *end <= length), usize::try_from(region.size))
-    else {
+    let end = offset.checked_add(size).filter(|end| *end <= length);
+    let (Some(_), Ok(size)) = (end, usize::try_from(size)) else {
         return Err(MemoryError::BeyondFile);
     };
-    let file = FileOffset::new(File::from(fd), region.mmap_offset);
-    let address = GuestAddress(region.guest_address);
-    Ok(Arc::new(GuestRegionMmap::from_range(address, size, Some(file))?))
+    let file = FileOffset::new(File::from(fd), offset);
+    Ok(MmapRegion::from_file(file, size).map_err(FromRangesError::from)?)
 }

@@ -19,8 +19,11 @@
 pub mod backend;
 pub mod device;
 pub mod ids;
+pub mod inflight;
+pub mod log;
 pub mod memory;
 pub mod mutants;
+pub mod net;
 pub mod ring;
 pub mod server;
 pub mod settings;

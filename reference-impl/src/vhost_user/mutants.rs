@@ -138,8 +138,86 @@ mutants! {
         "Success is acknowledged with 1.",
     SilentGetFeatures "silent-get-features" "reply.must"
         "GET_FEATURES is not answered.",
+    AcknowledgesRefusal "acknowledges-refusal" "reply-ack.value"
+        "What is refused is acknowledged with 0.",
     ClosesOnCall "closes-on-call" "connection.close-exceptional"
         "SET_VRING_CALL closes the connection.",
+
+    // Several rings.
+    StopsAll "stops-all" "get-vring-base.stops"
+        "GET_VRING_BASE stops every ring.",
+    DisablesAll "disables-all" "ring.enable-sets"
+        "SET_VRING_ENABLE with 0 disables every ring.",
+    ResetsOneRing "resets-one-ring" "reset-device.disables"
+        "Resets disable the first ring and no other.",
+    NeverPolls "never-polls" "ring.started-processes"
+        "A ring that has to be polled is not.",
+    ErrorUnreported "error-unreported" "kick.valid-fd"
+        "Nobody is told that a ring is broken.",
+    ResetOwnerResets "reset-owner-resets" "reset-device.keeps-ownership"
+        "RESET_OWNER resets the device.",
+
+    // Memory.
+    KeepsOldTable "keeps-old-table" "memory.fds-match"
+        "SET_MEM_TABLE changes nothing once there is memory.",
+    AddReplaces "add-replaces" "memory.region-fd"
+        "ADD_MEM_REG puts the region in the place of all others.",
+    RemoveKeeps "remove-keeps" "memory.region-fd"
+        "REM_MEM_REG removes nothing.",
+
+    // Configuration.
+    ConfigTooShort "config-too-short" "reply.payload"
+        "GET_CONFIG returns one byte too few.",
+    ConfigOffByOne "config-off-by-one" "reply.payload"
+        "GET_CONFIG returns what stands one byte later.",
+    ConfigWritable "config-writable" "reply.payload"
+        "SET_CONFIG sets read-only fields.",
+    ConfigNeverSet "config-never-set" "reply.payload"
+        "SET_CONFIG sets nothing after a migration.",
+
+    // The dirty log.
+    LogsNothing "logs-nothing" "migration.no-update-until-restart"
+        "No write is logged.",
+    LogsUnasked "logs-unasked" "migration.no-update-until-restart"
+        "Writes are logged although LOG_ALL was not accepted.",
+    LogsFirstPage "logs-first-page" "migration.no-update-until-restart"
+        "Of a buffer only the first page is logged.",
+    LogsNextPage "logs-next-page" "migration.no-update-until-restart"
+        "The page after a buffer is logged too.",
+    LogsNoUsedRing "logs-no-used-ring" "migration.no-update-until-restart"
+        "Writes to the used ring are not logged.",
+    LogsUsedElsewhere "logs-used-elsewhere" "migration.no-update-until-restart"
+        "Writes to the used ring are logged where it is in guest memory, not where the front-end said.",
+    KeepsOldLog "keeps-old-log" "migration.no-update-until-restart"
+        "A second SET_LOG_BASE changes nothing.",
+
+    // Requests in flight.
+    InflightIgnored "inflight-ignored" "get-vring-base.in-flight-recorded"
+        "SET_INFLIGHT_FD is taken and not used.",
+
+    // The back-end's channel.
+    ChangeUntold "change-untold" "suspended.no-messages"
+        "Nobody is told that the configuration has changed.",
+    ChangeWhileSuspended "change-while-suspended" "suspended.no-messages"
+        "The front-end is told of a change of the configuration while every ring is stopped.",
+    AsksUnnegotiated "asks-unnegotiated" "reply-ack.asked-when-negotiated"
+        "The back-end's messages ask for an acknowledgement that was not negotiated.",
+    InbandAlone "inband-alone" "message.gated"
+        "In-band notifications are accepted without what they need.",
+    InbandKickIgnored "inband-kick-ignored" "ring.kick-starts"
+        "VRING_KICK starts nothing.",
+    InbandSilent "inband-silent" "ring.notify-guest"
+        "The guest is not notified by messages either.",
+    InbandWrongRing "inband-wrong-ring" "ring.notify-guest"
+        "VRING_CALL names the next ring.",
+    InbandNumber "inband-number" "reply.payload"
+        "VRING_CALL has 1 where 0 belongs.",
+    InbandUnacknowledged "inband-unacknowledged" "reply-ack.asked-when-negotiated"
+        "VRING_CALL asks for no acknowledgement.",
+
+    // A state that was loaded.
+    LoadsNothing "loads-nothing" "device-state.load-restores"
+        "A state is taken and forgotten.",
 }
 
 /// There is no such mutant.

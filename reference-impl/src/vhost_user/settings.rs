@@ -147,6 +147,22 @@ settings! {
         /// Yes.
         Keeps "keeps",
     }
+    /// Whether a device that never ran is suspended, so that state may be transferred.
+    transfer_birth: TransferBirth = "transfer.birth" {
+        /// Yes.
+        #[default]
+        Suspended "suspended",
+        /// No.
+        Not "not",
+    }
+    /// Whether setting a call descriptor notifies the guest.
+    call_signals: CallSignals = "set-vring-call.signals" {
+        /// No.
+        #[default]
+        Silent "silent",
+        /// Yes, once.
+        Signals "signals",
+    }
     /// Whether a back-end that owes an answer reads on.
     reads_ahead: ReadsAhead = "reply.reads-ahead" {
         /// No.
@@ -190,7 +206,18 @@ mod tests {
     fn the_defaults_are_the_reference() {
         let defaults: Vec<String> = Settings::default().list().collect();
         let options = defaults.iter().map(|item| item.split_once('=').unwrap().1);
-        let expected = ["drain", "finish", "resets", "kick", "stops", "starts", "forgets", "waits"];
+        let expected = [
+            "drain",
+            "finish",
+            "resets",
+            "kick",
+            "stops",
+            "starts",
+            "forgets",
+            "suspended",
+            "silent",
+            "waits",
+        ];
         assert!(options.eq(expected), "{defaults:?}");
     }
 

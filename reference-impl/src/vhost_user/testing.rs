@@ -1,4 +1,4 @@
-//! A guest with block requests, for tests.
+//! A guest with block requests and frames, for tests.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -83,6 +83,40 @@ impl Guest {
         let element = GuestAddress(at + 0x1004 + u64::from(n % SIZE) * 2);
         self.map.write_obj(head, element).unwrap();
         self.available(ring, n.wrapping_add(1));
+    }
+
+    /// Makes entry `n` of the available ring one buffer, and the index say so.
+    pub(crate) fn publish_buffer(&self, ring: u32, n: u16, bytes: &[u8], writable: usize) {
+        let at = Self::ring(ring);
+        let slot = Self::buffer(ring, n);
+        let head = n % (SIZE / 2) * 2;
+        self.map.write_slice(bytes, GuestAddress(slot)).unwrap();
+        let (write, next) = (VRING_DESC_F_WRITE as u16, VRING_DESC_F_NEXT as u16);
+        let room = Descriptor::new(slot + 0x1000, writable as u32, write, 0);
+        if bytes.is_empty() {
+            self.descriptor_is(ring, head, room);
+        } else {
+            let flags = if writable > 0 { next } else { 0 };
+            let first = Descriptor::new(slot, bytes.len() as u32, flags, head + 1);
+            self.descriptor_is(ring, head, first);
+            self.descriptor_is(ring, head + 1, room);
+        }
+        let element = GuestAddress(at + 0x1004 + u64::from(n % SIZE) * 2);
+        self.map.write_obj(head, element).unwrap();
+        self.available(ring, n.wrapping_add(1));
+    }
+
+    /// Where the buffer of entry `n` begins; its room begins a page later.
+    pub(crate) fn buffer(ring: u32, n: u16) -> u64 {
+        DATA + u64::from(ring) * 0x1_8000 + u64::from(n % (SIZE / 2)) * 0x3000
+    }
+
+    /// What was written into the room of entry `n`.
+    pub(crate) fn room(&self, ring: u32, n: u16, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let at = GuestAddress(Self::buffer(ring, n) + 0x1000);
+        self.map.read_slice(&mut bytes, at).unwrap();
+        bytes
     }
 
     pub(crate) fn descriptor_is(&self, ring: u32, index: u16, descriptor: Descriptor) {

@@ -1,0 +1,73 @@
+//! The dirty log: SET_LOG_BASE, and which writes are marked.
+//!
+//! ```text
+//!   LOG_ALL accepted, and a log     what requests write
+//!   and the ring's own flag         the used ring, at the address given for it
+//! ```
+
+use std::os::fd::OwnedFd;
+
+use devmig_model::vhost_user::wire::Log;
+
+use super::answers::{Answer, number};
+use super::{Backend, Device, DirtyLog, Fault, Message, Mutant, only};
+use crate::vhost_user::device::Chain;
+use crate::vhost_user::ids::LOG_ALL_BIT;
+use crate::vhost_user::log::PAGE;
+
+/// The flag of SET_VRING_ADDR: writes to the used ring are logged.
+const LOGS_USED: u32 = 1;
+
+impl<D: Device> Backend<D> {
+    pub(super) fn set_log_base(
+        &mut self,
+        place: Log,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Answer>, Fault> {
+        let log = DirtyLog::map(place, only(Message::SET_LOG_BASE, descriptors)?)?;
+        if !(self.is(Mutant::KeepsOldLog) && self.log.is_some()) {
+            self.log = Some(log);
+        }
+        number(0)
+    }
+
+    fn logs(&self) -> Option<&DirtyLog> {
+        let accepted = self.features >> LOG_ALL_BIT & 1 == 1 || self.is(Mutant::LogsUnasked);
+        self.log.as_ref().filter(|_| accepted && !self.is(Mutant::LogsNothing))
+    }
+
+    /// Marks what a request may have written: all of its room, or only the beginning of it.
+    pub(super) fn log_data(&self, chain: Chain, most: u64) {
+        let Some(log) = self.logs() else { return };
+        let mut left = most;
+        let only_first = self.is(Mutant::LogsFirstPage);
+        for descriptor in chain.writable() {
+            let length = u64::from(descriptor.len()).min(left);
+            left -= length;
+            let at = descriptor.addr().0;
+            match only_first {
+                false => log.mark(at, length),
+                true => log.mark(at, length.min(1)),
+            }
+            if self.is(Mutant::LogsNextPage) {
+                log.mark(at.saturating_add(PAGE), 1);
+            }
+        }
+    }
+
+    /// Marks writes to a used ring: offsets from its beginning, and lengths.
+    pub(super) fn log_used(&self, at: usize, writes: &[(u64, u64)]) {
+        let addresses = self.rings.get(at).and_then(|ring| ring.addresses);
+        let (Some(log), Some(addresses)) = (self.logs(), addresses) else { return };
+        if addresses.flags & LOGS_USED == 0 || self.is(Mutant::LogsNoUsedRing) {
+            return;
+        }
+        let base = match self.is(Mutant::LogsUsedElsewhere) {
+            false => addresses.log,
+            true => self.memory.guest_address(addresses.used).map_or(0, |at| at.0),
+        };
+        for (offset, length) in writes {
+            log.mark(base.saturating_add(*offset), *length);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Guest memory: a table at once, or slot by slot.
+
+use std::os::fd::OwnedFd;
+
+use devmig_model::vhost_user::wire::{Memory, MemoryRegion};
+
+use super::answers::{Answer, number};
+use super::{Backend, Device, Fault, Mutant};
+use crate::vhost_user::memory::MAX_SLOTS;
+use crate::vhost_user::ring::Ring;
+
+impl<D: Device> Backend<D> {
+    pub(super) fn get_max_mem_slots(&self) -> Result<Option<Answer>, Fault> {
+        number(MAX_SLOTS as u64)
+    }
+
+    pub(super) fn set_mem_table(
+        &mut self,
+        table: &Memory,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Answer>, Fault> {
+        if self.is(Mutant::KeepsOldTable) && self.memory.map().is_some() {
+            return Ok(None);
+        }
+        self.memory.replace(table.regions(), descriptors)?;
+        self.memory_moved()
+    }
+
+    pub(super) fn add_mem_reg(
+        &mut self,
+        added: &MemoryRegion,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Answer>, Fault> {
+        if self.is(Mutant::AddReplaces) {
+            self.memory.replace(&[added.region], descriptors)?;
+        } else {
+            self.memory.add(&added.region, descriptors)?;
+        }
+        self.memory_moved()
+    }
+
+    /// A descriptor may come along, of front-ends that do not know better: it is closed unused.
+    pub(super) fn rem_mem_reg(&mut self, removed: &MemoryRegion) -> Result<Option<Answer>, Fault> {
+        if !self.is(Mutant::RemoveKeeps) {
+            self.memory.remove(&removed.region)?;
+        }
+        self.memory_moved()
+    }
+
+    /// Rings are looked up again at their next use.
+    fn memory_moved(&mut self) -> Result<Option<Answer>, Fault> {
+        self.rings.iter_mut().for_each(Ring::moved);
+        Ok(None)
+    }
+}

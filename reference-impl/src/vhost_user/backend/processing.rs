@@ -1,0 +1,206 @@
+//! Rings at work: what is fetched, completed and told, and when.
+//!
+//! ```text
+//!   rings of requests   fetch --> in flight --> when due: execute, used ring, notify
+//!   receive rings       something waits --> fetch, fill, used ring, notify
+//! ```
+//!
+//! **Invariants.** A stopped ring is not touched, but for what GET_VRING_BASE waits for. Requests are
+//! executed before receive rings are filled, so that what comes back at once is seen at once.
+
+use std::time::Instant;
+
+use super::{Backend, Bell, Device, Mutant, Output, Ring, RingError, Transferring};
+use crate::vhost_user::device::{Chain, Role};
+use crate::vhost_user::ring::InFlight;
+use crate::vhost_user::settings::Disabled;
+
+/// How far a ring gets at a time.
+enum Progress {
+    /// All that there is now.
+    Done,
+    /// There may be more.
+    More,
+}
+
+impl<D: Device> Backend<D> {
+    /// Whether requests are fetched from this ring now.
+    fn fetches(&self, at: usize) -> bool {
+        let Some(ring) = self.rings.get(at) else { return false };
+        let enabled = ring.enabled
+            || self.is(Mutant::ProcessesDisabled)
+            || (self.settings.disabled == Disabled::Process
+                && self.device.role(at) == Role::Requests);
+        let unasked =
+            self.is(Mutant::CompletesWhileSaving) && self.transfer == Transferring::Saving;
+        let stuck = self.is(Mutant::IndexSticks) && ring.base() == u16::MAX;
+        ((ring.started && enabled) || unasked) && ring.configured() && !ring.broken && !stuck
+    }
+
+    /// Whether requests in flight are completed in this ring now. In a stopped ring there are none
+    /// but those which GET_VRING_BASE waits for.
+    fn completes(&self, ring: &Ring) -> bool {
+        ring.enabled || self.settings.disabled != Disabled::Hold
+    }
+
+    /// Whether this ring is looked at again soon, since no kick will come.
+    pub(super) fn polls(&self, at: usize) -> bool {
+        let polled = self.rings.get(at).is_some_and(|ring| ring.kick == Bell::Polled);
+        let wanted = self.device.role(at) != Role::Receive || self.device.waits(at);
+        polled && wanted && self.fetches(at)
+    }
+
+    /// The requests that will be completed.
+    pub(super) fn completing(&self) -> impl Iterator<Item = &InFlight> {
+        self.rings.iter().filter(|ring| self.completes(ring)).flat_map(|ring| &ring.in_flight)
+    }
+
+    /// Does what can be done in every ring now.
+    pub(super) fn process_all(&mut self, now: Instant) {
+        let (room, requests): (Vec<usize>, Vec<usize>) =
+            (0..self.rings.len()).partition(|at| self.device.role(*at) == Role::Receive);
+        for at in requests.into_iter().chain(room) {
+            let done = match self.device.role(at) {
+                Role::Receive => self.fill(at),
+                Role::Requests | Role::Control => self.process(at, now),
+            };
+            let notified = done.and_then(|()| self.notify(at));
+            if notified.is_err() {
+                self.give_up(at);
+            }
+        }
+    }
+
+    /// Fetches what is available and completes what is due.
+    fn process(&mut self, at: usize, now: Instant) -> Result<(), RingError> {
+        // Twice: what is made available while it is asked for a kick needs none.
+        for _ in 0..2 {
+            self.fetch_requests(at, now)?;
+            if let Progress::Done = self.ask_for_kick(at)? {
+                break;
+            }
+        }
+        let completes = self.rings.get(at).is_some_and(|ring| self.completes(ring));
+        let Some(ring) = self.rings.get_mut(at).filter(|_| completes) else { return Ok(()) };
+        let mut due: Vec<InFlight> = ring.in_flight.extract_if(.., |r| r.due <= now).collect();
+        due.sort_by_key(|request| request.due);
+        for request in due {
+            let head = request.chain.head_index();
+            let chain = request.chain.clone();
+            let written = self.device.execute(at, request.chain, request.discarded);
+            self.log_data(chain, u64::MAX);
+            self.complete(at, head, written)?;
+            if self.is(Mutant::CompletesTwice) {
+                self.complete(at, head, written)?;
+            }
+            if self.is(Mutant::UsesUnavailable) {
+                let size = self.rings.get(at).map_or(1, Ring::size);
+                self.complete(at, (head + size / 2) % size, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch_requests(&mut self, at: usize, now: Instant) -> Result<(), RingError> {
+        let most = self.rings.get(at).map_or(0, Ring::size);
+        for _ in 0..most {
+            let Some((index, chain)) = self.fetch(at)? else { break };
+            let enabled = self.rings.get(at).is_some_and(|ring| ring.enabled);
+            let discarded = !enabled && !self.is(Mutant::ProcessesDisabled);
+            let due = now.checked_add(self.device.latency(at)).unwrap_or(now);
+            if let Some(ring) = self.rings.get_mut(at) {
+                ring.in_flight.push(InFlight { index, discarded, due, chain });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what waits into what room there is.
+    fn fill(&mut self, at: usize) -> Result<(), RingError> {
+        for _ in 0..2 {
+            let most = self.rings.get(at).map_or(0, Ring::size);
+            for _ in 0..most {
+                if !self.device.waits(at) {
+                    return Ok(());
+                }
+                let Some((_, chain)) = self.fetch(at)? else { break };
+                let (head, filled) = (chain.head_index(), chain.clone());
+                let written = self.device.deliver(at, chain);
+                self.log_data(filled, written.into());
+                self.complete(at, head, written)?;
+            }
+            if let Progress::Done = self.ask_for_kick(at)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self, at: usize) -> Result<Option<(u16, Chain)>, RingError> {
+        let used = self.is(Mutant::UsedFromZero).then_some(0);
+        let fetches = self.fetches(at);
+        match self.rings.get_mut(at).filter(|_| fetches) {
+            Some(ring) => ring.fetch(&self.memory, used),
+            None => Ok(None),
+        }
+    }
+
+    fn complete(&mut self, at: usize, head: u16, written: u32) -> Result<(), RingError> {
+        let Some(ring) = self.rings.get_mut(at) else { return Ok(()) };
+        ring.complete(&self.memory, head, written)?;
+        ring.unnotified = true;
+        let writes = ring.used_writes();
+        self.log_used(at, &writes);
+        Ok(())
+    }
+
+    fn ask_for_kick(&mut self, at: usize) -> Result<Progress, RingError> {
+        let asks = self.fetches(at) && self.rings.get(at).is_some_and(|r| r.kick != Bell::Polled);
+        let Some(ring) = self.rings.get_mut(at).filter(|_| asks) else {
+            return Ok(Progress::Done);
+        };
+        let Some((write, more)) = ring.ask_for_kick(&self.memory)? else {
+            return Ok(Progress::Done);
+        };
+        self.log_used(at, &[write]);
+        Ok(if more { Progress::More } else { Progress::Done })
+    }
+
+    /// A ring makes no sense: nothing more is done in it, and the front-end is told.
+    fn give_up(&mut self, at: usize) {
+        if let Some(ring) = self.rings.get_mut(at) {
+            ring.broken = true;
+            ring.forget_in_flight();
+            self.report_error(at);
+        }
+    }
+
+    fn notify(&mut self, at: usize) -> Result<(), RingError> {
+        let Some(ring) = self.rings.get_mut(at).filter(|ring| ring.unnotified) else {
+            return Ok(());
+        };
+        ring.unnotified = false;
+        if ring.wants_call(&self.memory)? && !self.is(Mutant::NeverNotifies) {
+            self.call(at);
+        }
+        Ok(())
+    }
+
+    /// Notifies the guest.
+    fn call(&mut self, at: usize) {
+        let bell = self.rings.get(at).map_or(Bell::Unset, |ring| ring.call);
+        match bell {
+            Bell::Unset if self.inband() => self.call_inband(at),
+            _ => self.outputs.push_back(Output::Call(at)),
+        }
+    }
+
+    fn report_error(&mut self, at: usize) {
+        let bell = self.rings.get(at).map_or(Bell::Unset, |ring| ring.error);
+        match bell {
+            _ if self.is(Mutant::ErrorUnreported) => {}
+            Bell::Unset if self.inband() => self.error_inband(at),
+            _ => self.outputs.push_back(Output::Error(at)),
+        }
+    }
+}

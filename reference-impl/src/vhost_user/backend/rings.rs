@@ -1,0 +1,218 @@
+//! What the front-end says of rings: size, base, addresses, descriptors, enabling, stopping.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use devmig_model::vhost_user::wire::{Payload, VringAddr, VringFd, VringState};
+
+use super::answers::Answer;
+use super::{
+    Backend, Bell, Device, Duration, Fault, Message, Mutant, Output, RingError, feature, only,
+};
+use crate::vhost_user::settings::{
+    CallSignals, InFlight as InFlightSetting, KickAfterStop, KickPending, RingStart,
+};
+
+/// How long after its stop the guest is notified by [`Mutant::NotifiesAfterStop`].
+const LATE: Duration = Duration::from_millis(20);
+
+impl<D: Device> Backend<D> {
+    pub(super) fn set_vring_num(&mut self, size: VringState) -> Result<Option<Answer>, Fault> {
+        match self.ring(size.index)?.set_size(size.num) {
+            true => Ok(None),
+            false => Err(Fault::Value(Message::SET_VRING_NUM, size.num.into())),
+        }
+    }
+
+    pub(super) fn set_vring_base(&mut self, base: VringState) -> Result<Option<Answer>, Fault> {
+        let ignored = self.is(Mutant::IgnoresSetBase);
+        let ring = self.ring(base.index)?;
+        let value = u16::try_from(base.num)
+            .map_err(|_| Fault::Value(Message::SET_VRING_BASE, base.num.into()))?;
+        if !ignored {
+            ring.set_base(value);
+        }
+        Ok(None)
+    }
+
+    pub(super) fn set_vring_addr(&mut self, addresses: VringAddr) -> Result<Option<Answer>, Fault> {
+        for user in [addresses.descriptor, addresses.available, addresses.used] {
+            self.memory.guest_address(user).ok_or(RingError::Unmapped)?;
+        }
+        let ring = self.ring(addresses.index)?;
+        ring.addresses = Some(addresses);
+        ring.moved();
+        Ok(None)
+    }
+
+    pub(super) fn set_vring_call(
+        &mut self,
+        fd: VringFd,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Answer>, Fault> {
+        if self.is(Mutant::ClosesOnCall) {
+            return Err(Fault::Mutant(Mutant::ClosesOnCall));
+        }
+        let ring = self.ring_index(fd.index().into())?;
+        let descriptor = one(Message::SET_VRING_CALL, fd, descriptors)?;
+        self.ring(fd.index().into())?.call = bell(&descriptor);
+        let signals = descriptor.is_some() && self.settings.call_signals == CallSignals::Signals;
+        self.outputs.push_back(Output::SetCall { ring, descriptor });
+        if signals {
+            self.outputs.push_back(Output::Call(ring));
+        }
+        Ok(None)
+    }
+
+    pub(super) fn set_vring_err(
+        &mut self,
+        fd: VringFd,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Answer>, Fault> {
+        let ring = self.ring_index(fd.index().into())?;
+        let descriptor = one(Message::SET_VRING_ERR, fd, descriptors)?;
+        self.ring(fd.index().into())?.error = bell(&descriptor);
+        self.outputs.push_back(Output::SetError { ring, descriptor });
+        Ok(None)
+    }
+
+    /// Without a descriptor no kick will ever come: the ring is polled, which starts it.
+    pub(super) fn set_vring_kick(
+        &mut self,
+        fd: VringFd,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Answer>, Fault> {
+        let ring = self.ring_index(fd.index().into())?;
+        let descriptor = one(Message::SET_VRING_KICK, fd, descriptors)?;
+        let polled = descriptor.is_none() && !self.is(Mutant::NeverPolls);
+        self.ring(fd.index().into())?.kick = match polled || descriptor.is_some() {
+            true => bell(&descriptor),
+            false => Bell::Unset,
+        };
+        if polled || self.settings.ring_start == RingStart::Descriptor {
+            self.start(ring);
+        }
+        let pending_counts = self.settings.kick_pending == KickPending::Starts;
+        self.outputs.push_back(Output::Kick { ring, descriptor, pending_counts });
+        Ok(None)
+    }
+
+    /// A kick in a message.
+    pub(super) fn vring_kick(&mut self, kick: VringState) -> Result<Option<Answer>, Fault> {
+        let ring = self.ring_index(kick.index)?;
+        if kick.num != 0 {
+            return Err(Fault::Value(Message::VRING_KICK, kick.num.into()));
+        }
+        if !self.is(Mutant::InbandKickIgnored) {
+            self.start(ring);
+        }
+        Ok(None)
+    }
+
+    pub(super) fn set_vring_enable(&mut self, enable: VringState) -> Result<Option<Answer>, Fault> {
+        let ignored = match enable.num {
+            0 => self.is(Mutant::IgnoresDisable),
+            _ => self.is(Mutant::IgnoresEnable),
+        };
+        let untracked = self.is(Mutant::EnableNotTracked);
+        let disables_all = enable.num == 0 && self.is(Mutant::DisablesAll);
+        let ring = self.ring(enable.index)?;
+        if !ignored && (ring.started || !untracked) {
+            ring.enabled = enable.num != 0;
+        }
+        if disables_all {
+            self.enable_all(false);
+        }
+        Ok(None)
+    }
+
+    pub(super) fn enable_all(&mut self, enabled: bool) {
+        self.rings.iter_mut().for_each(|ring| ring.enabled = enabled);
+    }
+
+    /// A ring starts, or goes on.
+    pub(super) fn start(&mut self, at: usize) {
+        let forgets = self.is(Mutant::ForgetsBase);
+        if let Some(ring) = self.rings.get_mut(at) {
+            let again = ring.start();
+            if again && forgets {
+                ring.set_base(0);
+            }
+        }
+    }
+
+    /// The ring stops now, and is answered once nothing of it is in flight.
+    pub(super) fn get_vring_base(
+        &mut self,
+        VringState { index, .. }: VringState,
+        now: Instant,
+    ) -> Result<Option<Answer>, Fault> {
+        let at = self.ring_index(index)?;
+        if self.is(Mutant::KeepsProcessing) {
+            return Ok(Some(Answer::Base(index, at)));
+        }
+        let (settings, records) =
+            (self.settings, self.negotiated(feature::GET_VRING_BASE_INFLIGHT));
+        let stops_all = self.is(Mutant::StopsAll);
+        let ring = self.ring(index)?;
+        ring.started = false;
+        match settings.in_flight {
+            // On record, for whoever starts the ring next.
+            _ if records && ring.record.is_some() => ring.forget_in_flight(),
+            InFlightSetting::Drain => {}
+            InFlightSetting::Abandon => ring.drop_in_flight(),
+            InFlightSetting::Rewind => {
+                if let Some(oldest) = ring.in_flight.first() {
+                    ring.set_base(oldest.index);
+                }
+                ring.drop_in_flight();
+            }
+        }
+        if stops_all {
+            self.rings.iter_mut().for_each(|ring| ring.started = false);
+        }
+        if settings.kick_after_stop == KickAfterStop::Forgets {
+            self.forget_kick(at);
+        }
+        if self.is(Mutant::NotifiesAfterStop) {
+            self.late_calls.push_back((now + LATE, at));
+        }
+        Ok(Some(Answer::Base(index, at)))
+    }
+
+    /// No kick on the descriptor that the ring has counts any more.
+    pub(super) fn forget_kick(&mut self, at: usize) {
+        if let Some(ring) = self.rings.get_mut(at) {
+            ring.kick = Bell::Unset;
+        }
+        self.outputs.push_back(Output::Kick { ring: at, descriptor: None, pending_counts: false });
+    }
+
+    /// GET_VRING_BASE's answer.
+    pub(super) fn base(&self, index: u32, at: usize) -> Payload {
+        let (base, size) = self.rings.get(at).map_or((0, 1), |ring| (ring.base(), ring.size()));
+        let num = match self.mutant {
+            Some(Mutant::BaseZero) => 0,
+            Some(Mutant::BaseLow) => base.wrapping_sub(1),
+            Some(Mutant::BaseHigh) => base.wrapping_add(1),
+            Some(Mutant::BaseModuloSize) => base % size,
+            _ => base,
+        };
+        Payload::VringState(VringState { index, num: num.into() })
+    }
+}
+
+fn bell(descriptor: &Option<OwnedFd>) -> Bell {
+    match descriptor {
+        Some(_) => Bell::Descriptor,
+        None => Bell::Polled,
+    }
+}
+
+/// The descriptor of SET_VRING_KICK and its like, or none if bit 8 says so.
+fn one(message: Message, fd: VringFd, descriptors: Vec<OwnedFd>) -> Result<Option<OwnedFd>, Fault> {
+    match fd.no_descriptor() {
+        true => Ok(None),
+        false => only(message, descriptors).map(Some),
+    }
+}

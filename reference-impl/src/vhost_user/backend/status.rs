@@ -1,0 +1,64 @@
+//! Status, and the three resets.
+
+use super::answers::{Answer, number};
+use super::{Backend, Device, Fault, Message, Mutant};
+use crate::vhost_user::settings::{ResetRings, StatusZero};
+
+impl<D: Device> Backend<D> {
+    pub(super) fn set_status(&mut self, status: u64) -> Result<Option<Answer>, Fault> {
+        if status > 0xff {
+            return Err(Fault::Value(Message::SET_STATUS, status));
+        }
+        if status == 0 && self.settings.status_zero == StatusZero::Resets {
+            self.reset_device();
+            if !self.is(Mutant::StatusZeroRuns) {
+                self.reset_rings(true);
+                (0..self.rings.len()).for_each(|ring| self.forget_kick(ring));
+            }
+        }
+        self.status = status;
+        Ok(None)
+    }
+
+    pub(super) fn get_status(&self) -> Result<Option<Answer>, Fault> {
+        number(self.status ^ u64::from(self.is(Mutant::StatusWrong)))
+    }
+
+    /// RESET_DEVICE.
+    pub(super) fn reset_on_demand(&mut self) -> Result<Option<Answer>, Fault> {
+        if self.is(Mutant::ResetClosesSession) {
+            return Err(Fault::Mutant(Mutant::ResetClosesSession));
+        }
+        if !self.is(Mutant::ResetKeepsState) {
+            self.reset_device();
+        }
+        if !self.is(Mutant::ResetDisablesNothing) {
+            self.reset_rings(self.settings.reset_rings == ResetRings::Stops);
+        }
+        Ok(None)
+    }
+
+    /// RESET_OWNER, which nobody should send: it is ignored.
+    pub(super) fn reset_owner(&mut self) -> Result<Option<Answer>, Fault> {
+        if self.is(Mutant::ResetOwnerResets) {
+            self.reset_device();
+            self.reset_rings(true);
+        }
+        Ok(None)
+    }
+
+    fn reset_device(&mut self) {
+        self.device.reset();
+        self.status = 0;
+    }
+
+    /// What resets do to rings: they are disabled, and what was fetched is dropped.
+    fn reset_rings(&mut self, stop: bool) {
+        let first = self.is(Mutant::ResetsOneRing).then_some(1).unwrap_or(usize::MAX);
+        for ring in self.rings.iter_mut().take(first) {
+            ring.started &= !stop;
+            ring.enabled = false;
+            ring.drop_in_flight();
+        }
+    }
+}
