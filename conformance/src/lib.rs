@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod peers;
 pub mod report;
+pub mod scenario;
 pub mod vhost_user;
 pub mod watch;

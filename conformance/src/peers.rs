@@ -466,7 +466,7 @@ fn words((test, clause): &Finding) -> String {
 }
 
 /// Where peers are installed that the system does not have.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     std::env::var_os("DEVMIG_PEERS").map_or_else(
         || {
             let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();

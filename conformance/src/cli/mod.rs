@@ -32,6 +32,7 @@ mod out;
 mod peers;
 mod progress;
 mod proposal;
+mod scenario;
 mod select;
 mod table;
 mod test;
@@ -74,6 +75,7 @@ enum Command {
     Peers(peers::Args),
     Watch(watch::Args),
     Replay(watch::ReplayArgs),
+    Scenario(scenario::Args),
     Table(table::Args),
     Proposal(proposal::Args),
     Clauses(clauses::ClausesArgs),
@@ -170,6 +172,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Peers(args) => peers::run(&args, out),
         Command::Watch(args) => watch::run(&args, out),
         Command::Replay(args) => watch::replay(&args, out),
+        Command::Scenario(args) => scenario::run(&args, out),
         Command::Table(args) => table::run(&args, out),
         Command::Proposal(args) => proposal::run(&args, out),
         Command::Clauses(args) => clauses::clauses(&args, out),

@@ -1,0 +1,104 @@
+//! The steps of a scenario, and what both sides were seen to do meanwhile.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::guest::Guest;
+use super::known::BackEnd;
+use super::vmm::{Parts, Vmm};
+use crate::watch::record::Event;
+
+/// How long a guest may take to boot.
+const BOOT: Duration = Duration::from_secs(60);
+/// How long a running guest may take for a turn of its loop.
+const TURN: Duration = Duration::from_secs(20);
+/// How long a stopped guest stays so.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// What a scenario runs with.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'s> {
+    /// What QEMU boots.
+    pub guest: &'s Guest,
+    /// QEMU's program.
+    pub program: &'s Path,
+    /// Who serves the device.
+    pub back_end: &'s BackEnd,
+    /// Where recordings go: `NAME-source.jsonl`, `NAME-destination.jsonl`.
+    pub record: Option<&'s Path>,
+    /// The scenario's name.
+    pub name: &'s str,
+}
+
+/// How long each step took, and what was said.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// Steps that were taken, with their time.
+    pub steps: Vec<(&'static str, Duration)>,
+    /// What the source said and was told.
+    pub source: Vec<Event>,
+    /// The same of the destination.
+    pub destination: Vec<Event>,
+}
+
+/// Boots a guest that does I/O, stops it, lets it go on, resets it, migrates it, and quits.
+///
+/// # Errors
+/// The step that came to nothing, and why.
+pub fn play(setting: Setting<'_>) -> Result<Played, String> {
+    let folder = tempfile::Builder::new()
+        .prefix("devmig-vm-")
+        .tempdir()
+        .map_err(|error| error.to_string())?;
+    let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+    for folder in [&from, &to] {
+        std::fs::create_dir(folder).map_err(|error| error.to_string())?;
+    }
+    let path = folder.path().join("migration");
+    let record = |half: &str| setting.record.map(|r| r.join(format!("{}-{half}.jsonl", setting.name)));
+    let recorded = [record("source"), record("destination")];
+    let parts = |folder, incoming, record| Parts {
+        guest: setting.guest,
+        back_end: setting.back_end,
+        folder,
+        program: setting.program,
+        incoming,
+        record,
+    };
+    let mut played = Played::default();
+    let mut clock = Instant::now();
+    let mut took = |name, result: Result<(), String>| {
+        result.map_err(|why| format!("{name}: {why}"))?;
+        played.steps.push((name, clock.elapsed()));
+        clock = Instant::now();
+        Ok::<(), String>(())
+    };
+    let mut source = Vmm::start(parts(from.as_path(), None, recorded[0].as_deref()))?;
+    took("boot", source.prints("io 3: pass 3", 0, BOOT))?;
+    took("stop", source.run("stop", json!({})).map(|_| std::thread::sleep(PAUSE)))?;
+    let printed = source.printed();
+    took("cont", source.run("cont", json!({})).map(|_| ()))?;
+    took("I/O", source.prints(": pass ", printed, TURN))?;
+    let printed = source.printed();
+    took("reset", source.run("system_reset", json!({})).map(|_| ()))?;
+    took("boot again", source.prints("io 3: pass 3", printed, BOOT))?;
+    let incoming = Some(path.as_path());
+    let mut destination = Vmm::start(parts(to.as_path(), incoming, recorded[1].as_deref()))?;
+    let uri = json!({ "uri": format!("unix:{}", path.display()) });
+    let migrated = source
+        .run("migrate", uri)
+        .and_then(|_| source.reaches("query-migrate", "completed", BOOT))
+        .and_then(|()| destination.reaches("query-status", "running", TURN));
+    took("migrate", migrated)?;
+    let printed = destination.printed();
+    took("I/O there", destination.prints(": pass ", printed, TURN))?;
+    let events = source.quit();
+    let there = destination.quit();
+    let ended = events.and_then(|events| Ok((events, there?)));
+    let (events, there) = ended.map_err(|why| format!("quit: {why}"))?;
+    took("quit", Ok(()))?;
+    (played.source, played.destination) = (events, there);
+    Ok(played)
+}

@@ -1,0 +1,247 @@
+//! `peers/qemu.toml`: a front-end, the scenarios it takes part in, and what is known to be found.
+//!
+//! A deviation is held as those of back-ends are: for a listed version a new one fails, and so does
+//! one that is gone.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use devmig_model::library::Library;
+use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, matches};
+use serde::Deserialize;
+
+use crate::peers;
+use crate::watch::record::Side;
+use crate::watch::report::Report;
+
+/// The file.
+const FILE: (&str, &str) = ("peers/qemu.toml", include_str!("../../peers/qemu.toml"));
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFrontEnd {
+    name: String,
+    about: String,
+    version: String,
+    listed: Vec<String>,
+    install: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawScenario {
+    name: String,
+    about: String,
+    back_end: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDeviation {
+    scenario: Spanned<String>,
+    party: Side,
+    clause: Spanned<String>,
+    /// What was seen, with the version and the scenario.
+    evidence: Spanned<String>,
+}
+
+/// Who serves a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BackEnd {
+    /// The reference.
+    Reference,
+    /// A command; `{socket}` is where it listens, `{image}` a fresh file of 1 MiB.
+    Spawn(String),
+}
+
+/// A scenario.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// Who serves its device.
+    pub back_end: BackEnd,
+}
+
+/// A finding that is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deviation {
+    /// The scenarios that show it; `*` stands for anything.
+    pub scenario: String,
+    /// Who deviates.
+    pub party: Side,
+    /// From what.
+    pub clause: String,
+}
+
+/// A front-end and its scenarios.
+#[derive(Clone, Debug)]
+pub struct FrontEnd {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// How it tells its version.
+    pub version: String,
+    /// The versions for which deviations are held.
+    pub listed: Vec<String>,
+    /// Shell commands that install it and its guest, in order; `{cache}` is a folder of ours.
+    pub install: Vec<String>,
+    /// What it takes part in.
+    pub scenarios: Vec<Scenario>,
+    /// What is known.
+    pub known: Vec<Deviation>,
+}
+
+/// How a report compares with what is known.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    /// Expected, and seen.
+    pub seen: Vec<String>,
+    /// Seen, and not recorded.
+    pub new: Vec<String>,
+    /// Recorded, and not seen.
+    pub gone: Vec<String>,
+}
+
+/// What is built in.
+///
+/// # Errors
+/// Every problem of the file.
+pub fn builtin(library: &Library) -> Result<Vec<FrontEnd>, SpecErrors> {
+    let mut d = Diagnostics::default();
+    let file = SourceFile::new(FILE.0, FILE.1);
+    let mut tables = file.parse(&mut d);
+    let front_ends: Vec<Item<RawFrontEnd>> = tables.items("front-end", &mut d);
+    let scenarios: Vec<Item<RawScenario>> = tables.items("scenario", &mut d);
+    let known: Vec<Item<RawDeviation>> = tables.items("deviation", &mut d);
+    tables.finish(&["front-end", "scenario", "deviation"], &mut d);
+    let scenarios: Vec<Scenario> = scenarios.iter().map(|item| scenario(&item.value)).collect();
+    let known: Vec<Deviation> =
+        known.iter().map(|item| deviation(library, &scenarios, item, &mut d)).collect();
+    let front_ends = front_ends.into_iter().map(|item| {
+        let RawFrontEnd { name, about, version, listed, install } = item.value;
+        let (scenarios, known) = (scenarios.clone(), known.clone());
+        FrontEnd { name, about, version, listed, install, scenarios, known }
+    });
+    d.finish(front_ends.collect())
+}
+
+fn scenario(raw: &RawScenario) -> Scenario {
+    let back_end = match raw.back_end.as_str() {
+        "reference" => BackEnd::Reference,
+        command => BackEnd::Spawn(command.to_owned()),
+    };
+    Scenario { name: raw.name.clone(), about: raw.about.clone(), back_end }
+}
+
+fn deviation(
+    library: &Library,
+    scenarios: &[Scenario],
+    item: &Item<RawDeviation>,
+    d: &mut Diagnostics,
+) -> Deviation {
+    let raw = &item.value;
+    library.spec.clause_at(item, &raw.clause, d);
+    let name = raw.scenario.get_ref();
+    if !scenarios.iter().any(|scenario| matches(name, &scenario.name)) {
+        let message = format!("no scenario is called `{name}`");
+        d.push(item.error(raw.scenario.span(), message, "unknown scenario"));
+    }
+    if raw.evidence.get_ref().is_empty() {
+        d.push(item.error(raw.evidence.span(), "a deviation needs evidence", "empty"));
+    }
+    Deviation {
+        scenario: name.clone(),
+        party: raw.party,
+        clause: raw.clause.get_ref().clone(),
+    }
+}
+
+impl FrontEnd {
+    /// Where what it needs is kept.
+    #[must_use]
+    pub fn guest_cache() -> PathBuf {
+        peers::cache().join("qemu-guest")
+    }
+
+    /// The program, and its version if it is there.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn find(&self) -> Result<(PathBuf, String), String> {
+        let mut words = self.version.split_whitespace();
+        let program = PathBuf::from(words.next().unwrap_or_default());
+        let output = Command::new(&program)
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = text
+            .split_whitespace()
+            .find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()));
+        let version = version.ok_or_else(|| format!("`{}` prints no version", self.version))?;
+        Ok((program, version.to_owned()))
+    }
+
+    /// Installs it and its guest.
+    ///
+    /// # Errors
+    /// The command that failed, with its last words.
+    pub fn install(&self) -> Result<(), String> {
+        let cache = peers::cache();
+        let cache = shell_words::quote(&cache.to_string_lossy()).into_owned();
+        for line in &self.install {
+            let line = line.replace("{cache}", &cache);
+            let output = Command::new("sh")
+                .args(["-c", &line])
+                .stdin(Stdio::null())
+                .output()
+                .map_err(|error| format!("cannot run `{line}`: {error}"))?;
+            if !output.status.success() {
+                let words = String::from_utf8_lossy(&output.stderr);
+                let last = words.lines().last().unwrap_or_default();
+                return Err(format!("`{line}` failed ({}): {last}", output.status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what both halves of a scenario found against what is known.
+    #[must_use]
+    pub fn hold(&self, scenario: &str, reports: &[Report]) -> Held {
+        let mut held = Held::default();
+        let known: Vec<&Deviation> =
+            self.known.iter().filter(|known| matches(&known.scenario, scenario)).collect();
+        for finding in reports.iter().flat_map(|report| &report.findings) {
+            let is = |known: &&&Deviation| {
+                known.party == finding.party && known.clause == finding.clause
+            };
+            let line = words(finding.party, &finding.clause);
+            let lines =
+                if known.iter().any(|known| is(&known)) { &mut held.seen } else { &mut held.new };
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        let lines = known.iter().map(|known| words(known.party, &known.clause));
+        held.gone = lines.filter(|line| !held.seen.contains(line)).collect();
+        held
+    }
+}
+
+fn words(party: Side, clause: &str) -> String {
+    let clause = if clause.is_empty() { "every clause" } else { clause };
+    format!("{party} violates {clause}")
+}
+
+/// The recordings' folder, made if it is not there.
+///
+/// # Errors
+/// The system's.
+pub fn folder(path: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
+}
