@@ -142,6 +142,12 @@ impl<'m, M: Machine> Possible<'m, M> {
         self.candidates.iter().all(|c| c.undefined)
     }
 
+    /// Whether some candidate has: it allows whatever comes.
+    #[must_use]
+    pub fn beyond(&self) -> bool {
+        self.candidates.iter().any(|c| c.undefined)
+    }
+
     /// The tester sent a queued event.
     pub fn send(&mut self, event: M::Event) {
         self.sent.push(event);

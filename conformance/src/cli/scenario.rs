@@ -43,7 +43,7 @@ pub(super) struct Args {
 enum Came {
     NotRun(String),
     Stuck(String),
-    Ran { version: String, listed: bool, played: Played, reports: [Report; 2], held: Held },
+    Ran { version: String, listed: bool, played: Played, reports: Vec<Report>, held: Held },
 }
 
 impl Came {
@@ -142,11 +142,14 @@ fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Ca
         back_end: &scenario.back_end,
         record: args.record.as_deref(),
         name: &scenario.name,
+        migrates: scenario.migrates,
     };
     match drive::play(setting) {
         Err(why) => Came::Stuck(why),
         Ok(played) => {
-            let reports = [judged(law, &played.source), judged(law, &played.destination)];
+            let halves = [&played.source, &played.destination].into_iter();
+            let reports: Vec<_> =
+                halves.filter(|half| !half.is_empty()).map(|half| judged(law, half)).collect();
             let held = front_end.hold(&scenario.name, &reports);
             let listed = front_end.listed.contains(&version);
             Came::Ran { version, listed, played, reports, held }
@@ -188,7 +191,7 @@ fn close(all: &[(&Scenario, Came)], format: Format, out: &mut Out<'_>) -> Result
             Came::Ran { version, listed, reports, held, .. } => json!({
                 "scenario": scenario.name, "ran": true, "version": version, "listed": listed,
                 "known": held.seen, "new": held.new, "gone": held.gone,
-                "source": reports[0], "destination": reports[1],
+                "reports": reports,
             }),
         };
         let scenarios: Vec<_> = all.iter().map(entry).collect();

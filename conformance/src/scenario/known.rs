@@ -33,6 +33,7 @@ struct RawScenario {
     name: String,
     about: String,
     back_end: String,
+    migrates: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -63,6 +64,8 @@ pub struct Scenario {
     pub about: String,
     /// Who serves its device.
     pub back_end: BackEnd,
+    /// Whether its back-end has what QEMU needs for a migration.
+    pub migrates: bool,
 }
 
 /// A finding that is known.
@@ -134,7 +137,7 @@ fn scenario(raw: &RawScenario) -> Scenario {
         "reference" => BackEnd::Reference,
         command => BackEnd::Spawn(command.to_owned()),
     };
-    Scenario { name: raw.name.clone(), about: raw.about.clone(), back_end }
+    Scenario { name: raw.name.clone(), about: raw.about.clone(), back_end, migrates: raw.migrates }
 }
 
 fn deviation(

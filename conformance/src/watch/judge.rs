@@ -24,8 +24,9 @@ use devmig_model::spec::SpecErrors;
 use devmig_model::vhost_user::event::Event as Protocol;
 use devmig_model::vhost_user::form::{self, FormLaws, Raw, definition};
 use devmig_model::vhost_user::machine::MAX_RINGS;
-use devmig_model::vhost_user::monitor::{Monitor, Seen};
-use devmig_model::vhost_user::wire::Header;
+use devmig_model::vhost_user::mapped::{Mapped, MappedLaws};
+use devmig_model::vhost_user::monitor::{Monitor, MonitorLaws, Seen};
+use devmig_model::vhost_user::wire::{Header, Payload};
 
 use super::record::{Channel, Event, Said, Side, What};
 use super::report::{Finding, Report};
@@ -48,6 +49,8 @@ pub struct Law {
     pub machine: Monitor<MAX_RINGS>,
     /// The clauses of form.
     pub form: FormLaws,
+    /// The clause about where rings are.
+    pub mapped: MappedLaws,
     /// The rules, with what is pinned.
     pub rules: Rules,
     /// The version of the text.
@@ -61,8 +64,10 @@ impl Law {
     /// If the specification lacks a clause of form.
     pub fn new(library: Library, rules: Rules, text: &str) -> Result<Self, SpecErrors> {
         let form = FormLaws::resolve(&library.spec)?;
-        let machine = Monitor(library.tester());
-        Ok(Law { library, machine, form, rules, text: text.to_owned() })
+        let mapped = MappedLaws::resolve(&library.spec)?;
+        let laws = MonitorLaws::resolve(&library.spec)?;
+        let machine = Monitor { machine: library.tester(), laws };
+        Ok(Law { library, machine, form, mapped, rules, text: text.to_owned() })
     }
 }
 
@@ -71,6 +76,7 @@ impl Law {
 pub struct Judge<'l> {
     law: &'l Law,
     possible: Possible<'l, Monitor<MAX_RINGS>>,
+    mapped: Mapped,
     findings: Vec<Finding>,
     last: VecDeque<String>,
     /// Requests of ids that the table lacks, and that may be answered.
@@ -95,6 +101,7 @@ impl<'l> Judge<'l> {
         Judge {
             law,
             possible: Possible::watching(&law.machine, law.rules),
+            mapped: Mapped::default(),
             findings: Vec::new(),
             last: VecDeque::new(),
             foreign: Vec::new(),
@@ -206,8 +213,15 @@ impl<'l> Judge<'l> {
     }
 
     fn request(&mut self, raw: Raw<'_>) {
-        let table = &self.law.machine.0.table;
-        let form = form::request(table, &self.law.form, MAX_RINGS, raw);
+        let table = &self.law.machine.machine.table;
+        let mut form = form::request(table, &self.law.form, MAX_RINGS, raw);
+        if let (Some(_), Some((_, def))) = (form.event, definition(table, raw.header.request))
+            && let Ok(payload) = Payload::decode(def.request, raw.payload)
+            && let Some(wrong) = self.mapped.take(&def.name, &payload)
+        {
+            form.faults.push((self.law.mapped.mapped, format!("{}: {wrong}", def.name)));
+            self.offended = true;
+        }
         let known = definition(table, raw.header.request).map(|(_, def)| def.name.clone());
         if let Some(message) = form.event {
             let event = Seen::Event(Protocol::Message(message));
@@ -237,7 +251,7 @@ impl<'l> Judge<'l> {
     }
 
     fn reply(&mut self, raw: Raw<'_>) {
-        let table = &self.law.machine.0.table;
+        let table = &self.law.machine.machine.table;
         let id = raw.header.request;
         if definition(table, id).is_none()
             && let Some(at) = self.foreign.iter().position(|asked| *asked == id)
@@ -267,9 +281,16 @@ impl<'l> Judge<'l> {
 
     /// What the front-end has sent and what no state allows.
     fn offences(&mut self) {
+        let before = self.possible.beyond();
         while self.over.is_none() {
             match self.possible.offence() {
-                Ok(None) => return,
+                Ok(None) => {
+                    if !before && self.possible.beyond() {
+                        let n = self.events;
+                        self.skip(format!("no text may say what follows event {n}: whatever comes is possible"));
+                    }
+                    return;
+                }
                 Ok(Some(clause)) => {
                     self.offended = true;
                     let observed = self

@@ -12,7 +12,7 @@
 use super::event::{Event, Message, MessageId, Value};
 use super::table::{MessageDef, Table};
 use super::vocabulary::Effect;
-use super::wire::{Flags, Header, Payload, PayloadKind};
+use super::wire::{Flags, Header, Payload, PayloadKind, Transfer};
 use crate::clause::ClauseId;
 use crate::clause_ids;
 
@@ -43,6 +43,8 @@ clause_ids! {
         removed_fd: "vhost-user.memory.remove-without-fd",
         /// `vhost-user.device-state.fd`
         state_fd: "vhost-user.device-state.fd",
+        /// `vhost-user.device-state.phase-known`
+        phase: "vhost-user.device-state.phase-known",
         /// `vhost-user.reply.header`
         reply_header: "vhost-user.reply.header",
         /// `vhost-user.reply.payload`
@@ -119,6 +121,11 @@ pub fn request(table: &Table, laws: &FormLaws, rings: usize, raw: Raw<'_>) -> Fo
     };
     let meant = faults.len();
     faults.extend(wrong_descriptors(laws, def, &payload, raw.descriptors));
+    if let Payload::Transfer(transfer) = &payload
+        && transfer.phase != Transfer::STOPPED
+    {
+        faults.push((laws.phase, format!("{name} in phase {}", transfer.phase)));
+    }
     let (ring, value) = number(&payload);
     let ring = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < rings);
     let event = ring.filter(|_| faults.len() == meant).map(|ring| Message {

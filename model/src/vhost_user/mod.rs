@@ -16,6 +16,7 @@ pub mod front_end;
 pub mod guest;
 pub mod laws;
 pub mod machine;
+pub mod mapped;
 pub mod monitor;
 mod own;
 pub mod program;

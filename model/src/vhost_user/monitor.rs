@@ -22,6 +22,7 @@ use super::machine::VhostUser;
 use super::state::{State, Transfer};
 use super::vocabulary::{Answer, Effect};
 use crate::machine::{Channel, Machine, Obligation, Offer, On, Owed, Party, Step, Verdict};
+use crate::clause_ids;
 use crate::pack::{Overflow, Pack, Reader, Writer, as_list};
 use crate::packed;
 use crate::rules::{Ask, Judge};
@@ -121,9 +122,22 @@ packed! {
     }
 }
 
+clause_ids! {
+    /// The clauses that are judged here.
+    pub struct MonitorLaws {
+        /// `vhost-user.reply-ack.asked-when-negotiated`
+        asked: "vhost-user.reply-ack.asked-when-negotiated",
+    }
+}
+
 /// The protocol's machine, for a monitor.
 #[derive(Clone, Debug)]
-pub struct Monitor<const R: usize>(pub VhostUser<R>);
+pub struct Monitor<const R: usize> {
+    /// The protocol's.
+    pub machine: VhostUser<R>,
+    /// What is judged besides.
+    pub laws: MonitorLaws,
+}
 
 impl<const R: usize> Monitor<R> {
     /// Forgets what a monitor cannot know.
@@ -142,7 +156,7 @@ impl<const R: usize> Monitor<R> {
 
     /// What the protocol's machine says, with the rest kept.
     fn inner(&self, s: &Watched<R>, event: &Event, judge: &mut Judge) -> Verdict<Self> {
-        Ok(match self.0.on(&s.connection, event, judge)? {
+        Ok(match self.machine.on(&s.connection, event, judge)? {
             On::To(connection) => On::To(self.blurred(Watched { connection, ..*s })),
             On::Ignore => On::Ignore,
             On::Refuse => On::Refuse,
@@ -152,10 +166,19 @@ impl<const R: usize> Monitor<R> {
     }
 
     fn message(&self, s: &Watched<R>, event: &Event, judge: &mut Judge) -> Verdict<Self> {
+        let reply_ack = s.connection.protocol.0 >> self.machine.table.reply_ack & 1 == 1;
         let verdict = self.inner(s, event, judge)?;
+        if let Event::Message(m) = event
+            && m.need_reply
+            && !reply_ack
+            && !matches!(verdict, On::Refuse | On::Broken(_))
+            && judge.enforces(self.laws.asked)
+        {
+            return Ok(On::Broken(self.laws.asked));
+        }
         let (On::To(mut next), Event::Message(m)) = (verdict, event) else { return Ok(verdict) };
         let sets =
-            |effect| self.0.message(m.id).rows.iter().any(|row| row.receive.contains(&effect));
+            |effect| self.machine.message(m.id).rows.iter().any(|row| row.receive.contains(&effect));
         if sets(Effect::SetBase) {
             next.rings[m.ring as usize].ran = next.connection.rings[m.ring as usize].started;
         }
@@ -204,7 +227,7 @@ impl<const R: usize> Monitor<R> {
         else {
             return Ok(On::Refuse);
         };
-        let laws = &self.0.laws;
+        let laws = &self.machine.laws;
         let ahead = used.wrapping_sub(available);
         if ahead > 0 && ahead <= r.size && judge.enforces(laws.available_only) {
             return Ok(On::Broken(laws.available_only));
@@ -245,7 +268,7 @@ impl<const R: usize> Machine for Monitor<R> {
             }
             Seen::Event(ref event @ Event::Message(_)) => self.message(s, event, judge),
             Seen::Event(ref event @ Event::Reply { id, ring, value, .. })
-                if self.0.message(id).answer == Some(Answer::Base) =>
+                if self.machine.message(id).answer == Some(Answer::Base) =>
             {
                 self.base(s, (id, ring, value.0), event, judge)
             }
@@ -255,11 +278,11 @@ impl<const R: usize> Machine for Monitor<R> {
 
     /// Only answers: how long a request takes, nobody in between can tell.
     fn owes(&self, s: &Watched<R>, judge: &mut Judge) -> Result<Owed, Ask> {
-        Ok(Owed(self.0.owes(&s.connection, judge)?.0 & 1))
+        Ok(Owed(self.machine.owes(&s.connection, judge)?.0 & 1))
     }
 
     fn obligation(&self, index: u32) -> Obligation {
-        self.0.obligation(index)
+        self.machine.obligation(index)
     }
 
     fn hidden(
@@ -277,13 +300,13 @@ impl<const R: usize> Machine for Monitor<R> {
             let connection = State { transfer, ..s.connection };
             f(Step::alone("transfer ends"), Watched { connection, ..*s });
         }
-        self.0.hidden(&s.connection, judge, &mut |step, connection| {
+        self.machine.hidden(&s.connection, judge, &mut |step, connection| {
             f(step, self.blurred(Watched { connection, ..*s }));
         })
     }
 
     fn offers(&self, s: &Watched<R>, f: &mut impl FnMut(Offer<Seen>)) {
-        self.0.offers(&s.connection, &mut |offer| {
+        self.machine.offers(&s.connection, &mut |offer| {
             let (Offer::May(event) | Offer::Does(event)) = offer;
             if matches!(event, Event::Reply { .. }) {
                 f(Offer::May(Seen::Event(event)));
@@ -292,12 +315,12 @@ impl<const R: usize> Machine for Monitor<R> {
     }
 
     fn describe(&self, s: &Watched<R>) -> Map<String, Json> {
-        self.0.describe(&s.connection)
+        self.machine.describe(&s.connection)
     }
 
     fn label(&self, event: &Seen) -> Option<String> {
         match event {
-            Seen::Event(event) => self.0.label(event),
+            Seen::Event(event) => self.machine.label(event),
             Seen::Indices { .. } => None,
         }
     }
