@@ -1,8 +1,10 @@
 //! devmig's conformance side: what carries the model's rules to real implementations.
 
 pub mod cli;
+pub mod parallel;
 pub mod peers;
 pub mod report;
 pub mod scenario;
 pub mod vhost_user;
 pub mod watch;
+pub mod waivers;

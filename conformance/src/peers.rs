@@ -6,28 +6,37 @@
 //!                       known deviations
 //! ```
 //!
+//! | file | its one job |
+//! |---|---|
+//! | `peers.rs` | what is known: the files, loaded and validated |
+//! | `peers/run.rs` | installing, running, and holding the report against it |
+//!
 //! A deviation is held for a range of versions, as `always` or `sometimes`: for a listed version a
 //! new one fails, and so does an `always` that is gone; a `sometimes` is tried a stated number of
 //! times and never fails for being absent. A version that is not listed runs and fails only for an
 //! error of the harness.
 //!
-//! **Invariants.** A sensitive deviation is shown by its clause alone, and its tests by a pattern. No peer is installed without
-//! being asked for.
+//! What a listed version offers, and how it reads what the text leaves open, is held too: an offer
+//! that differs fails, and so does a reading that excludes every option that is held.
+//!
+//! **Invariants.** A sensitive deviation is shown by its clause alone, and its tests by a pattern.
+//! No peer is installed without being asked for.
 
-use std::path::PathBuf;
-use std::process::{Command as Process, Stdio};
-use std::time::Duration;
+mod run;
+
+use std::collections::BTreeMap;
 
 use devmig_model::library::Library;
-use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, matches};
+use devmig_model::spec::{
+    Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean, matches, with_help,
+};
 use serde::Deserialize;
 
-use crate::report::{Status, SuiteReport};
-use crate::vhost_user::process::Command;
-use crate::vhost_user::runner::{self, Run};
-use crate::vhost_user::session::{Device, Limits};
+use crate::report::Offers;
+use crate::vhost_user::session::Device;
 use crate::vhost_user::suite::Test;
-use crate::vhost_user::target::Target;
+
+pub use run::{Setting, Verdict};
 
 macro_rules! builtin {
     ($($name:literal)*) => {
@@ -56,6 +65,9 @@ struct RawPeer {
     version: Spanned<String>,
     listed: Vec<String>,
     install: Vec<Spanned<String>>,
+    features: Spanned<String>,
+    protocol: Vec<Spanned<String>>,
+    readings: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -116,6 +128,8 @@ pub struct Deviation {
     pub tries: usize,
     /// It could be exploited: neither evidence nor a way to reproduce it is shown.
     pub sensitive: bool,
+    /// What was seen; none if it is sensitive.
+    pub evidence: Option<String>,
 }
 
 /// A real implementation.
@@ -135,45 +149,12 @@ pub struct Peer {
     pub listed: Vec<String>,
     /// Shell commands that install it, in order.
     pub install: Vec<String>,
+    /// What the listed versions offer.
+    pub offers: Offers,
+    /// How they read what the text leaves open: for each choice, the options not excluded.
+    pub readings: BTreeMap<String, Vec<String>>,
     /// What it is known to do.
     pub known: Vec<Deviation>,
-}
-
-/// What came of a peer.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// It is not there, and why.
-    NotRun(String),
-    /// It ran.
-    Ran {
-        /// Its version.
-        version: String,
-        /// Whether the version is one for which deviations are held.
-        listed: bool,
-        /// The report.
-        report: Box<SuiteReport>,
-        /// Deviations that were expected and seen: test and clause.
-        seen: Vec<String>,
-        /// Deviations that nobody has recorded.
-        new: Vec<String>,
-        /// `always` deviations that are gone.
-        gone: Vec<String>,
-        /// What the harness could not do.
-        errors: Vec<String>,
-    },
-}
-
-impl Verdict {
-    /// Whether continuous integration fails for it.
-    #[must_use]
-    pub fn fails(&self) -> bool {
-        match self {
-            Verdict::NotRun(_) => false,
-            Verdict::Ran { listed, new, gone, errors, .. } => {
-                !errors.is_empty() || (*listed && !(new.is_empty() && gone.is_empty()))
-            }
-        }
-    }
 }
 
 /// The peers that are built in.
@@ -191,13 +172,33 @@ pub fn builtin(library: &Library, suite: &[Test]) -> Result<Vec<Peer>, SpecError
         tables.finish(&["peer", "deviation"], &mut d);
         let known: Vec<Deviation> =
             known.iter().map(|item| deviation(library, suite, item, &mut d)).collect();
-        peers.extend(heads.iter().map(|item| peer(item, &known)));
+        peers.extend(heads.iter().map(|item| peer(library, item, &known, &mut d)));
     }
     d.finish(peers)
 }
 
-fn peer(item: &Item<RawPeer>, known: &[Deviation]) -> Peer {
+fn peer(library: &Library, item: &Item<RawPeer>, known: &[Deviation], d: &mut Diagnostics) -> Peer {
     let raw = &item.value;
+    if !u64::from_str_radix(raw.features.get_ref().trim_start_matches("0x"), 16).is_ok() {
+        d.push(item.error(raw.features.span(), "features are hexadecimal, 0x…", "this"));
+    }
+    let spec = &library.spec;
+    for (name, options) in &raw.readings {
+        let Ok(choice) = spec.choice(name.get_ref()) else {
+            let known = spec.choices().iter().map(|choice| choice.id.as_str());
+            let message = format!("no choice is called `{}`", name.get_ref());
+            let error = item.error(name.span(), message, "unknown choice");
+            d.push(with_help(error, did_you_mean(name.get_ref(), known)));
+            continue;
+        };
+        for option in options {
+            if spec.option(choice, option.get_ref()).is_none() {
+                let message = format!("{} has no option `{}`", name.get_ref(), option.get_ref());
+                d.push(item.error(option.span(), message, "unknown option"));
+            }
+        }
+    }
+    let words = |list: &[Spanned<String>]| list.iter().map(|w| w.get_ref().clone()).collect();
     Peer {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
@@ -213,6 +214,12 @@ fn peer(item: &Item<RawPeer>, known: &[Deviation]) -> Peer {
         version: raw.version.get_ref().clone(),
         listed: raw.listed.clone(),
         install: raw.install.iter().map(|line| line.get_ref().clone()).collect(),
+        offers: Offers { features: raw.features.get_ref().clone(), protocol: words(&raw.protocol) },
+        readings: raw
+            .readings
+            .iter()
+            .map(|(name, options)| (name.get_ref().clone(), words(options)))
+            .collect(),
         known: known.to_vec(),
     }
 }
@@ -249,6 +256,7 @@ fn deviation(
         when: raw.when,
         tries: raw.tries,
         sensitive: raw.sensitive,
+        evidence: raw.evidence.as_ref().map(|evidence| evidence.get_ref().clone()),
     }
 }
 
@@ -259,7 +267,7 @@ fn numbers(version: &str) -> Vec<u32> {
 
 impl Deviation {
     /// Whether a finding is this one.
-    fn is(&self, (test, clause): &Finding) -> bool {
+    fn is(&self, (test, clause): &(String, String)) -> bool {
         matches(&self.test, test) && self.clause == *clause
     }
 
@@ -270,208 +278,4 @@ impl Deviation {
         version >= numbers(&self.since)
             && self.until.as_ref().is_none_or(|until| version < numbers(until))
     }
-}
-
-impl Peer {
-    /// Installs it.
-    ///
-    /// # Errors
-    /// The command that failed, with its last words.
-    pub fn install(&self) -> Result<(), String> {
-        for line in &self.install {
-            let output = Process::new("sh")
-                .args(["-c", line])
-                .stdin(Stdio::null())
-                .output()
-                .map_err(|error| format!("cannot run `{line}`: {error}"))?;
-            if !output.status.success() {
-                let words = String::from_utf8_lossy(&output.stderr);
-                let last = words.lines().last().unwrap_or_default().to_owned();
-                return Err(format!("`{line}` failed ({}): {last}", output.status));
-            }
-        }
-        Ok(())
-    }
-
-    /// Its version, if it is there.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub fn find_version(&self) -> Result<String, String> {
-        let mut words = shell_words::split(&self.version).map_err(|e| e.to_string())?.into_iter();
-        let program = self.program(&words.next().unwrap_or_default());
-        let output = Process::new(&program)
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        let version = |word: &str| {
-            let word = word.trim_matches(|c: char| !c.is_ascii_digit());
-            (word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.'))
-                .then(|| word.to_owned())
-        };
-        text.split_whitespace()
-            .find_map(version)
-            .ok_or_else(|| format!("`{}` prints no version", self.version))
-    }
-
-    /// Where its program is: what was installed for these runs comes first.
-    fn program(&self, name: &str) -> PathBuf {
-        let own = cache().join("bin").join(name);
-        if own.exists() { own } else { PathBuf::from(name) }
-    }
-
-    /// Runs the suite and holds the report against what is known.
-    #[must_use]
-    pub fn run(&self, setting: Setting<'_>) -> Verdict {
-        let version = match self.find_version() {
-            Ok(version) => version,
-            Err(why) => return Verdict::NotRun(why),
-        };
-        match self.run_version(setting, version) {
-            Ok(verdict) => verdict,
-            Err(why) => Verdict::NotRun(why),
-        }
-    }
-
-    fn run_version(&self, setting: Setting<'_>, version: String) -> Result<Verdict, String> {
-        let folder = tempfile::Builder::new()
-            .prefix("devmig-peer-")
-            .tempdir()
-            .map_err(|error| error.to_string())?;
-        let image = folder.path().join("image");
-        let shared = folder.path().join("shared");
-        let made = std::fs::File::create(&image).and_then(|file| file.set_len(1 << 20));
-        made.and_then(|()| std::fs::create_dir(&shared)).map_err(|error| error.to_string())?;
-        let (program, rest) = self.spawn.split_once(' ').unwrap_or((&self.spawn, ""));
-        let command = format!("{} {rest}", self.program(program).display())
-            .replace("{image}", &image.to_string_lossy())
-            .replace("{folder}", &shared.to_string_lossy());
-        let command = Command::parse(&command).map_err(|error| error.to_string())?;
-        let target = Target::Spawn(command);
-        let device = clap::ValueEnum::to_possible_value(&self.device);
-        let device = device.map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let run = Run {
-            library: setting.library,
-            target: &target,
-            device: self.device,
-            scratch: true,
-            limits: Limits { owed: Duration::from_secs(5), ..Limits::default() },
-            seed: 1,
-            pinned: Vec::new(),
-            reproduce: format!(
-                "devmig test vhost-user --device {device} --scratch --spawn '{}'",
-                self.spawn
-            ),
-            text: setting.text.to_owned(),
-            rules: setting.rules,
-        };
-        let known: Vec<&Deviation> = self.known.iter().filter(|d| d.covers(&version)).collect();
-        let tests: Vec<&Test> = setting.suite.iter().collect();
-        let mut report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
-        let mut seen = found(&report);
-        for deviation in known.iter().filter(|d| d.when == When::Sometimes) {
-            let shows = |test: &&Test| matches(&deviation.test, &test.id);
-            let again: Vec<&Test> = setting.suite.iter().filter(shows).collect();
-            for _ in 1..deviation.tries {
-                if seen.iter().any(|finding| deviation.is(finding)) {
-                    break;
-                }
-                for finding in found(&runner::run(&run, &again, |_| ())) {
-                    if !seen.contains(&finding) {
-                        seen.push(finding);
-                    }
-                }
-            }
-        }
-        self.redact(&mut report, &known);
-        let (expected, new): (Vec<&Finding>, Vec<&Finding>) =
-            seen.iter().partition(|finding| known.iter().any(|d| d.is(finding)));
-        let gone = known
-            .iter()
-            .filter(|d| d.when == When::Always && !seen.iter().any(|finding| d.is(finding)));
-        let errors = report.results.iter().filter(|r| r.status == Status::Error);
-        Ok(Verdict::Ran {
-            listed: self.listed.contains(&version),
-            seen: shown(&known, &expected),
-            new: new.into_iter().map(words).collect(),
-            gone: gone.map(|d| words(&(d.test.clone(), d.clause.clone()))).collect(),
-            errors: errors
-                .map(|r| format!("{}: {}", r.test, r.observed.clone().unwrap_or_default()))
-                .collect(),
-            version,
-            report: Box::new(report),
-        })
-    }
-
-    /// Leaves out what must not be shown.
-    fn redact(&self, report: &mut SuiteReport, known: &[&Deviation]) {
-        for result in &mut report.results {
-            let sensitive = known
-                .iter()
-                .any(|d| d.sensitive && d.test == result.test && d.clause == result.clause);
-            if sensitive {
-                result.observed = Some(format!("violates {}", result.clause));
-                result.reproduce = String::from("(not shown)");
-                result.expected.clear();
-                result.log.clear();
-            }
-        }
-    }
-}
-
-/// What a run of peers shares.
-#[derive(Clone, Copy)]
-pub struct Setting<'a> {
-    /// Everything that is loaded.
-    pub library: &'a Library,
-    /// The tests.
-    pub suite: &'a [Test],
-    /// The version of the text.
-    pub text: &'a str,
-    /// The rules of that version.
-    pub rules: devmig_model::rules::Rules,
-    /// Told of each test that is over.
-    pub done: &'a dyn Fn(&str),
-}
-
-/// A test and the clause that it found broken.
-type Finding = (String, String);
-
-/// The findings of a report.
-fn found(report: &SuiteReport) -> Vec<Finding> {
-    let deviating = |status| matches!(status, Status::Fail | Status::Warn);
-    let results = report.results.iter().filter(|r| deviating(r.status));
-    results.map(|r| (r.test.clone(), r.clause.clone())).collect()
-}
-
-/// Known findings, for printing: a sensitive one as it is held, without the test that shows it.
-fn shown(known: &[&Deviation], findings: &[&Finding]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for finding in findings {
-        let held = known.iter().find(|d| d.sensitive && d.is(finding));
-        let line =
-            held.map_or_else(|| words(finding), |d| words(&(d.test.clone(), d.clause.clone())));
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-fn words((test, clause): &Finding) -> String {
-    format!("{test} violates {clause}")
-}
-
-/// Where peers are installed that the system does not have.
-pub(crate) fn cache() -> PathBuf {
-    std::env::var_os("DEVMIG_PEERS").map_or_else(
-        || {
-            let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-            home.join(".cache").join("devmig-peers")
-        },
-        PathBuf::from,
-    )
 }

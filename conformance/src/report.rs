@@ -1,15 +1,27 @@
 //! What a run of a suite says: data first, then text and JSON.
 //!
-//! The JSON form is a contract (`"schema": 1`); outside scripts read it.
+//! The JSON form is a contract (`"schema": 1`); outside scripts read it. `devmig schema test` prints
+//! its schema, which the tests hold real output against.
+//!
+//! | file | its one job |
+//! |---|---|
+//! | `report.rs` | what a run says, as data, text and JSON |
+//! | `report/junit.rs` | the same as JUnit XML |
 
+mod junit;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use devmig_model::clause::ClauseId;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
+pub use junit::junit;
+
 /// How a test ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Nothing was broken.
@@ -40,7 +52,7 @@ impl std::fmt::Display for Status {
 }
 
 /// How many ended how.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Summary {
     /// Tests that passed.
     pub pass: usize,
@@ -103,8 +115,34 @@ impl Outcome {
     }
 }
 
+/// A finding that was waived.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct Waived {
+    /// The clause that is broken.
+    pub clause: String,
+    /// What came.
+    pub observed: String,
+    /// Why that is accepted.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Waived {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.clause, self.reason)
+    }
+}
+
+/// What the implementation offered.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
+pub struct Offers {
+    /// The answer to `GET_FEATURES`, in hexadecimal.
+    pub features: String,
+    /// The protocol features, by name; a bit without a name as `bit N`.
+    pub protocol: Vec<String>,
+}
+
 /// One test's result.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct Result {
     /// The test's id.
     pub test: String,
@@ -121,15 +159,18 @@ pub struct Result {
     /// The command that runs it again.
     pub reproduce: String,
     /// The conversation, one line an event; empty if it passed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// The findings that were waived before it ended so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waived: Vec<Waived>,
     /// What the test is for.
     #[serde(skip)]
     pub purpose: String,
 }
 
 /// A whole run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct SuiteReport {
     /// The version of this form: 1.
     pub schema: u32,
@@ -141,7 +182,12 @@ pub struct SuiteReport {
     pub seed: u64,
     /// For each choice that the implementation was seen to settle: the options still possible.
     #[serde(serialize_with = "as_map")]
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
     pub readings: Vec<(String, Vec<String>)>,
+    /// What it offered, once it was asked.
+    pub offers: Option<Offers>,
+    /// Waivers that no finding needed.
+    pub stale_waivers: Vec<String>,
     /// The counts.
     pub summary: Summary,
     /// The tests.
@@ -166,9 +212,12 @@ impl Result {
     /// One line.
     #[must_use]
     pub fn line(&self) -> String {
-        let why = match (self.status, &self.observed) {
-            (Status::Pass, _) | (_, None) => String::new(),
-            (_, Some(observed)) => format!(": {}", observed.lines().next().unwrap_or_default()),
+        let why = match (self.status, &self.observed, self.waived.first()) {
+            (Status::Waived, _, Some(waived)) => format!(": {waived}"),
+            (Status::Pass, ..) | (_, None, _) => String::new(),
+            (_, Some(observed), _) => {
+                format!(": {}", observed.lines().next().unwrap_or_default())
+            }
         };
         format!("  {:<6} {}{why}", self.status, self.test)
     }
@@ -185,6 +234,9 @@ impl Result {
         }
         for (n, allowed) in self.expected.iter().enumerate() {
             let _ = writeln!(out, "  {:<10} {allowed}", if n == 0 { "expected" } else { "or" });
+        }
+        for waived in &self.waived {
+            let _ = writeln!(out, "  {:<10} {waived}", "waived");
         }
         let skipped = self.log.len().saturating_sub(LAST);
         if skipped > 0 {
@@ -214,6 +266,12 @@ impl SuiteReport {
             for (choice, options) in &self.readings {
                 let _ = writeln!(out, "  {choice} = {}", options.join(" or "));
             }
+        }
+        if !self.stale_waivers.is_empty() {
+            out.push('\n');
+        }
+        for stale in &self.stale_waivers {
+            let _ = writeln!(out, "stale waiver: {stale}: no finding needs it");
         }
         let Summary { pass, warn, fail, skip, waived, error } = self.summary;
         let _ = writeln!(

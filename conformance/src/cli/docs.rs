@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  reference/*.md                    whole pages
+//!  reference/schema/*.json           the forms of JSON documents
 //!  any page: <!-- devmig ARGS -->    a block: what that command prints
 //!            …
 //!            <!-- end -->
@@ -24,7 +25,7 @@ use super::hunt::hunted;
 use super::decide::{Decided, decided};
 use super::grid::thousands;
 use super::progress::Meter;
-use super::{Error, Out, Status, proposal, select, table};
+use super::{Error, Out, Status, peers_page, proposal, schema, select, table};
 
 /// Writes the book's generated pages and blocks, or compares them with what is there.
 #[derive(Debug, clap::Args)]
@@ -166,12 +167,23 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
             choices_body(&library),
         ),
         page(
+            "peers.md",
+            "Real back-ends",
+            "What real back-ends offer, how they read what the text leaves open, and where they leave \
+             it. `devmig peers` holds each of them against this.",
+            peers_page::body(&library)?,
+        ),
+        page(
             "words.md",
             "The words of a proposal",
             "No expressions, no ifs: what a proposal's file may say.",
             words_body(),
         ),
     ];
+    for (name, _, schema) in schema::ALL {
+        let path = PathBuf::from("reference/schema").join(format!("{name}.json"));
+        pages.push((path, schema::text(*schema)));
+    }
     for path in blocks_in(dir)? {
         let text = select::read(&dir.join(&path))?;
         let wanted = filled(&text, &path)?;
@@ -219,7 +231,7 @@ fn filled(text: &str, path: &Path) -> Result<String, Error> {
     Ok(out + rest)
 }
 
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 

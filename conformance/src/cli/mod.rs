@@ -30,9 +30,11 @@ mod grid;
 mod hunt;
 mod out;
 mod peers;
+mod peers_page;
 mod progress;
 mod proposal;
 mod scenario;
+mod schema;
 mod select;
 mod table;
 mod test;
@@ -81,6 +83,7 @@ enum Command {
     Clauses(clauses::ClausesArgs),
     Choices(clauses::ChoicesArgs),
     Explain(clauses::ExplainArgs),
+    Schema(schema::Args),
     Docs(docs::Args),
 }
 
@@ -178,6 +181,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Clauses(args) => clauses::clauses(&args, out),
         Command::Choices(args) => clauses::choices(&args, out),
         Command::Explain(args) => clauses::explain(&args, out),
+        Command::Schema(args) => schema::run(&args, out),
         Command::Docs(args) => docs::run(&args, out),
     }
 }

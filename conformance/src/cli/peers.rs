@@ -4,10 +4,13 @@
 use clap::Args as ClapArgs;
 use devmig_model::library::Library;
 use devmig_model::spec;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{Error, Format, Out, Status, progress, test};
+use crate::parallel::in_turn;
 use crate::peers::{self, Peer, Setting, Verdict};
+use crate::report::SuiteReport;
 use crate::vhost_user::suite;
 
 /// Run the suite against real implementations and hold what it finds against what is known.
@@ -21,6 +24,9 @@ pub(super) struct Args {
     /// Install those that are missing, from the system's packages and from crates.
     #[arg(long)]
     install: bool,
+    /// Print what each peer's file should hold of its offers and readings.
+    #[arg(long)]
+    record: bool,
     /// Show every finding in full.
     #[arg(long)]
     full: bool,
@@ -44,26 +50,60 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let text = "10.2";
     let rules = test::judged_by(&library, text)?;
     let bar = progress::bar(peers.len() * suite.len());
-    let mut verdicts = Vec::new();
-    for peer in peers {
+    // One after the other: package managers take locks.
+    let there: Vec<Result<(), String>> = peers
+        .iter()
+        .map(|peer| {
+            bar.set_message(format!("{}: is it there?", peer.name));
+            let missing = args.install && peer.find_version().is_err();
+            if missing { install(peer) } else { Ok(()) }
+        })
+        .collect();
+    let jobs: Vec<(&Peer, Result<(), String>)> = peers.into_iter().zip(there).collect();
+    let verdicts = in_turn(&jobs, AT_ONCE, |(peer, there)| {
         let done = |test: &str| {
             bar.inc(1);
             bar.set_message(format!("{}: {test}", peer.name));
         };
-        let missing = args.install && peer.find_version().is_err();
-        let installed = if missing { install(peer) } else { Ok(()) };
         let setting = Setting { library: &library, suite: &suite, text, rules, done: &done };
-        let verdict = match installed {
+        match there {
             Ok(()) => peer.run(setting),
-            Err(why) => Verdict::NotRun(why),
-        };
-        if args.format == Format::Text {
-            bar.suspend(|| show(&library, peer, &verdict, args.full, out))?;
+            Err(why) => Verdict::NotRun(why.clone()),
         }
-        verdicts.push((peer, verdict));
-    }
+    });
     bar.finish_and_clear();
+    let verdicts: Vec<(&Peer, Verdict)> =
+        jobs.into_iter().map(|(peer, _)| peer).zip(verdicts).collect();
+    if args.record {
+        for (peer, verdict) in &verdicts {
+            out.text(&recorded(peer, verdict))?;
+        }
+    } else if args.format == Format::Text {
+        for (peer, verdict) in &verdicts {
+            show(&library, peer, verdict, args.full, out)?;
+        }
+    }
     close(&verdicts, args.format, out)
+}
+
+/// Peers that run at once. Most of the time is spent waiting.
+const AT_ONCE: usize = 3;
+
+/// What a peer's file should hold of its offers and readings.
+fn recorded(peer: &Peer, verdict: &Verdict) -> String {
+    let Verdict::Ran { version, report, .. } = verdict else { return String::new() };
+    let quoted = |words: &[String]| {
+        words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+    };
+    let offers = report.offers.clone().unwrap_or_default();
+    let mut text = format!("# {} {version}\n", peer.name);
+    text += &format!("features = \"{}\"\n", offers.features);
+    text += &format!("protocol = [{}]\n", quoted(&offers.protocol));
+    text += "[peer.readings]\n";
+    for (choice, options) in &report.readings {
+        text += &format!("\"{choice}\" = [{}]\n", quoted(options));
+    }
+    text + "\n"
 }
 
 /// A mirror that refuses is tried once more.
@@ -94,11 +134,13 @@ fn show(
     full: bool,
     out: &mut Out<'_>,
 ) -> Result<(), Error> {
-    let Verdict::Ran { version, report, seen, new, gone, errors, .. } = verdict else {
+    let Verdict::Ran { version, report, seen, new, gone, changed, errors, .. } = verdict else {
         return Ok(());
     };
     out.text(&format!("{} {version}\n", peer.name))?;
-    for (what, lines) in [("known", seen), ("NEW", new), ("GONE", gone), ("harness", errors)] {
+    let parts =
+        [("known", seen), ("NEW", new), ("GONE", gone), ("CHANGED", changed), ("harness", errors)];
+    for (what, lines) in parts {
         for line in lines {
             out.text(&format!("  {what:<8} {line}\n"))?;
         }
@@ -121,8 +163,8 @@ fn close(
 ) -> Result<Status, Error> {
     let ran = verdicts.iter().any(|(_, verdict)| matches!(verdict, Verdict::Ran { .. }));
     if format == Format::Json {
-        let peers: Vec<_> = verdicts.iter().map(|(peer, verdict)| entry(peer, verdict)).collect();
-        out.json(&json!({ "schema": 1, "peers": peers }))?;
+        let peers = verdicts.iter().map(|(peer, verdict)| entry(peer, verdict)).collect();
+        out.json(&Document { schema: 1, peers })?;
     } else {
         out.text("\n")?;
         for (peer, verdict) in verdicts {
@@ -139,7 +181,7 @@ fn close(
 fn line(verdict: &Verdict) -> String {
     match verdict {
         Verdict::NotRun(why) => format!("NOT RUN: {why}"),
-        Verdict::Ran { version, listed, report, new, gone, errors, .. } => {
+        Verdict::Ran { version, listed, report, new, gone, changed, errors, .. } => {
             let version =
                 if *listed { version.clone() } else { format!("{version}, UNKNOWN VERSION") };
             let s = report.summary;
@@ -147,21 +189,69 @@ fn line(verdict: &Verdict) -> String {
                 "{} passed, {} warned, {} failed, {} skipped",
                 s.pass, s.warn, s.fail, s.skip
             );
-            let held = match (new.len(), gone.len(), errors.len()) {
-                (0, 0, 0) => "as known".to_owned(),
-                (new, gone, errors) => format!("{new} NEW, {gone} GONE, {errors} errors"),
+            let held = match (new.len(), gone.len(), changed.len(), errors.len()) {
+                (0, 0, 0, 0) => "as known".to_owned(),
+                (new, gone, changed, errors) => {
+                    format!("{new} NEW, {gone} GONE, {changed} CHANGED, {errors} errors")
+                }
             };
             format!("{version}: {counts}; {held}")
         }
     }
 }
 
-fn entry(peer: &Peer, verdict: &Verdict) -> serde_json::Value {
-    match verdict {
-        Verdict::NotRun(why) => json!({ "peer": peer.name, "ran": false, "why": why }),
-        Verdict::Ran { version, listed, report, seen, new, gone, errors } => json!({
-            "peer": peer.name, "ran": true, "version": version, "listed": listed,
-            "known": seen, "new": new, "gone": gone, "errors": errors, "report": report,
-        }),
+/// What `--format json` writes.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Document {
+    /// The version of this form: 1.
+    schema: u32,
+    /// The peers, in order.
+    peers: Vec<Entry>,
+}
+
+/// What came of a peer. Without `ran` there is only `why`.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+struct Entry {
+    /// Its name.
+    peer: String,
+    /// Whether it was there.
+    ran: bool,
+    /// Why not.
+    why: Option<String>,
+    /// Its version.
+    version: Option<String>,
+    /// Whether deviations are held for that version.
+    listed: bool,
+    /// Known deviations that were seen.
+    known: Vec<String>,
+    /// Deviations that nobody has recorded.
+    new: Vec<String>,
+    /// Deviations that are always seen, and were not.
+    gone: Vec<String>,
+    /// Offers and readings that are not as held.
+    changed: Vec<String>,
+    /// What the harness could not do.
+    errors: Vec<String>,
+    /// The whole report.
+    report: Option<SuiteReport>,
+}
+
+fn entry(peer: &Peer, verdict: &Verdict) -> Entry {
+    let peer = peer.name.clone();
+    match verdict.clone() {
+        Verdict::NotRun(why) => Entry { peer, why: Some(why), ..Entry::default() },
+        Verdict::Ran { version, listed, report, seen, new, gone, changed, errors } => Entry {
+            peer,
+            ran: true,
+            why: None,
+            version: Some(version),
+            listed,
+            known: seen,
+            new,
+            gone,
+            changed,
+            errors,
+            report: Some(*report),
+        },
     }
 }

@@ -1,23 +1,27 @@
 //! `devmig test`: the suite against an implementation.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs, Subcommand};
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
-use devmig_model::spec;
+use devmig_model::spec::{self, SourceFile};
 use devmig_reference::vhost_user::Mutant;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{Error, Format, Out, Status, progress};
-use crate::report::{Result as TestResult, SuiteReport};
+use super::{Error, Format, Out, Status, progress, select};
+use crate::report::{Result as TestResult, SuiteReport, junit};
 use crate::vhost_user::mutants::Bench;
 use crate::vhost_user::process::Command;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits};
 use crate::vhost_user::suite::{self, Test};
 use crate::vhost_user::target::Target;
+use crate::waivers::{self, Waiver};
 
 /// Run a conformance suite against an implementation.
 #[derive(Debug, ClapArgs)]
@@ -73,6 +77,13 @@ struct VhostUser {
     /// How long to wait for what is owed, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     timeout: f64,
+    /// Findings that are accepted: a file of `[[waiver]]`s, each with `test` or `clause` or both
+    /// (`*` stands for anything), and a `reason`.
+    #[arg(long, value_name = "FILE")]
+    waivers: Option<PathBuf>,
+    /// Write the results there too, as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// For people, or for programs.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -89,6 +100,26 @@ enum Profile {
 
 /// How long the quick profile waits for what must not happen.
 const BRIEF: Duration = Duration::from_millis(400);
+
+/// What `--list` writes.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Listed {
+    /// The version of this form: 1.
+    schema: u32,
+    /// The tests, in the order in which they run.
+    tests: Vec<ListedTest>,
+}
+
+/// A test that there is.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ListedTest {
+    /// Its id.
+    test: String,
+    /// The clause that it is about.
+    clause: String,
+    /// What it is for.
+    purpose: String,
+}
 
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
@@ -110,6 +141,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         let help = "a number of seconds above 0 and up to 3600".to_owned();
         return Err(Error::usage("--timeout cannot be that", Some(help)));
     }
+    let waivers = waivers(&library, &suite, args.waivers.as_deref())?;
     let target = match (&args.socket, &args.spawn) {
         (Some(path), _) => Target::Socket(path.clone()),
         (None, Some(command)) => Target::Spawn(
@@ -128,8 +160,21 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         reproduce: again(args),
         text: args.text.clone(),
         rules,
+        waivers,
+    };
+    // A place that cannot be written to is better known before the run than after it.
+    let failed = |path: &Path, cause| Error::Write { to: path.display().to_string(), cause };
+    let junit_file = match &args.junit {
+        Some(path) => Some((path, File::create(path).map_err(|cause| failed(path, cause))?)),
+        None => None,
     };
     let report = play(&run, &tests, args.format, out)?;
+    if let Some((path, mut file)) = junit_file {
+        // What was found is not lost when this cannot be written.
+        out.flush()?;
+        let document = junit("vhost-user", &report, |id| clause_text(&library, id));
+        file.write_all(document.as_bytes()).map_err(|cause| failed(path, cause))?;
+    }
     Ok(match report.summary.exit_code() {
         0 => Status::Good,
         1 => Status::Bad,
@@ -198,6 +243,14 @@ fn mutants(
     Ok(if hunt.as_expected { Status::Good } else { Status::Bad })
 }
 
+/// The waivers of a file, if one is named.
+fn waivers(library: &Library, suite: &[Test], file: Option<&Path>) -> Result<Vec<Waiver>, Error> {
+    let Some(path) = file else { return Ok(Vec::new()) };
+    let file = SourceFile::new(path.to_string_lossy(), select::read(path)?);
+    let tests: Vec<&str> = suite.iter().map(|test| test.id.as_str()).collect();
+    Ok(waivers::load(library, &tests, &file)?)
+}
+
 /// Runs the tests, and writes what they show as it comes.
 fn play(
     run: &Run<'_>,
@@ -263,12 +316,12 @@ fn list(
             }
         }
         Format::Json => {
-            let entry = |test: &&Test| {
-                let clause = library.spec.clause_name(test.clause);
-                json!({ "test": test.id, "clause": clause, "purpose": test.purpose })
+            let entry = |test: &&Test| ListedTest {
+                test: test.id.clone(),
+                clause: library.spec.clause_name(test.clause).to_owned(),
+                purpose: test.purpose.clone(),
             };
-            let tests: Vec<_> = tests.iter().map(entry).collect();
-            out.json(&json!({ "schema": 1, "tests": tests }))?;
+            out.json(&Listed { schema: 1, tests: tests.iter().map(entry).collect() })?;
         }
     }
     Ok(Status::Good)
@@ -288,6 +341,9 @@ fn again(args: &VhostUser) -> String {
     words.extend(args.choice.iter().map(|pin| format!("--choice {pin}")));
     if args.scratch {
         words.push("--scratch".into());
+    }
+    if let Some(waivers) = &args.waivers {
+        words.push(format!("--waivers {}", shell_words::quote(&waivers.to_string_lossy())));
     }
     if args.text != "10.2" {
         words.push(format!("--text {}", args.text));

@@ -306,6 +306,7 @@ impl<'a> Bench<'a> {
             reproduce: "devmig test vhost-user --device blk --mutants".into(),
             text: self.text.clone(),
             rules: self.rules,
+            waivers: Vec::new(),
         };
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| Trouble(error.to_string()))?;

@@ -7,15 +7,17 @@
 
 use devmig_model::clause::{ChoiceId, ClauseId};
 use devmig_model::library::Library;
-use devmig_model::rules::{Choices, Rules};
+use devmig_model::rules::{Choices, ClauseSet, Rules};
 use devmig_model::spec::Level;
 use devmig_model::vhost_user::program::Step;
+use devmig_model::vhost_user::table::Table;
 
 use super::script::Act;
 use super::session::{Device, Limits, Record, Session, Setting, Stop, TestMachine, allows};
 use super::suite::{Need, Test};
 use super::target::Target;
-use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, Summary};
+use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Summary, Waived};
+use crate::waivers::{self, Waiver};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Run<'a> {
     pub text: String,
     /// Clauses that are not enforced.
     pub rules: Rules,
+    /// Findings that are accepted.
+    pub waivers: Vec<Waiver>,
 }
 
 /// Runs these tests. `done` is told of each result as it comes.
@@ -56,24 +60,46 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
     let mut results = Vec::new();
     let mut summary = Summary::default();
     let mut first = true;
+    let mut offers = None;
     for test in tests {
-        let attempt = one(run, &machine, test, known, first);
-        first = false;
-        let outcome = match attempt {
-            Ok(learned) => {
-                known.choices = learned;
-                Outcome::new(Status::Pass)
-            }
-            Err(Ended { stop, log, records }) => {
-                let contradicts = matches!(stop, Stop::Finding { .. })
-                    && known != open
-                    && allows(&machine, open, &records);
-                if contradicts {
-                    contradiction(run, &known, log)
-                } else {
-                    outcome(run, test, stop, log)
+        let mut waived: Vec<Waived> = Vec::new();
+        let mut off = ClauseSet::default();
+        let outcome = loop {
+            let without = |mut rules: Rules| {
+                rules.off.extend(&off);
+                rules
+            };
+            let attempt = one(run, &machine, test, without(known), first, &mut offers);
+            first = false;
+            let outcome = match attempt {
+                Ok(learned) => {
+                    known.choices = learned;
+                    Outcome::new(Status::Pass)
                 }
+                Err(Ended { stop, log, records }) => {
+                    let contradicts = matches!(stop, Stop::Finding { .. })
+                        && known != open
+                        && allows(&machine, without(open), &records);
+                    if contradicts {
+                        contradiction(run, &known, log)
+                    } else {
+                        outcome(run, test, stop, log)
+                    }
+                }
+            };
+            let broken = outcome.clause.unwrap_or(test.clause);
+            let Some(accepted) = accepted(run, test, &outcome, broken) else { break outcome };
+            waived.push(accepted);
+            // What cannot be switched off ends the test here, as it would have.
+            let ends = outcome.clause.is_none() || off.contains(broken);
+            off.insert(broken);
+            if ends {
+                break Outcome::new(Status::Waived);
             }
+        };
+        let outcome = match outcome.status {
+            Status::Pass if !waived.is_empty() => Outcome::new(Status::Waived),
+            _ => outcome,
         };
         let broken = outcome.clause.unwrap_or(test.clause);
         let result = TestResult {
@@ -85,6 +111,7 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
             observed: outcome.observed,
             reproduce: format!("{} --only {} --seed {}", run.reproduce, test.id, run.seed),
             log: outcome.log,
+            waived,
             purpose: test.purpose.clone(),
         };
         summary.count(result.status);
@@ -97,15 +124,30 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
             break;
         }
     }
-    SuiteReport {
+    let mut report = SuiteReport {
         schema: 1,
         implementation: run.reproduce.clone(),
         text: run.text.clone(),
         seed: run.seed,
         readings: readings(run, &known.choices, &open.choices),
+        offers,
+        stale_waivers: Vec::new(),
         summary,
         results,
+    };
+    report.stale_waivers = waivers::stale(&run.waivers, &report);
+    report
+}
+
+/// The finding, if somebody has given a reason for it.
+fn accepted(run: &Run<'_>, test: &Test, outcome: &Outcome, broken: ClauseId) -> Option<Waived> {
+    if !matches!(outcome.status, Status::Fail | Status::Warn) {
+        return None;
     }
+    let clause = name(run, broken);
+    let waiver = run.waivers.iter().find(|waiver| waiver.covers(&test.id, &clause))?;
+    let observed = outcome.observed.clone().unwrap_or_default();
+    Some(Waived { clause, observed, reason: waiver.reason.clone() })
 }
 
 /// A test that did not come to its end.
@@ -121,6 +163,7 @@ fn one(
     test: &Test,
     rules: Rules,
     first: bool,
+    offers: &mut Option<Offers>,
 ) -> std::result::Result<Choices, Ended> {
     let setting = Setting {
         machine,
@@ -145,7 +188,12 @@ fn one(
         }
         session.end()
     };
-    if let Err(stop) = steps() {
+    let ended = steps();
+    let (features, protocol) = session.offers();
+    if offers.is_none() && protocol != 0 {
+        *offers = Some(named(&machine.table, features, protocol));
+    }
+    if let Err(stop) = ended {
         return Err(Ended { stop, log: session.log, records: session.records });
     }
     let choices = run.library.spec.choices().len();
@@ -155,6 +203,15 @@ fn one(
         .into_iter()
         .fold(rules.choices, |learned, (choice, options)| learned.only(choice, &options));
     Ok(learned)
+}
+
+fn named(table: &Table, features: u64, protocol: u64) -> Offers {
+    let bits = (0..64).filter(|bit| protocol >> bit & 1 == 1);
+    let name = |bit: u8| {
+        let known = table.features.iter().find(|(_, b)| *b == bit);
+        known.map_or_else(|| format!("bit {bit}"), |(name, _)| name.clone())
+    };
+    Offers { features: format!("{features:#x}"), protocol: bits.map(name).collect() }
 }
 
 /// STATUS, unless the test sets a status: a device to which nobody says `DRIVER_OK` need not process

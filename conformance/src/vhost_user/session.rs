@@ -330,6 +330,12 @@ impl<'m> Session<'m> {
         self.lines.len()
     }
 
+    /// The features and protocol features that the back-end has offered; 0 if it was not asked.
+    #[must_use]
+    pub fn offers(&self) -> (u64, u64) {
+        (self.offered, self.protocol_offered)
+    }
+
     /// Whether the back-end is known not to offer this protocol feature.
     #[must_use]
     pub fn lacks(&self, bit: u8) -> bool {

@@ -1,0 +1,83 @@
+//! The page of real back-ends: what is held of each, as a matrix.
+//!
+//! **Invariant.** Nothing is measured here: it is drawn from `conformance/peers/`, which
+//! `devmig peers` verifies. What is sensitive shows its clause and nothing else.
+
+use devmig_model::library::Library;
+
+use super::Error;
+use super::docs::cell;
+use crate::peers::{self, Deviation, Peer, When};
+use crate::vhost_user::suite;
+
+/// The page's body.
+pub(super) fn body(library: &Library) -> Result<String, Error> {
+    let peers = peers::builtin(library, &suite::builtin(library)?)?;
+    let names = peers.iter().map(|peer| format!(" {} |", peer.name)).collect::<String>();
+    let lines = "---|".repeat(peers.len());
+    let row = |first: &str, of: &dyn Fn(&Peer) -> String| {
+        let cells = peers.iter().map(|peer| format!(" {} |", of(peer))).collect::<String>();
+        format!("| {first} |{cells}\n")
+    };
+
+    let mut out = format!("| |{names}\n|---|{lines}\n");
+    out += &row("what it is", &|peer| cell(&peer.about));
+    out += &row("versions held", &|peer| peer.listed.join(", "));
+    out += &row("features", &|peer| format!("`{}`", peer.offers.features));
+
+    out += &format!("\n## Protocol features\n\n| |{names}\n|---|{lines}\n");
+    let bits = &library.table.features;
+    for (feature, _) in bits {
+        let has = |peer: &Peer| peer.offers.protocol.contains(feature);
+        if peers.iter().any(has) {
+            out += &row(feature, &|peer| if has(peer) { "yes" } else { "" }.to_owned());
+        }
+    }
+    out += &row("further bits", &|peer| {
+        let named = |name: &&String| !bits.iter().any(|(known, _)| known == *name);
+        let bits: Vec<&str> =
+            peer.offers.protocol.iter().filter(named).map(String::as_str).collect();
+        bits.join(", ")
+    });
+
+    out += "\n## Readings\n\nThe options that were not excluded by what was seen; nothing where the \
+            choice was not met.\n\n";
+    out += &format!("| choice |{names}\n|---|{lines}\n");
+    for choice in library.spec.choices() {
+        if peers.iter().any(|peer| peer.readings.contains_key(&choice.id)) {
+            let link = format!("[{}](choices.md)", choice.id);
+            out += &row(&link, &|peer| {
+                peer.readings
+                    .get(&choice.id)
+                    .map(|options| options.join(" or "))
+                    .unwrap_or_default()
+            });
+        }
+    }
+
+    out += "\n## Deviations\n";
+    for peer in &peers {
+        out += &format!("\n### {}\n\n", peer.name);
+        if peer.known.is_empty() {
+            out += "None is known.\n";
+        }
+        for deviation in &peer.known {
+            out += &entry(deviation);
+        }
+    }
+    Ok(out)
+}
+
+fn entry(deviation: &Deviation) -> String {
+    let until =
+        deviation.until.as_ref().map_or(String::new(), |until| format!(", gone in {until}"));
+    let when = match deviation.when {
+        When::Always => "always",
+        When::Sometimes => "sometimes",
+    };
+    let what = format!("violates `{}`, {when}, since {}{until}", deviation.clause, deviation.since);
+    match &deviation.evidence {
+        Some(evidence) => format!("- `{}` {what}. {}\n", deviation.test, cell(evidence)),
+        None => format!("- {what}.\n"),
+    }
+}

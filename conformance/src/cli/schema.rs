@@ -1,0 +1,50 @@
+//! `devmig schema`: the form of each JSON document that outside scripts read, as JSON Schema.
+//!
+//! **Invariant.** A schema is derived from the very types that are written; the committed copies
+//! (`docs/src/reference/schema/`) are generated, and real output is validated against them.
+
+use schemars::{Schema, schema_for};
+
+use super::{Error, Out, Status, peers, test};
+use crate::report::SuiteReport;
+
+/// Prints the JSON Schema of a document that `--format json` writes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which; without it, their names are listed
+    #[arg(value_name = "DOCUMENT")]
+    document: Option<String>,
+}
+
+/// A document: its name, the command that writes it, its schema.
+pub(super) type Document = (&'static str, &'static str, fn() -> Schema);
+
+/// All that have a schema.
+pub(super) const ALL: &[Document] = &[
+    ("test", "devmig test … --format json", || schema_for!(SuiteReport)),
+    ("test-list", "devmig test … --list --format json", || schema_for!(test::Listed)),
+    ("peers", "devmig peers --format json", || schema_for!(peers::Document)),
+];
+
+/// A schema as it is printed.
+pub(super) fn text(schema: fn() -> Schema) -> String {
+    let value = schema().to_value();
+    format!("{value:#}\n")
+}
+
+/// Runs it.
+pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let Some(wanted) = &args.document else {
+        for (name, command, _) in ALL {
+            out.text(&format!("{name:<12} {command}\n"))?;
+        }
+        return Ok(Status::Good);
+    };
+    let Some((_, _, schema)) = ALL.iter().find(|(name, ..)| name == wanted) else {
+        let names: Vec<&str> = ALL.iter().map(|(name, ..)| *name).collect();
+        let help = format!("there are {}", names.join(", "));
+        return Err(Error::usage(format!("no document is called `{wanted}`"), Some(help)));
+    };
+    out.text(&text(*schema))?;
+    Ok(Status::Good)
+}

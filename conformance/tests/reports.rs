@@ -1,0 +1,158 @@
+//! What `devmig test` leaves behind: JSON that keeps to its schema, JUnit, waivers.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
+use std::process::{Command, Output};
+
+use devmig_reference::vhost_user::{Mutant, Options, Running};
+use serde_json::Value;
+
+fn devmig(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(arguments);
+    command.output().unwrap()
+}
+
+/// A run of three tests against the reference back-end with a fault: one passes, one finds it, and
+/// one is skipped.
+fn tested(mutant: Option<Mutant>, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let running = Running::start(Options { mutant, ..Options::default() }).unwrap();
+    let socket = running.socket();
+    let socket = socket.to_str().unwrap();
+    let fixed = ["test", "vhost-user", "--timeout", "0.5", "--device", "blk", "--socket", socket];
+    let tests = ["ring.request", "status.read-back", "rings.one-of-two"];
+    let only: Vec<&str> = tests.iter().flat_map(|test| ["--only", *test]).collect();
+    let output = devmig(&[&fixed[..], &only, arguments].concat());
+    let text = |bytes| String::from_utf8(bytes).unwrap().replace(socket, "SOCKET");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+const FAULTY: Option<Mutant> = Some(Mutant::StatusWrong);
+const WAIVERS: [&str; 2] = ["--waivers", "conformance/tests/cmd/waivers.toml"];
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn schema(document: &str) -> jsonschema::Validator {
+    let output = devmig(&["schema", document]);
+    jsonschema::validator_for(&serde_json::from_slice(&output.stdout).unwrap()).unwrap()
+}
+
+fn assert_valid(schema: &jsonschema::Validator, document: &Value) {
+    let errors: Vec<String> = schema.iter_errors(document).map(|e| e.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?} in {document:#}");
+}
+
+#[test]
+fn reports_keep_to_their_schema() {
+    let schema = schema("test");
+    let run = |mutant, arguments: &[&str]| {
+        json(&tested(mutant, &[arguments, &["--format", "json"]].concat()).1)
+    };
+    let fails = run(FAULTY, &[]);
+    for report in [&run(None, &[]), &fails, &run(FAULTY, &WAIVERS)] {
+        assert_valid(&schema, report);
+    }
+    let missing = ["test", "vhost-user", "--socket", "/no/such/socket", "--format", "json"];
+    assert_valid(&schema, &serde_json::from_slice(&devmig(&missing).stdout).unwrap());
+
+    // And the schema can be broken.
+    let broken = |change: &dyn Fn(&mut Value)| {
+        let mut report = fails.clone();
+        change(&mut report);
+        assert!(!schema.is_valid(&report), "{report:#}");
+    };
+    broken(&|report| report["results"][1]["status"] = "hopeless".into());
+    broken(&|report| report["readings"]["vhost-user.ring.start"] = "kick".into());
+    broken(&|report| report["summary"]["fail"] = Value::from(-1));
+    broken(&|report| drop(report.as_object_mut().unwrap().remove("results")));
+}
+
+#[test]
+fn lists_keep_to_their_schema() {
+    let list = devmig(&["test", "vhost-user", "--list", "--format", "json"]);
+    assert_valid(&schema("test-list"), &serde_json::from_slice(&list.stdout).unwrap());
+    // No peer is there.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+    command.args(["peers", "--format", "json"]).env("PATH", "").env("DEVMIG_PEERS", "/no/such");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let peers: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(peers["peers"].as_array().unwrap().iter().all(|peer| peer["ran"] == false));
+    assert_valid(&schema("peers"), &peers);
+}
+
+#[test]
+fn a_schema_that_does_not_exist() {
+    let output = devmig(&["schema", "tset"]);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap());
+    assert_eq!(devmig(&["schema"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_waived_finding_is_waived_and_a_stale_waiver_is_told() {
+    let (code, text, errors) = tested(FAULTY, &WAIVERS);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(text);
+    // The same waivers, with nothing to waive.
+    let (code, text, _) = tested(None, &WAIVERS);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("stale waiver: status.* vhost-user.status.read-back"), "{text}");
+}
+
+#[test]
+fn every_problem_of_waivers_is_underlined() {
+    let bad = ["--waivers", "conformance/tests/cmd/broken-waivers.toml"];
+    let (code, text, errors) = tested(None, &bad);
+    assert_eq!((code, text.as_str()), (Some(2), ""));
+    insta::assert_snapshot!(errors);
+    for file in ["/no/such/file", "/dev/zero", "/"] {
+        let (code, text, errors) = tested(None, &["--waivers", file]);
+        assert_eq!((code, text.as_str()), (Some(2), ""));
+        assert!(errors.starts_with("error: cannot read"), "{errors}");
+    }
+}
+
+#[test]
+fn junit_tells_fail_from_skip_and_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("results.xml");
+    let path = file.to_str().unwrap();
+    let written = |mutant, more: &[&str]| {
+        let (_, _, errors) = tested(mutant, &[&["--junit", path], more].concat());
+        assert_eq!(errors, "");
+        std::fs::read_to_string(&file).unwrap()
+    };
+    let fails = written(FAULTY, &[]);
+    insta::assert_snapshot!("junit_fails", fails.replace(&socket_of(&fails), "SOCKET"));
+    let waived = written(FAULTY, &WAIVERS);
+    insta::assert_snapshot!("junit_waived", waived);
+    let missing =
+        ["test", "vhost-user", "--socket", "/no/such", "--only", "ring.request", "--junit", path];
+    assert_eq!(devmig(&missing).status.code(), Some(4));
+    insta::assert_snapshot!("junit_error", std::fs::read_to_string(&file).unwrap());
+}
+
+/// The socket's path, in a document that shows how to reproduce a finding.
+fn socket_of(document: &str) -> String {
+    let from = document.split("--socket ").nth(1).unwrap();
+    from.split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_full_disk_loses_no_result() {
+    for format in ["text", "json"] {
+        let (code, text, errors) = tested(None, &["--junit", "/dev/full", "--format", format]);
+        assert_eq!(code, Some(4));
+        assert!(errors.starts_with("error: cannot write /dev/full: No space"), "{errors}");
+        assert!(text.contains("status.read-back") && text.contains("2"), "{text}");
+        if format == "json" {
+            assert_eq!(json(&text)["summary"]["pass"], 2);
+        }
+    }
+    let (code, text, errors) = tested(None, &["--junit", "/no/such/folder/x"]);
+    assert_eq!((code, text.as_str()), (Some(4), ""), "it is known before the run");
+    assert!(errors.starts_with("error: cannot write /no/such/folder/x"), "{errors}");
+}
