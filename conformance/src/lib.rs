@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod parallel;
 pub mod peers;
+pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod vhost_user;

@@ -36,6 +36,7 @@ use crate::report::Offers;
 use crate::vhost_user::session::Device;
 use crate::vhost_user::suite::Test;
 
+pub(crate) use run::cache;
 pub use run::{Setting, Verdict};
 
 macro_rules! builtin {
@@ -66,7 +67,7 @@ struct RawPeer {
     listed: Vec<String>,
     install: Vec<Spanned<String>>,
     features: Spanned<String>,
-    protocol: Vec<Spanned<String>>,
+    protocol_features: Spanned<String>,
     readings: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
 }
 
@@ -179,8 +180,10 @@ pub fn builtin(library: &Library, suite: &[Test]) -> Result<Vec<Peer>, SpecError
 
 fn peer(library: &Library, item: &Item<RawPeer>, known: &[Deviation], d: &mut Diagnostics) -> Peer {
     let raw = &item.value;
-    if !u64::from_str_radix(raw.features.get_ref().trim_start_matches("0x"), 16).is_ok() {
-        d.push(item.error(raw.features.span(), "features are hexadecimal, 0x…", "this"));
+    for number in [&raw.features, &raw.protocol_features] {
+        if hexadecimal(number.get_ref()).is_none() {
+            d.push(item.error(number.span(), "features are hexadecimal: 0x…", "no such number"));
+        }
     }
     let spec = &library.spec;
     for (name, options) in &raw.readings {
@@ -214,7 +217,10 @@ fn peer(library: &Library, item: &Item<RawPeer>, known: &[Deviation], d: &mut Di
         version: raw.version.get_ref().clone(),
         listed: raw.listed.clone(),
         install: raw.install.iter().map(|line| line.get_ref().clone()).collect(),
-        offers: Offers { features: raw.features.get_ref().clone(), protocol: words(&raw.protocol) },
+        offers: Offers {
+            features: raw.features.get_ref().clone(),
+            protocol_features: raw.protocol_features.get_ref().clone(),
+        },
         readings: raw
             .readings
             .iter()
@@ -222,6 +228,10 @@ fn peer(library: &Library, item: &Item<RawPeer>, known: &[Deviation], d: &mut Di
             .collect(),
         known: known.to_vec(),
     }
+}
+
+fn hexadecimal(text: &str) -> Option<u64> {
+    text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok())
 }
 
 fn deviation(
@@ -263,6 +273,14 @@ fn deviation(
 /// A version as numbers, for comparing; what is no number counts as 0.
 fn numbers(version: &str) -> Vec<u32> {
     version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+impl Peer {
+    /// The protocol features that it offers, as bits.
+    #[must_use]
+    pub fn protocol_features(&self) -> u64 {
+        hexadecimal(&self.offers.protocol_features).unwrap_or_default()
+    }
 }
 
 impl Deviation {

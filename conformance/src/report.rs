@@ -137,8 +137,8 @@ impl std::fmt::Display for Waived {
 pub struct Offers {
     /// The answer to `GET_FEATURES`, in hexadecimal.
     pub features: String,
-    /// The protocol features, by name; a bit without a name as `bit N`.
-    pub protocol: Vec<String>,
+    /// The answer to `GET_PROTOCOL_FEATURES`, in hexadecimal.
+    pub protocol_features: String,
 }
 
 /// One test's result.

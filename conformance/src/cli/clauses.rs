@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::grid::{count, grid};
 use super::{Error, Format, Out, Status};
+use crate::peers::{self, Peer, When};
+use crate::vhost_user::suite::{self, Test};
 
 /// Lists the clauses: one normative requirement each.
 #[derive(Debug, clap::Args)]
@@ -168,9 +170,14 @@ fn default(choice: &Choice) -> &str {
 pub(crate) fn explain(args: &ExplainArgs, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let spec = &library.spec;
+    let suite = suite::builtin(&library)?;
+    let peers = peers::builtin(&library, &suite)?;
     let text = match (spec.clause(&args.id), spec.choice(&args.id)) {
-        (Ok(id), _) => explained(&library, id),
-        (_, Ok(id)) => spec.get_choice(id).map(|c| explained_choice(spec, c)).unwrap_or_default(),
+        (Ok(id), _) => explained(&library, id) + &used_by(id, &args.id, &suite, &peers),
+        (_, Ok(id)) => {
+            let text = spec.get_choice(id).map(|c| explained_choice(spec, c)).unwrap_or_default();
+            text + &read_by(&args.id, &peers)
+        }
         (Err(error), Err(_)) => {
             let choices = spec.choices().iter().map(|choice| choice.id.as_str());
             let clauses = spec.clauses().iter().map(|clause| clause.id.as_str());
@@ -208,6 +215,34 @@ fn cited(spec: &Spec, citation: &Citation) -> String {
         text += &field("", url);
     }
     text + &citation.digest.as_ref().map_or_else(String::new, |d| field("paragraph", d))
+}
+
+/// The tests that are about a clause, and the real implementations that violate it.
+fn used_by(id: ClauseId, name: &str, suite: &[Test], peers: &[Peer]) -> String {
+    let tests: Vec<&str> =
+        suite.iter().filter(|test| test.clause == id).map(|test| test.id.as_str()).collect();
+    let mut text = String::new();
+    if !tests.is_empty() {
+        text += &field("tested by", &tests.join(", "));
+    }
+    for peer in peers {
+        if let Some(deviation) = peer.known.iter().find(|known| known.clause == name) {
+            let until = deviation.until.as_ref().map_or(String::new(), |u| format!(", before {u}"));
+            let when = if deviation.when == When::Always { "always" } else { "sometimes" };
+            let found = format!("{}, since {}{until}: {when}", peer.name, deviation.since);
+            text += &field("violated by", &found);
+        }
+    }
+    text
+}
+
+/// How real implementations read a choice.
+fn read_by(name: &str, peers: &[Peer]) -> String {
+    let reading = |peer: &Peer| {
+        let options = peer.readings.get(name)?.join(" or ");
+        Some(field("read by", &format!("{} {}: {options}", peer.name, peer.listed.join(", "))))
+    };
+    peers.iter().filter_map(reading).collect()
 }
 
 fn explained(library: &Library, id: ClauseId) -> String {

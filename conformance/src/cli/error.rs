@@ -64,6 +64,12 @@ pub(crate) enum Error {
         /// Why.
         cause: std::io::Error,
     },
+    /// The reference back-end cannot be run.
+    #[error("cannot test the reference back-end: {why}")]
+    Reference {
+        /// Why.
+        why: String,
+    },
     /// A system cannot be explored.
     #[error("cannot explore {system}: {cause}")]
     Explore {
@@ -90,7 +96,9 @@ impl Error {
     pub(crate) fn status(&self) -> Status {
         match self {
             Error::Spec(_) | Error::Usage { .. } | Error::Read { .. } => Status::Usage,
-            Error::Write { .. } | Error::Explore { .. } => Status::Trouble,
+            Error::Write { .. } | Error::Explore { .. } | Error::Reference { .. } => {
+                Status::Trouble
+            }
         }
     }
 

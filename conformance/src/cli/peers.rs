@@ -98,7 +98,7 @@ fn recorded(peer: &Peer, verdict: &Verdict) -> String {
     let offers = report.offers.clone().unwrap_or_default();
     let mut text = format!("# {} {version}\n", peer.name);
     text += &format!("features = \"{}\"\n", offers.features);
-    text += &format!("protocol = [{}]\n", quoted(&offers.protocol));
+    text += &format!("protocol_features = \"{}\"\n", offers.protocol_features);
     text += "[peer.readings]\n";
     for (choice, options) in &report.readings {
         text += &format!("\"{choice}\" = [{}]\n", quoted(options));

@@ -26,19 +26,16 @@ pub(super) fn body(library: &Library) -> Result<String, Error> {
     out += &row("features", &|peer| format!("`{}`", peer.offers.features));
 
     out += &format!("\n## Protocol features\n\n| |{names}\n|---|{lines}\n");
-    let bits = &library.table.features;
-    for (feature, _) in bits {
-        let has = |peer: &Peer| peer.offers.protocol.contains(feature);
+    let name = |bit: u8| {
+        let known = library.table.features.iter().find(|(_, known)| *known == bit);
+        known.map_or_else(|| format!("bit {bit}"), |(name, _)| name.clone())
+    };
+    for bit in 0..64 {
+        let has = |peer: &Peer| peer.protocol_features() >> bit & 1 == 1;
         if peers.iter().any(has) {
-            out += &row(feature, &|peer| if has(peer) { "yes" } else { "" }.to_owned());
+            out += &row(&name(bit), &|peer| if has(peer) { "yes" } else { "" }.to_owned());
         }
     }
-    out += &row("further bits", &|peer| {
-        let named = |name: &&String| !bits.iter().any(|(known, _)| known == *name);
-        let bits: Vec<&str> =
-            peer.offers.protocol.iter().filter(named).map(String::as_str).collect();
-        bits.join(", ")
-    });
 
     out += "\n## Readings\n\nThe options that were not excluded by what was seen; nothing where the \
             choice was not met.\n\n";

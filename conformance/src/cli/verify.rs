@@ -1,4 +1,5 @@
-//! `devmig verify`: everything that is built in, once.
+//! `devmig verify`: everything that is built in, once: systems and proposals are explored, and the
+//! suite is run against the reference back-end, over a real socket.
 
 use devmig_model::library::Library;
 use devmig_model::spec::builtin_proposals;
@@ -10,11 +11,13 @@ use super::grid::{count, grid};
 use super::hunt::{Hunted, hunted};
 use super::progress::Meter;
 use super::select::{self, Bounds};
-use super::{Error, Format, Out, Status};
+use super::{Error, Format, Out, Status, progress, test};
+use crate::reference;
+use crate::report::{self, SuiteReport};
 use devmig_model::explore::Report;
 
 /// Checks every system, every proposal with its expectations, and every mistake with what notices
-/// it, that is built in.
+/// it, that is built in, and tests the reference back-end.
 ///
 /// Exit code 0 if all is as expected, 1 if not, 3 if a bound cut a run short.
 #[derive(Debug, clap::Args)]
@@ -33,6 +36,7 @@ struct Document<'a> {
     systems: &'a [Report],
     proposals: &'a [Examined],
     bugs: &'a [Hunted],
+    suite: &'a SuiteReport,
 }
 
 /// Runs it.
@@ -57,10 +61,13 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     for bug in &base.bugs {
         bugs.push(hunted(&base, bug, limits)?);
     }
+    let suite = tested(&base)?;
     let systems = reports.iter().map(select::status);
-    let proposed = proposals.iter().map(Examined::status);
-    let status = systems.chain(proposed).chain(bugs.iter().map(Hunted::status)).max();
-    let status = status.unwrap_or(Status::Good);
+    let statuses = systems
+        .chain(proposals.iter().map(Examined::status))
+        .chain(bugs.iter().map(Hunted::status))
+        .chain([suite_status(&suite)]);
+    let status = statuses.max().unwrap_or(Status::Good);
     match args.format {
         Format::Json => out.json(&Document {
             schema: 1,
@@ -68,6 +75,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             systems: &reports,
             proposals: &proposals,
             bugs: &bugs,
+            suite: &suite,
         })?,
         Format::Text => {
             for report in reports.iter().filter(|report| !report.as_expected) {
@@ -79,14 +87,46 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             for hunted in bugs.iter().filter(|hunted| !hunted.met) {
                 out.text(&hunted.text())?;
             }
-            out.text(&table(&reports, &proposals, &bugs))?;
+            if suite_status(&suite) != Status::Good {
+                out.text(&suite.closing(|id| test::clause_text(&base, id)))?;
+                out.text("\n")?;
+            }
+            out.text(&table(&reports, &proposals, &bugs, &suite))?;
         }
     }
     Ok(status)
 }
 
-/// The closing table: systems, then each proposal's systems and expectations, then mistakes.
-fn table(reports: &[Report], proposals: &[Examined], bugs: &[Hunted]) -> String {
+/// The suite against the reference back-end, whose every reading is known.
+fn tested(library: &Library) -> Result<SuiteReport, Error> {
+    let rules = test::judged_by(library, "10.2")?;
+    let suite = crate::vhost_user::suite::builtin(library)?;
+    let bar = progress::bar(suite.len());
+    let done = |result: &report::Result| {
+        bar.inc(1);
+        bar.set_message(result.test.clone());
+    };
+    let report = reference::run(library, rules, &suite, &done);
+    bar.finish_and_clear();
+    report.map_err(|why| Error::Reference { why })
+}
+
+fn suite_status(report: &SuiteReport) -> Status {
+    let summary = report.summary;
+    match (summary.error, summary.fail + summary.warn) {
+        (0, 0) => Status::Good,
+        (0, _) => Status::Bad,
+        _ => Status::Trouble,
+    }
+}
+
+/// The closing table: systems, each proposal's systems and expectations, mistakes, the suite.
+fn table(
+    reports: &[Report],
+    proposals: &[Examined],
+    bugs: &[Hunted],
+    suite: &SuiteReport,
+) -> String {
     let mut rows = vec![check::head()];
     rows.extend(reports.iter().map(check::row));
     let mut expectations = 0;
@@ -110,17 +150,25 @@ fn table(reports: &[Report], proposals: &[Examined], bugs: &[Hunted]) -> String 
         row[5] = check::yes(hunted.met);
         rows.push(row);
     }
+    let passes = suite_status(suite) == Status::Good;
+    let mut row = vec![String::new(); rows[0].len()];
+    row[0] = "suite: vhost-user, reference back-end".to_owned();
+    row[4] = if passes { "passes" } else { "fails" }.to_owned();
+    row[5] = check::yes(passes);
+    rows.push(row);
     let not = rows.iter().skip(1).filter(|row| row[5] != check::yes(true)).count();
     let verdict = match not {
         0 => "all as expected".to_owned(),
         not => format!("{not} NOT as expected"),
     };
     format!(
-        "{}\n{}, {}, {}, {}: {verdict}\n",
+        "{}\n{}, {}, {}, {}, {} ({} skipped): {verdict}\n",
         grid(&rows),
         count(reports.len(), "system"),
         count(proposals.len(), "proposal"),
         count(expectations, "expectation"),
         count(bugs.len(), "mistake"),
+        count(suite.results.len(), "test"),
+        suite.summary.skip,
     )
 }

@@ -199,9 +199,14 @@ impl Peer {
     /// exclude more; but what is held and what was seen must have an option in common.
     fn changed(&self, report: &SuiteReport) -> Vec<String> {
         let mut changed = Vec::new();
-        let said = |offers: &Offers| format!("{} {}", offers.features, offers.protocol.join(" "));
+        let said =
+            |offers: &Offers| format!("{} and {}", offers.features, offers.protocol_features);
         if let Some(offers) = report.offers.as_ref().filter(|offers| **offers != self.offers) {
-            changed.push(format!("offers {}, and not {}", said(offers), said(&self.offers)));
+            changed.push(format!(
+                "offers the features {}, and not {}",
+                said(offers),
+                said(&self.offers)
+            ));
         }
         for (choice, seen) in &report.readings {
             let held = self.readings.get(choice);

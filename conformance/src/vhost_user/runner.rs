@@ -10,7 +10,6 @@ use devmig_model::library::Library;
 use devmig_model::rules::{Choices, ClauseSet, Rules};
 use devmig_model::spec::Level;
 use devmig_model::vhost_user::program::Step;
-use devmig_model::vhost_user::table::Table;
 
 use super::script::Act;
 use super::session::{Device, Limits, Record, Session, Setting, Stop, TestMachine, allows};
@@ -191,7 +190,10 @@ fn one(
     let ended = steps();
     let (features, protocol) = session.offers();
     if offers.is_none() && protocol != 0 {
-        *offers = Some(named(&machine.table, features, protocol));
+        *offers = Some(Offers {
+            features: format!("{features:#x}"),
+            protocol_features: format!("{protocol:#x}"),
+        });
     }
     if let Err(stop) = ended {
         return Err(Ended { stop, log: session.log, records: session.records });
@@ -203,15 +205,6 @@ fn one(
         .into_iter()
         .fold(rules.choices, |learned, (choice, options)| learned.only(choice, &options));
     Ok(learned)
-}
-
-fn named(table: &Table, features: u64, protocol: u64) -> Offers {
-    let bits = (0..64).filter(|bit| protocol >> bit & 1 == 1);
-    let name = |bit: u8| {
-        let known = table.features.iter().find(|(_, b)| *b == bit);
-        known.map_or_else(|| format!("bit {bit}"), |(name, _)| name.clone())
-    };
-    Offers { features: format!("{features:#x}"), protocol: bits.map(name).collect() }
 }
 
 /// STATUS, unless the test sets a status: a device to which nobody says `DRIVER_OK` need not process
