@@ -122,7 +122,10 @@ impl Color {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    end_children_with_us();
+    // A watch starts nobody, and makes its report when it is told to end.
+    if !matches!(cli.command, Command::Watch(_)) {
+        end_children_with_us();
+    }
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     let (color, color_errors) =
         (cli.color.on(stdout.is_terminal()), cli.color.on(stderr.is_terminal()));

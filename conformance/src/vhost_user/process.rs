@@ -66,12 +66,16 @@ pub fn end_all(leave: impl FnOnce()) {
     let running = running();
     let groups = || running.keys().filter_map(|id| Pid::from_raw(*id));
     // Nobody left to be signalled is what we want.
-    groups().for_each(|group| drop(kill_process_group(group, Signal::TERM)));
+    for group in groups() {
+        let _ = kill_process_group(group, Signal::TERM);
+    }
     let deadline = Deadline::after(GRACE);
     while !groups().all(has_ended) && !deadline.passed() {
         deadline.pause(PAUSE);
     }
-    groups().for_each(|group| drop(kill_process_group(group, Signal::KILL)));
+    for group in groups() {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
     for folder in running.values() {
         let _ = std::fs::remove_dir_all(folder);
     }
