@@ -7,5 +7,5 @@ pub mod reference;
 pub mod report;
 pub mod scenario;
 pub mod vhost_user;
-pub mod watch;
 pub mod waivers;
+pub mod watch;

@@ -21,9 +21,9 @@ use devmig_model::library::Library;
 use devmig_model::spec::builtin_proposals;
 
 use super::change::{Examined, examine};
-use super::hunt::hunted;
 use super::decide::{Decided, decided};
 use super::grid::thousands;
+use super::hunt::hunted;
 use super::progress::Meter;
 use super::{Error, Out, Status, peers_page, proposal, schema, select, table};
 

@@ -27,8 +27,8 @@ pub(super) fn body(library: &Library) -> Result<String, Error> {
 
     out += &format!("\n## Protocol features\n\n| |{names}\n|---|{lines}\n");
     let name = |bit: u8| {
-        let known = library.table.features.iter().find(|(_, known)| *known == bit);
-        known.map_or_else(|| format!("bit {bit}"), |(name, _)| name.clone())
+        let known = library.table.features.iter().find(|known| known.bit == bit);
+        known.map_or_else(|| format!("bit {bit}"), |known| known.name.clone())
     };
     for bit in 0..64 {
         let has = |peer: &Peer| peer.protocol_features() >> bit & 1 == 1;

@@ -60,7 +60,8 @@ pub fn play(setting: Setting<'_>) -> Result<Played, String> {
         std::fs::create_dir(folder).map_err(|error| error.to_string())?;
     }
     let path = folder.path().join("migration");
-    let record = |half: &str| setting.record.map(|r| r.join(format!("{}-{half}.jsonl", setting.name)));
+    let record =
+        |half: &str| setting.record.map(|r| r.join(format!("{}-{half}.jsonl", setting.name)));
     let recorded = [record("source"), record("destination")];
     let parts = |folder, incoming, record| Parts {
         guest: setting.guest,

@@ -156,11 +156,7 @@ fn deviation(
     if raw.evidence.get_ref().is_empty() {
         d.push(item.error(raw.evidence.span(), "a deviation needs evidence", "empty"));
     }
-    Deviation {
-        scenario: name.clone(),
-        party: raw.party,
-        clause: raw.clause.get_ref().clone(),
-    }
+    Deviation { scenario: name.clone(), party: raw.party, clause: raw.clause.get_ref().clone() }
 }
 
 impl FrontEnd {

@@ -272,7 +272,11 @@ fn command(parts: &Parts<'_>, socket: &Path, console: &Path) -> Result<Command, 
         "-nodefaults -no-user-config -display none -m 256".into(),
         "-object memory-backend-memfd,id=m,size=256M,share=on".into(),
         "-machine q35,accel=tcg,memory-backend=m".into(),
-        format!("-kernel {} -initrd {}", quoted(&parts.guest.kernel), quoted(&parts.guest.initramfs)),
+        format!(
+            "-kernel {} -initrd {}",
+            quoted(&parts.guest.kernel),
+            quoted(&parts.guest.initramfs)
+        ),
         "-append 'console=ttyS0 quiet panic=-1'".into(),
         format!("-chardev file,id=s,path={} -serial chardev:s", quoted(console)),
         "-qmp unix:{socket},server=on,wait=off".into(),

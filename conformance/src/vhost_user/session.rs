@@ -33,6 +33,7 @@ use devmig_model::rules::Rules;
 use devmig_model::vhost_user::event::{Event, Message, MessageId, Value};
 use devmig_model::vhost_user::machine::VhostUser;
 use devmig_model::vhost_user::program::{Number, Step};
+use devmig_model::vhost_user::state::LOG_ALL;
 use devmig_model::vhost_user::systems::F_PROTOCOL_FEATURES;
 use devmig_model::vhost_user::table::{Condition, Row};
 use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard};
@@ -380,24 +381,37 @@ impl<'m> Session<'m> {
                 Step::Vcpus { .. } => {}
                 Step::ReadState => self.read_state()?,
                 Step::WriteState => self.write_state()?,
+                Step::Until { .. }
+                | Step::Copy { .. }
+                | Step::Renew { .. }
+                | Step::Successor { .. } => {
+                    return Err(Stop::Harness("this step is for exploring only".into()));
+                }
             }
         }
         Ok(())
     }
 
     /// The number that a step means.
-    fn number(&self, ring: u8, number: Number) -> u64 {
-        match number {
+    fn number(&self, ring: u8, number: Number) -> Result<u64, Stop> {
+        Ok(match number {
             Number::Literal(value) => value,
             Number::Saved => u64::from(self.bases[ring as usize]),
+            Number::Used => match self.lines.get(ring as usize) {
+                Some(line) => u64::from(line.ring.used_index().map_err(harness)?),
+                None => return Err(Stop::Harness(format!("there is no ring {ring}"))),
+            },
             Number::Offered => self.offered & (F_PROTOCOL_FEATURES | self.workload.features()),
+            Number::Logging => {
+                self.offered & (F_PROTOCOL_FEATURES | 1 << LOG_ALL | self.workload.features())
+            }
             Number::Plain => self.offered & self.workload.features() & !F_PROTOCOL_FEATURES,
             Number::ProtocolOffered => {
                 let features = self.machine.table.features.iter().filter(|f| !f.opt_in);
                 let known = features.map(|f| 1u64 << f.bit);
                 self.protocol_offered & known.fold(0, |mask, bit| mask | bit) & !self.declined
             }
-        }
+        })
     }
 
     fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), Stop> {
@@ -408,7 +422,7 @@ impl<'m> Session<'m> {
         {
             return Err(Stop::Skip(format!("needs {}", gate.feature)));
         }
-        let mut number = self.number(ring, number);
+        let mut number = self.number(ring, number)?;
         let has = |effect| def.rows.iter().any(|row| row.receive.contains(&effect));
         let needs_bit_30 = |row: &Row| {
             let without = Condition { guard: Guard::Bit30Offered, wanted: false };

@@ -287,7 +287,9 @@ impl<'l> Judge<'l> {
                 Ok(None) => {
                     if !before && self.possible.beyond() {
                         let n = self.events;
-                        self.skip(format!("no text may say what follows event {n}: whatever comes is possible"));
+                        self.skip(format!(
+                            "no text may say what follows event {n}: whatever comes is possible"
+                        ));
                     }
                     return;
                 }

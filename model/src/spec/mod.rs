@@ -42,7 +42,7 @@ use source::RawSource;
 
 /// The kinds of items that a file may hold. The first three are read here; the others belong to
 /// protocols and proposals, which read them from the same files.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "source",
     "clause",
     "choice",

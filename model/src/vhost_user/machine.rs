@@ -323,7 +323,14 @@ impl<const R: usize> VhostUser<R> {
     }
 
     /// The back-end marks a page in the dirty log.
-    fn marked(&self, s: &State<R>, ring: u8, part: u8, log: u8, judge: &mut Judge) -> Verdict<Self> {
+    fn marked(
+        &self,
+        s: &State<R>,
+        ring: u8,
+        part: u8,
+        log: u8,
+        judge: &mut Judge,
+    ) -> Verdict<Self> {
         if s.log != log {
             return Ok(On::Refuse);
         }

@@ -21,8 +21,8 @@ use super::event::{BACK_END, Event, MessageId};
 use super::machine::VhostUser;
 use super::state::{State, Transfer};
 use super::vocabulary::{Answer, Effect};
-use crate::machine::{Channel, Machine, Obligation, Offer, On, Owed, Party, Step, Verdict};
 use crate::clause_ids;
+use crate::machine::{Channel, Machine, Obligation, Offer, On, Owed, Party, Step, Verdict};
 use crate::pack::{Overflow, Pack, Reader, Writer, as_list};
 use crate::packed;
 use crate::rules::{Ask, Judge};
@@ -177,8 +177,9 @@ impl<const R: usize> Monitor<R> {
             return Ok(On::Broken(self.laws.asked));
         }
         let (On::To(mut next), Event::Message(m)) = (verdict, event) else { return Ok(verdict) };
-        let sets =
-            |effect| self.machine.message(m.id).rows.iter().any(|row| row.receive.contains(&effect));
+        let sets = |effect| {
+            self.machine.message(m.id).rows.iter().any(|row| row.receive.contains(&effect))
+        };
         if sets(Effect::SetBase) {
             next.rings[m.ring as usize].ran = next.connection.rings[m.ring as usize].started;
         }

@@ -256,7 +256,9 @@ impl Compiler<'_> {
             "save" => 0,
             "load" => 1,
             number => number.parse().map_err(|_| {
-                let help = "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save` or `load`".to_owned();
+                let help =
+                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save` or `load`"
+                        .to_owned();
                 (format!("`{number}` is not a number here"), Some(help))
             })?,
         }))

@@ -140,8 +140,7 @@ pub fn compile(
             }
         }
     }
-    let bounds =
-        Bounds { features, protocol, requests: *raw.requests.get_ref() };
+    let bounds = Bounds { features, protocol, requests: *raw.requests.get_ref() };
     let compiler = Compiler { table, programs, rings };
     let steps = compiler.steps(item, &raw.run, d);
     let mut then = Vec::new();
