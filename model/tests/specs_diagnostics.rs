@@ -172,6 +172,20 @@ says! {
     choice_option_unknown_key: choice("text = \"Later.\"", "txt = \"Later.\"\ntext = \"Later.\"");
     choice_option_name: choice("name = \"later\"", "name = \"Much later\"");
     choice_clause_unknown: choice("\"doc.ring.stops\"", "\"doc.ring.stopz\"");
+    choice_settled_by_halves: choice(
+        "default = \"now\"",
+        "default = \"now\"\nsettled-since = \"2\"",
+    );
+    choice_settled_unknown: choice(
+        "default = \"now\"",
+        "default = \"now\"\nsettled-since = \"3\"\nsettled-as = \"soon\"",
+    );
+    exception_of_nothing: said(
+        &format!("{CLAUSE}\n[[exception]]\nclause = \"doc.ring.stopz\"\nwhat = [\"tset\"]\nreason = \"none\"\n"),
+    );
+    exception_from_nothing: said(
+        &format!("{CLAUSE}\n[[exception]]\nclause = \"doc.*\"\nwhat = []\nreason = \"\"\n"),
+    );
     choice_without_source: choice("source = \"doc@1\"\nplace = [\"Rings\"]\n\n", "");
     choice_with_nine_options: choice(
         "    [[choice.option]]\n    name = \"later\"\n    text = \"Later.\"\n",

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use devmig_model::clause::ClauseId;
 use devmig_model::library::Library;
 use devmig_model::spec::Spec;
-use devmig_model::vhost_user::table::{Condition, MessageDef, Row};
+use devmig_model::vhost_user::table::{self, Condition, MessageDef, Row, SOURCE};
 use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard, Word};
 use devmig_model::vhost_user::wire::PayloadKind;
 use serde::Serialize;
@@ -54,6 +54,30 @@ struct Document {
     schema: u32,
     protocol: &'static str,
     messages: Vec<Message>,
+    back_end_messages: Vec<Own>,
+    features: Vec<Feature>,
+}
+
+/// A protocol feature.
+#[derive(Serialize)]
+struct Feature {
+    name: String,
+    bit: u8,
+    since: String,
+    opt_in: bool,
+}
+
+/// A message of the back-end's own.
+#[derive(Serialize)]
+struct Own {
+    name: String,
+    id: u32,
+    request: PayloadKind,
+    reply: Option<PayloadKind>,
+    gate: Option<Gate>,
+    virtio: Option<u8>,
+    since: String,
+    signal: Option<String>,
 }
 
 /// A message, with every name spelled out.
@@ -65,6 +89,8 @@ struct Message {
     reply: Option<PayloadKind>,
     answer: Option<String>,
     gate: Option<Gate>,
+    virtio: Option<u8>,
+    since: String,
     proposed: bool,
     rows: Vec<Words>,
 }
@@ -99,7 +125,9 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         TableFormat::Markdown => out.text(&markdown(&library))?,
         TableFormat::Json => {
             let messages = messages(&library);
-            out.json(&Document { schema: 1, protocol: "vhost-user", messages })?;
+            let (back_end_messages, features) = (own_messages(&library), features(&library));
+            let protocol = "vhost-user";
+            out.json(&Document { schema: 1, protocol, messages, back_end_messages, features })?;
         }
     }
     Ok(Status::Good)
@@ -112,15 +140,52 @@ fn messages(library: &Library) -> Vec<Message> {
         request: m.request,
         reply: m.reply,
         answer: m.answer.map(|answer| answer.to_string()),
-        gate: m.gate.as_ref().map(|gate| Gate {
-            feature: gate.feature.clone(),
-            bit: gate.bit,
-            by: if gate.by_offer { "offer" } else { "negotiation" },
-        }),
+        gate: m.gate.as_ref().map(gate),
+        virtio: m.virtio,
+        since: version(library, m.since),
         proposed: m.proposed,
         rows: m.rows.iter().map(|row| words(&library.spec, row)).collect(),
     };
     library.table.messages.iter().map(message).collect()
+}
+
+fn own_messages(library: &Library) -> Vec<Own> {
+    let own = |m: &table::BackEndMessageDef| Own {
+        name: m.name.clone(),
+        id: m.id,
+        request: m.request,
+        reply: m.reply,
+        gate: m.gate.as_ref().map(gate),
+        virtio: m.virtio,
+        since: version(library, m.since),
+        signal: m.signal.map(|signal| signal.to_string()),
+    };
+    library.table.back_end.iter().map(own).collect()
+}
+
+fn features(library: &Library) -> Vec<Feature> {
+    let feature = |f: &table::Feature| Feature {
+        name: f.name.clone(),
+        bit: f.bit,
+        since: version(library, f.since),
+        opt_in: f.opt_in,
+    };
+    library.table.features.iter().map(feature).collect()
+}
+
+fn gate(gate: &table::Gate) -> Gate {
+    Gate {
+        feature: gate.feature.clone(),
+        bit: gate.bit,
+        by: if gate.by_offer { "offer" } else { "negotiation" },
+    }
+}
+
+/// The name of a version of the text.
+fn version(library: &Library, index: usize) -> String {
+    let source = library.spec.sources().iter().find(|source| source.id == SOURCE);
+    let version = source.and_then(|source| source.versions.get(index));
+    version.map(|version| version.name.clone()).unwrap_or_default()
 }
 
 fn words(spec: &Spec, row: &Row) -> Words {
@@ -158,10 +223,33 @@ impl Message {
         if let (Some(reply), Some(answer)) = (self.reply, &self.answer) {
             parts.push(format!("answer {} ({answer})", payload(reply)));
         }
-        if let Some(gate) = &self.gate {
-            let by = if gate.by == "offer" { "offered" } else { "negotiated" };
-            parts.push(format!("needs {} (bit {}) {by}", gate.feature, gate.bit));
-        }
+        parts.extend(needs(self.gate.as_ref(), self.virtio));
+        parts.push(format!("since {}", self.since));
+        parts.join("; ")
+    }
+}
+
+/// The features that a message needs, in words.
+fn needs(gate: Option<&Gate>, virtio: Option<u8>) -> Vec<String> {
+    let gate = gate.map(|gate| {
+        let by = if gate.by == "offer" { "offered" } else { "negotiated" };
+        format!("needs {} (bit {}) {by}", gate.feature, gate.bit)
+    });
+    let virtio = virtio.map(|bit| format!("needs virtio feature {bit}"));
+    gate.into_iter().chain(virtio).collect()
+}
+
+impl Own {
+    /// `none; needs CONFIG (bit 9) negotiated; since 2020-01`.
+    fn shape(&self) -> String {
+        let mut parts = vec![match self.request {
+            PayloadKind::None => "no payload".to_owned(),
+            kind => payload(kind),
+        }];
+        parts.extend(self.reply.map(|reply| format!("always answered with {}", payload(reply))));
+        parts.extend(self.signal.iter().map(|signal| format!("stands for {signal}")));
+        parts.extend(needs(self.gate.as_ref(), self.virtio));
+        parts.push(format!("since {}", self.since));
         parts.join("; ")
     }
 }
@@ -218,7 +306,11 @@ pub(crate) fn text(library: &Library) -> String {
         }
         out.push('\n');
     }
-    out += "words\n";
+    out += "the back-end's own messages\n";
+    for own in own_messages(library) {
+        out += &format!("  {} ({})  {}\n", own.name, own.id, own.shape());
+    }
+    out += "\nwords\n";
     out += &grid(
         &legend(library)
             .iter()
@@ -267,7 +359,21 @@ pub(crate) fn markdown(library: &Library) -> String {
         }
         out.push('\n');
     }
-    out += "## Words\n\n| word | meaning |\n|---|---|\n";
+    out += "## The back-end's own messages\n\n";
+    out +=
+        "On the channel of SET_BACKEND_REQ_FD; answered if they have an answer or ask for one.\n\n";
+    out += "| message | id | |\n|---|---|---|\n";
+    for own in own_messages(library) {
+        out += &format!("| {} | {} | {} |\n", own.name, own.id, own.shape());
+    }
+    out += "\n## Protocol features\n\n";
+    out += "One that is `opt-in` changes what other messages mean.\n\n";
+    out += "| feature | bit | since | |\n|---|---|---|---|\n";
+    for Feature { name, bit, since, opt_in } in features(library) {
+        let opt_in = if opt_in { "opt-in" } else { "" };
+        out += &format!("| {name} | {bit} | {since} | {opt_in} |\n");
+    }
+    out += "\n## Words\n\n| word | meaning |\n|---|---|\n";
     for (word, meaning) in legend(library) {
         out += &format!("| {word} | {meaning} |\n");
     }

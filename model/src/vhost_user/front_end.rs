@@ -108,8 +108,9 @@ impl<const R: usize> FrontEnd<R> {
             return None;
         }
         match *self.current(s)? {
-            Step::Send { id, ring, number } => {
-                Some(Event::Message(self.message(s, id, ring, number)))
+            Step::Send { id, ring, number, need_reply } => {
+                let message = self.message(s, id, ring, number);
+                Some(Event::Message(Message { need_reply, ..message }))
             }
             Step::Kick { ring } => Some(Event::Kick { ring, front_end: true }),
             Step::Vcpus { run } => Some(Event::Vcpus { run }),
@@ -197,7 +198,8 @@ impl<const R: usize> Machine for FrontEnd<R> {
         if def.rows.iter().any(|row| row.receive.contains(&Effect::SetStatus)) {
             next.status = m.value.0 as u8;
         }
-        next.waiting = self.is_answered(m.id);
+        next.waiting = self.is_answered(m.id)
+            || (m.need_reply && self.bounds.protocol >> self.table.reply_ack & 1 == 1);
         let over = !next.waiting && self.current(s).is_some();
         Ok(On::To(if over { self.advance(next) } else { next }))
     }

@@ -49,6 +49,8 @@ clause_ids! {
         no_guest_writes: "vhost-user.suspended.no-guest-writes",
         /// `vhost-user.suspended.no-notifications`
         no_notifications: "vhost-user.suspended.no-notifications",
+        /// `vhost-user.reply-ack.asked-when-negotiated`
+        asks_unheard: "vhost-user.reply-ack.asked-when-negotiated",
         /// `vhost-user.config.get-size`
         config_size: "vhost-user.config.get-size",
         /// `vhost-user.suspended.no-messages`

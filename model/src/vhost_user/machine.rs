@@ -109,6 +109,10 @@ impl<const R: usize> VhostUser<R> {
         if !open && judge.enforces(self.laws.gated) {
             return Ok(On::Broken(self.laws.gated));
         }
+        let acknowledges = s.protocol.0 >> self.table.reply_ack & 1 == 1;
+        if m.need_reply && !acknowledges && judge.enforces(self.laws.asks_unheard) {
+            return Ok(On::Broken(self.laws.asks_unheard));
+        }
         let Some((index, row)) = self.row(def, s, m, judge)? else { return Ok(On::To(*s)) };
         if let Some(clause) = row.breaks {
             return Ok(On::Broken(clause));

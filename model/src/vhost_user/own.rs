@@ -87,8 +87,10 @@ impl<const R: usize> VhostUser<R> {
 
     /// The back-end writes to an err descriptor.
     pub(super) fn error(&self, s: &State<R>, ring: u8, judge: &mut Judge) -> Verdict<Self> {
-        let silent = self.suspended(s) || !s.rings[ring as usize].err_set;
-        if silent && judge.enforces(self.laws.no_notifications) {
+        if !s.rings[ring as usize].err_set {
+            return Ok(On::Refuse); // there is nothing to write to
+        }
+        if self.suspended(s) && judge.enforces(self.laws.no_notifications) {
             return Ok(On::Broken(self.laws.no_notifications));
         }
         Ok(On::Ignore)

@@ -13,6 +13,7 @@ pub const STEPS: &[(&str, &str)] = &[
     ("MESSAGE", "send it, and wait for its answer if it has one"),
     ("MESSAGE NUMBER", "the same, with this number"),
     ("MESSAGE offered", "with all features that the back-end offers"),
+    ("MESSAGE NUMBER acknowledged", "and ask for an acknowledgement with need_reply"),
     ("SET_FEATURES plain", "the same without bit 30"),
     ("SET_FEATURES logging", "the same with LOG_ALL, which `offered` leaves out"),
     ("MESSAGE until NUMBER", "send it again until the answer is this number"),
@@ -45,6 +46,8 @@ pub enum Step {
         ring: u8,
         /// Its number.
         number: Number,
+        /// Whether it asks for an acknowledgement.
+        need_reply: bool,
     },
     /// Write to a kick descriptor.
     Kick {
@@ -226,6 +229,10 @@ impl Compiler<'_> {
             "crash" => Step::Successor { died: true },
             "move" => Step::Successor { died: false },
             _ => {
+                let (text, need_reply) = match text.strip_suffix(" acknowledged") {
+                    Some(text) => (text, true),
+                    None => (text, false),
+                };
                 let (name, argument) = text.split_once(' ').unwrap_or((text, "0"));
                 let Some(id) = self.table.named(name) else {
                     let help = did_you_mean(name, self.table.messages.iter().map(|m| &*m.name));
@@ -240,7 +247,7 @@ impl Compiler<'_> {
                     }
                     return Ok(Step::Until { id, number });
                 }
-                Step::Send { id, ring, number: self.number(name, argument)? }
+                Step::Send { id, ring, number: self.number(name, argument)?, need_reply }
             }
         })
     }

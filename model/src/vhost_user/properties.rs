@@ -258,6 +258,11 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "vhost-user.in-flight.resubmits",
         "what an earlier process left on record is taken up once its ring runs",
     ),
+    (
+        "acknowledgements-negotiated",
+        "vhost-user.reply-ack.asked-when-negotiated",
+        "the front-end asks for an acknowledgement only once REPLY_ACK was negotiated",
+    ),
 ];
 
 /// The property of this name; `None` if there is none.
@@ -442,6 +447,14 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
             |t| {
                 let has = |bit: u32| t.after.parts.0.protocol.0 >> bit & 1 == 1;
                 (!has(14) || (has(3) && has(5))) && (!has(20) || has(12))
+            },
+        ),
+        "acknowledgements-negotiated" => P::always(
+            name,
+            |t| read(t).is_some(),
+            move |t| {
+                let negotiated = t.before.parts.0.protocol.0 >> n.table.reply_ack & 1 == 1;
+                negotiated || read(t).is_none_or(|m| !m.need_reply)
             },
         ),
         "no-more-regions-than-slots" => P::always(
