@@ -220,9 +220,10 @@ pub fn system() -> Abstract {
                 t.after.parts.0.open == 0
             }),
             Property::at_end("all that was fetched is used", |w: &World| w.parts.0.open == 0),
-            Property::reachable("a request is used after a stop", |t: &Seen| {
-                matches!(t.action.event(), Some(Act::Used(1)))
-            }),
+            Property::reachable(
+                "the last request is used",
+                |t: &Seen| matches!(t.action.event(), Some(Act::Used(request)) if request + 1 == REQUESTS),
+            ),
             Property::leads_to(
                 "a ring that is to stop stops",
                 |w: &World| w.parts.0.stopping,
