@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use devmig_model::spec::did_you_mean;
 use devmig_reference::block::BlockOptions;
 use devmig_reference::nic::{Link, Mac, ModelUri, NicConfig, Parameters};
 use devmig_reference::vhost_user::net::NetOptions;
 use devmig_reference::vhost_user::{Mutant, Options, Settings, Stop, serve};
 
-use super::{Error, Out, Status, select};
+use super::{Error, Out, Status};
 
 /// Run a reference device: a back-end that keeps to the text, or breaks it in one place.
 #[derive(Debug, ClapArgs)]
@@ -26,6 +27,10 @@ pub(super) struct Args {
 enum Device {
     Nic(Nic),
     Blk(Blk),
+    /// What `--set` can set, and to what.
+    Settings,
+    /// What `--mutant` can do wrong, and the clause that each breaks.
+    Mutants,
 }
 
 /// What every device has.
@@ -34,10 +39,10 @@ struct Common {
     /// Where to listen; a socket that nobody listens on any more is replaced.
     #[arg(long, value_name = "PATH")]
     socket_path: PathBuf,
-    /// How to read what the text leaves open; `--set help` lists it.
+    /// How to read what the text leaves open: see `devmig device settings`.
     #[arg(long = "set", value_name = "NAME=OPTION")]
     settings: Vec<String>,
-    /// What to do wrong; `--mutant help` lists it.
+    /// What to do wrong: see `devmig device mutants`.
     #[arg(long, value_name = "NAME")]
     mutant: Option<String>,
     /// How long a request takes, in milliseconds.
@@ -118,13 +123,9 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let (common, mut options) = match &args.device {
         Device::Nic(nic) => (&nic.common, Options::nic(nic.options()?)),
         Device::Blk(blk) => (&blk.common, blk.options()),
+        Device::Settings => return list_settings(out),
+        Device::Mutants => return list_mutants(out),
     };
-    if common.settings.iter().any(|setting| setting == "help") {
-        return list_settings(&options.settings, out);
-    }
-    if common.mutant.as_deref() == Some("help") {
-        return list_mutants(out);
-    }
     for setting in &common.settings {
         set(&mut options.settings, setting)?;
     }
@@ -135,7 +136,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     out.text(&format!("listening at {}\n", common.socket_path.display()))?;
     out.flush()?;
     let served = serve(&listener, &options, &stop);
-    // What is left behind is replaced by the next one.
+    // Where a signal ends it, the socket is left behind, for the next one to replace.
     let _ = fs::remove_file(&common.socket_path);
     served.map(|()| Status::Good).map_err(|error| Error::Serve(error.to_string()))
 }
@@ -182,21 +183,21 @@ fn set(settings: &mut Settings, setting: &str) -> Result<(), Error> {
     settings.set(setting).map_err(|error| {
         let name = setting.split_once('=').map_or(setting, |(name, _)| name);
         let names = Settings::KNOWN.iter().map(|(name, _)| *name);
-        Error::usage(error.to_string(), select::suggestion(name, names))
+        Error::usage(error.to_string(), did_you_mean(name, names))
     })
 }
 
 fn mutant(name: &str) -> Result<Mutant, Error> {
     name.parse().map_err(|error: devmig_reference::vhost_user::mutants::UnknownMutant| {
         let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-        let help = select::suggestion(name, names);
-        Error::usage(error.to_string(), help.or(Some("`--mutant help` lists them".into())))
+        let help = did_you_mean(name, names).or(Some("see `devmig device mutants`".into()));
+        Error::usage(error.to_string(), help)
     })
 }
 
-fn list_settings(settings: &Settings, out: &mut Out<'_>) -> Result<Status, Error> {
-    for ((name, options), now) in Settings::KNOWN.iter().zip(settings.list()) {
-        out.text(&format!("{name} = {}, and is {now}\n", options.join(" | ")))?;
+fn list_settings(out: &mut Out<'_>) -> Result<Status, Error> {
+    for (name, options) in Settings::KNOWN {
+        out.text(&format!("{name} = {}\n", options.join(" | ")))?;
     }
     Ok(Status::Good)
 }

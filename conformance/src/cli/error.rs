@@ -70,6 +70,9 @@ pub(crate) enum Error {
         /// Why.
         why: String,
     },
+    /// A device cannot be served any more.
+    #[error("{0}")]
+    Serve(String),
     /// A system cannot be explored.
     #[error("cannot explore {system}: {cause}")]
     Explore {
@@ -96,9 +99,10 @@ impl Error {
     pub(crate) fn status(&self) -> Status {
         match self {
             Error::Spec(_) | Error::Usage { .. } | Error::Read { .. } => Status::Usage,
-            Error::Write { .. } | Error::Explore { .. } | Error::Reference { .. } => {
-                Status::Trouble
-            }
+            Error::Write { .. }
+            | Error::Explore { .. }
+            | Error::Serve(_)
+            | Error::Reference { .. } => Status::Trouble,
         }
     }
 

@@ -23,6 +23,7 @@ mod check;
 mod clauses;
 mod compare;
 mod decide;
+mod device;
 mod docs;
 mod error;
 mod explore;
@@ -78,6 +79,7 @@ enum Command {
     Watch(watch::Args),
     Replay(watch::ReplayArgs),
     Scenario(scenario::Args),
+    Device(device::Args),
     Table(table::Args),
     Proposal(proposal::Args),
     Clauses(clauses::ClausesArgs),
@@ -179,6 +181,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Watch(args) => watch::run(&args, out),
         Command::Replay(args) => watch::replay(&args, out),
         Command::Scenario(args) => scenario::run(&args, out),
+        Command::Device(args) => device::run(&args, out),
         Command::Table(args) => table::run(&args, out),
         Command::Proposal(args) => proposal::run(&args, out),
         Command::Clauses(args) => clauses::clauses(&args, out),
