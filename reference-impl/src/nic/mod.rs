@@ -118,6 +118,11 @@ impl Nic {
         &self.state
     }
 
+    /// The same, for a device that gets it wrong.
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
     /// Whether the link is up.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -148,7 +148,12 @@ impl<D: Device> Backend<D> {
     ///
     /// # Errors
     /// Never, with the rings of today.
-    pub fn new(device: D, settings: Settings, mutant: Option<Mutant>) -> Result<Self, RingError> {
+    pub fn new(
+        mut device: D,
+        settings: Settings,
+        mutant: Option<Mutant>,
+    ) -> Result<Self, RingError> {
+        device.set_mutant(mutant);
         let rings = (0..device.rings()).map(|_| Ring::new()).collect::<Result<Vec<_>, _>>()?;
         let mut backend = Backend {
             device,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use virtio_queue::DescriptorChain;
 use vm_memory::GuestMemoryMmap;
 
+use super::mutants::Mutant;
 use crate::nic;
 
 /// Guest memory as mapped here.
@@ -49,6 +50,9 @@ pub enum Role {
 pub trait Device {
     /// The virtio features that are the device's own; none about rings.
     fn features(&self) -> u64;
+
+    /// What it does wrong, if anything that is the device's own.
+    fn set_mutant(&mut self, _mutant: Option<Mutant>) {}
 
     /// The driver has accepted these features.
     fn accepted(&mut self, _features: u64) {}

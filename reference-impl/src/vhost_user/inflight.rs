@@ -24,6 +24,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 
 use super::memory::{MemoryError, map_file};
+use super::mutants::Mutant;
 
 /// Bytes in front of a ring's descriptors.
 const HEAD: usize = 16;
@@ -83,10 +84,11 @@ impl Record {
 
     /// The part of one ring, made usable if it is new; `None` if it has none.
     #[must_use]
-    pub fn ring(&self, ring: usize) -> Option<RingRecord> {
+    pub fn ring(&self, ring: usize, mutant: Option<Mutant>) -> Option<RingRecord> {
         let at = usize::from(u16::try_from(ring).ok().filter(|ring| *ring < self.rings)?);
         let at = at * (HEAD + STATE * usize::from(self.size));
-        let record = RingRecord { map: Arc::clone(&self.map), at, size: self.size, counter: 0 };
+        let record =
+            RingRecord { map: Arc::clone(&self.map), at, size: self.size, counter: 0, mutant };
         if record.get::<u16>(Field::Version) == 0 {
             record.set(Field::Number, self.size);
             record.set(Field::Version, VERSION);
@@ -111,6 +113,7 @@ pub struct RingRecord {
     at: usize,
     size: u16,
     counter: u64,
+    mutant: Option<Mutant>,
 }
 
 /// Where a descriptor's state has what.
@@ -164,7 +167,9 @@ impl RingRecord {
 
     /// The used index is this now, and the head is in the used ring.
     pub fn completed(&self, head: u16, used: u16) {
-        self.mark(head, false);
+        if self.mutant != Some(Mutant::InflightStays) {
+            self.mark(head, false);
+        }
         self.set(Field::Used, used);
     }
 
@@ -180,6 +185,7 @@ impl RingRecord {
     pub fn recover(&mut self, used: u16) -> Vec<u16> {
         let batch = used.wrapping_sub(self.get(Field::Used));
         let mut head = self.get(Field::LastBatch);
+        let batch = if self.mutant == Some(Mutant::InflightLastBatch) { 0 } else { batch };
         for _ in 0..batch.min(self.size) {
             self.mark(head, false);
             head = self.descriptor(head, NEXT).map_or(u16::MAX, |at| self.load(at));
@@ -192,6 +198,18 @@ impl RingRecord {
         heads.sort_by_key(counter);
         let last = heads.last().map(counter);
         self.counter = last.map_or(self.counter, |last| last.wrapping_add(1));
+        heads
+    }
+
+    /// Those of them that are resubmitted: all.
+    #[must_use]
+    pub fn resubmitted(&self, mut heads: Vec<u16>) -> Vec<u16> {
+        match self.mutant {
+            Some(Mutant::InflightForgotten) => heads.clear(),
+            Some(Mutant::InflightReversed) => heads.reverse(),
+            Some(Mutant::InflightNotFirst) => heads.retain(|head| *head != 0),
+            _ => {}
+        }
         heads
     }
 }
@@ -209,7 +227,7 @@ mod tests {
     #[test]
     fn what_was_fetched_and_not_completed_is_found_in_its_order() {
         let (first, fd) = record(8);
-        let mut ring = first.ring(1).unwrap();
+        let mut ring = first.ring(1, None).unwrap();
         for head in [5, 2, 7, 0] {
             ring.fetched(head);
         }
@@ -225,19 +243,19 @@ mod tests {
             ..Inflight::default()
         };
         let next = Record::map(&about, fd).unwrap();
-        let mut ring = next.ring(1).unwrap();
+        let mut ring = next.ring(1, None).unwrap();
         assert_eq!(ring.recover(2), [5, 0]);
         assert_eq!(ring.recover(2), [5, 0], "and again");
         ring.fetched(3);
         assert_eq!(ring.recover(2), [5, 0, 3], "the counter goes on");
-        assert_eq!(next.ring(0).unwrap().recover(9), [] as [u16; 0], "each its own");
-        assert!(next.ring(2).is_none());
+        assert_eq!(next.ring(0, None).unwrap().recover(9), [] as [u16; 0], "each its own");
+        assert!(next.ring(2, None).is_none());
     }
 
     #[test]
     fn a_record_lies_where_the_text_puts_it() {
         let (record, fd) = record(4);
-        let mut ring = record.ring(1).unwrap();
+        let mut ring = record.ring(1, None).unwrap();
         ring.fetched(1);
         ring.fetched(2);
         ring.completing(2);
@@ -270,7 +288,7 @@ mod tests {
             let (record, fd) = record(4);
             let bytes = bytes.get(..160).unwrap_or(&bytes);
             rustix::io::pwrite(&fd, bytes, 0).unwrap();
-            let mut ring = record.ring(0).unwrap();
+            let mut ring = record.ring(0, None).unwrap();
             let found = ring.recover(used);
             for head in heads {
                 ring.fetched(head);

@@ -152,7 +152,7 @@ mutants! {
         "Resets disable the first ring and no other.",
     NeverPolls "never-polls" "ring.started-processes"
         "A ring that has to be polled is not.",
-    ErrorUnreported "error-unreported" "kick.valid-fd"
+    ErrorUnreported "error-unreported" "ring.notify-guest"
         "Nobody is told that a ring is broken.",
     ResetOwnerResets "reset-owner-resets" "reset-device.keeps-ownership"
         "RESET_OWNER resets the device.",
@@ -194,6 +194,16 @@ mutants! {
     // Requests in flight.
     InflightIgnored "inflight-ignored" "get-vring-base.in-flight-recorded"
         "SET_INFLIGHT_FD is taken and not used.",
+    InflightForgotten "inflight-forgotten" "get-vring-base.in-flight-recorded"
+        "What is on record as in flight is not resubmitted.",
+    InflightReversed "inflight-reversed" "get-vring-base.in-flight-recorded"
+        "What is on record as in flight is resubmitted newest first.",
+    InflightNotFirst "inflight-not-first" "get-vring-base.in-flight-recorded"
+        "Descriptor 0 is never resubmitted.",
+    InflightStays "inflight-stays" "ring.request-completed-once"
+        "What was completed stays on record, and is resubmitted.",
+    InflightLastBatch "inflight-last-batch" "ring.request-completed-once"
+        "What got into the used ring just before the end is resubmitted.",
 
     // The back-end's channel.
     ChangeUntold "change-untold" "suspended.no-messages"
@@ -218,6 +228,20 @@ mutants! {
     // A state that was loaded.
     LoadsNothing "loads-nothing" "device-state.load-restores"
         "A state is taken and forgotten.",
+    SaveResets "save-resets" "device-state.source-can-resume"
+        "A device whose state was saved starts afresh.",
+    FilterNotRestored "filter-not-restored" "device-state.load-restores"
+        "A NIC's filter is not restored.",
+    AddressNotRestored "address-not-restored" "device-state.load-restores"
+        "A NIC's address is not restored.",
+    SteeringNotRestored "steering-not-restored" "device-state.load-restores"
+        "How a NIC spreads flows is not restored.",
+    WaitingNotRestored "waiting-not-restored" "device-state.load-restores"
+        "Frames that a NIC has not delivered yet are not restored.",
+    ResetKeepsFilter "reset-keeps-filter" "reset-device.resets-state"
+        "A NIC's filter is left as it was by a reset.",
+    SuppliesDisabled "supplies-disabled" "ring.disabled-no-side-effects"
+        "A NIC supplies frames through a ring that is disabled.",
 }
 
 /// There is no such mutant.

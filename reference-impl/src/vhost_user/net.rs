@@ -23,6 +23,7 @@ use virtio_bindings::bindings::virtio_net::{
 use virtio_queue::{Reader, Writer};
 
 use super::device::{Chain, Device, Role, StateError};
+use super::mutants::Mutant;
 use crate::nic::control::MAX_COMMAND;
 use crate::nic::rss::{MAX_KEY, MAX_TABLE, hash};
 use crate::nic::{Ack, Link, Mac, Nic, NicConfig};
@@ -51,6 +52,7 @@ pub struct Net {
     flap: Option<Duration>,
     flaps_at: Option<Instant>,
     accepted: u64,
+    mutant: Option<Mutant>,
 }
 
 impl Net {
@@ -59,7 +61,7 @@ impl Net {
     pub fn new(options: &NetOptions) -> Self {
         let nic = Nic::new(options.config.clone(), options.link);
         let (latency, flap) = (options.latency, options.flap);
-        Net { nic, latency, flap, flaps_at: None, accepted: 0 }
+        Net { nic, latency, flap, flaps_at: None, accepted: 0, mutant: None }
     }
 
     /// The NIC itself.
@@ -150,6 +152,10 @@ impl Device for Net {
             | 1 << VIRTIO_NET_F_CTRL_MAC_ADDR
             | several << VIRTIO_NET_F_MQ
             | rss << VIRTIO_NET_F_RSS
+    }
+
+    fn set_mutant(&mut self, mutant: Option<Mutant>) {
+        self.mutant = mutant;
     }
 
     fn accepted(&mut self, features: u64) {
@@ -248,7 +254,13 @@ impl Device for Net {
     }
 
     fn reset(&mut self) {
+        let state = self.nic.state();
+        let (modes, table) = (state.modes, state.table.clone());
         self.nic.reset();
+        if self.mutant == Some(Mutant::ResetKeepsFilter) {
+            let state = self.nic.state_mut();
+            (state.modes, state.table) = (modes, table);
+        }
     }
 
     fn save(&self) -> Vec<u8> {
@@ -256,6 +268,18 @@ impl Device for Net {
     }
 
     fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
-        Ok(self.nic.load(state)?)
+        let before = self.nic.state().clone();
+        self.nic.load(state)?;
+        let state = self.nic.state_mut();
+        match self.mutant {
+            Some(Mutant::FilterNotRestored) => {
+                (state.modes, state.table) = (before.modes, before.table);
+            }
+            Some(Mutant::AddressNotRestored) => state.mac = before.mac,
+            Some(Mutant::SteeringNotRestored) => state.steering = before.steering,
+            Some(Mutant::WaitingNotRestored) => state.waiting = before.waiting,
+            _ => {}
+        }
+        Ok(())
     }
 }

@@ -237,12 +237,13 @@ impl Ring {
         let Some(record) = self.record.as_mut().filter(|_| self.in_flight.is_empty()) else {
             return;
         };
-        self.again = record.recover(used).into();
-        self.again.retain(|head| *head < self.queue.size());
-        if !self.again.is_empty() {
+        let mut heads = record.recover(used);
+        heads.retain(|head| *head < self.queue.size());
+        if !heads.is_empty() {
             // No more than the ring has descriptors.
-            self.queue.set_next_avail(used.wrapping_add(self.again.len() as u16));
+            self.queue.set_next_avail(used.wrapping_add(heads.len() as u16));
         }
+        self.again = record.resubmitted(heads).into();
     }
 
     /// The next request, if one is available, and the index at which it was.

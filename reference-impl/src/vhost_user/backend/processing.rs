@@ -29,6 +29,7 @@ impl<D: Device> Backend<D> {
         let Some(ring) = self.rings.get(at) else { return false };
         let enabled = ring.enabled
             || self.is(Mutant::ProcessesDisabled)
+            || (self.is(Mutant::SuppliesDisabled) && self.device.role(at) == Role::Receive)
             || (self.settings.disabled == Disabled::Process
                 && self.device.role(at) == Role::Requests);
         let unasked =

@@ -1,5 +1,7 @@
 //! The core, driven without a socket and in a time of its own.
 
+mod areas;
+
 use std::os::fd::AsFd;
 
 use devmig_model::vhost_user::wire::{PayloadKind, Transfer, VringFd, VringState};
@@ -508,6 +510,7 @@ fn session(mutant: Option<Mutant>) -> Vec<String> {
     slow.send(Message::GET_VRING_BASE, &ring(0));
     slow.pass(20 * MS);
     talk.log.append(&mut slow.log);
+    talk.log.extend(areas::all(mutant));
     talk.log
 }
 

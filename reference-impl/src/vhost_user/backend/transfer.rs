@@ -80,7 +80,11 @@ impl<D: Device> Backend<D> {
         if transfer.direction == Transfer::SAVE {
             self.transfer = Transferring::Saving;
             let close = !self.is(Mutant::TransferNeverCloses);
-            self.outputs.push_back(Output::Save { channel, state: self.device.save(), close });
+            let state = self.device.save();
+            if self.is(Mutant::SaveResets) {
+                self.device.reset();
+            }
+            self.outputs.push_back(Output::Save { channel, state, close });
         } else {
             self.transfer = Transferring::Loading;
             self.outputs.push_back(Output::Load(channel));
