@@ -17,6 +17,7 @@
 //! | `rings.rs` | the indices of split rings, read through the descriptors that pass by |
 //! | `record.rs` | events as a file |
 //! | `judge.rs` | events to findings, by the model's machine |
+//! | `mutate.rs` | recordings with a fault each, one for each MUST on a front-end |
 //! | `report.rs` | findings as text and JSON |
 //!
 //! **Invariants.** Nothing is changed on its way. What is held for either side is bounded, and a
@@ -25,6 +26,7 @@
 
 pub mod judge;
 pub mod line;
+pub mod mutate;
 pub mod record;
 pub mod relay;
 pub mod report;

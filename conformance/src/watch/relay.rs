@@ -300,3 +300,6 @@ fn write(pair: &mut Pair, side: Side) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
