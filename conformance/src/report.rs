@@ -18,6 +18,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
+use crate::vhost_user::session::Taken;
+use crate::vhost_user::tour::Coverage;
 pub use junit::junit;
 
 /// How a test ended.
@@ -167,6 +169,9 @@ pub struct Result {
     /// What the test is for.
     #[serde(skip)]
     pub purpose: String,
+    /// For a generated script: what became of each step.
+    #[serde(skip)]
+    pub taken: Vec<Taken>,
 }
 
 /// A whole run.
@@ -190,6 +195,9 @@ pub struct SuiteReport {
     pub stale_waivers: Vec<String>,
     /// The counts.
     pub summary: Summary,
+    /// How much of the machine was driven, if tours were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// The tests.
     pub results: Vec<Result>,
 }
@@ -266,6 +274,9 @@ impl SuiteReport {
             for (choice, options) in &self.readings {
                 let _ = writeln!(out, "  {choice} = {}", options.join(" or "));
             }
+        }
+        if let Some(coverage) = &self.coverage {
+            let _ = write!(out, "\n{}", coverage.text());
         }
         if !self.stale_waivers.is_empty() {
             out.push('\n');

@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use devmig_model::vhost_user::wire::{Flags, Header};
+use devmig_reference::socket::Deadline;
+use devmig_reference::socket::transport::{Connection, Received};
 use devmig_reference::vhost_user::{Mutant, Options, Running};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::Value;
@@ -197,6 +200,118 @@ fn too_many_descriptors() {
 fn a_connection_that_ends_at_once() {
     let closes = |mut stream: UnixStream| drop(stream.read(&mut [0; 12]));
     is_finding(closes, "vhost-user.connection.close-exceptional", "the connection is closed");
+}
+
+/// A back-end that understands messages, and answers with what it is told to.
+fn answers(
+    stream: UnixStream,
+    mut to: impl FnMut(u32, &[u8], Vec<OwnedFd>) -> Vec<(u64, Vec<OwnedFd>)>,
+) {
+    let mut connection = Connection::from_socket(stream).unwrap();
+    let soon = || Deadline::after(Duration::from_secs(5));
+    while let Ok(Received { header, payload, fds }) = connection.receive(soon()) {
+        for (value, fds) in to(header.request, &payload, fds) {
+            let header = Header { request: header.request, flags: Flags::reply(), size: 8 };
+            let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+            if connection.send(header, &value.to_ne_bytes(), &fds, soon()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+const FEATURES: u64 = 1 << 30 | 1 << 32;
+
+/// What an honest one says to negotiation.
+fn honest(request: u32) -> Vec<(u64, Vec<OwnedFd>)> {
+    match request {
+        1 => vec![(FEATURES, Vec::new())],
+        15 => vec![(0, Vec::new())],
+        _ => Vec::new(),
+    }
+}
+
+fn is_finding_of(
+    test: &str,
+    behaves: impl Fn(UnixStream) + Send + 'static,
+    clause: &str,
+    words: &str,
+) {
+    let hostile = Hostile::start(behaves);
+    let socket = hostile.socket();
+    let socket = socket.to_str().unwrap();
+    let (code, report) = json(&["--device", "blk", "--socket", socket, "--only", test]);
+    let result = &report["results"][0];
+    assert_eq!((code, &result["status"]), (Some(1), &Value::from("fail")), "{result:#}");
+    assert_eq!(result["clause"], clause, "{result:#}");
+    let observed = result["observed"].as_str().unwrap();
+    assert!(observed.contains(words), "{observed}");
+}
+
+#[test]
+fn a_back_end_that_lies_about_features() {
+    // Every protocol feature there can be, and nothing behind any of them.
+    let lies = |stream| {
+        answers(stream, |request, _, _| match request {
+            15 => vec![(u64::MAX & !(1 << 3), Vec::new())],
+            _ => honest(request),
+        });
+    };
+    is_finding_of("status.read-back", lies, "vhost-user.reply.must", "no answer to GET_STATUS");
+}
+
+#[test]
+fn a_back_end_that_sends_descriptors_nobody_asked_for() {
+    let sends = |stream| {
+        answers(stream, |request, _, _| match request {
+            1 => {
+                let fds = (0..4).map(|_| std::fs::File::open("/dev/null").unwrap().into());
+                vec![(FEATURES, fds.collect())]
+            }
+            _ => honest(request),
+        });
+    };
+    let words = "GET_FEATURES with 4 descriptors";
+    is_finding_of("negotiation.features", sends, "vhost-user.reply.payload", words);
+}
+
+#[test]
+fn a_back_end_that_answers_twice() {
+    let twice = |stream| {
+        answers(stream, |request, _, _| {
+            [honest(request), honest(request)].into_iter().flatten().collect()
+        });
+    };
+    let words = "answers GET_FEATURES";
+    is_finding_of("negotiation.features", twice, "vhost-user.reply.header", words);
+}
+
+#[test]
+fn a_back_end_that_answers_late() {
+    let late = |stream| {
+        answers(stream, |request, _, _| {
+            std::thread::sleep(Duration::from_millis(1200));
+            honest(request)
+        });
+    };
+    let words = "no answer to GET_FEATURES";
+    is_finding_of("negotiation.features", late, "vhost-user.reply.must", words);
+}
+
+#[test]
+fn a_back_end_that_writes_outside_its_rings() {
+    use std::os::unix::fs::FileExt as _;
+    let writes = |stream| {
+        answers(stream, |request, _, fds| {
+            if request == 5 {
+                let memory = fds.into_iter().next().map(std::fs::File::from).unwrap();
+                memory.write_all_at(b"here I was", 0x20).unwrap();
+            }
+            honest(request)
+        });
+    };
+    let words = "guest memory at 0x20 was written";
+    is_finding_of("negotiation.nothing-unasked", writes, "vhost-user.reply.unasked", words);
 }
 
 fn error(arguments: &[&str], words: &[&str]) {

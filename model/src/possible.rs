@@ -327,6 +327,36 @@ impl<'m, M: Machine> Possible<'m, M> {
         Ok(due.filter(|o| o.class <= class && judge.enforces(o.clause)).map(|o| o.clause).next())
     }
 
+    /// Whether this holds of every state that is possible once all that was sent is read. Where no
+    /// text says what follows, nothing does.
+    ///
+    /// # Errors
+    /// If the set grows beyond its bound.
+    pub fn every(
+        &mut self,
+        mut holds: impl FnMut(&M::State, &mut Judge) -> Result<bool, Ask>,
+    ) -> Result<bool, Fault> {
+        self.close()?;
+        let mut work: Vec<_> = self
+            .candidates
+            .iter()
+            .filter(|c| c.undefined || c.read == self.sent.len())
+            .copied()
+            .collect();
+        let mut any = false;
+        while let Some(c) = work.pop() {
+            any = true;
+            let rules = Rules { choices: c.choices, ..self.rules };
+            match holds(&c.state, &mut rules.judge()) {
+                _ if c.undefined => return Ok(false),
+                Err(Ask(choice)) => work.extend(split(&c, choice)),
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+            }
+        }
+        Ok(any)
+    }
+
     /// For each choice that some candidate has fixed: the options that candidates still have, or that
     /// could not be judged.
     #[must_use]

@@ -8,18 +8,32 @@ use serde::Serialize;
 
 use super::grid::{count, grid};
 use super::{Error, Format, Out, Status};
+use crate::coverage::{self, Carried};
 use crate::peers::{self, Peer, When};
 use crate::vhost_user::suite::{self, Test};
 
 /// Lists the clauses: one normative requirement each.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ClausesArgs {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Ids, or patterns in which `*` stands for anything
     #[arg(value_name = "ID|GLOB")]
     ids: Vec<String>,
     /// How the list is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Says what carries each clause: properties, tests, mutants, recordings, or an exception
+    Coverage {
+        /// How the result is written
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
 }
 
 /// Lists the choices: points that a text leaves open, each with its readings.
@@ -84,6 +98,9 @@ struct ListedOption<'a> {
 
 /// Runs `clauses`.
 pub(crate) fn clauses(args: &ClausesArgs, out: &mut Out<'_>) -> Result<Status, Error> {
+    if let Some(What::Coverage { format }) = args.what {
+        return covered(format, out);
+    }
     let Library { spec, .. } = Library::builtin()?;
     for pattern in &args.ids {
         if !spec.clauses().iter().any(|clause| matches(pattern, &clause.id)) {
@@ -108,6 +125,54 @@ pub(crate) fn clauses(args: &ClausesArgs, out: &mut Out<'_>) -> Result<Status, E
         }
     }
     Ok(Status::Good)
+}
+
+/// What carries each clause. Exit code 1 if one lacks something without a reason.
+fn covered(format: Format, out: &mut Out<'_>) -> Result<Status, Error> {
+    let coverage = coverage::of(&Library::builtin()?)?;
+    let lacking = coverage.clauses.iter().filter(|clause| !clause.lacks.is_empty()).count();
+    match format {
+        Format::Json => out.json(&coverage)?,
+        Format::Text => {
+            let head = [
+                "clause",
+                "level",
+                "party",
+                "properties",
+                "tests",
+                "mutants",
+                "recordings",
+                "lacks",
+            ];
+            let mut rows = vec![head.map(str::to_owned).to_vec()];
+            rows.extend(coverage.clauses.iter().map(covered_row));
+            out.text(&grid(&rows))?;
+            for stale in &coverage.stale {
+                out.text(&format!("stale exception: {stale}\n"))?;
+            }
+            let lacks = format!("{lacking} lack something without a reason");
+            out.text(&format!("\n{}, {lacks}\n", count(coverage.clauses.len(), "clause")))?;
+        }
+    }
+    Ok(if lacking == 0 && coverage.stale.is_empty() { Status::Good } else { Status::Bad })
+}
+
+/// One clause: how many of each carry it, and what it lacks (in parentheses: for a reason).
+fn covered_row(clause: &Carried) -> Vec<String> {
+    let number = |n: usize| if n == 0 { "-".to_owned() } else { n.to_string() };
+    let lacks = clause.lacks.iter().map(|what| coverage::word(*what).to_owned());
+    let excused =
+        clause.exceptions.iter().map(|exception| format!("({})", coverage::word(exception.what)));
+    vec![
+        clause.id.clone(),
+        clause.level.to_string(),
+        clause.party.clone(),
+        number(clause.properties.len()),
+        number(clause.tests.len()),
+        number(clause.mutants.len()),
+        number(clause.recordings.len()),
+        lacks.chain(excused).collect::<Vec<_>>().join(" "),
+    ]
 }
 
 /// The name of a document and of a version of it.

@@ -26,6 +26,7 @@ use super::grid::thousands;
 use super::hunt::hunted;
 use super::progress::Meter;
 use super::{Error, Out, Status, peers_page, proposal, schema, select, table};
+use crate::coverage;
 
 /// Writes the book's generated pages and blocks, or compares them with what is there.
 #[derive(Debug, clap::Args)]
@@ -158,6 +159,14 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
             "The clauses",
             "One normative requirement each, in our words, with the place that says it.",
             clauses_body(&library),
+        ),
+        page(
+            "coverage.md",
+            "What carries each clause",
+            "Derived from the systems, the suite and the mutants of the reference. Every MUST on a \
+             back-end has a test and a mutant that it kills, every MUST on a front-end a recording \
+             that breaks it, or a reason why not.",
+            coverage_body(&coverage::of(&library)?),
         ),
         page(
             "choices.md",
@@ -374,6 +383,32 @@ fn clauses_body(library: &Library) -> String {
             out += &format!("Read as: {}  \n", reading.replace('\n', " "));
         }
         out += &format!("*{}*\n\n", spec.cite(&clause.citation));
+    }
+    out
+}
+
+fn coverage_body(coverage: &coverage::Coverage) -> String {
+    let mut out = String::from(
+        "| Clause | Properties | Tests | Mutants | Without, and why |\n|---|---|---|---|---|\n",
+    );
+    let list = |names: &[String]| names.join(", ");
+    for clause in &coverage.clauses {
+        let mut reasons: Vec<String> = clause
+            .exceptions
+            .iter()
+            .map(|exception| format!("{}: {}", coverage::word(exception.what), exception.reason))
+            .collect();
+        reasons.dedup();
+        out += &format!(
+            "| **{}** ({}, {}) | {} | {} | {} | {} |\n",
+            clause.id,
+            clause.level,
+            clause.party,
+            list(&clause.properties),
+            list(&clause.tests),
+            list(&[clause.mutants.clone(), clause.recordings.clone()].concat()),
+            cell(&reasons.join(" ")),
+        );
     }
     out
 }

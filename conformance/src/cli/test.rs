@@ -21,6 +21,8 @@ use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits};
 use crate::vhost_user::suite::{self, Test};
 use crate::vhost_user::target::Target;
+use crate::vhost_user::tour::Tours;
+use crate::vhost_user::walk::{self, Walk};
 use crate::waivers::{self, Waiver};
 
 /// Run a conformance suite against an implementation.
@@ -59,6 +61,22 @@ struct VhostUser {
     /// How much is done.
     #[arg(long, value_enum, default_value = "quick")]
     profile: Profile,
+    /// Drive every arc of the machine, and say which were driven. Part of both profiles, unless
+    /// tests are named.
+    #[arg(long)]
+    tour: bool,
+    /// So many random walks, each from a seed of its own (--seed and the numbers after it).
+    #[arg(long, value_name = "N")]
+    walks: Option<usize>,
+    /// So many steps in each walk.
+    #[arg(long, value_name = "M", default_value_t = 80)]
+    steps: usize,
+    /// The tests of this file (in the form of the suite's own), and no others.
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    script: Option<PathBuf>,
+    /// These steps, and nothing else: what a walk that found something prints.
+    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"])]
+    play: Option<String>,
     /// The data of the device may be destroyed.
     #[arg(long)]
     scratch: bool,
@@ -98,8 +116,13 @@ enum Profile {
     Full,
 }
 
+/// Walks of the full profile.
+const FULL_WALKS: usize = 50;
+
 /// How long the quick profile waits for what must not happen.
 const BRIEF: Duration = Duration::from_millis(400);
+/// And for what should not.
+const QUIET: Duration = Duration::from_millis(40);
 
 /// What `--list` writes.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -125,12 +148,33 @@ struct ListedTest {
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let Protocol::VhostUser(args) = &args.protocol;
     let library = Library::builtin()?;
-    let suite = suite::builtin(&library)?;
+    let mut suite = suite::builtin(&library)?;
     let library = library.by_text(&args.text)?;
     if args.mutants {
         return mutants(&library, &suite, args, out);
     }
-    let tests = chosen(&suite, &args.only)?;
+    let asked = match (&args.script, &args.play) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|cause| Error::Read { path: path.clone(), cause })?;
+            Some(SourceFile::new(path.to_string_lossy(), text))
+        }
+        (None, Some(steps)) => Some(SourceFile::new("--play", walk::file(steps))),
+        (None, None) => None,
+    };
+    let tours = asked.is_none().then(|| Tours::of(&library));
+    match asked {
+        Some(file) => suite = suite::load(&library, &file)?,
+        None => suite.extend(tours.iter().flat_map(|tours| tours.tests.iter().cloned())),
+    }
+    let walks = walks(args);
+    let tests = if args.walks.is_some() && args.only.is_empty() && args.script.is_none() {
+        Vec::new()
+    } else if args.tour && args.only.is_empty() {
+        chosen(&suite, &["tour.*".to_owned()])?
+    } else {
+        chosen(&suite, &args.only)?
+    };
     if args.list {
         return list(&library, &tests, args.format, out);
     }
@@ -168,7 +212,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         Some(path) => Some((path, File::create(path).map_err(|cause| failed(path, cause))?)),
         None => None,
     };
-    let report = play(&run, &tests, args.format, out)?;
+    let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with("tour.")));
+    let report = play(&run, &tests, &walks, tours.as_ref(), args.format, out)?;
     if let Some((path, mut file)) = junit_file {
         // What was found is not lost when this cannot be written.
         out.flush()?;
@@ -182,14 +227,26 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     })
 }
 
+/// The walks that are asked for.
+fn walks(args: &VhostUser) -> Vec<Walk> {
+    let whole = args.only.is_empty() && args.script.is_none() && args.play.is_none() && !args.tour;
+    let count = match (args.walks, args.profile) {
+        (Some(count), _) => count,
+        (None, Profile::Full) if whole => FULL_WALKS,
+        (None, _) => 0,
+    };
+    let walk = |n| Walk { seed: args.seed.wrapping_add(n as u64), steps: args.steps };
+    (0..count).map(walk).collect()
+}
+
 /// How long to wait for what.
 fn limits(args: &VhostUser) -> Limits {
     let owed = Duration::from_secs_f64(args.timeout);
-    let silence = match args.profile {
-        Profile::Quick => owed.min(BRIEF),
-        Profile::Full => owed,
-    };
-    Limits { owed, silence, ..Limits::default() }
+    let limits = Limits { owed, silence: owed, ..Limits::default() };
+    match args.profile {
+        Profile::Quick => Limits { silence: owed.min(BRIEF), quiet: QUIET, ..limits },
+        Profile::Full => limits,
+    }
 }
 
 /// Holds the suite against the faults of the reference.
@@ -255,12 +312,14 @@ fn waivers(library: &Library, suite: &[Test], file: Option<&Path>) -> Result<Vec
 fn play(
     run: &Run<'_>,
     tests: &[&Test],
+    walks: &[Walk],
+    tours: Option<&Tours>,
     format: Format,
     out: &mut Out<'_>,
 ) -> Result<SuiteReport, Error> {
-    let bar = progress::bar(tests.len());
+    let bar = progress::bar(tests.len() + walks.len());
     let mut trouble = Ok(());
-    let report = runner::run(run, tests, |result: &TestResult| {
+    let mut report = runner::play(run, tests, walks, |result: &TestResult| {
         bar.inc(1);
         bar.set_message(result.test.clone());
         if format == Format::Text && trouble.is_ok() {
@@ -269,6 +328,7 @@ fn play(
     });
     bar.finish_and_clear();
     trouble?;
+    report.coverage = tours.map(|tours| tours.coverage(&report));
     match format {
         Format::Text => out.text(&report.closing(|id| clause_text(run.library, id)))?,
         Format::Json => out.json(&report)?,

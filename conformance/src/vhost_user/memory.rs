@@ -201,6 +201,12 @@ impl Arena {
         Arena { next: at, end: at.saturating_add(size) }
     }
 
+    /// What nobody has taken: from one guest address to another.
+    #[must_use]
+    pub const fn rest(&self) -> (u64, u64) {
+        (self.next, self.end)
+    }
+
     /// The guest address of `size` bytes, aligned to `align` (at least 1).
     ///
     /// # Errors

@@ -13,6 +13,8 @@
 //! a peer does wrong is a value, never a panic. Nothing here judges a peer by a clause: that is the
 //! model's part.
 
+pub mod drive;
+pub mod forms;
 pub mod malformed;
 pub mod memory;
 pub mod mutants;
@@ -23,6 +25,8 @@ pub mod script;
 pub mod session;
 pub mod suite;
 pub mod target;
+pub mod tour;
+pub mod walk;
 pub mod workload;
 
 pub use devmig_reference::socket::{Deadline, event, transport};

@@ -12,9 +12,10 @@ use devmig_model::spec::Level;
 use devmig_model::vhost_user::program::Step;
 
 use super::script::Act;
-use super::session::{Device, Limits, Record, Session, Setting, Stop, TestMachine, allows};
+use super::session::{Device, Limits, Record, Session, Setting, Stop, Taken, TestMachine, allows};
 use super::suite::{Need, Test};
 use super::target::Target;
+use super::walk::{self, Urn, Walk};
 use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Summary, Waived};
 use crate::waivers::{self, Waiver};
 
@@ -46,11 +47,19 @@ pub struct Run<'a> {
 }
 
 /// Runs these tests. `done` is told of each result as it comes.
-///
-/// # Panics
-/// Never.
-pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) -> SuiteReport {
+pub fn run(run: &Run<'_>, tests: &[&Test], done: impl FnMut(&TestResult)) -> SuiteReport {
+    play(run, tests, &[], done)
+}
+
+/// Runs these tests, then these walks.
+pub fn play(
+    run: &Run<'_>,
+    tests: &[&Test],
+    walks: &[Walk],
+    mut done: impl FnMut(&TestResult),
+) -> SuiteReport {
     let machine = run.library.tester();
+    let urn = Urn::of(run.library);
     let open = run.pinned.iter().fold(
         Rules { choices: run.library.spec.open().and(&run.rules.choices), ..run.rules },
         |rules, (choice, option)| rules.fixing(*choice, *option),
@@ -58,24 +67,39 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
     let mut known = open;
     let mut results = Vec::new();
     let mut summary = Summary::default();
-    let mut first = true;
     let mut offers = None;
-    for test in tests {
+    let walking: Vec<(Test, Walk)> =
+        walks.iter().map(|walk| (walk.test(run.library), *walk)).collect();
+    let jobs = tests.iter().map(|test| (*test, None));
+    let jobs = jobs.chain(walking.iter().map(|(test, walk)| (test, Some((&urn, *walk)))));
+    for (n, (test, walk)) in jobs.enumerate() {
         let mut waived: Vec<Waived> = Vec::new();
         let mut off = ClauseSet::default();
+        let (mut taken, mut script) = (Vec::new(), None);
         let outcome = loop {
             let without = |mut rules: Rules| {
                 rules.off.extend(&off);
                 rules
             };
-            let attempt = one(run, &machine, test, without(known), first, &mut offers);
-            first = false;
+            let rules = without(known);
+            let first = n == 0 && waived.is_empty();
+            taken.clear();
+            let attempt = one(run, &machine, test, walk, rules, first, &mut offers, &mut taken);
             let outcome = match attempt {
                 Ok(learned) => {
                     known.choices = learned;
                     Outcome::new(Status::Pass)
                 }
-                Err(Ended { stop, log, records }) => {
+                Err(ended) => {
+                    let ended = match walk {
+                        Some(_) => {
+                            let (acts, ended) = shortest(run, &machine, test, rules, &taken, ended);
+                            script = Some(walk::line(test, &acts, &machine.table));
+                            ended
+                        }
+                        None => ended,
+                    };
+                    let Ended { stop, log, records } = ended;
                     let contradicts = matches!(stop, Stop::Finding { .. })
                         && known != open
                         && allows(&machine, without(open), &records);
@@ -101,6 +125,11 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
             _ => outcome,
         };
         let broken = outcome.clause.unwrap_or(test.clause);
+        let again = match &script {
+            Some(script) => format!("--play {}", shell_words::quote(script)),
+            None => format!("--only {}", test.id),
+        };
+        let seed = walk.map_or(run.seed, |(_, walk)| walk.seed);
         let result = TestResult {
             test: test.id.clone(),
             clause: name(run, broken),
@@ -108,10 +137,11 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
             status: outcome.status,
             expected: outcome.expected,
             observed: outcome.observed,
-            reproduce: format!("{} --only {} --seed {}", run.reproduce, test.id, run.seed),
+            reproduce: format!("{} {again} --seed {seed}", run.reproduce),
             log: outcome.log,
             waived,
             purpose: test.purpose.clone(),
+            taken: taken.into_iter().map(|(_, taken)| taken).collect(),
         };
         summary.count(result.status);
         done(&result);
@@ -132,6 +162,7 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
         offers,
         stale_waivers: Vec::new(),
         summary,
+        coverage: None,
         results,
     };
     report.stale_waivers = waivers::stale(&run.waivers, &report);
@@ -149,6 +180,36 @@ fn accepted(run: &Run<'_>, test: &Test, outcome: &Outcome, broken: ClauseId) -> 
     Some(Waived { clause, observed, reason: waiver.reason.clone() })
 }
 
+/// The shortest script that ends as a walk did, and how it ended.
+fn shortest(
+    run: &Run<'_>,
+    machine: &TestMachine,
+    test: &Test,
+    rules: Rules,
+    taken: &[(Act, Taken)],
+    first: Ended,
+) -> (Vec<Act>, Ended) {
+    let acts: Vec<Act> = taken.iter().map(|(act, _)| *act).collect();
+    let kind = |stop: &Stop| match stop {
+        Stop::Finding { clause, .. } => Some(*clause),
+        Stop::Died(_) => Some(ClauseId::NONE),
+        _ => None,
+    };
+    let Some(wanted) = kind(&first.stop) else { return (acts, first) };
+    let mut last = first;
+    let short = walk::shorten(&acts, |acts| {
+        let test = Test { acts: acts.to_vec(), ..test.clone() };
+        match one(run, machine, &test, None, rules, false, &mut None, &mut Vec::new()) {
+            Err(ended) if kind(&ended.stop) == Some(wanted) => {
+                last = ended;
+                true
+            }
+            _ => false,
+        }
+    });
+    (short, last)
+}
+
 /// A test that did not come to its end.
 struct Ended {
     stop: Stop,
@@ -160,9 +221,11 @@ fn one(
     run: &Run<'_>,
     machine: &TestMachine,
     test: &Test,
+    walk: Option<(&Urn, Walk)>,
     rules: Rules,
     first: bool,
     offers: &mut Option<Offers>,
+    taken: &mut Vec<(Act, Taken)>,
 ) -> std::result::Result<Choices, Ended> {
     let setting = Setting {
         machine,
@@ -181,9 +244,21 @@ fn one(
         records: Vec::new(),
     })?;
     let mut steps = || {
+        if let Some((urn, walk)) = walk {
+            let mut acts = Vec::new();
+            let ended = walk.go(&mut session, urn, &machine.table, &mut acts);
+            taken.extend(acts.into_iter().map(|act| (act, Taken::Yes)));
+            ended?;
+        }
         for act in &test.acts {
-            session.needs(&test.needs)?;
-            session.act(act)?;
+            if !test.careful {
+                session.needs(&test.needs)?;
+                session.act(act)?;
+                continue;
+            }
+            // Of a generated script every step is tried; what was not offered is passed over.
+            let done = session.carefully(act)?;
+            taken.push((*act, done));
         }
         session.end()
     };

@@ -21,12 +21,18 @@
 //! | `write garbage` | bytes that are no state, through the state channel |
 //! | `succeeds`, `fails` | what the last answer said |
 //! | `malformed KIND` | see [`super::malformed`] |
+//! | `every malformed FORM` | see [`super::forms`] |
+//! | `pieces of N` | from here on messages are sent in pieces of N bytes; 0: whole |
 //!
 //! **Invariant.** A step has no opinion: what the back-end does is judged by the machine.
 
 use devmig_model::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
-use devmig_model::vhost_user::program::{Compiler, Step};
+use devmig_model::vhost_user::program::{Compiler, Number, Step};
+use devmig_model::vhost_user::table::Table;
+use devmig_model::vhost_user::vocabulary::Effect;
 
+use super::drive::has;
+use super::forms::Form;
 use super::malformed::Malformed;
 
 /// One step of a test.
@@ -70,6 +76,10 @@ pub enum Act {
     },
     /// Something malformed.
     Malformed(Malformed),
+    /// Everything of this form.
+    Forms(Form),
+    /// Messages go in pieces of this size, or whole.
+    Pieces(u16),
 }
 
 /// Which ring a program's step is for.
@@ -120,6 +130,14 @@ fn act(
             let help = did_you_mean(kind, Malformed::ALL.iter().map(|(name, ..)| *name));
             (format!("nothing malformed is called `{kind}`"), help)
         })?),
+        ("every", rest) => {
+            let name = rest.strip_prefix("malformed ").unwrap_or(rest);
+            Act::Forms(Form::named(name).ok_or_else(|| {
+                let help = did_you_mean(name, Form::ALL.iter().map(|(name, ..)| *name));
+                (format!("no malformed form is called `{name}`"), help)
+            })?)
+        }
+        ("pieces", rest) => Act::Pieces(number(rest.strip_prefix("of ").unwrap_or(rest))?),
         ("settle", "") => Act::Settle,
         ("notified", "") => Act::Notified,
         ("quiet", "") => Act::Quiet,
@@ -143,6 +161,76 @@ fn act(
         _ => Act::Program(compiler.single(text, 0)?, Which::Requests),
     });
     Ok(())
+}
+
+/// A step as it is written in a file.
+#[must_use]
+pub fn text(act: &Act, table: &Table) -> String {
+    match *act {
+        Act::Program(step, Which::Requests) => step_text(step, table),
+        Act::Program(step, Which::Each) => format!("each ring {}", step_text(step, table)),
+        Act::Program(step, Which::Index(ring)) => format!("ring {ring} {}", step_text(step, table)),
+        Act::Requests { count, kick: true } => format!("request {count}"),
+        Act::Requests { count, kick: false } => format!("publish {count}"),
+        Act::Settle => "settle".into(),
+        Act::Notified => "notified".into(),
+        Act::Quiet => "quiet".into(),
+        Act::Silence => "silence".into(),
+        Act::Pause(micros) => format!("pause {micros}"),
+        Act::Barrier => "barrier".into(),
+        Act::Renew(index) => format!("renew {index}"),
+        Act::Anew => "driver anew".into(),
+        Act::Reconnect => "reconnect".into(),
+        Act::Serves => "serves".into(),
+        Act::WriteGarbage => "write garbage".into(),
+        Act::Answered { success: true } => "succeeds".into(),
+        Act::Answered { success: false } => "fails".into(),
+        Act::Forms(form) => {
+            let known = Form::ALL.iter().find(|(.., value)| *value == form);
+            format!("every malformed {}", known.map_or("", |(name, ..)| name))
+        }
+        Act::Pieces(size) => format!("pieces of {size}"),
+        Act::Malformed(kind) => {
+            let known = Malformed::ALL.iter().find(|(.., value)| *value == kind);
+            format!("malformed {}", known.map_or("", |(name, ..)| name))
+        }
+    }
+}
+
+fn step_text(step: Step, table: &Table) -> String {
+    match step {
+        Step::Kick { .. } => "kick".into(),
+        Step::Vcpus { run: true } => "vcpus run".into(),
+        Step::Vcpus { run: false } => "vcpus stop".into(),
+        Step::ReadState => "read state".into(),
+        Step::WriteState => "write state".into(),
+        Step::Until { id, number } => {
+            let name = table.messages.get(id.0 as usize).map_or("", |def| &def.name);
+            format!("{name} until {number}")
+        }
+        Step::Copy { log: 0 } => "copy all".into(),
+        Step::Copy { log } => format!("copy marked {log}"),
+        Step::Renew { .. } => "renew".into(),
+        Step::Successor { died: true } => "crash".into(),
+        Step::Successor { died: false } => "move".into(),
+        Step::Send { id, number, need_reply, .. } => {
+            let Some(def) = table.messages.get(id.0 as usize) else { return String::new() };
+            let says = has(def, Effect::SetEnabled) || has(def, Effect::SetStatus);
+            let mut text = match number {
+                Number::Literal(0) if !says => def.name.clone(),
+                Number::Literal(number) => format!("{} {number}", def.name),
+                Number::Saved => format!("{} saved", def.name),
+                Number::Offered | Number::ProtocolOffered => format!("{} offered", def.name),
+                Number::Plain => format!("{} plain", def.name),
+                Number::Used => format!("{} used", def.name),
+                Number::Logging => format!("{} logging", def.name),
+            };
+            if need_reply {
+                text += " acknowledged";
+            }
+            text
+        }
+    }
 }
 
 fn number(text: &str) -> Result<u16, Problem> {

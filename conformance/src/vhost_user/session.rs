@@ -11,6 +11,8 @@
 //! | `session.rs` | steps, and what is made of the machine's answers |
 //! | `session/sample.rs` | looking: the order in which effects are read and causes reported |
 //! | `session/channel.rs` | the channel of device state |
+//! | `session/careful.rs` | steps that nobody wrote: taken only where every reading allows them |
+//! | `session/forms.rs` | malformed messages, systematically |
 //! | `session/again.rs` | the end of a conversation, and the next |
 //!
 //! **Invariants.** Every wait has a limit. Nothing here names a rule of its own: a clause comes from
@@ -18,8 +20,12 @@
 //! do is [`Stop::Harness`], never a finding.
 
 mod again;
+mod careful;
 mod channel;
+mod forms;
 mod sample;
+
+pub use careful::Taken;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,7 +41,7 @@ use devmig_model::vhost_user::machine::VhostUser;
 use devmig_model::vhost_user::program::{Number, Step};
 use devmig_model::vhost_user::state::LOG_ALL;
 use devmig_model::vhost_user::systems::F_PROTOCOL_FEATURES;
-use devmig_model::vhost_user::table::{Condition, Row};
+use devmig_model::vhost_user::table::{Condition, MessageDef, Row};
 use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard};
 use devmig_model::vhost_user::wire::{
     Config, Flags, Header, MAX_CONFIG, Memory, MemoryRegion, Payload, PayloadKind, Transfer,
@@ -45,6 +51,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::Deadline;
+use super::drive::{Keeps, Move, has};
 use super::malformed::Bytes;
 use super::memory::{Arena, GuestMemory, PAGE};
 use super::ring::{Ring, RingError};
@@ -60,6 +67,8 @@ pub type TestMachine = VhostUser<RINGS>;
 
 /// Guest memory, in bytes.
 const MEMORY: u64 = 64 * PAGE;
+/// Between two pieces of a message.
+const BETWEEN: Duration = Duration::from_micros(20);
 /// The most bytes of device state that are kept.
 const MAX_STATE: usize = 64 << 20;
 
@@ -199,11 +208,19 @@ pub struct Session<'m> {
     channel: Option<OwnedFd>,
     state: Vec<u8>,
     state_ended: bool,
+    /// The answer that begins the transfer was seen.
+    transfer_answered: bool,
     answer: Option<(MessageId, Value)>,
     seed: u64,
     first: bool,
     /// The last message wants no answer, so it may not have been read yet.
     unread: bool,
+    /// Guest memory that nothing was put into: from one address to another.
+    untouched: [(u64, u64); 2],
+    /// Messages are sent in pieces of so many bytes; 0: whole.
+    pieces: usize,
+    /// What a careful front-end has set up.
+    keeps: Keeps,
 }
 
 /// What a session is made of.
@@ -280,10 +297,14 @@ impl<'m> Session<'m> {
             channel: None,
             state: Vec::new(),
             state_ended: false,
+            transfer_answered: false,
             answer: None,
             seed: setting.seed,
             first,
             unread: false,
+            untouched: [(0, PAGE), arena.rest()],
+            pieces: 0,
+            keeps: Keeps::default(),
         })
     }
 
@@ -316,6 +337,11 @@ impl<'m> Session<'m> {
                 self.write_state()
             }
             Act::Answered { success } => self.answered(success),
+            Act::Forms(form) => self.forms(form),
+            Act::Pieces(size) => {
+                self.pieces = size.into();
+                Ok(())
+            }
             Act::Malformed(kind) => {
                 let table = &self.machine.table;
                 let id =
@@ -352,7 +378,23 @@ impl<'m> Session<'m> {
         if self.connection.is_some() && !self.possible.undefined() {
             self.sample()?;
         }
-        self.hang_up()
+        self.hang_up()?;
+        self.strays()
+    }
+
+    /// Whether something was written where there is neither a ring nor a buffer.
+    fn strays(&mut self) -> Result<(), Stop> {
+        for (from, to) in self.untouched {
+            let mut bytes = vec![0; to.saturating_sub(from) as usize];
+            self.memory.read(from, &mut bytes).map_err(harness)?;
+            if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
+                let at = from + at as u64;
+                let observed =
+                    format!("guest memory at {at:#x} was written, where nobody put a buffer");
+                return self.finding(ClauseId::NONE, &observed);
+            }
+        }
+        Ok(())
     }
 
     fn request_ring(&self) -> Result<u8, Stop> {
@@ -363,16 +405,8 @@ impl<'m> Session<'m> {
     }
 
     fn program(&mut self, step: Step, which: Which) -> Result<(), Stop> {
-        let rings = match which {
-            Which::Requests => {
-                let ring = self.workload.request_ring().unwrap_or(0);
-                ring as u8..ring as u8 + 1
-            }
-            Which::Index(ring) if usize::from(ring) >= self.lines.len() => {
-                return Err(Stop::Skip(format!("needs a ring {ring}")));
-            }
-            Which::Index(ring) => ring..ring + 1,
-            Which::Each => 0..self.lines.len() as u8,
+        let Some(rings) = self.named(which) else {
+            return Err(Stop::Skip("needs a device with more rings".into()));
         };
         for ring in rings {
             match step {
@@ -390,6 +424,19 @@ impl<'m> Session<'m> {
             }
         }
         Ok(())
+    }
+
+    /// The rings that a step is for, if the device has them.
+    fn named(&self, which: Which) -> Option<std::ops::Range<u8>> {
+        Some(match which {
+            Which::Requests => {
+                let ring = self.workload.request_ring().unwrap_or(0);
+                ring as u8..ring as u8 + 1
+            }
+            Which::Index(ring) if usize::from(ring) >= self.lines.len() => return None,
+            Which::Index(ring) => ring..ring + 1,
+            Which::Each => 0..self.lines.len() as u8,
+        })
     }
 
     /// The number that a step means.
@@ -414,6 +461,15 @@ impl<'m> Session<'m> {
         })
     }
 
+    /// The same, where the message itself says more.
+    fn value(&self, def: &MessageDef, ring: u8, number: Number) -> Result<u64, Stop> {
+        match def.request {
+            PayloadKind::Memory => Ok(1),
+            _ if has(def, Effect::SetSize) => Ok(u64::from(self.workload.ring_size())),
+            _ => self.number(ring, number),
+        }
+    }
+
     fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), Stop> {
         let def = self.machine.message(id);
         if let Some(gate) = &def.gate
@@ -422,8 +478,8 @@ impl<'m> Session<'m> {
         {
             return Err(Stop::Skip(format!("needs {}", gate.feature)));
         }
-        let mut number = self.number(ring, number)?;
-        let has = |effect| def.rows.iter().any(|row| row.receive.contains(&effect));
+        let mut number = self.value(def, ring, number)?;
+        let has = |effect| has(def, effect);
         let needs_bit_30 = |row: &Row| {
             let without = Condition { guard: Guard::Bit30Offered, wanted: false };
             row.breaks.is_some() && row.when.contains(&without)
@@ -436,9 +492,6 @@ impl<'m> Session<'m> {
                 || (has(Effect::SetEnabled) && number == 1);
             let why = "needs protocol features (feature bit 30)";
             return if idle { Ok(()) } else { Err(Stop::Skip(why.to_owned())) };
-        }
-        if has(Effect::SetSize) {
-            number = u64::from(self.workload.ring_size());
         }
         let line = self.lines.get(ring as usize);
         let mut fds: Vec<OwnedFd> = Vec::new();
@@ -458,7 +511,6 @@ impl<'m> Session<'m> {
             },
             PayloadKind::Memory => {
                 fds.push(copy(self.memory.descriptor())?);
-                number = 1;
                 let regions = Memory::new(self.memory.regions().collect());
                 Payload::Memory(regions.map_err(harness)?)
             }
@@ -508,6 +560,7 @@ impl<'m> Session<'m> {
         self.say("->", &Event::Message(message));
         self.records.push(Record::Sent(Event::Message(message)));
         self.possible.send(Event::Message(message));
+        self.keeps.did(&self.machine.table, &Move::Message(message));
         self.transmit(header, &bytes, &fds)?;
         drop(fds);
         self.unread = def.reply.is_none() && !need_reply;
@@ -522,7 +575,19 @@ impl<'m> Session<'m> {
                 "the connection was closed where no text says what follows".into(),
             ));
         };
-        match connection.send(header, payload, &fds, deadline) {
+        let sent = match self.pieces {
+            0 => connection.send(header, payload, &fds, deadline),
+            size => {
+                let bytes = [&header.encode()[..], payload].concat();
+                let mut fds = &fds[..];
+                bytes.chunks(size).try_for_each(|piece| {
+                    // A back-end that reads as it comes sees each piece alone.
+                    std::thread::sleep(BETWEEN);
+                    connection.send_raw(piece, std::mem::take(&mut fds), deadline)
+                })
+            }
+        };
+        match sent {
             Ok(()) => Ok(()),
             Err(SendError::Closed { .. }) => self.saw_close(),
             Err(error @ SendError::Timeout { .. }) => {
@@ -743,9 +808,7 @@ impl<'m> Session<'m> {
     }
 
     fn barrier(&mut self) -> Result<(), Stop> {
-        let wanted = |def: &devmig_model::vhost_user::table::MessageDef| {
-            def.answer == Some(Answer::Features)
-        };
+        let wanted = |def: &MessageDef| def.answer == Some(Answer::Features);
         match self.machine.table.messages.iter().position(wanted) {
             Some(index) => self.send(MessageId(index as u8), 0, Number::Literal(0)),
             None => Err(Stop::Harness("no message of the table asks for features".into())),

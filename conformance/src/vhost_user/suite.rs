@@ -22,6 +22,8 @@ struct RawTest {
     needs: Vec<Spanned<String>>,
     #[serde(default)]
     acknowledged: bool,
+    #[serde(default)]
+    careful: bool,
     steps: Vec<Spanned<String>>,
 }
 
@@ -38,6 +40,8 @@ pub struct Test {
     pub needs: Vec<Need>,
     /// Every message asks for an acknowledgement.
     pub acknowledged: bool,
+    /// A step that some reading forbids where it comes is passed over: for scripts that nobody wrote.
+    pub careful: bool,
     /// What is done.
     pub acts: Vec<Act>,
 }
@@ -94,6 +98,7 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
             purpose: raw.purpose.get_ref().clone(),
             needs: raw.needs.iter().filter_map(|name| need(name, &mut d)).collect(),
             acknowledged: raw.acknowledged,
+            careful: raw.careful,
             acts: script::compile(&compiler, item, &raw.steps, &mut d),
         });
     }

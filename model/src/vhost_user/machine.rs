@@ -131,8 +131,11 @@ impl<const R: usize> VhostUser<R> {
         Ok(On::To(next))
     }
 
-    /// The first row that applies; a row whose broken clause is switched off does not.
-    fn row<'t>(
+    /// The first row that applies, and its index; a row whose broken clause is switched off does not.
+    ///
+    /// # Errors
+    /// [`Ask`] if an open choice decides.
+    pub fn row<'t>(
         &self,
         def: &'t MessageDef,
         s: &State<R>,

@@ -53,8 +53,9 @@ impl Session<'_> {
         self.possible = Possible::new(self.machine, self.rules);
         self.records.push(Record::Fresh);
         (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
-        (self.answer, self.channel, self.state_ended) = (None, None, false);
-        (self.first, self.unread) = (false, false);
+        (self.answer, self.channel) = (None, None);
+        (self.state_ended, self.transfer_answered) = (false, false);
+        (self.first, self.unread, self.keeps) = (false, false, Keeps::default());
         self.log.push("-- a fresh connection".into());
         Ok(())
     }

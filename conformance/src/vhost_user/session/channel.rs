@@ -14,7 +14,7 @@ impl Session<'_> {
         // The back-end gets a channel that blocks, as a pipe does that nobody prepared.
         rustix::io::ioctl_fionbio(&theirs, false).map_err(harness)?;
         self.channel = Some(ours);
-        self.state_ended = false;
+        (self.state_ended, self.transfer_answered) = (false, false);
         if direction == Transfer::SAVE {
             self.state.clear();
         }
@@ -53,6 +53,7 @@ impl Session<'_> {
         for value in 0..=u8::MAX {
             match self.possible.observe(&Event::Saved { value }) {
                 Ok(()) => {
+                    self.keeps.did(&self.machine.table, &Move::ReadState);
                     self.records.push(Record::Seen(Event::Saved { value }));
                     return Ok(());
                 }
@@ -97,6 +98,7 @@ impl Session<'_> {
             }
         }
         drop(channel);
+        self.keeps.did(&self.machine.table, &Move::WriteState);
         self.did(&Event::Loaded { value: 0 })
     }
 }

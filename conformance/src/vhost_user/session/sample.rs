@@ -47,7 +47,8 @@ impl Session<'_> {
             }
         }
         // The state's end follows the answer that began the transfer, whichever is seen first.
-        if read_more && self.state_ended && self.answer_is(Answer::Transfer) {
+        if read_more && self.state_ended && self.transfer_answered {
+            self.transfer_answered = false;
             self.state_ended = false;
             self.channel = None;
             came = true;
@@ -125,6 +126,12 @@ impl Session<'_> {
             return self.finding(header_law, &observed);
         }
         let kind = def.reply.unwrap_or(PayloadKind::U64);
+        if !fds.is_empty() && matches!(kind, PayloadKind::U64 | PayloadKind::VringState) {
+            let brought = fds.len();
+            let observed =
+                format!("an answer to {} with {brought} descriptors, and it has none", def.name);
+            return self.finding(payload_law, &observed);
+        }
         let decoded = match Payload::decode(kind, &payload) {
             Ok(decoded) => decoded,
             // An error, by one reading of what is of zero length.
@@ -164,6 +171,7 @@ impl Session<'_> {
                 )));
             }
             Answer::Transfer => {
+                self.transfer_answered = true;
                 if let Some(fd) = fds.into_iter().next() {
                     self.channel = Some(fd);
                 }
@@ -174,9 +182,5 @@ impl Session<'_> {
             _ => {}
         }
         Ok(())
-    }
-
-    pub(super) fn answer_is(&self, wanted: Answer) -> bool {
-        self.answer.is_some_and(|(id, _)| self.machine.message(id).answer == Some(wanted))
     }
 }

@@ -1,0 +1,184 @@
+//! What carries each clause: derived from the systems, the suite, the mutants and the recordings, and
+//! written nowhere.
+//!
+//! ```text
+//!   systems --properties--+
+//!   suite.toml --tests----+--> for each clause: what carries it, what it lacks
+//!   mutants --------------+        |
+//!   recordings -----------+        +-- specs/exceptions.toml: gaps with a reason; stale ones are errors
+//! ```
+//!
+//! **Invariant.** A MUST on a back-end lacks nothing if it has a test and a mutant; a MUST on a
+//! front-end if a recording breaks it. Whether a test kills its clause's mutant is the hunt's to say
+//! (see [`crate::vhost_user::mutants`]), and survivors do not count.
+
+use std::collections::BTreeMap;
+
+use devmig_model::clause::ClauseId;
+use devmig_model::library::Library;
+use devmig_model::spec::{Exception, Lack, Level, SpecErrors};
+use devmig_model::vhost_user::event::{BACK_END, FRONT_END};
+use devmig_model::vhost_user::properties;
+use devmig_reference::vhost_user::Mutant;
+use serde::Serialize;
+
+use crate::vhost_user::mutants::Expected;
+use crate::vhost_user::suite;
+use crate::watch::mutate;
+
+/// What carries a clause.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Carried {
+    /// The clause.
+    pub id: String,
+    /// MUST, SHOULD or MAY.
+    pub level: Level,
+    /// Whom it binds.
+    pub party: String,
+    /// Properties of systems that state it.
+    pub properties: Vec<String>,
+    /// Tests of the suite that are about it.
+    pub tests: Vec<String>,
+    /// Mutants of the reference that break it, and are killed.
+    pub mutants: Vec<String>,
+    /// Recordings that break it, and are caught.
+    pub recordings: Vec<String>,
+    /// Gaps that have a reason.
+    pub exceptions: Vec<Reasoned>,
+    /// Gaps that have none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<Lack>,
+}
+
+/// A gap, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Reasoned {
+    /// What is missing.
+    pub what: Lack,
+    /// Why.
+    pub reason: String,
+}
+
+/// All clauses.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Coverage {
+    /// The version of this form: 1.
+    pub schema: u32,
+    /// In the specification's order.
+    pub clauses: Vec<Carried>,
+    /// Exceptions that cover no gap.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<String>,
+}
+
+/// The coverage of what is built in.
+///
+/// # Errors
+/// Problems of what is built in.
+pub fn of(library: &Library) -> Result<Coverage, SpecErrors> {
+    let mutations = mutate::builtin(library)?;
+    let mut recordings: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for mutation in &mutations.all {
+        recordings.entry(mutation.clause.clone()).or_default().push(mutation.name.clone());
+    }
+    let mut exceptions = library.spec.exceptions().to_vec();
+    for (clause, reason) in mutations.exceptions {
+        let clauses = vec![library.spec.clause(&clause)?];
+        exceptions.push(Exception { clauses, lacks: vec![Lack::Watch], reason });
+    }
+    derive(library, &exceptions, &recordings)
+}
+
+/// The same, with these exceptions.
+///
+/// # Errors
+/// Problems of what is built in.
+pub fn derive(
+    library: &Library,
+    exceptions: &[Exception],
+    recordings: &BTreeMap<String, Vec<String>>,
+) -> Result<Coverage, SpecErrors> {
+    let suite = suite::builtin(library)?;
+    let expected = Expected::builtin(library, &suite)?;
+    let mut used: Vec<Vec<Lack>> = vec![Vec::new(); exceptions.len()];
+    let mut clauses = Vec::new();
+    for (index, clause) in library.spec.clauses().iter().enumerate() {
+        let id = ClauseId::new(index);
+        let tests = suite.iter().filter(|test| test.clause == id).map(|test| test.id.clone());
+        let mutants = Mutant::ALL
+            .iter()
+            .filter(|mutant| mutant.clause() == clause.id && expected.survives(**mutant).is_none());
+        let mut carried = Carried {
+            id: clause.id.clone(),
+            level: clause.level,
+            party: clause.party.clone(),
+            properties: stated(library, &clause.id),
+            tests: tests.collect(),
+            mutants: mutants.map(|mutant| mutant.name().to_owned()).collect(),
+            recordings: recordings.get(&clause.id).cloned().unwrap_or_default(),
+            exceptions: Vec::new(),
+            lacks: Vec::new(),
+        };
+        let mut excused = Vec::new();
+        for (exception, used) in exceptions.iter().zip(&mut used) {
+            let about = exception.clauses.contains(&id);
+            for what in exception.lacks.iter().filter(|_| about) {
+                if !has_no(&carried, *what) {
+                    continue;
+                }
+                used.push(*what);
+                excused.push(*what);
+                carried.exceptions.push(Reasoned { what: *what, reason: exception.reason.clone() });
+            }
+        }
+        carried.lacks = gaps(&carried).into_iter().filter(|gap| !excused.contains(gap)).collect();
+        clauses.push(carried);
+    }
+    let stale = exceptions.iter().zip(&used).flat_map(|(exception, used)| {
+        let first =
+            exception.clauses.first().map_or("", |clause| library.spec.clause_name(*clause));
+        let unused = exception.lacks.iter().filter(|what| !used.contains(what));
+        unused.map(|what| format!("{first} lacks no {}", word(*what))).collect::<Vec<_>>()
+    });
+    Ok(Coverage { schema: 1, stale: stale.collect(), clauses })
+}
+
+/// As in the file.
+#[must_use]
+pub const fn word(what: Lack) -> &'static str {
+    match what {
+        Lack::Test => "test",
+        Lack::Mutant => "mutant",
+        Lack::Watch => "recording",
+    }
+}
+
+/// Whether nothing of this kind carries a clause.
+fn has_no(clause: &Carried, what: Lack) -> bool {
+    match what {
+        Lack::Test => clause.tests.is_empty(),
+        Lack::Mutant => clause.mutants.is_empty(),
+        Lack::Watch => clause.recordings.is_empty(),
+    }
+}
+
+/// What a clause should have and has not.
+fn gaps(clause: &Carried) -> Vec<Lack> {
+    let wanted: &[Lack] = match clause.level {
+        Level::Must if clause.party == BACK_END.0 => &[Lack::Test, Lack::Mutant],
+        Level::Must if clause.party == FRONT_END.0 => &[Lack::Watch],
+        _ => &[],
+    };
+    wanted.iter().copied().filter(|what| has_no(clause, *what)).collect()
+}
+
+/// The properties that some system checks and that state this clause.
+fn stated(library: &Library, clause: &str) -> Vec<String> {
+    let checked = |index: usize| {
+        let uses = |indices: &[usize]| indices.contains(&index);
+        library.systems.iter().any(|def| uses(&def.holds) || uses(&def.violated))
+    };
+    let all = properties::ALL.iter().enumerate();
+    let stated = all.filter(|(index, (_, by, _))| *by == clause && checked(*index));
+    stated.map(|(_, (name, ..))| (*name).to_owned()).collect()
+}
