@@ -203,7 +203,7 @@ impl Builder {
     pub fn build(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
         match def.rings {
             1 => Box::new(self.system::<1, 2, 5>(def, rules)),
-            _ => Box::new(self.system::<2, 1, 5>(def, rules)),
+            _ => Box::new(self.system::<2, 1, 6>(def, rules)),
         }
     }
 
