@@ -60,8 +60,8 @@ pub fn run(
             limits: Limits { owed: Duration::from_secs(2), ..Limits::default() },
             seed: 1,
             pinned: pinned.clone(),
-            reproduce: "devmig test vhost-user --device blk --scratch --spawn 'cargo run -q \
-                        -p devmig-reference --example vhost_user_blk -- {socket} 2'"
+            reproduce: "devmig test vhost-user --device blk --scratch --spawn 'devmig device blk \
+                        --latency 2 --socket-path {socket}'"
                 .to_owned(),
             text: "10.2".to_owned(),
             rules,
