@@ -156,3 +156,37 @@ fn a_full_disk_loses_no_result() {
     assert_eq!((code, text.as_str()), (Some(4), ""), "it is known before the run");
     assert!(errors.starts_with("error: cannot write /no/such/folder/x"), "{errors}");
 }
+
+#[test]
+fn a_waiver_masks_no_later_finding() {
+    let mutant = Some(Mutant::IgnoresSetBase);
+    let running = Running::start(Options { mutant, ..Options::default() }).unwrap();
+    let socket = running.socket();
+    let fixed = ["test", "vhost-user", "--timeout", "0.5", "--device", "blk", "--socket"];
+    let more = ["--only", "ring.base-given", "--format", "json"];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("waivers.toml");
+    // Each waiver uncovers what comes after it, until there is nothing more.
+    let (mut waivers, mut found) = (String::new(), Vec::new());
+    loop {
+        std::fs::write(&file, &waivers).unwrap();
+        let given = ["--waivers", file.to_str().unwrap()];
+        let output = devmig(&[&fixed[..], &[socket.to_str().unwrap()], &more, &given].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let result = &report["results"][0];
+        if result["status"] == "waived" {
+            assert_eq!(output.status.code(), Some(0));
+            assert_eq!(result["waived"].as_array().unwrap().len(), found.len(), "{result:#}");
+            break;
+        }
+        assert_eq!((result["status"].as_str(), output.status.code()), (Some("fail"), Some(1)));
+        let clause = result["clause"].as_str().unwrap().to_owned();
+        assert!(!found.contains(&clause) && found.len() < 5, "{clause} again, after {found:?}");
+        waivers += &format!("[[waiver]]\nclause = \"{clause}\"\nreason = \"known\"\n");
+        found.push(clause);
+    }
+    assert_eq!(
+        found,
+        ["vhost-user.ring.started-processes", "vhost-user.get-vring-base.base-is-next-available"]
+    );
+}
