@@ -45,7 +45,7 @@ pub fn run(
         .collect::<std::result::Result<Vec<_>, _>>()?;
     let mut options = Options::default();
     options.block.latency = LATENCY;
-    let start = |_| Running::start(options).map_err(|error| error.to_string());
+    let start = |_| Running::start(options.clone()).map_err(|error| error.to_string());
     let servers = (0..AT_ONCE).map(start).collect::<std::result::Result<Vec<_>, _>>()?;
     let free: Mutex<Vec<PathBuf>> = Mutex::new(servers.iter().map(Running::socket).collect());
     let take = || free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
