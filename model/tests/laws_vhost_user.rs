@@ -27,7 +27,7 @@ fn all(library: &Library, def: &SystemDef) -> Wrong {
     let (builder, rules) = (library.vhost_user(), library.rules(def));
     match def.rings {
         1 => laws::all(builder.system::<1, 2, 5>(def, rules)),
-        _ => laws::all(builder.system::<2, 1, 5>(def, rules)),
+        _ => laws::all(builder.system::<2, 1, 6>(def, rules)),
     }
 }
 
