@@ -249,6 +249,10 @@ impl<const R: usize> Machine for FrontEnd<R> {
                 next.asked = s.asked.pop();
             }
             Event::BackEndAnswer { .. } => return Ok(On::Refuse),
+            Event::Successor { .. } if self.does(s) == Some(*event) => {
+                next.asked = Queue::default();
+                next = self.advance(next);
+            }
             own if self.does(s) == Some(own) => next = self.advance(next),
             own if own.owner() == FRONT_END => return Ok(On::Refuse),
             _ => return Ok(On::Ignore),

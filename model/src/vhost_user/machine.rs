@@ -546,7 +546,7 @@ impl<const R: usize> Machine for VhostUser<R> {
         Obligation { by: BACK_END, clause, class, what }
     }
 
-    fn discharges(&self, _: &State<R>, did: &Did<Event>) -> Owed {
+    fn discharges(&self, s: &State<R>, did: &Did<Event>) -> Owed {
         let index = match did {
             Did::Event(Event::Reply { .. }) => owed::REPLY,
             Did::Event(Event::Saved { .. }) => owed::STATE,
@@ -554,7 +554,14 @@ impl<const R: usize> Machine for VhostUser<R> {
             Did::Event(Event::BackEndMessage(m)) if self.signals_call(m.id) => owed::NOTIFY,
             Did::Event(Event::BackEndAnswer { .. }) => owed::ANSWER,
             Did::Event(Event::Used { ring, .. }) => owed::RING + u32::from(*ring),
-            Did::Event(Event::Marked { .. }) => owed::MARK,
+            // A mark too many brings nothing further.
+            Did::Event(Event::Marked { ring, used_ring, .. }) => {
+                let part = if *used_ring { USED_RING } else { BUFFERS };
+                if s.rings[*ring as usize].unmarked & part == 0 {
+                    return Owed::NONE;
+                }
+                owed::MARK
+            }
             Did::Hidden(Step { name: step::SUSPEND, .. }) => owed::SUSPEND,
             // It is no progress for the ring, which the record does not hold up.
             Did::Hidden(Step { name: step::CLEAR, .. }) => return Owed::NONE,
@@ -621,9 +628,8 @@ impl<const R: usize> Machine for VhostUser<R> {
             if ring.unnotified || self.suspended(s) {
                 f(Offer::May(Event::Call { ring: index }));
             }
-            for (part, _) in self.parts() {
-                if ring.unmarked & part != 0 || (s.logging() && self.suspended(s)) {
-                    let used_ring = part == USED_RING;
+            if s.log != 0 {
+                for used_ring in [false, true] {
                     f(Offer::May(Event::Marked { ring: index, used_ring, log: s.log }));
                 }
             }

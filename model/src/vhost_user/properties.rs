@@ -249,6 +249,11 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "while the device is suspended, the dirty log is left alone",
     ),
     (
+        "says-nothing-while-suspended",
+        "vhost-user.suspended.no-messages",
+        "while all rings are stopped the back-end sends no message of its own",
+    ),
+    (
         "suspended-means-idle",
         "",
         "when the status is read with SUSPEND set, no request is in flight",
@@ -552,6 +557,17 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
                 move |t| {
                     let marks = matches!(t.action, Action::Now(Event::Marked { .. }));
                     !marks || !m.suspended(&t.before.parts.0)
+                },
+            )
+        }
+        "says-nothing-while-suspended" => {
+            let m = names.clone();
+            P::always(
+                name,
+                move |t| n.suspended(&t.before.parts.0),
+                move |t| {
+                    let says = matches!(t.action, Action::Now(Event::BackEndMessage(_)));
+                    !says || !m.suspended(&t.before.parts.0)
                 },
             )
         }

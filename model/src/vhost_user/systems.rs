@@ -21,7 +21,7 @@ use super::machine::{Bounds, VhostUser};
 use super::program::{Compiler, RawProgram, Step};
 use super::properties;
 use super::state::LOG_ALL;
-use super::table::Table;
+use super::table::{SOURCE, Table};
 use crate::clause::{ChoiceId, ClauseId};
 use crate::compose::Closed;
 use crate::explore::Check;
@@ -48,6 +48,8 @@ pub struct RawSystem {
     permissive: Vec<Spanned<String>>,
     #[serde(default)]
     choices: Vec<Spanned<String>>,
+    /// The version of the text that the system is judged by: what it does not say yet is off.
+    text: Option<Spanned<String>>,
     /// Clauses that are switched off: what they prevent can be seen.
     #[serde(default)]
     without: Vec<Spanned<String>>,
@@ -165,6 +167,14 @@ pub fn compile(
         }
         found
     };
+    let mut without: Vec<ClauseId> =
+        raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect();
+    if let Some(text) = &raw.text
+        && spec.version_at(SOURCE, item, text, d).is_some()
+        && let Ok(later) = spec.not_in_force(SOURCE, text.get_ref())
+    {
+        without.extend(later.iter());
+    }
     SystemDef {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
@@ -173,7 +183,7 @@ pub fn compile(
         steps,
         then,
         choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
-        without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
+        without,
         holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
         violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
         expect: Expect {
