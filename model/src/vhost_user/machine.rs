@@ -66,6 +66,7 @@ mod owed {
     pub(super) const ANSWER: u32 = 11;
     pub(super) const MARK: u32 = 12;
     pub(super) const SUSPEND: u32 = 13;
+    pub(super) const MARK_USED_RING: u32 = 14;
 }
 
 /// Steps that nobody outside sees, by name.
@@ -520,7 +521,8 @@ impl<const R: usize> Machine for VhostUser<R> {
             all = all
                 .with_if(due, owed::RING + index as u32)
                 .with_if(ring.unnotified && ring.started, owed::NOTIFY)
-                .with_if(ring.unmarked != 0, owed::MARK);
+                .with_if(ring.unmarked & BUFFERS != 0, owed::MARK)
+                .with_if(ring.unmarked & USED_RING != 0, owed::MARK_USED_RING);
         }
         Ok(all)
     }
@@ -540,6 +542,9 @@ impl<const R: usize> Machine for VhostUser<R> {
             owed::STATE => (self.laws.writer_closes, TimeClass::Io, "device state written"),
             owed::NOTIFY => (self.laws.notify, TimeClass::Courtesy, "notification"),
             owed::MARK => (self.laws.marks_buffers, TimeClass::Io, "write marked in the dirty log"),
+            owed::MARK_USED_RING => {
+                (self.laws.marks_used_ring, TimeClass::Io, "used ring marked in the dirty log")
+            }
             owed::SUSPEND => (ClauseId::NONE, TimeClass::Io, "device suspended"),
             _ => (self.laws.processes, TimeClass::Io, "request processed"),
         };
@@ -560,7 +565,7 @@ impl<const R: usize> Machine for VhostUser<R> {
                 if s.rings[*ring as usize].unmarked & part == 0 {
                     return Owed::NONE;
                 }
-                owed::MARK
+                if *used_ring { owed::MARK_USED_RING } else { owed::MARK }
             }
             Did::Hidden(Step { name: step::SUSPEND, .. }) => owed::SUSPEND,
             // It is no progress for the ring, which the record does not hold up.
