@@ -23,12 +23,21 @@ fn every_setting_is_a_choice_with_the_same_options() {
     }
 }
 
+/// Messages without a protocol feature of their own that the reference does not have, and why.
+const NOT_HERE: &[(&str, &str)] = &[
+    ("IOTLB_MSG", "VIRTIO_F_IOMMU_PLATFORM is not offered"),
+    ("GPU_SET_SOCKET", "neither device has a screen"),
+];
+
 #[test]
 fn messages_are_those_of_the_table() {
     let library = Library::builtin().unwrap();
     for message in &library.table.messages {
         let Some(known) = ids::find(message.id) else {
-            assert!(message.proposed, "{} is not implemented", message.name);
+            let offers = |bit| OFFERED_PROTOCOL_FEATURES >> bit & 1 == 1;
+            let gated = message.gate.as_ref().is_some_and(|gate| !offers(gate.bit));
+            let listed = NOT_HERE.iter().any(|(name, _)| *name == message.name);
+            assert!(message.proposed || gated || listed, "{} is not implemented", message.name);
             continue;
         };
         assert_eq!(format!("{:?}", known.message), message.name);

@@ -321,6 +321,7 @@ impl<D: Device> Backend<D> {
             (M::ADD_MEM_REG, Payload::MemoryRegion(added)) => self.add_mem_reg(&added, descriptors),
             (M::REM_MEM_REG, Payload::MemoryRegion(removed)) => self.rem_mem_reg(&removed),
             (M::SET_LOG_BASE, Payload::Log(place)) => self.set_log_base(place, descriptors),
+            (M::SET_LOG_FD, _) => self.set_log_fd(descriptors),
             (M::GET_INFLIGHT_FD, Payload::Inflight(asked)) => self.get_inflight_fd(&asked),
             (M::SET_INFLIGHT_FD, Payload::Inflight(about)) => {
                 self.set_inflight_fd(&about, descriptors)

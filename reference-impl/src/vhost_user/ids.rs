@@ -111,6 +111,7 @@ messages! {
     RESET_OWNER = 4 None,
     SET_MEM_TABLE = 5 Memory,
     SET_LOG_BASE = 6 Log if LOG_SHMFD,
+    SET_LOG_FD = 7 None,
     SET_VRING_NUM = 8 VringState,
     SET_VRING_ADDR = 9 VringAddr,
     SET_VRING_BASE = 10 VringState,
@@ -123,7 +124,8 @@ messages! {
     // MQ need only be offered, and is.
     GET_QUEUE_NUM = 17 None,
     SET_VRING_ENABLE = 18 VringState,
-    SET_BACKEND_REQ_FD = 21 None if BACKEND_REQ,
+    // The same of BACKEND_REQ.
+    SET_BACKEND_REQ_FD = 21 None,
     GET_CONFIG = 24 Config if CONFIG,
     SET_CONFIG = 25 Config if CONFIG,
     GET_INFLIGHT_FD = 31 Inflight if INFLIGHT_SHMFD,

@@ -150,79 +150,79 @@ mutants! {
         "SET_VRING_ENABLE with 0 disables every ring.",
     ResetsOneRing "resets-one-ring" "reset-device.disables"
         "Resets disable the first ring and no other.",
-    NeverPolls "never-polls" "ring.started-processes"
+    NeverPolls "never-polls" "kick.polling"
         "A ring that has to be polled is not.",
     ErrorUnreported "error-unreported" "ring.notify-guest"
         "Nobody is told that a ring is broken.",
-    ResetOwnerResets "reset-owner-resets" "reset-device.keeps-ownership"
+    ResetOwnerResets "reset-owner-resets" "reset-owner.ignored-or-disables"
         "RESET_OWNER resets the device.",
 
     // Memory.
-    KeepsOldTable "keeps-old-table" "memory.fds-match"
+    KeepsOldTable "keeps-old-table" "memory.replaces"
         "SET_MEM_TABLE changes nothing once there is memory.",
-    AddReplaces "add-replaces" "memory.region-fd"
+    AddReplaces "add-replaces" "memory.add-maps"
         "ADD_MEM_REG puts the region in the place of all others.",
-    RemoveKeeps "remove-keeps" "memory.region-fd"
+    RemoveKeeps "remove-keeps" "memory.remove-unmaps"
         "REM_MEM_REG removes nothing.",
 
     // Configuration.
-    ConfigTooShort "config-too-short" "reply.payload"
+    ConfigTooShort "config-too-short" "config.get-size"
         "GET_CONFIG returns one byte too few.",
-    ConfigOffByOne "config-off-by-one" "reply.payload"
+    ConfigOffByOne "config-off-by-one" "config.get-size"
         "GET_CONFIG returns what stands one byte later.",
-    ConfigWritable "config-writable" "reply.payload"
+    ConfigWritable "config-writable" "config.read-only"
         "SET_CONFIG sets read-only fields.",
-    ConfigNeverSet "config-never-set" "reply.payload"
+    ConfigNeverSet "config-never-set" "config.set-flags"
         "SET_CONFIG sets nothing after a migration.",
 
     // The dirty log.
-    LogsNothing "logs-nothing" "migration.no-update-until-restart"
+    LogsNothing "logs-nothing" "dirty-log.marks-buffers"
         "No write is logged.",
-    LogsUnasked "logs-unasked" "migration.no-update-until-restart"
+    LogsUnasked "logs-unasked" "dirty-log.marks-buffers"
         "Writes are logged although LOG_ALL was not accepted.",
-    LogsFirstPage "logs-first-page" "migration.no-update-until-restart"
+    LogsFirstPage "logs-first-page" "dirty-log.marks-buffers"
         "Of a buffer only the first page is logged.",
-    LogsNextPage "logs-next-page" "migration.no-update-until-restart"
+    LogsNextPage "logs-next-page" "dirty-log.marks-buffers"
         "The page after a buffer is logged too.",
-    LogsNoUsedRing "logs-no-used-ring" "migration.no-update-until-restart"
+    LogsNoUsedRing "logs-no-used-ring" "dirty-log.marks-used-ring"
         "Writes to the used ring are not logged.",
-    LogsUsedElsewhere "logs-used-elsewhere" "migration.no-update-until-restart"
+    LogsUsedElsewhere "logs-used-elsewhere" "dirty-log.used-ring-address"
         "Writes to the used ring are logged where it is in guest memory, not where the front-end said.",
-    KeepsOldLog "keeps-old-log" "migration.no-update-until-restart"
+    KeepsOldLog "keeps-old-log" "dirty-log.fd"
         "A second SET_LOG_BASE changes nothing.",
 
     // Requests in flight.
-    InflightIgnored "inflight-ignored" "get-vring-base.in-flight-recorded"
+    InflightIgnored "inflight-ignored" "in-flight.resubmits"
         "SET_INFLIGHT_FD is taken and not used.",
-    InflightForgotten "inflight-forgotten" "get-vring-base.in-flight-recorded"
+    InflightForgotten "inflight-forgotten" "in-flight.resubmits"
         "What is on record as in flight is not resubmitted.",
-    InflightReversed "inflight-reversed" "get-vring-base.in-flight-recorded"
+    InflightReversed "inflight-reversed" "in-flight.resubmits"
         "What is on record as in flight is resubmitted newest first.",
-    InflightNotFirst "inflight-not-first" "get-vring-base.in-flight-recorded"
+    InflightNotFirst "inflight-not-first" "in-flight.resubmits"
         "Descriptor 0 is never resubmitted.",
-    InflightStays "inflight-stays" "ring.request-completed-once"
+    InflightStays "inflight-stays" "in-flight.records"
         "What was completed stays on record, and is resubmitted.",
-    InflightLastBatch "inflight-last-batch" "ring.request-completed-once"
+    InflightLastBatch "inflight-last-batch" "in-flight.settles-last-batch"
         "What got into the used ring just before the end is resubmitted.",
 
     // The back-end's channel.
-    ChangeUntold "change-untold" "suspended.no-messages"
+    ChangeUntold "change-untold" "config-change.notifies"
         "Nobody is told that the configuration has changed.",
     ChangeWhileSuspended "change-while-suspended" "suspended.no-messages"
         "The front-end is told of a change of the configuration while every ring is stopped.",
-    AsksUnnegotiated "asks-unnegotiated" "reply-ack.asked-when-negotiated"
+    AsksUnnegotiated "asks-unnegotiated" "back-end-message.need-reply-negotiated"
         "The back-end's messages ask for an acknowledgement that was not negotiated.",
-    InbandAlone "inband-alone" "message.gated"
+    InbandAlone "inband-alone" "in-band.closes-without"
         "In-band notifications are accepted without what they need.",
-    InbandKickIgnored "inband-kick-ignored" "ring.kick-starts"
+    InbandKickIgnored "inband-kick-ignored" "vring-kick.starts"
         "VRING_KICK starts nothing.",
     InbandSilent "inband-silent" "ring.notify-guest"
         "The guest is not notified by messages either.",
     InbandWrongRing "inband-wrong-ring" "ring.notify-guest"
         "VRING_CALL names the next ring.",
-    InbandNumber "inband-number" "reply.payload"
+    InbandNumber "inband-number" "back-end-message.num-zero"
         "VRING_CALL has 1 where 0 belongs.",
-    InbandUnacknowledged "inband-unacknowledged" "reply-ack.asked-when-negotiated"
+    InbandUnacknowledged "inband-unacknowledged" "in-band.acknowledged"
         "VRING_CALL asks for no acknowledgement.",
 
     // A state that was loaded.

@@ -163,6 +163,40 @@ settings! {
         /// Yes, once.
         Signals "signals",
     }
+    /// What RESET_OWNER does.
+    reset_owner: ResetOwner = "reset-owner.effect" {
+        /// Nothing.
+        #[default]
+        Ignores "ignores",
+        /// Rings are disabled.
+        Disables "disables",
+        /// Rings are as at first, and memory and features are forgotten.
+        Discards "discards",
+    }
+    /// Whether SET_LOG_BASE has an answer.
+    log_base: LogBase = "log-base.answer" {
+        /// Yes.
+        #[default]
+        Answered "answered",
+        /// No, unless one is asked for.
+        Silent "silent",
+    }
+    /// When a ring starts that is polled.
+    polled_start: PolledStart = "kick.polled-start" {
+        /// With SET_VRING_KICK.
+        #[default]
+        AtOnce "at-once",
+        /// Never, without a kick.
+        Never "never",
+    }
+    /// What becomes of a change of the configuration while every ring is stopped.
+    config_change: ConfigChange = "config-change.while-suspended" {
+        /// It is told once a ring runs.
+        #[default]
+        Later "later",
+        /// It is not told.
+        Never "never",
+    }
     /// Whether a back-end that owes an answer reads on.
     reads_ahead: ReadsAhead = "reply.reads-ahead" {
         /// No.
@@ -216,6 +250,10 @@ mod tests {
             "forgets",
             "suspended",
             "silent",
+            "ignores",
+            "answered",
+            "at-once",
+            "later",
             "waits",
         ];
         assert!(options.eq(expected), "{defaults:?}");

@@ -17,6 +17,7 @@ use devmig_model::vhost_user::wire::{Flags, Header, Payload, VringState};
 use super::answers::Answer;
 use super::{Backend, Device, Fault, Message, Mutant, Output, feature, only};
 use crate::vhost_user::ids::Request;
+use crate::vhost_user::settings::ConfigChange;
 
 /// What the back-end wants to say.
 #[derive(Debug, Default)]
@@ -58,7 +59,9 @@ impl<D: Device> Backend<D> {
 
     /// The configuration space is another now.
     pub(super) fn config_changed(&mut self) {
-        if self.negotiated(feature::CONFIG) && !self.is(Mutant::ChangeUntold) {
+        let quiet = self.rings.iter().all(|ring| !ring.started);
+        let lost = quiet && self.settings.config_change == ConfigChange::Never;
+        if self.negotiated(feature::CONFIG) && !lost && !self.is(Mutant::ChangeUntold) {
             self.channel.wanted.insert((Request::CONFIG_CHANGE_MSG, 0));
         }
     }

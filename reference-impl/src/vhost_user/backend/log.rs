@@ -14,6 +14,7 @@ use super::{Backend, Device, DirtyLog, Fault, Message, Mutant, only};
 use crate::vhost_user::device::Chain;
 use crate::vhost_user::ids::LOG_ALL_BIT;
 use crate::vhost_user::log::PAGE;
+use crate::vhost_user::settings::LogBase;
 
 /// The flag of SET_VRING_ADDR: writes to the used ring are logged.
 const LOGS_USED: u32 = 1;
@@ -28,7 +29,18 @@ impl<D: Device> Backend<D> {
         if !(self.is(Mutant::KeepsOldLog) && self.log.is_some()) {
             self.log = Some(log);
         }
-        number(0)
+        match self.settings.log_base {
+            LogBase::Answered => number(0),
+            LogBase::Silent => Ok(None),
+        }
+    }
+
+    /// The front-end may be told by it that the log was written; it is not, and looks for itself.
+    pub(super) fn set_log_fd(
+        &mut self,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Answer>, Fault> {
+        only(Message::SET_LOG_FD, descriptors).map(|_| None)
     }
 
     fn logs(&self) -> Option<&DirtyLog> {

@@ -10,7 +10,7 @@ use super::{
     Backend, Bell, Device, Duration, Fault, Message, Mutant, Output, RingError, feature, only,
 };
 use crate::vhost_user::settings::{
-    CallSignals, InFlight as InFlightSetting, KickAfterStop, KickPending, RingStart,
+    CallSignals, InFlight as InFlightSetting, KickAfterStop, KickPending, PolledStart, RingStart,
 };
 
 /// How long after its stop the guest is notified by [`Mutant::NotifiesAfterStop`].
@@ -89,7 +89,8 @@ impl<D: Device> Backend<D> {
             true => bell(&descriptor),
             false => Bell::Unset,
         };
-        if polled || self.settings.ring_start == RingStart::Descriptor {
+        let polls = polled && self.settings.polled_start == PolledStart::AtOnce;
+        if polls || self.settings.ring_start == RingStart::Descriptor {
             self.start(ring);
         }
         let pending_counts = self.settings.kick_pending == KickPending::Starts;

@@ -2,7 +2,8 @@
 
 use super::answers::{Answer, number};
 use super::{Backend, Device, Fault, Message, Mutant};
-use crate::vhost_user::settings::{ResetRings, StatusZero};
+use crate::vhost_user::memory::MemoryTable;
+use crate::vhost_user::settings::{ResetOwner, ResetRings, StatusZero};
 
 impl<D: Device> Backend<D> {
     pub(super) fn set_status(&mut self, status: u64) -> Result<Option<Answer>, Fault> {
@@ -38,11 +39,21 @@ impl<D: Device> Backend<D> {
         Ok(None)
     }
 
-    /// RESET_OWNER, which nobody should send: it is ignored.
+    /// RESET_OWNER, which nobody should send.
     pub(super) fn reset_owner(&mut self) -> Result<Option<Answer>, Fault> {
         if self.is(Mutant::ResetOwnerResets) {
             self.reset_device();
             self.reset_rings(true);
+        }
+        match self.settings.reset_owner {
+            ResetOwner::Ignores => {}
+            ResetOwner::Disables => self.enable_all(false),
+            ResetOwner::Discards => {
+                self.reset_rings(true);
+                (0..self.rings.len()).for_each(|ring| self.forget_kick(ring));
+                self.memory = MemoryTable::default();
+                (self.log, self.features, self.features_set, self.protocol) = (None, 0, false, 0);
+            }
         }
         Ok(None)
     }

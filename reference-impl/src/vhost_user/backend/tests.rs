@@ -609,7 +609,7 @@ quickcheck! {
     fn nothing_makes_it_panic(fresh: bool, settings: u16, happenings: Vec<Happening>) -> bool {
         let options = |n: usize| {
             let (name, options) = Settings::KNOWN[n];
-            format!("{name}={}", options[usize::from(settings >> n & 1) % options.len()])
+            format!("{name}={}", options[usize::from(settings >> n) % options.len()])
         };
         let settings = (0..Settings::KNOWN.len()).map(options).collect::<Vec<_>>().join(",");
         let mut talk = match fresh {
