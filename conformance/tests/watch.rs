@@ -91,8 +91,9 @@ fn answer(events: &mut [Event], id: u32, nth: usize, payload: &[u8]) {
         _ => None,
     });
     let said = answers.into_iter().nth(nth).unwrap();
-    said.bytes.truncate(Header::LEN);
-    said.bytes.extend(payload);
+    let head = Header::decode(*said.bytes.first_chunk().unwrap());
+    let size = u32::try_from(payload.len()).unwrap();
+    said.bytes = [&Header { size, ..head }.encode()[..], payload].concat();
 }
 
 #[test]
@@ -141,7 +142,11 @@ fn a_write_after_the_stop_is_seen_when_the_ring_goes_on() {
     for used in indices {
         *used += 1;
     }
-    let report = judged(&law, &events);
+    // A kick after the stop may have started the ring again, unless that reading is excluded.
+    let forgets = law.library.spec.pin("vhost-user.get-vring-base.kick=forgets").unwrap();
+    let rules = law.rules.fixing(forgets.0, forgets.1);
+    let strict = Law::new(Library::builtin().unwrap(), rules, "10.2").unwrap();
+    let report = judged(&strict, &events);
     let clauses: Vec<&str> = report.findings.iter().map(|f| f.clause.as_str()).collect();
     assert!(clauses.contains(&"vhost-user.ring.available-only"), "{}", report.text());
     // A guest that had more to offer: only the stop forbids it then, unless a kick after the stop
@@ -153,9 +158,6 @@ fn a_write_after_the_stop_is_seen_when_the_ring_goes_on() {
             *used += u16::from(resumes.is_some_and(|base| base > 0));
         }
     }
-    let keeps = law.library.spec.pin("vhost-user.get-vring-base.kick=forgets").unwrap();
-    let rules = law.rules.fixing(keeps.0, keeps.1);
-    let strict = Law::new(Library::builtin().unwrap(), rules, "10.2").unwrap();
     let report = judged(&strict, &events);
     let wanted = [(Side::BackEnd, "vhost-user.ring.stopped-not-processed")];
     assert_eq!(found(&report), wanted, "{}", report.text());
