@@ -51,9 +51,9 @@ fn every_system_passes_the_laws_under_the_proposal() {
     every_system_passes(&proposal("suspend"));
     for name in ["resume-by-enable", "status-suspend", "status-suspend-broken"] {
         let (base, mut library) = (builtin(), proposal(name));
-        library.systems.retain(|def| {
-            base.system(&def.name).is_none_or(|before| before.about != def.about)
-        });
+        library
+            .systems
+            .retain(|def| base.system(&def.name).is_none_or(|before| before.about != def.about));
         assert!(!library.systems.is_empty());
         every_system_passes(&library);
     }
