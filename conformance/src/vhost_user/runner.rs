@@ -198,7 +198,7 @@ fn shortest(
     let Some(wanted) = kind(&first.stop) else { return (acts, first) };
     let mut last = first;
     let short = walk::shorten(&acts, |acts| {
-        let test = Test { acts: acts.to_vec(), ..test.clone() };
+        let test = Test { acts: ending(acts), ..test.clone() };
         match one(run, machine, &test, None, rules, false, &mut None, &mut Vec::new()) {
             Err(ended) if kind(&ended.stop) == Some(wanted) => {
                 last = ended;
@@ -207,7 +207,14 @@ fn shortest(
             _ => false,
         }
     });
-    (short, last)
+    (ending(&short), last)
+}
+
+/// A script that waits for what its last step leads to: whether it is seen is else a matter of time.
+fn ending(acts: &[Act]) -> Vec<Act> {
+    let waits = acts.last() == Some(&Act::Settle);
+    let settle = (!waits).then_some(Act::Settle);
+    acts.iter().copied().chain(settle).collect()
 }
 
 /// A test that did not come to its end.
@@ -217,6 +224,7 @@ struct Ended {
     records: Vec<Record>,
 }
 
+#[allow(clippy::too_many_arguments)] // what goes in, and what comes out besides the verdict
 fn one(
     run: &Run<'_>,
     machine: &TestMachine,
