@@ -15,6 +15,8 @@ impl Session<'_> {
         let region = self.memory.regions().next().unwrap_or_default();
         let region = [region.guest_address, region.size, region.user_address, region.mmap_offset];
         let cases = form.cases(&self.machine.table, region);
+        // Guest memory goes along as a log or a record too: what is written there then is no stray.
+        self.untouched = [(0, 0); 2];
         // Whoever dies of one closes its socket by that: there is no need to wait long for each.
         let quiet = self.limits.quiet;
         self.limits.quiet /= 2;
