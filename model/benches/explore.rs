@@ -27,6 +27,7 @@ use devmig_model::system::{Expect, Property, System};
 use stateright::{Checker, Model};
 
 const SOURCE: Party = Party("source");
+const GUEST: Party = Party("guest");
 const PAGES: usize = 3;
 const LAST: u8 = 2;
 const CHANNELS: u8 = 3;
@@ -115,7 +116,7 @@ impl Machine for Source {
             if running && !page.dirty && page.version < LAST {
                 let mut next = *s;
                 next[n] = Page { version: page.version + 1, dirty: true };
-                f(Step { name: "write", index: n as u8 }, next);
+                f(Step { by: GUEST, name: "write", index: n as u8 }, next);
             }
         }
         Ok(())

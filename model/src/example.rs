@@ -143,7 +143,7 @@ impl Machine for DeviceRules {
     ) -> Result<(), Ask> {
         if s.buffer == 0 && s.fetched < LAST && !s.stopped {
             let fetched = s.fetched + 1;
-            f(Step::alone("fetch"), Device { fetched, buffer: fetched, ..*s });
+            f(Step::alone(DEVICE, "fetch"), Device { fetched, buffer: fetched, ..*s });
         }
         Ok(())
     }

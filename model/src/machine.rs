@@ -98,8 +98,10 @@ pub enum On<S> {
 }
 
 /// A step that nobody outside sees, named for traces.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Step {
+    /// Who does it.
+    pub by: Party,
     /// What is done, e.g. `fetch`.
     pub name: &'static str,
     /// To what, e.g. a ring's index; [`Step::ALONE`] if there is only one.
@@ -112,8 +114,8 @@ impl Step {
 
     /// A step that needs no index.
     #[must_use]
-    pub const fn alone(name: &'static str) -> Self {
-        Step { name, index: Step::ALONE }
+    pub const fn alone(by: Party, name: &'static str) -> Self {
+        Step { by, name, index: Step::ALONE }
     }
 }
 

@@ -171,7 +171,7 @@ impl Machine for Ring {
     ) -> Result<(), Ask> {
         if s.running && s.base < s.available {
             let next = RingState { open: s.open | 1 << s.base, base: s.base + 1, ..*s };
-            f(Step::alone("fetch"), next);
+            f(Step::alone(DEVICE, "fetch"), next);
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ impl Machine for Both {
     }
     fn hidden(&self, s: &Toy, _: &mut Judge, f: &mut impl FnMut(Step, Toy)) -> Result<(), Ask> {
         if self.0.idles && s.owing {
-            f(Step::alone("turn"), Toy { busy: !s.busy, ..*s });
+            f(Step::alone(SERVER, "turn"), Toy { busy: !s.busy, ..*s });
         }
         Ok(())
     }
@@ -355,7 +355,7 @@ mod wide {
             for i in 0..3 {
                 let mut next = *s;
                 next.digit[i].n = (s.digit[i].n + 1) % 41;
-                f(Step { name: "count", index: i as u8 }, next);
+                f(Step { by: super::COUNTER, name: "count", index: i as u8 }, next);
             }
             Ok(())
         }

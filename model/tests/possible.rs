@@ -122,7 +122,7 @@ impl Machine for Lamp {
         f: &mut impl FnMut(Step, LampState),
     ) -> Result<(), Ask> {
         if self.ages {
-            f(Step::alone("a second"), LampState { age: s.age + 1, ..*s });
+            f(Step::alone(LAMP, "a second"), LampState { age: s.age + 1, ..*s });
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! What is said of an answer's form can be waived like every other rule: the waiver masks this one
 //! finding, is counted, and judgement goes on.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use devmig_model::possible::Possible;

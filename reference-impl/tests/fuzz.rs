@@ -12,6 +12,8 @@
 //! [`Output::Close`] nothing follows; and when a back-end is gone, so are its descriptors. The same
 //! conversations are held in every run.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};

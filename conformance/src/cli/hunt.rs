@@ -57,7 +57,7 @@ impl Hunted {
 /// happen is no property of its own.
 pub(crate) fn hunted(library: &Library, bug: &Bug, limits: Limits) -> Result<Hunted, Error> {
     let clause = |id| library.spec.clause_name(id).to_owned();
-    let options = Options { limits, clause: &clause, ..Options::default() };
+    let options = Options { limits, clause: &clause };
     let explored = library.check_bug(bug).check(&options);
     let report = explored.map_err(|cause| Error::Explore { system: bug.system.clone(), cause })?;
     let own = |name: &str| !name.ends_with(": can happen");

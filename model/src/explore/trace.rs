@@ -208,10 +208,7 @@ fn line<M: Machine, const Q: usize, const N: usize>(
         Action::Now(event) => (event.owner().to_string(), label(machine, event)),
         Action::Send(event) => (event.owner().to_string(), label(machine, event) + " (sent)"),
         Action::Read(event) => (event.owner().to_string(), label(machine, event) + " (read)"),
-        Action::Hidden(step) => {
-            let participant = changed.keys().next().and_then(|name| name.split('.').next());
-            (participant.unwrap_or_default().to_owned(), step.to_string())
-        }
+        Action::Hidden(step) => (step.by.to_string(), step.to_string()),
     };
     event += match &step.outcome {
         Outcome::To(_) => "",

@@ -192,7 +192,7 @@ impl Machine for Device {
     ) -> Result<(), Ask> {
         if s.base < s.available && self.processes(s, judge) {
             let next = DeviceState { open: s.open | 1 << (s.base % 64), base: s.base + 1, ..*s };
-            f(Step::alone("fetch"), next);
+            f(Step::alone(DEVICE, "fetch"), next);
         }
         Ok(())
     }

@@ -585,20 +585,20 @@ impl<const R: usize> Machine for VhostUser<R> {
         if Self::finished(s) {
             let mut next = State { suspending: false, suspended: true, ..*s };
             next.status = (u64::from(s.status) & !DRIVER_OK | SUSPEND) as u8;
-            f(Step::alone(step::SUSPEND), next);
+            f(Step::alone(BACK_END, step::SUSPEND), next);
         }
         for (index, ring) in s.rings.iter().enumerate() {
             if self.resubmits(s, ring, judge) {
                 let mut next = *s;
                 let r = &mut next.rings[index];
                 r.open |= 1 << (r.oldest(r.left_behind()) % 64);
-                f(Step { name: step::RESUBMIT, index: index as u8 }, next);
+                f(Step { by: BACK_END, name: step::RESUBMIT, index: index as u8 }, next);
             }
             if ring.batch != 0 {
                 let mut next = *s;
                 let r = &mut next.rings[index];
                 (r.recorded, r.batch) = (r.recorded & !r.batch, 0);
-                f(Step { name: step::CLEAR, index: index as u8 }, next);
+                f(Step { by: BACK_END, name: step::CLEAR, index: index as u8 }, next);
             }
             if self.fetches(s, ring, judge)? {
                 let mut next = *s;
@@ -608,13 +608,13 @@ impl<const R: usize> Machine for VhostUser<R> {
                     r.recorded |= 1 << (r.base % 64);
                 }
                 r.base = r.base.wrapping_add(1);
-                f(Step { name: "fetch", index: index as u8 }, next);
+                f(Step { by: BACK_END, name: "fetch", index: index as u8 }, next);
             }
             if self.notices(s, index, judge)? {
                 let mut next = *s;
                 next.rings[index].kicked = false;
                 next.start(index);
-                f(Step { name: "notice kick", index: index as u8 }, next);
+                f(Step { by: BACK_END, name: "notice kick", index: index as u8 }, next);
             }
         }
         Ok(())

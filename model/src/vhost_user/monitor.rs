@@ -17,7 +17,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::event::{BACK_END, Event, MessageId};
+use super::event::{BACK_END, Event, FRONT_END, MessageId};
 use super::machine::VhostUser;
 use super::state::{State, Transfer};
 use super::vocabulary::{Answer, Effect};
@@ -293,13 +293,13 @@ impl<const R: usize> Machine for Monitor<R> {
         f: &mut impl FnMut(Step, Watched<R>),
     ) -> Result<(), Ask> {
         let ended = match s.connection.transfer {
-            Transfer::Saving => Some(Transfer::Saved),
-            Transfer::Loading => Some(Transfer::Loaded),
+            Transfer::Saving => Some((BACK_END, Transfer::Saved)),
+            Transfer::Loading => Some((FRONT_END, Transfer::Loaded)),
             _ => None,
         };
-        if let Some(transfer) = ended {
+        if let Some((by, transfer)) = ended {
             let connection = State { transfer, ..s.connection };
-            f(Step::alone("transfer ends"), Watched { connection, ..*s });
+            f(Step::alone(by, "transfer ends"), Watched { connection, ..*s });
         }
         self.machine.hidden(&s.connection, judge, &mut |step, connection| {
             f(step, self.blurred(Watched { connection, ..*s }));

@@ -11,7 +11,7 @@ pub(crate) fn builtin() -> Library {
 /// The same with a proposal of `specs/proposals/`.
 pub(crate) fn proposal(name: &str) -> Library {
     let path = format!("{}/../specs/proposals/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     Library::with_proposal(&path, &text)
         .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)))
 }

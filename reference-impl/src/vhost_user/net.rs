@@ -170,7 +170,7 @@ impl Device for Net {
     fn role(&self, ring: usize) -> Role {
         match ring {
             _ if self.control_ring() == Some(ring) => Role::Control,
-            _ if ring % 2 == 0 => Role::Receive,
+            _ if ring.is_multiple_of(2) => Role::Receive,
             _ => Role::Requests,
         }
     }

@@ -64,6 +64,9 @@ pub enum Bell {
     Descriptor,
 }
 
+/// A place in the used ring, from its beginning, and a length, in bytes.
+pub type Span = (u64, u64);
+
 /// One ring.
 #[derive(Debug)]
 pub struct Ring {
@@ -308,7 +311,7 @@ impl Ring {
 
     /// What the last completion wrote into the used ring: where, from its beginning, and how much.
     #[must_use]
-    pub fn used_writes(&self) -> [(u64, u64); 2] {
+    pub fn used_writes(&self) -> [Span; 2] {
         let last = self.queue.next_used().wrapping_sub(1) % self.size();
         [(4 + 8 * u64::from(last), 8), (2, 2)]
     }
@@ -332,10 +335,7 @@ impl Ring {
     ///
     /// # Errors
     /// See [`RingError`].
-    pub fn ask_for_kick(
-        &mut self,
-        table: &MemoryTable,
-    ) -> Result<Option<((u64, u64), bool)>, RingError> {
+    pub fn ask_for_kick(&mut self, table: &MemoryTable) -> Result<Option<(Span, bool)>, RingError> {
         let memory = self.prepare(table, None)?;
         if !self.queue.event_idx_enabled() {
             return Ok(None);

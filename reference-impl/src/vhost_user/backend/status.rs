@@ -65,7 +65,7 @@ impl<D: Device> Backend<D> {
 
     /// What resets do to rings: they are disabled, and what was fetched is dropped.
     fn reset_rings(&mut self, stop: bool) {
-        let first = self.is(Mutant::ResetsOneRing).then_some(1).unwrap_or(usize::MAX);
+        let first = if self.is(Mutant::ResetsOneRing) { 1 } else { usize::MAX };
         for ring in self.rings.iter_mut().take(first) {
             ring.started &= !stop;
             ring.enabled = false;
