@@ -10,7 +10,7 @@
 //! It says three things: nothing is used while a ring is stopped, each request is used once, and the
 //! base told at the stop is the one that is continued from. How a ring is stopped it does not say: a
 //! vhost-user ring is stopped by GET_VRING_BASE, a vDPA ring by SUSPEND, after which GET_VRING_BASE
-//! only reads. [`Machine::as_ring`](crate::machine::Machine::as_ring) is the map from a lower
+//! only reads. [`Machine::as_ring`] is the map from a lower
 //! machine's events to these; what has no place here is not seen.
 //!
 //! **Invariant.** Every refusal here is the abstract machine's whole opinion: it names no clause,

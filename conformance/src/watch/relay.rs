@@ -13,7 +13,7 @@
 //! ours goes on in its place. Other descriptors (memory, kick, call, pipes) go on as they are.
 //!
 //! **Invariants.** One thread, no blocking call. A side that does not read stops only the line towards
-//! it. When one side has closed, what is on its way still arrives, within [`GRACE`].
+//! it. When one side has closed, what is on its way still arrives, within `GRACE`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};

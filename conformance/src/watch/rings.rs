@@ -5,7 +5,7 @@
 //! it is never ahead of the available one for being older.
 //!
 //! **Invariants.** Memory is read with `pread` and never mapped: no peer can take pages away from
-//! under us. What cannot be read is left out. At most [`MAX_REGIONS`] descriptors are kept.
+//! under us. What cannot be read is left out. At most `MAX_REGIONS` descriptors are kept.
 //!
 //! **Not here:** packed rings and translated addresses (no indices are read), and what the numbers
 //! mean.
