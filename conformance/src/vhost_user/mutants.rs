@@ -43,7 +43,14 @@ pub struct Expected {
     idle: Vec<(String, String)>,
     skipped: Vec<(String, String)>,
     may_fail: Vec<(String, String, String)>,
-    slow: Vec<(Mutant, Duration)>,
+    slow: Vec<(Mutant, Slow)>,
+}
+
+/// How the reference takes its time.
+#[derive(Clone, Copy, Debug)]
+struct Slow {
+    latency: Duration,
+    out_of_order: bool,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +88,8 @@ struct RawMayFail {
 struct RawSlow {
     mutant: Spanned<String>,
     latency: u64,
+    #[serde(default, rename = "out-of-order")]
+    out_of_order: bool,
     reason: Spanned<String>,
 }
 
@@ -146,7 +155,9 @@ impl Expected {
         for item in &slow {
             reason(item, &item.value.reason, &mut d);
             if let Some(mutant) = mutant(item, &item.value.mutant, &mut d) {
-                all.slow.push((mutant, Duration::from_millis(item.value.latency)));
+                let RawSlow { latency, out_of_order, .. } = item.value;
+                let latency = Duration::from_millis(latency);
+                all.slow.push((mutant, Slow { latency, out_of_order }));
             }
         }
         d.finish(all)
@@ -283,7 +294,8 @@ impl<'a> Bench<'a> {
         tests: &[&Test],
     ) -> Result<SuiteReport, Trouble> {
         let slow = self.expected.slow.iter().find(|(slow, _)| Some(*slow) == mutant);
-        let latency = slow.map_or(Duration::from_millis(4), |(_, latency)| *latency);
+        let usual = Slow { latency: Duration::from_millis(4), out_of_order: false };
+        let Slow { latency, out_of_order } = slow.map_or(usual, |(_, slow)| *slow);
         let owed = Duration::from_millis(400).max(latency * 25);
         let limits = Limits {
             connect: Duration::from_secs(2),
@@ -293,6 +305,7 @@ impl<'a> Bench<'a> {
         };
         let mut options = Options { settings, mutant, ..Options::default() };
         options.block.latency = latency;
+        options.block.out_of_order = out_of_order;
         let running = Running::start(options).map_err(|error| Trouble(error.to_string()))?;
         let target = Target::Socket(running.socket());
         let run = Run {

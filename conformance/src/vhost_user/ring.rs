@@ -248,6 +248,12 @@ impl Ring {
         self.available
     }
 
+    /// The index of the used element that is taken next.
+    #[must_use]
+    pub fn next_used(&self) -> u16 {
+        self.seen
+    }
+
     /// How many requests have been published and not taken back.
     #[must_use]
     pub fn outstanding(&self) -> usize {

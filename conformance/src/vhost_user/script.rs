@@ -10,6 +10,8 @@
 //! | `publish N` | make N requests available, and do not kick |
 //! | `settle` | wait until nothing is owed any more |
 //! | `notified` | the same, and the guest was notified of what was used |
+//! | `first` | wait until something came back |
+//! | `crash` | the back-end is gone, and another takes its place with the same memory |
 //! | `quiet` | nothing is expected: whatever comes is judged |
 //! | `silence` | nothing is expected for as long as a request may take: a reading that owes one is excluded |
 //! | `pause N` | N microseconds in which nobody looks |
@@ -51,6 +53,8 @@ pub enum Act {
     Settle,
     /// Wait until the guest was notified.
     Notified,
+    /// Wait until something came back.
+    First,
     /// Nothing is expected.
     Quiet,
     /// Nothing is expected for as long as a request may take.
@@ -140,6 +144,7 @@ fn act(
         ("pieces", rest) => Act::Pieces(number(rest.strip_prefix("of ").unwrap_or(rest))?),
         ("settle", "") => Act::Settle,
         ("notified", "") => Act::Notified,
+        ("first", "") => Act::First,
         ("quiet", "") => Act::Quiet,
         ("silence", "") => Act::Silence,
         ("barrier", "") => Act::Barrier,
@@ -174,6 +179,7 @@ pub fn text(act: &Act, table: &Table) -> String {
         Act::Requests { count, kick: false } => format!("publish {count}"),
         Act::Settle => "settle".into(),
         Act::Notified => "notified".into(),
+        Act::First => "first".into(),
         Act::Quiet => "quiet".into(),
         Act::Silence => "silence".into(),
         Act::Pause(micros) => format!("pause {micros}"),

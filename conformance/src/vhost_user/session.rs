@@ -13,6 +13,7 @@
 //! | `session/channel.rs` | the channel of device state |
 //! | `session/careful.rs` | steps that nobody wrote: taken only where every reading allows them |
 //! | `session/forms.rs` | malformed messages, systematically |
+//! | `session/tracking.rs` | the dirty log, and the record of what is in flight |
 //! | `session/again.rs` | the end of a conversation, and the next |
 //!
 //! **Invariants.** Every wait has a limit. Nothing here names a rule of its own: a clause comes from
@@ -24,6 +25,7 @@ mod careful;
 mod channel;
 mod forms;
 mod sample;
+mod tracking;
 
 pub use careful::Taken;
 
@@ -44,8 +46,8 @@ use devmig_model::vhost_user::systems::F_PROTOCOL_FEATURES;
 use devmig_model::vhost_user::table::{Condition, MessageDef, Row};
 use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard};
 use devmig_model::vhost_user::wire::{
-    Config, Flags, Header, MAX_CONFIG, Memory, MemoryRegion, Payload, PayloadKind, Transfer,
-    VringFd, VringState,
+    Config, Flags, Header, Inflight, MAX_CONFIG, Memory, MemoryRegion, Payload, PayloadKind,
+    Region, Transfer, VringAddr, VringFd, VringState,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -54,7 +56,7 @@ use super::Deadline;
 use super::drive::{Keeps, Move, has};
 use super::malformed::Bytes;
 use super::memory::{Arena, GuestMemory, PAGE};
-use super::ring::{Ring, RingError};
+use super::ring::{Buffer, Ring, RingError};
 use super::script::{Act, Which};
 use super::target::{Live, Target, TargetError};
 use super::transport::{Connection, ReceiveError, Received, SendError};
@@ -140,6 +142,8 @@ struct Line {
     ring: Ring,
     /// The request of each chain that was ever published, by its head.
     requests: HashMap<u16, u16>,
+    /// Its buffers.
+    buffers: HashMap<u16, Vec<Buffer>>,
     /// A kick was written, and not yet seen to be read.
     kicked: bool,
 }
@@ -221,6 +225,12 @@ pub struct Session<'m> {
     pieces: usize,
     /// What a careful front-end has set up.
     keeps: Keeps,
+    /// The dirty log and the record of what is in flight.
+    tracking: tracking::Tracking,
+    /// Requests that came back.
+    completed: u64,
+    /// Where the rings begin in guest memory, and the buffers end.
+    split: u64,
 }
 
 /// What a session is made of.
@@ -268,9 +278,11 @@ impl<'m> Session<'m> {
             Device::Console => Box::new(Console::new(&memory, &mut arena).map_err(harness)?),
             Device::None => Box::new(Nothing),
         };
+        // Rings are apart from buffers, so that they can be given as two regions.
+        let split = arena.take(0, PAGE).map_err(harness)?;
         let line = |_| {
             let ring = Ring::new(&memory, &mut arena, workload.ring_size()).map_err(harness)?;
-            Ok(Line { ring, requests: HashMap::new(), kicked: false })
+            Ok(Line { ring, requests: HashMap::new(), buffers: HashMap::new(), kicked: false })
         };
         let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, Stop>>()?;
         Ok(Session {
@@ -305,6 +317,9 @@ impl<'m> Session<'m> {
             untouched: [(0, PAGE), arena.rest()],
             pieces: 0,
             keeps: Keeps::default(),
+            tracking: tracking::Tracking::default(),
+            completed: 0,
+            split,
         })
     }
 
@@ -332,6 +347,7 @@ impl<'m> Session<'m> {
             }
             Act::Reconnect => self.reconnect(),
             Act::Serves => self.serves(),
+            Act::First => self.first(),
             Act::WriteGarbage => {
                 self.state = garbage(self.seed);
                 self.write_state()
@@ -410,15 +426,22 @@ impl<'m> Session<'m> {
         };
         for ring in rings {
             match step {
-                Step::Send { id, number, .. } => self.send(id, ring, number)?,
+                Step::Send { id, number, need_reply, .. } => {
+                    let all = self.acknowledged;
+                    self.acknowledged |= need_reply;
+                    let sent = self.send(id, ring, number);
+                    self.acknowledged = all;
+                    sent?;
+                }
                 Step::Kick { .. } => self.kick(ring, true)?,
                 Step::Vcpus { .. } => {}
                 Step::ReadState => self.read_state()?,
                 Step::WriteState => self.write_state()?,
+                Step::Successor { died: true } => self.crash()?,
                 Step::Until { .. }
                 | Step::Copy { .. }
                 | Step::Renew { .. }
-                | Step::Successor { .. } => {
+                | Step::Successor { died: false } => {
                     return Err(Stop::Harness("this step is for exploring only".into()));
                 }
             }
@@ -478,6 +501,11 @@ impl<'m> Session<'m> {
         {
             return Err(Stop::Skip(format!("needs {}", gate.feature)));
         }
+        // Guest memory has parts: 0 or 1 is all of it, 2 the buffers, 3 the rings.
+        let part = if let Number::Literal(part @ 2..) = number { part } else { 1 };
+        if number == Number::Logging && self.offered >> LOG_ALL & 1 == 0 {
+            return Err(Stop::Skip("needs VHOST_F_LOG_ALL (feature bit 26)".into()));
+        }
         let mut number = self.value(def, ring, number)?;
         let has = |effect| has(def, effect);
         let needs_bit_30 = |row: &Row| {
@@ -506,19 +534,23 @@ impl<'m> Session<'m> {
                 Payload::VringState(VringState { index: ring.into(), num: number as u32 })
             }
             PayloadKind::VringAddr => match line {
-                Some(line) => Payload::VringAddr(line.ring.address(ring.into())),
+                Some(line) => {
+                    let used = line.ring.layout().used;
+                    let (flags, log) = (number as u32 & 1, tracking::log_address(ring, used));
+                    Payload::VringAddr(VringAddr { flags, log, ..line.ring.address(ring.into()) })
+                }
                 None => return Err(Stop::Harness(format!("there is no ring {ring}"))),
             },
             PayloadKind::Memory => {
                 fds.push(copy(self.memory.descriptor())?);
-                let regions = Memory::new(self.memory.regions().collect());
+                let regions = Memory::new(vec![self.part(part)]);
                 Payload::Memory(regions.map_err(harness)?)
             }
             PayloadKind::MemoryRegion => {
                 if !has(Effect::RemoveRegion) {
                     fds.push(copy(self.memory.descriptor())?);
                 }
-                let region = self.memory.regions().next().unwrap_or_default();
+                let region = self.part(part);
                 Payload::MemoryRegion(MemoryRegion { padding: 0, region })
             }
             PayloadKind::VringFd if has(Effect::SetErr) => {
@@ -542,6 +574,25 @@ impl<'m> Session<'m> {
                 let bytes = vec![0; number.min(MAX_CONFIG as u64) as usize];
                 Payload::Config(Config::new(0, 0, bytes).map_err(harness)?)
             }
+            PayloadKind::Log => {
+                number = number.max(1);
+                let (log, fd) = self.tracking.renew(number as u8)?;
+                fds.push(fd);
+                Payload::Log(log)
+            }
+            PayloadKind::Inflight if def.reply.is_some() => Payload::Inflight(Inflight {
+                num_queues: self.lines.len() as u16,
+                queue_size: self.workload.ring_size(),
+                alignment: Some([0; 4]),
+                ..Inflight::default()
+            }),
+            PayloadKind::Inflight => {
+                let Some((record, fd)) = &self.tracking.record else {
+                    return Err(Stop::Harness("there is no record of requests in flight".into()));
+                };
+                fds.push(copy(fd.as_fd())?);
+                Payload::Inflight(*record)
+            }
             other => {
                 return Err(Stop::Harness(format!("no way to make a payload of kind {other}")));
             }
@@ -552,6 +603,12 @@ impl<'m> Session<'m> {
         let message = Message { id, ring, value: Value(number), need_reply };
         if has(Effect::SetProtocolFeatures) {
             self.protocol = number;
+        }
+        if has(Effect::SetFeatures) {
+            self.tracking.accepted = number >> LOG_ALL & 1 == 1;
+        }
+        if has(Effect::SetLogFlag) {
+            self.tracking.flag(ring, number & 1 == 1);
         }
         let bytes = payload.encode();
         let flags = Flags::request();
@@ -565,6 +622,21 @@ impl<'m> Session<'m> {
         drop(fds);
         self.unread = def.reply.is_none() && !need_reply;
         if self.unread { Ok(()) } else { self.await_answer(id) }
+    }
+
+    /// A part of guest memory, as one region.
+    fn part(&self, part: u64) -> Region {
+        let whole = self.memory.regions().next().unwrap_or_default();
+        match part {
+            2 => Region { size: self.split, ..whole },
+            3 => Region {
+                guest_address: whole.guest_address + self.split,
+                size: whole.size - self.split,
+                user_address: whole.user_address + self.split,
+                mmap_offset: whole.mmap_offset + self.split,
+            },
+            _ => whole,
+        }
     }
 
     fn transmit(&mut self, header: Header, payload: &[u8], fds: &[OwnedFd]) -> Result<(), Stop> {
@@ -705,6 +777,7 @@ impl<'m> Session<'m> {
     fn requests(&mut self, count: u16, kick: bool) -> Result<(), Stop> {
         let ring = self.request_ring()?;
         self.read_all()?;
+        self.clear_log()?;
         for _ in 0..count {
             if self.workload.waits(self.sent) {
                 self.settle(TimeClass::Io)?;
@@ -714,6 +787,7 @@ impl<'m> Session<'m> {
             let request = line.ring.available_index();
             let head = line.ring.publish(&chain).map_err(harness)?;
             line.requests.insert(head, request);
+            line.buffers.insert(head, chain);
             self.numbers.insert((ring, request), self.sent);
             self.sent += 1;
             self.did(&Event::Available { ring })?;

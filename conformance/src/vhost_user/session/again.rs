@@ -47,15 +47,22 @@ impl Session<'_> {
 
     pub(super) fn again(&mut self) -> Result<(), Stop> {
         self.hang_up()?;
+        self.fresh()?;
+        self.possible = Possible::new(self.machine, self.rules);
+        self.records.push(Record::Fresh);
+        Ok(())
+    }
+
+    /// A fresh connection, over which nothing was said yet.
+    pub(super) fn fresh(&mut self) -> Result<(), Stop> {
         let deadline = Deadline::after(self.limits.connect);
         let (connection, live) = self.target.connect(false, deadline).map_err(harness)?;
         (self.connection, self.live) = (Some(connection), live);
-        self.possible = Possible::new(self.machine, self.rules);
-        self.records.push(Record::Fresh);
         (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
         (self.answer, self.channel) = (None, None);
         (self.state_ended, self.transfer_answered) = (false, false);
         (self.first, self.unread, self.keeps) = (false, false, Keeps::default());
+        self.tracking.forget();
         self.log.push("-- a fresh connection".into());
         Ok(())
     }

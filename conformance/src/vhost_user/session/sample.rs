@@ -20,6 +20,7 @@ impl Session<'_> {
         }
         let noticed = self.noticed()?;
         let mut came = self.used()?;
+        came |= self.marks()?;
         for ring in noticed {
             self.observe(&Event::KickRead { ring })?;
         }
@@ -76,11 +77,12 @@ impl Session<'_> {
             let ring = index as u8;
             loop {
                 let line = &mut self.lines[index];
+                let element = line.ring.next_used();
                 let event = match line.ring.take_used() {
                     Ok(None) => break,
                     Ok(Some(used)) => {
                         let request = line.requests.get(&used.head).copied().unwrap_or_default();
-                        Some((request, Some(used.len)))
+                        Some((request, Some((used.head, used.len, element))))
                     }
                     // What was never out: either it came back before, or it never was available.
                     Err(RingError::UsedElement { id, .. }) => {
@@ -98,7 +100,10 @@ impl Session<'_> {
                 let Some((request, len)) = event else { break };
                 came = true;
                 self.observe(&Event::Used { ring, request })?;
-                let Some(len) = len else { break };
+                let Some((head, len, element)) = len else { break };
+                self.completed += 1;
+                let buffers = self.lines[index].buffers.get(&head).cloned().unwrap_or_default();
+                self.wrote(ring, &buffers, len, element);
                 if let Some(number) = self.numbers.get(&(ring, request))
                     && let Err(wrong) = self.workload.check(*number, len)
                 {
@@ -141,12 +146,14 @@ impl Session<'_> {
                 return self.finding(payload_law, &observed);
             }
         };
+        let record = if let Payload::Inflight(record) = decoded { Some(record) } else { None };
         let (ring, value) = match decoded {
             Payload::U64(value) => (0, value),
             Payload::VringState(state) => (state.index, u64::from(state.num)),
             Payload::TransferReply(reply) => (0, reply.0),
             Payload::Config(config) => (0, u64::from(config.size)),
             Payload::None => (0, 0),
+            Payload::Inflight(_) => (0, u64::from(!fds.is_empty())),
             other => return Err(Stop::Harness(format!("no meaning for an answer of {other:?}"))),
         };
         let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
@@ -161,6 +168,10 @@ impl Session<'_> {
         self.observe(&event)?;
         self.answer = Some((id, Value(value)));
         match answer {
+            Answer::InFlight => match (record, fds.into_iter().next()) {
+                (Some(record), Some(fd)) => self.tracking.record = Some((record, fd)),
+                _ => return Err(Stop::Refused(format!("{name} is answered without a buffer"))),
+            },
             Answer::Features => self.offered = value,
             Answer::ProtocolFeatures => self.protocol_offered = value,
             Answer::Base => self.bases[ring as usize] = value as u16,

@@ -1,8 +1,11 @@
 //! Requests for a block device: reads, now and then its name, and writes where data may go.
 //!
 //! ```text
-//!   slot   | header 16 | data 512 | status 1 |     T_IN, T_OUT: 512 bytes     GET_ID: 20 bytes
+//!   slot   | header 16 | status 16 | data 512 |    T_IN, T_OUT: 512 bytes     GET_ID: 20 bytes
 //! ```
+//!
+//! Slots lie so that the data of the first of four, and nothing else of it, goes on in the next page:
+//! whoever marks one page for a buffer is seen.
 
 use virtio_bindings::bindings::virtio_blk::{
     VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP,
@@ -17,6 +20,12 @@ const HEADER: u32 = 16;
 const SECTOR: u32 = 512;
 const STATUS: u32 = 1;
 const SLOT: u64 = 1024;
+/// Where data begins in a slot.
+const DATA: u64 = 32;
+/// What a dirty log counts.
+const PAGE: u64 = 4096;
+/// Where the first slot is in its page.
+const SHIFT: u64 = PAGE - 256;
 
 /// How a block device is used.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +69,7 @@ impl Blk {
         arena: &mut Arena,
         options: BlkOptions,
     ) -> Result<Self, MemoryError> {
-        let slots = arena.take(SLOT * SLOTS, SLOT)?;
+        let slots = arena.take(SHIFT + SLOT * SLOTS, PAGE)? + SHIFT;
         Ok(Blk { memory: memory.clone(), slots, options })
     }
 
@@ -111,8 +120,7 @@ impl Workload for Blk {
             *to = from;
         }
         self.memory.write(slot, &header)?;
-        let data = slot + u64::from(HEADER);
-        let status = data + u64::from(SECTOR);
+        let (data, status) = (slot + DATA, slot + u64::from(HEADER));
         Ok(vec![
             Buffer { addr: slot, len: HEADER, writable: false },
             Buffer { addr: data, len: size, writable },
@@ -122,7 +130,7 @@ impl Workload for Blk {
 
     fn check(&self, n: u64, used: u32) -> Result<(), String> {
         let mut status = [0];
-        let at = self.slot(n) + u64::from(HEADER + SECTOR);
+        let at = self.slot(n) + u64::from(HEADER);
         self.memory.read(at, &mut status).map_err(|error| error.to_string())?;
         let [status] = status;
         match u32::from(status) {
