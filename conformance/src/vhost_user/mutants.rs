@@ -56,7 +56,10 @@ struct Slow {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawSurvivor {
-    mutant: Spanned<String>,
+    mutant: Option<Spanned<String>>,
+    /// Several that survive for the same reason.
+    #[serde(default)]
+    mutants: Vec<Spanned<String>>,
     reason: Spanned<String>,
 }
 
@@ -122,8 +125,10 @@ impl Expected {
         let mut all = Expected::default();
         for item in &survivors {
             let because = reason(item, &item.value.reason, &mut d);
-            if let Some(mutant) = mutant(item, &item.value.mutant, &mut d) {
-                all.survivors.push((mutant, because));
+            for name in item.value.mutant.iter().chain(&item.value.mutants) {
+                if let Some(mutant) = mutant(item, name, &mut d) {
+                    all.survivors.push((mutant, because.clone()));
+                }
             }
         }
         for item in &found_as {
