@@ -246,15 +246,22 @@ impl<'m, M: Machine> Possible<'m, M> {
         let mut off = ClauseSet::default();
         off.insert(clause);
         let mut next = Vec::new();
-        for c in self.candidates.iter().filter(|c| c.read == furthest) {
+        let furthest_ones = self.candidates.iter().rev().filter(|c| c.read == furthest);
+        let mut work: Vec<_> = furthest_ones.copied().collect();
+        while let Some(c) = work.pop() {
             let read = c.read + 1;
-            next.push(Candidate { read, ..*c });
-            match self.reads(c, &off) {
-                Ok(Some(On::To(state))) => next.push(Candidate { state, read, ..*c }),
+            match self.reads(&c, &off) {
+                // What follows without the clause may depend on a choice that nobody asked for yet.
+                Err(Ask(choice)) => {
+                    work.extend(split(&c, choice));
+                    continue;
+                }
+                Ok(Some(On::To(state))) => next.push(Candidate { state, read, ..c }),
                 // A second clause: found next.
-                Ok(Some(On::Broken(_))) => next.push(*c),
+                Ok(Some(On::Broken(_))) => next.push(c),
                 _ => {}
             }
+            next.push(Candidate { read, ..c });
         }
         self.replace(next);
     }
