@@ -78,15 +78,10 @@ pub struct Coverage {
 pub fn of(library: &Library) -> Result<Coverage, SpecErrors> {
     let mutations = mutate::builtin(library)?;
     let mut recordings: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for mutation in &mutations.all {
+    for mutation in &mutations {
         recordings.entry(mutation.clause.clone()).or_default().push(mutation.name.clone());
     }
-    let mut exceptions = library.spec.exceptions().to_vec();
-    for (clause, reason) in mutations.exceptions {
-        let clauses = vec![library.spec.clause(&clause)?];
-        exceptions.push(Exception { clauses, lacks: vec![Lack::Watch], reason });
-    }
-    derive(library, &exceptions, &recordings)
+    derive(library, library.spec.exceptions(), &recordings)
 }
 
 /// The same, with these exceptions.

@@ -1,5 +1,7 @@
 //! Watching, held against recordings: good ones of real parties, and faults in them.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -9,7 +11,6 @@ use devmig_conformance::watch::record::{Event, Side, What};
 use devmig_conformance::watch::report::Report;
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
-use devmig_model::spec::Level;
 use devmig_model::vhost_user::wire::Header;
 
 fn law() -> Law {
@@ -47,7 +48,7 @@ fn every_fault_is_found_first_with_its_clause() {
     let law = law();
     let mutations = mutate::builtin(&law.library).unwrap();
     let mut names = BTreeSet::new();
-    for mutation in &mutations.all {
+    for mutation in &mutations {
         assert!(names.insert(&mutation.name), "{} is there twice", mutation.name);
         let events = mutated(&law.library.table, mutation).unwrap();
         let report = judged(&law, &events);
@@ -57,28 +58,6 @@ fn every_fault_is_found_first_with_its_clause() {
         let about = report.findings.iter().filter(|f| f.party == Side::BackEnd).count();
         assert_eq!(about, 0, "{} is held against the back-end: {}", mutation.name, report.text());
     }
-}
-
-#[test]
-fn every_must_on_a_front_end_has_a_fault_or_a_reason() {
-    let law = law();
-    let mutations = mutate::builtin(&law.library).unwrap();
-    let musts = law.library.spec.clauses().iter().filter(|clause| {
-        clause.id.starts_with("vhost-user.")
-            && clause.party == "front-end"
-            && clause.level == Level::Must
-            && clause.until.is_none()
-    });
-    let musts: BTreeSet<&str> = musts.map(|clause| clause.id.as_str()).collect();
-    let excused: BTreeSet<&str> =
-        mutations.exceptions.iter().map(|(clause, _)| clause.as_str()).collect();
-    let shown: BTreeSet<&str> = mutations.all.iter().map(|m| m.clause.as_str()).collect();
-    let missing: Vec<_> =
-        musts.iter().filter(|id| !shown.contains(*id) && !excused.contains(*id)).collect();
-    assert!(missing.is_empty(), "neither a mutation nor an exception: {missing:?}");
-    let both: Vec<_> = shown.intersection(&excused).collect();
-    assert!(both.is_empty(), "an exception that is none: {both:?}");
-    assert!(mutations.exceptions.iter().all(|(_, reason)| !reason.is_empty()));
 }
 
 /// Changes the payload of the nth answer to a message.

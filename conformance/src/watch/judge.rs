@@ -49,7 +49,7 @@ pub struct Law {
     pub machine: Monitor<MAX_RINGS>,
     /// The clauses of form.
     pub form: FormLaws,
-    /// The clause about where rings are.
+    /// The clauses about payloads that no state holds.
     pub mapped: MappedLaws,
     /// The rules, with what is pinned.
     pub rules: Rules,
@@ -217,9 +217,9 @@ impl<'l> Judge<'l> {
         let mut form = form::request(table, &self.law.form, MAX_RINGS, raw);
         if let (Some(_), Some((_, def))) = (form.event, definition(table, raw.header.request))
             && let Ok(payload) = Payload::decode(def.request, raw.payload)
-            && let Some(wrong) = self.mapped.take(&def.name, &payload)
+            && let Some((clause, wrong)) = self.mapped.take(&self.law.mapped, &def.name, &payload)
         {
-            form.faults.push((self.law.mapped.mapped, format!("{}: {wrong}", def.name)));
+            form.faults.push((clause, format!("{}: {wrong}", def.name)));
             self.offended = true;
         }
         let known = definition(table, raw.header.request).map(|(_, def)| def.name.clone());

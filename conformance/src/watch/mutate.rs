@@ -4,8 +4,8 @@
 //!   recordings/NAME.jsonl + one [[mutation]] --> events --judge--> the finding that it names
 //! ```
 //!
-//! The list is data (`recordings/mutations.toml`), and so are the clauses that a watch cannot show,
-//! each with its reason: together they are the evidence that every MUST on a front-end is judged.
+//! The list is data (`recordings/mutations.toml`). What a watch cannot show has its reason in
+//! `specs/exceptions.toml`: together they are the evidence that every MUST on a front-end is judged.
 //!
 //! **Invariant.** A mutation that does not apply is an error, never a recording without a fault.
 
@@ -53,13 +53,6 @@ struct RawMutation {
 
 fn one() -> usize {
     1
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawException {
-    clause: Spanned<String>,
-    reason: String,
 }
 
 /// What is changed, at a message of the front-end.
@@ -119,23 +112,6 @@ pub struct Mutation {
     pub edit: Edit,
 }
 
-/// Mutations, and the clauses without one: clause and reason.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Mutations {
-    /// In the order of the file.
-    pub all: Vec<Mutation>,
-    /// What a watch cannot show.
-    pub exceptions: Vec<(String, String)>,
-}
-
-impl Mutations {
-    /// The mutation that shows a clause.
-    #[must_use]
-    pub fn of(&self, clause: &str) -> Option<&Mutation> {
-        self.all.iter().find(|mutation| mutation.clause == clause)
-    }
-}
-
 /// Why a mutation came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum MutateError {
@@ -174,18 +150,12 @@ pub enum MutateError {
 ///
 /// # Errors
 /// Every problem of the file.
-pub fn builtin(library: &Library) -> Result<Mutations, SpecErrors> {
+pub fn builtin(library: &Library) -> Result<Vec<Mutation>, SpecErrors> {
     let mut d = Diagnostics::default();
     let file = SourceFile::new(FILE.0, FILE.1);
     let mut tables = file.parse(&mut d);
     let all: Vec<Item<RawMutation>> = tables.items("mutation", &mut d);
-    let exceptions: Vec<Item<RawException>> = tables.items("exception", &mut d);
-    tables.finish(&["mutation", "exception"], &mut d);
-    let exceptions = exceptions.iter().map(|item| {
-        library.spec.clause_at(item, &item.value.clause, &mut d);
-        (item.value.clause.get_ref().clone(), item.value.reason.clone())
-    });
-    let exceptions = exceptions.collect();
+    tables.finish(&["mutation"], &mut d);
     let all = all.iter().map(|item| {
         let raw = &item.value;
         library.spec.clause_at(item, &raw.clause, &mut d);
@@ -207,7 +177,7 @@ pub fn builtin(library: &Library) -> Result<Mutations, SpecErrors> {
         }
     });
     let all = all.collect();
-    d.finish(Mutations { all, exceptions })
+    d.finish(all)
 }
 
 /// The events of a recording that is built in.

@@ -208,7 +208,8 @@ impl Relay {
             }
         }
         self.channels.retain(|pair| {
-            !(pair.over() || (pair.closing() && !pair.down.holds() && !pair.up.holds()))
+            let waits = pair.down.holds() || pair.up.holds();
+            !pair.over() && (waits || !pair.closing())
         });
         Ok(())
     }

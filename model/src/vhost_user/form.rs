@@ -45,6 +45,10 @@ clause_ids! {
         state_fd: "vhost-user.device-state.fd",
         /// `vhost-user.device-state.phase-known`
         phase: "vhost-user.device-state.phase-known",
+        /// `vhost-user.device-state.direction-known`
+        direction: "vhost-user.device-state.direction-known",
+        /// `vhost-user.dirty-log.fd`
+        log_fd: "vhost-user.dirty-log.fd",
         /// `vhost-user.reply.header`
         reply_header: "vhost-user.reply.header",
         /// `vhost-user.reply.payload`
@@ -121,10 +125,13 @@ pub fn request(table: &Table, laws: &FormLaws, rings: usize, raw: Raw<'_>) -> Fo
     };
     let meant = faults.len();
     faults.extend(wrong_descriptors(laws, def, &payload, raw.descriptors));
-    if let Payload::Transfer(transfer) = &payload
-        && transfer.phase != Transfer::STOPPED
-    {
-        faults.push((laws.phase, format!("{name} in phase {}", transfer.phase)));
+    if let Payload::Transfer(Transfer { direction, phase }) = payload {
+        if phase != Transfer::STOPPED {
+            faults.push((laws.phase, format!("{name} in phase {phase}")));
+        }
+        if direction != Transfer::SAVE && direction != Transfer::LOAD {
+            faults.push((laws.direction, format!("{name} in direction {direction}")));
+        }
     }
     let (ring, value) = number(&payload);
     let ring = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < rings);
@@ -160,6 +167,7 @@ fn wrong_descriptors(
         Payload::MemoryRegion(_) if sets(Effect::RemoveRegion) => (0, laws.removed_fd),
         Payload::None if sets(Effect::SetChannel) => (1, laws.channel_fd),
         Payload::Transfer(_) => (1, laws.state_fd),
+        Payload::Log(_) => (1, laws.log_fd),
         _ => return None,
     };
     (descriptors != wanted)
