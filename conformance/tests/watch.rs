@@ -7,11 +7,11 @@ use std::process::Command;
 
 use devmig_conformance::watch::judge::{Judge, Law};
 use devmig_conformance::watch::mutate::{self, RECORDINGS, mutated};
-use devmig_conformance::watch::record::{Event, Side, What};
+use devmig_conformance::watch::record::{Channel, Event, Said, Side, What};
 use devmig_conformance::watch::report::Report;
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
-use devmig_model::vhost_user::wire::Header;
+use devmig_model::vhost_user::wire::{Flags, Header};
 
 fn law() -> Law {
     let library = Library::builtin().unwrap();
@@ -19,6 +19,14 @@ fn law() -> Law {
     off.extend(&library.spec.not_in_force("vhost-user", "10.2").unwrap());
     let rules = Rules { off, choices: library.spec.open() };
     Law::new(library, rules, "10.2").unwrap()
+}
+
+/// A kick after the stop may have started a ring again, unless that reading is excluded.
+fn strict() -> Law {
+    let law = law();
+    let forgets = law.library.spec.pin("vhost-user.get-vring-base.kick=forgets").unwrap();
+    let rules = law.rules.fixing(forgets.0, forgets.1);
+    Law::new(law.library, rules, "10.2").unwrap()
 }
 
 fn judged(law: &Law, events: &[Event]) -> Report {
@@ -121,10 +129,7 @@ fn a_write_after_the_stop_is_seen_when_the_ring_goes_on() {
     for used in indices {
         *used += 1;
     }
-    // A kick after the stop may have started the ring again, unless that reading is excluded.
-    let forgets = law.library.spec.pin("vhost-user.get-vring-base.kick=forgets").unwrap();
-    let rules = law.rules.fixing(forgets.0, forgets.1);
-    let strict = Law::new(Library::builtin().unwrap(), rules, "10.2").unwrap();
+    let strict = strict();
     let report = judged(&strict, &events);
     let clauses: Vec<&str> = report.findings.iter().map(|f| f.clause.as_str()).collect();
     assert!(clauses.contains(&"vhost-user.ring.available-only"), "{}", report.text());
@@ -154,6 +159,111 @@ fn an_answer_that_never_comes_is_found_once_patience_is_over() {
     events.pop();
     events.push(ends(60_000));
     assert_eq!(found(&judged(&law, &events)), [(Side::BackEnd, "vhost-user.reply.must")]);
+}
+
+/// A message on the back-end's own channel.
+fn on_the_channel(from: Side, id: u32, flags: u32, payload: &[u8], ms: u64) -> Event {
+    let size = u32::try_from(payload.len()).unwrap();
+    let header = Header { request: id, flags: Flags::from_bits(flags), size };
+    let bytes = [&header.encode()[..], payload].concat();
+    let channel = Channel::BackEnd;
+    Event { ms, what: What::Said(Said { from, channel, bytes, omitted: 0, fds: 0, late: 0 }) }
+}
+
+#[test]
+fn the_back_end_s_own_messages_are_judged() {
+    let law = law();
+    // The 18th event answers GET_CONFIG; the 34th answers GET_VRING_BASE, and stops the only ring.
+    let heard = |inserted: &[(usize, Event)]| {
+        let mut events = mutate::recording("block-qemu-storage-daemon-source").unwrap();
+        for (after, event) in inserted.iter().rev() {
+            events.insert(*after, event.clone());
+        }
+        judged(&law, &events)
+    };
+    let changed = |flags| on_the_channel(Side::BackEnd, 2, flags, &[], 0);
+    let answered = on_the_channel(Side::FrontEnd, 2, 5, &[0; 8], 0);
+    // Running, with and without an answer; and while it stops, for nobody knows what came first.
+    for good in [
+        &[(29, changed(1))][..],
+        &[(29, changed(9)), (30, answered.clone())],
+        &[(32, changed(1))],
+        &[(34, changed(1))],
+        &[(37, changed(1))],
+    ] {
+        let report = heard(good);
+        assert_eq!(found(&report), [], "{}", report.text());
+    }
+    let finds = |inserted: &[(usize, Event)], side: Side, clause: &str| {
+        let report = heard(inserted);
+        assert_eq!(found(&report), [(side, clause)], "{}", report.text());
+    };
+    // Before there is a channel, and of a feature that was not negotiated.
+    let gated = "vhost-user.back-end-message.gated";
+    finds(&[(9, changed(1))], Side::BackEnd, gated);
+    let call = on_the_channel(Side::BackEnd, 4, 1, &[0; 8], 0);
+    finds(&[(29, call)], Side::BackEnd, gated);
+    // One answer too many, and one for another message.
+    let unasked = "vhost-user.back-end-message.answer-unasked";
+    let twice = [(29, changed(9)), (30, answered.clone()), (30, answered.clone())];
+    finds(&twice, Side::FrontEnd, unasked);
+    let other = on_the_channel(Side::FrontEnd, 3, 5, &[0; 8], 0);
+    finds(&[(29, changed(9)), (29, other), (30, answered)], Side::FrontEnd, unasked);
+    // A message that the table lacks is counted and not judged.
+    let unknown = on_the_channel(Side::BackEnd, 99, 1, &[], 0);
+    let report = heard(&[(29, unknown)]);
+    assert_eq!(found(&report), []);
+    let told = |(what, times): &(String, u64)| what.starts_with("message 99 on") && *times == 1;
+    assert!(report.unjudged.iter().any(told), "{:?}", report.unjudged);
+}
+
+#[test]
+fn a_suspended_back_end_that_speaks_is_found_once_it_has_answered_again() {
+    let open = law();
+    let law = strict();
+    // The tester's, with a channel: BACKEND_REQ and CONFIG are offered and taken.
+    let mut events = mutate::recording("tester-device-state").unwrap();
+    answer(&mut events, 15, 0, &0xa_0a29_u64.to_ne_bytes());
+    let said = |event: &mut Event, payload: u64| {
+        if let What::Said(said) = &mut event.what {
+            said.bytes.splice(Header::LEN.., payload.to_ne_bytes());
+        }
+    };
+    said(&mut events[4], 0x8_0a29);
+    let channel = Header { request: 21, flags: Flags::request(), size: 0 }.encode().to_vec();
+    let (from, channel) = (Side::FrontEnd, Said { fds: 1, ..said_on_main(channel) });
+    events.insert(7, Event { ms: 4, what: What::Said(Said { from, ..channel }) });
+    // It is acknowledged, with REPLY_ACK.
+    let reply = Header { request: 21, flags: Flags::reply(), size: 8 }.encode();
+    let reply = said_on_main([&reply[..], &[0; 8]].concat());
+    events.insert(8, Event { ms: 4, what: What::Said(Said { from: Side::BackEnd, ..reply }) });
+    let speaks = |after: usize, flags| {
+        let mut events = events.clone();
+        events.insert(after, on_the_channel(Side::BackEnd, 2, flags, &[], 21));
+        judged(&law, &events)
+    };
+    // GET_VRING_BASE is answered at 21, SET_DEVICE_STATE_FD at 23.
+    for after in [20, 21, 22] {
+        assert_eq!(found(&speaks(after, 1)), [], "{}", speaks(after, 1).text());
+    }
+    let mut spoke = events.clone();
+    spoke.insert(23, on_the_channel(Side::BackEnd, 2, 1, &[], 21));
+    assert_eq!(found(&judged(&open, &spoke)), [], "a kick may have started the ring again");
+    let report = speaks(23, 1);
+    let wanted = [(Side::BackEnd, "vhost-user.suspended.no-messages")];
+    assert_eq!(found(&report), wanted, "{}", report.text());
+    // Stopped and at rest, but for a message of its own that is never answered.
+    events.truncate(21);
+    events.push(on_the_channel(Side::BackEnd, 2, 9, &[], 21));
+    let ends = |ms| Event { ms, what: What::Ends("the time is up".into()) };
+    let with = |ms| judged(&law, &[&events[..], &[ends(ms)]].concat());
+    assert_eq!(found(&with(1000)), []);
+    let wanted = [(Side::FrontEnd, "vhost-user.back-end-message.answered")];
+    assert_eq!(found(&with(60_000)), wanted, "{}", with(60_000).text());
+}
+
+fn said_on_main(bytes: Vec<u8>) -> Said {
+    Said { from: Side::FrontEnd, channel: Channel::Main, bytes, omitted: 0, fds: 0, late: 0 }
 }
 
 #[test]
@@ -193,4 +303,14 @@ fn replay_gives_the_verdict_as_its_exit_code() {
     let text = String::from_utf8(broken.stderr).unwrap();
     assert!(text.contains("line 1: no head of a recording"), "{text}");
     assert_eq!(devmig(&["replay", "/nowhere"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_report_reads_like_this() {
+    let law = law();
+    let mutations = mutate::builtin(&law.library).unwrap();
+    let fault = mutations.iter().find(|m| m.name == "base-asked-for-with-a-number").unwrap();
+    let report = judged(&law, &mutated(&law.library.table, fault).unwrap());
+    insta::assert_snapshot!("watch_report", report.text());
+    insta::assert_json_snapshot!("watch_report_json", report);
 }

@@ -9,6 +9,10 @@
 //! that cannot be read, an answer that no state allows under any clause) judgement of what depends on
 //! the conversation ends, and the report says so; the form of messages is judged to the end.
 //!
+//! What passes on the back-end's own channel is judged by the same states. Nobody in between can tell
+//! in which order two sockets were written to, so a message there counts as one of a suspended device
+//! only if the device was so before its last answer: what was written before that was seen before it.
+//!
 //! **Invariants.** The same events give the same findings. Memory is bounded: findings are counted by
 //! clause, and only the first of each is kept whole.
 
@@ -21,11 +25,13 @@ use devmig_model::machine::TimeClass;
 use devmig_model::possible::{Fault, Possible};
 use devmig_model::rules::{ClauseSet, Rules};
 use devmig_model::spec::SpecErrors;
-use devmig_model::vhost_user::event::Event as Protocol;
+use devmig_model::vhost_user::event::{BACK_END, Event as Protocol, FRONT_END};
 use devmig_model::vhost_user::form::{self, FormLaws, Raw, definition};
 use devmig_model::vhost_user::machine::MAX_RINGS;
 use devmig_model::vhost_user::mapped::{Mapped, MappedLaws};
 use devmig_model::vhost_user::monitor::{Monitor, MonitorLaws, Seen};
+use devmig_model::vhost_user::table::MessageDef;
+use devmig_model::vhost_user::vocabulary::Effect;
 use devmig_model::vhost_user::wire::{Header, Payload};
 
 use super::record::{Channel, Event, Said, Side, What};
@@ -87,6 +93,11 @@ pub struct Judge<'l> {
     over: Option<String>,
     /// The front-end has broken a rule: its back-end may close.
     offended: bool,
+    /// The back-end has a channel of its own, and was suspended before its last answer.
+    channel: bool,
+    settled: bool,
+    /// A message on that channel broke a rule: whether it is to be answered, no text says.
+    unheard: bool,
     events: u64,
     messages: u64,
     /// When the last message passed.
@@ -108,6 +119,9 @@ impl<'l> Judge<'l> {
             unjudged: BTreeMap::new(),
             over: None,
             offended: false,
+            channel: false,
+            settled: false,
+            unheard: false,
             events: 0,
             messages: 0,
             spoken: 0,
@@ -196,20 +210,40 @@ impl<'l> Judge<'l> {
         };
         let header = Header::decode(*head);
         let raw = Raw { header, payload, descriptors: said.fds, late: said.late };
-        if said.channel == Channel::BackEnd {
-            self.say(said.from, &format!("message {} on the back-end's channel", header.request));
-            self.skip("messages on the back-end's channel".into());
-            return;
-        }
         let whole = u64::from(header.size) == payload.len() as u64;
         if !whole && said.omitted == 0 {
             self.say(said.from, &format!("a part of message {}", header.request));
             return;
         }
-        match said.from {
-            Side::FrontEnd => self.request(raw),
-            Side::BackEnd => self.reply(raw),
+        match (said.channel, said.from) {
+            (Channel::BackEnd, from) => self.own(from, raw),
+            (Channel::Main, Side::FrontEnd) => self.request(raw),
+            (Channel::Main, Side::BackEnd) => self.reply(raw),
         }
+    }
+
+    /// A message on the back-end's own channel.
+    fn own(&mut self, from: Side, raw: Raw<'_>) {
+        let machine = &self.law.machine.machine;
+        let party = if from == Side::FrontEnd { FRONT_END } else { BACK_END };
+        let Some(event) = form::own(&machine.table, MAX_RINGS, party, raw) else {
+            let what = format!("message {} on the back-end's channel", raw.header.request);
+            self.say(from, &what);
+            self.skip(format!("{what}, which the table lacks or which has no meaning"));
+            return;
+        };
+        let event = Seen::Event(event);
+        if self.over.is_some() || (self.unheard && from == Side::FrontEnd) {
+            self.say(from, &label(&self.law.machine, &event));
+            return;
+        }
+        let mut off = ClauseSet::default();
+        if !self.settled {
+            off.insert(machine.laws.told_while_suspended);
+        }
+        let before = self.findings.iter().map(|f| f.times).sum::<u64>();
+        self.observe_without(&event, from, off);
+        self.unheard |= self.findings.iter().map(|f| f.times).sum::<u64>() > before;
     }
 
     fn request(&mut self, raw: Raw<'_>) {
@@ -223,6 +257,9 @@ impl<'l> Judge<'l> {
             self.offended = true;
         }
         let known = definition(table, raw.header.request).map(|(_, def)| def.name.clone());
+        let opens =
+            |def: &MessageDef| def.rows.iter().any(|row| row.receive.contains(&Effect::SetChannel));
+        self.channel |= definition(table, raw.header.request).is_some_and(|(_, def)| opens(def));
         if let Some(message) = form.event {
             let event = Seen::Event(Protocol::Message(message));
             self.say(Side::FrontEnd, &label(&self.law.machine, &event));
@@ -262,6 +299,9 @@ impl<'l> Judge<'l> {
         }
         let form = form::reply(table, &self.law.form, MAX_RINGS, raw);
         if let Some(event) = form.event {
+            let machine = &self.law.machine;
+            self.settled = self.channel
+                && self.possible.every(|s, _| Ok(machine.suspended(s))).is_ok_and(|every| every);
             self.observe(&Seen::Event(event), Side::BackEnd);
             self.offences();
             return;
@@ -309,12 +349,22 @@ impl<'l> Judge<'l> {
 
     /// The back-end did something.
     fn observe(&mut self, event: &Seen, by: Side) {
+        self.observe_without(event, by, ClauseSet::default());
+    }
+
+    /// One of the parties did something that is seen at once; these clauses are not held against it.
+    fn observe_without(&mut self, event: &Seen, by: Side, mut off: ClauseSet) {
         let observed = label(&self.law.machine, event);
         self.say(by, &observed);
-        let mut off = ClauseSet::default();
         while self.over.is_none() {
             match self.possible.observe_without(event, &off) {
                 Ok(()) => return,
+                Err(Fault::Broken { clauses, .. })
+                    if clauses.is_empty()
+                        && matches!(event, Seen::Event(Protocol::BackEndMessage(_))) =>
+                {
+                    self.give_up("more messages of the back-end wait than are followed".into());
+                }
                 Err(Fault::Broken { clauses, allowed }) => {
                     let clause = clauses.into_iter().find(|clause| !off.contains(*clause));
                     self.find(by, clause.unwrap_or(ClauseId::NONE), &observed, &allowed);
@@ -350,7 +400,9 @@ impl<'l> Judge<'l> {
         if let Err(Fault::Broken { clauses, allowed }) = self.possible.silent(TimeClass::Reply) {
             let clause = clauses.first().copied().unwrap_or(ClauseId::NONE);
             let observed = format!("nothing in {} s", waited / 1000);
-            self.find(Side::BackEnd, clause, &observed, &allowed);
+            let bound = self.law.library.spec.get(clause).map(|clause| clause.party.as_str());
+            let owes = if bound == Some(FRONT_END.0) { Side::FrontEnd } else { Side::BackEnd };
+            self.find(owes, clause, &observed, &allowed);
         }
     }
 

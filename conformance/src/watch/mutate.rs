@@ -93,6 +93,9 @@ pub struct Inserted {
     /// How many descriptors come along.
     #[serde(default)]
     pub fds: usize,
+    /// It is an answer, on the back-end's channel, to the back-end's message of this name.
+    #[serde(default)]
+    pub answers: bool,
 }
 
 /// A fault in a recording.
@@ -238,10 +241,17 @@ pub fn mutated(table: &Table, mutation: &Mutation) -> Result<Vec<Event>, MutateE
         Edit::Insert(inserted) => {
             let payload = unhex(&inserted.payload).map_err(wrong)?;
             let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-            let header = Header { request: id(&inserted.message)?, flags: Flags::request(), size };
+            let (request, flags, channel) = if inserted.answers {
+                let own = table.back_end.iter().find(|def| def.name == inserted.message);
+                let own = own.ok_or_else(|| wrong(format!("no `{}`", inserted.message)))?;
+                (own.id, Flags::reply(), Channel::BackEnd)
+            } else {
+                (id(&inserted.message)?, Flags::request(), Channel::Main)
+            };
+            let header = Header { request, flags, size };
             let said = Said {
                 from: Side::FrontEnd,
-                channel: Channel::Main,
+                channel,
                 bytes: [&header.encode()[..], &payload].concat(),
                 omitted: 0,
                 fds: inserted.fds,

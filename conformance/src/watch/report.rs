@@ -9,6 +9,9 @@ use serde::ser::SerializeMap;
 
 use super::record::Side;
 
+/// How much of what was allowed is shown to people.
+const SHOWN: usize = 6;
+
 /// A clause that a party broke.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Finding {
@@ -130,8 +133,11 @@ impl Finding {
         }
         let times = if self.times > 1 { format!(", {} times", self.times) } else { String::new() };
         let _ = writeln!(out, "  observed   {} (event {}{times})", self.observed, self.event);
-        for (n, allowed) in self.allowed.iter().enumerate() {
+        for (n, allowed) in self.allowed.iter().take(SHOWN).enumerate() {
             let _ = writeln!(out, "  {:<10} {allowed}", if n == 0 { "allowed" } else { "or" });
+        }
+        if let Some(more) = self.allowed.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            let _ = writeln!(out, "  {:<10} {more} more", "or");
         }
         for (n, line) in self.said.iter().enumerate() {
             let _ = writeln!(out, "  {:<10} {line}", if n == 0 { "said" } else { "" });

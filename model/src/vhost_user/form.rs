@@ -9,12 +9,13 @@
 //!
 //! **Not here:** what depends on the conversation; that is the machine's.
 
-use super::event::{Event, Message, MessageId, Value};
+use super::event::{BackEndMessage, Event, FRONT_END, Message, MessageId, Value};
 use super::table::{MessageDef, Table};
 use super::vocabulary::Effect;
-use super::wire::{Flags, Header, Payload, PayloadKind, Transfer};
+use super::wire::{Flags, Header, Payload, PayloadKind, Transfer, VringFd};
 use crate::clause::ClauseId;
 use crate::clause_ids;
+use crate::machine::Party;
 
 clause_ids! {
     /// The clauses that are judged here.
@@ -206,6 +207,31 @@ pub fn reply(table: &Table, laws: &FormLaws, rings: usize, raw: Raw<'_>) -> Form
     Form { event: Some(event), faults: Vec::new() }
 }
 
+/// A message on the back-end's own channel; its faults are not judged: no clause binds their form.
+///
+/// `None` if the table lacks it, or if its header or payload has no meaning here.
+#[must_use]
+pub fn own(table: &Table, rings: usize, from: Party, raw: Raw<'_>) -> Option<Event> {
+    let flags = raw.header.flags;
+    let index = table.back_end.iter().position(|def| def.id == raw.header.request)?;
+    let def = table.back_end.get(index)?;
+    let id = MessageId(u8::try_from(index).ok()?);
+    let answers = from == FRONT_END;
+    if flags.version() != Flags::VERSION || flags.is_reply() != answers {
+        return None;
+    }
+    if answers {
+        let kind = def.reply.unwrap_or(PayloadKind::U64);
+        let (_, value) = number(&Payload::decode(kind, raw.payload).ok()?);
+        let descriptors = u8::try_from(raw.descriptors).unwrap_or(u8::MAX);
+        return Some(Event::BackEndAnswer { id, value: Value(value), descriptors });
+    }
+    let (ring, value) = number(&Payload::decode(def.request, raw.payload).ok()?);
+    let ring = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < rings)?;
+    let (value, need_reply) = (Value(value), flags.need_reply());
+    Some(Event::BackEndMessage(BackEndMessage { id, ring, value, need_reply }))
+}
+
 /// The ring that a payload names, and its number.
 fn number(payload: &Payload) -> (u32, u64) {
     match payload {
@@ -217,6 +243,7 @@ fn number(payload: &Payload) -> (u32, u64) {
         Payload::Transfer(t) => (0, u64::from(t.direction) | u64::from(t.phase) << 32),
         Payload::TransferReply(reply) => (0, reply.0),
         Payload::Config(config) => (0, u64::from(config.size)),
+        Payload::VringArea(area) => (u32::from(VringFd(area.ring).index()), 0),
         _ => (0, 0),
     }
 }

@@ -174,7 +174,10 @@ impl<const R: usize> VhostUser<R> {
         (id, ring, value, descriptors): (MessageId, u8, Value, u8),
         judge: &mut Judge,
     ) -> Verdict<Self> {
-        let Some(owing) = s.owed.head() else { return Ok(On::Broken(self.laws.unasked)) };
+        let Some(owing) = s.owed.head() else {
+            let broken = judge.enforces(self.laws.unasked);
+            return Ok(if broken { On::Broken(self.laws.unasked) } else { On::Ignore });
+        };
         let m = &owing.message;
         if m.id != id && judge.enforces(self.laws.reply_header) {
             return Ok(On::Broken(self.laws.reply_header));

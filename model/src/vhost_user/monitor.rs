@@ -22,7 +22,9 @@ use super::machine::VhostUser;
 use super::state::{State, Transfer};
 use super::vocabulary::{Answer, Effect};
 use crate::clause_ids;
-use crate::machine::{Channel, Machine, Obligation, Offer, On, Owed, Party, Step, Verdict};
+use crate::machine::{
+    Channel, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
+};
 use crate::pack::{Overflow, Pack, Reader, Writer, as_list};
 use crate::packed;
 use crate::rules::{Ask, Judge};
@@ -140,6 +142,12 @@ pub struct Monitor<const R: usize> {
 }
 
 impl<const R: usize> Monitor<R> {
+    /// Whether the device is suspended: its back-end says nothing of its own.
+    #[must_use]
+    pub fn suspended(&self, s: &Watched<R>) -> bool {
+        self.machine.suspended(&s.connection)
+    }
+
     /// Forgets what a monitor cannot know.
     fn blurred(&self, mut next: Watched<R>) -> Watched<R> {
         for (ring, known) in next.connection.rings.iter_mut().zip(&mut next.rings) {
@@ -279,7 +287,9 @@ impl<const R: usize> Machine for Monitor<R> {
 
     /// Only answers: how long a request takes, nobody in between can tell.
     fn owes(&self, s: &Watched<R>, judge: &mut Judge) -> Result<Owed, Ask> {
-        Ok(Owed(self.machine.owes(&s.connection, judge)?.0 & 1))
+        let owed = self.machine.owes(&s.connection, judge)?;
+        let answer = |index: &u32| self.machine.obligation(*index).class == TimeClass::Reply;
+        Ok(owed.iter().filter(answer).fold(Owed::NONE, Owed::with))
     }
 
     fn obligation(&self, index: u32) -> Obligation {

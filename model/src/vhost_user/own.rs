@@ -76,7 +76,9 @@ impl<const R: usize> VhostUser<R> {
         judge: &mut Judge,
     ) -> Verdict<Self> {
         if s.asked.head().is_none_or(|asked| asked.id != id) {
-            return Ok(On::Broken(self.laws.told_answer_unasked));
+            // It belongs to no message, so nothing follows from it.
+            let broken = judge.enforces(self.laws.told_answer_unasked);
+            return Ok(if broken { On::Broken(self.laws.told_answer_unasked) } else { On::Ignore });
         }
         let failed = value != Value(0) && descriptors > 0;
         if failed && judge.enforces(self.laws.told_failure_without_descriptor) {
