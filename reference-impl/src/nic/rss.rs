@@ -147,8 +147,11 @@ mod tests {
         0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
     ];
 
+    /// An address and a port.
+    type End = (&'static str, u16);
+
     /// Its vectors: destination, source, the hash of the addresses, and that with the ports.
-    const VECTORS: [((&str, u16), (&str, u16), u32, u32); 8] = [
+    const VECTORS: [(End, End, u32, u32); 8] = [
         (("161.142.100.80", 1766), ("66.9.149.187", 2794), 0x323e_8fc2, 0x51cc_c178),
         (("65.69.140.83", 4739), ("199.92.111.2", 14230), 0xd718_262a, 0xc626_b0ea),
         (("12.22.207.184", 38024), ("24.19.198.95", 12898), 0xd2d0_a5de, 0x5c2b_394a),
