@@ -11,6 +11,7 @@ use super::front_end::{FrontEnd, FrontState};
 use super::guest::{Guest, GuestState, Requests};
 use super::machine::VhostUser;
 use super::state::{Ring, State, Transfer};
+use super::systems::F_PROTOCOL_FEATURES;
 use super::table::Table;
 use super::vocabulary::{Answer, Effect, SUSPEND};
 use crate::compose::{Action, World};
@@ -151,6 +152,11 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "only-offered-features",
         "vhost-user.features.offered-only",
         "what the front-end acknowledges was offered",
+    ),
+    (
+        "protocol-features-where-there-are",
+        "vhost-user.protocol-features.gated",
+        "the messages about protocol features are read only once bit 30 was offered",
     ),
     (
         "only-negotiated-messages",
@@ -389,6 +395,21 @@ pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> 
                 s.features.0 & !s.offered.0 == 0 && s.protocol.0 & !s.protocol_offered.0 == 0
             },
         ),
+        "protocol-features-where-there-are" => {
+            let m = names.clone();
+            let about = |names: &Names, m: &Message| {
+                names.answers(m.id, Answer::ProtocolFeatures)
+                    || names.receives(m, Effect::SetProtocolFeatures)
+            };
+            P::always(
+                name,
+                move |t| read(t).is_some_and(|m| about(&n, m)),
+                move |t| {
+                    let offered = t.before.parts.0.offered.0 & F_PROTOCOL_FEATURES != 0;
+                    offered || !read(t).is_some_and(|message| about(&m, message))
+                },
+            )
+        }
         "only-negotiated-messages" => {
             let gate = move |t: &T<'_, R, N>| {
                 let m = read(t)?;
