@@ -18,7 +18,7 @@ use devmig_reference::vhost_user::{Options, Running, Settings};
 use crate::parallel::in_turn;
 use crate::report::{Result as TestResult, SuiteReport, Summary};
 use crate::vhost_user::runner::{self, Run};
-use crate::vhost_user::session::{Device, Limits};
+use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::Test;
 use crate::vhost_user::target::Target;
 
@@ -54,11 +54,13 @@ pub fn run(
         let target = Target::Socket(socket.clone());
         let run = Run {
             library,
-            target: &target,
-            device: Device::Blk,
-            scratch: true,
-            limits: Limits { owed: Duration::from_secs(2), ..Limits::default() },
-            seed: 1,
+            subject: Subject {
+                target: &target,
+                device: Device::Blk,
+                scratch: true,
+                limits: Limits { owed: Duration::from_secs(2), ..Limits::default() },
+                seed: 1,
+            },
             pinned: pinned.clone(),
             reproduce: "devmig test vhost-user --device blk --scratch --spawn 'devmig device blk \
                         --latency 2 --socket-path {socket}'"

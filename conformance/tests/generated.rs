@@ -8,7 +8,7 @@ use std::time::Duration;
 use devmig_conformance::report::{Status, SuiteReport};
 use devmig_conformance::vhost_user::runner::{self, Run};
 use devmig_conformance::vhost_user::script;
-use devmig_conformance::vhost_user::session::{Device, Limits};
+use devmig_conformance::vhost_user::session::{Device, Limits, Subject};
 use devmig_conformance::vhost_user::suite::{self, Test};
 use devmig_conformance::vhost_user::target::Target;
 use devmig_conformance::vhost_user::tour::Tours;
@@ -38,16 +38,18 @@ fn judged(
     rules.off.extend(&library.spec.not_in_force("vhost-user", "10.2").unwrap());
     let run = Run {
         library,
-        target: &target,
-        device: Device::Blk,
-        scratch: false,
-        limits: Limits {
-            connect: Duration::from_secs(5),
-            owed: Duration::from_secs(1),
-            silence: Duration::from_millis(400),
-            quiet: Duration::from_millis(40),
+        subject: Subject {
+            target: &target,
+            device: Device::Blk,
+            scratch: false,
+            limits: Limits {
+                connect: Duration::from_secs(5),
+                owed: Duration::from_secs(1),
+                silence: Duration::from_millis(400),
+                quiet: Duration::from_millis(40),
+            },
+            seed: 1,
         },
-        seed: 1,
         pinned,
         reproduce: "devmig test vhost-user".into(),
         text: "10.2".into(),

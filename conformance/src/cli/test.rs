@@ -18,7 +18,7 @@ use crate::report::{Result as TestResult, SuiteReport, junit};
 use crate::vhost_user::mutants::Bench;
 use crate::vhost_user::process::Command;
 use crate::vhost_user::runner::{self, Run};
-use crate::vhost_user::session::{Device, Limits};
+use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
 use crate::vhost_user::target::Target;
 use crate::vhost_user::tour::Tours;
@@ -195,11 +195,13 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     };
     let run = Run {
         library: &library,
-        target: &target,
-        device: args.device,
-        scratch: args.scratch,
-        limits: limits(args),
-        seed: args.seed,
+        subject: Subject {
+            target: &target,
+            device: args.device,
+            scratch: args.scratch,
+            limits: limits(args),
+            seed: args.seed,
+        },
         pinned,
         reproduce: again(args),
         text: args.text.clone(),

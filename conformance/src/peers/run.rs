@@ -15,7 +15,7 @@ use super::{Deviation, Peer, When};
 use crate::report::{Offers, Status, SuiteReport};
 use crate::vhost_user::process::Command;
 use crate::vhost_user::runner::{self, Run};
-use crate::vhost_user::session::Limits;
+use crate::vhost_user::session::{Limits, Subject};
 use crate::vhost_user::suite::Test;
 use crate::vhost_user::target::Target;
 
@@ -150,11 +150,13 @@ impl Peer {
         let device = device.map(|value| value.get_name().to_owned()).unwrap_or_default();
         let run = Run {
             library: setting.library,
-            target: &target,
-            device: self.device,
-            scratch: true,
-            limits: Limits { owed: Duration::from_secs(5), ..Limits::default() },
-            seed: 1,
+            subject: Subject {
+                target: &target,
+                device: self.device,
+                scratch: true,
+                limits: Limits { owed: Duration::from_secs(5), ..Limits::default() },
+                seed: 1,
+            },
             pinned: Vec::new(),
             reproduce: format!(
                 "devmig test vhost-user --device {device} --scratch --spawn '{}'",

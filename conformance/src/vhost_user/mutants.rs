@@ -25,7 +25,7 @@ use devmig_reference::vhost_user::{Mutant, Options, Running, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::runner::{self, Run};
-use super::session::{Device, Limits};
+use super::session::{Device, Limits, Subject};
 use super::suite::Test;
 use super::target::Target;
 use crate::report::{Result as TestResult, Status, SuiteReport};
@@ -315,11 +315,13 @@ impl<'a> Bench<'a> {
         let target = Target::Socket(running.socket());
         let run = Run {
             library: self.library,
-            target: &target,
-            device: Device::Blk,
-            scratch: false,
-            limits,
-            seed: 1,
+            subject: Subject {
+                target: &target,
+                device: Device::Blk,
+                scratch: false,
+                limits,
+                seed: 1,
+            },
             pinned: Vec::new(),
             reproduce: "devmig test vhost-user --device blk --mutants".into(),
             text: self.text.clone(),

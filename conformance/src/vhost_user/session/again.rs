@@ -3,6 +3,34 @@
 use super::*;
 
 impl Session<'_> {
+    /// The last look, after the last step: what is still to come is judged, and a process that died
+    /// is a finding.
+    ///
+    /// # Errors
+    /// What is found.
+    pub fn end(&mut self) -> Result<(), Stop> {
+        if self.connection.is_some() && !self.possible.undefined() {
+            self.sample()?;
+        }
+        self.hang_up()?;
+        self.strays()
+    }
+
+    /// Whether something was written where there is neither a ring nor a buffer.
+    fn strays(&mut self) -> Result<(), Stop> {
+        for (from, to) in self.untouched {
+            let mut bytes = vec![0; to.saturating_sub(from) as usize];
+            self.memory.read(from, &mut bytes).map_err(harness)?;
+            if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
+                let at = from + at as u64;
+                let observed =
+                    format!("guest memory at {at:#x} was written, where nobody put a buffer");
+                return self.finding(ClauseId::NONE, &observed);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn malformed(&mut self, Bytes { bytes, descriptors }: &Bytes) -> Result<(), Stop> {
         let deadline = Deadline::after(self.limits.owed);
         self.log.push(format!("-> {} malformed bytes", bytes.len()));

@@ -5,6 +5,9 @@
 
 use super::*;
 
+/// The most bytes of device state that are kept.
+const MAX_STATE: usize = 64 << 20;
+
 impl Session<'_> {
     pub(super) fn open_channel(&mut self, direction: u32) -> Result<OwnedFd, Stop> {
         let (reader, writer) =
@@ -101,4 +104,16 @@ impl Session<'_> {
         self.keeps.did(&self.machine.table, &Move::WriteState);
         self.did(&Event::Loaded { value: 0 })
     }
+}
+
+/// Bytes that are no state of any device: a fixed function of the seed.
+pub(super) fn garbage(seed: u64) -> Vec<u8> {
+    let mut x = seed | 1;
+    let byte = |_| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x as u8
+    };
+    (0..4096).map(byte).collect()
 }

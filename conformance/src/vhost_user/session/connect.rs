@@ -1,0 +1,74 @@
+//! Who connects: the first conversation, with guest memory, rings and a workload for the device.
+
+use super::*;
+use crate::vhost_user::memory::Arena;
+use crate::vhost_user::workload::{Blk, BlkOptions, Console, Fs, Net, Nothing, Rng};
+
+impl<'m> Session<'m> {
+    /// Connects. `first` is false if the implementation was talked to before.
+    ///
+    /// # Errors
+    /// [`Stop::Harness`].
+    pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, Stop> {
+        let Setting { machine, subject, rules, acknowledged, declined } = setting;
+        let Subject { target, device, scratch, limits, seed } = subject;
+        let deadline = Deadline::after(limits.connect);
+        let (connection, live) = target.connect(first, deadline).map_err(harness)?;
+        let memory = GuestMemory::new(&[(0, MEMORY)]).map_err(harness)?;
+        let mut arena = Arena::new(PAGE, MEMORY - PAGE);
+        let workload: Box<dyn Workload> = match device {
+            Device::Blk => {
+                let options = BlkOptions { scratch, ..BlkOptions::default() };
+                Box::new(Blk::new(&memory, &mut arena, options).map_err(harness)?)
+            }
+            Device::Fs => Box::new(Fs::new(&memory, &mut arena).map_err(harness)?),
+            Device::Net => Box::new(Net::new(&memory, &mut arena).map_err(harness)?),
+            Device::Rng => Box::new(Rng::new(&memory, &mut arena).map_err(harness)?),
+            Device::Console => Box::new(Console::new(&memory, &mut arena).map_err(harness)?),
+            Device::None => Box::new(Nothing),
+        };
+        // Rings are apart from buffers, so that they can be given as two regions.
+        let split = arena.take(0, PAGE).map_err(harness)?;
+        let line = |_| {
+            let ring = Ring::new(&memory, &mut arena, workload.ring_size()).map_err(harness)?;
+            Ok(Line { ring, requests: HashMap::new(), buffers: HashMap::new(), kicked: false })
+        };
+        let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, Stop>>()?;
+        Ok(Session {
+            machine,
+            target,
+            limits,
+            possible: Possible::new(machine, rules),
+            log: Vec::new(),
+            records: Vec::new(),
+            rules,
+            connection: Some(connection),
+            live,
+            memory,
+            lines,
+            workload,
+            sent: 0,
+            numbers: HashMap::new(),
+            offered: 0,
+            protocol_offered: 0,
+            protocol: 0,
+            declined,
+            bases: [0; RINGS],
+            acknowledged,
+            channel: None,
+            state: Vec::new(),
+            state_ended: false,
+            transfer_answered: false,
+            answer: None,
+            seed,
+            first,
+            unread: false,
+            untouched: [(0, PAGE), arena.rest()],
+            pieces: 0,
+            keeps: Keeps::default(),
+            tracking: tracking::Tracking::default(),
+            completed: 0,
+            split,
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! The guest's side: requests that become available, kicks, and a driver that begins anew.
+
+use super::*;
+
+impl Session<'_> {
+    pub(super) fn requests(&mut self, count: u16, kick: bool) -> Result<(), Stop> {
+        let ring = self.request_ring()?;
+        self.read_all()?;
+        self.clear_log()?;
+        for _ in 0..count {
+            if self.workload.waits(self.sent) {
+                self.settle(TimeClass::Io)?;
+            }
+            let chain = self.workload.request(self.sent).map_err(harness)?;
+            let line = &mut self.lines[ring as usize];
+            let request = line.ring.available_index();
+            let head = line.ring.publish(&chain).map_err(harness)?;
+            line.requests.insert(head, request);
+            line.buffers.insert(head, chain);
+            self.numbers.insert((ring, request), self.sent);
+            self.sent += 1;
+            self.did(&Event::Available { ring })?;
+            if kick && self.workload.waits(self.sent) {
+                self.kick(ring, false)?;
+            }
+        }
+        if kick { self.kick(ring, false) } else { Ok(()) }
+    }
+
+    /// Waits until every message was read. A kick that overtakes the messages that set its ring up is
+    /// a race that front-ends do run into; the tests here do not.
+    pub(super) fn read_all(&mut self) -> Result<(), Stop> {
+        if self.unread && self.connection.is_some() { self.barrier() } else { Ok(()) }
+    }
+
+    pub(super) fn kick(&mut self, ring: u8, front_end: bool) -> Result<(), Stop> {
+        self.read_all()?;
+        // Judging may take long, and what follows the kick should find requests in flight.
+        self.did(&Event::Kick { ring, front_end })?;
+        if let Some(line) = self.lines.get_mut(ring as usize) {
+            line.ring.kick.signal().map_err(harness)?;
+            line.kicked = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn renew(&mut self, ring: u8, index: u16) -> Result<(), Stop> {
+        if let Some(line) = self.lines.get_mut(ring as usize) {
+            line.ring.start_at(index).map_err(harness)?;
+            line.requests.clear();
+        }
+        self.did(&Event::Renew { ring, index })
+    }
+}

@@ -1,0 +1,99 @@
+//! What is sent: a message, if what it needs was offered, whole or in pieces.
+
+use super::*;
+
+/// Between two pieces of a message.
+const BETWEEN: Duration = Duration::from_micros(20);
+
+impl Session<'_> {
+    pub(super) fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), Stop> {
+        let def = self.machine.message(id);
+        if let Some(gate) = &def.gate
+            && (if gate.by_offer { self.protocol_offered } else { self.protocol }) >> gate.bit & 1
+                == 0
+        {
+            return Err(Stop::Skip(format!("needs {}", gate.feature)));
+        }
+        // Guest memory has parts: 0 or 1 is all of it, 2 the buffers, 3 the rings.
+        let part = if let Number::Literal(part @ 2..) = number { part } else { 1 };
+        if number == Number::Logging && self.offered >> LOG_ALL & 1 == 0 {
+            return Err(Stop::Skip("needs VHOST_F_LOG_ALL (feature bit 26)".into()));
+        }
+        let mut number = self.value(def, ring, number)?;
+        let has = |effect| has(def, effect);
+        let needs_bit_30 = |row: &Row| {
+            let without = Condition { guard: Guard::Bit30Offered, wanted: false };
+            row.breaks.is_some() && row.when.contains(&without)
+        };
+        if self.offered & F_PROTOCOL_FEATURES == 0 && def.rows.iter().any(needs_bit_30) {
+            // Without bit 30 there is nothing to negotiate, and rings are enabled from the start: a
+            // front-end leaves out what would only say so.
+            let idle = has(Effect::SetProtocolFeatures)
+                || def.answer == Some(Answer::ProtocolFeatures)
+                || (has(Effect::SetEnabled) && number == 1);
+            let why = "needs protocol features (feature bit 30)";
+            return if idle { Ok(()) } else { Err(Stop::Skip(why.to_owned())) };
+        }
+        let (payload, fds) = self.payload(def, ring, &mut number, part)?;
+        let ring = if def.names_ring() { ring } else { 0 };
+        let reply_ack = self.protocol >> self.machine.table.reply_ack & 1 == 1;
+        let need_reply = self.acknowledged && reply_ack;
+        let message = Message { id, ring, value: Value(number), need_reply };
+        if has(Effect::SetProtocolFeatures) {
+            self.protocol = number;
+        }
+        if has(Effect::SetFeatures) {
+            self.tracking.accepted = number >> LOG_ALL & 1 == 1;
+        }
+        if has(Effect::SetLogFlag) {
+            self.tracking.flag(ring, number & 1 == 1);
+        }
+        let bytes = payload.encode();
+        let flags = Flags::request();
+        let flags = if need_reply { flags.with_need_reply() } else { flags };
+        let header = Header { request: def.id, flags, size: bytes.len() as u32 };
+        self.say("->", &Event::Message(message));
+        self.records.push(Record::Sent(Event::Message(message)));
+        self.possible.send(Event::Message(message));
+        self.keeps.did(&self.machine.table, &Move::Message(message));
+        self.transmit(header, &bytes, &fds)?;
+        drop(fds);
+        self.unread = def.reply.is_none() && !need_reply;
+        if self.unread { Ok(()) } else { self.await_answer(id) }
+    }
+
+    pub(super) fn transmit(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        fds: &[OwnedFd],
+    ) -> Result<(), Stop> {
+        let deadline = Deadline::after(self.limits.owed);
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        let Some(connection) = &mut self.connection else {
+            return Err(Stop::Skip(
+                "the connection was closed where no text says what follows".into(),
+            ));
+        };
+        let sent = match self.pieces {
+            0 => connection.send(header, payload, &fds, deadline),
+            size => {
+                let bytes = [&header.encode()[..], payload].concat();
+                let mut fds = &fds[..];
+                bytes.chunks(size).try_for_each(|piece| {
+                    // A back-end that reads as it comes sees each piece alone.
+                    std::thread::sleep(BETWEEN);
+                    connection.send_raw(piece, std::mem::take(&mut fds), deadline)
+                })
+            }
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(SendError::Closed { .. }) => self.saw_close(),
+            Err(error @ SendError::Timeout { .. }) => {
+                self.finding(self.machine.laws.reply_must, &error.to_string())
+            }
+            Err(error) => Err(harness(error)),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a conversation is given: whom it talks to, how long it waits, and by which rules it is judged.
+
+use std::time::Duration;
+
+use devmig_model::rules::Rules;
+
+use super::TestMachine;
+use crate::vhost_user::target::Target;
+
+/// What the device is, as vhost-user does not say it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Device {
+    /// A network device: it is given frames.
+    Net,
+    /// A block device; data is only read, unless it may be destroyed.
+    Blk,
+    /// A file system.
+    Fs,
+    /// An entropy device.
+    Rng,
+    /// A console: it is given lines of text.
+    Console,
+    /// Unknown: tests that need requests are skipped.
+    None,
+}
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For a connection, and for a process to listen.
+    pub connect: Duration,
+    /// For what is owed: an answer, a request.
+    pub owed: Duration,
+    /// How long nothing must come to show that a request is not processed.
+    pub silence: Duration,
+    /// How long nothing must come to be taken for silence where silence is allowed.
+    pub quiet: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connect: Duration::from_secs(10),
+            owed: Duration::from_secs(3),
+            silence: Duration::from_secs(3),
+            quiet: Duration::from_millis(60),
+        }
+    }
+}
+
+/// The implementation under test, and how it may be treated.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The implementation.
+    pub target: &'a Target,
+    /// What it is.
+    pub device: Device,
+    /// Its data may be destroyed.
+    pub scratch: bool,
+    /// How long to wait.
+    pub limits: Limits,
+    /// For bytes that are no state.
+    pub seed: u64,
+}
+
+/// What a session is made of.
+#[derive(Clone, Copy)]
+pub struct Setting<'m> {
+    /// The rules' machine.
+    pub machine: &'m TestMachine,
+    /// Whom it talks to.
+    pub subject: Subject<'m>,
+    /// The rules, with the readings that are still possible.
+    pub rules: Rules,
+    /// Ask for an acknowledgement of every message.
+    pub acknowledged: bool,
+    /// Protocol features that are not acknowledged, offered or not.
+    pub declined: u64,
+}
