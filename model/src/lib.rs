@@ -2,6 +2,7 @@
 pub mod catalogue;
 pub mod clause;
 pub mod compose;
+pub mod device_model;
 pub mod example;
 pub mod explore;
 pub mod laws;
