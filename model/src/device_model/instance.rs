@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::configuration::{Configuration, Settings};
 use super::definition::Definition;
 use super::id::ModelId;
-use super::implementation::{BadModel, Implementation};
+use super::implementation::{BadModel, Implementation, Model};
 use super::reason::{Reason, Refusal};
 use super::value::{Name, Value};
 
@@ -75,6 +75,25 @@ impl Instance {
             external,
             definition: Some(statement),
         }
+    }
+
+    /// The instance as it runs at its destination, with that configuration: what was stated of its
+    /// parameters travels with it, and what the destination states is added.
+    #[must_use]
+    pub fn arrived(
+        &self,
+        configuration: &Configuration,
+        destination: &Model,
+        external: External,
+    ) -> Self {
+        let mut stated = destination.statement().parameters().clone();
+        for (name, own) in self.definition.iter().flat_map(Definition::parameters) {
+            match stated.get(name) {
+                Some(there) if there.off().is_some() || own.off().is_none() => {}
+                _ => drop(stated.insert(name.clone(), own.clone())),
+            }
+        }
+        Instance::running(configuration, Definition::new(self.model.clone(), stated), external)
     }
 
     /// Of which model.

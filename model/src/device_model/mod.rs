@@ -20,7 +20,7 @@
 //! | [`implementation`], [`constraint`] | what a host can make |
 //! | [`configuration`], [`instance`] | what a device is |
 //! | [`mod@check`], [`reason`] | the seven steps, and why one fails |
-//! | [`form`], [`limited`] | the files, within bounds |
+//! | [`form`], [`rfc`], [`limited`] | the files, ours and the RFC's, within bounds |
 //!
 //! **Invariants.** Nothing here does I/O or looks at saved state. Nothing compares what belongs to a
 //! host. What is read from outside is bounded ([`form`]).
@@ -36,6 +36,7 @@ pub mod implementation;
 pub mod instance;
 pub mod limited;
 pub mod reason;
+pub mod rfc;
 pub mod value;
 
 pub use allowed::Allowed;
