@@ -243,6 +243,7 @@ fn number(payload: &Payload) -> (u32, u64) {
         Payload::Transfer(t) => (0, u64::from(t.direction) | u64::from(t.phase) << 32),
         Payload::TransferReply(reply) => (0, reply.0),
         Payload::Config(config) => (0, u64::from(config.size)),
+        Payload::LogTaken(taken) => (0, taken.length()),
         Payload::VringArea(area) => (u32::from(VringFd(area.ring).index()), 0),
         _ => (0, 0),
     }

@@ -99,6 +99,12 @@ pub struct Readings {
     pub acknowledged_unasked: ChoiceId,
     /// `vhost-user.dirty-log.who-marks`
     pub who_marks: ChoiceId,
+    /// `vhost-user.log-base.payload`
+    pub log_taken: ChoiceId,
+    /// `vhost-user.message.pieces`
+    pub pieces: ChoiceId,
+    /// `vhost-user.status.before-driver-ok`
+    pub before_driver_ok: ChoiceId,
 }
 
 impl Readings {
@@ -114,6 +120,9 @@ impl Readings {
             kick_after_stop: spec.choice("vhost-user.get-vring-base.kick")?,
             acknowledged_unasked: spec.choice("vhost-user.reply-ack.without-need-reply")?,
             who_marks: spec.choice("vhost-user.dirty-log.who-marks")?,
+            log_taken: spec.choice("vhost-user.log-base.payload")?,
+            pieces: spec.choice("vhost-user.message.pieces")?,
+            before_driver_ok: spec.choice("vhost-user.status.before-driver-ok")?,
         })
     }
 }

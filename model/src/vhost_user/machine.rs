@@ -88,7 +88,12 @@ mod option {
     pub(super) const SIGNALS: u8 = 1;
     pub(super) const ALWAYS: u8 = 1;
     pub(super) const BACK_END: u8 = 0;
+    pub(super) const WHOLE: u8 = 1;
+    pub(super) const WAITS_FOR_DRIVER: u8 = 1;
 }
+
+/// The lengths of what answers SET_LOG_BASE, by the options of its choice.
+const TAKEN: [Value; 3] = [Value(8), Value(16), Value(0)];
 
 impl<const R: usize> VhostUser<R> {
     /// The definition of a message.
@@ -99,7 +104,7 @@ impl<const R: usize> VhostUser<R> {
 
     /// The front-end's message is read.
     fn read(&self, s: &State<R>, m: &Message, judge: &mut Judge) -> Verdict<Self> {
-        if s.closed || s.owed.is_full() {
+        if s.closed || s.torn || s.owed.is_full() {
             return Ok(On::Refuse);
         }
         if !s.owed.is_empty() && judge.choice(self.readings.reads_ahead)? == option::WAITS {
@@ -199,6 +204,13 @@ impl<const R: usize> VhostUser<R> {
             let unmarked = s.rings[m.ring as usize].unmarked;
             if let Some((_, clause)) = self.parts().iter().find(|(part, _)| unmarked & part != 0) {
                 return Ok(On::Broken(*clause));
+            }
+        }
+        if answer == Answer::Log {
+            let option = judge.choice(self.readings.log_taken)?;
+            let fits = TAKEN.get(option as usize) == Some(&value);
+            if !fits && judge.enforces(self.laws.reply_payload) {
+                return Ok(On::Broken(self.laws.reply_payload));
             }
         }
         if let Some(clause) = self.wrong(s, m, answer, value, descriptors)
@@ -390,9 +402,18 @@ impl<const R: usize> VhostUser<R> {
         if !ring.started && judge.enforces(self.laws.not_processed) {
             return Ok(false);
         }
-        Ok(ring.enabled
+        let enabled = ring.enabled
             || judge.choice(self.readings.disabled_requests)? == option::PROCESS
-            || !judge.enforces(self.laws.no_side_effects))
+            || !judge.enforces(self.laws.no_side_effects);
+        Ok(enabled && !self.waits_for_driver(s, judge)?)
+    }
+
+    /// Whether the back-end does nothing for any ring yet, since the driver is not ready.
+    fn waits_for_driver(&self, s: &State<R>, judge: &mut Judge) -> Result<bool, Ask> {
+        let negotiated = self.table.status.is_some_and(|bit| s.protocol.0 >> bit & 1 == 1);
+        Ok(u64::from(s.status) & (DRIVER_OK | SUSPEND) == 0
+            && negotiated
+            && judge.choice(self.readings.before_driver_ok)? == option::WAITS_FOR_DRIVER)
     }
 
     /// Whether the back-end notices a kick on this ring's descriptor. Until GET_VRING_BASE is
@@ -465,7 +486,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             }
             Event::KickRead { ring } if s.rings[ring as usize].kicked => return Ok(On::Refuse),
             Event::KickRead { .. } => return Ok(On::Ignore),
-            Event::Close if judge.enforces(self.laws.close) => {
+            Event::Close if !s.torn && judge.enforces(self.laws.close) => {
                 return Ok(On::Broken(self.laws.close));
             }
             Event::Close => next.closed = true,
@@ -498,6 +519,7 @@ impl<const R: usize> Machine for VhostUser<R> {
                 return self.marked(s, ring, part, log, judge);
             }
             Event::Successor { .. } => next = s.successor(judge.enforces(self.laws.settles)),
+            Event::Pieces => next.torn = judge.choice(self.readings.pieces)? == option::WHOLE,
             Event::Vcpus { .. } | Event::Copied { .. } => return Ok(On::Ignore),
         }
         Ok(On::To(next))
@@ -508,7 +530,8 @@ impl<const R: usize> Machine for VhostUser<R> {
             return Ok(Owed::NONE);
         }
         let mut all = Owed::NONE
-            .with_if(!s.owed.is_empty(), owed::REPLY)
+            // Whoever does not put pieces together closes instead.
+            .with_if(!s.owed.is_empty() || s.torn, owed::REPLY)
             .with_if(s.transfer == Transfer::Saving, owed::STATE)
             .with_if(!s.asked.is_empty(), owed::ANSWER)
             .with_if(Self::finished(s), owed::SUSPEND);
@@ -520,7 +543,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             let due = self.resubmits(s, ring, judge)
                 || (ring.open != 0 && processing && !s.suspended && !held)
                 || (ring.started && self.fetches(s, ring, judge)?)
-                || self.notices(s, index, judge)?;
+                || (self.notices(s, index, judge)? && !self.waits_for_driver(s, judge)?);
             all = all
                 .with_if(due, owed::RING + index as u32)
                 .with_if(ring.unnotified && ring.started, owed::NOTIFY)
@@ -762,6 +785,7 @@ impl<const R: usize> VhostUser<R> {
             Answer::Transfer => answer(1 << 8),
             Answer::Config | Answer::Descriptor | Answer::Session => answer(0),
             Answer::Check | Answer::Ack => answer(0),
+            Answer::Log => TAKEN.iter().for_each(|taken| answer(taken.0)),
             Answer::InFlight => answer(1),
         }
     }

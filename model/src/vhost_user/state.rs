@@ -194,6 +194,8 @@ packed! {
         pub born: bool = 1,
         /// The back-end has closed.
         pub closed: bool = 1,
+        /// A message came in pieces, and they are not put together: nothing more is read.
+        pub torn: bool = 1,
         /// SET_INFLIGHT_FD gave a buffer.
         pub in_flight: bool = 1,
         /// The dirty log in use, by SET_LOG_BASE's number; 0: none.
@@ -226,6 +228,7 @@ impl<const R: usize> State<R> {
             asked: Queue::default(),
             born: false,
             closed: false,
+            torn: false,
             in_flight: false,
             log: 0,
         }

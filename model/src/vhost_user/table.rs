@@ -258,6 +258,8 @@ pub struct Table {
     pub features: Vec<Feature>,
     /// The bit of REPLY_ACK.
     pub reply_ack: u8,
+    /// The bit of STATUS, if there is one.
+    pub status: Option<u8>,
     /// The version of the text that is judged by, by index; the newest if there is none.
     pub text: Option<usize>,
 }
@@ -323,6 +325,7 @@ impl Table {
             }
         }
         self.reply_ack = self.feature("REPLY_ACK").unwrap_or(3);
+        self.status = self.feature("STATUS");
     }
 
     /// Takes messages of the back-end's own into the table.

@@ -288,6 +288,7 @@ words! {
         Descriptor "descriptor" "a descriptor, or none for an error",
         Session "session" "a session's id, below 0 for failure",
         Ack "ack" "0 for success, else not 0",
+        Log "log" "that the dirty log was taken: a number, what was asked, or nothing (a choice)",
         InFlight "in-flight" "the size and place of an in-flight buffer, with its descriptor",
     }
 }

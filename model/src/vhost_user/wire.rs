@@ -17,7 +17,7 @@ mod payload;
 
 pub use header::{Flags, Header};
 pub use payload::{
-    Config, CryptoSession, Inflight, Iotlb, Log, MAX_CONFIG, MAX_CRYPTO, MAX_REGIONS, MAX_SHMEM,
+    Config, CryptoSession, Inflight, Iotlb, Log, LogTaken, MAX_CONFIG, MAX_CRYPTO, MAX_REGIONS, MAX_SHMEM,
     Memory, MemoryRegion, Mmap, Payload, PayloadKind, Region, SharedObject, ShmemConfig, Sizes,
     Transfer, TransferReply, VringAddr, VringArea, VringFd, VringState, XenMemory, XenMemoryRegion,
     XenRegion,

@@ -181,6 +181,32 @@ settings! {
         /// No, unless one is asked for.
         Silent "silent",
     }
+    /// What answers SET_LOG_BASE.
+    log_taken: LogTaken = "log-base.payload" {
+        /// The number 0.
+        #[default]
+        Number "number",
+        /// What was asked.
+        Request "request",
+        /// No payload.
+        Nothing "nothing",
+    }
+    /// Whether a message may come in pieces.
+    pieces: Pieces = "message.pieces" {
+        /// Yes.
+        #[default]
+        Together "together",
+        /// No: the connection is closed.
+        Whole "whole",
+    }
+    /// Whether requests are processed before the status has DRIVER_OK.
+    before_driver_ok: BeforeDriverOk = "status.before-driver-ok" {
+        /// Yes.
+        #[default]
+        Processes "processes",
+        /// No, once STATUS was negotiated.
+        Waits "waits",
+    }
     /// When a ring starts that is polled.
     polled_start: PolledStart = "kick.polled-start" {
         /// With SET_VRING_KICK.
@@ -252,6 +278,9 @@ mod tests {
             "silent",
             "ignores",
             "answered",
+            "number",
+            "together",
+            "processes",
             "at-once",
             "later",
             "waits",

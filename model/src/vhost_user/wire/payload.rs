@@ -51,6 +51,8 @@ pub enum PayloadKind {
     Inflight,
     /// The dirty log's place in its descriptor.
     Log,
+    /// That the dirty log was taken.
+    LogTaken,
     /// An entry of the I/O translation.
     Iotlb,
     /// A ring, and where its host notifier is.
@@ -71,7 +73,7 @@ pub enum PayloadKind {
 
 impl PayloadKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [PayloadKind; 20] = [
+    pub const ALL: [PayloadKind; 21] = [
         PayloadKind::None,
         PayloadKind::U64,
         PayloadKind::VringState,
@@ -84,6 +86,7 @@ impl PayloadKind {
         PayloadKind::Config,
         PayloadKind::Inflight,
         PayloadKind::Log,
+        PayloadKind::LogTaken,
         PayloadKind::Iotlb,
         PayloadKind::VringArea,
         PayloadKind::CryptoSession,
@@ -113,6 +116,7 @@ impl PayloadKind {
             PayloadKind::Config => Sizes { least: 12, most: 12 + MAX_CONFIG, step: 1 },
             PayloadKind::Inflight => Sizes { least: 20, most: 24, step: 4 },
             PayloadKind::Log | PayloadKind::SharedObject => Sizes::exactly(16),
+            PayloadKind::LogTaken => Sizes { least: 0, most: 16, step: 8 },
             PayloadKind::Iotlb => Sizes { least: 26, most: 32, step: 6 },
             PayloadKind::VringArea => Sizes::exactly(24),
             PayloadKind::CryptoSession => Sizes { least: 8, most: MAX_CRYPTO, step: 1 },
@@ -376,6 +380,30 @@ pub struct Log {
     pub offset: u64,
 }
 
+/// That the dirty log was taken: what says so is a choice that the text leaves open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTaken {
+    /// No payload.
+    Nothing,
+    /// A number.
+    Number(u64),
+    /// The request's own.
+    Request(Log),
+}
+
+impl LogTaken {
+    /// Its length in bytes, which tells one form from another.
+    #[must_use]
+    pub const fn length(self) -> u64 {
+        match self {
+            LogTaken::Nothing => 0,
+            LogTaken::Number(_) => 8,
+            LogTaken::Request(_) => 16,
+        }
+    }
+}
+
 /// The meaning of a payload.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -393,6 +421,7 @@ pub enum Payload {
     Config(Config),
     Inflight(Inflight),
     Log(Log),
+    LogTaken(LogTaken),
     Iotlb(Iotlb),
     VringArea(VringArea),
     CryptoSession(CryptoSession),
@@ -437,8 +466,10 @@ impl Payload {
         let mut out = Vec::with_capacity(self.kind().size().least);
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
         match self {
-            Payload::None => {}
-            Payload::U64(n) | Payload::VringFd(VringFd(n)) => put(&n.to_ne_bytes()),
+            Payload::None | Payload::LogTaken(LogTaken::Nothing) => {}
+            Payload::U64(n)
+            | Payload::VringFd(VringFd(n))
+            | Payload::LogTaken(LogTaken::Number(n)) => put(&n.to_ne_bytes()),
             Payload::TransferReply(TransferReply(n)) => put(&n.to_ne_bytes()),
             Payload::VringState(VringState { index, num }) => {
                 put(&index.to_ne_bytes());
@@ -478,7 +509,8 @@ impl Payload {
                 put(&i.queue_size.to_ne_bytes());
                 put(i.alignment.as_ref().map_or(&[], |tail| &tail[..]));
             }
-            Payload::Log(Log { size, offset }) => {
+            Payload::Log(Log { size, offset })
+            | Payload::LogTaken(LogTaken::Request(Log { size, offset })) => {
                 put(&size.to_ne_bytes());
                 put(&offset.to_ne_bytes());
             }
@@ -513,6 +545,7 @@ impl Payload {
             Payload::Config(_) => PayloadKind::Config,
             Payload::Inflight(_) => PayloadKind::Inflight,
             Payload::Log(_) => PayloadKind::Log,
+            Payload::LogTaken(_) => PayloadKind::LogTaken,
             Payload::Iotlb(_) => PayloadKind::Iotlb,
             Payload::VringArea(_) => PayloadKind::VringArea,
             Payload::CryptoSession(_) => PayloadKind::CryptoSession,
@@ -620,6 +653,13 @@ impl Reader<'_> {
                 alignment: self.take(),
             }),
             PayloadKind::Log => Payload::Log(Log { size: self.u64()?, offset: self.u64()? }),
+            PayloadKind::LogTaken => Payload::LogTaken(match self.u64() {
+                None => LogTaken::Nothing,
+                Some(first) => match self.u64() {
+                    None => LogTaken::Number(first),
+                    Some(offset) => LogTaken::Request(Log { size: first, offset }),
+                },
+            }),
             PayloadKind::Iotlb => Payload::Iotlb(Iotlb::decode(self)?),
             PayloadKind::VringArea => Payload::VringArea(VringArea::decode(self)?),
             PayloadKind::CryptoSession => Payload::CryptoSession(CryptoSession::decode(self)),

@@ -7,14 +7,14 @@
 
 use std::os::fd::OwnedFd;
 
-use devmig_model::vhost_user::wire::Log;
+use devmig_model::vhost_user::wire::{Log, Payload};
 
 use super::answers::{Answer, number};
 use super::{Backend, Device, DirtyLog, Fault, Message, Mutant, only};
 use crate::vhost_user::device::Chain;
 use crate::vhost_user::ids::LOG_ALL_BIT;
 use crate::vhost_user::log::PAGE;
-use crate::vhost_user::settings::LogBase;
+use crate::vhost_user::settings::{LogBase, LogTaken};
 
 /// The flag of SET_VRING_ADDR: writes to the used ring are logged.
 const LOGS_USED: u32 = 1;
@@ -29,9 +29,11 @@ impl<D: Device> Backend<D> {
         if !(self.is(Mutant::KeepsOldLog) && self.log.is_some()) {
             self.log = Some(log);
         }
-        match self.settings.log_base {
-            LogBase::Answered => number(0),
-            LogBase::Silent => Ok(None),
+        match (self.settings.log_base, self.settings.log_taken) {
+            (LogBase::Silent, _) => Ok(None),
+            (_, LogTaken::Number) => number(0),
+            (_, LogTaken::Request) => Ok(Some(Payload::Log(place).into())),
+            (_, LogTaken::Nothing) => Ok(Some(Payload::None.into())),
         }
     }
 

@@ -10,10 +10,13 @@
 
 use std::time::Instant;
 
+use devmig_model::vhost_user::vocabulary::DRIVER_OK;
+
 use super::{Backend, Bell, Device, Mutant, Output, Ring, RingError, Transferring};
 use crate::vhost_user::device::{Chain, Role};
+use crate::vhost_user::ids::feature;
 use crate::vhost_user::ring::InFlight;
-use crate::vhost_user::settings::Disabled;
+use crate::vhost_user::settings::{BeforeDriverOk, Disabled};
 
 /// How far a ring gets at a time.
 enum Progress {
@@ -35,7 +38,18 @@ impl<D: Device> Backend<D> {
         let unasked =
             self.is(Mutant::CompletesWhileSaving) && self.transfer == Transferring::Saving;
         let stuck = self.is(Mutant::IndexSticks) && ring.base() == u16::MAX;
-        ((ring.started && enabled) || unasked) && ring.configured() && !ring.broken && !stuck
+        let held = self.waits_for_driver();
+        ((ring.started && enabled && !held) || unasked)
+            && ring.configured()
+            && !ring.broken
+            && !stuck
+    }
+
+    /// Whether no ring is processed yet, since the driver is not ready.
+    fn waits_for_driver(&self) -> bool {
+        self.settings.before_driver_ok == BeforeDriverOk::Waits
+            && self.negotiated(feature::STATUS)
+            && self.status & DRIVER_OK == 0
     }
 
     /// Whether requests in flight are completed in this ring now. In a stopped ring there are none

@@ -10,6 +10,7 @@ use super::{Deadline, Event, LONGEST, MAX_STATE, Options, PATIENCE, ServeError, 
 use crate::socket::transport::{Connection, ReceiveError};
 use crate::vhost_user::backend::{Backend, Output};
 use crate::vhost_user::device::Device;
+use crate::vhost_user::settings::Pieces;
 
 /// What is read or written at once: a pipe that is ready takes as much without blocking.
 const CHUNK: usize = 4096;
@@ -56,6 +57,8 @@ pub(super) struct Session<D> {
     requests: Option<Connection>,
     /// Channels that a mutant does not close.
     kept: Vec<OwnedFd>,
+    /// A message must come at once.
+    whole: bool,
     over: bool,
 }
 
@@ -71,7 +74,8 @@ impl<D: Device> Session<D> {
             backend = backend.plain();
         }
         let (channel, requests, kept) = (None, None, Vec::new());
-        Ok(Session { connection, backend, rings, channel, requests, kept, over: false })
+        let whole = options.settings.pieces == Pieces::Whole;
+        Ok(Session { connection, backend, rings, channel, requests, kept, whole, over: false })
     }
 
     /// Until the front-end has gone, or was sent away, or we are told to stop.
@@ -140,7 +144,8 @@ impl<D: Device> Session<D> {
                 let now = Instant::now();
                 self.backend.handle_message(message.header, &message.payload, message.fds, now);
             }
-            Err(ReceiveError::Timeout { .. }) => {}
+            // A part of a message: what that is worth, the text leaves open.
+            Err(ReceiveError::Timeout { got }) => self.over = got > 0 && self.whole,
             Err(_) => self.over = true,
         }
     }

@@ -92,6 +92,15 @@ impl Arbitrary for Payload {
             PayloadKind::Log => {
                 Payload::Log(Log { size: u64::arbitrary(g), offset: u64::arbitrary(g) })
             }
+            PayloadKind::LogTaken => {
+                let request = Log { size: u64::arbitrary(g), offset: u64::arbitrary(g) };
+                let forms = [
+                    LogTaken::Nothing,
+                    LogTaken::Number(u64::arbitrary(g)),
+                    LogTaken::Request(request),
+                ];
+                Payload::LogTaken(*g.choose(&forms).unwrap())
+            }
             PayloadKind::Iotlb => Payload::Iotlb(Iotlb {
                 iova: u64::arbitrary(g),
                 size: u64::arbitrary(g),
