@@ -194,8 +194,9 @@ packed! {
         pub born: bool = 1,
         /// The back-end has closed.
         pub closed: bool = 1,
-        /// A message came in pieces, and they are not put together: nothing more is read.
-        pub torn: bool = 1,
+        /// A message came in pieces, and they are not put together: nothing more is read. Nobody who
+        /// is explored sends pieces, so that it takes no room there.
+        pub torn: bool = 0,
         /// SET_INFLIGHT_FD gave a buffer.
         pub in_flight: bool = 1,
         /// The dirty log in use, by SET_LOG_BASE's number; 0: none.

@@ -193,7 +193,7 @@ fn names_are_those_of_the_message_table() {
     assert_eq!(
         names.join(" "),
         "none u64 vring-state vring-addr memory memory-region vring-fd transfer transfer-reply \
-         config inflight log iotlb vring-area crypto-session shared-object memory-xen \
+         config inflight log log-taken iotlb vring-area crypto-session shared-object memory-xen \
          memory-region-xen mmap shmem-config"
     );
     for (kind, name) in PayloadKind::ALL.iter().zip(&names) {
