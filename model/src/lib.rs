@@ -16,4 +16,5 @@ pub mod rules;
 pub mod spec;
 pub mod system;
 pub mod vdpa;
+pub mod vfio;
 pub mod vhost_user;

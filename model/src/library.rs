@@ -22,6 +22,7 @@ use crate::spec::{
     Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
     did_you_mean, with_help,
 };
+use crate::vfio;
 use crate::vhost_user::bugs::{self, Bug, RawBug};
 use crate::vhost_user::laws::{Laws, Readings};
 use crate::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
@@ -107,6 +108,10 @@ pub struct Library {
     pub spec: Spec,
     /// The vhost-user messages.
     pub table: Arc<Table>,
+    /// The migration states of VFIO.
+    pub vfio: Arc<vfio::table::Table>,
+    /// The clauses and choices of VFIO's machine.
+    pub vfio_names: vfio::names::Names,
     /// The programs, as they were written.
     pub programs: Vec<Item<RawProgram>>,
     /// The systems.
@@ -131,6 +136,7 @@ struct Raw {
     expects: Vec<Item<RawExpect>>,
     decides: Vec<Item<RawDecide>>,
     bugs: Vec<Item<RawBug>>,
+    vfio: vfio::table::Raw,
 }
 
 impl Raw {
@@ -145,6 +151,7 @@ impl Raw {
         self.expects.extend(tables.items("expect", d));
         self.decides.extend(tables.items("decide", d));
         self.bugs.extend(tables.items("bug", d));
+        self.vfio.take(&mut tables, d);
     }
 }
 
@@ -200,6 +207,9 @@ impl Library {
         table.add(&spec, &proposed.messages, true, &mut d);
         table.add_back_end(&spec, &base.back_end, &mut d);
         table.add_back_end(&spec, &proposed.back_end, &mut d);
+        let mut vfio = vfio::table::Table::default();
+        vfio.add(&base.vfio, false, &mut d);
+        vfio.add(&proposed.vfio, true, &mut d);
         let programs: Vec<_> = proposed.programs.into_iter().chain(base.programs).collect();
         unique(&base.systems, |raw| &raw.name, "system", &mut d);
         unique(&proposed.systems, |raw| &raw.name, "system", &mut d);
@@ -235,14 +245,26 @@ impl Library {
             .iter()
             .map(|(_, clause, _)| (!clause.is_empty()).then(|| spec.clause(clause)).transpose())
             .collect::<Result<Vec<_>, _>>()?;
-        let table = Arc::new(table);
+        let (table, vfio) = (Arc::new(table), Arc::new(vfio));
         let builder = Builder {
             table: Arc::clone(&table),
             laws: Laws::resolve(&spec)?,
             readings: Readings::resolve(&spec)?,
             clauses,
         };
-        Ok(Library { spec, table, programs, systems, decisions, bugs, proposal, builder })
+        let vfio_names = vfio::names::Names::resolve(&spec)?;
+        Ok(Library {
+            spec,
+            table,
+            vfio,
+            vfio_names,
+            programs,
+            systems,
+            decisions,
+            bugs,
+            proposal,
+            builder,
+        })
     }
 
     /// The builder of vhost-user systems.
@@ -270,6 +292,15 @@ impl Library {
         self.table = Arc::new(self.table.by_text(version));
         self.builder.table = Arc::clone(&self.table);
         Ok(self)
+    }
+
+    /// How VFIO's combination transitions are read: by default, or as a proposal settles it.
+    #[must_use]
+    pub fn vfio_reading(&self) -> vfio::path::Reading {
+        let defaults = self.spec.defaults();
+        let fixes = self.proposal.iter().flat_map(|p| &p.fixes);
+        let choices = fixes.fold(defaults, |all, (choice, option)| all.with(*choice, *option));
+        self.vfio_names.reading(&choices)
     }
 
     /// The definition of a system.

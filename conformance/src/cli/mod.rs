@@ -38,6 +38,7 @@ mod scenario;
 mod schema;
 mod select;
 mod table;
+mod table_vfio;
 mod test;
 mod verify;
 mod watch;

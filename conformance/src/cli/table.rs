@@ -1,4 +1,5 @@
-//! `devmig table`: what each message does, in the words of its table.
+//! `devmig table`: what each message of vhost-user does, in the words of its table; for VFIO see
+//! [`super::table_vfio`].
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,12 +14,14 @@ use devmig_model::vhost_user::wire::PayloadKind;
 use serde::Serialize;
 
 use super::grid::grid;
+use super::table_vfio::Device;
 use super::{Error, Out, Status, select};
 
-/// Shows the message table that is in force.
+/// Shows the table that is in force: vhost-user's messages, or VFIO's migration states.
 ///
-/// Rows are read from the top: the first that applies says what happens. What a proposal adds is
-/// marked with `+`.
+/// Of messages, rows are read from the top: the first that applies says what happens. Of VFIO, the
+/// arcs are those of a device with the features given; a combination says which arcs a SET takes.
+/// What a proposal adds is marked with `+`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The protocol
@@ -30,12 +33,21 @@ pub(crate) struct Args {
     /// How the table is written
     #[arg(long, value_enum, default_value_t)]
     format: TableFormat,
+    /// VFIO: the features that the device has, joined by commas (stop-copy, p2p, pre-copy); all, if
+    /// not given
+    #[arg(long, value_name = "NAMES")]
+    flags: Option<String>,
+    /// VFIO: how the rule of combination transitions is read
+    #[arg(long, value_parser = ["literal", "kernel", "session"])]
+    reading: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Protocol {
     /// vhost-user's messages.
     VhostUser,
+    /// VFIO's migration states.
+    Vfio,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -47,6 +59,8 @@ enum TableFormat {
     Json,
     /// For documents.
     Markdown,
+    /// VFIO: a state diagram, for Mermaid.
+    Diagram,
 }
 
 #[derive(Serialize)]
@@ -118,19 +132,41 @@ struct Words {
 
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
-    let Protocol::VhostUser = args.protocol;
     let library = select::library(args.proposal.as_ref())?;
-    match args.format {
-        TableFormat::Text => out.text(&text(&library))?,
-        TableFormat::Markdown => out.text(&markdown(&library))?,
-        TableFormat::Json => {
-            let messages = messages(&library);
-            let (back_end_messages, features) = (own_messages(&library), features(&library));
-            let protocol = "vhost-user";
-            out.json(&Document { schema: 1, protocol, messages, back_end_messages, features })?;
+    match args.protocol {
+        Protocol::VhostUser => vhost_user(args, &library, out)?,
+        Protocol::Vfio => {
+            let device = Device::new(&library, args.flags.as_deref(), args.reading.as_deref())?;
+            match args.format {
+                TableFormat::Text => out.text(&device.text())?,
+                TableFormat::Markdown => out.text(&device.markdown())?,
+                TableFormat::Diagram => out.text(&device.diagram())?,
+                TableFormat::Json => out.json(&device.document())?,
+            }
         }
     }
     Ok(Status::Good)
+}
+
+fn vhost_user(args: &Args, library: &Library, out: &mut Out<'_>) -> Result<(), Error> {
+    if args.flags.is_some() || args.reading.is_some() {
+        let help = "use them with `devmig table vfio`".to_owned();
+        return Err(Error::usage("vhost-user has no `--flags` and no `--reading`", Some(help)));
+    }
+    match args.format {
+        TableFormat::Text => out.text(&text(library)),
+        TableFormat::Markdown => out.text(&markdown(library)),
+        TableFormat::Diagram => {
+            let help = "`--format text` shows what each message does".to_owned();
+            Err(Error::usage("messages are no state diagram", Some(help)))
+        }
+        TableFormat::Json => {
+            let messages = messages(library);
+            let (back_end_messages, features) = (own_messages(library), features(library));
+            let protocol = "vhost-user";
+            out.json(&Document { schema: 1, protocol, messages, back_end_messages, features })
+        }
+    }
 }
 
 fn messages(library: &Library) -> Vec<Message> {

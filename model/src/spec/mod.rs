@@ -42,7 +42,7 @@ use source::RawSource;
 
 /// The kinds of items that a file may hold. The first three are read here; the others belong to
 /// protocols and proposals, which read them from the same files.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 17] = [
     "source",
     "clause",
     "choice",
@@ -56,6 +56,10 @@ const KINDS: [&str; 13] = [
     "expect",
     "decide",
     "bug",
+    "vfio-feature",
+    "vfio-state",
+    "vfio-arc",
+    "vfio-pair",
 ];
 
 macro_rules! builtin {
@@ -87,6 +91,11 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "vdpa/choices.toml"
     "vhost-user/migration-systems.toml"
     "vhost-user/bugs.toml"
+    "clauses/vfio/states.toml"
+    "clauses/vfio/data.toml"
+    "clauses/vfio/log.toml"
+    "vfio/choices.toml"
+    "vfio/states.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

@@ -1,0 +1,134 @@
+//! What a changed table comes to: is every path unique, is a device without the new feature what it
+//! was, and which pairs change with it.
+//!
+//! **Invariant.** All three are computed for every pair in every legal set of features; a table is
+//! *sound* if the first two lists are empty.
+
+use serde::Serialize;
+
+use super::path::{NoPath, Reading};
+use super::table::Table;
+
+/// A pair of states in a device with these features.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    /// The features.
+    pub flags: u64,
+    /// `FROM -> TO`; a state alone, if its attributes are meant.
+    pub pair: String,
+    /// The path without the change, or why there is none.
+    pub before: String,
+    /// With it.
+    pub after: String,
+}
+
+/// What is found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Lint {
+    /// Pairs with more than one shortest path; `before` is empty.
+    pub ambiguous: Vec<Finding>,
+    /// What changes for a device without any new feature.
+    pub disturbs: Vec<Finding>,
+    /// What changes with a new feature.
+    pub changes: Vec<Finding>,
+}
+
+impl Lint {
+    /// Whether it may be proposed as it is.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.ambiguous.is_empty() && self.disturbs.is_empty()
+    }
+
+    /// The pairs of some findings, each once, in order.
+    #[must_use]
+    pub fn pairs(findings: &[Finding]) -> Vec<&str> {
+        let mut all: Vec<&str> = Vec::new();
+        for finding in findings {
+            if !all.contains(&finding.pair.as_str()) {
+                all.push(&finding.pair);
+            }
+        }
+        all
+    }
+}
+
+/// Compares a table with the one that it was made from.
+#[must_use]
+pub fn lint(base: &Table, proposed: &Table, reading: Reading) -> Lint {
+    let mut found = Lint::default();
+    let new = proposed.proposed();
+    for flags in proposed.legal() {
+        let old = flags & !new;
+        let known = base.legal().contains(&old);
+        let mut names: Vec<&str> = base.states.iter().map(|state| state.name.as_str()).collect();
+        let added = proposed.states.iter().map(|state| state.name.as_str());
+        names.extend(added.filter(|name| base.named(name).is_none()));
+        let changed = if old == flags { &mut found.disturbs } else { &mut found.changes };
+        for name in &names {
+            let (before, after) = (attributes(base, old, name), attributes(proposed, flags, name));
+            if known && before != after {
+                changed.push(Finding { flags, pair: (*name).to_owned(), before, after });
+            }
+        }
+        for from in &names {
+            for to in &names {
+                let pair = format!("{from} -> {to}");
+                let before = way(base, old, reading, from, to);
+                let after = way(proposed, flags, reading, from, to);
+                if let Err(NoPath::Ambiguous(paths)) = &after {
+                    let each: Vec<String> =
+                        paths.iter().map(|path| spelled(proposed, path)).collect();
+                    let (before, after) = (String::new(), each.join(" or "));
+                    found.ambiguous.push(Finding { flags, pair: pair.clone(), before, after });
+                }
+                let (before, after) = (words(base, &before), words(proposed, &after));
+                if known && before != after {
+                    changed.push(Finding { flags, pair, before, after });
+                }
+            }
+        }
+        for legal in base.legal().into_iter().filter(|legal| !proposed.legal().contains(legal)) {
+            let gone = Finding {
+                flags: legal,
+                pair: format!("features {legal}"),
+                before: "legal".into(),
+                after: "not legal".into(),
+            };
+            if !found.disturbs.contains(&gone) {
+                found.disturbs.push(gone);
+            }
+        }
+    }
+    found
+}
+
+fn attributes(table: &Table, flags: u64, name: &str) -> String {
+    let state = table.named(name).filter(|state| table.supports(flags, state.value));
+    state.map_or_else(|| "not there".to_owned(), super::table::State::attributes)
+}
+
+fn way(
+    table: &Table,
+    flags: u64,
+    reading: Reading,
+    from: &str,
+    to: &str,
+) -> Result<Vec<u8>, NoPath> {
+    let value = |name| table.named(name).map(|state| state.value).ok_or(NoPath::Unsupported);
+    table.path(flags, reading, value(from)?, value(to)?)
+}
+
+/// A path, spelled.
+#[must_use]
+pub fn spelled(table: &Table, path: &[u8]) -> String {
+    path.iter().map(|value| table.name(*value)).collect::<Vec<_>>().join(", ")
+}
+
+fn words(table: &Table, way: &Result<Vec<u8>, NoPath>) -> String {
+    match way {
+        Ok(path) => spelled(table, path),
+        Err(NoPath::Ambiguous(_)) => "ambiguous".to_owned(),
+        Err(_) => "error".to_owned(),
+    }
+}
