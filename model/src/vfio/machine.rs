@@ -94,6 +94,9 @@ mod option {
     pub(super) const BY_SERVER: u8 = 0;
 }
 
+/// The state inside is a number below this one; what changes it adds one.
+pub const INSIDE: u8 = 4;
+
 /// The states that a reset leads to and from, by their values in the header.
 const ERROR: u8 = 0;
 const RUNNING: u8 = 2;
@@ -101,6 +104,7 @@ const RUNNING: u8 = 2;
 /// Obligations, by index.
 mod owed {
     pub(super) const ANSWER: u32 = 0;
+    pub(super) const PEER: u32 = 1;
 }
 
 impl Device {
@@ -191,7 +195,7 @@ impl Device {
         f: &mut impl FnMut(Step, State),
     ) -> Result<(), Ask> {
         let mut here = *s;
-        let step = |name| Step::alone(DEVICE, name);
+        let step = |name| Step { by: DEVICE, name, index: self.index };
         for to in path.iter().skip(1) {
             let fails = judge.choice(self.readings.may_fail)? == option::MAY_FAIL_ANY;
             if fails {
@@ -651,7 +655,7 @@ impl Device {
         if !lands || self.opaque {
             return Ok(On::Ignore);
         }
-        let mut next = State { inside: s.inside + 1, ..*s };
+        let mut next = State { inside: (s.inside + 1) % INSIDE, ..*s };
         next.stream.dirty = u64::from(self.session(s.at) == Session::Saving);
         next.stream.changed = self.session(s.at) == Session::Saving;
         Ok(On::To(next))
@@ -691,19 +695,27 @@ impl Machine for Device {
     }
 
     fn owes(&self, s: &State, _: &mut Judge) -> Result<Owed, Ask> {
-        Ok(Owed::NONE.with_if(s.pending.0.is_some(), owed::ANSWER))
+        let answer = Owed::NONE.with_if(s.pending.0.is_some(), owed::ANSWER);
+        Ok(answer.with_if(s.peer > 0, owed::PEER))
     }
 
-    fn obligation(&self, _: u32) -> Obligation {
-        let (clause, class) = (self.laws.completes, TimeClass::Reply);
-        Obligation { by: DEVICE, clause, class, what: "call answered" }
+    fn obligation(&self, index: u32) -> Obligation {
+        let (clause, class, what) = match index {
+            owed::PEER => (self.laws.drains, TimeClass::Io, "outstanding DMA arrives"),
+            _ => (self.laws.completes, TimeClass::Reply, "call answered"),
+        };
+        Obligation { by: DEVICE, clause, class, what }
     }
 
     fn discharges(&self, _: &State, did: &Did<Event>) -> Owed {
         match did {
-            Did::Event(Event { device, act: Act::Answer(_) }) if *device == self.index => {
-                Owed::NONE.with(owed::ANSWER)
-            }
+            Did::Event(event) if event.device == self.index => match event.act {
+                Act::Answer(_) => Owed::NONE.with(owed::ANSWER),
+                Act::PeerArrives => Owed::NONE.with(owed::PEER),
+                _ => Owed::NONE,
+            },
+            // An arc is a step towards the answer.
+            Did::Hidden(step) if step.index == self.index => Owed::NONE.with(owed::ANSWER),
             _ => Owed::NONE,
         }
     }
@@ -714,7 +726,7 @@ impl Machine for Device {
         judge: &mut Judge,
         f: &mut impl FnMut(Step, State),
     ) -> Result<(), Ask> {
-        let step = |name| Step::alone(DEVICE, name);
+        let step = |name| Step { by: DEVICE, name, index: self.index };
         if !s.failed
             && let Some(Ok(path)) = self.path(s, judge)?
             && path.len() > 1
@@ -837,7 +849,7 @@ impl Device {
 
     /// The answers to a call that exploration tries.
     fn answers(&self, call: Call, f: &mut impl FnMut(Answer)) {
-        let values = || 0..=3;
+        let values = || 0..INSIDE;
         match call {
             Call::Set(_) => {
                 [Answer::Done, Answer::DoneWithDescriptor, Answer::Refused].into_iter().for_each(f);
