@@ -7,6 +7,7 @@ pub mod peers;
 pub mod reference;
 pub mod report;
 pub mod scenario;
+pub mod vfio;
 pub mod vhost_user;
 pub mod waivers;
 pub mod watch;

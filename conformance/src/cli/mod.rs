@@ -28,6 +28,7 @@ mod docs;
 mod error;
 mod explore;
 mod grid;
+mod guest;
 mod hunt;
 mod out;
 mod peers;
@@ -81,6 +82,7 @@ enum Command {
     Replay(watch::ReplayArgs),
     Scenario(scenario::Args),
     Device(device::Args),
+    Guest(guest::Args),
     Table(table::Args),
     Proposal(proposal::Args),
     Clauses(clauses::ClausesArgs),
@@ -183,6 +185,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Replay(args) => watch::replay(&args, out),
         Command::Scenario(args) => scenario::run(&args, out),
         Command::Device(args) => device::run(&args, out),
+        Command::Guest(args) => guest::run(&args, out),
         Command::Table(args) => table::run(&args, out),
         Command::Proposal(args) => proposal::run(&args, out),
         Command::Clauses(args) => clauses::clauses(&args, out),

@@ -159,6 +159,25 @@ impl Command {
         Ok(Command { words })
     }
 
+    /// A command without a socket, by its words.
+    ///
+    /// # Errors
+    /// [`SpawnError::Empty`].
+    pub fn plain(words: Vec<String>) -> Result<Self, SpawnError> {
+        if words.first().is_none_or(String::is_empty) {
+            return Err(SpawnError::Empty);
+        }
+        Ok(Command { words })
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]. Nothing is left behind.
+    pub fn spawn(&self) -> Result<Process, SpawnError> {
+        self.run()
+    }
+
     /// Runs it, and connects as soon as it listens.
     ///
     /// # Errors
@@ -234,6 +253,18 @@ impl Process {
             self.reap();
         }
         self.status
+    }
+
+    /// Waits for its end; none if it did not come in time.
+    pub fn wait(&mut self, deadline: Deadline) -> Option<ExitStatus> {
+        loop {
+            let status = self.exit_status();
+            if status.is_some() || deadline.passed() {
+                self.output.as_mut().map(Output::finish);
+                return status;
+            }
+            deadline.pause(PAUSE);
+        }
     }
 
     /// The last lines that it printed, to standard output or error.
