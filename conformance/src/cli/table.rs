@@ -127,6 +127,8 @@ struct Words {
     reply: Vec<String>,
     breaks: Option<String>,
     undefined: Option<String>,
+    refused: Option<String>,
+    refusable: bool,
     proposed: bool,
 }
 
@@ -240,6 +242,8 @@ fn words(spec: &Spec, row: &Row) -> Words {
         reply: effects(&row.reply),
         breaks: clause(row.breaks),
         undefined: clause(row.undefined),
+        refused: clause(row.refused),
+        refusable: row.refusable,
         proposed: row.proposed,
     }
 }
@@ -306,6 +310,8 @@ impl Words {
         let all = [
             one("breaks", &self.breaks),
             one("undefined", &self.undefined),
+            one("refused", &self.refused),
+            self.refusable.then(|| ("", "may be refused".to_owned())),
             list("receive", &self.receive),
             list("ready", &self.ready),
             one("late", &self.late),

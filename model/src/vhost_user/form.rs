@@ -134,7 +134,11 @@ pub fn request(table: &Table, laws: &FormLaws, rings: usize, raw: Raw<'_>) -> Fo
             faults.push((laws.direction, format!("{name} in direction {direction}")));
         }
     }
-    let (ring, value) = number(&payload);
+    let (ring, value) = match &payload {
+        // What is written is the device's affair; its flags are the protocol's.
+        Payload::Config(config) if def.reply.is_none() => (0, config.flags.into()),
+        payload => number(payload),
+    };
     let ring = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < rings);
     let event = ring.filter(|_| faults.len() == meant).map(|ring| Message {
         id,

@@ -53,6 +53,8 @@ clause_ids! {
         asks_unheard: "vhost-user.reply-ack.asked-when-negotiated",
         /// `vhost-user.config.get-size`
         config_size: "vhost-user.config.get-size",
+        /// `vhost-user.queue-num.answered`
+        queues: "vhost-user.queue-num.answered",
         /// `vhost-user.suspended.no-messages`
         told_while_suspended: "vhost-user.suspended.no-messages",
         /// `vhost-user.back-end-message.gated`

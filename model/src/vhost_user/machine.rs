@@ -213,7 +213,8 @@ impl<const R: usize> VhostUser<R> {
                 return Ok(On::Broken(self.laws.reply_payload));
             }
         }
-        if let Some(clause) = self.wrong(s, m, answer, value, descriptors)
+        let done = row.refused.filter(|_| answer == Answer::Ack && value.0 == 0);
+        if let Some(clause) = done.or_else(|| self.wrong(s, m, answer, value, descriptors))
             && judge.enforces(clause)
         {
             return Ok(On::Broken(clause));
@@ -223,7 +224,8 @@ impl<const R: usize> VhostUser<R> {
             Answer::Features => next.offered = value,
             Answer::ProtocolFeatures => next.protocol_offered = value,
             Answer::Slots => next.slots = u16::try_from(value.0).unwrap_or(u16::MAX),
-            // What a refused command leaves behind, no text says.
+            Answer::Ack if value.0 != 0 && (row.refusable || row.refused.is_some()) => {}
+            // What another refused command leaves behind, no text says.
             Answer::Ack if value.0 != 0 && judge.enforces(self.laws.ack_value) => {
                 return Ok(On::Undefined(self.laws.ack_value));
             }
@@ -258,6 +260,8 @@ impl<const R: usize> VhostUser<R> {
                 let fits = value == m.value || value == Value(0);
                 return (!fits).then_some(self.laws.config_size);
             }
+            // Whatever a queue is, there is a device only where there is one.
+            Answer::Number => return (value.0 == 0).then_some(self.laws.queues),
             _ => return None,
         };
         (answer.demanded(s, m) != Some(value)).then_some(clause)

@@ -104,6 +104,9 @@ struct RawRow {
     reply: Vec<Spanned<String>>,
     breaks: Option<Spanned<String>>,
     undefined: Option<Spanned<String>>,
+    refused: Option<Spanned<String>>,
+    #[serde(default)]
+    refusable: bool,
 }
 
 /// A guard, or its negation.
@@ -152,6 +155,10 @@ pub struct Row {
     pub breaks: Option<ClauseId>,
     /// The clause that leaves open what follows.
     pub undefined: Option<ClauseId>,
+    /// The clause that an acknowledgement of success breaks: it cannot be done.
+    pub refused: Option<ClauseId>,
+    /// It may be answered with a failure, and then nothing has happened.
+    pub refusable: bool,
     /// The proposal that it comes from.
     pub proposed: bool,
 }
@@ -526,7 +533,7 @@ fn resolve<T>(
     let clause =
         |id: &Option<Spanned<String>>, d: &mut Diagnostics| spec.clause_at(item, id.as_ref()?, d);
     let (late, breaks) = (clause(&raw.late, d), clause(&raw.breaks, d));
-    let undefined = clause(&raw.undefined, d);
+    let (undefined, refused) = (clause(&raw.undefined, d), clause(&raw.refused, d));
     if let (Some(breaks), Some(_)) = (&raw.breaks, &raw.undefined) {
         d.push(item.error(
             breaks.span(),
@@ -543,6 +550,8 @@ fn resolve<T>(
         reply: words(item, &raw.reply, d),
         breaks,
         undefined,
+        refused,
+        refusable: raw.refusable,
         proposed,
     }
 }

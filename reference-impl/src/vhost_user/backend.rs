@@ -46,7 +46,7 @@ use self::transfer::Transferring;
 use super::device::{Device, StateError};
 use super::ids::{self, Message, feature};
 use super::log::DirtyLog;
-use super::memory::MemoryTable;
+use super::memory::{Confusion, MemoryTable};
 use super::mutants::Mutant;
 use super::ring::{Bell, Ring, RingError};
 use super::settings::{ReadsAhead, Settings};
@@ -140,6 +140,8 @@ pub struct Backend<D> {
     owed: VecDeque<Owed>,
     outputs: VecDeque<Output>,
     late_calls: VecDeque<(Instant, usize)>,
+    /// Descriptors that a mutant does not close.
+    kept: Vec<OwnedFd>,
     closed: bool,
 }
 
@@ -164,7 +166,7 @@ impl<D: Device> Backend<D> {
             features_set: false,
             protocol: 0,
             status: 0,
-            memory: MemoryTable::default(),
+            memory: confused(mutant),
             rings,
             log: None,
             channel: Channel::default(),
@@ -172,6 +174,7 @@ impl<D: Device> Backend<D> {
             owed: VecDeque::new(),
             outputs: VecDeque::new(),
             late_calls: VecDeque::new(),
+            kept: Vec::new(),
             closed: false,
         };
         if backend.is(Mutant::StartsEnabled) {
@@ -314,12 +317,15 @@ impl<D: Device> Backend<D> {
             (M::SET_BACKEND_REQ_FD, _) => self.set_backend_req_fd(descriptors),
             (M::GET_CONFIG, Payload::Config(asked)) => self.get_config(&asked),
             (M::SET_CONFIG, Payload::Config(config)) => self.set_config(&config),
+            (M::NET_SET_MTU, Payload::U64(mtu)) => self.net_set_mtu(mtu),
 
             // Memory, and what is recorded of its use.
             (M::GET_MAX_MEM_SLOTS, _) => self.get_max_mem_slots(),
             (M::SET_MEM_TABLE, Payload::Memory(table)) => self.set_mem_table(&table, descriptors),
             (M::ADD_MEM_REG, Payload::MemoryRegion(added)) => self.add_mem_reg(&added, descriptors),
-            (M::REM_MEM_REG, Payload::MemoryRegion(removed)) => self.rem_mem_reg(&removed),
+            (M::REM_MEM_REG, Payload::MemoryRegion(removed)) => {
+                self.rem_mem_reg(&removed, descriptors)
+            }
             (M::SET_LOG_BASE, Payload::Log(place)) => self.set_log_base(place, descriptors),
             (M::SET_LOG_FD, _) => self.set_log_fd(descriptors),
             (M::GET_INFLIGHT_FD, Payload::Inflight(asked)) => self.get_inflight_fd(&asked),
@@ -396,6 +402,16 @@ impl<D: Device> Backend<D> {
         self.tell();
         self.answer();
     }
+}
+
+/// No memory, and what a mutant takes for what once there is some.
+fn confused(mutant: Option<Mutant>) -> MemoryTable {
+    let confusion = match mutant {
+        Some(Mutant::RingsByGuestAddress) => Some(Confusion::Rings),
+        Some(Mutant::BuffersByUserAddress) => Some(Confusion::Buffers),
+        _ => None,
+    };
+    MemoryTable::default().confused(confusion)
 }
 
 /// The one descriptor that belongs to a message.

@@ -54,6 +54,17 @@ pub trait Device {
     /// What it does wrong, if anything that is the device's own.
     fn set_mutant(&mut self, _mutant: Option<Mutant>) {}
 
+    /// The protocol features that are the device's own.
+    fn protocol_features(&self) -> u64 {
+        0
+    }
+
+    /// The front-end says what MTU the guest was given. Whether it can be; `None` if the device has
+    /// no such thing.
+    fn set_mtu(&mut self, _mtu: u64) -> Option<bool> {
+        None
+    }
+
     /// The driver has accepted these features.
     fn accepted(&mut self, _features: u64) {}
 

@@ -17,6 +17,7 @@ pub mod feature {
     pub const MQ: u32 = 0;
     pub const LOG_SHMFD: u32 = 1;
     pub const REPLY_ACK: u32 = 3;
+    pub const MTU: u32 = 4;
     pub const BACKEND_REQ: u32 = 5;
     pub const CONFIG: u32 = 9;
     pub const INFLIGHT_SHMFD: u32 = 12;
@@ -28,7 +29,8 @@ pub mod feature {
     pub const GET_VRING_BASE_INFLIGHT: u32 = 20;
 }
 
-/// What this back-end offers: every feature of [`feature`].
+/// What this back-end offers, whatever its device is: every feature of [`feature`] but MTU, which
+/// only a NIC has.
 pub const OFFERED_PROTOCOL_FEATURES: u64 = 1 << feature::MQ
     | 1 << feature::LOG_SHMFD
     | 1 << feature::REPLY_ACK
@@ -124,7 +126,8 @@ messages! {
     // MQ need only be offered, and is.
     GET_QUEUE_NUM = 17 None,
     SET_VRING_ENABLE = 18 VringState,
-    // The same of BACKEND_REQ.
+    // The same of MTU and BACKEND_REQ.
+    NET_SET_MTU = 20 U64,
     SET_BACKEND_REQ_FD = 21 None,
     GET_CONFIG = 24 Config if CONFIG,
     SET_CONFIG = 25 Config if CONFIG,

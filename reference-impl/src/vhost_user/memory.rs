@@ -58,9 +58,26 @@ pub enum MemoryError {
 pub struct MemoryTable {
     slots: Vec<(Region, Arc<GuestRegionMmap<()>>)>,
     map: Option<Arc<Memory>>,
+    /// What is taken for what, by mistake.
+    confusion: Option<Confusion>,
+}
+
+/// A mistake about addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Confusion {
+    /// What names a ring is looked up as a guest address.
+    Rings,
+    /// What names a buffer is looked up as the front-end's own.
+    Buffers,
 }
 
 impl MemoryTable {
+    /// The same, with a mistake.
+    #[must_use]
+    pub fn confused(self, confusion: Option<Confusion>) -> Self {
+        MemoryTable { confusion, ..self }
+    }
+
     /// The mapping, or `None` while there is no region.
     #[must_use]
     pub fn map(&self) -> Option<&Arc<Memory>> {
@@ -81,7 +98,10 @@ impl MemoryTable {
             return Err(MemoryError::Descriptors { regions: r, descriptors: d });
         }
         let pairs = regions.iter().zip(descriptors);
-        let slots = pairs.map(|(region, fd)| Ok((*region, map_region(region, fd)?)));
+        let slots = pairs.map(|(region, fd)| {
+            let region = self.known(region);
+            Ok((region, map_region(&region, fd)?))
+        });
         self.set(slots.collect::<Result<_, MemoryError>>()?)
     }
 
@@ -97,8 +117,9 @@ impl MemoryTable {
         if self.slots.len() >= MAX_SLOTS {
             return Err(MemoryError::TooMany);
         }
+        let region = self.known(region);
         let mut slots = self.slots.clone();
-        slots.push((*region, map_region(region, fd)?));
+        slots.push((region, map_region(&region, fd)?));
         self.set(slots)
     }
 
@@ -109,11 +130,21 @@ impl MemoryTable {
     pub fn remove(&mut self, region: &Region) -> Result<(), MemoryError> {
         let key = |r: &Region| (r.guest_address, r.user_address, r.size);
         let mut slots = self.slots.clone();
-        slots.retain(|(known, _)| key(known) != key(region));
+        let region = self.known(region);
+        slots.retain(|(known, _)| key(known) != key(&region));
         if slots.len() == self.slots.len() {
             return Err(MemoryError::Unknown);
         }
         self.set(slots)
+    }
+
+    /// A region as it is kept.
+    fn known(&self, region: &Region) -> Region {
+        match self.confusion {
+            Some(Confusion::Rings) => Region { user_address: region.guest_address, ..*region },
+            Some(Confusion::Buffers) => Region { guest_address: region.user_address, ..*region },
+            None => *region,
+        }
     }
 
     fn set(

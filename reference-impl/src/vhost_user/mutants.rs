@@ -140,6 +140,16 @@ mutants! {
         "GET_FEATURES is not answered.",
     AcknowledgesRefusal "acknowledges-refusal" "reply-ack.value"
         "What is refused is acknowledged with 0.",
+    AcceptsAnyMtu "accepts-any-mtu" "mtu.answered"
+        "NET_SET_MTU is acknowledged with 0, whatever the MTU.",
+    Bit30Untrue "bit-30-untrue" "features.get-answered"
+        "Bit 30 is offered, and GET_PROTOCOL_FEATURES closes the connection.",
+    FeaturesIgnored "features-ignored" "features.enable"
+        "SET_FEATURES puts nothing into use.",
+    ProtocolFeaturesIgnored "protocol-features-ignored" "protocol-features.set"
+        "SET_PROTOCOL_FEATURES puts nothing into use.",
+    NoQueues "no-queues" "queue-num.answered"
+        "GET_QUEUE_NUM is answered with 0.",
     ClosesOnCall "closes-on-call" "connection.close-exceptional"
         "SET_VRING_CALL closes the connection.",
 
@@ -164,6 +174,22 @@ mutants! {
         "ADD_MEM_REG puts the region in the place of all others.",
     RemoveKeeps "remove-keeps" "memory.remove-unmaps"
         "REM_MEM_REG removes nothing.",
+    RemoveKeepsDescriptor "remove-keeps-descriptor" "memory.remove-closes-fd"
+        "A descriptor that comes with REM_MEM_REG stays open.",
+    RingsByGuestAddress "rings-by-guest-address" "memory.user-addresses"
+        "The addresses of rings are taken for guest addresses.",
+    BuffersByUserAddress "buffers-by-user-address" "memory.guest-addresses"
+        "The addresses of buffers are taken for the front-end's own.",
+    RingSizeIgnored "ring-size-ignored" "vring-num.sets"
+        "A ring is as long as one can be, whatever SET_VRING_NUM says.",
+    KeepsOldAddresses "keeps-old-addresses" "vring-addr.sets"
+        "SET_VRING_ADDR changes nothing once a ring has addresses.",
+
+    // Whom to wake.
+    AsksForNoKick "asks-for-no-kick" "ring.started-processes"
+        "With EVENT_IDX, nobody is asked for a kick.",
+    InterruptsStayOff "interrupts-stay-off" "ring.notify-guest"
+        "A guest that once asked not to be notified never is again.",
 
     // Configuration.
     ConfigTooShort "config-too-short" "config.get-size"

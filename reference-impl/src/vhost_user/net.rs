@@ -23,7 +23,9 @@ use virtio_bindings::bindings::virtio_net::{
 use virtio_queue::{Reader, Writer};
 
 use super::device::{Chain, Device, Role, StateError};
+use super::ids::feature;
 use super::mutants::Mutant;
+use crate::nic::config::MTU;
 use crate::nic::control::MAX_COMMAND;
 use crate::nic::rss::{MAX_KEY, MAX_TABLE, hash};
 use crate::nic::{Ack, Link, Mac, Nic, NicConfig};
@@ -152,6 +154,17 @@ impl Device for Net {
             | 1 << VIRTIO_NET_F_CTRL_MAC_ADDR
             | several << VIRTIO_NET_F_MQ
             | rss << VIRTIO_NET_F_RSS
+    }
+
+    fn protocol_features(&self) -> u64 {
+        1 << feature::MTU
+    }
+
+    /// Whatever is not longer than what the link takes. Nothing depends on it: the guest keeps to it.
+    fn set_mtu(&mut self, mtu: u64) -> Option<bool> {
+        let most = self.nic.config().mtu();
+        let valid = u16::try_from(mtu).is_ok_and(|mtu| (*MTU.start()..=most).contains(&mtu));
+        Some(valid || self.mutant == Some(Mutant::AcceptsAnyMtu))
     }
 
     fn set_mutant(&mut self, mutant: Option<Mutant>) {

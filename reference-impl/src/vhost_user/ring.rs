@@ -90,6 +90,8 @@ pub struct Ring {
     pub broken: bool,
     /// Something was used since the guest was notified.
     pub unnotified: bool,
+    /// The guest is never notified again: a mutant's.
+    pub hushed: bool,
     /// Oldest first.
     pub in_flight: Vec<InFlight>,
     /// What it shares with the next back-end.
@@ -118,6 +120,7 @@ impl Ring {
             ran: false,
             broken: false,
             unnotified: false,
+            hushed: false,
             in_flight: Vec::new(),
             record: None,
             again: VecDeque::new(),

@@ -38,4 +38,13 @@ impl<D: Device> Backend<D> {
             false => refused,
         }
     }
+
+    /// What the guest was given as its MTU, if the device has one.
+    pub(super) fn net_set_mtu(&mut self, mtu: u64) -> Result<Option<Answer>, Fault> {
+        match self.device.set_mtu(mtu) {
+            Some(true) => Ok(None),
+            Some(false) => Err(Fault::Value(Message::NET_SET_MTU, mtu)),
+            None => Err(Fault::Unknown(Message::NET_SET_MTU.id())),
+        }
+    }
 }

@@ -40,7 +40,14 @@ impl<D: Device> Backend<D> {
     }
 
     /// A descriptor may come along, of front-ends that do not know better: it is closed unused.
-    pub(super) fn rem_mem_reg(&mut self, removed: &MemoryRegion) -> Result<Option<Answer>, Fault> {
+    pub(super) fn rem_mem_reg(
+        &mut self,
+        removed: &MemoryRegion,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Answer>, Fault> {
+        if self.is(Mutant::RemoveKeepsDescriptor) {
+            self.kept.extend(descriptors);
+        }
         if !self.is(Mutant::RemoveKeeps) {
             self.memory.remove(&removed.region)?;
         }

@@ -34,11 +34,13 @@ impl<D: Device> Backend<D> {
         if features & !self.offered() != 0 {
             return Err(Fault::Value(Message::SET_FEATURES, features));
         }
-        self.features = features;
         self.features_set = true;
-        self.device.accepted(features);
-        let event_idx = features >> VIRTIO_RING_F_EVENT_IDX & 1 == 1;
-        self.rings.iter_mut().for_each(|ring| ring.set_event_idx(event_idx));
+        if !self.is(Mutant::FeaturesIgnored) {
+            self.features = features;
+            self.device.accepted(features);
+            let event_idx = features >> VIRTIO_RING_F_EVENT_IDX & 1 == 1;
+            self.rings.iter_mut().for_each(|ring| ring.set_event_idx(event_idx));
+        }
         if features >> PROTOCOL_FEATURES_BIT & 1 == 1 {
             if self.is(Mutant::Bit30Disables) {
                 self.enable_all(false);
@@ -53,13 +55,20 @@ impl<D: Device> Backend<D> {
         if !self.features_set && self.is(Mutant::ProtocolFeaturesLate) {
             return Err(Fault::Mutant(Mutant::ProtocolFeaturesLate));
         }
-        number(OFFERED_PROTOCOL_FEATURES)
+        if self.is(Mutant::Bit30Untrue) {
+            return Err(Fault::Mutant(Mutant::Bit30Untrue));
+        }
+        number(self.offered_protocol())
+    }
+
+    fn offered_protocol(&self) -> u64 {
+        OFFERED_PROTOCOL_FEATURES | self.device.protocol_features()
     }
 
     /// In-band notifications need a channel, and a way to wait until they are processed. There is
     /// no way to say so but to close, whether or not an acknowledgement is asked for.
     pub(super) fn set_protocol_features(&mut self, features: u64) -> Result<Option<Answer>, Fault> {
-        if features & !OFFERED_PROTOCOL_FEATURES != 0 {
+        if features & !self.offered_protocol() != 0 {
             return Err(Fault::Value(Message::SET_PROTOCOL_FEATURES, features));
         }
         let has = |bit: u32| features >> bit & 1 == 1;
@@ -67,11 +76,13 @@ impl<D: Device> Backend<D> {
         if has(feature::INBAND_NOTIFICATIONS) && !complete && !self.is(Mutant::InbandAlone) {
             return Err(Fault::Inband);
         }
-        self.protocol = features;
+        if !self.is(Mutant::ProtocolFeaturesIgnored) {
+            self.protocol = features;
+        }
         Ok(None)
     }
 
     pub(super) fn get_queue_num(&self) -> Result<Option<Answer>, Fault> {
-        number(self.rings.len() as u64)
+        number(if self.is(Mutant::NoQueues) { 0 } else { self.rings.len() as u64 })
     }
 }

@@ -170,7 +170,9 @@ impl<D: Device> Backend<D> {
     }
 
     fn ask_for_kick(&mut self, at: usize) -> Result<Progress, RingError> {
-        let asks = self.fetches(at) && self.rings.get(at).is_some_and(|r| r.kick != Bell::Polled);
+        let asks = self.fetches(at)
+            && !self.is(Mutant::AsksForNoKick)
+            && self.rings.get(at).is_some_and(|r| r.kick != Bell::Polled);
         let Some(ring) = self.rings.get_mut(at).filter(|_| asks) else {
             return Ok(Progress::Done);
         };
@@ -191,11 +193,14 @@ impl<D: Device> Backend<D> {
     }
 
     fn notify(&mut self, at: usize) -> Result<(), RingError> {
+        let stays = self.is(Mutant::InterruptsStayOff);
         let Some(ring) = self.rings.get_mut(at).filter(|ring| ring.unnotified) else {
             return Ok(());
         };
         ring.unnotified = false;
-        if ring.wants_call(&self.memory)? && !self.is(Mutant::NeverNotifies) {
+        let wanted = ring.wants_call(&self.memory)?;
+        ring.hushed |= stays && !wanted;
+        if wanted && !ring.hushed && !self.is(Mutant::NeverNotifies) {
             self.call(at);
         }
         Ok(())

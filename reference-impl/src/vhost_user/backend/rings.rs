@@ -9,6 +9,7 @@ use super::answers::Answer;
 use super::{
     Backend, Bell, Device, Duration, Fault, Message, Mutant, Output, RingError, feature, only,
 };
+use crate::vhost_user::ring::MAX_SIZE;
 use crate::vhost_user::settings::{
     CallSignals, InFlight as InFlightSetting, KickAfterStop, KickPending, PolledStart, RingStart,
 };
@@ -18,7 +19,8 @@ const LATE: Duration = Duration::from_millis(20);
 
 impl<D: Device> Backend<D> {
     pub(super) fn set_vring_num(&mut self, size: VringState) -> Result<Option<Answer>, Fault> {
-        match self.ring(size.index)?.set_size(size.num) {
+        let wanted = if self.is(Mutant::RingSizeIgnored) { MAX_SIZE.into() } else { size.num };
+        match self.ring(size.index)?.set_size(wanted) {
             true => Ok(None),
             false => Err(Fault::Value(Message::SET_VRING_NUM, size.num.into())),
         }
@@ -39,8 +41,11 @@ impl<D: Device> Backend<D> {
         for user in [addresses.descriptor, addresses.available, addresses.used] {
             self.memory.guest_address(user).ok_or(RingError::Unmapped)?;
         }
+        let keeps = self.is(Mutant::KeepsOldAddresses);
         let ring = self.ring(addresses.index)?;
-        ring.addresses = Some(addresses);
+        if !keeps || ring.addresses.is_none() {
+            ring.addresses = Some(addresses);
+        }
         ring.moved();
         Ok(None)
     }
