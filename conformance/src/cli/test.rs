@@ -258,8 +258,8 @@ fn mutants(
     args: &VhostUser,
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
-    if !matches!(args.device, Device::Blk | Device::None) {
-        let help = "the reference back-end is a block device".to_owned();
+    if !matches!(args.device, Device::Blk | Device::NetLoopback | Device::None) {
+        let help = "the reference is a disk and a NIC whose wire is a loop".to_owned();
         return Err(Error::usage("--mutants knows no such device", Some(help)));
     }
     let matches = |mutant: &Mutant, pattern: &String| spec::matches(pattern, mutant.name());

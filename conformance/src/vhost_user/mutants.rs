@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   reference, as it is     --suite-->  every test passes, under every setting
-//!   reference, each mutant  --suite-->  a test that cites the mutant's clause finds it
+//!   reference, each mutant  --suite-->  a test that cites the mutant's clause finds it:
+//!                                       on the disk, or by what only a NIC can be put to on the NIC
 //!                                       |
 //!   mutants.toml: what is not so, and why; an entry that no longer holds is an error
 //! ```
@@ -14,24 +15,25 @@
 //! expected stands in the data and nowhere in code.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
 use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean};
+use devmig_reference::nic::{Link, NicConfig, Parameters};
+use devmig_reference::vhost_user::net::NetOptions;
 use devmig_reference::vhost_user::{Mutant, Options, Running, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
-use super::suite::Test;
+use super::suite::{Need, Test};
 use super::target::Target;
+use crate::parallel::in_turn;
 use crate::report::{Result as TestResult, Status, SuiteReport};
 
 /// Back-ends that are tested at once. Most of the time is spent waiting.
-const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 /// How long a back-end may take to end.
 const ENDS: Duration = Duration::from_secs(5);
 
@@ -224,6 +226,73 @@ pub struct Bench<'a> {
     pub expected: Expected,
 }
 
+/// A device of the reference's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bed {
+    /// A disk with one ring.
+    Disk,
+    /// A NIC whose wire is a loop, with two pairs of queues and a ring of commands.
+    Nic,
+}
+
+impl Bed {
+    /// Both.
+    pub const ALL: [Bed; 2] = [Bed::Disk, Bed::Nic];
+
+    /// What the suite takes it for.
+    fn device(self) -> Device {
+        match self {
+            Bed::Disk => Device::Blk,
+            Bed::Nic => Device::NetLoopback,
+        }
+    }
+
+    /// As `--device` names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Bed::Disk => "blk",
+            Bed::Nic => "net-loopback",
+        }
+    }
+
+    /// These settings as such a device has them: for NICs the text leaves no choice about disabled
+    /// rings.
+    #[must_use]
+    pub fn settings(self, settings: Settings) -> Settings {
+        let mut own = settings;
+        let plain = own.list().any(|setting| setting == "disabled.requests=finish");
+        match self {
+            Bed::Nic if plain && own.set("disabled.requests=process").is_ok() => own,
+            _ => settings,
+        }
+    }
+
+    /// Whether it has what a test needs, apart from protocol features.
+    #[must_use]
+    pub fn suits(self, test: &Test) -> bool {
+        self == Bed::Nic || test.needs.iter().all(|need| matches!(need, Need::Feature(..)))
+    }
+
+    fn options(self, settings: Settings, mutant: Option<Mutant>, slow: Slow) -> Result<Options, Trouble> {
+        let settings = self.settings(settings);
+        let mut options = Options { settings, mutant, ..Options::default() };
+        let latency = slow.latency;
+        match self {
+            Bed::Disk => {
+                options.block.latency = latency;
+                options.block.out_of_order = slow.out_of_order;
+            }
+            Bed::Nic => {
+                let config = NicConfig::new(Parameters { queue_pairs: 2, ..Parameters::default() });
+                let config = config.map_err(|error| Trouble(error.to_string()))?;
+                options.net = Some(NetOptions { config, link: Link::Loopback, latency, flap: None });
+            }
+        }
+        Ok(options)
+    }
+}
+
 /// The reference could not be started or ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the reference device: {0}")]
@@ -294,13 +363,15 @@ impl<'a> Bench<'a> {
     /// If the reference cannot be started or ended.
     pub fn run(
         &self,
+        bed: Bed,
         settings: Settings,
         mutant: Option<Mutant>,
         tests: &[&Test],
     ) -> Result<SuiteReport, Trouble> {
         let slow = self.expected.slow.iter().find(|(slow, _)| Some(*slow) == mutant);
         let usual = Slow { latency: Duration::from_millis(4), out_of_order: false };
-        let Slow { latency, out_of_order } = slow.map_or(usual, |(_, slow)| *slow);
+        let slow = slow.map_or(usual, |(_, slow)| *slow);
+        let latency = slow.latency;
         let owed = Duration::from_millis(400).max(latency * 25);
         let limits = Limits {
             connect: Duration::from_secs(2),
@@ -308,22 +379,19 @@ impl<'a> Bench<'a> {
             silence: owed,
             quiet: Duration::from_millis(40).max(latency * 3),
         };
-        let mut options = Options { settings, mutant, ..Options::default() };
-        options.block.latency = latency;
-        options.block.out_of_order = out_of_order;
-        let running = Running::start(options).map_err(|error| Trouble(error.to_string()))?;
+        let running = Running::start(bed.options(settings, mutant, slow)?).map_err(|error| Trouble(error.to_string()))?;
         let target = Target::Socket(running.socket());
         let run = Run {
             library: self.library,
             subject: Subject {
                 target: &target,
-                device: Device::Blk,
+                device: bed.device(),
                 scratch: false,
                 limits,
                 seed: 1,
             },
             pinned: Vec::new(),
-            reproduce: "devmig test vhost-user --device blk --mutants".into(),
+            reproduce: format!("devmig test vhost-user --device {} --mutants", bed.name()),
             text: self.text.clone(),
             rules: self.rules,
             waivers: Vec::new(),
@@ -337,13 +405,17 @@ impl<'a> Bench<'a> {
     #[must_use]
     pub fn complaints(
         &self,
+        bed: Bed,
         settings: &Settings,
-        tests: usize,
+        tests: &[&Test],
         report: &SuiteReport,
     ) -> Vec<String> {
         let mut wrong = Vec::new();
+        let settings = bed.settings(*settings);
         for result in &report.results {
-            let skipped = self.expected.skipped.iter().any(|(test, _)| *test == result.test);
+            let suits = tests.iter().any(|test| test.id == result.test && bed.suits(test));
+            let listed = self.expected.skipped.iter().any(|(test, _)| *test == result.test);
+            let skipped = listed || !suits;
             let expected = if skipped { Status::Skip } else { Status::Pass };
             let may_fail = self.expected.may_fail.iter().any(|(setting, test, _)| {
                 *test == result.test && settings.list().any(|item| item == *setting)
@@ -352,8 +424,9 @@ impl<'a> Bench<'a> {
                 wrong.push(result.detail(""));
             }
         }
-        if report.results.len() != tests {
-            wrong.push(format!("only {} of {tests} tests ran", report.results.len()));
+        let (ran, all) = (report.results.len(), tests.len());
+        if ran != all {
+            wrong.push(format!("only {ran} of {all} tests ran"));
         }
         // What was seen is consistent with what the back-end is set to do.
         for setting in settings.list() {
@@ -381,9 +454,18 @@ impl<'a> Bench<'a> {
         all: bool,
         done: impl Fn(&Fate) + Sync,
     ) -> Result<Hunt, Trouble> {
-        let fates = for_each(mutants, |mutant| {
-            let report = self.run(Settings::default(), Some(*mutant), tests)?;
-            let fate = self.fate(*mutant, tests, &report);
+        let beyond: Vec<&Test> =
+            tests.iter().copied().filter(|test| !Bed::Disk.suits(test)).collect();
+        let fates = in_turn(mutants, AT_ONCE, |mutant| {
+            let on = |bed, tests: &[&Test]| {
+                self.run(bed, Settings::default(), Some(*mutant), tests).map(|run| run.results)
+            };
+            let mut results = on(Bed::Disk, tests)?;
+            // What a disk cannot show: on the NIC, if it is still to be shown.
+            if !results.iter().any(|result| self.cites(*mutant, tests, result)) {
+                results.extend(on(Bed::Nic, &beyond)?);
+            }
+            let fate = self.fate(*mutant, tests, &results);
             done(&fate);
             Ok(fate)
         });
@@ -413,21 +495,23 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn fate(&self, mutant: Mutant, tests: &[&Test], report: &SuiteReport) -> Fate {
-        let about = |result: &TestResult| {
-            let test = tests.iter().find(|test| test.id == result.test);
-            test.map(|test| self.library.spec.clause_name(test.clause))
-        };
-        let found = |result: &&TestResult| matches!(result.status, Status::Fail | Status::Warn);
+    /// Whether a result is a finding that cites the clause of a fault.
+    fn cites(&self, mutant: Mutant, tests: &[&Test], result: &TestResult) -> bool {
+        let test = tests.iter().find(|test| test.id == result.test);
+        let about = test.map(|test| self.library.spec.clause_name(test.clause));
+        found(result) && (result.clause == mutant.clause() || about == Some(mutant.clause()))
+    }
+
+    fn fate(&self, mutant: Mutant, tests: &[&Test], results: &[TestResult]) -> Fate {
         let (mut citing, mut others) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
-        for result in report.results.iter().filter(found) {
-            if result.clause == mutant.clause() || about(result) == Some(mutant.clause()) {
+        for result in results.iter().filter(|result| found(result)) {
+            if self.cites(mutant, tests, result) {
                 citing.push(result.test.clone());
             } else {
                 others.entry(result.clause.clone()).or_default().push(result.test.clone());
             }
         }
-        let errors = report.results.iter().filter(|result| result.status == Status::Error);
+        let errors = results.iter().filter(|result| result.status == Status::Error);
         let mut wrong: Vec<String> = errors.map(|error| error.detail("")).collect();
         let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
         let seen = as_other.is_some_and(|(_, clause, _)| others.contains_key(clause));
@@ -494,6 +578,10 @@ impl Fate {
     }
 }
 
+fn found(result: &TestResult) -> bool {
+    matches!(result.status, Status::Fail | Status::Warn)
+}
+
 /// The defaults, then each other option of each setting, by name.
 #[must_use]
 pub fn all_settings() -> Vec<(String, Settings)> {
@@ -508,27 +596,4 @@ pub fn all_settings() -> Vec<(String, Settings)> {
         }
     }
     all
-}
-
-/// Does something for each of them, a few at once; the results in order.
-pub fn for_each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(items.len()) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else { break };
-                    let result = work(item);
-                    // Nobody panics while holding it.
-                    done.lock()
-                        .unwrap_or_else(std::sync::PoisonError::into_inner)
-                        .insert(at, result);
-                }
-            });
-        }
-    });
-    let done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.into_values().collect()
 }

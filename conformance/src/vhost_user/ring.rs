@@ -13,17 +13,17 @@
 //! an index that moves by more than is outstanding, or an element that names no outstanding chain,
 //! is a value of [`RingError`]. Neither `NEXT` nor any other field is read back from memory.
 //!
-//! **Not here:** the device's side, in any form; indirect tables, packed rings, `EVENT_IDX`. Kept
+//! **Not here:** the device's side, in any form; indirect tables, packed rings. Kept
 //! libraries model the device's side; virtio-queue's mock driver borrows its memory, panics on an
 //! address outside, and does not wrap, so of that crate only the descriptor's layout is used.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use devmig_model::vhost_user::wire::VringAddr;
 use rustix::io::Errno;
 use virtio_bindings::bindings::virtio_ring::{
-    VRING_AVAIL_ALIGN_SIZE, VRING_DESC_ALIGN_SIZE, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE,
+    VRING_AVAIL_ALIGN_SIZE, VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_ALIGN_SIZE, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE,
     VRING_USED_ALIGN_SIZE,
 };
 use virtio_queue::desc::split::Descriptor;
@@ -128,6 +128,12 @@ pub struct Ring {
     pub kick: Event,
     /// What tells the driver of returned ones.
     pub call: Event,
+    /// Another place for all of it.
+    spare: Layout,
+    /// Each side says at which index it wants to be woken, and is not woken otherwise.
+    events: bool,
+    /// Up to where the back-end was told of requests, or needed not to be.
+    told: u16,
 }
 
 impl Ring {
@@ -141,11 +147,14 @@ impl Ring {
         }
         let n = u64::from(size);
         // Two bytes after each ring are the event index's, whether it is negotiated or not.
-        let layout = Layout {
-            descriptor: arena.take(DESCRIPTOR * n, VRING_DESC_ALIGN_SIZE.into())?,
-            available: arena.take(RING_HEADER + 2 * n + 2, VRING_AVAIL_ALIGN_SIZE.into())?,
-            used: arena.take(RING_HEADER + USED_ELEMENT * n + 2, VRING_USED_ALIGN_SIZE.into())?,
+        let mut place = || -> Result<Layout, MemoryError> {
+            Ok(Layout {
+                descriptor: arena.take(DESCRIPTOR * n, VRING_DESC_ALIGN_SIZE.into())?,
+                available: arena.take(RING_HEADER + 2 * n + 2, VRING_AVAIL_ALIGN_SIZE.into())?,
+                used: arena.take(RING_HEADER + USED_ELEMENT * n + 2, VRING_USED_ALIGN_SIZE.into())?,
+            })
         };
+        let (layout, spare) = (place()?, place()?);
         let mut ring = Ring {
             memory: memory.clone(),
             layout,
@@ -156,6 +165,9 @@ impl Ring {
             outstanding: BTreeMap::new(),
             kick: Event::new()?,
             call: Event::new()?,
+            spare,
+            events: false,
+            told: 0,
         };
         ring.start_at(0)?;
         Ok(ring)
@@ -167,7 +179,7 @@ impl Ring {
     /// # Errors
     /// [`RingError::Memory`].
     pub fn start_at(&mut self, base: u16) -> Result<(), RingError> {
-        (self.available, self.seen) = (base, base);
+        (self.available, self.seen, self.told) = (base, base, base);
         self.free = (0..self.size).rev().collect();
         self.outstanding.clear();
         let n = u32::from(self.size);
@@ -177,6 +189,44 @@ impl Ring {
         self.memory.store_u16(self.layout.available + 2, base, Ordering::Release)?;
         self.memory.store_u16(self.layout.used + 2, base, Ordering::Release)?;
         Ok(())
+    }
+
+    /// Takes its other place in memory. It has to be started there.
+    pub fn relocate(&mut self) {
+        std::mem::swap(&mut self.layout, &mut self.spare);
+    }
+
+    /// `VIRTIO_RING_F_EVENT_IDX` was accepted, or not: the driver asks to be notified of the last
+    /// request that it has made available.
+    pub fn set_events(&mut self, on: bool) {
+        self.events = on;
+    }
+
+    /// Asks not to be notified of what comes back, or to be again: without event indices.
+    ///
+    /// # Errors
+    /// [`RingError::Memory`].
+    pub fn interrupts(&self, on: bool) -> Result<(), RingError> {
+        let flags = if on { 0 } else { VRING_AVAIL_F_NO_INTERRUPT as u16 };
+        Ok(self.memory.store_u16(self.layout.available, flags, Ordering::Release)?)
+    }
+
+    /// Whether the back-end wants to be kicked for what became available since this was last asked.
+    ///
+    /// # Errors
+    /// [`RingError::Memory`].
+    pub fn wants_kick(&mut self) -> Result<bool, RingError> {
+        let told = std::mem::replace(&mut self.told, self.available);
+        if !self.events {
+            return Ok(true);
+        }
+        // The index is published before the other side's wish is read, which it writes before it looks
+        // at the index.
+        fence(Ordering::SeqCst);
+        let at = self.layout.used + RING_HEADER + USED_ELEMENT * u64::from(self.size);
+        let wish = self.memory.load_u16(at, Ordering::Acquire)?;
+        let since = self.available.wrapping_sub(told);
+        Ok(self.available.wrapping_sub(wish).wrapping_sub(1) < since)
     }
 
     /// Makes a request available. The back-end is not kicked.
@@ -201,6 +251,10 @@ impl Ring {
         }
         let element = self.layout.available + RING_HEADER + 2 * self.slot(self.available);
         self.memory.store_u16(element, head, Ordering::Relaxed)?;
+        if self.events {
+            let wish = self.layout.available + RING_HEADER + 2 * u64::from(self.size);
+            self.memory.store_u16(wish, self.available, Ordering::Release)?;
+        }
         self.available = self.available.wrapping_add(1);
         self.memory.store_u16(self.layout.available + 2, self.available, Ordering::Release)?;
         self.outstanding.insert(head, indices);

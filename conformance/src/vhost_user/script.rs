@@ -20,6 +20,14 @@
 //! | `driver anew` | the driver begins again with a device that was reset: its first request first |
 //! | `reconnect` | a fresh connection (and process, if we start it), with the same guest memory |
 //! | `serves` | a fresh connection, over which a request is processed |
+//! | `renew N elsewhere` | the same, in another place in guest memory |
+//! | `room N` | the driver offers room for N in every ring that something can come through |
+//! | `send N to WHOM` | N are sent to `all`, a `group`, `us` or `nobody`; `from pair P`, if not from the first |
+//! | `tell WHAT` | the device is told of its filter (`strict`, `filter`), its `address`, or to use all `pairs` or `one-pair` |
+//! | `event indices` | from the next SET_FEATURES on, EVENT_IDX is accepted |
+//! | `interrupts off`, `on` | the driver asks not to be notified, or to be again |
+//! | `stray descriptor` | the next message brings a descriptor that it has no use for |
+//! | `closed` | the back-end has closed it |
 //! | `write garbage` | bytes that are no state, through the state channel |
 //! | `succeeds`, `fails` | what the last answer said |
 //! | `malformed KIND` | see [`super::malformed`] |
@@ -36,6 +44,7 @@ use devmig_model::vhost_user::vocabulary::Effect;
 use super::drive::has;
 use super::forms::Form;
 use super::malformed::Malformed;
+use super::workload::outside::{Command, To};
 
 /// One step of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,8 +74,31 @@ pub enum Act {
     Barrier,
     /// The ring begins anew at this index.
     Renew(u16),
+    /// The same, at another place in guest memory.
+    Elsewhere(u16),
     /// The driver begins again with the device's first request.
     Anew,
+    /// Room for so many in every ring that something can come through.
+    Room(u16),
+    /// So many are sent.
+    SendOut {
+        /// How many.
+        count: u16,
+        /// To whom.
+        to: To,
+        /// From the ring of this pair.
+        pair: u8,
+    },
+    /// The device is told something.
+    Tell(Command),
+    /// EVENT_IDX is accepted from now on.
+    Events,
+    /// The driver asks to be notified, or not to be.
+    Interrupts(bool),
+    /// The next message brings a descriptor too many.
+    Stray,
+    /// That was closed.
+    Closed,
     /// A fresh connection, with the same guest memory.
     Reconnect,
     /// A fresh connection, over which a request is processed.
@@ -129,7 +161,18 @@ fn act(
         ("request", count) => Act::Requests { count: number(count)?, kick: true },
         ("publish", count) => Act::Requests { count: number(count)?, kick: false },
         ("pause", micros) => Act::Pause(number(micros)?),
-        ("renew", index) => Act::Renew(number(index)?),
+        ("renew", index) => match index.strip_suffix(" elsewhere") {
+            Some(index) => Act::Elsewhere(number(index)?),
+            None => Act::Renew(number(index)?),
+        },
+        ("room", count) => Act::Room(number(count)?),
+        ("send", rest) => send(rest)?,
+        ("tell", what) => Act::Tell(one_of(what, Command::ALL, "a driver tells")?),
+        ("event", "indices") => Act::Events,
+        ("interrupts", "on") => Act::Interrupts(true),
+        ("interrupts", "off") => Act::Interrupts(false),
+        ("stray", "descriptor") => Act::Stray,
+        ("closed", "") => Act::Closed,
         ("malformed", kind) => Act::Malformed(Malformed::named(kind).ok_or_else(|| {
             let help = did_you_mean(kind, Malformed::ALL.iter().map(|(name, ..)| *name));
             (format!("nothing malformed is called `{kind}`"), help)
@@ -185,7 +228,19 @@ pub fn text(act: &Act, table: &Table) -> String {
         Act::Pause(micros) => format!("pause {micros}"),
         Act::Barrier => "barrier".into(),
         Act::Renew(index) => format!("renew {index}"),
+        Act::Elsewhere(index) => format!("renew {index} elsewhere"),
         Act::Anew => "driver anew".into(),
+        Act::Room(count) => format!("room {count}"),
+        Act::SendOut { count, to, pair: 0 } => format!("send {count} to {}", name(&to, To::ALL)),
+        Act::SendOut { count, to, pair } => {
+            format!("send {count} to {} from pair {pair}", name(&to, To::ALL))
+        }
+        Act::Tell(command) => format!("tell {}", name(&command, Command::ALL)),
+        Act::Events => "event indices".into(),
+        Act::Interrupts(true) => "interrupts on".into(),
+        Act::Interrupts(false) => "interrupts off".into(),
+        Act::Stray => "stray descriptor".into(),
+        Act::Closed => "closed".into(),
         Act::Reconnect => "reconnect".into(),
         Act::Serves => "serves".into(),
         Act::WriteGarbage => "write garbage".into(),
@@ -237,6 +292,28 @@ fn step_text(step: Step, table: &Table) -> String {
             text
         }
     }
+}
+
+/// `N to WHOM`, `N to WHOM from pair P`.
+fn send(text: &str) -> Result<Act, Problem> {
+    let (text, pair) = match text.split_once(" from pair ") {
+        Some((text, pair)) => (text, u8::try_from(number(pair)?).unwrap_or(u8::MAX)),
+        None => (text, 0),
+    };
+    let (count, whom) = text.split_once(" to ").unwrap_or((text, ""));
+    Ok(Act::SendOut { count: number(count)?, to: one_of(whom, To::ALL, "is sent to")?, pair })
+}
+
+fn one_of<T: Copy>(text: &str, all: &[(&str, T)], what: &str) -> Result<T, Problem> {
+    let found = all.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let help = did_you_mean(text, all.iter().map(|(name, _)| *name));
+        (format!("nothing that {what} is called `{text}`"), help)
+    })
+}
+
+fn name<T: PartialEq>(value: &T, all: &[(&'static str, T)]) -> &'static str {
+    all.iter().find(|(_, other)| other == value).map_or("", |(name, _)| name)
 }
 
 fn number(text: &str) -> Result<u16, Problem> {

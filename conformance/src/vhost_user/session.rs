@@ -13,6 +13,8 @@
 //! | `session/connect.rs`, `again.rs` | the first conversation; its end, and the next |
 //! | `session/steps.rs`, `send.rs`, `payload.rs` | what is sent: steps, messages, what those carry |
 //! | `session/guest.rs` | the guest's side: requests and kicks |
+//! | `session/outside.rs` | the device's outside: what comes back, and when it is due |
+//! | `session/stray.rs` | a descriptor that must not stay open |
 //! | `session/wait.rs` | waiting, and silence |
 //! | `session/sample.rs` | looking: the order in which effects are read and causes reported |
 //! | `session/judge.rs` | what is judged, and what ends a test |
@@ -32,11 +34,13 @@ mod connect;
 mod forms;
 mod guest;
 mod judge;
+mod outside;
 mod payload;
 mod sample;
 mod send;
 mod setting;
 mod steps;
+mod stray;
 mod tracking;
 mod wait;
 
@@ -66,6 +70,7 @@ use devmig_model::vhost_user::wire::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
+use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 
 use channel::garbage;
 use judge::harness;
@@ -85,6 +90,9 @@ pub const RINGS: usize = devmig_model::vhost_user::machine::MAX_RINGS;
 /// The machine of a session.
 pub type TestMachine = VhostUser<RINGS>;
 
+/// `VIRTIO_RING_F_EVENT_IDX`.
+const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
+
 /// Guest memory, in bytes.
 const MEMORY: u64 = 64 * PAGE;
 
@@ -97,6 +105,8 @@ struct Line {
     buffers: HashMap<u16, Vec<Buffer>>,
     /// A kick was written, and not yet seen to be read.
     kicked: bool,
+    /// Up to which index the machine was told of chains.
+    announced: u16,
 }
 
 /// A conversation.
@@ -121,6 +131,8 @@ pub struct Session<'m> {
     /// Which request of the workload a ring's request is.
     numbers: HashMap<(u8, u16), u64>,
     offered: u64,
+    /// What was accepted of that.
+    features: u64,
     protocol_offered: u64,
     protocol: u64,
     declined: u64,
@@ -146,6 +158,9 @@ pub struct Session<'m> {
     tracking: tracking::Tracking,
     /// Requests that came back.
     completed: u64,
+    /// EVENT_IDX is accepted where it is offered.
+    events: bool,
+    stray: stray::Stray,
     /// Where the rings begin in guest memory, and the buffers end.
     split: u64,
 }
@@ -170,9 +185,27 @@ impl Session<'_> {
             Act::Barrier => self.barrier(),
             Act::Renew(index) => self.renew(self.request_ring()?, index),
             Act::Anew => {
-                self.sent = 0;
+                self.anew();
                 Ok(())
             }
+            Act::Elsewhere(index) => {
+                let ring = self.request_ring()?;
+                self.lines[ring as usize].ring.relocate();
+                self.renew(ring, index)
+            }
+            Act::Room(count) => self.room(count),
+            Act::SendOut { count, to, pair } => self.send_out(count, to, pair),
+            Act::Tell(command) => self.tell(command),
+            Act::Events => {
+                self.events = true;
+                Ok(())
+            }
+            Act::Interrupts(on) => self.interrupts(on),
+            Act::Stray => {
+                self.stray();
+                Ok(())
+            }
+            Act::Closed => self.closed(),
             Act::Reconnect => self.reconnect(),
             Act::Serves => self.serves(),
             Act::First => self.first(),
@@ -193,6 +226,11 @@ impl Session<'_> {
                 self.malformed(&kind.bytes(id))
             }
         }
+    }
+
+    /// Whether the device's outside can be driven.
+    pub fn has_outside(&mut self) -> bool {
+        self.workload.outside().is_some()
     }
 
     /// How many rings the device has.

@@ -53,6 +53,8 @@ pub enum Need {
     Feature(String, u8),
     /// A device with a second ring.
     TwoRings,
+    /// A device to which comes back what it transmits.
+    Outside,
 }
 
 /// The built-in suite.
@@ -83,6 +85,7 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
         }
         let need = |name: &Spanned<String>, d: &mut Diagnostics| match name.get_ref().as_str() {
             "two rings" => Some(Need::TwoRings),
+            "outside" => Some(Need::Outside),
             feature => match library.table.feature(feature) {
                 Some(bit) => Some(Need::Feature(feature.to_owned(), bit)),
                 None => {

@@ -215,7 +215,7 @@ pub fn shorten(acts: &[Act], mut still: impl FnMut(&[Act]) -> bool) -> Vec<Act> 
 pub fn line(test: &Test, acts: &[Act], table: &Table) -> String {
     let needs = test.needs.iter().filter_map(|need| match need {
         Need::Feature(name, _) => Some(format!("needs {name}")),
-        Need::TwoRings => None,
+        Need::TwoRings | Need::Outside => None,
     });
     let asks = test.acknowledged.then(|| "acknowledged".to_owned());
     let steps = acts.iter().map(|act| script::text(act, table));

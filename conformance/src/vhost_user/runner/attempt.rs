@@ -89,11 +89,15 @@ fn declined(machine: &TestMachine, test: &Test) -> u64 {
 
 impl Session<'_> {
     /// Whether what the test needs is there, as far as is known by now.
-    fn needs(&self, needs: &[Need]) -> std::result::Result<(), Stop> {
+    fn needs(&mut self, needs: &[Need]) -> std::result::Result<(), Stop> {
         for need in needs {
             match need {
                 Need::TwoRings if self.rings() < 2 => {
                     return Err(Stop::Skip("needs a device with two rings".into()));
+                }
+                Need::Outside if !self.has_outside() => {
+                    let why = "needs a device to which comes back what it transmits (see --device)";
+                    return Err(Stop::Skip(why.into()));
                 }
                 Need::Feature(name, bit) if self.lacks(*bit) => {
                     return Err(Stop::Skip(format!("needs {name}")));

@@ -87,6 +87,7 @@ impl Session<'_> {
         let (connection, live) = self.target.connect(false, deadline).map_err(harness)?;
         (self.connection, self.live) = (Some(connection), live);
         (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
+        self.features = 0;
         (self.answer, self.channel) = (None, None);
         (self.state_ended, self.transfer_answered) = (false, false);
         (self.first, self.unread, self.keeps) = (false, false, Keeps::default());
@@ -98,7 +99,7 @@ impl Session<'_> {
     pub(super) fn reconnect(&mut self) -> Result<(), Stop> {
         self.again()?;
         for ring in 0..self.lines.len() as u8 {
-            let index = self.lines[ring as usize].ring.available_index();
+            let index = self.lines[ring as usize].announced;
             self.did(&Event::Renew { ring, index })?;
             // A kick that the last conversation left over would start the ring of this one.
             self.forget_kick(ring)?;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::vhost_user::memory::Arena;
-use crate::vhost_user::workload::{Blk, BlkOptions, Console, Fs, Net, Nothing, Rng};
+use crate::vhost_user::workload::{Blk, BlkOptions, Console, Fs, Net, Nothing, Rng, Wire};
 
 impl<'m> Session<'m> {
     /// Connects. `first` is false if the implementation was talked to before.
@@ -23,6 +23,7 @@ impl<'m> Session<'m> {
             }
             Device::Fs => Box::new(Fs::new(&memory, &mut arena).map_err(harness)?),
             Device::Net => Box::new(Net::new(&memory, &mut arena).map_err(harness)?),
+            Device::NetLoopback => Box::new(Wire::new(&memory, &mut arena).map_err(harness)?),
             Device::Rng => Box::new(Rng::new(&memory, &mut arena).map_err(harness)?),
             Device::Console => Box::new(Console::new(&memory, &mut arena).map_err(harness)?),
             Device::None => Box::new(Nothing),
@@ -31,7 +32,7 @@ impl<'m> Session<'m> {
         let split = arena.take(0, PAGE).map_err(harness)?;
         let line = |_| {
             let ring = Ring::new(&memory, &mut arena, workload.ring_size()).map_err(harness)?;
-            Ok(Line { ring, requests: HashMap::new(), buffers: HashMap::new(), kicked: false })
+            Ok(Line { ring, requests: HashMap::new(), buffers: HashMap::new(), kicked: false, announced: 0 })
         };
         let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, Stop>>()?;
         Ok(Session {
@@ -50,6 +51,7 @@ impl<'m> Session<'m> {
             sent: 0,
             numbers: HashMap::new(),
             offered: 0,
+            features: 0,
             protocol_offered: 0,
             protocol: 0,
             declined,
@@ -68,6 +70,8 @@ impl<'m> Session<'m> {
             keeps: Keeps::default(),
             tracking: tracking::Tracking::default(),
             completed: 0,
+            events: false,
+            stray: stray::Stray::default(),
             split,
         })
     }

@@ -24,7 +24,14 @@ impl Session<'_> {
                 self.kick(ring, false)?;
             }
         }
-        if kick { self.kick(ring, false) } else { Ok(()) }
+        let wanted = self.lines[ring as usize].ring.wants_kick().map_err(harness)?;
+        if kick && wanted { self.kick(ring, false) } else { Ok(()) }
+    }
+
+    /// The driver wants to be notified of what comes back, or not to be.
+    pub(super) fn interrupts(&mut self, on: bool) -> Result<(), Stop> {
+        let ring = self.request_ring()?;
+        self.lines[ring as usize].ring.interrupts(on).map_err(harness)
     }
 
     /// Waits until every message was read. A kick that overtakes the messages that set its ring up is

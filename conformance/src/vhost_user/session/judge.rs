@@ -76,10 +76,21 @@ impl Session<'_> {
     pub(super) fn did(&mut self, event: &Event) -> Result<(), Stop> {
         self.say("->", event);
         self.records.push(Record::Seen(*event));
+        self.announced(event);
         match self.possible.did(event) {
             Ok(()) => Ok(()),
             Err(fault) => self.fault(fault, label(self.machine, event)),
         }
+    }
+
+    /// Up to where the machine knows of chains.
+    fn announced(&mut self, event: &Event) {
+        let (Event::Available { ring } | Event::Renew { ring, .. }) = event else { return };
+        let Some(line) = self.lines.get_mut(*ring as usize) else { return };
+        line.announced = match event {
+            Event::Renew { index, .. } => *index,
+            _ => line.announced.wrapping_add(1),
+        };
     }
 
     pub(super) fn saw_close(&mut self) -> Result<(), Stop> {

@@ -99,14 +99,19 @@ impl Session<'_> {
                 };
                 let Some((request, len)) = event else { break };
                 came = true;
+                if !self.awaited(ring, element)? {
+                    return Ok(true);
+                }
                 self.observe(&Event::Used { ring, request })?;
                 let Some((head, len, element)) = len else { break };
                 self.completed += 1;
                 let buffers = self.lines[index].buffers.get(&head).cloned().unwrap_or_default();
                 self.wrote(ring, &buffers, len, element);
-                if let Some(number) = self.numbers.get(&(ring, request))
-                    && let Err(wrong) = self.workload.check(*number, len)
-                {
+                let Some(number) = self.numbers.get(&(ring, request)) else {
+                    self.returned(ring, &buffers, len)?;
+                    continue;
+                };
+                if let Err(wrong) = self.workload.check(*number, len) {
                     let observed = format!("request {request} on ring {ring}: {wrong}");
                     self.finding(self.machine.laws.processes, &observed)?;
                 }
@@ -146,6 +151,9 @@ impl Session<'_> {
                 return self.finding(payload_law, &observed);
             }
         };
+        if let Payload::Config(config) = &decoded {
+            self.configured(config)?;
+        }
         let record = if let Payload::Inflight(record) = decoded { Some(record) } else { None };
         let (ring, value) = match decoded {
             Payload::U64(value) => (0, value),
@@ -187,7 +195,8 @@ impl Session<'_> {
                     self.channel = Some(fd);
                 }
             }
-            Answer::Ack if value != 0 => {
+            // Where a refusal is in order, a text says what follows.
+            Answer::Ack if value != 0 && self.possible.undefined() => {
                 return Err(Stop::Refused(format!("{name} is acknowledged with {value:#x}")));
             }
             _ => {}

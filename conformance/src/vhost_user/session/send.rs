@@ -14,6 +14,9 @@ impl Session<'_> {
         {
             return Err(Stop::Skip(format!("needs {}", gate.feature)));
         }
+        if let Some(bit) = def.virtio.filter(|bit| self.features >> bit & 1 == 0) {
+            return Err(Stop::Skip(format!("needs virtio feature {bit}")));
+        }
         // Guest memory has parts: 0 or 1 is all of it, 2 the buffers, 3 the rings.
         let part = if let Number::Literal(part @ 2..) = number { part } else { 1 };
         if number == Number::Logging && self.offered >> LOG_ALL & 1 == 0 {
@@ -34,7 +37,11 @@ impl Session<'_> {
             let why = "needs protocol features (feature bit 30)";
             return if idle { Ok(()) } else { Err(Stop::Skip(why.to_owned())) };
         }
-        let (payload, fds) = self.payload(def, ring, &mut number, part)?;
+        if has(Effect::SetFeatures) {
+            self.accept(number)?;
+        }
+        let (payload, mut fds) = self.payload(def, ring, &mut number, part)?;
+        fds.extend(self.stray_descriptor()?);
         let ring = if def.names_ring() { ring } else { 0 };
         let reply_ack = self.protocol >> self.machine.table.reply_ack & 1 == 1;
         let need_reply = self.acknowledged && reply_ack;
@@ -59,7 +66,22 @@ impl Session<'_> {
         self.transmit(header, &bytes, &fds)?;
         drop(fds);
         self.unread = def.reply.is_none() && !need_reply;
-        if self.unread { Ok(()) } else { self.await_answer(id) }
+        if !self.unread {
+            self.await_answer(id)?;
+        }
+        // A ring that is enabled may now owe what it did not before.
+        if has(Effect::SetEnabled) || has(Effect::SetFeatures) { self.announce() } else { Ok(()) }
+    }
+
+    /// What the features that are accepted mean for the driver.
+    fn accept(&mut self, features: u64) -> Result<(), Stop> {
+        if self.events && features & EVENT_IDX == 0 {
+            return Err(Stop::Skip("needs VIRTIO_RING_F_EVENT_IDX (feature bit 29)".into()));
+        }
+        self.features = features;
+        let events = features & EVENT_IDX != 0;
+        self.lines.iter_mut().for_each(|line| line.ring.set_events(events));
+        Ok(())
     }
 
     pub(super) fn transmit(

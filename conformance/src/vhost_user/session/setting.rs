@@ -12,6 +12,9 @@ use crate::vhost_user::target::Target;
 pub enum Device {
     /// A network device: it is given frames.
     Net,
+    /// A network device with two pairs of queues and a ring of commands, to which all comes back that
+    /// it transmits, as to `devmig device nic --queue-pairs 2`: what it receives is judged too.
+    NetLoopback,
     /// A block device; data is only read, unless it may be destroyed.
     Blk,
     /// A file system.

@@ -61,17 +61,22 @@ impl Session<'_> {
                 Some(line) => u64::from(line.ring.used_index().map_err(harness)?),
                 None => return Err(Stop::Harness(format!("there is no ring {ring}"))),
             },
-            Number::Offered => self.offered & (F_PROTOCOL_FEATURES | self.workload.features()),
+            Number::Offered => self.offered & (F_PROTOCOL_FEATURES | self.driver_features()),
             Number::Logging => {
-                self.offered & (F_PROTOCOL_FEATURES | 1 << LOG_ALL | self.workload.features())
+                self.offered & (F_PROTOCOL_FEATURES | 1 << LOG_ALL | self.driver_features())
             }
-            Number::Plain => self.offered & self.workload.features() & !F_PROTOCOL_FEATURES,
+            Number::Plain => self.offered & self.driver_features() & !F_PROTOCOL_FEATURES,
             Number::ProtocolOffered => {
                 let features = self.machine.table.features.iter().filter(|f| !f.opt_in);
                 let known = features.map(|f| 1u64 << f.bit);
                 self.protocol_offered & known.fold(0, |mask, bit| mask | bit) & !self.declined
             }
         })
+    }
+
+    /// What the driver accepts where it is offered.
+    fn driver_features(&self) -> u64 {
+        self.workload.features() | if self.events { EVENT_IDX } else { 0 }
     }
 
     /// The same, where the message itself says more.

@@ -35,6 +35,8 @@ pub(super) struct Tracking {
     rings: BTreeSet<u8>,
     /// Pages that are written and not seen to be marked, of buffers and of used rings.
     wanted: [BTreeSet<(u8, u64)>; 2],
+    /// Rings in which a request came back into which nothing was written: there is nothing to mark.
+    unwritten: BTreeSet<u8>,
     /// The back-end's record of what is in flight.
     pub(super) record: Option<(Inflight, OwnedFd)>,
 }
@@ -83,6 +85,9 @@ impl Session<'_> {
         if !self.tracking.accepted || self.tracking.log.is_none() {
             return;
         }
+        if length == 0 {
+            self.tracking.unwritten.insert(ring);
+        }
         let mut left = length;
         for buffer in buffers.iter().filter(|buffer| buffer.writable) {
             let length = buffer.len.min(left);
@@ -102,7 +107,8 @@ impl Session<'_> {
     /// Looks at the log. Whether all of something is marked that was not before.
     pub(super) fn marks(&mut self) -> Result<bool, Stop> {
         let Some((log, number)) = &self.tracking.log else { return Ok(false) };
-        if self.tracking.wanted.iter().all(BTreeSet::is_empty) {
+        let unwritten = &self.tracking.unwritten;
+        if self.tracking.wanted.iter().all(BTreeSet::is_empty) && unwritten.is_empty() {
             return Ok(false);
         }
         let (mut bits, number) = ([0; LOG as usize], *number);
@@ -115,6 +121,8 @@ impl Session<'_> {
             let rings: BTreeSet<u8> = wanted.iter().map(|(ring, _)| *ring).collect();
             wanted.retain(|(_, page)| clear(page));
             let left = |ring: &u8| wanted.iter().any(|(other, _)| other == ring);
+            let unwritten = std::mem::take(&mut self.tracking.unwritten);
+            let rings = if part == 0 { &rings | &unwritten } else { rings };
             marked.extend(rings.iter().filter(|ring| !left(ring)).map(|ring| (*ring, part == 1)));
         }
         for (ring, used_ring) in &marked {

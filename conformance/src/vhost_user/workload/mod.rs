@@ -18,13 +18,17 @@ mod blk;
 mod console;
 mod fs;
 mod net;
+pub mod outside;
 mod rng;
+mod wire;
 
 pub use blk::{Blk, BlkOptions};
 pub use console::Console;
 pub use fs::Fs;
 pub use net::Net;
+pub use outside::Outside;
 pub use rng::Rng;
+pub use wire::Wire;
 
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 
@@ -79,6 +83,11 @@ pub trait Workload {
     /// # Errors
     /// What is wrong with it, for a reader.
     fn check(&self, n: u64, used: u32) -> Result<(), String>;
+
+    /// Its outside, if the tester can drive that.
+    fn outside(&mut self) -> Option<&mut dyn Outside> {
+        None
+    }
 }
 
 /// A device of unknown kind: its rings are set up, and carry nothing.

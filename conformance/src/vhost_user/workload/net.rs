@@ -1,7 +1,7 @@
 //! Requests for a network device: Ethernet frames to nobody, which the device takes.
 //!
 //! ```text
-//!   ring 0, receiveq1    nothing is offered: what is looped back is dropped by the device
+//!   ring 0, receiveq1    nothing is offered: nobody knows what the outside sends (see `wire.rs`)
 //!   ring 1, transmitq1   | header 12 | Ethernet 14 | data 46, readable |
 //! ```
 //!
@@ -13,15 +13,30 @@ use super::{SLOTS, Workload};
 use crate::vhost_user::memory::{Arena, GuestMemory, MemoryError};
 use crate::vhost_user::ring::Buffer;
 
-const HEADER: u32 = 12;
+pub(super) const HEADER: u32 = 12;
 /// Without its checksum: the shortest that there is.
-const FRAME: u32 = 60;
+pub(super) const FRAME: u32 = 60;
 const SLOT: u64 = 128;
 
 const TO: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 const FROM: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 /// IEEE 802, local experimental EtherType 1.
 const TYPE: [u8; 2] = [0x88, 0xb5];
+
+/// Frame `n`, to this address.
+pub(super) fn frame(n: u64, to: [u8; 6]) -> Vec<u8> {
+    let mut bytes = [&to[..], &FROM, &TYPE, &n.to_be_bytes()].concat();
+    bytes.resize(FRAME as usize, 0);
+    bytes
+}
+
+/// Devices differ in whether they say the length of what they took, though they wrote nothing.
+pub(super) fn taken(used: u32) -> Result<(), String> {
+    match used <= HEADER + FRAME {
+        true => Ok(()),
+        false => Err(format!("a frame of {FRAME} bytes comes back as {used}")),
+    }
+}
 
 /// A network device.
 #[derive(Debug)]
@@ -60,9 +75,8 @@ impl Workload for Net {
 
     fn request(&mut self, n: u64) -> Result<Vec<Buffer>, MemoryError> {
         let slot = self.slots + SLOT * (n % SLOTS);
-        let mut bytes = vec![0; HEADER as usize]; // no checksum to fill in, no segments
-        bytes.extend([&TO[..], &FROM, &TYPE, &n.to_be_bytes()].concat());
-        bytes.resize((HEADER + FRAME) as usize, 0);
+        // No checksum to fill in, no segments.
+        let bytes = [vec![0; HEADER as usize], frame(n, TO)].concat();
         self.memory.write(slot, &bytes)?;
         Ok(vec![
             Buffer { addr: slot, len: HEADER, writable: false },
@@ -70,12 +84,8 @@ impl Workload for Net {
         ])
     }
 
-    /// Devices differ in whether they say the length of what they took, though they wrote nothing.
     fn check(&self, _: u64, used: u32) -> Result<(), String> {
-        match used <= HEADER + FRAME {
-            true => Ok(()),
-            false => Err(format!("a frame of {FRAME} bytes comes back as {used}")),
-        }
+        taken(used)
     }
 }
 
