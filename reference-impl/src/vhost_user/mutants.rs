@@ -185,6 +185,10 @@ mutants! {
     KeepsOldAddresses "keeps-old-addresses" "vring-addr.sets"
         "SET_VRING_ADDR changes nothing once a ring has addresses.",
 
+    // What comes from outside.
+    ReceivesOnce "receives-once" "ring.started-processes"
+        "A NIC puts one frame into each receive ring, and no more.",
+
     // Whom to wake.
     AsksForNoKick "asks-for-no-kick" "ring.started-processes"
         "With EVENT_IDX, nobody is asked for a kick.",

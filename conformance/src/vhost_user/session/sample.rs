@@ -136,7 +136,9 @@ impl Session<'_> {
             return self.finding(header_law, &observed);
         }
         let kind = def.reply.unwrap_or(PayloadKind::U64);
-        if !fds.is_empty() && matches!(kind, PayloadKind::U64 | PayloadKind::VringState) {
+        let bare =
+            matches!(kind, PayloadKind::U64 | PayloadKind::VringState | PayloadKind::LogTaken);
+        if !fds.is_empty() && bare {
             let brought = fds.len();
             let observed =
                 format!("an answer to {} with {brought} descriptors, and it has none", def.name);
@@ -160,6 +162,7 @@ impl Session<'_> {
             Payload::VringState(state) => (state.index, u64::from(state.num)),
             Payload::TransferReply(reply) => (0, reply.0),
             Payload::Config(config) => (0, u64::from(config.size)),
+            Payload::LogTaken(taken) => (0, taken.length()),
             Payload::None => (0, 0),
             Payload::Inflight(_) => (0, u64::from(!fds.is_empty())),
             other => return Err(Stop::Harness(format!("no meaning for an answer of {other:?}"))),

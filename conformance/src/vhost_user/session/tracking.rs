@@ -107,8 +107,8 @@ impl Session<'_> {
     /// Looks at the log. Whether all of something is marked that was not before.
     pub(super) fn marks(&mut self) -> Result<bool, Stop> {
         let Some((log, number)) = &self.tracking.log else { return Ok(false) };
-        let unwritten = &self.tracking.unwritten;
-        if self.tracking.wanted.iter().all(BTreeSet::is_empty) && unwritten.is_empty() {
+        let nothing_wanted = self.tracking.wanted.iter().all(BTreeSet::is_empty);
+        if nothing_wanted && self.tracking.unwritten.is_empty() {
             return Ok(false);
         }
         let (mut bits, number) = ([0; LOG as usize], *number);
@@ -116,12 +116,12 @@ impl Session<'_> {
         let clear = |page: &u64| {
             bits.get((page / 8) as usize).is_none_or(|byte| byte >> (page % 8) & 1 == 0)
         };
+        let unwritten = std::mem::take(&mut self.tracking.unwritten);
         let mut marked = Vec::new();
         for (part, wanted) in self.tracking.wanted.iter_mut().enumerate() {
             let rings: BTreeSet<u8> = wanted.iter().map(|(ring, _)| *ring).collect();
             wanted.retain(|(_, page)| clear(page));
             let left = |ring: &u8| wanted.iter().any(|(other, _)| other == ring);
-            let unwritten = std::mem::take(&mut self.tracking.unwritten);
             let rings = if part == 0 { &rings | &unwritten } else { rings };
             marked.extend(rings.iter().filter(|ring| !left(ring)).map(|ring| (*ring, part == 1)));
         }

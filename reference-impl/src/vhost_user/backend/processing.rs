@@ -135,7 +135,9 @@ impl<D: Device> Backend<D> {
         for _ in 0..2 {
             let most = self.rings.get(at).map_or(0, Ring::size);
             for _ in 0..most {
-                if !self.device.waits(at) {
+                let once = self.is(Mutant::ReceivesOnce);
+                let full = once && self.rings.get(at).is_some_and(|ring| ring.base() > 0);
+                if full || !self.device.waits(at) {
                     return Ok(());
                 }
                 let Some((_, chain)) = self.fetch(at)? else { break };
