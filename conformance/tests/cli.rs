@@ -61,6 +61,12 @@ fn console_blocks() {
 }
 
 #[test]
+fn what_a_device_refuses() {
+    std::env::set_current_dir(root()).unwrap();
+    trycmd::TestCases::new().case("conformance/tests/cmd/device.md");
+}
+
+#[test]
 fn a_report_as_json() {
     let report = json(&["check", "example/copy-unmarked", "--format", "json"]);
     insta::assert_json_snapshot!(steady(report));

@@ -84,6 +84,35 @@ fn lists_keep_to_their_schema() {
 }
 
 #[test]
+fn what_is_explored_keeps_to_its_schema() {
+    let proposal = "specs/proposals/status-suspend-broken.toml";
+    let decide = ["decide", "vhost-user/stop-start", "--choices", "vhost-user.get-vring-base.kick"];
+    let documents: [(&str, &[&str]); 6] = [
+        ("check", &["check", "example/copy"]),
+        ("check", &["check", "vhost-user/save-anywhere", "--max-states", "50"]),
+        ("check-several", &["check", "vdpa/*"]),
+        ("check-list", &["check", "--list"]),
+        ("check-proposal", &["check", "--proposal", proposal]),
+        ("decide", &decide),
+    ];
+    for (document, arguments) in documents {
+        let output = devmig(&[arguments, &["--format", "json"]].concat());
+        let written: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let schema = schema(document);
+        assert_valid(&schema, &written);
+        // And the schema can be broken.
+        let mut broken = written;
+        broken["schema"] = "one".into();
+        assert!(!schema.is_valid(&broken), "{document}");
+    }
+    // Those that take long are made of the same parts.
+    for document in ["decide-all", "verify"] {
+        let schema = schema(document);
+        assert!(!schema.is_valid(&serde_json::json!({ "schema": 1 })), "{document}");
+    }
+}
+
+#[test]
 fn a_schema_that_does_not_exist() {
     let output = devmig(&["schema", "tset"]);
     assert_eq!(output.status.code(), Some(2));

@@ -20,7 +20,7 @@ use crate::explore::Check;
 use crate::rules::Rules;
 use crate::spec::{
     Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
-    did_you_mean, with_help,
+    did_you_mean, unique, with_help,
 };
 use crate::vfio;
 use crate::vhost_user::bugs::{self, Bug, RawBug};
@@ -211,8 +211,8 @@ impl Library {
         vfio.add(&base.vfio, false, &mut d);
         vfio.add(&proposed.vfio, true, &mut d);
         let programs: Vec<_> = proposed.programs.into_iter().chain(base.programs).collect();
-        unique(&base.systems, |raw| &raw.name, "system", &mut d);
-        unique(&proposed.systems, |raw| &raw.name, "system", &mut d);
+        unique("system", &base.systems, |raw| &raw.name, usize::MAX, &mut d);
+        unique("system", &proposed.systems, |raw| &raw.name, usize::MAX, &mut d);
         // A proposal's system takes the place of the base's of its name.
         let mut items = base.systems;
         for item in proposed.systems {
@@ -234,7 +234,7 @@ impl Library {
                 .collect();
             p
         });
-        unique(&base.bugs, |raw| &raw.id, "bug", &mut d);
+        unique("bug", &base.bugs, |raw| &raw.id, usize::MAX, &mut d);
         let bugs = base.bugs.iter();
         let bugs = bugs
             .filter_map(|item| bugs::compile(&spec, &table, &programs, &systems, item, &mut d))
@@ -342,21 +342,6 @@ impl Library {
     pub fn check_under(&self, def: &SystemDef, options: &[(ChoiceId, u8)]) -> Box<dyn Check> {
         let rules = options.iter().fold(self.rules(def), |rules, (c, o)| rules.fixing(*c, *o));
         self.builder.build(def, rules)
-    }
-}
-
-fn unique<T>(
-    items: &[Item<T>],
-    name: impl Fn(&T) -> &Spanned<String>,
-    what: &str,
-    d: &mut Diagnostics,
-) {
-    for (i, item) in items.iter().enumerate() {
-        let here = name(&item.value);
-        if items[..i].iter().any(|other| name(&other.value).get_ref() == here.get_ref()) {
-            let message = format!("the {what} `{}` is there twice", here.get_ref());
-            d.push(item.error(here.span(), message, "again here"));
-        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! **Invariant.** An `always` is an implication, and its reachable twin is made from the same
 //! antecedent: a check that cannot fail cannot be written.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clause::ClauseId;
@@ -24,7 +25,7 @@ use crate::compose::{Action, Closed, WorldOf};
 use crate::machine::{Machine, Party};
 
 /// What a property says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PropertyKind {
     /// In every transition: if the antecedent, then the consequent.
@@ -44,7 +45,7 @@ pub enum PropertyKind {
 }
 
 /// Whether a property is expected to hold: a founding counterexample is *expected* to be found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
     /// It holds.

@@ -22,6 +22,7 @@ use devmig_model::explore::trace::{self, Line};
 use devmig_model::explore::{Report, decide};
 use devmig_model::library::{Library, Proposal};
 use devmig_model::system::PropertyKind;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -31,7 +32,7 @@ use super::progress::Meter;
 use super::{Error, Status, select};
 
 /// One property whose verdict is not what it was.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Changed {
     /// Its name.
     pub(crate) name: String,
@@ -50,7 +51,7 @@ pub(crate) struct Changed {
 }
 
 /// One system under both.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Compared {
     /// Its name.
     pub(crate) system: String,
@@ -65,7 +66,7 @@ pub(crate) struct Compared {
 }
 
 /// One expectation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Expected {
     /// Of which system.
     pub(crate) system: String,
@@ -83,8 +84,9 @@ pub(crate) struct Expected {
 }
 
 /// All that a proposal comes to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Examined {
+    /// The version of this form: 1.
     schema: u32,
     /// Its short name.
     pub(crate) proposal: String,

@@ -6,6 +6,7 @@ use devmig_model::explore::report::PropertyVerdict;
 use devmig_model::explore::{Check, Report};
 use devmig_model::library::Library;
 use devmig_model::system::PropertyKind;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::grid::{count, grid, thousands};
@@ -97,32 +98,46 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 }
 
 /// Several systems in one document.
-#[derive(Serialize)]
-struct Reports<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Reports<'a> {
+    /// The version of this form: 1.
     schema: u32,
+    /// Every system is as expected.
     as_expected: bool,
+    /// The systems, in order.
     systems: &'a [Report],
 }
 
 /// What there is to check.
-#[derive(Serialize)]
-struct List<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct List<'a> {
+    /// The version of this form: 1.
     schema: u32,
+    /// The systems, in order.
     systems: Vec<ListedSystem<'a>>,
 }
 
-#[derive(Serialize)]
+/// One system.
+#[derive(Serialize, JsonSchema)]
 struct ListedSystem<'a> {
+    /// Its name.
     system: &'a str,
+    /// What it belongs to.
     area: &'a str,
+    /// What it is about.
     about: &'a str,
+    /// Its properties, and those that are checked of every system.
     properties: Vec<ListedProperty<'a>>,
 }
 
-#[derive(Serialize)]
+/// One property.
+#[derive(Serialize, JsonSchema)]
 struct ListedProperty<'a> {
+    /// Its name, unique in its system.
     name: String,
+    /// The clause behind it.
     clause: Option<&'a str>,
+    /// What it says.
     kind: PropertyKind,
 }
 

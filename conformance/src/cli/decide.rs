@@ -8,6 +8,7 @@ use devmig_model::explore::decide::{Decision, decide};
 use devmig_model::explore::search::Limits;
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::change::varied;
@@ -42,7 +43,7 @@ pub(crate) struct Args {
 }
 
 /// A decision, and the system that it is about.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Decided {
     /// The system.
     pub(crate) system: String,
@@ -59,9 +60,11 @@ impl Decided {
 }
 
 /// Several in one document.
-#[derive(Serialize)]
-struct All<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct All<'a> {
+    /// The version of this form: 1.
     schema: u32,
+    /// One for each question, in order.
     decisions: &'a [Decided],
 }
 

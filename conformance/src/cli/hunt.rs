@@ -5,12 +5,13 @@ use devmig_model::explore::search::Limits;
 use devmig_model::explore::{Options, Report};
 use devmig_model::library::Library;
 use devmig_model::vhost_user::bugs::Bug;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Error, Status};
 
 /// One mistake.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Hunted {
     /// Its short name.
     pub(crate) bug: String,

@@ -128,6 +128,10 @@ fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Ca
         Ok(found) => found,
         Err(why) => return Came::NotRun(why),
     };
+    let back_end = match scenario.back_end.find() {
+        Ok(back_end) => back_end,
+        Err(why) => return Came::NotRun(why),
+    };
     let folder = match tempfile::Builder::new().prefix("devmig-guest-").tempdir() {
         Ok(folder) => folder,
         Err(error) => return Came::Stuck(error.to_string()),
@@ -139,7 +143,8 @@ fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Ca
     let setting = Setting {
         guest: &guest,
         program: &program,
-        back_end: &scenario.back_end,
+        device: scenario.device,
+        back_end: &back_end,
         record: args.record.as_deref(),
         name: &scenario.name,
         migrates: scenario.migrates,

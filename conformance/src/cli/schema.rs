@@ -3,9 +3,10 @@
 //! **Invariant.** A schema is derived from the very types that are written; the committed copies
 //! (`docs/src/reference/schema/`) are generated, and real output is validated against them.
 
+use devmig_model::explore::Report;
 use schemars::{Schema, schema_for};
 
-use super::{Error, Out, Status, peers, test};
+use super::{Error, Out, Status, change, check, decide, peers, test, verify};
 use crate::report::SuiteReport;
 
 /// Prints the JSON Schema of a document that `--format json` writes.
@@ -21,6 +22,17 @@ pub(super) type Document = (&'static str, &'static str, fn() -> Schema);
 
 /// All that have a schema.
 pub(super) const ALL: &[Document] = &[
+    ("check", "devmig check SYSTEM --format json", || schema_for!(Report)),
+    ("check-several", "devmig check [GLOB…] --format json", || {
+        schema_for!(check::Reports<'static>)
+    }),
+    ("check-list", "devmig check --list --format json", || schema_for!(check::List<'static>)),
+    ("check-proposal", "devmig check --proposal FILE --format json", || {
+        schema_for!(change::Examined)
+    }),
+    ("decide", "devmig decide SYSTEM --choices … --format json", || schema_for!(decide::Decided)),
+    ("decide-all", "devmig decide --format json", || schema_for!(decide::All<'static>)),
+    ("verify", "devmig verify --format json", || schema_for!(verify::Document<'static>)),
     ("test", "devmig test … --format json", || schema_for!(SuiteReport)),
     ("test-list", "devmig test … --list --format json", || schema_for!(test::Listed)),
     ("peers", "devmig peers --format json", || schema_for!(peers::Document)),
@@ -36,7 +48,7 @@ pub(super) fn text(schema: fn() -> Schema) -> String {
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let Some(wanted) = &args.document else {
         for (name, command, _) in ALL {
-            out.text(&format!("{name:<12} {command}\n"))?;
+            out.text(&format!("{name:<14} {command}\n"))?;
         }
         return Ok(Status::Good);
     };

@@ -3,6 +3,7 @@
 
 use devmig_model::library::Library;
 use devmig_model::spec::builtin_proposals;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::change::{Examined, examine};
@@ -29,13 +30,20 @@ pub(crate) struct Args {
     bounds: Bounds,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// What `--format json` writes.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Document<'a> {
+    /// The version of this form: 1.
     schema: u32,
+    /// All that follows is as expected.
     as_expected: bool,
+    /// Every system, explored.
     systems: &'a [Report],
+    /// Every proposal, against the base.
     proposals: &'a [Examined],
+    /// Every mistake, with what notices it.
     bugs: &'a [Hunted],
+    /// The suite against the reference back-end.
     suite: &'a SuiteReport,
 }
 

@@ -59,13 +59,9 @@ impl Verdict {
     }
 }
 
-/// Tests that are not held against peers yet, and why: what they would say is not settled.
-///
-/// - `malformed.every-*`: hundreds of conversations each, and some peers take seconds to start.
-/// - `wire.*`: whether a message may come in pieces, the text does not say; most peers close.
-/// - `dirty-log.*`: what answers SET_LOG_BASE, the text says in two ways, and peers answer in three: a
-///   number that is no status, the request's own payload, and nothing.
-const NOT_HELD: [&str; 3] = ["malformed.every-*", "wire.*", "dirty-log.*"];
+/// Tests that are not held against peers: hundreds of conversations each, and some peers take seconds
+/// to start.
+const NOT_HELD: [&str; 1] = ["malformed.every-*"];
 
 impl Peer {
     /// Installs it.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::guest::Guest;
-use super::known::BackEnd;
+use super::known::{BackEnd, Kind};
 use super::vmm::{Parts, Vmm};
 use crate::watch::record::Event;
 
@@ -24,7 +24,9 @@ pub struct Setting<'s> {
     pub guest: &'s Guest,
     /// QEMU's program.
     pub program: &'s Path,
-    /// Who serves the device.
+    /// What the device is.
+    pub device: Kind,
+    /// Who serves it.
     pub back_end: &'s BackEnd,
     /// Where recordings go: `NAME-source.jsonl`, `NAME-destination.jsonl`.
     pub record: Option<&'s Path>,
@@ -56,7 +58,8 @@ pub fn play(setting: Setting<'_>) -> Result<Played, String> {
         .tempdir()
         .map_err(|error| error.to_string())?;
     let (from, to) = (folder.path().join("a"), folder.path().join("b"));
-    for folder in [&from, &to] {
+    let shared = folder.path().join("shared");
+    for folder in [&from, &to, &shared] {
         std::fs::create_dir(folder).map_err(|error| error.to_string())?;
     }
     let path = folder.path().join("migration");
@@ -65,7 +68,9 @@ pub fn play(setting: Setting<'_>) -> Result<Played, String> {
     let recorded = [record("source"), record("destination")];
     let parts = |folder, incoming, record| Parts {
         guest: setting.guest,
+        device: setting.device,
         back_end: setting.back_end,
+        shared: &shared,
         folder,
         program: setting.program,
         incoming,

@@ -1,23 +1,35 @@
-//! The guest: a Debian kernel with a busybox that does block I/O for ever and says so.
+//! The guest: a Debian kernel with a busybox that does I/O for ever and says so.
 //!
 //! ```text
 //!   kernel package, busybox package (unpacked in the cache) --> initramfs, a newc archive made here
 //! ```
 //!
-//! Each turn of its loop writes a sector, drops the page cache, reads it back, and prints
-//! `io N: pass N` on the serial console.
+//! Each turn of its loop prints `io N: pass N` on the serial console once something came back:
+//!
+//! | device | a turn |
+//! |---|---|
+//! | `blk` | a sector is written, the page cache dropped, the sector read |
+//! | `net` | a frame to everybody is sent, and one comes in: what the NIC transmits, its link returns |
+//! | `fs` | a file is written, the page cache dropped, the file read |
+//!
+//! Which device it has, it is told on the kernel's command line (`io=blk`).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Modules that a block device needs, each after those it depends on.
-const MODULES: [&str; 6] = [
+/// Modules that its devices need, each after those it depends on.
+const MODULES: [&str; 11] = [
     "virtio_ring",
     "virtio",
     "virtio_pci_modern_dev",
     "virtio_pci_legacy_dev",
     "virtio_pci",
     "virtio_blk",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "fuse",
+    "virtiofs",
 ];
 
 /// The first process of the guest.
@@ -26,14 +38,36 @@ const INIT: &str = "#!/bin/busybox sh
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev
 for module in MODULES; do insmod /lib/$module.ko; done
-n=0
-while :; do
-  n=$((n + 1))
+forget() { echo 3 > /proc/sys/vm/drop_caches; }
+blk() {
   at=$((n % 64))
   echo \"pass $n\" > /block
   dd if=/block of=/dev/vda bs=512 seek=$at count=1 conv=sync,fsync 2> /dev/null
-  echo 3 > /proc/sys/vm/drop_caches
-  echo \"io $n: $(dd if=/dev/vda bs=512 skip=$at count=1 2> /dev/null | head -n 1)\"
+  forget
+  dd if=/dev/vda bs=512 skip=$at count=1 2> /dev/null | head -n 1
+}
+net() {
+  came=$(cat /sys/class/net/eth0/statistics/rx_packets)
+  ping -c 1 -W 1 10.0.0.2 > /dev/null 2>&1
+  test $(cat /sys/class/net/eth0/statistics/rx_packets) -gt $came && echo \"pass $n\"
+}
+fs() {
+  echo \"pass $n\" > /shared/file
+  forget
+  cat /shared/file
+}
+case $io in
+  net)
+    mount -t sysfs sys /sys
+    ip link set eth0 up
+    ip address add 10.0.0.1/24 dev eth0
+    ip neigh add 10.0.0.2 lladdr ff:ff:ff:ff:ff:ff dev eth0 ;;
+  fs) mount -t virtiofs shared /shared ;;
+esac
+n=0
+while :; do
+  n=$((n + 1))
+  echo \"io $n: $($io)\"
   usleep 100000
 done
 ";
@@ -59,7 +93,7 @@ impl Guest {
             std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
         };
         let mut archive = Archive::default();
-        for folder in ["bin", "dev", "lib", "proc"] {
+        for folder in ["bin", "dev", "lib", "proc", "shared", "sys"] {
             archive.add(folder, 0o40_755, &[], (0, 0));
         }
         archive.add("dev/console", 0o20_600, &[], (5, 1));

@@ -32,6 +32,7 @@ struct RawFrontEnd {
 struct RawScenario {
     name: String,
     about: String,
+    device: Kind,
     back_end: String,
     migrates: bool,
 }
@@ -46,13 +47,70 @@ struct RawDeviation {
     evidence: Spanned<String>,
 }
 
+/// What the device is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A disk.
+    Blk,
+    /// A NIC.
+    Net,
+    /// A file system.
+    Fs,
+}
+
+impl Kind {
+    /// What the guest is told.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Blk => "blk",
+            Kind::Net => "net",
+            Kind::Fs => "fs",
+        }
+    }
+
+    /// QEMU's device, on the chardev `c`.
+    #[must_use]
+    pub fn arguments(self) -> &'static str {
+        match self {
+            Kind::Blk => "-device vhost-user-blk-pci,chardev=c,num-queues=1",
+            Kind::Net => {
+                "-netdev vhost-user,id=n,chardev=c -device virtio-net-pci,netdev=n,romfile="
+            }
+            Kind::Fs => "-device vhost-user-fs-pci,chardev=c,tag=shared",
+        }
+    }
+}
+
 /// Who serves a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BackEnd {
     /// The reference.
     Reference,
-    /// A command; `{socket}` is where it listens, `{image}` a fresh file of 1 MiB.
+    /// A command; `{socket}` is where it listens, `{image}` a fresh file of 1 MiB, `{folder}` a folder
+    /// that both ends of a migration share.
     Spawn(String),
+}
+
+impl BackEnd {
+    /// The command with its program where it was installed for us, if it was.
+    ///
+    /// # Errors
+    /// If it is nowhere.
+    pub fn find(&self) -> Result<Self, String> {
+        let BackEnd::Spawn(spawn) = self else { return Ok(BackEnd::Reference) };
+        let (program, rest) = spawn.split_once(' ').unwrap_or((spawn, ""));
+        let own = peers::cache().join("bin").join(program);
+        if own.exists() {
+            return Ok(BackEnd::Spawn(format!("{} {rest}", own.display())));
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        match std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+            true => Ok(self.clone()),
+            false => Err(format!("there is no {program}: `devmig peers --install` installs it")),
+        }
+    }
 }
 
 /// A scenario.
@@ -62,7 +120,9 @@ pub struct Scenario {
     pub name: String,
     /// What it is.
     pub about: String,
-    /// Who serves its device.
+    /// What its device is.
+    pub device: Kind,
+    /// Who serves it.
     pub back_end: BackEnd,
     /// Whether its back-end has what QEMU needs for a migration.
     pub migrates: bool,
@@ -137,7 +197,8 @@ fn scenario(raw: &RawScenario) -> Scenario {
         "reference" => BackEnd::Reference,
         command => BackEnd::Spawn(command.to_owned()),
     };
-    Scenario { name: raw.name.clone(), about: raw.about.clone(), back_end, migrates: raw.migrates }
+    let RawScenario { name, about, device, migrates, .. } = raw.clone();
+    Scenario { name, about, device, back_end, migrates }
 }
 
 fn deviation(

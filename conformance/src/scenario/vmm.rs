@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use devmig_reference::nic::{Link, NicConfig, Parameters};
+use devmig_reference::vhost_user::net::NetOptions;
 use devmig_reference::vhost_user::{Options, Stop, serve};
 use rustix::event::PollFlags;
 use serde_json::{Value, json};
 
 use super::guest::Guest;
-use super::known::BackEnd;
+use super::known::{BackEnd, Kind};
 use super::qmp::Qmp;
 use crate::vhost_user::Deadline;
 use crate::vhost_user::process::{Command, Process};
@@ -64,8 +66,12 @@ pub struct Vmm {
 pub struct Parts<'p> {
     /// What it boots.
     pub guest: &'p Guest,
+    /// What its device is.
+    pub device: Kind,
     /// The device's other half.
     pub back_end: &'p BackEnd,
+    /// A folder that both ends of a migration have.
+    pub shared: &'p Path,
     /// A folder of its own.
     pub folder: &'p Path,
     /// QEMU's program.
@@ -84,7 +90,7 @@ impl Vmm {
     pub fn start(parts: Parts<'_>) -> Result<Self, String> {
         let say = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let deadline = Deadline::after(START);
-        let (back_end, back) = back_end(parts.back_end, parts.folder, deadline)?;
+        let (back_end, back) = back_end(&parts, deadline)?;
         let socket = parts.folder.join("w");
         let listener = UnixListener::bind(&socket).map_err(|error| say("a socket", &error))?;
         let (stop, asked) = UnixStream::pair().map_err(|error| say("a socket", &error))?;
@@ -203,19 +209,17 @@ impl Drop for Vmm {
 }
 
 /// Starts a back-end and connects to it.
-fn back_end(
-    back_end: &BackEnd,
-    folder: &Path,
-    deadline: Deadline,
-) -> Result<(Running, OwnedFd), String> {
-    let (running, connection) = match back_end {
+fn back_end(parts: &Parts<'_>, deadline: Deadline) -> Result<(Running, OwnedFd), String> {
+    let folder = parts.folder;
+    let (running, connection) = match parts.back_end {
         BackEnd::Reference => {
+            let options = reference(parts.device)?;
             let socket = folder.join("b");
             let listener = UnixListener::bind(&socket).map_err(|error| error.to_string())?;
             let stop = Stop::new().map_err(|error| error.to_string())?;
             let asked = stop.clone();
             let thread = std::thread::spawn(move || {
-                let _ = serve(&listener, &Options::default(), &asked);
+                let _ = serve(&listener, &options, &asked);
             });
             let running = Running::Reference(stop, Some(thread));
             let connection =
@@ -226,7 +230,9 @@ fn back_end(
             let image = folder.join("image");
             let made = std::fs::File::create(&image).and_then(|file| file.set_len(1 << 20));
             made.map_err(|error| error.to_string())?;
-            let words = spawn.replace("{image}", &image.to_string_lossy());
+            let words = spawn
+                .replace("{image}", &image.to_string_lossy())
+                .replace("{folder}", &parts.shared.to_string_lossy());
             let command = Command::parse(&words).map_err(|error| error.to_string())?;
             let (process, connection) =
                 command.start(deadline).map_err(|error| error.to_string())?;
@@ -235,6 +241,19 @@ fn back_end(
     };
     let socket = connection.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
     Ok((running, socket))
+}
+
+/// The reference device of this kind.
+fn reference(device: Kind) -> Result<Options, String> {
+    match device {
+        Kind::Blk => Ok(Options::default()),
+        Kind::Net => {
+            let config = NicConfig::new(Parameters::default()).map_err(|e| e.to_string())?;
+            let (link, latency, flap) = (Link::Loopback, Duration::ZERO, None);
+            Ok(Options::nic(NetOptions { config, link, latency, flap }))
+        }
+        Kind::Fs => Err("the reference has no file system".into()),
+    }
 }
 
 /// What is passed on until a side has closed or the other end of `asked` is gone.
@@ -277,11 +296,11 @@ fn command(parts: &Parts<'_>, socket: &Path, console: &Path) -> Result<Command, 
             quoted(&parts.guest.kernel),
             quoted(&parts.guest.initramfs)
         ),
-        "-append 'console=ttyS0 quiet panic=-1'".into(),
+        format!("-append 'console=ttyS0 quiet panic=-1 io={}'", parts.device.name()),
         format!("-chardev file,id=s,path={} -serial chardev:s", quoted(console)),
         "-qmp unix:{socket},server=on,wait=off".into(),
         format!("-chardev socket,id=c,path={}", quoted(socket)),
-        "-device vhost-user-blk-pci,chardev=c,num-queues=1".into(),
+        parts.device.arguments().into(),
     ];
     if let Some(incoming) = parts.incoming {
         words.push(format!("-incoming unix:{}", quoted(incoming)));

@@ -67,8 +67,13 @@ pub fn play(
         Rules { choices: run.library.spec.open().and(&run.rules.choices), ..run.rules },
         |rules, (choice, option)| rules.fixing(*choice, *option),
     );
-    // The tester marks nothing in the log: that leaves it to the back-end, as every front-end does.
-    let open = open.fixing(machine.readings.who_marks, MARKED_BY_BACK_END);
+    // The tester marks nothing in the log: unless somebody says otherwise that leaves it to the
+    // back-end, as every front-end does.
+    let who_marks = machine.readings.who_marks;
+    let open = match run.pinned.iter().any(|(choice, _)| *choice == who_marks) {
+        true => open,
+        false => open.fixing(who_marks, MARKED_BY_BACK_END),
+    };
     let mut known = open;
     let mut results = Vec::new();
     let mut summary = Summary::default();

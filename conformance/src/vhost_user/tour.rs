@@ -550,6 +550,7 @@ impl Guide<'_> {
             (None, Answer::ProtocolFeatures) => self.protocol,
             (None, Answer::Transfer) => 1 << 8,
             (None, Answer::Number) => 1,
+            (None, Answer::Log) => 8,
             (None, _) => 0,
         }
     }

@@ -9,6 +9,7 @@
 //!
 //! **Not here.** Which choices there are, and how options are called: a loaded specification says.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::{Check, Options};
@@ -29,7 +30,7 @@ pub struct Choice {
 }
 
 /// One combination of options, and what holds under it.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Row {
     /// An option's name for each choice.
     pub options: Vec<String>,
@@ -40,7 +41,7 @@ pub struct Row {
 }
 
 /// Options against properties.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Decision {
     /// The version of this form: 1.
     pub schema: u32,

@@ -11,6 +11,7 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Error;
@@ -23,7 +24,7 @@ use crate::machine::Machine;
 use crate::system::{Expected, PropertyKind, System, Test};
 
 /// The verdict on one property.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PropertyVerdict {
     /// Every reachable state was visited, and it holds.
@@ -45,7 +46,7 @@ impl std::fmt::Display for PropertyVerdict {
 }
 
 /// The verdict on a system.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every property holds in every reachable state.
@@ -67,7 +68,7 @@ impl std::fmt::Display for Verdict {
 }
 
 /// What is said about one property.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct PropertyReport {
     /// Its name, unique in its system.
     pub name: String,
@@ -92,7 +93,7 @@ pub struct PropertyReport {
 }
 
 /// A clause at which branches end, because it is broken or because nothing says what follows.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Ending {
     /// The clause.
     pub clause: String,
@@ -105,7 +106,7 @@ pub struct Ending {
 }
 
 /// What one run over one system says.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Report {
     /// The version of this form: 1.
     pub schema: u32,

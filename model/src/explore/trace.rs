@@ -11,6 +11,7 @@
 //!
 //! **Not here.** Which path is shown ([`super::search`], [`super::liveness`]).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -37,7 +38,7 @@ pub struct Step<S, E> {
 pub type StepOf<M, const Q: usize, const N: usize> = Step<WorldOf<M, Q, N>, <M as Machine>::Event>;
 
 /// One line of a trace.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
 pub struct Line {
     /// From 1.
     pub n: usize,

@@ -535,8 +535,8 @@ macro_rules! clause_ids {
     };
 }
 
-/// Notes ids that were given twice, and items beyond `most`.
-fn unique<T>(
+/// Notes names that were given twice, and items beyond `most`.
+pub(crate) fn unique<T>(
     what: &str,
     items: &[Item<T>],
     id: impl Fn(&T) -> &Spanned<String>,

@@ -64,7 +64,7 @@ pub fn systems(names: Names, rules: Rules) -> [Vdpa; 3] {
         ),
         of(
             "vdpa/base-without-suspend",
-            "C5: the base is read as if that stopped the ring, as it does in vhost-user.",
+            "C5: reading the index without a stop gives an unstable base: vDPA's GET_VRING_BASE stops nothing, as vhost-user's does.",
             unsuspended,
         ),
     ];

@@ -17,10 +17,10 @@ mod payload;
 
 pub use header::{Flags, Header};
 pub use payload::{
-    Config, CryptoSession, Inflight, Iotlb, Log, LogTaken, MAX_CONFIG, MAX_CRYPTO, MAX_REGIONS, MAX_SHMEM,
-    Memory, MemoryRegion, Mmap, Payload, PayloadKind, Region, SharedObject, ShmemConfig, Sizes,
-    Transfer, TransferReply, VringAddr, VringArea, VringFd, VringState, XenMemory, XenMemoryRegion,
-    XenRegion,
+    Config, CryptoSession, Inflight, Iotlb, Log, LogTaken, MAX_CONFIG, MAX_CRYPTO, MAX_REGIONS,
+    MAX_SHMEM, Memory, MemoryRegion, Mmap, Payload, PayloadKind, Region, SharedObject, ShmemConfig,
+    Sizes, Transfer, TransferReply, VringAddr, VringArea, VringFd, VringState, XenMemory,
+    XenMemoryRegion, XenRegion,
 };
 
 /// The longest payload, in bytes, that a peer is ever read for. The longest that the text defines

@@ -42,7 +42,10 @@ pub(super) fn one(
         for act in &test.acts {
             if !test.careful {
                 session.needs(&test.needs)?;
-                session.act(act)?;
+                match session.act(act) {
+                    Err(Stop::Over) => break,
+                    other => other?,
+                }
                 continue;
             }
             // Of a generated script every step is tried; what was not offered is passed over.
@@ -71,8 +74,8 @@ pub(super) fn one(
     Ok(learned)
 }
 
-/// STATUS, unless the test sets a status: a device to which nobody says `DRIVER_OK` need not process
-/// anything (VIRTIO 3.1.1), and a front-end that negotiates it says so, as QEMU's does.
+/// STATUS, unless the test sets a status: whether a device to which nobody says `DRIVER_OK` processes
+/// anything is a choice, and a front-end that negotiates STATUS says so, as QEMU's does.
 fn declined(machine: &TestMachine, test: &Test) -> u64 {
     let table = &machine.table;
     let Some(status) = table.feature("STATUS") else { return 0 };

@@ -37,6 +37,7 @@ pub(super) fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) 
             let expected = vec!["the conversation goes on, or ends".to_owned()];
             Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Fail) }
         }
+        Stop::Over => Outcome::new(Status::Pass),
         Stop::Skip(why) => Outcome { observed: Some(why), ..Outcome::new(Status::Skip) },
         Stop::Harness(why) => Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) },
     }

@@ -20,6 +20,8 @@ pub enum Stop {
     Skip(String),
     /// The implementation refused a legal command in the way that the text provides.
     Refused(String),
+    /// The back-end has closed the connection, and may: there is nobody left to talk to.
+    Over,
     /// The process died.
     Died(String),
     /// The harness cannot go on.

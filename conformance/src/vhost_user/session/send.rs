@@ -92,19 +92,16 @@ impl Session<'_> {
     ) -> Result<(), Stop> {
         let deadline = Deadline::after(self.limits.owed);
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        let Some(connection) = &mut self.connection else {
-            return Err(Stop::Skip(
-                "the connection was closed where no text says what follows".into(),
-            ));
-        };
+        let Some(connection) = &mut self.connection else { return Err(self.over()) };
+        let pause = if std::mem::take(&mut self.torn) { self.limits.quiet } else { BETWEEN };
         let sent = match self.pieces {
             0 => connection.send(header, payload, &fds, deadline),
             size => {
                 let bytes = [&header.encode()[..], payload].concat();
                 let mut fds = &fds[..];
-                bytes.chunks(size).try_for_each(|piece| {
-                    // A back-end that reads as it comes sees each piece alone.
-                    std::thread::sleep(BETWEEN);
+                bytes.chunks(size).enumerate().try_for_each(|(n, piece)| {
+                    // A back-end that reads as it comes sees each piece alone, the very first for sure.
+                    std::thread::sleep(if n == 1 { pause } else { BETWEEN });
                     connection.send_raw(piece, std::mem::take(&mut fds), deadline)
                 })
             }
@@ -116,6 +113,14 @@ impl Session<'_> {
                 self.finding(self.machine.laws.reply_must, &error.to_string())
             }
             Err(error) => Err(harness(error)),
+        }
+    }
+
+    /// Why nothing more can be sent: the back-end has closed, and may.
+    pub(super) fn over(&self) -> Stop {
+        match self.possible.undefined() {
+            true => Stop::Skip("the connection was closed where no text says what follows".into()),
+            false => Stop::Over,
         }
     }
 }

@@ -16,6 +16,9 @@ impl Session<'_> {
             if self.answer.is_some() || self.possible.undefined() {
                 return Ok(());
             }
+            if self.connection.is_none() {
+                return Err(self.over());
+            }
             if late {
                 let name = &self.machine.message(id).name;
                 let silence = format!("no answer to {name} in {:?}", self.limits.owed);
@@ -79,8 +82,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Nothing is expected for as long as a request may take. A kick that was not read is no reason
-    /// to say anything: who does not listen to a ring that it may not process owes nothing.
+    /// Nothing is expected for as long as a request may take: readings by which something is owed are
+    /// excluded. Where that is all of them, a kick that was not read is no reason to say anything: who
+    /// does not listen to a ring that it may not process owes nothing.
     pub(super) fn silence(&mut self) -> Result<(), Stop> {
         let end = Deadline::after(self.limits.silence * 4);
         let mut calm = Deadline::after(self.limits.silence);
@@ -90,11 +94,14 @@ impl Session<'_> {
             }
             self.pause()?;
         }
-        if self.lines.iter().any(|line| line.kicked) {
-            return Ok(());
+        match self.possible.silent(TimeClass::Io) {
+            Ok(()) => {
+                self.records.push(Record::Silent(TimeClass::Io));
+                Ok(())
+            }
+            Err(_) if self.lines.iter().any(|line| line.kicked) => Ok(()),
+            Err(fault) => self.fault(fault, format!("nothing more in {:?}", self.limits.silence)),
         }
-        let observed = format!("nothing more in {:?}", self.limits.silence);
-        self.possible.silent(TimeClass::Io).or_else(|fault| self.fault(fault, observed))
     }
 
     pub(super) fn barrier(&mut self) -> Result<(), Stop> {
