@@ -48,7 +48,7 @@ blk() {
 }
 net() {
   came=$(cat /sys/class/net/eth0/statistics/rx_packets)
-  ping -c 1 -W 1 10.0.0.2 > /dev/null 2>&1
+  arping -q -c 1 -w 1 -I eth0 10.0.0.2
   test $(cat /sys/class/net/eth0/statistics/rx_packets) -gt $came && echo \"pass $n\"
 }
 fs() {
@@ -60,8 +60,7 @@ case $io in
   net)
     mount -t sysfs sys /sys
     ip link set eth0 up
-    ip address add 10.0.0.1/24 dev eth0
-    ip neigh add 10.0.0.2 lladdr ff:ff:ff:ff:ff:ff dev eth0 ;;
+    ip address add 10.0.0.1/24 dev eth0 ;;
   fs) mount -t virtiofs shared /shared ;;
 esac
 n=0

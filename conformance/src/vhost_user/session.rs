@@ -152,8 +152,8 @@ pub struct Session<'m> {
     untouched: [(u64, u64); 2],
     /// Messages are sent in pieces of so many bytes; 0: whole.
     pieces: usize,
-    /// The next message is the first that comes so.
-    torn: bool,
+    /// No header was sent so yet, no payload.
+    whole: [bool; 2],
     /// What a careful front-end has set up.
     keeps: Keeps,
     /// The dirty log and the record of what is in flight.
@@ -219,8 +219,8 @@ impl Session<'_> {
             Act::Forms(form) => self.forms(form),
             Act::Pieces(size) => {
                 self.pieces = size.into();
-                self.torn = size > 0;
-                if self.torn { self.did(&Event::Pieces) } else { Ok(()) }
+                self.whole = [size > 0; 2];
+                Ok(())
             }
             Act::Malformed(kind) => {
                 let table = &self.machine.table;

@@ -219,8 +219,11 @@ pub enum Event {
         /// In which log: 1 for the first that SET_LOG_BASE gave, 2 for the next.
         log: u8,
     },
-    /// From here on the front-end sends its messages in pieces, each piece alone.
-    Pieces,
+    /// The front-end sends its next message in pieces, each piece alone.
+    Pieces {
+        /// Its payload is cut; if not, its header alone is.
+        payload: bool,
+    },
     /// The front-end copies pages of guest memory to the destination.
     Copied {
         /// Those that this log marks, which is cleared; 0: all of them, with every log cleared.
@@ -248,7 +251,7 @@ impl crate::machine::Event for Event {
             | Event::Vcpus { .. }
             | Event::BackEndAnswer { .. }
             | Event::Copied { .. }
-            | Event::Pieces
+            | Event::Pieces { .. }
             | Event::Successor { died: false }
             | Event::Kick { front_end: true, .. } => FRONT_END,
             Event::Successor { died: true } => FAULT,
@@ -297,7 +300,8 @@ impl crate::machine::Event for Event {
             Event::Marked { ring, used_ring: true, log } => {
                 format!("marks the used ring {ring} in log {log}")
             }
-            Event::Pieces => "messages come in pieces".into(),
+            Event::Pieces { payload: false } => "a header comes in pieces".into(),
+            Event::Pieces { payload: true } => "a payload comes in pieces".into(),
             Event::Copied { log: 0 } => "copies all pages".into(),
             Event::Copied { log } => format!("copies the pages that log {log} marks"),
             Event::Successor { died: true } => "back-end dies, another takes its place".into(),

@@ -88,7 +88,8 @@ mod option {
     pub(super) const SIGNALS: u8 = 1;
     pub(super) const ALWAYS: u8 = 1;
     pub(super) const BACK_END: u8 = 0;
-    pub(super) const WHOLE: u8 = 1;
+    pub(super) const TOGETHER: u8 = 0;
+    pub(super) const WHOLE: u8 = 2;
     pub(super) const WAITS_FOR_DRIVER: u8 = 1;
 }
 
@@ -406,13 +407,12 @@ impl<const R: usize> VhostUser<R> {
         if !ring.started && judge.enforces(self.laws.not_processed) {
             return Ok(false);
         }
-        let enabled = ring.enabled
+        Ok(ring.enabled
             || judge.choice(self.readings.disabled_requests)? == option::PROCESS
-            || !judge.enforces(self.laws.no_side_effects);
-        Ok(enabled && !self.waits_for_driver(s, judge)?)
+            || !judge.enforces(self.laws.no_side_effects))
     }
 
-    /// Whether the back-end does nothing for any ring yet, since the driver is not ready.
+    /// Whether no kick starts any ring yet, since the driver is not ready.
     fn waits_for_driver(&self, s: &State<R>, judge: &mut Judge) -> Result<bool, Ask> {
         let negotiated = self.table.status.is_some_and(|bit| s.protocol.0 >> bit & 1 == 1);
         Ok(u64::from(s.status) & (DRIVER_OK | SUSPEND) == 0
@@ -430,7 +430,10 @@ impl<const R: usize> VhostUser<R> {
         if self.draining(s, index as u8) {
             return Ok(false);
         }
-        Ok(!ring.parked || judge.choice(self.readings.kick_after_stop)? == option::KEEPS)
+        if ring.parked && judge.choice(self.readings.kick_after_stop)? != option::KEEPS {
+            return Ok(false);
+        }
+        Ok(!self.waits_for_driver(s, judge)?)
     }
 }
 
@@ -488,7 +491,11 @@ impl<const R: usize> Machine for VhostUser<R> {
             Event::BackEndAnswer { id, value, descriptors } => {
                 return self.told(s, id, value, descriptors, judge);
             }
-            Event::KickRead { ring } if s.rings[ring as usize].kicked => return Ok(On::Refuse),
+            // A kick may be read, and remembered until the driver is ready.
+            Event::KickRead { ring } if s.rings[ring as usize].kicked => {
+                let waits = self.waits_for_driver(s, judge)?;
+                return Ok(if waits { On::Ignore } else { On::Refuse });
+            }
             Event::KickRead { .. } => return Ok(On::Ignore),
             Event::Close if !s.torn && judge.enforces(self.laws.close) => {
                 return Ok(On::Broken(self.laws.close));
@@ -523,7 +530,13 @@ impl<const R: usize> Machine for VhostUser<R> {
                 return self.marked(s, ring, part, log, judge);
             }
             Event::Successor { .. } => next = s.successor(judge.enforces(self.laws.settles)),
-            Event::Pieces => next.torn = judge.choice(self.readings.pieces)? == option::WHOLE,
+            Event::Pieces { payload } => {
+                next.torn |= match judge.choice(self.readings.pieces)? {
+                    option::TOGETHER => false,
+                    option::WHOLE => true,
+                    _ => payload,
+                };
+            }
             Event::Vcpus { .. } | Event::Copied { .. } => return Ok(On::Ignore),
         }
         Ok(On::To(next))
@@ -547,7 +560,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             let due = self.resubmits(s, ring, judge)
                 || (ring.open != 0 && processing && !s.suspended && !held)
                 || (ring.started && self.fetches(s, ring, judge)?)
-                || (self.notices(s, index, judge)? && !self.waits_for_driver(s, judge)?);
+                || self.notices(s, index, judge)?;
             all = all
                 .with_if(due, owed::RING + index as u32)
                 .with_if(ring.unnotified && ring.started, owed::NOTIFY)

@@ -196,10 +196,12 @@ settings! {
         /// Yes.
         #[default]
         Together "together",
+        /// Its header may; if its payload does, the connection is closed.
+        Header "header",
         /// No: the connection is closed.
         Whole "whole",
     }
-    /// Whether requests are processed before the status has DRIVER_OK.
+    /// Whether kicks are listened for before the status has DRIVER_OK.
     before_driver_ok: BeforeDriverOk = "status.before-driver-ok" {
         /// Yes.
         #[default]

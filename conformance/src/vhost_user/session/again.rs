@@ -91,7 +91,7 @@ impl Session<'_> {
         (self.answer, self.channel) = (None, None);
         (self.state_ended, self.transfer_answered) = (false, false);
         (self.first, self.unread, self.keeps) = (false, false, Keeps::default());
-        (self.pieces, self.torn) = (0, false);
+        (self.pieces, self.whole) = (0, [false; 2]);
         self.tracking.forget();
         self.log.push("-- a fresh connection".into());
         Ok(())

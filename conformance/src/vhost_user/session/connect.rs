@@ -67,7 +67,7 @@ impl<'m> Session<'m> {
             unread: false,
             untouched: [(0, PAGE), arena.rest()],
             pieces: 0,
-            torn: false,
+            whole: [false; 2],
             keeps: Keeps::default(),
             tracking: tracking::Tracking::default(),
             completed: 0,

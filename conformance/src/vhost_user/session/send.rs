@@ -5,6 +5,19 @@ use super::*;
 /// Between two pieces of a message.
 const BETWEEN: Duration = Duration::from_micros(20);
 
+/// The parts of a message.
+const HEADER: usize = 0;
+const PAYLOAD: usize = 1;
+
+/// Which part of a message is cut in two by a piece that ends there.
+fn cuts(at: usize) -> Option<usize> {
+    match at {
+        0 | Header::LEN => None,
+        _ if at < Header::LEN => Some(HEADER),
+        _ => Some(PAYLOAD),
+    }
+}
+
 impl Session<'_> {
     pub(super) fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), Stop> {
         let def = self.machine.message(id);
@@ -59,6 +72,7 @@ impl Session<'_> {
         let flags = Flags::request();
         let flags = if need_reply { flags.with_need_reply() } else { flags };
         let header = Header { request: def.id, flags, size: bytes.len() as u32 };
+        self.cuts(bytes.len())?;
         self.say("->", &Event::Message(message));
         self.records.push(Record::Sent(Event::Message(message)));
         self.possible.send(Event::Message(message));
@@ -93,15 +107,18 @@ impl Session<'_> {
         let deadline = Deadline::after(self.limits.owed);
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let Some(connection) = &mut self.connection else { return Err(self.over()) };
-        let pause = if std::mem::take(&mut self.torn) { self.limits.quiet } else { BETWEEN };
         let sent = match self.pieces {
             0 => connection.send(header, payload, &fds, deadline),
             size => {
                 let bytes = [&header.encode()[..], payload].concat();
                 let mut fds = &fds[..];
-                bytes.chunks(size).enumerate().try_for_each(|(n, piece)| {
-                    // A back-end that reads as it comes sees each piece alone, the very first for sure.
-                    std::thread::sleep(if n == 1 { pause } else { BETWEEN });
+                let (mut at, whole, quiet) = (0, &mut self.whole, self.limits.quiet);
+                bytes.chunks(size).try_for_each(|piece| {
+                    // A back-end that reads as it comes sees each piece alone, and those for sure that
+                    // are the first to cut a header or a payload.
+                    let first = cuts(at).is_some_and(|part| std::mem::take(&mut whole[part]));
+                    std::thread::sleep(if first { quiet } else { BETWEEN });
+                    at += piece.len();
                     connection.send_raw(piece, std::mem::take(&mut fds), deadline)
                 })
             }
@@ -114,6 +131,17 @@ impl Session<'_> {
             }
             Err(error) => Err(harness(error)),
         }
+    }
+
+    /// Says what of the next message comes in pieces: the header, the payload.
+    fn cuts(&mut self, payload: usize) -> Result<(), Stop> {
+        let ends = (1..).map(|n| n * self.pieces);
+        let inside = ends.take_while(|at| *at > 0 && *at < Header::LEN + payload);
+        let parts: Vec<usize> = inside.filter_map(cuts).collect();
+        for part in [HEADER, PAYLOAD].into_iter().filter(|part| parts.contains(part)) {
+            self.did(&Event::Pieces { payload: part == PAYLOAD })?;
+        }
+        Ok(())
     }
 
     /// Why nothing more can be sent: the back-end has closed, and may.

@@ -38,18 +38,15 @@ impl<D: Device> Backend<D> {
         let unasked =
             self.is(Mutant::CompletesWhileSaving) && self.transfer == Transferring::Saving;
         let stuck = self.is(Mutant::IndexSticks) && ring.base() == u16::MAX;
-        let held = self.waits_for_driver();
-        ((ring.started && enabled && !held) || unasked)
-            && ring.configured()
-            && !ring.broken
-            && !stuck
+        ((ring.started && enabled) || unasked) && ring.configured() && !ring.broken && !stuck
     }
 
-    /// Whether no ring is processed yet, since the driver is not ready.
-    fn waits_for_driver(&self) -> bool {
-        self.settings.before_driver_ok == BeforeDriverOk::Waits
-            && self.negotiated(feature::STATUS)
-            && self.status & DRIVER_OK == 0
+    /// Whether kicks are listened for: not before the driver is ready, by one reading.
+    #[must_use]
+    pub fn wants_kicks(&self) -> bool {
+        self.settings.before_driver_ok == BeforeDriverOk::Processes
+            || !self.negotiated(feature::STATUS)
+            || self.status & DRIVER_OK != 0
     }
 
     /// Whether requests in flight are completed in this ring now. In a stopped ring there are none

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use devmig_model::vhost_user::wire::Header;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
@@ -57,8 +58,8 @@ pub(super) struct Session<D> {
     requests: Option<Connection>,
     /// Channels that a mutant does not close.
     kept: Vec<OwnedFd>,
-    /// A message must come at once.
-    whole: bool,
+    /// What becomes of a message that comes in pieces.
+    pieces: Pieces,
     over: bool,
 }
 
@@ -74,8 +75,8 @@ impl<D: Device> Session<D> {
             backend = backend.plain();
         }
         let (channel, requests, kept) = (None, None, Vec::new());
-        let whole = options.settings.pieces == Pieces::Whole;
-        Ok(Session { connection, backend, rings, channel, requests, kept, whole, over: false })
+        let pieces = options.settings.pieces;
+        Ok(Session { connection, backend, rings, channel, requests, kept, pieces, over: false })
     }
 
     /// Until the front-end has gone, or was sent away, or we are told to stop.
@@ -104,7 +105,8 @@ impl<D: Device> Session<D> {
         };
         let mut polled = vec![PollFd::new(&*stop.0, PollFlags::IN)];
         let mut who = vec![None];
-        for (at, ring) in self.rings.iter().enumerate() {
+        let wanted = self.backend.wants_kicks();
+        for (at, ring) in self.rings.iter().enumerate().filter(|_| wanted) {
             if let Some(kick) = &ring.kick {
                 polled.push(PollFd::new(kick, PollFlags::IN));
                 who.push(Some(Ready::Kick(at)));
@@ -145,7 +147,13 @@ impl<D: Device> Session<D> {
                 self.backend.handle_message(message.header, &message.payload, message.fds, now);
             }
             // A part of a message: what that is worth, the text leaves open.
-            Err(ReceiveError::Timeout { got }) => self.over = got > 0 && self.whole,
+            Err(ReceiveError::Timeout { got }) => {
+                self.over = match self.pieces {
+                    Pieces::Together => false,
+                    Pieces::Header => got > Header::LEN,
+                    Pieces::Whole => got > 0 && got != Header::LEN,
+                };
+            }
             Err(_) => self.over = true,
         }
     }
