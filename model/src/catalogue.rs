@@ -32,7 +32,12 @@ impl Library {
         });
         let protocols = self.systems.iter().map(|def| self.check_under(def, options));
         let vdpa = vdpa.into_iter().flatten();
-        examples.into_iter().flatten().chain([ring]).chain(protocols).chain(vdpa).collect()
+        let of_vfio = self.vfio_systems.iter().map(|def| {
+            let rules = self.vfio_rules(def);
+            let rules = options.iter().fold(rules, |rules, (choice, o)| rules.fixing(*choice, *o));
+            Box::new(self.vfio().system(def, rules)) as Box<dyn Check>
+        });
+        examples.into_iter().flatten().chain([ring]).chain(protocols).chain(vdpa).chain(of_vfio).collect()
     }
 
     /// The system of this name, with these choices fixed otherwise.

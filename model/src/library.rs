@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::clause::ChoiceId;
+use crate::clause::{ChoiceId, ClauseId};
 use crate::explore::Check;
 use crate::rules::Rules;
 use crate::spec::{
@@ -79,6 +79,8 @@ pub struct Proposal {
     pub fixes: Vec<(ChoiceId, u8)>,
     /// What it expects.
     pub expects: Vec<Expectation>,
+    /// What it expects to become of VFIO's migration states, if it touches them.
+    pub states: Option<vfio::lint::Expect>,
 }
 
 /// What is expected of a system under some options.
@@ -112,6 +114,8 @@ pub struct Library {
     pub vfio: Arc<vfio::table::Table>,
     /// The clauses and choices of VFIO's machine.
     pub vfio_names: vfio::names::Names,
+    /// The systems of VFIO.
+    pub vfio_systems: Vec<vfio::systems::SystemDef>,
     /// The programs, as they were written.
     pub programs: Vec<Item<RawProgram>>,
     /// The systems.
@@ -123,6 +127,7 @@ pub struct Library {
     /// The proposal, if one was loaded.
     pub proposal: Option<Proposal>,
     builder: Builder,
+    vfio_builder: vfio::systems::Builder,
 }
 
 #[derive(Default)]
@@ -137,6 +142,8 @@ struct Raw {
     decides: Vec<Item<RawDecide>>,
     bugs: Vec<Item<RawBug>>,
     vfio: vfio::table::Raw,
+    vfio_systems: Vec<Item<vfio::systems::RawSystem>>,
+    vfio_expects: Vec<Item<vfio::lint::RawExpect>>,
 }
 
 impl Raw {
@@ -152,6 +159,8 @@ impl Raw {
         self.decides.extend(tables.items("decide", d));
         self.bugs.extend(tables.items("bug", d));
         self.vfio.take(&mut tables, d);
+        self.vfio_systems.extend(tables.items("vfio-system", d));
+        self.vfio_expects.extend(tables.items("vfio-expect", d));
     }
 }
 
@@ -223,15 +232,36 @@ impl Library {
         }
         let systems: Vec<SystemDef> =
             items.iter().map(|item| compile(&spec, &table, &programs, item, &mut d)).collect();
+        unique(&base.vfio_systems, |raw| &raw.name, "system", &mut d);
+        unique(&proposed.vfio_systems, |raw| &raw.name, "system", &mut d);
+        let mut vfio_items = base.vfio_systems;
+        for item in proposed.vfio_systems {
+            let name = item.value.name.get_ref();
+            match vfio_items.iter_mut().find(|b| b.value.name.get_ref() == name) {
+                Some(replaced) => *replaced = item,
+                None => vfio_items.push(item),
+            }
+        }
+        let vfio_systems: Vec<vfio::systems::SystemDef> = vfio_items
+            .iter()
+            .map(|item| vfio::systems::compile(&spec, &vfio, item, &mut d))
+            .collect();
+        let names: Vec<String> = systems.iter().map(|def| def.name.clone()).collect();
+        let names = names.into_iter().chain(vfio_systems.iter().map(|def| def.name.clone()));
+        let names: Vec<String> = names.collect();
         let decides = base.decides.iter().chain(&proposed.decides);
-        let decisions = decides.map(|item| decision(&spec, &systems, item, &mut d)).collect();
+        let decisions = decides.map(|item| decision(&spec, &names, item, &mut d)).collect();
         let proposal = proposed.proposals.first().map(|item| {
-            let mut p = resolve(&spec, &systems, item, &mut d);
+            let mut p = resolve(&spec, &names, item, &mut d);
             p.expects = proposed
                 .expects
                 .iter()
-                .map(|item| expectation(&spec, &systems, item, &mut d))
+                .map(|item| expectation(&spec, &names, item, &mut d))
                 .collect();
+            p.states = (!proposed.vfio.is_empty()).then(|| {
+                let expect = proposed.vfio_expects.first();
+                expect.map(|item| item.value.plain()).unwrap_or_default()
+            });
             p
         });
         unique("bug", &base.bugs, |raw| &raw.id, usize::MAX, &mut d);
@@ -253,11 +283,19 @@ impl Library {
             clauses,
         };
         let vfio_names = vfio::names::Names::resolve(&spec)?;
+        let clauses = vfio::properties::ALL
+            .iter()
+            .map(|(_, clause, _)| (!clause.is_empty()).then(|| spec.clause(clause)).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        let vfio_builder =
+            vfio::systems::Builder { table: Arc::clone(&vfio), names: vfio_names, clauses };
         Ok(Library {
             spec,
             table,
             vfio,
             vfio_names,
+            vfio_systems,
+            vfio_builder,
             programs,
             systems,
             decisions,
@@ -303,6 +341,12 @@ impl Library {
         self.vfio_names.reading(&choices)
     }
 
+    /// What its proposal does to the migration states, against those of the base.
+    #[must_use]
+    pub fn vfio_lint(&self, base: &Library) -> vfio::lint::Lint {
+        vfio::lint::lint(&base.vfio, &self.vfio, self.vfio_reading())
+    }
+
     /// The definition of a system.
     #[must_use]
     pub fn system(&self, name: &str) -> Option<&SystemDef> {
@@ -313,15 +357,38 @@ impl Library {
     /// switches off itself.
     #[must_use]
     pub fn rules(&self, def: &SystemDef) -> Rules {
+        self.rules_with(&def.choices, &def.without)
+    }
+
+    /// The same of a system of VFIO.
+    #[must_use]
+    pub fn vfio_rules(&self, def: &vfio::systems::SystemDef) -> Rules {
+        self.rules_with(&def.choices, &def.without)
+    }
+
+    /// The builder of VFIO systems.
+    #[must_use]
+    pub fn vfio(&self) -> &vfio::systems::Builder {
+        &self.vfio_builder
+    }
+
+    /// The machine that a tester of VFIO judges by, for a device with these features; whether data
+    /// passes through descriptors depends on the transport.
+    #[must_use]
+    pub fn vfio_tester(&self, flags: u64, descriptors: bool) -> vfio::machine::Device {
+        let table = Arc::clone(&self.vfio);
+        vfio::machine::Device::tester(table, self.vfio_names, flags, descriptors)
+    }
+
+    fn rules_with(&self, choices: &[(ChoiceId, u8)], without: &[ClauseId]) -> Rules {
         let fixes = self.proposal.iter().flat_map(|p| &p.fixes);
         let defaults = Rules { choices: self.spec.defaults(), ..Rules::default() };
         let settled =
             fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
-        let fixed = def
-            .choices
+        let fixed = choices
             .iter()
             .fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
-        def.without.iter().fold(fixed, |rules, clause| rules.without(*clause))
+        without.iter().fold(fixed, |rules, clause| rules.without(*clause))
     }
 
     /// The system under its own rules.
@@ -347,15 +414,15 @@ impl Library {
 
 /// The system's name, if there is one of that name.
 fn known<T>(
-    systems: &[SystemDef],
+    systems: &[String],
     item: &Item<T>,
     name: &Spanned<String>,
     d: &mut Diagnostics,
 ) -> String {
-    if !systems.iter().any(|def| def.name == *name.get_ref()) {
+    if !systems.contains(name.get_ref()) {
         let message = format!("no system is called `{}`", name.get_ref());
         let error = item.error(name.span(), message, "unknown system");
-        let names = systems.iter().map(|def| def.name.as_str());
+        let names = systems.iter().map(String::as_str);
         d.push(with_help(error, did_you_mean(name.get_ref(), names)));
     }
     name.get_ref().clone()
@@ -363,7 +430,7 @@ fn known<T>(
 
 fn resolve(
     spec: &Spec,
-    systems: &[SystemDef],
+    systems: &[String],
     item: &Item<RawProposal>,
     d: &mut Diagnostics,
 ) -> Proposal {
@@ -375,12 +442,13 @@ fn resolve(
         systems: raw.systems.iter().map(|name| known(systems, item, name, d)).collect(),
         fixes: raw.fixes.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
         expects: Vec::new(),
+        states: None,
     }
 }
 
 fn expectation(
     spec: &Spec,
-    systems: &[SystemDef],
+    systems: &[String],
     item: &Item<RawExpect>,
     d: &mut Diagnostics,
 ) -> Expectation {
@@ -388,6 +456,7 @@ fn expectation(
     let system = known(systems, item, &raw.system, d);
     for name in &raw.violated {
         let known = properties::ALL.iter().map(|(known, ..)| *known);
+        let known = known.chain(vfio::properties::ALL.iter().map(|(known, ..)| *known));
         let known = known.chain(["rules", "stuck", "progress"]);
         // The twin of an `always` may be violated too: what it speaks of never happens.
         let own = name.get_ref().strip_suffix(": can happen").unwrap_or(name.get_ref());
@@ -406,7 +475,7 @@ fn expectation(
 
 fn decision(
     spec: &Spec,
-    systems: &[SystemDef],
+    systems: &[String],
     item: &Item<RawDecide>,
     d: &mut Diagnostics,
 ) -> Decision {

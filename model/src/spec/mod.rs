@@ -42,7 +42,7 @@ use source::RawSource;
 
 /// The kinds of items that a file may hold. The first three are read here; the others belong to
 /// protocols and proposals, which read them from the same files.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 19] = [
     "source",
     "clause",
     "choice",
@@ -60,6 +60,8 @@ const KINDS: [&str; 17] = [
     "vfio-state",
     "vfio-arc",
     "vfio-pair",
+    "vfio-system",
+    "vfio-expect",
 ];
 
 macro_rules! builtin {
@@ -96,6 +98,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/vfio/log.toml"
     "vfio/choices.toml"
     "vfio/states.toml"
+    "vfio/systems.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {
@@ -103,6 +106,8 @@ const PROPOSALS: &[(&str, &str)] = builtin! {
     "proposals/resume-by-enable.toml"
     "proposals/status-suspend.toml"
     "proposals/status-suspend-broken.toml"
+    "proposals/vfio-back-to-pre-copy.toml"
+    "proposals/vfio-resume-straight-broken.toml"
 };
 
 /// The built-in proposals: their names below `specs/`, and their text.

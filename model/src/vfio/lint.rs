@@ -4,7 +4,7 @@
 //! **Invariant.** All three are computed for every pair in every legal set of features; a table is
 //! *sound* if the first two lists are empty.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::path::{NoPath, Reading};
 use super::table::Table;
@@ -50,6 +50,54 @@ impl Lint {
             }
         }
         all
+    }
+}
+
+/// What a proposal expects: the pairs in each list of [`Lint`].
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Expect {
+    /// Pairs with more than one shortest path.
+    pub ambiguous: Vec<String>,
+    /// Pairs (or states) that change for a device without any new feature.
+    pub disturbs: Vec<String>,
+    /// Pairs (or states) that change with one.
+    pub changes: Vec<String>,
+}
+
+/// `[[vfio-expect]]` as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawExpect {
+    #[serde(default)]
+    ambiguous: Vec<String>,
+    #[serde(default)]
+    disturbs: Vec<String>,
+    #[serde(default)]
+    changes: Vec<String>,
+}
+
+impl RawExpect {
+    /// As it is compared.
+    #[must_use]
+    pub fn plain(&self) -> Expect {
+        let RawExpect { ambiguous, disturbs, changes } = self.clone();
+        Expect { ambiguous, disturbs, changes }
+    }
+}
+
+impl Expect {
+    /// Whether it is so, whatever the order.
+    #[must_use]
+    pub fn met(&self, found: &Lint) -> bool {
+        let same = |wanted: &[String], findings: &[Finding]| {
+            let (mut wanted, mut found) = (wanted.to_vec(), Lint::pairs(findings));
+            wanted.sort_unstable();
+            found.sort_unstable();
+            wanted == found
+        };
+        same(&self.ambiguous, &found.ambiguous)
+            && same(&self.disturbs, &found.disturbs)
+            && same(&self.changes, &found.changes)
     }
 }
 

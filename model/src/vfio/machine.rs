@@ -392,7 +392,7 @@ impl Device {
             return Ok(On::Refuse);
         }
         let clause = if resumes { self.laws.accepts } else { self.laws.completes };
-        Ok(On::Broken(clause))
+        Ok(broken(clause, judge, *done))
     }
 
     /// A read of migration data returns.

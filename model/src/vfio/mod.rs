@@ -9,10 +9,13 @@
 //! The table of states and arcs is data (`specs/vfio/states.toml`); what a SET does follows from it:
 //! [`path`] finds the arcs, the attributes of their ends say what each brings about.
 
+pub mod client;
 pub mod event;
 pub mod lint;
 pub mod machine;
 pub mod names;
 pub mod path;
+pub mod properties;
 pub mod state;
+pub mod systems;
 pub mod table;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 
-/// A state is known by its value in `enum vfio_device_mig_state`; there are at most so many.
-pub const MAX_STATES: usize = 16;
+/// A state is known by its value in `enum vfio_device_mig_state`, which is below this.
+pub const MAX_STATES: usize = 15;
 /// More features would make more devices than can be looked at.
 const MAX_FEATURES: usize = 8;
 
