@@ -17,4 +17,5 @@ pub mod spec;
 pub mod system;
 pub mod vdpa;
 pub mod vfio;
+pub mod vfio_user;
 pub mod vhost_user;
