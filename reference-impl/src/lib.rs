@@ -15,5 +15,7 @@
 
 pub mod block;
 pub mod nic;
+pub mod pci;
 pub mod socket;
+pub mod switches;
 pub mod vhost_user;

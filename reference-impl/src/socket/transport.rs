@@ -6,18 +6,24 @@
 //!   receive   header, then exactly `size` bytes; a message cut by a deadline is kept, and goes on
 //! ```
 //!
+//! A [`Frame`] says how a protocol's messages begin and how long they may be: vhost-user's by default,
+//! and vfio-user's.
+//!
 //! **Invariants.** Never more is read than the message at hand, so nothing of the next one is taken
-//! early. At most a header and [`MAX_PAYLOAD`] bytes are held, and [`MAX_DESCRIPTORS`] descriptors;
-//! what goes beyond is closed. The socket is non-blocking, and every wait has a deadline.
+//! early. At most a header and the payload that its frame allows are held, and [`MAX_DESCRIPTORS`]
+//! descriptors; what goes beyond is closed. The socket is non-blocking, and every wait has a deadline.
 //!
 //! **Not here:** what bytes mean beyond their length, and which answer belongs to which request.
 
+use std::fmt::Debug;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use devmig_model::vfio_user;
 use devmig_model::vhost_user::wire::{Header, MAX_PAYLOAD};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -31,6 +37,71 @@ use super::Deadline;
 
 /// The most descriptors that one message brings: the protocol's most.
 pub const MAX_DESCRIPTORS: usize = 8;
+
+/// The most bytes that are read at once, so that no room is made for what may never come.
+const CHUNK: usize = 1 << 16;
+
+/// How a protocol's messages begin.
+pub trait Frame: Copy + Debug {
+    /// The header's length in bytes.
+    const LEN: usize;
+    /// The longest payload that is read.
+    const MAX_PAYLOAD: usize;
+
+    /// The header in the first [`Frame::LEN`] bytes; `None` if there are fewer.
+    fn first(bytes: &[u8]) -> Option<Self>;
+
+    /// The bytes as sent.
+    fn bytes(self) -> Vec<u8>;
+
+    /// What kind of message it is, as a number.
+    fn message(self) -> u32;
+
+    /// How long the payload is said to be; `None` if that cannot be.
+    fn announced(self) -> Option<usize>;
+}
+
+impl Frame for Header {
+    const LEN: usize = Header::LEN;
+    const MAX_PAYLOAD: usize = MAX_PAYLOAD;
+
+    fn first(bytes: &[u8]) -> Option<Self> {
+        bytes.first_chunk().map(|bytes| Header::decode(*bytes))
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        self.encode().to_vec()
+    }
+
+    fn message(self) -> u32 {
+        self.request
+    }
+
+    fn announced(self) -> Option<usize> {
+        usize::try_from(self.size).ok()
+    }
+}
+
+impl Frame for vfio_user::Header {
+    const LEN: usize = vfio_user::Header::LEN;
+    const MAX_PAYLOAD: usize = vfio_user::MAX_PAYLOAD;
+
+    fn first(bytes: &[u8]) -> Option<Self> {
+        bytes.first_chunk().map(|bytes| vfio_user::Header::decode(*bytes))
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        self.encode().to_vec()
+    }
+
+    fn message(self) -> u32 {
+        self.command.into()
+    }
+
+    fn announced(self) -> Option<usize> {
+        self.payload()
+    }
+}
 
 /// How long to wait before trying again to connect.
 const RETRY: Duration = Duration::from_millis(5);
@@ -85,7 +156,7 @@ pub enum SendError {
 
 /// Why no message was received.
 #[derive(Debug, thiserror::Error)]
-pub enum ReceiveError {
+pub enum ReceiveError<H: Frame = Header> {
     /// Silence. What came is kept, and the next call goes on from there.
     #[error("no whole message in time: {got} bytes of it came")]
     Timeout {
@@ -98,11 +169,20 @@ pub enum ReceiveError {
         /// How many bytes of an unfinished message had come: 0 for a clean end.
         after: usize,
     },
-    /// A payload beyond all bounds is announced; it was not read.
-    #[error("message {} announces {} bytes of payload, and the most is {MAX_PAYLOAD}", .header.request, .header.size)]
+    /// A payload beyond all bounds is announced, or a message shorter than its header; it was not
+    /// read.
+    #[error(
+        "message {} announces {}, and the most is {}",
+        .header.message(),
+        match .header.announced() {
+            Some(size) => format!("{size} bytes of payload"),
+            None => "fewer bytes than it has".into(),
+        },
+        H::MAX_PAYLOAD
+    )]
     TooLarge {
         /// The header which says so.
-        header: Header,
+        header: H,
     },
     /// More descriptors came than a message may bring; all were closed.
     #[error("more than {MAX_DESCRIPTORS} descriptors came with one message")]
@@ -114,25 +194,29 @@ pub enum ReceiveError {
 
 /// A message as it came.
 #[derive(Debug)]
-pub struct Received {
-    /// Its header; `size` is the payload's length.
-    pub header: Header,
-    /// Its payload, at most [`MAX_PAYLOAD`] bytes.
+pub struct Received<H = Header> {
+    /// Its header; the size that it announces is the payload's length.
+    pub header: H,
+    /// Its payload, at most as long as the frame allows.
     pub payload: Vec<u8>,
     /// The descriptors that came with any of its bytes, at most [`MAX_DESCRIPTORS`]. Those which
     /// nobody takes are closed.
     pub fds: Vec<OwnedFd>,
 }
 
+/// One end of a conversation in vhost-user.
+pub type Connection = Channel<Header>;
+
 /// One end of a conversation.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Channel<H> {
     socket: OwnedFd,
     incoming: Vec<u8>,
     fds: Vec<OwnedFd>,
+    frame: PhantomData<H>,
 }
 
-impl Connection {
+impl<H: Frame> Channel<H> {
     /// Connects to a listening socket. While somebody listens and does not accept, it is tried
     /// again until the deadline; every other failure is final.
     ///
@@ -172,7 +256,7 @@ impl Connection {
     }
 
     fn over(socket: OwnedFd) -> Self {
-        Connection { socket, incoming: Vec::new(), fds: Vec::new() }
+        Channel { socket, incoming: Vec::new(), fds: Vec::new(), frame: PhantomData }
     }
 
     /// Sends a message as it is: nothing checks that `header.size` is the payload's length.
@@ -181,12 +265,12 @@ impl Connection {
     /// See [`SendError`].
     pub fn send(
         &mut self,
-        header: Header,
+        header: H,
         payload: &[u8],
         fds: &[BorrowedFd<'_>],
         deadline: Deadline,
     ) -> Result<(), SendError> {
-        self.send_raw(&[&header.encode()[..], payload].concat(), fds, deadline)
+        self.send_raw(&[&header.bytes()[..], payload].concat(), fds, deadline)
     }
 
     /// Sends any bytes: half a message, several, or none that is one. The descriptors go with the
@@ -234,25 +318,28 @@ impl Connection {
     ///
     /// # Errors
     /// See [`ReceiveError`]. After any but [`ReceiveError::Timeout`] the connection is of no use.
-    pub fn receive(&mut self, deadline: Deadline) -> Result<Received, ReceiveError> {
+    pub fn receive(&mut self, deadline: Deadline) -> Result<Received<H>, ReceiveError<H>> {
         loop {
-            let missing = match self.incoming.first_chunk().map(|bytes| Header::decode(*bytes)) {
-                None => Header::LEN - self.incoming.len(),
-                Some(header) => match usize::try_from(header.size) {
-                    Ok(size) if size <= MAX_PAYLOAD => Header::LEN + size - self.incoming.len(),
+            let header = H::first(&self.incoming);
+            let missing = match header {
+                None => H::LEN - self.incoming.len(),
+                Some(header) => match header.announced() {
+                    Some(size) if size <= H::MAX_PAYLOAD => H::LEN + size - self.incoming.len(),
                     _ => return Err(ReceiveError::TooLarge { header }),
                 },
             };
-            if missing == 0 {
-                return self.take_message();
+            if let Some(header) = header.filter(|_| missing == 0) {
+                let payload = self.incoming.split_off(H::LEN);
+                self.incoming.clear();
+                return Ok(Received { header, payload, fds: std::mem::take(&mut self.fds) });
             }
             match self.receive_some(missing) {
-                Ok(Chunk::Bytes) => {}
-                Ok(Chunk::TooManyDescriptors) => {
+                Ok(Got::Bytes) => {}
+                Ok(Got::TooManyDescriptors) => {
                     self.fds.clear();
                     return Err(ReceiveError::TooManyDescriptors);
                 }
-                Ok(Chunk::End) | Err(Errno::CONNRESET) => {
+                Ok(Got::End) | Err(Errno::CONNRESET) => {
                     return Err(ReceiveError::Closed { after: self.incoming.len() });
                 }
                 Err(Errno::INTR) => {}
@@ -267,20 +354,9 @@ impl Connection {
         }
     }
 
-    fn take_message(&mut self) -> Result<Received, ReceiveError> {
-        let bytes = std::mem::take(&mut self.incoming);
-        let fds = std::mem::take(&mut self.fds);
-        match bytes.split_first_chunk() {
-            Some((header, payload)) => {
-                Ok(Received { header: Header::decode(*header), payload: payload.to_vec(), fds })
-            }
-            None => Err(ReceiveError::Closed { after: bytes.len() }),
-        }
-    }
-
     /// Adds at most `most` bytes of the message at hand, and the descriptors on them.
-    fn receive_some(&mut self, most: usize) -> Result<Chunk, Errno> {
-        let mut bytes = vec![0; most];
+    fn receive_some(&mut self, most: usize) -> Result<Got, Errno> {
+        let mut bytes = vec![0; most.min(CHUNK)];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let iov = &mut [IoSliceMut::new(&mut bytes)];
@@ -291,14 +367,14 @@ impl Connection {
             }
         }
         if self.fds.len() > MAX_DESCRIPTORS || got.flags.contains(ReturnFlags::CTRUNC) {
-            return Ok(Chunk::TooManyDescriptors);
+            return Ok(Got::TooManyDescriptors);
         }
         self.incoming.extend(bytes.iter().take(got.bytes));
-        Ok(if got.bytes == 0 { Chunk::End } else { Chunk::Bytes })
+        Ok(if got.bytes == 0 { Got::End } else { Got::Bytes })
     }
 }
 
-impl AsFd for Connection {
+impl<H> AsFd for Channel<H> {
     /// The socket, for waiting on several channels at once.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -306,7 +382,7 @@ impl AsFd for Connection {
 }
 
 /// What one read brought.
-enum Chunk {
+enum Got {
     Bytes,
     TooManyDescriptors,
     End,

@@ -2,41 +2,11 @@
 //!
 //! A mutant does one thing wrong, names the clause that this breaks, and is otherwise the reference.
 
-use std::fmt;
-use std::str::FromStr;
-
-macro_rules! mutants {
-    ($($variant:ident $name:literal $clause:literal $about:literal,)+) => {
-        /// One fault.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum Mutant { $(#[doc = $about] $variant,)+ }
-
-        impl Mutant {
-            /// All of them.
-            pub const ALL: &'static [Mutant] = &[$(Mutant::$variant,)+];
-
-            /// Its name, for the command line.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Mutant::$variant => $name,)+ }
-            }
-
-            /// The id of the clause that it breaks.
-            #[must_use]
-            pub const fn clause(self) -> &'static str {
-                match self { $(Mutant::$variant => concat!("vhost-user.", $clause),)+ }
-            }
-
-            /// What it does, in one sentence.
-            #[must_use]
-            pub const fn about(self) -> &'static str {
-                match self { $(Mutant::$variant => $about,)+ }
-            }
-        }
-    };
-}
+use crate::switches::mutants;
 
 mutants! {
+    ["vhost-user."]
+
     // Stopping, and where to go on.
     KeepsProcessing "keeps-processing" "ring.stopped-not-processed"
         "GET_VRING_BASE is answered and stops nothing.",
@@ -272,26 +242,6 @@ mutants! {
         "A NIC's filter is left as it was by a reset.",
     SuppliesDisabled "supplies-disabled" "ring.disabled-no-side-effects"
         "A NIC supplies frames through a ring that is disabled.",
-}
-
-/// There is no such mutant.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is no mutant `{0}`")]
-pub struct UnknownMutant(String);
-
-impl FromStr for Mutant {
-    type Err = UnknownMutant;
-
-    fn from_str(name: &str) -> Result<Self, UnknownMutant> {
-        let found = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
-        found.copied().ok_or_else(|| UnknownMutant(name.into()))
-    }
-}
-
-impl fmt::Display for Mutant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 #[cfg(test)]

@@ -3,90 +3,10 @@
 //! Names and options are those of `specs/vhost-user/choices.toml`, without the leading
 //! `vhost-user.`, which is accepted too.
 
-use std::str::FromStr;
-
-/// Why a setting was not understood.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum SettingError {
-    /// There is no `=`.
-    #[error("`{0}` is no setting: write NAME=OPTION")]
-    Form(String),
-    /// No such name.
-    #[error("there is no setting `{name}`: there are {known}")]
-    Name {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: String,
-    },
-    /// No such option.
-    #[error("`{name}` cannot be `{option}`: it can be {known}")]
-    Option {
-        /// The setting.
-        name: &'static str,
-        /// What was asked for.
-        option: String,
-        /// What there is.
-        known: String,
-    },
-}
-
-macro_rules! settings {
-    ($($(#[$meta:meta])* $field:ident: $type:ident = $name:literal {
-        $($(#[$option_meta:meta])* $variant:ident $option:literal,)+
-    })+) => {
-        $(
-            $(#[$meta])*
-            #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-            pub enum $type { $($(#[$option_meta])* $variant,)+ }
-        )+
-
-        /// All of them. The defaults are those of the reference.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-        pub struct Settings { $($(#[$meta])* pub $field: $type,)+ }
-
-        impl Settings {
-            /// Names and options.
-            pub const KNOWN: &'static [(&'static str, &'static [&'static str])] =
-                &[$(($name, &[$($option,)+]),)+];
-
-            /// Sets one from `NAME=OPTION`.
-            ///
-            /// # Errors
-            /// See [`SettingError`]. Nothing has changed then.
-            pub fn set(&mut self, setting: &str) -> Result<(), SettingError> {
-                let (name, option) =
-                    setting.split_once('=').ok_or_else(|| SettingError::Form(setting.into()))?;
-                match name.strip_prefix("vhost-user.").unwrap_or(name) {
-                    $($name => {
-                        self.$field = match option {
-                            $($option => $type::$variant,)+
-                            _ => return Err(SettingError::Option {
-                                name: $name,
-                                option: option.into(),
-                                known: [$($option,)+].join(", "),
-                            }),
-                        };
-                    })+
-                    _ => return Err(SettingError::Name {
-                        name: name.into(),
-                        known: [$($name,)+].join(", "),
-                    }),
-                }
-                Ok(())
-            }
-
-            /// Each as `NAME=OPTION`, in order.
-            pub fn list(&self) -> impl Iterator<Item = String> {
-                [$(match self.$field { $($type::$variant => concat!($name, "=", $option),)+ },)+]
-                    .into_iter()
-                    .map(String::from)
-            }
-        }
-    };
-}
+use crate::switches::settings;
 
 settings! {
+    ["vhost-user."]
     /// What becomes of requests in flight when GET_VRING_BASE arrives.
     in_flight: InFlight = "get-vring-base.in-flight" {
         /// They are completed, then it is answered.
@@ -232,18 +152,6 @@ settings! {
         Waits "waits",
         /// Yes, until it owes two answers. Answers keep the order of their messages.
         Reads "reads",
-    }
-}
-
-impl FromStr for Settings {
-    type Err = SettingError;
-
-    /// The defaults, changed by a list of `NAME=OPTION` with commas between.
-    fn from_str(list: &str) -> Result<Self, SettingError> {
-        let mut settings = Settings::default();
-        let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
-        items.into_iter().try_for_each(|item| settings.set(item))?;
-        Ok(settings)
     }
 }
 
