@@ -14,8 +14,10 @@
 //! **Not here:** any judgement of the other side, and anything that a fast device would need.
 
 pub mod block;
+pub mod migration;
 pub mod nic;
 pub mod pci;
 pub mod socket;
 pub mod switches;
+pub mod vfio_user;
 pub mod vhost_user;

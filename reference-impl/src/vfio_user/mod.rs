@@ -1,0 +1,5 @@
+pub mod mutants;
+pub mod settings;
+
+pub use mutants::Mutant;
+pub use settings::Settings;

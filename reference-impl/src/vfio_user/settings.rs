@@ -1,0 +1,105 @@
+//! What the texts leave open and a device decides: one setting for each choice.
+//!
+//! Names and options are those of `specs/vfio/choices.toml`, without the leading `vfio.` or
+//! `vfio-user.`, which are accepted too.
+
+use crate::switches::settings;
+
+settings! {
+    ["vfio-user.", "vfio."]
+    /// Where the device is after it refused data that was written.
+    bad_data: BadData = "resume.bad-data" {
+        /// Where it was.
+        #[default]
+        Stays "stays",
+        /// In ERROR.
+        Error "error",
+    }
+    /// What RESET does to the migration state.
+    reset: Reset = "reset.target" {
+        /// It becomes RUNNING.
+        #[default]
+        Running "running",
+        /// It stays, but for ERROR.
+        Keeps "keeps",
+    }
+    /// In which state a client finds a device that another left.
+    client_gone: ClientGone = "client-gone.state" {
+        /// The one in which it was left.
+        #[default]
+        Kept "kept",
+        /// RUNNING: it is reset.
+        Running "running",
+    }
+    /// Which accesses a stopped device answers.
+    stop_answers: StopAnswers = "stop.answers" {
+        /// Those to configuration space.
+        Config "config",
+        /// All.
+        #[default]
+        All "all",
+    }
+    /// What becomes of a write to the registers of a device that is stopped.
+    stopped_write: StoppedWrite = "stopped-target.write" {
+        /// It changes the device.
+        #[default]
+        Lands "lands",
+        /// It has no effect.
+        Lost "lost",
+    }
+    /// Whether DMA may begin while a SET waits for the end of what is outstanding.
+    draining: Draining = "p2p.draining" {
+        /// No.
+        #[default]
+        NoneNew "none-new",
+        /// Yes, until it has ended.
+        AdmitsNew "admits-new",
+    }
+    /// Which page sizes a report may be asked for.
+    granularity: Granularity = "log.granularity" {
+        /// Any power of two.
+        #[default]
+        AnyPower "any-power",
+        /// Powers of two from 4 KiB on.
+        AtLeast4k "at-least-4k",
+    }
+    /// What START without a range logs.
+    zero_ranges: ZeroRanges = "log.zero-ranges" {
+        /// Nothing: it fails.
+        Error "error",
+        /// Every write.
+        #[default]
+        All "all",
+    }
+    /// What the P2P flag means over vfio-user.
+    p2p: P2p = "p2p.flag" {
+        /// Nothing: it is not reported, and its states are not there.
+        #[default]
+        Unused "unused",
+        /// As in VFIO.
+        AsVfio "as-vfio",
+    }
+    /// Who marks a page that the client wrote for the server.
+    client_writes: ClientWrites = "log.client-writes" {
+        /// The server.
+        #[default]
+        Server "server",
+        /// The client.
+        Client "client",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_prefixes_are_understood() {
+        let text = "vfio.resume.bad-data=error, vfio-user.p2p.flag=as-vfio, stop.answers=config";
+        let settings: Settings = text.parse().unwrap();
+        assert_eq!((settings.bad_data, settings.p2p), (BadData::Error, P2p::AsVfio));
+        assert_eq!(settings.stop_answers, StopAnswers::Config);
+        assert_eq!(settings.list().collect::<Vec<_>>().join(",").parse(), Ok(settings));
+        assert!("reset.target=split".parse::<Settings>().is_err());
+    }
+}
