@@ -1,6 +1,7 @@
 //! devmig's conformance side: what carries the model's rules to real implementations.
 
 pub mod cli;
+pub mod compat;
 pub mod coverage;
 pub mod parallel;
 pub mod peers;

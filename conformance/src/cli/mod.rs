@@ -22,6 +22,7 @@ mod change;
 mod check;
 mod clauses;
 mod compare;
+mod compat;
 mod decide;
 mod device;
 mod docs;
@@ -73,6 +74,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Compare(compare::Args),
+    Compat(compat::Args),
     Decide(decide::Args),
     Explore(explore::Args),
     Verify(verify::Args),
@@ -176,6 +178,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
     match command {
         Command::Check(args) => check::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
+        Command::Compat(args) => compat::run(&args, out),
         Command::Decide(args) => decide::run(&args, out),
         Command::Explore(args) => explore::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),

@@ -1,15 +1,18 @@
-//! `devmig schema`: the form of each JSON document that outside scripts read, as JSON Schema.
+//! `devmig schema`: the form of each JSON document that outside scripts read or write, as JSON Schema.
 //!
 //! **Invariant.** A schema is derived from the very types that are written; the committed copies
 //! (`docs/src/reference/schema/`) are generated, and real output is validated against them.
 
+use devmig_model::device_model::read::Verdict;
+use devmig_model::device_model::{form, rfc};
 use devmig_model::explore::Report;
 use schemars::{Schema, schema_for};
 
-use super::{Error, Out, Status, change, check, decide, peers, test, verify};
+use super::{Error, Out, Status, change, check, compat, decide, peers, test, verify};
+use crate::compat::fleet;
 use crate::report::SuiteReport;
 
-/// Prints the JSON Schema of a document that `--format json` writes.
+/// Prints the JSON Schema of a document that is read, or that `--format json` writes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which; without it, their names are listed
@@ -36,6 +39,17 @@ pub(super) const ALL: &[Document] = &[
     ("test", "devmig test … --format json", || schema_for!(SuiteReport)),
     ("test-list", "devmig test … --list --format json", || schema_for!(test::Listed)),
     ("peers", "devmig peers --format json", || schema_for!(peers::Document)),
+    ("instance", "devmig compat --source INSTANCE …", || schema_for!(form::InstanceForm)),
+    ("implementation", "devmig compat … --destination IMPLEMENTATION", || {
+        schema_for!(form::ImplementationForm)
+    }),
+    ("migration-info", "devmig compat info", || schema_for!(rfc::InfoForm)),
+    ("compat", "devmig compat … --format json", || schema_for!(Verdict)),
+    ("compat-baseline", "devmig compat baseline … --format json", || {
+        schema_for!(compat::Baselines)
+    }),
+    ("compat-lint", "devmig compat lint … --format json", || schema_for!(compat::Findings)),
+    ("compat-fleet", "devmig compat fleet … --format json", || schema_for!(fleet::Matrix)),
 ];
 
 /// A schema as it is printed.
@@ -48,7 +62,7 @@ pub(super) fn text(schema: fn() -> Schema) -> String {
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let Some(wanted) = &args.document else {
         for (name, command, _) in ALL {
-            out.text(&format!("{name:<14} {command}\n"))?;
+            out.text(&format!("{name:<16} {command}\n"))?;
         }
         return Ok(Status::Good);
     };

@@ -153,6 +153,16 @@ impl Known {
         }
     }
 
+    /// With all that is known elsewhere.
+    pub fn add_known(&mut self, other: &Known) {
+        for (name, kind) in &other.types {
+            self.add(name, *kind, other.offs.get(name));
+        }
+        for (name, conflict) in &other.conflicts {
+            self.conflicts.entry(name.clone()).or_insert_with(|| conflict.clone());
+        }
+    }
+
     /// The off values.
     #[must_use]
     pub fn offs(&self) -> &Offs {

@@ -97,6 +97,16 @@ impl ModelId {
         self.rest().split('/').next().unwrap_or_default()
     }
 
+    /// Equal for ids that can be confused: see [`ModelId::near`].
+    pub(super) fn skeleton(&self) -> String {
+        skeleton(self.plain())
+    }
+
+    /// Without scheme and `www.`.
+    fn plain(&self) -> &str {
+        self.rest().strip_prefix("www.").unwrap_or(self.rest())
+    }
+
     /// How it is confused with another, if it is: they differ, and a reader may not see it.
     #[must_use]
     pub fn near(&self, other: &ModelId) -> Option<Near> {
@@ -106,15 +116,14 @@ impl ModelId {
         if self.rest() == other.rest() {
             return Some(Near::Scheme);
         }
-        let plain = |id: &ModelId| id.rest().strip_prefix("www.").unwrap_or(id.rest()).to_owned();
-        let (mine, its) = (plain(self), plain(other));
+        let (mine, its) = (self.plain(), other.plain());
         if mine == its {
             return Some(Near::Www);
         }
-        if mine.eq_ignore_ascii_case(&its) {
+        if mine.eq_ignore_ascii_case(its) {
             return Some(Near::Case);
         }
-        (skeleton(&mine) == skeleton(&its)).then_some(Near::LookAlike)
+        (skeleton(mine) == skeleton(its)).then_some(Near::LookAlike)
     }
 }
 

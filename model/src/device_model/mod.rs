@@ -21,12 +21,16 @@
 //! | [`configuration`], [`instance`] | what a device is |
 //! | [`mod@check`], [`reason`] | the seven steps, and why one fails |
 //! | [`form`], [`rfc`], [`limited`] | the files, ours and the RFC's, within bounds |
+//! | [`listed`], [`read`] | the forms of 2020; which form a file has |
+//! | [`mod@baseline`], [`lint`], [`classes`] | what a pool has in common; what is wrong with a catalogue or a release |
 //!
 //! **Invariants.** Nothing here does I/O or looks at saved state. Nothing compares what belongs to a
 //! host. What is read from outside is bounded ([`form`]).
 
 pub mod allowed;
+pub mod baseline;
 pub mod check;
+pub mod classes;
 pub mod configuration;
 pub mod constraint;
 pub mod definition;
@@ -35,6 +39,9 @@ pub mod id;
 pub mod implementation;
 pub mod instance;
 pub mod limited;
+pub mod lint;
+pub mod listed;
+pub mod read;
 pub mod reason;
 pub mod rfc;
 pub mod value;

@@ -55,6 +55,30 @@ pub enum Kind {
     NotListed,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::NoDescription => "no-description",
+            Kind::BadModelId => "bad-model-id",
+            Kind::ModelUnsupported => "model-unsupported",
+            Kind::DefinitionConflict => "definition-conflict",
+            Kind::UnknownParameter => "unknown-parameter",
+            Kind::TypeMismatch => "type-mismatch",
+            Kind::ValueNotAllowed => "value-not-allowed",
+            Kind::MandatoryMissing => "mandatory-missing",
+            Kind::CannotDisable => "cannot-disable",
+            Kind::JointConstraint => "joint-constraint",
+            Kind::SetTwice => "set-twice",
+            Kind::UnknownAlias => "unknown-alias",
+            Kind::ReadBackMismatch => "read-back-mismatch",
+            Kind::NoResource => "no-resource",
+            Kind::StateMismatch => "state-mismatch",
+            Kind::VersionUnsupported => "version-unsupported",
+            Kind::NotListed => "not-listed",
+        })
+    }
+}
+
 /// Why something is refused.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema)]
 pub struct Reason {
@@ -336,6 +360,48 @@ impl Reason {
         let mut reason = Reason::about(Kind::VersionUnsupported, model, message);
         reason.value = Value::text(version).ok();
         reason.allowed = Some(have);
+        reason
+    }
+}
+
+impl Reason {
+    fn silent(kind: Kind, message: String) -> Self {
+        Reason { kind, model: None, parameter: None, value: None, allowed: None, message }
+    }
+
+    /// Two descriptions of which one cannot be held against the other.
+    #[must_use]
+    pub fn other_form(source: &str, destination: &str) -> Self {
+        let message = format!(
+            "the source is described by {source} and the destination by {destination}: neither says \
+             anything about the other"
+        );
+        Reason::silent(Kind::NoDescription, message)
+    }
+
+    /// Two opaque strings that differ.
+    #[must_use]
+    pub fn opaque(source: &str, target: &str) -> Self {
+        let message = format!(
+            "`{}` is not `{}`; only the vendor's driver knows whether they are compatible",
+            shown(&source),
+            shown(&target)
+        );
+        let mut reason = Reason::silent(Kind::NotListed, message);
+        reason.value = Value::text(source).ok();
+        reason.allowed = Value::text(target).ok().map(|value| vec![value]);
+        reason
+    }
+
+    /// A target that is not on the source's list.
+    #[must_use]
+    pub fn not_listed(target: &std::collections::BTreeMap<Name, String>, back: bool) -> Self {
+        let pairs: Vec<_> = target.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let turn = if back { ", though the target's list has the source" } else { "" };
+        let message =
+            format!("`{}` is not on the list of the source{turn}", shown(&pairs.join(" ")));
+        let mut reason = Reason::silent(Kind::NotListed, message);
+        reason.value = Value::text(&pairs.join(" ")).ok();
         reason
     }
 }
