@@ -232,8 +232,8 @@ impl Library {
         }
         let systems: Vec<SystemDef> =
             items.iter().map(|item| compile(&spec, &table, &programs, item, &mut d)).collect();
-        unique(&base.vfio_systems, |raw| &raw.name, "system", &mut d);
-        unique(&proposed.vfio_systems, |raw| &raw.name, "system", &mut d);
+        unique("system", &base.vfio_systems, |raw| &raw.name, usize::MAX, &mut d);
+        unique("system", &proposed.vfio_systems, |raw| &raw.name, usize::MAX, &mut d);
         let mut vfio_items = base.vfio_systems;
         for item in proposed.vfio_systems {
             let name = item.value.name.get_ref();
