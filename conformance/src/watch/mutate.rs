@@ -34,6 +34,8 @@ recordings! {
     "block-qemu-storage-daemon-destination"
     "block-qemu-storage-daemon-source"
     "block-reference-source"
+    "net-reference-destination"
+    "net-reference-source"
     "tester-add-region"
     "tester-device-state"
     "tester-reply-ack"
