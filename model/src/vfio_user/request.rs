@@ -143,9 +143,7 @@ impl Request {
             Request::RegionWriteMulti(count, writes) => {
                 writes.iter().fold(to.u64(*count), |to, write| write.write(to)).0
             }
-            Request::DeviceFeature(argsz, flags, data) => {
-                to.u32(*argsz).u32(flags.0).bytes(data).0
-            }
+            Request::DeviceFeature(argsz, flags, data) => to.u32(*argsz).u32(flags.0).bytes(data).0,
             Request::MigDataRead(read) => read.encode(),
             Request::MigDataWrite(write, data) => write.write(to).bytes(data).0,
         }

@@ -62,11 +62,7 @@ impl Log {
     ///
     /// # Errors
     /// See [`LogError`].
-    pub fn start(
-        hint: u64,
-        ranges: &[Range],
-        overlapping: bool,
-    ) -> Result<(Self, u64), LogError> {
+    pub fn start(hint: u64, ranges: &[Range], overlapping: bool) -> Result<(Self, u64), LogError> {
         if ranges.len() > MAX_RANGES {
             return Err(LogError::TooMany);
         }
@@ -93,9 +89,8 @@ impl Log {
     }
 
     fn covers(&self, first: u64, end: u64) -> bool {
-        let meets = |range: &Range| {
-            last(*range).is_some_and(|last| range.iova <= end && first <= last)
-        };
+        let meets =
+            |range: &Range| last(*range).is_some_and(|last| range.iova <= end && first <= last);
         self.ranges.is_empty() || self.ranges.iter().any(meets)
     }
 

@@ -147,11 +147,13 @@ impl Migration {
     pub fn way_to(&self, value: u32) -> Result<Vec<State>, Refused> {
         let refused = Refused::NoWay { from: self.state, to: value };
         let to = State::find(value).ok_or(refused.clone())?;
-        let by = |states: &[State]| states.iter().fold(Some((self.state, Vec::new())), |way, to| {
-            let (from, mut way) = way?;
-            way.extend(from.way_to(*to, self.features)?);
-            Some((*to, way))
-        });
+        let by = |states: &[State]| {
+            states.iter().fold(Some((self.state, Vec::new())), |way, to| {
+                let (from, mut way) = way?;
+                way.extend(from.way_to(*to, self.features)?);
+                Some((*to, way))
+            })
+        };
         match (self.state, to) {
             (_, State::ERROR) if self.is(Mutant::SetToError) => return Ok(vec![State::ERROR]),
             (State::ERROR, to) if self.is(Mutant::ErrorLeft) && to.is_in(self.features) => {
@@ -294,7 +296,9 @@ impl Migration {
         if self.state.flow() != Flow::Saving {
             match &self.session {
                 Session::Saving { .. } if lingers => {}
-                _ if always => return Ok(Read::Data(device.save().into_iter().take(most).collect())),
+                _ if always => {
+                    return Ok(Read::Data(device.save().into_iter().take(most).collect()));
+                }
                 _ => return Err(Refused::NoData(self.state)),
             }
         }
@@ -344,27 +348,16 @@ impl Migration {
 
     /// The device was reset.
     pub fn reset(&mut self) {
+        let keeps = self.settings.reset == Reset::Keeps;
         let stays = match self.state {
             State::ERROR => self.is(Mutant::ResetKeepsError),
             State::RESUMING if self.is(Mutant::ResetKeepsSession) => true,
-            _ => false,
+            _ => keeps,
         };
         if stays {
             return;
         }
-        self.session = match self.settings.reset {
-            Reset::Keeps if self.state == State::RESUMING => Session::Resuming(Vec::new()),
-            _ => Session::None,
-        };
-        self.state = match self.settings.reset {
-            // A session that was cut cannot go on: without it, a saving state is left.
-            Reset::Keeps if self.state.flow() == Flow::Saving && self.state.runs() => {
-                State::RUNNING
-            }
-            Reset::Keeps if self.state == State::STOP_COPY => State::STOP,
-            Reset::Keeps if self.state != State::ERROR => self.state,
-            _ => State::RUNNING,
-        };
+        (self.state, self.session) = (State::RUNNING, Session::None);
         self.before = self.state;
     }
 }

@@ -17,7 +17,6 @@ pub mod machine;
 pub mod state;
 pub mod stream;
 
-
 pub use log::{Log, LogError};
 pub use machine::{Device, Migration, PreCopyInfo, Read, Refused};
 pub use state::{DmaAllowed, Flow, State};

@@ -63,9 +63,9 @@ pub enum StreamError {
 
 /// FNV-1a: against accidents, not against intent.
 fn digest(digest: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(digest, |digest, byte| {
-        (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(digest, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 const SEED: u64 = 0xcbf2_9ce4_8422_2325;

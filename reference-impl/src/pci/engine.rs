@@ -293,8 +293,5 @@ fn fail(registers: &mut Registers, queue: &mut Queue) {
 fn descriptor(bytes: &[u8]) -> Option<Descriptor> {
     let (address, rest) = bytes.split_first_chunk()?;
     let length = rest.first_chunk()?;
-    Some(Descriptor {
-        address: u64::from_le_bytes(*address),
-        length: u32::from_le_bytes(*length),
-    })
+    Some(Descriptor { address: u64::from_le_bytes(*address), length: u32::from_le_bytes(*length) })
 }

@@ -5,7 +5,7 @@
 
 use super::config_space::{ConfigSpace, WRITABLE};
 use super::function::Function;
-use super::registers::{GO, FILTER, Queue, Registers, cause};
+use super::registers::{FILTER, GO, Queue, Registers, cause};
 use crate::nic::{Nic, StateError};
 
 impl Function {

@@ -46,8 +46,6 @@ mutants! {
         "Configuration space is not answered in STOP and STOP_COPY.",
     PreCopyRefuses "pre-copy-refuses" "vfio.running.works"
         "Registers are not answered in PRE_COPY and PRE_COPY_P2P.",
-    PreCopyPauses "pre-copy-pauses" "vfio.running.works"
-        "Nothing is transmitted or received in PRE_COPY, and doorbells are forgotten.",
 
     // The stream.
     SessionRestarts "session-restarts" "vfio.session.goes-on"

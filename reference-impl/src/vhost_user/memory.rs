@@ -193,7 +193,7 @@ fn map_region(region: &Region, fd: OwnedFd) -> Result<Arc<GuestRegionMmap<()>>, 
 }
 
 /// Maps a stretch of a file that is long enough, shared with whoever else has it.
-pub(super) fn map_file(fd: OwnedFd, offset: u64, size: u64) -> Result<MmapRegion<()>, MemoryError> {
+pub(crate) fn map_file(fd: OwnedFd, offset: u64, size: u64) -> Result<MmapRegion<()>, MemoryError> {
     let length = u64::try_from(rustix::fs::fstat(&fd)?.st_size).unwrap_or(0);
     let end = offset.checked_add(size).filter(|end| *end <= length);
     let (Some(_), Ok(size)) = (end, usize::try_from(size)) else {

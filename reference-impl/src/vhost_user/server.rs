@@ -104,7 +104,7 @@ impl Options {
 
 /// Tells a server to stop. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<Event>);
+pub struct Stop(pub(crate) Arc<Event>);
 
 impl Stop {
     /// Not yet.
@@ -123,7 +123,7 @@ impl Stop {
         Ok(self.0.signal()?)
     }
 
-    fn requested(&self) -> Result<bool, Errno> {
+    pub(crate) fn requested(&self) -> Result<bool, Errno> {
         self.0.wait(Deadline::now())
     }
 }
@@ -162,7 +162,7 @@ pub fn serve(listener: &UnixListener, options: &Options, stop: &Stop) -> Result<
 }
 
 /// Waits for any of these; an interruption is a wait that was short.
-fn wait(descriptors: &mut [PollFd<'_>], limit: Duration) -> Result<(), Errno> {
+pub(crate) fn wait(descriptors: &mut [PollFd<'_>], limit: Duration) -> Result<(), Errno> {
     let limit = Timespec::try_from(limit.min(LONGEST)).map_err(|_| Errno::INVAL)?;
     match poll(descriptors, Some(&limit)) {
         Ok(_) | Err(Errno::INTR) => Ok(()),

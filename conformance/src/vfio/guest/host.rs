@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_is_no_program_is_an_error() {
-        let machine = Machine { kernel: "/nonexistent/linux".into(), program: "/etc/passwd".into() };
+        let machine =
+            Machine { kernel: "/nonexistent/linux".into(), program: "/etc/passwd".into() };
         let error = machine.run("mtty-2", &[], Duration::from_secs(1)).unwrap_err().to_string();
         assert!(error.contains("no 64-bit ELF"), "{error}");
     }

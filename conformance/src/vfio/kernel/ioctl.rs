@@ -77,7 +77,12 @@ unsafe impl Ioctl for Call {
 /// A call whose argument is a number, or nothing.
 fn with_number(fd: BorrowedFd<'_>, opcode: Opcode, number: usize) -> Result<i32> {
     // SAFETY: the numbers that come here are those of calls that take a value, no address.
-    unsafe { rustix::ioctl::ioctl(fd, Call { opcode, argument: std::ptr::without_provenance_mut(number) }) }
+    unsafe {
+        rustix::ioctl::ioctl(
+            fd,
+            Call { opcode, argument: std::ptr::without_provenance_mut(number) },
+        )
+    }
 }
 
 /// A call whose argument is a structure.
@@ -151,8 +156,7 @@ pub(super) fn attach(device: BorrowedFd<'_>, table: u32) -> Result<()> {
 
 /// IOMMU_IOAS_ALLOC: an address space's id.
 pub(super) fn new_address_space(iommufd: &File) -> Result<u32> {
-    let mut space =
-        iommu_ioas_alloc { size: size_of::<iommu_ioas_alloc>(), ..Default::default() };
+    let mut space = iommu_ioas_alloc { size: size_of::<iommu_ioas_alloc>(), ..Default::default() };
     with(iommufd.as_fd(), IOMMU_IOAS_ALLOC, &mut space)?;
     Ok(space.out_ioas_id)
 }
@@ -187,8 +191,7 @@ pub(super) fn feature(
     flags: u32,
     data: &mut [u8],
 ) -> Result<()> {
-    let pointers =
-        [VFIO_DEVICE_FEATURE_DMA_LOGGING_START, VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT];
+    let pointers = [VFIO_DEVICE_FEATURE_DMA_LOGGING_START, VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT];
     let follows = flags & VFIO_DEVICE_FEATURE_PROBE == 0;
     if follows && pointers.contains(&(flags & VFIO_DEVICE_FEATURE_MASK)) {
         return Err(rustix::io::Errno::FAULT);
@@ -316,7 +319,9 @@ mod tests {
     fn pointers_that_are_not_ours_never_reach_the_kernel() {
         let file = null();
         let mut data = [0xff; 32];
-        for number in [VFIO_DEVICE_FEATURE_DMA_LOGGING_START, VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT] {
+        for number in
+            [VFIO_DEVICE_FEATURE_DMA_LOGGING_START, VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT]
+        {
             let error = feature(file.as_fd(), 40, number | 0x1_0000, &mut data).unwrap_err();
             assert_eq!(error, rustix::io::Errno::FAULT);
             let error = feature(file.as_fd(), 40, number | 0x5_0000, &mut data).unwrap_err();

@@ -68,21 +68,27 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file that may not be opened.
-    #[error("{path} may not be opened for reading and writing: run as root, or give your user the \
-             right (chown, or a udev rule)")]
+    #[error(
+        "{path} may not be opened for reading and writing: run as root, or give your user the \
+             right (chown, or a udev rule)"
+    )]
     Rights {
         /// Which.
         path: PathBuf,
     },
     /// Somebody else has it.
-    #[error("{path} is in use: end the virtual machine or the test that has it open \
-             (`fuser -v {path}` names it)")]
+    #[error(
+        "{path} is in use: end the virtual machine or the test that has it open \
+             (`fuser -v {path}` names it)"
+    )]
     InUse {
         /// Which.
         path: PathBuf,
     },
     /// Another device of the group is bound to a driver of the host.
-    #[error("{path} is not viable: every device of the group must be bound to a VFIO driver, or none")]
+    #[error(
+        "{path} is not viable: every device of the group must be bound to a VFIO driver, or none"
+    )]
     NotViable {
         /// The group.
         path: PathBuf,
@@ -205,8 +211,7 @@ impl Device {
         ioctl::set_container(&group, &container).map_err(call("VFIO_GROUP_SET_CONTAINER"))?;
         ioctl::set_iommu(&container, VFIO_TYPE1v2_IOMMU)
             .map_err(|error| OpenError::of(place, "VFIO_SET_IOMMU", error.into()))?;
-        let fd =
-            ioctl::group_device(&group, &c_name).map_err(call("VFIO_GROUP_GET_DEVICE_FD"))?;
+        let fd = ioctl::group_device(&group, &c_name).map_err(call("VFIO_GROUP_GET_DEVICE_FD"))?;
         Ok(Device { fd, _kept: vec![group, container] })
     }
 
@@ -381,7 +386,10 @@ mod tests {
     #[test]
     fn a_missing_device_says_what_to_do() {
         let said = error(Address::Cdev("/dev/vfio/devices/no-such".into()));
-        assert!(said.starts_with("/dev/vfio/devices/no-such does not exist: bind a driver"), "{said}");
+        assert!(
+            said.starts_with("/dev/vfio/devices/no-such does not exist: bind a driver"),
+            "{said}"
+        );
         let of = |error: Errno| OpenError::of(Path::new("/dev/vfio/7"), "x", error.into());
         assert!(of(Errno::NOENT).to_string().contains("modprobe vfio vfio_iommu_type1"));
         assert!(of(Errno::ACCESS).to_string().contains("run as root"));
@@ -392,6 +400,9 @@ mod tests {
     #[test]
     fn what_is_no_device_is_an_error_that_names_the_call() {
         let said = error(Address::Cdev("/dev/null".into()));
-        assert!(said.contains("/dev/iommu does not exist") || said.contains("BIND_IOMMUFD"), "{said}");
+        assert!(
+            said.contains("/dev/iommu does not exist") || said.contains("BIND_IOMMUFD"),
+            "{said}"
+        );
     }
 }

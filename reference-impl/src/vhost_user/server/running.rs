@@ -21,6 +21,13 @@ impl Running {
     /// # Errors
     /// See [`ServeError`].
     pub fn start(options: Options) -> Result<Self, ServeError> {
+        Self::start_with(move |listener, stop| serve(listener, &options, stop))
+    }
+
+    /// The same for any server.
+    pub(crate) fn start_with(
+        serve: impl FnOnce(&UnixListener, &Stop) -> Result<(), ServeError> + Send + 'static,
+    ) -> Result<Self, ServeError> {
         let folder = tempfile::Builder::new().prefix("devmig-").tempdir()?;
         let path = folder.path().join("vhost.sock");
         let listener = UnixListener::bind(&path)
@@ -29,7 +36,7 @@ impl Running {
         let theirs = stop.clone();
         let thread = std::thread::Builder::new()
             .name("reference back-end".into())
-            .spawn(move || serve(&listener, &options, &theirs))?;
+            .spawn(move || serve(&listener, &theirs))?;
         Ok(Running { folder, stop, thread: Some(thread) })
     }
 
