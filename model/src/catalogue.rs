@@ -37,7 +37,14 @@ impl Library {
             let rules = options.iter().fold(rules, |rules, (choice, o)| rules.fixing(*choice, *o));
             Box::new(self.vfio().system(def, rules)) as Box<dyn Check>
         });
-        examples.into_iter().flatten().chain([ring]).chain(protocols).chain(vdpa).chain(of_vfio).collect()
+        examples
+            .into_iter()
+            .flatten()
+            .chain([ring])
+            .chain(protocols)
+            .chain(vdpa)
+            .chain(of_vfio)
+            .collect()
     }
 
     /// The system of this name, with these choices fixed otherwise.

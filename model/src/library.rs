@@ -385,9 +385,8 @@ impl Library {
         let defaults = Rules { choices: self.spec.defaults(), ..Rules::default() };
         let settled =
             fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
-        let fixed = choices
-            .iter()
-            .fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
+        let fixed =
+            choices.iter().fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
         without.iter().fold(fixed, |rules, clause| rules.without(*clause))
     }
 

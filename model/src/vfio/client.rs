@@ -28,7 +28,10 @@ pub const STEPS: &[(&str, &str)] = &[
     ("device info", "GET_PRECOPY_INFO"),
     ("device opt in", "SET PRECOPY_INFOv2"),
     ("device read out", "read migration data until there is no more (for now)"),
-    ("transfer", "read from the first device and write to the second until there is no more (for now)"),
+    (
+        "transfer",
+        "read from the first device and write to the second until there is no more (for now)",
+    ),
     ("transfer short", "the same, but the last piece is lost"),
     ("transfer wrong", "the same, but the last piece is another's"),
     ("log start", "LOGGING_START for all of memory"),
@@ -98,7 +101,8 @@ impl Step {
         Some(match rest {
             ["set", name, there @ ..] if there.is_empty() || there == ["if", "there"] => {
                 let Some(state) = table.named(name) else {
-                    let error = item.error(line.span(), format!("no state is called `{name}`"), "unknown");
+                    let error =
+                        item.error(line.span(), format!("no state is called `{name}`"), "unknown");
                     let names = table.states.iter().map(|state| state.name.as_str());
                     d.push(with_help(error, did_you_mean(name, names)));
                     return None;
@@ -124,7 +128,8 @@ impl Step {
             ["copy", "all"] => Step::CopyAll,
             ["copy", "marked"] => Step::CopyMarked,
             _ => {
-                let error = item.error(line.span(), format!("`{text}` is not a step"), "unknown step");
+                let error =
+                    item.error(line.span(), format!("`{text}` is not a step"), "unknown step");
                 d.push(with_help(error, did_you_mean(text, STEPS.iter().map(|(step, _)| *step))));
                 return None;
             }
@@ -338,6 +343,7 @@ impl Client {
             }
             (Call::Reset(For::Client) | Call::Reopen, _) => {
                 self.believe(&mut next, device, UNKNOWN);
+                next.failed = false;
                 (next.told, next.has, next.initial, next.got) = (false, false, 0, 0);
             }
             _ => {}

@@ -21,41 +21,125 @@ type Seen<'a> = Transition<'a, World, Event>;
 /// Every property: its name, the clause behind it (or ``), and what it says.
 pub const ALL: &[(&str, &str, &str)] = &[
     ("set-means-there", "vfio.set.completes", "a SET that succeeds ends where it was to lead"),
-    ("no-set-to-what-is-not-there", "vfio.set.optional-states", "a SET to a state that the device lacks fails"),
+    (
+        "no-set-to-what-is-not-there",
+        "vfio.set.optional-states",
+        "a SET to a state that the device lacks fails",
+    ),
     ("error-is-left-by-reset-alone", "vfio.set.error", "a SET to ERROR, or from it, fails"),
-    ("no-way-back-into-pre-copy", "vfio.set.blocked", "a SET from STOP_COPY to a state of pre-copy fails"),
-    ("state-changes-by-set-alone", "vfio.set.only-client", "GET tells the state that the last SET led to"),
-    ("failed-set-is-on-the-way", "vfio.set.failure-on-path", "after a SET that failed, GET tells a state on the way, or ERROR"),
-    ("descriptor-iff-session-begins", "vfio.session.new", "a SET returns a descriptor if and only if it begins a session"),
-    ("data-only-in-session", "vfio.session.ends", "data is read and written only while a session is open"),
+    (
+        "no-way-back-into-pre-copy",
+        "vfio.set.blocked",
+        "a SET from STOP_COPY to a state of pre-copy fails",
+    ),
+    (
+        "state-changes-by-set-alone",
+        "vfio.set.only-client",
+        "GET tells the state that the last SET led to",
+    ),
+    (
+        "failed-set-is-on-the-way",
+        "vfio.set.failure-on-path",
+        "after a SET that failed, GET tells a state on the way, or ERROR",
+    ),
+    (
+        "descriptor-iff-session-begins",
+        "vfio.session.new",
+        "a SET returns a descriptor if and only if it begins a session",
+    ),
+    (
+        "data-only-in-session",
+        "vfio.session.ends",
+        "data is read and written only while a session is open",
+    ),
     ("answers-while-running", "vfio.running.works", "a device that runs answers every access"),
-    ("config-answered-while-stopped", "vfio.stop.answers", "a stopped device answers accesses to configuration space"),
-    ("kept-off-while-stopped", "vfio.stop.kept-off", "nobody touches registers of a device that is stopped, or partly"),
-    ("stopped-means-silent", "vfio.stop.silent", "a stopped device raises no interrupt and starts no DMA"),
-    ("stopped-means-frozen", "vfio.stop.frozen", "the state inside a stopped device does not change"),
+    (
+        "config-answered-while-stopped",
+        "vfio.stop.answers",
+        "a stopped device answers accesses to configuration space",
+    ),
+    (
+        "kept-off-while-stopped",
+        "vfio.stop.kept-off",
+        "nobody touches registers of a device that is stopped, or partly",
+    ),
+    (
+        "stopped-means-silent",
+        "vfio.stop.silent",
+        "a stopped device raises no interrupt and starts no DMA",
+    ),
+    (
+        "stopped-means-frozen",
+        "vfio.stop.frozen",
+        "the state inside a stopped device does not change",
+    ),
     ("no-dma-after-stop", "vfio.stop.drains", "no DMA of a stopped device arrives"),
     ("no-peer-dma-begins", "vfio.p2p.no-new", "no peer DMA begins in a P2P state"),
     ("no-peer-dma-arrives", "vfio.p2p.drains", "no peer DMA of a device in a P2P state arrives"),
-    ("bad-data-is-refused", "vfio.resume.validates", "no device leaves RESUMING with data that is bad or not all there"),
+    (
+        "bad-data-is-refused",
+        "vfio.resume.validates",
+        "no device leaves RESUMING with data that is bad or not all there",
+    ),
     ("good-data-is-accepted", "vfio.resume.accepts", "what a device gave is taken"),
-    ("restored-is-saved", "vfio.resume.restores", "the state inside the destination is that inside the source"),
+    (
+        "restored-is-saved",
+        "vfio.resume.restores",
+        "the state inside the destination is that inside the source",
+    ),
     ("destination-runs", "", "the destination is found running after it took the data"),
     ("reset-recovers", "vfio.reset.recovers", "a reset leads from ERROR to RUNNING"),
     ("reset-ends-session", "vfio.reset.aborts", "a reset ends a session"),
-    ("info-in-pre-copy-alone", "vfio.pre-copy.info", "GET_PRECOPY_INFO is answered in states of pre-copy and nowhere else"),
-    ("initial-begins-above-0", "vfio.pre-copy.initial-begins", "the first initial_bytes of a session is above 0"),
+    (
+        "info-in-pre-copy-alone",
+        "vfio.pre-copy.info",
+        "GET_PRECOPY_INFO is answered in states of pre-copy and nowhere else",
+    ),
+    (
+        "initial-begins-above-0",
+        "vfio.pre-copy.initial-begins",
+        "the first initial_bytes of a session is above 0",
+    ),
     ("initial-falls", "vfio.pre-copy.initial-falls", "initial_bytes rises only with REINIT"),
-    ("dirty-begins-at-0", "vfio.pre-copy.dirty-begins", "the first dirty_bytes of a session is 0, if nothing changed"),
+    (
+        "dirty-begins-at-0",
+        "vfio.pre-copy.dirty-begins",
+        "the first dirty_bytes of a session is 0, if nothing changed",
+    ),
     ("reinit-after-opt-in", "vfio.pre-copy.reinit", "REINIT is reported to who opted in"),
-    ("quiet-means-quiet", "vfio.pre-copy.quiet", "in pre-copy a read gives nothing if and only if nothing is there"),
-    ("end-is-for-ever", "vfio.stop-copy.end", "in STOP_COPY a read never gives nothing for now, and after the end the end"),
-    ("end-means-whole", "vfio.stop-copy.whole", "at the end of the stream the client has read the state inside"),
-    ("copy-is-whole", "vfio.log.no-write-lost", "at the end the copy of guest memory is what memory holds"),
-    ("report-while-logging-alone", "vfio.log.report-needs-start", "a report fails unless writes are logged"),
+    (
+        "quiet-means-quiet",
+        "vfio.pre-copy.quiet",
+        "in pre-copy a read gives nothing if and only if nothing is there",
+    ),
+    (
+        "end-is-for-ever",
+        "vfio.stop-copy.end",
+        "in STOP_COPY a read never gives nothing for now, and after the end the end",
+    ),
+    (
+        "end-means-whole",
+        "vfio.stop-copy.whole",
+        "at the end of the stream the client has read the state inside",
+    ),
+    (
+        "copy-is-whole",
+        "vfio.log.no-write-lost",
+        "at the end the copy of guest memory is what memory holds",
+    ),
+    (
+        "report-while-logging-alone",
+        "vfio.log.report-needs-start",
+        "a report fails unless writes are logged",
+    ),
     ("bad-ranges-log-nothing", "vfio.log.bad-ranges", "START with bad ranges fails"),
     ("log-started-once", "vfio.log.start-once", "nobody starts a log that is started"),
     ("client-knows-state", "", "where the client takes the device to be, it is"),
-    ("fresh-client-finds-it-running", "", "at the end a device that was reset for a fresh client runs"),
+    (
+        "fresh-client-finds-it-running",
+        "",
+        "at the end a device that was reset for a fresh client runs",
+    ),
     ("nothing-lands-after-save", "", "no peer DMA changes a device whose state was read out"),
     ("nothing-is-lost", "", "all peer DMA has its effect"),
 ];
@@ -252,13 +336,14 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Worl
                 && look.stands(t.before.parts.0.at),
             |_, t| answered(t, 0).is_none_or(|(_, answer)| answer == Answer::Done)
         ),
-        "kept-off-while-stopped" => always!(
-            |_, t| called(t) == Some(Call::Access(Region::Registers)),
-            |look, t| {
+        "kept-off-while-stopped" => {
+            always!(|_, t| called(t) == Some(Call::Access(Region::Registers)), |look, t| {
                 let at = t.before.parts.0.at;
-                look.dma(at) == Dma::Any || look.is_final(at) || look.session(at) == Session::Resuming
-            }
-        ),
+                look.dma(at) == Dma::Any
+                    || look.is_final(at)
+                    || look.session(at) == Session::Resuming
+            })
+        }
         "stopped-means-silent" => always!(
             |_, t| matches!(
                 t.action.event().map(|event| event.act),
@@ -266,25 +351,22 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Worl
             ),
             |look, t| t.action.event().is_none_or(|event| look.runs(of(t.before, event.device).at))
         ),
-        "stopped-means-frozen" => always!(
-            |look, t| look.stands(t.before.parts.0.at),
-            |_, t| is_reset(t) || t.before.parts.0.inside == t.after.parts.0.inside
-        ),
-        "no-dma-after-stop" => always!(
-            |_, t| pair(t, Act::PeerArrives).is_some(),
-            |look, t| pair(t, Act::PeerArrives)
-                .is_none_or(|(device, ..)| look.dma(of(t.before, device).at) != Dma::None)
-        ),
-        "no-peer-dma-begins" => always!(
-            |_, t| pair(t, Act::PeerBegins).is_some(),
-            |look, t| pair(t, Act::PeerBegins)
-                .is_none_or(|(device, ..)| look.dma(of(t.before, device).at) != Dma::NoPeer)
-        ),
-        "no-peer-dma-arrives" => always!(
-            |_, t| pair(t, Act::PeerArrives).is_some(),
-            |look, t| pair(t, Act::PeerArrives)
-                .is_none_or(|(device, ..)| look.dma(of(t.before, device).at) != Dma::NoPeer)
-        ),
+        "stopped-means-frozen" => {
+            always!(|look, t| look.stands(t.before.parts.0.at), |_, t| is_reset(t)
+                || t.before.parts.0.inside == t.after.parts.0.inside)
+        }
+        "no-dma-after-stop" => {
+            always!(|_, t| pair(t, Act::PeerArrives).is_some(), |look, t| pair(t, Act::PeerArrives)
+                .is_none_or(|(device, ..)| look.dma(of(t.before, device).at) != Dma::None))
+        }
+        "no-peer-dma-begins" => {
+            always!(|_, t| pair(t, Act::PeerBegins).is_some(), |look, t| pair(t, Act::PeerBegins)
+                .is_none_or(|(device, ..)| look.dma(of(t.before, device).at) != Dma::NoPeer))
+        }
+        "no-peer-dma-arrives" => {
+            always!(|_, t| pair(t, Act::PeerArrives).is_some(), |look, t| pair(t, Act::PeerArrives)
+                .is_none_or(|(device, ..)| look.dma(of(t.before, device).at) != Dma::NoPeer))
+        }
         "bad-data-is-refused" => always!(
             |look, t| matches!(t.action.event().map(|e| (e.device, e.act)), Some((device, Act::Answer(_)))
                 if matches!(of(t.before, device).pending.0, Some(Call::Set(_))))
@@ -294,26 +376,31 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Worl
                 stream.last && !stream.wrong
             })
         ),
-        "good-data-is-accepted" => always!(
-            |_, t| (0..2).any(|device| set_answered(t, device).is_some()),
-            |look, t| (0..2).all(|device| match set_answered(t, device) {
-                Some((to, false)) => {
-                    let State { at, stream, .. } = of(t.before, device);
-                    let stays = look.session(*at) == Session::Resuming;
-                    !stays || !stream.last || stream.wrong || look.is_final(to) || !look.0.supports(look.1, to)
-                }
-                _ => true,
-            })
-        ),
-        "restored-is-saved" => always!(
-            |look, t| look.leaves(t) == Some(1),
-            |look, t| look.leaves(t) != Some(1) || t.after.parts.1.inside == t.before.parts.0.inside
-        ),
+        "good-data-is-accepted" => {
+            always!(|_, t| (0..2).any(|device| set_answered(t, device).is_some()), |look, t| (0..2)
+                .all(|device| match set_answered(t, device) {
+                    Some((to, false)) => {
+                        let State { at, stream, .. } = of(t.before, device);
+                        let stays = look.session(*at) == Session::Resuming;
+                        !stays
+                            || !stream.last
+                            || stream.wrong
+                            || look.is_final(to)
+                            || !look.0.supports(look.1, to)
+                    }
+                    _ => true,
+                }))
+        }
+        "restored-is-saved" => {
+            always!(|look, t| look.leaves(t) == Some(1), |look, t| look.leaves(t) != Some(1)
+                || t.after.parts.1.inside == t.before.parts.0.inside)
+        }
         "destination-runs" => Property::reachable(name, move |t: &Seen| {
             t.after.parts.1.at == running && t.before.parts.1.at != running
         }),
         "reset-recovers" => always!(
-            |look, t| matches!(called(t), Some(Call::Reset(_))) && look.is_final(t.before.parts.0.at),
+            |look, t| matches!(called(t), Some(Call::Reset(_)))
+                && look.is_final(t.before.parts.0.at),
             |look, t| !look.is_final(t.after.parts.0.at)
         ),
         "reset-ends-session" => always!(
@@ -329,7 +416,9 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Worl
             }
         ),
         "initial-begins-above-0" => always!(
-            |_, t| matches!(answered(t, 0), Some((_, Answer::Info(..)))) && !t.before.parts.3.told,
+            |_, t| matches!(answered(t, 0), Some((_, Answer::Info(..))))
+                && !t.before.parts.3.told
+                && !t.before.parts.3.has,
             |_, t| !matches!(answered(t, 0), Some((_, Answer::Info(0, ..))))
         ),
         "initial-falls" => always!(
@@ -344,6 +433,7 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Worl
         "dirty-begins-at-0" => always!(
             |_, t| matches!(answered(t, 0), Some((_, Answer::Info(..))))
                 && !t.before.parts.3.told
+                && !t.before.parts.3.has
                 && !t.before.parts.0.stream.changed,
             |_, t| matches!(answered(t, 0), Some((_, Answer::Info(_, 0, _))))
         ),
@@ -353,7 +443,8 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Worl
                 || t.before.parts.0.stream.opted_in
         ),
         "quiet-means-quiet" => always!(
-            |look, t| matches!(answered(t, 0), Some((Call::Read, _))) && look.live(t.before.parts.0.at),
+            |look, t| matches!(answered(t, 0), Some((Call::Read, _)))
+                && look.live(t.before.parts.0.at),
             |_, t| match answered(t, 0) {
                 Some((_, answer)) => {
                     let stream = &t.before.parts.0.stream;
@@ -382,17 +473,22 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Worl
             Property::at_end(name, |w: &World| w.parts.3.failed || w.parts.2.stale == 0)
         }
         "report-while-logging-alone" => always!(
-            |_, t| matches!(answered(t, 0), Some((Call::LogReport(_), _))) && !t.before.parts.0.log.on,
+            |_, t| matches!(answered(t, 0), Some((Call::LogReport(_), _)))
+                && !t.before.parts.0.log.on,
             |_, t| answered(t, 0).is_none_or(|(_, answer)| answer == Answer::Refused)
         ),
         "bad-ranges-log-nothing" => always!(
             |_, t| matches!(answered(t, 0), Some((Call::LogStart(Ranges::Bad), _))),
             |_, t| answered(t, 0).is_none_or(|(_, answer)| answer == Answer::Refused)
         ),
-        "log-started-once" => always!(
-            |_, t| matches!(called(t), Some(Call::LogStart(_))),
-            |_, t| !t.before.parts.0.log.on
-        ),
+        "log-started-once" => {
+            always!(|_, t| matches!(called(t), Some(Call::LogStart(_))), |_, t| !t
+                .before
+                .parts
+                .0
+                .log
+                .on)
+        }
         "client-knows-state" => always!(
             |_, t| {
                 let (device, client) = (&t.after.parts.0, &t.after.parts.3);
@@ -400,21 +496,20 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Worl
             },
             |_, t| t.after.parts.3.belief == t.after.parts.0.at
         ),
-        "fresh-client-finds-it-running" => Property::at_end(name, move |w: &World| {
-            w.parts.3.failed || w.parts.0.at == running
-        }),
-        "nothing-lands-after-save" => always!(
-            |_, t| pair(t, Act::PeerArrives).is_some(),
-            |look, t| pair(t, Act::PeerArrives).is_none_or(|(_, before, after)| {
-                let saved = look.stands(before.at) && before.stream.last;
-                !saved || before.inside == after.inside
-            })
-        ),
-        "nothing-is-lost" => always!(
-            |_, t| pair(t, Act::PeerArrives).is_some(),
-            |_, t| pair(t, Act::PeerArrives)
-                .is_none_or(|(_, before, after)| before.inside != after.inside)
-        ),
+        "fresh-client-finds-it-running" => {
+            Property::at_end(name, move |w: &World| w.parts.3.failed || w.parts.0.at == running)
+        }
+        "nothing-lands-after-save" => {
+            always!(|_, t| pair(t, Act::PeerArrives).is_some(), |look, t| pair(t, Act::PeerArrives)
+                .is_none_or(|(_, before, after)| {
+                    let saved = look.stands(before.at) && before.stream.last;
+                    !saved || before.inside == after.inside
+                }))
+        }
+        "nothing-is-lost" => {
+            always!(|_, t| pair(t, Act::PeerArrives).is_some(), |_, t| pair(t, Act::PeerArrives)
+                .is_none_or(|(_, before, after)| before.inside != after.inside))
+        }
         _ => return None,
     })
 }

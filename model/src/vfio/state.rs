@@ -10,7 +10,7 @@ crate::packed! {
         pub initial: u64 = 2,
         /// Dirty bytes left.
         pub dirty: u64 = 2,
-        /// The amounts were not told since the session began.
+        /// Since the session began nothing was told or read.
         pub fresh: bool = 1,
         /// The amounts were told, and nothing was read since.
         pub told: bool = 1,

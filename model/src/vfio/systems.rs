@@ -114,7 +114,12 @@ pub struct SystemDef {
 }
 
 /// Resolves one item.
-pub fn compile(spec: &Spec, table: &Table, item: &Item<RawSystem>, d: &mut Diagnostics) -> SystemDef {
+pub fn compile(
+    spec: &Spec,
+    table: &Table,
+    item: &Item<RawSystem>,
+    d: &mut Diagnostics,
+) -> SystemDef {
     let raw = &item.value;
     let mut flags = |written: &Spanned<Vec<String>>| {
         let names = written.get_ref().iter().map(String::as_str);
@@ -125,7 +130,8 @@ pub fn compile(spec: &Spec, table: &Table, item: &Item<RawSystem>, d: &mut Diagn
     };
     let first = flags(&raw.flags);
     let flags = [first, raw.other.as_ref().map_or(first, flags)];
-    let limits = [("inside", raw.inside, INSIDE - 1), ("pages", raw.pages, 2), ("reboots", raw.reboots, 1)];
+    let limits =
+        [("inside", raw.inside, INSIDE - 1), ("pages", raw.pages, 2), ("reboots", raw.reboots, 1)];
     for (what, given, most) in limits {
         if given > most {
             let message = format!("`{what}` is at most {most}");
