@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use devmig_model::clause::ClauseId;
 use devmig_model::library::Library;
 use devmig_model::spec::{Exception, Lack, Level, SpecErrors};
+use devmig_model::system::PropertyKind;
 use devmig_model::vhost_user::event::{BACK_END, FRONT_END};
-use devmig_model::vhost_user::properties;
 use devmig_reference::vhost_user::Mutant;
 use serde::Serialize;
 
@@ -95,6 +95,7 @@ pub fn derive(
 ) -> Result<Coverage, SpecErrors> {
     let suite = suite::builtin(library)?;
     let expected = Expected::builtin(library, &suite)?;
+    let stated = stated(library);
     let mut used: Vec<Vec<Lack>> = vec![Vec::new(); exceptions.len()];
     let mut clauses = Vec::new();
     for (index, clause) in library.spec.clauses().iter().enumerate() {
@@ -107,7 +108,7 @@ pub fn derive(
             id: clause.id.clone(),
             level: clause.level,
             party: clause.party.clone(),
-            properties: stated(library, &clause.id),
+            properties: stated.get(&id).cloned().unwrap_or_default(),
             tests: tests.collect(),
             mutants: mutants.map(|mutant| mutant.name().to_owned()).collect(),
             recordings: recordings.get(&clause.id).cloned().unwrap_or_default(),
@@ -167,13 +168,20 @@ fn gaps(clause: &Carried) -> Vec<Lack> {
     wanted.iter().copied().filter(|what| has_no(clause, *what)).collect()
 }
 
-/// The properties that some system checks and that state this clause.
-fn stated(library: &Library, clause: &str) -> Vec<String> {
-    let checked = |index: usize| {
-        let uses = |indices: &[usize]| indices.contains(&index);
-        library.systems.iter().any(|def| uses(&def.holds) || uses(&def.violated))
-    };
-    let all = properties::ALL.iter().enumerate();
-    let stated = all.filter(|(index, (_, by, _))| *by == clause && checked(*index));
-    stated.map(|(_, (name, ..))| (*name).to_owned()).collect()
+/// The properties that some system checks, by the clause that they state.
+fn stated(library: &Library) -> BTreeMap<ClauseId, Vec<String>> {
+    let mut all: BTreeMap<ClauseId, Vec<String>> = BTreeMap::new();
+    for system in library.catalogue(&[]) {
+        for listed in system.properties() {
+            let own =
+                listed.kind != PropertyKind::Reachable || !listed.name.contains(": can happen");
+            if let Some(clause) = listed.clause.filter(|_| own) {
+                let names = all.entry(clause).or_default();
+                if !names.contains(&listed.name) {
+                    names.push(listed.name);
+                }
+            }
+        }
+    }
+    all
 }

@@ -22,12 +22,13 @@ use devmig_model::explore::trace::{self, Line};
 use devmig_model::explore::{Report, decide};
 use devmig_model::library::{Library, Proposal};
 use devmig_model::system::PropertyKind;
+use devmig_model::vfio::lint::{Expect, Finding, Lint};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::decide::{Decided, decided};
-use super::grid::thousands;
+use super::grid::{grid, thousands};
 use super::progress::Meter;
 use super::{Error, Status, select};
 
@@ -83,6 +84,17 @@ pub(crate) struct Expected {
     pub(crate) report: Report,
 }
 
+/// What becomes of VFIO's migration states.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct States {
+    /// What is found.
+    pub(crate) found: Lint,
+    /// What should be.
+    pub(crate) expected: Expect,
+    /// Whether they are the same.
+    pub(crate) met: bool,
+}
+
 /// All that a proposal comes to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Examined {
@@ -102,6 +114,9 @@ pub(crate) struct Examined {
     pub(crate) decisions: Vec<Decided>,
     /// Its expectations.
     pub(crate) expectations: Vec<Expected>,
+    /// What it does to VFIO's migration states, if it touches them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) states: Option<States>,
 }
 
 /// The systems that a proposal is about: those it names, and those it adds.
@@ -112,13 +127,19 @@ pub(crate) fn concerned<'a>(
 ) -> Vec<&'a str> {
     let named = proposal.systems.iter().map(String::as_str);
     let added = library.systems.iter().map(|def| def.name.as_str());
+    let added = added.chain(library.vfio_systems.iter().map(|def| def.name.as_str()));
     let mut all: Vec<&str> = named.collect();
     for name in added {
-        if base.system(name).is_none() && !all.contains(&name) {
+        if !is_known(base, name) && !all.contains(&name) {
             all.push(name);
         }
     }
     all
+}
+
+/// Whether there is such a system without the proposal.
+pub(crate) fn is_known(base: &Library, name: &str) -> bool {
+    base.system(name).is_some() || base.vfio_systems.iter().any(|def| def.name == name)
 }
 
 /// Runs a proposal's systems, all that concern it or these.
@@ -189,7 +210,13 @@ pub(crate) fn examine(
     let settled = |system: &str| {
         expectations.iter().any(|expect| expect.system == system && expect.under.is_empty())
     };
+    let states = proposal.states.clone().map(|expected| {
+        let found = library.vfio_lint(base);
+        let met = expected.met(&found);
+        States { found, expected, met }
+    });
     let as_expected = expectations.iter().all(|expect| expect.met)
+        && states.as_ref().is_none_or(|states| states.met)
         && systems.iter().all(|s| s.proposed.as_expected || settled(&s.system));
     Ok(Examined {
         schema: 1,
@@ -200,6 +227,7 @@ pub(crate) fn examine(
         systems,
         decisions,
         expectations,
+        states,
     })
 }
 
@@ -274,6 +302,13 @@ impl Examined {
         for decision in &self.decisions {
             out += &format!("\n{}", decision.text());
         }
+        if let Some(states) = &self.states {
+            out += &format!("\nmigration states\n{}", lint_text(&states.found));
+            out += match states.met {
+                true => "  as the proposal expects\n",
+                false => "  NOT as the proposal expects\n",
+            };
+        }
         if !self.expectations.is_empty() {
             out += "\nexpectations\n";
         }
@@ -286,6 +321,36 @@ impl Examined {
         };
         out
     }
+}
+
+/// What becomes of the migration states: for each list every pair, with the features of the devices.
+pub(crate) fn lint_text(found: &Lint) -> String {
+    let lists = [
+        ("more than one path", &found.ambiguous),
+        ("changes for devices without a new feature", &found.disturbs),
+        ("changes with a new feature", &found.changes),
+    ];
+    let mut out = String::new();
+    for (title, findings) in lists {
+        if findings.is_empty() {
+            out += &format!("  {title}: nothing\n");
+            continue;
+        }
+        out += &format!("  {title}\n");
+        let row = |finding: &Finding| {
+            let change = match finding.before.as_str() {
+                "" => finding.after.clone(),
+                before => format!("{before} -> {}", finding.after),
+            };
+            vec![
+                format!("    flags {}", finding.flags),
+                finding.pair.replace(" -> ", " to "),
+                change,
+            ]
+        };
+        out += &grid(&findings.iter().map(row).collect::<Vec<_>>());
+    }
+    out
 }
 
 impl Compared {

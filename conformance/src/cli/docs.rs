@@ -25,7 +25,7 @@ use super::decide::{Decided, decided};
 use super::grid::thousands;
 use super::hunt::hunted;
 use super::progress::Meter;
-use super::{Error, Out, Status, peers_page, proposal, schema, select, table};
+use super::{Error, Out, Status, change, peers_page, proposal, schema, select, table, table_vfio};
 use crate::coverage;
 
 /// Writes the book's generated pages and blocks, or compares them with what is there.
@@ -127,6 +127,13 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
             "The vhost-user messages",
             "What each message does, in guarded rows: the first that applies says what happens.",
             table::markdown(&library),
+        ),
+        page(
+            "vfio-states.md",
+            "The VFIO migration states",
+            "One table, and what follows from it for each device: its arcs with what they bring about, \
+             and the arcs that a SET takes where there is none.",
+            table_vfio::page(&library),
         ),
         page(
             "systems.md",
@@ -335,6 +342,11 @@ fn proposal_body(name: &str, examined: &Examined) -> String {
     out.push('\n');
     for decided in &examined.decisions {
         out += &decision_body(decided).replacen("## ", "### ", 1);
+    }
+    if let Some(states) = &examined.states {
+        let met = if states.met { "as expected" } else { "NOT as expected" };
+        let text = change::lint_text(&states.found);
+        out += &format!("### Migration states ({met})\n\n```text\n{text}```\n\n");
     }
     if !examined.expectations.is_empty() {
         out += "### Expectations\n\n| system | under | violated | met |\n|---|---|---|---|\n";

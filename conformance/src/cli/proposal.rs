@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use devmig_model::library::Library;
+use devmig_model::vfio;
 use devmig_model::vhost_user::program::STEPS;
 use devmig_model::vhost_user::properties;
 use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard, Word};
@@ -35,11 +36,47 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     match &args.command {
         Command::Words => out.text(&words())?,
         Command::Lint { file } => {
-            let library = select::library(Some(file))?;
-            out.text(&contents(&Library::builtin()?, &library))?;
+            let (base, library) = (Library::builtin()?, select::library(Some(file))?);
+            out.text(&contents(&base, &library))?;
+            return states(&base, &library, out);
         }
     }
     Ok(Status::Good)
+}
+
+/// The keys of the table of migration states.
+const STATES: &[(&str, &str)] = &[
+    ("name", "of a feature or state; one that is known is changed by what is given"),
+    ("bit", "of a feature, in VFIO_DEVICE_FEATURE_MIGRATION"),
+    ("mandatory", "every device has this feature"),
+    ("value", "of a state, in enum vfio_device_mig_state"),
+    ("needs", "the features that a state or an arc needs"),
+    ("runs", "whether the device does the guest's work"),
+    ("dma", "what it may start: none, no-peer, any"),
+    ("session", "the stream that is open: none, saving, resuming"),
+    ("final", "no SET leads to this state or away"),
+    ("from, to", "the ends of an arc"),
+    ("remove", "take it away"),
+];
+
+/// What is wrong with the migration states of VFIO, if the proposal touches them.
+fn states(base: &Library, library: &Library, out: &mut Out<'_>) -> Result<Status, Error> {
+    if library.proposal.as_ref().is_none_or(|proposal| proposal.states.is_none()) {
+        out.text("\nno errors\n")?;
+        return Ok(Status::Good);
+    }
+    let found = library.vfio_lint(base);
+    out.text(&format!(
+        "\nmigration states, by the reading `{}`\n{}",
+        library.vfio_reading(),
+        change::lint_text(&found)
+    ))?;
+    if found.is_sound() {
+        out.text("\nno errors\n")?;
+        return Ok(Status::Good);
+    }
+    out.text("\nNOT sound: every pair needs one path, and old devices stay what they are\n")?;
+    Ok(Status::Bad)
 }
 
 /// The vocabulary: sections, each with words and their meanings.
@@ -54,6 +91,13 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<(&'static str, &'static str)>
         ("Answers: `answer`", of::<Answer>()),
         ("Steps: `run`, `steps`", STEPS.to_vec()),
         ("Properties: `holds`, `violated`", properties.collect()),
+        ("VFIO: keys of `[[vfio-feature]]`, `[[vfio-state]]`, `[[vfio-arc]]`", STATES.to_vec()),
+        ("VFIO: steps, `run`", vfio::client::STEPS.to_vec()),
+        ("VFIO: what a client may do, `then`", vfio::client::THEN.to_vec()),
+        (
+            "VFIO: properties, `holds`, `violated`",
+            vfio::properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning)).collect(),
+        ),
     ]
 }
 
@@ -85,7 +129,11 @@ fn contents(base: &Library, library: &Library) -> String {
         fixes.map(|(c, o)| format!("{} = {}", spec.choice_name(*c), spec.option_name(*c, *o)));
     line("fixes", fixes.collect());
     let features = library.table.features.iter().skip(base.table.features.len());
-    line("features", features.map(|f| format!("{} (bit {})", f.name, f.bit)).collect());
+    let new = library.vfio.features.iter().filter(|feature| feature.proposed);
+    let features = features
+        .map(|f| format!("{} (bit {})", f.name, f.bit))
+        .chain(new.map(|f| format!("{} (bit {})", f.name, f.bit)));
+    line("features", features.collect());
     let clauses = spec.clauses().iter().filter(|clause| base.spec.clause(&clause.id).is_err());
     line("clauses", clauses.map(|clause| clause.id.clone()).collect());
     let choices = spec.choices().iter().filter(|choice| base.spec.choice(&choice.id).is_err());
@@ -103,10 +151,20 @@ fn contents(base: &Library, library: &Library) -> String {
     });
     line("patches", patched.collect());
     let systems = change::concerned(base, library, proposal).into_iter().map(|name| {
-        let new = if base.system(name).is_none() { " (new)" } else { "" };
+        let new = if change::is_known(base, name) { "" } else { " (new)" };
         format!("{name}{new}")
     });
     line("systems", systems.collect());
+    let states = library.vfio.states.iter().filter(|state| state.proposed);
+    line("states", states.map(|state| state.name.clone()).collect());
+    let gone = base.vfio.states.iter().filter(|state| library.vfio.named(&state.name).is_none());
+    line("states gone", gone.map(|state| state.name.clone()).collect());
+    let arcs = library.vfio.arcs.iter().filter(|arc| arc.proposed);
+    let arc = |from, to| format!("{} to {}", library.vfio.name(from), library.vfio.name(to));
+    line("arcs", arcs.map(|a| arc(a.from, a.to)).collect());
+    let kept = |from, to| library.vfio.arcs.iter().any(|arc| (arc.from, arc.to) == (from, to));
+    let gone = base.vfio.arcs.iter().filter(|arc| !kept(arc.from, arc.to));
+    line("arcs gone", gone.map(|a| arc(a.from, a.to)).collect());
     let decides = library.decisions.iter().skip(base.decisions.len());
     line("decides", decides.map(|decision| decision.system.clone()).collect());
     line(
@@ -116,5 +174,5 @@ fn contents(base: &Library, library: &Library) -> String {
             n => vec![count(n, "expectation")],
         },
     );
-    text + "\nno errors\n"
+    text
 }

@@ -4,13 +4,14 @@
 //! **Invariant.** All three are computed for every pair in every legal set of features; a table is
 //! *sound* if the first two lists are empty.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::path::{NoPath, Reading};
 use super::table::Table;
 
 /// A pair of states in a device with these features.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct Finding {
     /// The features.
     pub flags: u64,
@@ -23,7 +24,7 @@ pub struct Finding {
 }
 
 /// What is found.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Lint {
     /// Pairs with more than one shortest path; `before` is empty.
     pub ambiguous: Vec<Finding>,
@@ -54,7 +55,7 @@ impl Lint {
 }
 
 /// What a proposal expects: the pairs in each list of [`Lint`].
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Expect {
     /// Pairs with more than one shortest path.
     pub ambiguous: Vec<String>,
