@@ -28,7 +28,7 @@ use super::event::{
     Act, Answer, Call, DEVICE, Data, Event, For, PageSize, Pending, Ranges, Region,
 };
 use super::names::{Laws, Names, Readings};
-use super::path::NoPath;
+use super::path::{NoPath, Paths};
 use super::state::{Log, State, Stream};
 use super::table::{Dma, Session, Table};
 use crate::clause::ClauseId;
@@ -61,6 +61,8 @@ pub struct Device {
     pub table: Arc<Table>,
     /// The features that it has, as bits of MIGRATION.
     pub flags: u64,
+    /// Where each SET leads.
+    pub paths: Arc<Paths>,
     /// The state in which it is found.
     pub begins: u8,
     /// What it is judged by.
@@ -115,7 +117,20 @@ impl Device {
         let bounds = Bounds { peer: true, pages: 64, ..Bounds::default() };
         let (index, begins) = (0, RUNNING);
         let (opaque, atomic) = (true, false);
-        Device { index, table, flags, begins, laws, readings, bounds, opaque, atomic, descriptors }
+        let paths = Arc::new(Paths::new(&table, flags));
+        Device {
+            index,
+            table,
+            flags,
+            paths,
+            begins,
+            laws,
+            readings,
+            bounds,
+            opaque,
+            atomic,
+            descriptors,
+        }
     }
 
     fn dma(&self, at: u8) -> Dma {
@@ -135,10 +150,11 @@ impl Device {
     }
 
     /// The SET under way: where it leads.
-    fn path(&self, s: &State, judge: &Judge) -> Result<Option<Result<Vec<u8>, NoPath>>, Ask> {
+    #[allow(clippy::type_complexity)]
+    fn path(&self, s: &State, judge: &Judge) -> Result<Option<Result<&[u8], &NoPath>>, Ask> {
         let Some(Call::Set(to)) = s.pending.0 else { return Ok(None) };
         let rule = self.readings.rule(judge)?;
-        Ok(Some(self.table.path(self.flags, rule, s.at, to)))
+        Ok(Some(self.paths.get(rule, s.at, to)))
     }
 
     /// The clause by which a SET without a path must fail.
@@ -359,7 +375,7 @@ impl Device {
         let path = match way {
             Err(why) => {
                 let to = if self.table.state(to).is_some() { to } else { s.at };
-                return Ok(broken(self.forbids(&why), judge, State { at: to, ..*done }));
+                return Ok(broken(self.forbids(why), judge, State { at: to, ..*done }));
             }
             Ok(path) => path,
         };
@@ -734,7 +750,7 @@ impl Machine for Device {
             && let Some(Ok(path)) = self.path(s, judge)?
             && path.len() > 1
         {
-            self.arc(s, &path, judge, f)?;
+            self.arc(s, path, judge, f)?;
         }
         if let Some(Call::LogReport(_)) = s.pending.0
             && s.log.on

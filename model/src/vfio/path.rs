@@ -17,7 +17,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::table::{By, Dma, How, Session, Table};
+use super::table::{By, Dma, How, MAX_STATES, Session, Table};
 
 /// How the rule of combination transitions is read; in the order of the choice's options.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
@@ -136,7 +136,7 @@ impl Table {
                 let here = path.last().copied().unwrap_or(from);
                 for arc in arcs.iter().filter(|arc| arc.from == here) {
                     let goes_on = arc.to == to || may_pass(arc.to) && !seen.contains(&arc.to);
-                    if goes_on && next.len() < ENOUGH * super::table::MAX_STATES {
+                    if goes_on && next.len() < ENOUGH * MAX_STATES {
                         next.push([path.as_slice(), &[arc.to]].concat());
                     }
                 }
@@ -190,6 +190,34 @@ impl Table {
             freezes: from.runs && !to.runs,
             validates: other && from.session == Session::Resuming,
         }
+    }
+}
+
+/// The path of every pair in one device, by every reading: looked up by who asks often.
+#[derive(Clone, Debug)]
+pub struct Paths(Vec<Result<Vec<u8>, NoPath>>);
+
+impl Paths {
+    /// Those of a device with these features.
+    #[must_use]
+    pub fn new(table: &Table, flags: u64) -> Self {
+        let values = || 0..MAX_STATES as u8;
+        let pairs = || values().flat_map(|from| values().map(move |to| (from, to)));
+        let each = |reading| pairs().map(move |(from, to)| table.path(flags, reading, from, to));
+        Paths(Reading::ALL.into_iter().flat_map(each).collect())
+    }
+
+    /// As [`Table::path`].
+    ///
+    /// # Errors
+    /// As [`Table::path`].
+    pub fn get(&self, reading: Reading, from: u8, to: u8) -> Result<&[u8], &NoPath> {
+        let (from, to) = (usize::from(from), usize::from(to));
+        if from.max(to) >= MAX_STATES {
+            return Err(&NoPath::Unsupported);
+        }
+        let index = (reading as usize * MAX_STATES + from) * MAX_STATES + to;
+        self.0.get(index).map_or(Err(&NoPath::Unsupported), |path| path.as_deref())
     }
 }
 

@@ -17,6 +17,7 @@ use super::client::{Client, Guest, Memory, Step, THEN};
 use super::event::GUEST;
 use super::machine::{Bounds, Device, INSIDE};
 use super::names::Names;
+use super::path::Paths;
 use super::properties::{self, Parts};
 use super::table::Table;
 use crate::clause::{ChoiceId, ClauseId};
@@ -208,6 +209,7 @@ impl Builder {
             index: index as u8,
             table: Arc::clone(&self.table),
             flags: def.flags[index],
+            paths: Arc::new(Paths::new(&self.table, def.flags[index])),
             begins: running,
             laws: self.names.laws,
             readings: self.names.readings,
