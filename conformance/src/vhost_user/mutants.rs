@@ -274,7 +274,12 @@ impl Bed {
         self == Bed::Nic || test.needs.iter().all(|need| matches!(need, Need::Feature(..)))
     }
 
-    fn options(self, settings: Settings, mutant: Option<Mutant>, slow: Slow) -> Result<Options, Trouble> {
+    fn options(
+        self,
+        settings: Settings,
+        mutant: Option<Mutant>,
+        slow: Slow,
+    ) -> Result<Options, Trouble> {
         let settings = self.settings(settings);
         let mut options = Options { settings, mutant, ..Options::default() };
         let latency = slow.latency;
@@ -286,7 +291,8 @@ impl Bed {
             Bed::Nic => {
                 let config = NicConfig::new(Parameters { queue_pairs: 2, ..Parameters::default() });
                 let config = config.map_err(|error| Trouble(error.to_string()))?;
-                options.net = Some(NetOptions { config, link: Link::Loopback, latency, flap: None });
+                options.net =
+                    Some(NetOptions { config, link: Link::Loopback, latency, flap: None });
             }
         }
         Ok(options)
@@ -379,7 +385,8 @@ impl<'a> Bench<'a> {
             silence: owed,
             quiet: Duration::from_millis(40).max(latency * 3),
         };
-        let running = Running::start(bed.options(settings, mutant, slow)?).map_err(|error| Trouble(error.to_string()))?;
+        let running = Running::start(bed.options(settings, mutant, slow)?)
+            .map_err(|error| Trouble(error.to_string()))?;
         let target = Target::Socket(running.socket());
         let run = Run {
             library: self.library,

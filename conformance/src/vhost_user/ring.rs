@@ -23,8 +23,8 @@ use std::sync::atomic::{Ordering, fence};
 use devmig_model::vhost_user::wire::VringAddr;
 use rustix::io::Errno;
 use virtio_bindings::bindings::virtio_ring::{
-    VRING_AVAIL_ALIGN_SIZE, VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_ALIGN_SIZE, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE,
-    VRING_USED_ALIGN_SIZE,
+    VRING_AVAIL_ALIGN_SIZE, VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_ALIGN_SIZE, VRING_DESC_F_NEXT,
+    VRING_DESC_F_WRITE, VRING_USED_ALIGN_SIZE,
 };
 use virtio_queue::desc::split::Descriptor;
 
@@ -151,7 +151,8 @@ impl Ring {
             Ok(Layout {
                 descriptor: arena.take(DESCRIPTOR * n, VRING_DESC_ALIGN_SIZE.into())?,
                 available: arena.take(RING_HEADER + 2 * n + 2, VRING_AVAIL_ALIGN_SIZE.into())?,
-                used: arena.take(RING_HEADER + USED_ELEMENT * n + 2, VRING_USED_ALIGN_SIZE.into())?,
+                used: arena
+                    .take(RING_HEADER + USED_ELEMENT * n + 2, VRING_USED_ALIGN_SIZE.into())?,
             })
         };
         let (layout, spare) = (place()?, place()?);

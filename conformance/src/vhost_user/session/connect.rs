@@ -32,7 +32,13 @@ impl<'m> Session<'m> {
         let split = arena.take(0, PAGE).map_err(harness)?;
         let line = |_| {
             let ring = Ring::new(&memory, &mut arena, workload.ring_size()).map_err(harness)?;
-            Ok(Line { ring, requests: HashMap::new(), buffers: HashMap::new(), kicked: false, announced: 0 })
+            Ok(Line {
+                ring,
+                requests: HashMap::new(),
+                buffers: HashMap::new(),
+                kicked: false,
+                announced: 0,
+            })
         };
         let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, Stop>>()?;
         Ok(Session {

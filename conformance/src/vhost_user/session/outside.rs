@@ -114,7 +114,8 @@ impl Session<'_> {
             let observed = format!("a buffer comes back through ring {ring}, which is disabled");
             self.finding(self.machine.laws.no_side_effects, &observed)?;
         } else {
-            let observed = format!("a buffer of ring {ring} comes back, and nothing is to be in it");
+            let observed =
+                format!("a buffer of ring {ring} comes back, and nothing is to be in it");
             self.finding(ClauseId::NONE, &observed)?;
         }
         Ok(false)

@@ -268,7 +268,9 @@ impl Outside for Wire {
                 self.memory.read(at, &mut ack).map_err(|error| error.to_string())?;
                 match ack {
                     [0] => Ok(()),
-                    [ack] => Err(format!("a command is answered with {ack:#x}, where 0 is success")),
+                    [ack] => {
+                        Err(format!("a command is answered with {ack:#x}, where 0 is success"))
+                    }
                 }
             }
             _ if ring.is_multiple_of(2) => self.arrived(usize::from(ring / 2), chain, used),
