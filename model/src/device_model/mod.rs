@@ -23,6 +23,7 @@
 //! | [`form`], [`rfc`], [`limited`] | the files, ours and the RFC's, within bounds |
 //! | [`listed`], [`read`] | the forms of 2020; which form a file has |
 //! | [`mod@baseline`], [`lint`], [`classes`] | what a pool has in common; what is wrong with a catalogue or a release |
+//! | [`schemes`] | the rivals, the holes, and the laws that each breaks |
 //!
 //! **Invariants.** Nothing here does I/O or looks at saved state. Nothing compares what belongs to a
 //! host. What is read from outside is bounded ([`form`]).
@@ -44,6 +45,7 @@ pub mod listed;
 pub mod read;
 pub mod reason;
 pub mod rfc;
+pub mod schemes;
 pub mod value;
 
 pub use allowed::Allowed;

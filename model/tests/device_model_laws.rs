@@ -1,0 +1,465 @@
+//! The laws of compatibility: by exhaustion over a small universe, and by thousands of generated ones.
+//!
+//! The small universe has two parameters with the values 0 and 1. `f` is off at 0, `m` cannot be
+//! disabled. A host lacks a parameter or accepts {0}, {1} or {0, 1}: sixteen implementations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use devmig_model::device_model::{
+    Allowed, Configuration, Constraint, Implementation, Instance, Model, ModelId, Name, Parameter,
+    Refusal, Settings, Type, Value, check, form,
+};
+use proptest::prelude::*;
+
+fn id() -> ModelId {
+    "vendor-a.com/my-nic".parse().unwrap()
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn ints(values: &[u64]) -> Allowed {
+    let list: Vec<Value> = values.iter().map(|n| Value::Int(*n)).collect();
+    Allowed::of(Type::Int, &list).unwrap()
+}
+
+/// A host, as plainly as it can be said: what each parameter accepts, and whether it is off at 0.
+#[derive(Clone, PartialEq, Debug)]
+struct Plain {
+    accepts: BTreeMap<&'static str, Vec<u64>>,
+    /// Where the first parameter is the first number, the second is at least the second.
+    joint: Vec<((&'static str, u64), (&'static str, u64))>,
+}
+
+const OPTIONAL: [&str; 3] = ["f", "g", "h"];
+
+fn off(parameter: &str) -> Option<u64> {
+    OPTIONAL.contains(&parameter).then_some(0)
+}
+
+impl Plain {
+    fn real(&self) -> Implementation {
+        let parameter = |(text, values): (&&'static str, &Vec<u64>)| {
+            let init = values.last().copied().unwrap_or(0);
+            let off = off(text).map(Value::Int);
+            (name(text), Parameter::new(ints(values), Value::Int(init), off).unwrap())
+        };
+        let set = |parameter: &str, set: Allowed| BTreeMap::from([(name(parameter), set)]);
+        let joint = self.joint.iter().map(|((a, at), (b, least))| Constraint::Implies {
+            when: set(a, ints(&[*at])),
+            then: set(b, ints(&(*least..=8).collect::<Vec<_>>())),
+        });
+        let parameters = self.accepts.iter().map(parameter).collect();
+        let model = Model::new(id(), parameters, BTreeMap::new(), joint.collect(), None).unwrap();
+        Implementation::new([model]).unwrap()
+    }
+
+    /// The oracle: what a device that is made there would be, by trying to make it.
+    fn make(&self, wanted: &BTreeMap<&'static str, u64>) -> Option<BTreeMap<&'static str, u64>> {
+        let mut device = BTreeMap::new();
+        for (parameter, accepted) in &self.accepts {
+            let value = wanted.get(parameter).copied().or(off(parameter))?;
+            if !accepted.contains(&value) {
+                return None;
+            }
+            device.insert(*parameter, value);
+        }
+        for (parameter, value) in wanted {
+            if !device.contains_key(parameter) && off(parameter) != Some(*value) {
+                return None;
+            }
+        }
+        let kept = |((a, at), (b, least)): &((&str, u64), (&str, u64))| {
+            device.get(a) != Some(at) || device.get(b).is_some_and(|value| value >= least)
+        };
+        self.joint.iter().all(kept).then_some(device)
+    }
+
+    /// Every device that it makes.
+    fn devices(&self) -> Vec<BTreeMap<&'static str, u64>> {
+        let mut all = vec![BTreeMap::new()];
+        for (parameter, accepted) in &self.accepts {
+            all = all
+                .iter()
+                .flat_map(|device| {
+                    accepted.iter().map(|value| {
+                        let mut device = device.clone();
+                        device.insert(*parameter, *value);
+                        device
+                    })
+                })
+                .collect();
+        }
+        all.retain(|device| self.make(device).is_some());
+        all
+    }
+}
+
+/// An instance that a host made.
+fn made(host: &Implementation, device: &BTreeMap<&'static str, u64>) -> Instance {
+    let given: Vec<_> = device.iter().map(|(n, v)| (name(n), Value::Int(*v))).collect();
+    Instance::create(host, &id(), None, &given, BTreeMap::new()).unwrap()
+}
+
+fn plain(settings: &Settings) -> BTreeMap<String, u64> {
+    let number = |value: &Value| match value {
+        Value::Int(n) => *n,
+        other => panic!("{other:?}"),
+    };
+    settings.iter().map(|(name, value)| (name.to_string(), number(value))).collect()
+}
+
+/// What is in effect.
+fn effect(settings: &Settings) -> BTreeMap<String, u64> {
+    let mut all = plain(settings);
+    all.retain(|name, value| off(name) != Some(*value));
+    all
+}
+
+fn arrives(instance: &Instance, there: &Configuration, host: &Implementation) -> Instance {
+    instance.arrived(there, host.model(&id()).unwrap(), BTreeMap::new())
+}
+
+/// The verdict, and what the device would be.
+fn verdict(instance: &Instance, host: &Implementation) -> Option<Settings> {
+    check(instance, host).ok().map(|configuration| configuration.parameters().clone())
+}
+
+fn universe() -> Vec<Plain> {
+    let variants = [None, Some(vec![0]), Some(vec![1]), Some(vec![0, 1])];
+    let mut all = Vec::new();
+    for f in &variants {
+        for m in &variants {
+            let accepts = [("f", f), ("m", m)].into_iter();
+            let accepts = accepts.filter_map(|(n, v)| Some((n, v.clone()?))).collect();
+            all.push(Plain { accepts, joint: Vec::new() });
+        }
+    }
+    all
+}
+
+/// Whether one host accepts all that another does, by the rule for additions alone.
+fn extends(old: &Plain, new: &Plain) -> bool {
+    let kept = |(parameter, values): (&&str, &Vec<u64>)| {
+        new.accepts.get(parameter).is_some_and(|now| values.iter().all(|v| now.contains(v)))
+    };
+    let added = |(parameter, values): (&&'static str, &Vec<u64>)| {
+        old.accepts.contains_key(parameter)
+            || off(parameter).is_some_and(|off| values.contains(&off))
+    };
+    old.accepts.iter().all(kept) && new.accepts.iter().all(added) && old.joint == new.joint
+}
+
+/// How many cases of each law the small universe has: a law that nothing is held against proves
+/// nothing.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Cases {
+    reflexive: u32,
+    oracle: u32,
+    rollback: u32,
+    invariant: u32,
+    path: u32,
+    monotone: u32,
+    monotone_accepted: u32,
+}
+
+#[test]
+fn every_law_in_the_small_universe() {
+    let plains = universe();
+    let hosts: Vec<Implementation> = plains.iter().map(Plain::real).collect();
+    let mut cases = Cases::default();
+    for (a, plain_a) in hosts.iter().zip(&plains) {
+        for device in plain_a.devices() {
+            let instance = made(a, &device);
+            assert_eq!(verdict(&instance, a).as_ref(), Some(instance.parameters()), "reflexive");
+            cases.reflexive += 1;
+            for (b, plain_b) in hosts.iter().zip(&plains) {
+                let answer = check(&instance, b);
+                let oracle = plain_b.make(&device);
+                let found = answer.as_ref().ok().map(|there| plain(there.parameters()));
+                let wanted: Option<BTreeMap<String, u64>> =
+                    oracle.map(|d| d.into_iter().map(|(n, v)| (n.to_owned(), v)).collect());
+                assert_eq!(found, wanted, "oracle: {device:?} to {plain_b:?}");
+                cases.oracle += 1;
+                for (new, plain_new) in hosts.iter().zip(&plains) {
+                    if extends(plain_b, plain_new) {
+                        cases.monotone += 1;
+                        if answer.is_ok() {
+                            cases.monotone_accepted += 1;
+                            assert!(check(&instance, new).is_ok(), "monotone");
+                        }
+                    }
+                }
+                let Ok(there) = answer else { continue };
+                assert_eq!(effect(there.parameters()), effect(instance.parameters()), "invariant");
+                cases.invariant += 1;
+                let running = arrives(&instance, &there, b);
+                assert_eq!(verdict(&running, a).as_ref(), Some(instance.parameters()), "rollback");
+                cases.rollback += 1;
+                for c in &hosts {
+                    assert_eq!(verdict(&running, c), verdict(&instance, c), "path");
+                    cases.path += 1;
+                }
+            }
+        }
+    }
+    let wanted = Cases {
+        reflexive: 25,
+        oracle: 400,
+        rollback: 117,
+        invariant: 117,
+        path: 1872,
+        monotone: 1200,
+        monotone_accepted: 312,
+    };
+    assert_eq!(cases, wanted);
+}
+
+/// Not a law: that some device can go from X to Y, and some from Y to Z, gives none from X to Z.
+#[test]
+fn that_something_can_go_is_not_transitive() {
+    let host = |f: Option<Vec<u64>>| {
+        let accepts = f.map(|values| ("f", values)).into_iter().collect();
+        Plain { accepts, joint: Vec::new() }
+    };
+    let (x, y, z) = (host(None), host(Some(vec![0, 1])), host(Some(vec![1])));
+    let some = |from: &Plain, to: &Plain| {
+        from.devices().iter().any(|d| check(&made(&from.real(), d), &to.real()).is_ok())
+    };
+    assert!(some(&x, &y) && some(&y, &z));
+    assert!(!some(&x, &z));
+    // Nothing smaller shows it: one parameter, and the fewest values.
+    let smaller = universe().into_iter().filter(|host| !host.accepts.contains_key("m"));
+    assert!(smaller.clone().all(|x| some(&x, &x)));
+}
+
+/// Path independence rests on what is stated, and travels: where one host alone states an off value, a
+/// device that went over it can go where it could not go directly.
+#[test]
+fn what_a_host_states_travels_with_the_device() {
+    let host = |off: Option<Value>| {
+        let parameter = Parameter::new(ints(&[0, 1]), Value::Int(1), off).unwrap();
+        let parameters = BTreeMap::from([(name("f"), parameter)]);
+        let model = Model::new(id(), parameters, BTreeMap::new(), Vec::new(), None).unwrap();
+        Implementation::new([model]).unwrap()
+    };
+    let none = Model::new(id(), BTreeMap::new(), BTreeMap::new(), Vec::new(), None).unwrap();
+    let a = Implementation::new([none]).unwrap();
+    let (b, c) = (host(Some(Value::Int(0))), host(None));
+    let instance = made(&a, &BTreeMap::new());
+    assert!(check(&instance, &c).is_err());
+    let there = check(&instance, &b).unwrap();
+    assert!(check(&arrives(&instance, &there, &b), &c).is_ok());
+}
+
+const NAMES: [&str; 5] = ["f", "g", "h", "m", "n"];
+
+fn host() -> impl Strategy<Value = Plain> {
+    let values = proptest::collection::btree_set(0_u64..4, 1..4);
+    let accepts =
+        proptest::collection::btree_map(proptest::sample::select(&NAMES[..]), values, 0..5);
+    let joint = (0_usize..5, 0_u64..4, 0_usize..5, 0_u64..4);
+    (accepts, proptest::collection::vec(joint, 0..3)).prop_map(|(accepts, joint)| {
+        let accepts: BTreeMap<_, Vec<u64>> =
+            accepts.into_iter().map(|(n, v)| (n, v.into_iter().collect())).collect();
+        let there: Vec<&str> = accepts.keys().copied().collect();
+        let joint = joint
+            .into_iter()
+            .filter(|_| !there.is_empty())
+            .map(|(a, at, b, least)| {
+                ((there[a % there.len()], at), (there[b % there.len()], least))
+            })
+            .collect();
+        Plain { accepts, joint }
+    })
+}
+
+/// A host, and one of the devices that it makes.
+fn device() -> impl Strategy<Value = (Plain, BTreeMap<&'static str, u64>)> {
+    (host(), any::<proptest::sample::Index>()).prop_filter_map("makes none", |(host, index)| {
+        let devices = host.devices();
+        let device = (!devices.is_empty()).then(|| index.get(&devices).clone())?;
+        Some((host, device))
+    })
+}
+
+/// The same description with everything in another order.
+fn shuffled(host: &Implementation, by: u64) -> Implementation {
+    let mut form = form::ImplementationForm::from(host);
+    for model in &mut form.models.0 {
+        let turn = |n: usize| if n == 0 { 0 } else { usize::try_from(by).unwrap_or(0) % n };
+        let n = turn(model.parameters.0.len());
+        model.parameters.0.rotate_left(n);
+        model.parameters.0.reverse();
+        model.constraints.0.reverse();
+        for parameter in &mut model.parameters.0 {
+            if let Some(list) = &mut parameter.allowed_values {
+                let n = turn(list.0.len());
+                list.0.rotate_left(n);
+                list.0.extend(list.0.first().cloned());
+            }
+        }
+    }
+    let mut text = serde_json::to_value(&form).unwrap();
+    text.as_object_mut().unwrap().sort_keys();
+    form::implementation(text.to_string().as_bytes()).unwrap()
+}
+
+fn kinds(refusal: &Refusal) -> BTreeSet<String> {
+    refusal
+        .reasons()
+        .iter()
+        .map(|reason| format!("{} {:?}", reason.kind, reason.parameter))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    /// Reflexive; sound and complete against the oracle; configuration invariance; rollback.
+    #[test]
+    fn there_and_back((a, device) in device(), b in host()) {
+        let (here, there) = (a.real(), b.real());
+        let instance = made(&here, &device);
+        prop_assert_eq!(verdict(&instance, &here), Some(instance.parameters().clone()));
+        let answer = check(&instance, &there);
+        prop_assert_eq!(answer.is_ok(), b.make(&device).is_some());
+        if let Ok(configuration) = answer {
+            prop_assert_eq!(effect(configuration.parameters()), effect(instance.parameters()));
+            let running = arrives(&instance, &configuration, &there);
+            prop_assert_eq!(verdict(&running, &here), Some(instance.parameters().clone()));
+        }
+    }
+
+    /// A verdict about a third host is the same before and after a move.
+    #[test]
+    fn the_path_does_not_matter((a, device) in device(), b in host(), c in host()) {
+        let (here, there, third) = (a.real(), b.real(), c.real());
+        let instance = made(&here, &device);
+        if let Ok(configuration) = check(&instance, &there) {
+            let running = arrives(&instance, &configuration, &there);
+            prop_assert_eq!(verdict(&running, &third), verdict(&instance, &third));
+        }
+    }
+
+    /// A value more, or a parameter that accepts its off value, loses nobody.
+    #[test]
+    fn additions_lose_nobody((a, device) in device(), b in host(), parameter in 0_usize..5, value in 0_u64..4) {
+        let mut more = b.clone();
+        let at = NAMES[parameter];
+        match more.accepts.get_mut(at) {
+            Some(values) => {
+                values.push(value);
+                values.sort_unstable();
+                values.dedup();
+            }
+            None if off(at).is_some() => drop(more.accepts.insert(at, vec![0, value])),
+            None => {}
+        }
+        prop_assert!(extends(&b, &more));
+        let instance = made(&a.real(), &device);
+        if check(&instance, &b.real()).is_ok() {
+            prop_assert!(check(&instance, &more.real()).is_ok());
+        }
+    }
+
+    /// What is breaking by the linter is breaking, and where it finds nothing nobody is lost.
+    #[test]
+    fn the_linter_finds_every_breaking_edit(old in host(), new in host()) {
+        use devmig_model::device_model::lint::{Rule, releases};
+        let (before, after) = (old.real(), new.real());
+        let found = releases(("old", &before), ("new", &after));
+        prop_assert!(found.iter().all(|finding| finding.rule == Rule::Breaking));
+        for finding in &found {
+            let witness = finding.instance.clone().unwrap().resolve().unwrap();
+            prop_assert!(check(&witness, &before).is_ok());
+            prop_assert!(check(&witness, &after).is_err());
+        }
+        if found.is_empty() {
+            for device in old.devices() {
+                prop_assert!(new.make(&device).is_some(), "{device:?} is lost");
+            }
+        }
+    }
+
+    /// What all hosts accept is accepted by all, is nearest, and is found whatever their order.
+    #[test]
+    fn a_baseline_runs_everywhere(hosts in proptest::collection::vec(host(), 1..4)) {
+        use devmig_model::device_model::baseline::baseline;
+        let real: Vec<Implementation> = hosts.iter().map(Plain::real).collect();
+        let named: Vec<(&str, &Implementation)> = real.iter().map(|host| ("host", host)).collect();
+        let found = baseline(&named);
+        let mut turned = named.clone();
+        turned.reverse();
+        prop_assert_eq!(&baseline(&turned)[0].configuration, &found[0].configuration);
+        // By trying everything: every device over all parameters of all hosts.
+        let mut all = vec![BTreeMap::new()];
+        let names: BTreeSet<&'static str> = hosts.iter().flat_map(|h| h.accepts.keys().copied()).collect();
+        for name in names {
+            let values = 0_u64..4;
+            all = all.iter().flat_map(|device: &BTreeMap<&'static str, u64>| values.clone().map(move |value| {
+                let mut device = device.clone();
+                device.insert(name, value);
+                device
+            })).collect();
+        }
+        all.retain(|device| hosts.iter().all(|host| host.make(device).is_some()));
+        let distance = |device: &BTreeMap<&'static str, u64>| -> u64 {
+            hosts.iter().flat_map(|h| h.accepts.iter()).filter(|(n, v)| v.last() != device.get(**n)).count() as u64
+        };
+        match &found[0].configuration {
+            Some(configuration) => {
+                let configuration = plain(configuration);
+                prop_assert!(all.iter().any(|d| d.iter().all(|(n, v)| configuration.get(*n) == Some(v))));
+                prop_assert_eq!(all.iter().map(distance).min(), Some(found[0].distance));
+            }
+            None => prop_assert!(all.is_empty(), "{all:?}"),
+        }
+    }
+
+    /// The order of parameters, values, constraints and keys changes no verdict.
+    #[test]
+    fn order_does_not_matter((a, device) in device(), b in host(), by in 0_u64..8) {
+        let (there, turned) = (b.real(), shuffled(&b.real(), by));
+        let instance = made(&a.real(), &device);
+        let (one, other) = (check(&instance, &there), check(&instance, &turned));
+        prop_assert_eq!(one.as_ref().ok(), other.as_ref().ok());
+        prop_assert_eq!(one.err().map(|r| kinds(&r)), other.err().map(|r| kinds(&r)));
+    }
+
+    /// What belongs to the host is not compared, and an alias is what it stands for.
+    #[test]
+    fn ports_and_aliases_do_not_matter((a, device) in device(), b in host(), port in "[a-z]{1,8}", alias in "[a-z0-9.]{1,8}") {
+        let here = a.real();
+        let instance = made(&here, &device);
+        let external = BTreeMap::from([(name("port"), serde_json::Value::from(port))]);
+        let moved = Instance::described(
+            id(), instance.parameters().clone(), external, instance.definition().cloned(),
+        ).unwrap();
+        prop_assert_eq!(check(&instance, &b.real()), check(&moved, &b.real()));
+        // The same host, with a name for some of the settings.
+        let model = here.model(&id()).unwrap();
+        let some: Settings = instance.parameters().iter().take(2).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let rest: Vec<(Name, Value)> = instance.parameters().iter().skip(2).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let named = Model::new(
+            id(), model.parameters().clone(), BTreeMap::from([(name(&alias), some)]),
+            model.constraints().to_vec(), None,
+        ).unwrap();
+        let by_alias = named.configure(Some(&alias), &rest).unwrap();
+        prop_assert_eq!(by_alias.parameters(), instance.parameters());
+    }
+
+    /// A new instance can be made if and only if its initial values are accepted together.
+    #[test]
+    fn defaults_are_acceptable_or_said_not_to_be(host in host()) {
+        let real = host.real();
+        let initial: BTreeMap<&'static str, u64> =
+            host.accepts.iter().filter_map(|(n, v)| Some((*n, *v.last()?))).collect();
+        let found = real.model(&id()).unwrap().initial();
+        prop_assert_eq!(found.is_ok(), host.make(&initial).is_some());
+        let told = devmig_model::device_model::lint::catalogue(&[("host", &real)]);
+        let refused = told.iter().any(|f| f.rule == devmig_model::device_model::lint::Rule::InitialRefused);
+        prop_assert_eq!(found.is_err(), refused);
+    }
+}
