@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use devmig_model::clause::{ChoiceId, ClauseId};
+use devmig_model::device_model::schemes::{self, Row};
 use devmig_model::explore::Options;
 use devmig_model::explore::decide::{Decision, decide};
 use devmig_model::explore::search::Limits;
@@ -21,8 +22,7 @@ use super::{Error, Format, Out, Status};
 /// bound cut a run short: which option is right is not for a program to say.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The system
-    #[arg(requires = "choices")]
+    /// The system, or `device-model`: schemes of compatibility against their laws
     system: Option<String>,
     /// The choices whose options are tried, all combinations of them
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', requires = "system")]
@@ -70,6 +70,13 @@ pub(super) struct All<'a> {
 
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    if args.system.as_deref() == Some(SCHEMES) {
+        return schemes(args, out);
+    }
+    if args.system.is_some() && args.choices.is_empty() {
+        let help = Some("name them with `--choices NAME,NAME`".into());
+        return Err(Error::usage("it is not said which choices are tried", help));
+    }
     let library = select::library(args.proposal.as_ref())?;
     let pins = args.pins.resolve(&library.spec)?;
     let limits = args.bounds.limits();
@@ -106,6 +113,30 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let rows = all.iter().flat_map(|decided| &decided.decision.rows);
     let cut = rows.into_iter().any(|row| row.report.incomplete.is_some());
     Ok(if cut { Status::Incomplete } else { Status::Good })
+}
+
+/// What asks for the table of schemes.
+const SCHEMES: &str = "device-model";
+
+/// Each scheme against each law.
+#[derive(Serialize)]
+struct Schemes {
+    schema: u32,
+    schemes: Vec<Row>,
+}
+
+/// Sets the schemes by which two devices were to be compared against what should hold.
+fn schemes(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    if !args.choices.is_empty() || args.proposal.is_some() || !args.pins.written().is_empty() {
+        let message = format!("`{SCHEMES}` has no choices, and no proposal changes it");
+        return Err(Error::usage(message, None));
+    }
+    let rows = schemes::table();
+    match args.format {
+        Format::Json => out.json(&Schemes { schema: 1, schemes: rows })?,
+        Format::Text => out.text(&schemes::text(&rows, args.brief))?,
+    }
+    Ok(Status::Good)
 }
 
 /// At most so many combinations in one table.

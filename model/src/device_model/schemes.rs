@@ -58,8 +58,12 @@ pub trait Scheme {
     fn name(&self) -> &'static str;
     /// Its rule, and what is special about its universe.
     fn about(&self) -> &'static str;
-    /// The hosts, by what they say of themselves.
+    /// The hosts, by name.
     fn hosts(&self) -> Vec<String>;
+    /// What a host says of itself.
+    fn says(&self, host: usize) -> String {
+        self.hosts().swap_remove(host)
+    }
     /// The devices, smallest first: for each that is there, all states that its guest may put it in.
     fn devices(&self) -> Vec<Device>;
     /// What becomes of a device that is to move to a host.
@@ -85,8 +89,10 @@ pub enum Law {
     Unchanged,
     /// What has moved can move back, whatever its guest did meanwhile.
     Rollback,
-    /// What can go on from where it went could have gone there directly, and the reverse.
-    Path,
+    /// What can go on from where it went could have gone there directly.
+    Transitive,
+    /// What could have gone somewhere directly can go on there from where it went.
+    Onward,
     /// A later release that only adds takes what the one before took.
     Monotone,
     /// The answer does not hang on what the guest has done.
@@ -97,13 +103,14 @@ pub enum Law {
 
 impl Law {
     /// All, in the order of the table.
-    pub const ALL: [Law; 9] = [
+    pub const ALL: [Law; 10] = [
         Law::Reflexive,
         Law::Made,
         Law::Loads,
         Law::Unchanged,
         Law::Rollback,
-        Law::Path,
+        Law::Transitive,
+        Law::Onward,
         Law::Monotone,
         Law::Static,
         Law::Predictable,
@@ -112,13 +119,14 @@ impl Law {
 
 impl fmt::Display for Law {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Law::Reflexive => "reflexive",
             Law::Made => "made",
             Law::Loads => "loads",
             Law::Unchanged => "unchanged",
             Law::Rollback => "rollback",
-            Law::Path => "path",
+            Law::Transitive => "transitive",
+            Law::Onward => "onward",
             Law::Monotone => "monotone",
             Law::Static => "static",
             Law::Predictable => "predictable",
@@ -246,14 +254,18 @@ impl Cases<'_> {
                     });
                 }
             }
-            (Law::Path, Outcome::Runs(there)) => {
+            (Law::Transitive | Law::Onward, Outcome::Runs(there)) => {
                 for third in 0..self.hosts.len() {
                     let direct = scheme.moves(device, third).accepted();
                     let over = scheme.moves(there, third).accepted();
-                    self.holds(direct == over, |s| {
-                        let (first, then) = (s.to(device, to), s.to(there, third));
-                        format!("{first}; then {then}; directly, {}", s.to(device, third))
-                    });
+                    let (first, then) =
+                        if law == Law::Onward { (direct, over) } else { (over, direct) };
+                    if first {
+                        self.holds(then, |s| {
+                            let (to, on) = (s.to(device, to), s.to(there, third));
+                            format!("{to}; then {on}; directly, {}", s.to(device, third))
+                        });
+                    }
                 }
             }
             (Law::Monotone, _) if outcome.accepted() => {
@@ -274,7 +286,7 @@ impl Cases<'_> {
             }
             (Law::Predictable, _) => {
                 for twin in to + 1..self.hosts.len() {
-                    if self.hosts.get(twin) == self.hosts.get(to) {
+                    if scheme.says(twin) == scheme.says(to) {
                         let same = scheme.moves(device, twin).accepted() == outcome.accepted();
                         self.holds(same, |s| {
                             format!("{}; its twin: {}", s.to(device, to), s.to(device, twin))
@@ -301,7 +313,13 @@ pub fn all() -> Vec<Box<dyn Scheme>> {
     for (names, about, rule, hosts) in holes() {
         all.push(Box::new(Described { name: names[0], about, rule, hosts: hosts.clone() }));
         let (name, rule) = (names[1], Rule::Check);
-        let about = "The same hosts, by this project's check.";
+        let about = match name {
+            "H6 devmig" => {
+                "The same: no description tells. Reading back does, before the source stops."
+            }
+            "H7 devmig" => "The same: no description tells. State kept from each release does.",
+            _ => "The same hosts, by this project's check.",
+        };
         all.push(Box::new(Described { name, about, rule, hosts }));
     }
     all
@@ -663,12 +681,12 @@ fn rivals() -> Vec<Rival> {
         Rival {
             name: "A7 opaque string",
             about: "The destination's driver is asked; two of the three have the same string.",
-            hosts: &["i915-v1", "i915-v1", "i915-v2"],
+            hosts: &["A i915-v1", "B i915-v1", "C i915-v2"],
             by: By::Opaque(vec![(0, 1), (1, 2)]),
         },
         Rival {
             name: "A8 RFC v4, equal strings",
-            about: "Version strings are equal; the second host has redefined v2.",
+            about: "Version strings are equal (k options take 2^k of them); the second host redefined v2.",
             hosts: &["v1 {} v2 {f}", "v1 {} v2 {f g}"],
             by: By::Versions(vec![
                 BTreeMap::from([(1, set(&[])), (2, set(&["f"]))]),
@@ -690,6 +708,15 @@ impl Scheme for Rival {
 
     fn about(&self) -> &'static str {
         self.about
+    }
+
+    fn says(&self, host: usize) -> String {
+        let name = self.hosts.get(host).copied().unwrap_or_default();
+        match &self.by {
+            // Which host it is, is no part of the string.
+            By::Opaque(_) => name.split_once(' ').map_or(name, |(_, string)| string).to_owned(),
+            _ => name.to_owned(),
+        }
     }
 
     fn hosts(&self) -> Vec<String> {
