@@ -116,3 +116,119 @@ fn a_device_that_is_another_is_found_before_it_runs() {
     let other = "vendor-a.com/other".parse().unwrap();
     assert!(admit((&other, asked.parameters()), &asked, offs).is_err());
 }
+
+mod ids {
+    use devmig_model::device_model::id::{Fault, MAX_ID};
+    use devmig_model::device_model::{ModelId, Near, Profile};
+    use quickcheck::quickcheck;
+
+    fn id(text: &str) -> ModelId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ids_of_the_discussion_are_ids() {
+        for text in [
+            "vendor-a.com/my-nic",
+            "gitlab.com/user/my-device",
+            "virtio-spec.org/pci/virtio-net",
+            "qemu.org/pci/10ec/8139",
+            "https://qemu.org/devices/e1000e",
+            "xn--bcher-kva.example/x~y_z.1",
+        ] {
+            assert_eq!(id(text).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn each_version_of_the_rfc_has_its_own() {
+        let (uri, plain) = ("https://vendor-a.com/my-nic", "vendor-a.com/my-nic");
+        assert_eq!(ModelId::parse_as(Profile::V1, uri), Ok(id(uri)));
+        for profile in [Profile::V3, Profile::V4] {
+            assert_eq!(ModelId::parse_as(profile, plain), Ok(id(plain)));
+            let bad = ModelId::parse_as(profile, uri).unwrap_err();
+            assert_eq!((bad.fault, bad.suggestion.as_deref()), (Fault::Scheme, Some(plain)));
+        }
+        let bad = ModelId::parse_as(Profile::V1, plain).unwrap_err();
+        assert_eq!((bad.fault, bad.suggestion.as_deref()), (Fault::NoScheme, Some(uri)));
+    }
+
+    #[test]
+    fn what_can_be_confused_is_near_and_not_equal() {
+        let near = |a: &str, b: &str| id(a).near(&id(b));
+        assert_eq!(near("a.example/x", "https://a.example/x"), Some(Near::Scheme));
+        assert_eq!(near("a.example/x", "www.a.example/x"), Some(Near::Www));
+        assert_eq!(near("qemu.org/E1000e", "qemu.org/e1000e"), Some(Near::Case));
+        assert_eq!(near("vendor-a.com/nic", "vend0r-a.com/nic"), Some(Near::LookAlike));
+        assert_eq!(near("modern.example/x", "modem.example/x"), Some(Near::LookAlike));
+        assert_eq!(near("a.example/x", "a.example/x"), None);
+        assert_eq!(near("a.example/x", "b.example/x"), None);
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        let path = "x".repeat(MAX_ID - "a.example/".len());
+        assert!(format!("a.example/{path}").parse::<ModelId>().is_ok());
+        let bad = format!("a.example/{path}x").parse::<ModelId>().unwrap_err();
+        assert_eq!((bad.fault, bad.suggestion), (Fault::Long, None));
+        let bad = "é".repeat(1 << 20).parse::<ModelId>().unwrap_err();
+        assert!(bad.written.len() <= 2 * MAX_ID);
+        for host in ["a", "-a.example", "a-.example", "a..b", "10.0.0.1", "ab--c.example", "."] {
+            assert!(format!("{host}/x").parse::<ModelId>().is_err(), "{host}");
+        }
+    }
+
+    quickcheck! {
+        /// What is suggested is an id, other than what was written; and nothing panics.
+        fn a_suggestion_is_an_id(text: String) -> bool {
+            let tries = [text.clone(), format!("a.example/{text}"), format!("{text}.example/x"), format!("https://A.example/{text}/%41/..//x")];
+            tries.iter().all(|text| match text.parse::<ModelId>() {
+                Ok(id) => id.as_str() == text,
+                Err(bad) => bad.suggestion.is_none_or(|meant| meant != *text && meant.parse::<ModelId>().is_ok()),
+            })
+        }
+    }
+}
+
+mod sets {
+    use devmig_model::device_model::{Allowed, Type, Value};
+    use quickcheck::quickcheck;
+
+    fn set(ranges: &[(u8, u8)]) -> Allowed {
+        let range =
+            |(lo, hi): &(u8, u8)| Value::text(&format!("{}-{}", lo.min(hi), lo.max(hi))).unwrap();
+        Allowed::of(Type::Int, &ranges.iter().map(range).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn within(ranges: &[(u8, u8)], n: u8) -> bool {
+        ranges.iter().any(|(lo, hi)| (lo.min(hi)..=lo.max(hi)).contains(&&n))
+    }
+
+    quickcheck! {
+        fn a_set_has_what_its_ranges_have(ranges: Vec<(u8, u8)>) -> bool {
+            (0..=u8::MAX).all(|n| set(&ranges).contains(&Value::Int(n.into())) == within(&ranges, n))
+        }
+
+        fn what_is_in_both(a: Vec<(u8, u8)>, b: Vec<(u8, u8)>) -> bool {
+            let both = set(&a).and(&set(&b));
+            both == set(&b).and(&set(&a))
+                && (0..=u8::MAX).all(|n| {
+                    both.contains(&Value::Int(n.into())) == (within(&a, n) && within(&b, n))
+                })
+        }
+
+        fn a_list_describes_its_set(ranges: Vec<(u8, u8)>) -> bool {
+            let one = set(&ranges);
+            Allowed::of(Type::Int, &one.list().unwrap()) == Ok(one)
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_range_are_in_it() {
+        let all =
+            Allowed::of(Type::Int, &[Value::text("0-18446744073709551615").unwrap()]).unwrap();
+        assert!(all.contains(&Value::Int(0)) && all.contains(&Value::Int(u64::MAX)));
+        let two = [Value::text("1-2").unwrap(), Value::Int(3)];
+        assert_eq!(Allowed::of(Type::Int, &two).unwrap().to_string(), "1-3");
+    }
+}

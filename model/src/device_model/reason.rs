@@ -186,7 +186,7 @@ impl Reason {
             Some(off) => format!("it is `{at}`, and off at `{}` only", shown(off)),
             None => format!("it is `{at}`, and nothing says at which value it would be off"),
         };
-        let message = format!("the destination has no parameter `{name}` of `{model}`: {why}");
+        let message = format!("no parameter `{name}` of `{model}` is known there: {why}");
         Reason::about(Kind::UnknownParameter, model, message).of(parameter).at(value)
     }
 
@@ -213,9 +213,8 @@ impl Reason {
         allowed: &Allowed,
     ) -> Self {
         let (name, at, set) = (shown(parameter), shown(value), shown(allowed));
-        let message = format!(
-            "the destination does not accept `{name}` at `{at}` for `{model}`: it accepts {set}"
-        );
+        let message =
+            format!("`{name}` of `{model}` is not accepted at `{at}`: what is accepted is {set}");
         Reason::about(Kind::ValueNotAllowed, model, message).of(parameter).at(value).but(allowed)
     }
 
@@ -256,10 +255,7 @@ impl Reason {
         let value = |name: &Name| settings.get(name).map(Value::to_string).unwrap_or_default();
         let (rule, values) = (constraint.to_string(), list(&value));
         let is = list(&|name| format!("`{}` at `{}`", shown(name), shown(&value(name))));
-        let message = format!(
-            "the destination does not accept {is} together for `{model}`: {}",
-            shown(&rule)
-        );
+        let message = format!("{is} of `{model}` are not accepted together: {}", shown(&rule));
         let mut reason = Reason::about(Kind::JointConstraint, model, message);
         reason.parameter = Some(list(&Name::to_string));
         reason.value = Some(Value::Str(values.into()));

@@ -303,16 +303,15 @@ impl Cases<'_> {
 /// in the same universe.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Scheme>> {
-    let mut all: Vec<Box<dyn Scheme>> = vec![Box::new(Described {
-        name: "devmig",
-        about: "This project's check, over sixteen hosts with two parameters.",
-        rule: Rule::Check,
-        hosts: sixteen(),
-    })];
+    let ours =
+        "This project's check, over sixteen hosts with two parameters, and one of them twice.";
+    let hosts = sixteen().into_iter().chain(sixteen().pop()).collect();
+    let mut all: Vec<Box<dyn Scheme>> =
+        vec![Box::new(Described::new("devmig", ours, Rule::Check, hosts))];
     all.extend(rivals().into_iter().map(|rival| Box::new(rival) as Box<dyn Scheme>));
     for (names, about, rule, hosts) in holes() {
-        all.push(Box::new(Described { name: names[0], about, rule, hosts: hosts.clone() }));
-        let (name, rule) = (names[1], Rule::Check);
+        all.push(Box::new(Described::new(names[0], about, rule, hosts.clone())));
+        let name = names[1];
         let about = match name {
             "H6 devmig" => {
                 "The same: no description tells. Reading back does, before the source stops."
@@ -320,7 +319,7 @@ pub fn all() -> Vec<Box<dyn Scheme>> {
             "H7 devmig" => "The same: no description tells. State kept from each release does.",
             _ => "The same hosts, by this project's check.",
         };
-        all.push(Box::new(Described { name, about, rule, hosts }));
+        all.push(Box::new(Described::new(name, about, Rule::Check, hosts)));
     }
     all
 }
@@ -422,18 +421,44 @@ struct Described {
     about: &'static str,
     rule: Rule,
     hosts: Vec<Host>,
+    descriptions: Vec<Option<Implementation>>,
 }
 
 impl Described {
+    fn new(name: &'static str, about: &'static str, rule: Rule, hosts: Vec<Host>) -> Self {
+        let descriptions = hosts.iter().map(Host::described).collect();
+        Described { name, about, rule, hosts, descriptions }
+    }
+
+    /// What the check says, over the same hosts.
+    fn adopted(&self, device: &Device, to: usize) -> Option<BTreeMap<&'static str, u64>> {
+        let source = self.descriptions.get(device.host)?.as_ref()?;
+        let target = self.descriptions.get(to)?.as_ref()?;
+        let given: Vec<(Name, Value)> = device
+            .made
+            .iter()
+            .filter_map(|(n, v)| Some((n.parse().ok()?, Value::Int(*v))))
+            .collect();
+        let model = source.models().keys().next()?;
+        let instance = Instance::create(source, model, None, &given, External::new()).ok()?;
+        let configuration = check(&instance, target).ok()?;
+        let number = |name: &&'static str| match configuration.get(name) {
+            Some(Value::Int(n)) => Some((*name, *n)),
+            _ => None,
+        };
+        Some(self.hosts.get(to)?.parameters.keys().filter_map(number).collect())
+    }
+
     /// What is asked for at the destination; none if the rule refuses.
     fn asked(
         &self,
         device: &Device,
+        to: usize,
         here: &Host,
         there: &Host,
     ) -> Option<BTreeMap<&'static str, u64>> {
         if self.rule == Rule::Check {
-            return adopted(device, here, there);
+            return self.adopted(device, to);
         }
         let mut asked = BTreeMap::new();
         for (name, value) in &device.made {
@@ -456,21 +481,6 @@ impl Described {
     }
 }
 
-/// The check itself, over the same hosts.
-fn adopted(device: &Device, here: &Host, there: &Host) -> Option<BTreeMap<&'static str, u64>> {
-    let (source, target) = (here.described()?, there.described()?);
-    let given: Vec<(Name, Value)> =
-        device.made.iter().filter_map(|(n, v)| Some((n.parse().ok()?, Value::Int(*v)))).collect();
-    let model = source.models().keys().next()?.clone();
-    let instance = Instance::create(&source, &model, None, &given, External::new()).ok()?;
-    let configuration = check(&instance, &target).ok()?;
-    let number = |name: &&'static str| match configuration.get(name) {
-        Some(Value::Int(n)) => Some((*name, *n)),
-        _ => None,
-    };
-    Some(there.parameters.keys().filter_map(number).collect())
-}
-
 impl Scheme for Described {
     fn name(&self) -> &'static str {
         self.name
@@ -487,7 +497,10 @@ impl Scheme for Described {
     fn devices(&self) -> Vec<Device> {
         let on = |(host, described): (usize, &Host)| {
             let made = described.devices().into_iter();
-            made.map(move |made| Device { host, made, state: 0 }).collect::<Vec<_>>()
+            let held = |made: BTreeMap<&'static str, u64>| {
+                [0, 1].map(|state| Device { host, made: made.clone(), state })
+            };
+            made.flat_map(held).collect::<Vec<_>>()
         };
         self.hosts.iter().enumerate().flat_map(on).collect()
     }
@@ -496,7 +509,7 @@ impl Scheme for Described {
         let (Some(here), Some(there)) = (self.hosts.get(device.host), self.hosts.get(to)) else {
             return Outcome::Refused;
         };
-        match self.asked(device, here, there) {
+        match self.asked(device, to, here, there) {
             None => Outcome::Refused,
             Some(made) if !there.makes(&made) => Outcome::Unmade,
             Some(_) if here.representation != there.representation => Outcome::Lost,
@@ -508,10 +521,10 @@ impl Scheme for Described {
         let (Some(old), Some(new)) = (self.hosts.get(old), self.hosts.get(new)) else {
             return false;
         };
-        let kept = |(name, (values, _, _)): (&&'static str, &(Vec<u64>, u64, Option<u64>))| {
-            new.parameters
-                .get(name)
-                .is_some_and(|(now, _, _)| values.iter().all(|v| now.contains(v)))
+        let kept = |(name, (values, _, off)): (&&'static str, &(Vec<u64>, u64, Option<u64>))| {
+            new.parameters.get(name).is_some_and(|(now, _, now_off)| {
+                off == now_off && values.iter().all(|v| now.contains(v))
+            })
         };
         let added = |(name, (values, _, off)): (&&'static str, &(Vec<u64>, u64, Option<u64>))| {
             old.parameters.contains_key(name) || off.is_some_and(|off| values.contains(&off))
