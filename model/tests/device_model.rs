@@ -100,6 +100,16 @@ fn all_reasons_are_told_at_once() {
     assert_eq!(kinds(check(&source, &host)), wanted);
 }
 
+/// Each kind of reason is demanded by a clause, and is written as its schema says.
+#[test]
+fn every_reason_has_its_clause() {
+    let spec = devmig_model::spec::Spec::builtin().unwrap();
+    for kind in Kind::ALL {
+        assert!(spec.clause(kind.clause()).is_ok(), "{kind}");
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
+    }
+}
+
 /// The seventh step defends against a first that was skipped.
 #[test]
 fn a_device_that_is_another_is_found_before_it_runs() {

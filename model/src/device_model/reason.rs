@@ -55,6 +55,53 @@ pub enum Kind {
     NotListed,
 }
 
+impl Kind {
+    /// All.
+    pub const ALL: [Kind; 17] = [
+        Kind::NoDescription,
+        Kind::BadModelId,
+        Kind::ModelUnsupported,
+        Kind::DefinitionConflict,
+        Kind::UnknownParameter,
+        Kind::TypeMismatch,
+        Kind::ValueNotAllowed,
+        Kind::MandatoryMissing,
+        Kind::CannotDisable,
+        Kind::JointConstraint,
+        Kind::SetTwice,
+        Kind::UnknownAlias,
+        Kind::ReadBackMismatch,
+        Kind::NoResource,
+        Kind::StateMismatch,
+        Kind::VersionUnsupported,
+        Kind::NotListed,
+    ];
+
+    /// The clause that demands the refusal.
+    #[must_use]
+    pub fn clause(self) -> &'static str {
+        match self {
+            Kind::NoDescription => "device-model.description.needed",
+            Kind::BadModelId => "device-model.id.canonical",
+            Kind::ModelUnsupported => "device-model.model.supported",
+            Kind::DefinitionConflict => "device-model.off.agrees",
+            Kind::UnknownParameter => "device-model.parameter.known",
+            Kind::TypeMismatch => "device-model.parameter.type",
+            Kind::ValueNotAllowed => "device-model.parameter.allowed",
+            Kind::MandatoryMissing => "device-model.parameter.mandatory",
+            Kind::CannotDisable => "device-model.parameter.can-be-off",
+            Kind::JointConstraint => "device-model.joint.holds",
+            Kind::SetTwice => "device-model.create.set-once",
+            Kind::UnknownAlias => "device-model.alias.expanded",
+            Kind::ReadBackMismatch => "device-model.create.reads-back",
+            Kind::NoResource => "device-model.create.all-or-nothing",
+            Kind::StateMismatch => "device-model.load.checks",
+            Kind::VersionUnsupported => "device-model.version.equal",
+            Kind::NotListed => "device-model.listed.by-source",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

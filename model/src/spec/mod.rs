@@ -91,6 +91,8 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "vhost-user/programs.toml"
     "vhost-user/systems.toml"
     "vdpa/choices.toml"
+    "clauses/device-model.toml"
+    "device-model/choices.toml"
     "vhost-user/migration-systems.toml"
     "vhost-user/bugs.toml"
     "clauses/vfio/states.toml"
