@@ -11,6 +11,7 @@ use super::diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
 use super::file::{Item, SourceFile, Spanned, with_help};
 use super::{Spec, not_empty};
 use crate::clause::{ChoiceId, ClauseId};
+use crate::device_model::schemes;
 
 /// The built-in file: its name below `specs/`, and its text.
 pub const BUILTIN: (&str, &str) =
@@ -40,6 +41,8 @@ pub enum Carrier {
     System(String),
     /// A proposal, by the path of its file.
     Proposal(String),
+    /// A scheme of compatibility, by the first word of its name.
+    Scheme(String),
     /// The book.
     Doc,
 }
@@ -107,6 +110,17 @@ pub fn load(
 fn carrier(spec: &Spec, systems: Option<&[&str]>, word: &str) -> Result<Carrier, SpecError> {
     if word == "doc" {
         return Ok(Carrier::Doc);
+    }
+    if let Some(scheme) = word.strip_prefix("decide:") {
+        let all: Vec<&str> = schemes::all().iter().map(|scheme| scheme.name()).collect();
+        let first = |name: &&str| name.split(' ').next().unwrap_or_default() == scheme;
+        return match all.iter().any(|name| first(&name)) {
+            true => Ok(Carrier::Scheme(scheme.to_owned())),
+            false => {
+                let error = SpecError::new(format!("no scheme is called `{scheme}`"));
+                Err(with_help(error, did_you_mean(scheme, all.iter().copied())))
+            }
+        };
     }
     if word.starts_with("specs/proposals/") {
         return Ok(Carrier::Proposal(word.to_owned()));
