@@ -170,3 +170,48 @@ fn sizes_and_alignment_are_the_specifications() {
         assert_eq!(ring.address(3).used, user_address(used));
     }
 }
+
+#[test]
+fn with_event_indices_each_side_is_woken_where_it_wants_to_be() {
+    let mut ring = ring(8);
+    ring.set_events(true);
+    let mut device = device(&ring);
+    device.set_event_idx(true);
+    let memory = ring.memory.map().clone();
+    let serve = |device: &mut Queue, count: usize| {
+        let heads: Vec<u16> = (0..count)
+            .map(|_| device.pop_descriptor_chain(&memory).unwrap().head_index())
+            .collect();
+        heads.iter().for_each(|head| device.add_used(&memory, *head, 0).unwrap());
+        device.needs_notification(&memory).unwrap()
+    };
+    ring.publish(&[PART]).unwrap();
+    assert!(ring.wants_kick().unwrap(), "nobody has looked at the ring yet");
+    assert!(serve(&mut device, 1), "the driver asked for its last request");
+    // The device goes on by itself: it has not asked for a kick.
+    ring.publish(&[PART]).unwrap();
+    assert!(!ring.wants_kick().unwrap());
+    ring.publish(&[PART]).unwrap();
+    assert!(!serve(&mut device, 1), "one of two is not the last");
+    assert!(serve(&mut device, 1));
+    assert!(!device.enable_notification(&memory).unwrap());
+    ring.publish(&[PART]).unwrap();
+    assert!(ring.wants_kick().unwrap() && !ring.wants_kick().unwrap(), "once for each request");
+}
+
+#[test]
+fn a_ring_that_is_moved_begins_anew_elsewhere() {
+    let mut ring = ring(8);
+    let before = ring.layout();
+    ring.publish(&[PART]).unwrap();
+    ring.relocate();
+    ring.start_at(3).unwrap();
+    let apart = |a: u64, b: u64| a != b;
+    let now = ring.layout();
+    assert!(apart(now.descriptor, before.descriptor) && apart(now.used, before.used));
+    assert_eq!((ring.used_index().unwrap(), ring.outstanding()), (3, 0));
+    let mut device = device(&ring);
+    let head = ring.publish(&[PART]).unwrap();
+    let seen = device.pop_descriptor_chain(ring.memory.map()).map(|chain| chain.head_index());
+    assert_eq!(seen, Some(head));
+}
