@@ -29,6 +29,9 @@ use crate::vhost_user::device::{Chain, Device, StateError};
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
 
+/// By how many sectors it grows when somebody enlarges it.
+const GROWTH: u64 = 8;
+
 /// What GET_ID answers with.
 pub const ID: &[u8; VIRTIO_BLK_ID_BYTES as usize] = b"devmig-reference\0\0\0\0";
 
@@ -182,6 +185,12 @@ impl Device for Block {
             Ok(()) => written.saturating_add(1),
             Err(_) => 0,
         }
+    }
+
+    /// It grows.
+    fn change(&mut self) -> bool {
+        let sectors = self.options.sectors.saturating_add(GROWTH);
+        std::mem::replace(&mut self.options.sectors, sectors) != sectors
     }
 
     fn reset(&mut self) {

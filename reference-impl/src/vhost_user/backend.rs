@@ -4,6 +4,7 @@
 //!   handle_message   a message, when wants_message()        poll_output   replies, calls, descriptors
 //!   handle_kick      a kick descriptor was readable         poll_timeout  when handle_time is due
 //!   handle_time      time has passed
+//!   handle_outside   something outside has changed the device
 //!   handle_saved, handle_loaded   a transfer has ended
 //!   handle_told, handle_channel_gone   the back-end's channel
 //!
@@ -231,6 +232,14 @@ impl<D: Device> Backend<D> {
         self.advance(now);
     }
 
+    /// Something outside changes the device.
+    pub fn handle_outside(&mut self, now: Instant) {
+        if self.device.change() {
+            self.config_changed();
+        }
+        self.advance(now);
+    }
+
     /// The kick descriptor of a ring was readable.
     pub fn handle_kick(&mut self, ring: usize, now: Instant) {
         let heard = self.rings.get(ring).is_some_and(|ring| ring.kick == Bell::Descriptor);
@@ -253,7 +262,10 @@ impl<D: Device> Backend<D> {
         }
         let request = header.request;
         let asked = header.flags.need_reply() && self.negotiated(feature::REPLY_ACK);
-        let asked = asked && !self.is(Mutant::NoAcknowledgement);
+        let channel = request == Message::SET_BACKEND_REQ_FD.id();
+        let mute = self.is(Mutant::NoAcknowledgement)
+            || (channel && self.is(Mutant::ChannelUnacknowledged));
+        let asked = asked && !mute;
         let success = u64::from(self.is(Mutant::AcknowledgesFailure));
         match self.follow(header, payload, descriptors, now) {
             Ok(Some(answer)) => {

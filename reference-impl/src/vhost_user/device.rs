@@ -110,6 +110,12 @@ pub trait Device {
         false
     }
 
+    /// Something outside changes it, as an administrator or a cable does. Whether its configuration
+    /// space is another since.
+    fn change(&mut self) -> bool {
+        false
+    }
+
     /// Back to the initial state.
     fn reset(&mut self);
 

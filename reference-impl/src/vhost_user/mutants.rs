@@ -132,7 +132,9 @@ mutants! {
         "Resets disable the first ring and no other.",
     NeverPolls "never-polls" "kick.polling"
         "A ring that has to be polled is not.",
-    ErrorUnreported "error-unreported" "ring.notify-guest"
+    CallsAnyway "calls-anyway" "call.polling"
+        "A call descriptor that was taken away is written to all the same.",
+    ErrorUnreported "error-unreported" "err.signalled"
         "Nobody is told that a ring is broken.",
     ResetOwnerResets "reset-owner-resets" "reset-owner.ignored-or-disables"
         "RESET_OWNER resets the device.",
@@ -212,6 +214,10 @@ mutants! {
         "The front-end is told of a change of the configuration while every ring is stopped.",
     AsksUnnegotiated "asks-unnegotiated" "back-end-message.need-reply-negotiated"
         "The back-end's messages ask for an acknowledgement that was not negotiated.",
+    ChangeUngated "change-ungated" "back-end-message.gated"
+        "The front-end is told of a change of the configuration although CONFIG was not negotiated.",
+    ChannelUnacknowledged "channel-unacknowledged" "set-backend-req-fd.answered"
+        "SET_BACKEND_REQ_FD is not acknowledged, though it asks for that.",
     InbandAlone "inband-alone" "in-band.closes-without"
         "In-band notifications are accepted without what they need.",
     InbandKickIgnored "inband-kick-ignored" "vring-kick.starts"
@@ -222,7 +228,7 @@ mutants! {
         "VRING_CALL names the next ring.",
     InbandNumber "inband-number" "back-end-message.num-zero"
         "VRING_CALL has 1 where 0 belongs.",
-    InbandUnacknowledged "inband-unacknowledged" "in-band.acknowledged"
+    InbandUnacknowledged "inband-unacknowledged" "back-end-message.in-band-acknowledged"
         "VRING_CALL asks for no acknowledgement.",
 
     // A state that was loaded.

@@ -266,6 +266,12 @@ impl Device for Net {
         flaps
     }
 
+    /// The link goes down, or up again.
+    fn change(&mut self) -> bool {
+        self.nic.set_up(!self.nic.is_up());
+        true
+    }
+
     fn reset(&mut self) {
         let state = self.nic.state();
         let (modes, table) = (state.modes, state.table.clone());

@@ -88,6 +88,8 @@ pub struct Ring {
     pub ran: bool,
     /// Nothing works until it is set up or started anew.
     pub broken: bool,
+    /// Something may be available that was not fetched: it was kicked, or it may be processed now.
+    pub look: bool,
     /// Something was used since the guest was notified.
     pub unnotified: bool,
     /// The guest is never notified again: a mutant's.
@@ -119,6 +121,7 @@ impl Ring {
             error: Bell::Unset,
             ran: false,
             broken: false,
+            look: false,
             unnotified: false,
             hushed: false,
             in_flight: Vec::new(),
@@ -161,6 +164,7 @@ impl Ring {
     pub fn moved(&mut self) {
         self.mapped = false;
         self.broken = false;
+        self.look |= self.started;
     }
 
     /// Starts it, unless it is started. The used index is read from memory at the next use.
@@ -170,8 +174,21 @@ impl Ring {
         self.broken &= self.started;
         self.used_known &= self.started;
         self.started = true;
+        self.look = true;
         self.ran = true;
         again
+    }
+
+    /// Enables or disables it. What waits in one that is enabled is looked at without a further kick.
+    pub fn enable(&mut self, enabled: bool) {
+        self.look |= enabled;
+        self.enabled = enabled;
+    }
+
+    /// Whether there is no room for another request in flight.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.in_flight.len() >= usize::from(self.size())
     }
 
     /// Whether it is known where it is.
@@ -261,7 +278,7 @@ impl Ring {
         table: &MemoryTable,
         used: Option<u16>,
     ) -> Result<Option<(u16, Chain)>, RingError> {
-        if self.in_flight.len() >= usize::from(self.size()) {
+        if self.is_full() {
             return Ok(None);
         }
         let memory = self.prepare(table, used)?;

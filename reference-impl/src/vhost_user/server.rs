@@ -1,7 +1,7 @@
 //! The shell: it owns the socket and every descriptor, waits, and hands on.
 //!
 //! ```text
-//!   serve --accept--> Session: poll(stop, socket, kicks, channels) --> Backend --> outputs
+//!   serve --accept--> Session: poll(stop, socket, kicks, channels, outside) --> Backend --> outputs
 //!     ^                  |
 //!     +-- disconnect ----+     a new device for the next one
 //!
@@ -128,25 +128,38 @@ impl Stop {
     }
 }
 
-/// Serves one front-end after the other, each with a new device, until told to stop.
+/// Serves one front-end after the other, each with a new device, until told to stop. Whoever connects
+/// to `outside` changes the device that is being served, and is let go when it is changed.
 ///
 /// # Errors
 /// See [`ServeError`]: nothing that a front-end does.
-pub fn serve(listener: &UnixListener, options: &Options, stop: &Stop) -> Result<(), ServeError> {
+pub fn serve(
+    listener: &UnixListener,
+    outside: Option<&UnixListener>,
+    options: &Options,
+    stop: &Stop,
+) -> Result<(), ServeError> {
     listener.set_nonblocking(true)?;
+    outside.map_or(Ok(()), |outside| outside.set_nonblocking(true))?;
     while !stop.requested()? {
-        let mut waits = [
+        let mut waits = vec![
             PollFd::new(&*stop.0, PollFlags::IN),
             PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN),
         ];
+        waits.extend(outside.map(|o| PollFd::from_borrowed_fd(o.as_fd(), PollFlags::IN)));
         wait(&mut waits, LONGEST)?;
+        // There is no device now that could be changed.
+        let _ = outside.map(UnixListener::accept);
         match listener.accept() {
             Ok((socket, _)) => {
                 let connection = Connection::from_socket(socket)?;
                 match &options.net {
-                    Some(net) => Session::new(connection, Net::new(net), options)?.run(stop)?,
+                    Some(net) => {
+                        Session::new(connection, Net::new(net), options)?.run(stop, outside)?;
+                    }
                     None => {
-                        Session::new(connection, Block::new(options.block), options)?.run(stop)?;
+                        let disk = Block::new(options.block);
+                        Session::new(connection, disk, options)?.run(stop, outside)?;
                     }
                 }
                 if options.once {

@@ -61,7 +61,8 @@ impl<D: Device> Backend<D> {
     pub(super) fn config_changed(&mut self) {
         let quiet = self.rings.iter().all(|ring| !ring.started);
         let lost = quiet && self.settings.config_change == ConfigChange::Never;
-        if self.negotiated(feature::CONFIG) && !lost && !self.is(Mutant::ChangeUntold) {
+        let may = self.negotiated(feature::CONFIG) || self.is(Mutant::ChangeUngated);
+        if may && !lost && !self.is(Mutant::ChangeUntold) {
             self.channel.wanted.insert((Request::CONFIG_CHANGE_MSG, 0));
         }
     }

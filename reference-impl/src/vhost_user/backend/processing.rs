@@ -38,7 +38,12 @@ impl<D: Device> Backend<D> {
         let unasked =
             self.is(Mutant::CompletesWhileSaving) && self.transfer == Transferring::Saving;
         let stuck = self.is(Mutant::IndexSticks) && ring.base() == u16::MAX;
-        ((ring.started && enabled) || unasked) && ring.configured() && !ring.broken && !stuck
+        // Room that the guest has made is of use once something waits for it.
+        let looks = ring.look || ring.kick == Bell::Polled || self.device.role(at) == Role::Receive;
+        ((ring.started && enabled && looks) || unasked)
+            && ring.configured()
+            && !ring.broken
+            && !stuck
     }
 
     /// Whether kicks are listened for: not before the driver is ready, by one reading.
@@ -57,7 +62,8 @@ impl<D: Device> Backend<D> {
 
     /// Whether this ring is looked at again soon, since no kick will come.
     pub(super) fn polls(&self, at: usize) -> bool {
-        let polled = self.rings.get(at).is_some_and(|ring| ring.kick == Bell::Polled);
+        let polled = |ring: &Ring| ring.kick == Bell::Polled || (ring.look && !ring.is_full());
+        let polled = self.rings.get(at).is_some_and(polled);
         let wanted = self.device.role(at) != Role::Receive || self.device.waits(at);
         polled && wanted && self.fetches(at)
     }
@@ -85,11 +91,18 @@ impl<D: Device> Backend<D> {
 
     /// Fetches what is available and completes what is due.
     fn process(&mut self, at: usize, now: Instant) -> Result<(), RingError> {
-        // Twice: what is made available while it is asked for a kick needs none.
-        for _ in 0..2 {
-            self.fetch_requests(at, now)?;
-            if let Progress::Done = self.ask_for_kick(at)? {
-                break;
+        if self.fetches(at) {
+            // Twice: what is made available while it is asked for a kick needs none.
+            let mut more = true;
+            for _ in 0..2 {
+                self.fetch_requests(at, now)?;
+                if let Progress::Done = self.ask_for_kick(at)? {
+                    more = false;
+                    break;
+                }
+            }
+            if let Some(ring) = self.rings.get_mut(at) {
+                ring.look = more || ring.is_full();
             }
         }
         let completes = self.rings.get(at).is_some_and(|ring| self.completes(ring));

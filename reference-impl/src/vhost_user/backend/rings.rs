@@ -60,6 +60,9 @@ impl<D: Device> Backend<D> {
         }
         let ring = self.ring_index(fd.index().into())?;
         let descriptor = one(Message::SET_VRING_CALL, fd, descriptors)?;
+        if descriptor.is_none() && self.is(Mutant::CallsAnyway) {
+            return Ok(None);
+        }
         self.ring(fd.index().into())?.call = bell(&descriptor);
         let signals = descriptor.is_some() && self.settings.call_signals == CallSignals::Signals;
         self.outputs.push_back(Output::SetCall { ring, descriptor });
@@ -124,7 +127,7 @@ impl<D: Device> Backend<D> {
         let disables_all = enable.num == 0 && self.is(Mutant::DisablesAll);
         let ring = self.ring(enable.index)?;
         if !ignored && (ring.started || !untracked) {
-            ring.enabled = enable.num != 0;
+            ring.enable(enable.num != 0);
         }
         if disables_all {
             self.enable_all(false);
@@ -133,7 +136,7 @@ impl<D: Device> Backend<D> {
     }
 
     pub(super) fn enable_all(&mut self, enabled: bool) {
-        self.rings.iter_mut().for_each(|ring| ring.enabled = enabled);
+        self.rings.iter_mut().for_each(|ring| ring.enable(enabled));
     }
 
     /// A ring starts, or goes on.

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use super::{Deadline, Options, ServeError, Stop, serve};
 
+/// What the socket is called from which the device is changed.
+const OUTSIDE: &str = "outside.sock";
+
 /// A back-end in a thread of its own, on a socket in a folder of its own. Dropping it stops it.
 #[derive(Debug)]
 pub struct Running {
@@ -21,22 +24,29 @@ impl Running {
     /// # Errors
     /// See [`ServeError`].
     pub fn start(options: Options) -> Result<Self, ServeError> {
-        Self::start_with(move |listener, stop| serve(listener, &options, stop))
+        Self::start_with(move |listener, outside, stop| {
+            serve(listener, Some(outside), &options, stop)
+        })
     }
 
-    /// The same for any server.
+    /// The same for any server; the second socket is the one from which a device is changed.
     pub(crate) fn start_with(
-        serve: impl FnOnce(&UnixListener, &Stop) -> Result<(), ServeError> + Send + 'static,
+        serve: impl FnOnce(&UnixListener, &UnixListener, &Stop) -> Result<(), ServeError>
+        + Send
+        + 'static,
     ) -> Result<Self, ServeError> {
         let folder = tempfile::Builder::new().prefix("devmig-").tempdir()?;
         let path = folder.path().join("vhost.sock");
         let listener = UnixListener::bind(&path)
             .map_err(|error| ServeError::Listen { path: path.clone(), error })?;
+        let path = folder.path().join(OUTSIDE);
+        let outside = UnixListener::bind(&path)
+            .map_err(|error| ServeError::Listen { path: path.clone(), error })?;
         let stop = Stop::new()?;
         let theirs = stop.clone();
         let thread = std::thread::Builder::new()
             .name("reference back-end".into())
-            .spawn(move || serve(&listener, &theirs))?;
+            .spawn(move || serve(&listener, &outside, &theirs))?;
         Ok(Running { folder, stop, thread: Some(thread) })
     }
 
@@ -44,6 +54,12 @@ impl Running {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder().join("vhost.sock")
+    }
+
+    /// Where somebody who connects changes the device that is being served.
+    #[must_use]
+    pub fn outside(&self) -> PathBuf {
+        self.folder().join(OUTSIDE)
     }
 
     fn folder(&self) -> &Path {

@@ -1,6 +1,7 @@
 //! One front-end: its descriptors, and what to do when one of them is ready.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use devmig_model::vhost_user::wire::Header;
@@ -46,6 +47,7 @@ enum Ready {
     Kick(usize),
     Channel,
     Requests,
+    Outside,
 }
 
 /// One front-end.
@@ -80,16 +82,31 @@ impl<D: Device> Session<D> {
     }
 
     /// Until the front-end has gone, or was sent away, or we are told to stop.
-    pub(super) fn run(mut self, stop: &Stop) -> Result<(), ServeError> {
+    pub(super) fn run(
+        mut self,
+        stop: &Stop,
+        outside: Option<&UnixListener>,
+    ) -> Result<(), ServeError> {
         while !self.over && !stop.requested()? {
-            for ready in self.wait(stop)? {
+            for ready in self.wait(stop, outside)? {
+                let caller = match ready {
+                    Ready::Outside => outside.and_then(|outside| outside.accept().ok()),
+                    _ => None,
+                };
                 match ready {
                     Ready::Socket => self.receive(),
                     Ready::Kick(ring) => self.kicked(ring),
                     Ready::Channel => self.transfer(),
                     Ready::Requests => self.told(),
+                    Ready::Outside if caller.is_some() => {
+                        self.backend.handle_outside(Instant::now());
+                    }
+                    // Whoever called has gone again.
+                    Ready::Outside => {}
                 }
                 self.act();
+                // Only now is it let go: what it asked for is done.
+                drop(caller);
             }
             self.backend.handle_time(Instant::now());
             self.act();
@@ -97,7 +114,11 @@ impl<D: Device> Session<D> {
         Ok(())
     }
 
-    fn wait(&mut self, stop: &Stop) -> Result<Vec<Ready>, ServeError> {
+    fn wait(
+        &mut self,
+        stop: &Stop,
+        outside: Option<&UnixListener>,
+    ) -> Result<Vec<Ready>, ServeError> {
         // Without a flag, a hang-up is seen all the same.
         let message = match self.backend.wants_message() {
             true => PollFlags::IN,
@@ -123,6 +144,10 @@ impl<D: Device> Session<D> {
         if let Some(requests) = &self.requests {
             polled.push(PollFd::new(requests, PollFlags::IN));
             who.push(Some(Ready::Requests));
+        }
+        if let Some(outside) = outside {
+            polled.push(PollFd::from_borrowed_fd(outside.as_fd(), PollFlags::IN));
+            who.push(Some(Ready::Outside));
         }
         // Last: a kick from before a message counts before it.
         polled.push(PollFd::new(&self.connection, message));

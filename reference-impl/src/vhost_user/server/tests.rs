@@ -399,3 +399,27 @@ impl NetDriver {
         })
     }
 }
+
+#[test]
+fn whoever_connects_outside_enlarges_the_disk_and_is_let_go() {
+    use devmig_model::vhost_user::wire::Config;
+    let server = Running::start(Options::default()).unwrap();
+    let call = || {
+        let limit = Deadline::after(LIMIT);
+        let mut caller = Connection::connect(&server.outside(), limit).unwrap();
+        assert!(matches!(caller.receive(limit), Err(ReceiveError::Closed { after: 0 })));
+    };
+    // Nobody is served: there is nothing to change.
+    call();
+    let mut front_end = FrontEnd::connect(&server);
+    front_end.set_up(0);
+    let asked = Payload::Config(Config::new(0, 0, vec![0; 8]).unwrap());
+    let sectors = |front_end: &mut FrontEnd| {
+        let answer = front_end.ask(Message::GET_CONFIG, &asked, &[]);
+        u64::from_le_bytes(*answer.last_chunk().unwrap())
+    };
+    let before = sectors(&mut front_end);
+    call();
+    assert_eq!(sectors(&mut front_end), before + 8);
+    server.stop(LIMIT).unwrap();
+}

@@ -106,6 +106,9 @@ impl<D: Device> Side<D> {
                     let state = self.state.clone();
                     let _ = self.backend.handle_loaded(Some(&state), self.now);
                 }
+                Output::SetCall { ring, descriptor: None } => {
+                    self.seen.push(format!("no call({ring})"));
+                }
                 Output::Kick { .. }
                 | Output::SetCall { .. }
                 | Output::SetError { .. }
@@ -180,13 +183,21 @@ fn several_rings(mutant: Option<Mutant>) -> Vec<String> {
     side.guest.publish(1, 3, 0, 1);
     side.kick(1);
     side.used();
-    // One that is polled, and one that is broken.
+    // One that is polled, by the guest too, and one that is broken.
     side.set_up(1, 3, 0);
+    let due = |side: &Side<Block>| side.backend.poll_timeout(side.now).map(|at| at - side.now);
+    side.bells(1);
+    side.kick(1);
+    side.used();
+    side.guest.publish(1, 4, 0, 1);
+    side.pass(MS);
+    side.used();
+    side.note(due(&side));
     side.tell(Message::SET_VRING_KICK, &Payload::VringFd(VringFd::new(1, true)));
     side.pass(MS);
     side.used();
-    let due = side.backend.poll_timeout(side.now).map(|at| at - side.now);
-    side.note(due);
+    side.note(due(&side));
+    side.tell(Message::SET_VRING_CALL, &Payload::VringFd(VringFd::new(1, true)));
     side.guest.available(1, 0x8000);
     side.pass(MS);
     side.seen
@@ -205,7 +216,13 @@ fn rings_are_each_their_own() {
         "[0, 3]",
         "call(1)",
         "[0, 4]",
+        // Nobody has kicked, and nobody polls.
+        "[0, 4]",
+        "None",
+        "call(1)",
+        "[0, 5]",
         "Some(1ms)",
+        "no call(1)",
         "error(1)",
     ];
     assert_eq!(several_rings(None), expected);
@@ -447,9 +464,10 @@ fn configuration_is_read_only_but_for_migration() {
 /// The link goes down, while the device is suspended and while it runs.
 fn channel(mutant: Option<Mutant>) -> Vec<String> {
     let mut seen = Vec::new();
-    for protocol in [PROTOCOL, PROTOCOL & !(1 << feature::REPLY_ACK)] {
+    let without = [None, Some(feature::REPLY_ACK), Some(feature::CONFIG)];
+    for protocol in without.map(|bit| PROTOCOL & !bit.map_or(0, |bit| 1 << bit)) {
         let mut side = nic(mutant, protocol, Some(10 * MS));
-        side.send(Message::SET_BACKEND_REQ_FD, &Payload::None, false, fd());
+        side.send(Message::SET_BACKEND_REQ_FD, &Payload::None, true, fd());
         side.pass(Duration::ZERO);
         side.pass(10 * MS);
         side.note("suspended");
@@ -470,11 +488,14 @@ fn channel(mutant: Option<Mutant>) -> Vec<String> {
 
 #[test]
 fn a_change_is_told_while_something_runs() {
+    let (suspended, runs, good) = ("\"suspended\"", "\"runs\"", "21 <- [0, 0, 0, 0, 0, 0, 0, 0]");
     let told = "told 2 [] true";
-    let first = ["\"suspended\"", told, "\"runs\"", told, "true", "true"];
+    let first = [good, suspended, told, runs, told, "true", "true"];
     let told = "told 2 [] false";
-    let second = ["\"suspended\"", told, "\"runs\"", told, "false", "true"];
-    assert_eq!(channel(None), [first, second].concat());
+    let second = [suspended, told, runs, told, "false", "true"];
+    // What needs CONFIG is not said without it.
+    let third = [good, suspended, runs, "false", "true"];
+    assert_eq!(channel(None), [&first[..], &second, &third].concat());
 }
 
 /// Kicks and calls in messages.
