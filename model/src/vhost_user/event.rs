@@ -13,6 +13,7 @@
 //!  front-end --Vcpus, Copied---------> guest
 //!  guest     <--Marked--------------- back-end          the dirty log, in shared memory
 //!  front-end --Pieces---------------> back-end          how messages are written, not what they say
+//!                 Changed             the device itself: its configuration space is another
 //!                 Successor           another back-end process takes this one's place
 //! ```
 //!
@@ -35,6 +36,8 @@ pub const GUEST: Party = Party("guest");
 pub const DRIVER: Party = Party("driver");
 /// What befalls the parties from outside.
 pub const FAULT: Party = Party("fault");
+/// Whoever changes the device itself: an administrator, a cable.
+pub const OUTSIDE: Party = Party("outside");
 
 /// A message, by its row in the message table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
@@ -146,6 +149,12 @@ pub enum Event {
         /// On this ring.
         ring: u8,
     },
+    /// The guest's index in the available ring is further ahead than the ring is long: it has made
+    /// nonsense of it.
+    RunAhead {
+        /// Of this ring.
+        ring: u8,
+    },
     /// The guest sets a ring up anew: both indices in its memory are `index`.
     Renew {
         /// This ring.
@@ -229,6 +238,9 @@ pub enum Event {
         /// Those that this log marks, which is cleared; 0: all of them, with every log cleared.
         log: u8,
     },
+    /// The device's configuration space is another from now on: it grew, its link went down. Only a
+    /// tester that has brought it about says so.
+    Changed,
     /// Another back-end process takes the place of this one, and knows nothing of the connection.
     /// Guest memory stays, and so does the in-flight buffer.
     Successor {
@@ -255,7 +267,8 @@ impl crate::machine::Event for Event {
             | Event::Successor { died: false }
             | Event::Kick { front_end: true, .. } => FRONT_END,
             Event::Successor { died: true } => FAULT,
-            Event::Available { .. } | Event::Kick { .. } => GUEST,
+            Event::Changed => OUTSIDE,
+            Event::Available { .. } | Event::RunAhead { .. } | Event::Kick { .. } => GUEST,
             Event::Renew { .. } => DRIVER,
             _ => BACK_END,
         }
@@ -278,6 +291,7 @@ impl crate::machine::Event for Event {
             }
             Event::Close => "closes the connection".into(),
             Event::Available { ring } => format!("request available on ring {ring}"),
+            Event::RunAhead { ring } => format!("ring {ring} runs ahead of its length"),
             Event::Renew { ring, index } => format!("ring {ring} set up anew at {index}"),
             Event::Kick { ring, .. } => format!("kick ring {ring}"),
             Event::KickRead { ring } => format!("kick of ring {ring} noticed"),
@@ -304,6 +318,7 @@ impl crate::machine::Event for Event {
             Event::Pieces { payload: true } => "a payload comes in pieces".into(),
             Event::Copied { log: 0 } => "copies all pages".into(),
             Event::Copied { log } => format!("copies the pages that log {log} marks"),
+            Event::Changed => "the configuration space changes".into(),
             Event::Successor { died: true } => "back-end dies, another takes its place".into(),
             Event::Successor { died: false } => "turns to another back-end".into(),
         }

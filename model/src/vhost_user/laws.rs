@@ -69,6 +69,18 @@ clause_ids! {
         told_answer_unasked: "vhost-user.back-end-message.answer-unasked",
         /// `vhost-user.back-end-message.failure-without-descriptor`
         told_failure_without_descriptor: "vhost-user.back-end-message.failure-without-descriptor",
+        /// `vhost-user.back-end-message.in-band-acknowledged`
+        told_in_band_unasked: "vhost-user.back-end-message.in-band-acknowledged",
+        /// `vhost-user.back-end-message.descriptors`
+        told_descriptors: "vhost-user.back-end-message.descriptors",
+        /// `vhost-user.config-change.notifies`
+        tells_change: "vhost-user.config-change.notifies",
+        /// `vhost-user.err.signalled`
+        reports: "vhost-user.err.signalled",
+        /// `vhost-user.call.polling`
+        call_taken: "vhost-user.call.polling",
+        /// `vhost-user.in-band.closes-without`
+        expels: "vhost-user.in-band.closes-without",
         /// `vhost-user.in-flight.records`
         records: "vhost-user.in-flight.records",
         /// `vhost-user.in-flight.resubmits`
@@ -107,6 +119,8 @@ pub struct Readings {
     pub pieces: ChoiceId,
     /// `vhost-user.status.before-driver-ok`
     pub before_driver_ok: ChoiceId,
+    /// `vhost-user.config-change.while-suspended`
+    pub late_change: ChoiceId,
 }
 
 impl Readings {
@@ -121,6 +135,7 @@ impl Readings {
             call_at_setup: spec.choice("vhost-user.set-vring-call.signals")?,
             kick_after_stop: spec.choice("vhost-user.get-vring-base.kick")?,
             acknowledged_unasked: spec.choice("vhost-user.reply-ack.without-need-reply")?,
+            late_change: spec.choice("vhost-user.config-change.while-suspended")?,
             who_marks: spec.choice("vhost-user.dirty-log.who-marks")?,
             log_taken: spec.choice("vhost-user.log-base.payload")?,
             pieces: spec.choice("vhost-user.message.pieces")?,

@@ -24,7 +24,7 @@ use super::event::{BACK_END, Event, FRONT_END, Message, MessageId, Value};
 use super::laws::{Laws, Readings};
 use super::state::{BUFFERS, Owing, Ring, State, Transfer, USED_RING};
 use super::table::{Gate, MessageDef, Row, Table};
-use super::vocabulary::{Answer, DRIVER_OK, Effect, SUSPEND};
+use super::vocabulary::{Answer, DRIVER_OK, Effect, SUSPEND, Signal};
 use super::wire::PayloadKind;
 use crate::clause::ClauseId;
 use crate::machine::{
@@ -67,6 +67,9 @@ mod owed {
     pub(super) const MARK: u32 = 12;
     pub(super) const SUSPEND: u32 = 13;
     pub(super) const MARK_USED_RING: u32 = 14;
+    pub(super) const REPORT: u32 = 15;
+    pub(super) const CHANGE: u32 = 16;
+    pub(super) const CLOSE: u32 = 17;
 }
 
 /// Steps that nobody outside sees, by name.
@@ -80,23 +83,37 @@ mod step {
 pub const MAX_RINGS: usize = 8;
 
 /// Options of the choices that are asked for here, in the order of their file.
-mod option {
-    pub(super) const HOLD: u8 = 0;
-    pub(super) const PROCESS: u8 = 2;
-    pub(super) const WAITS: u8 = 0;
-    pub(super) const KEEPS: u8 = 1;
-    pub(super) const SIGNALS: u8 = 1;
-    pub(super) const ALWAYS: u8 = 1;
-    pub(super) const BACK_END: u8 = 0;
-    pub(super) const TOGETHER: u8 = 0;
-    pub(super) const WHOLE: u8 = 2;
-    pub(super) const WAITS_FOR_DRIVER: u8 = 1;
+pub(super) mod option {
+    pub(in crate::vhost_user) const HOLD: u8 = 0;
+    pub(in crate::vhost_user) const PROCESS: u8 = 2;
+    pub(in crate::vhost_user) const WAITS: u8 = 0;
+    pub(in crate::vhost_user) const KEEPS: u8 = 1;
+    pub(in crate::vhost_user) const SIGNALS: u8 = 1;
+    pub(in crate::vhost_user) const ALWAYS: u8 = 1;
+    pub(in crate::vhost_user) const BACK_END: u8 = 0;
+    pub(in crate::vhost_user) const UNTOLD: u8 = 1;
+    pub(in crate::vhost_user) const TOGETHER: u8 = 0;
+    pub(in crate::vhost_user) const WHOLE: u8 = 2;
+    pub(in crate::vhost_user) const WAITS_FOR_DRIVER: u8 = 1;
 }
 
 /// The lengths of what answers SET_LOG_BASE, by the options of its choice.
 const TAKEN: [Value; 3] = [Value(8), Value(16), Value(0)];
 
 impl<const R: usize> VhostUser<R> {
+    /// Where an obligation stands among those of a machine with so many rings: those of rings that it
+    /// does not have leave no gap, since a composition has room for few.
+    const fn slot(index: u32) -> u32 {
+        let gap = (MAX_RINGS - R) as u32;
+        if index > MAX_RINGS as u32 { index - gap } else { index }
+    }
+
+    /// The same, backwards.
+    const fn of_slot(slot: u32) -> u32 {
+        let gap = (MAX_RINGS - R) as u32;
+        if slot > R as u32 { slot + gap } else { slot }
+    }
+
     /// The definition of a message.
     #[must_use]
     pub fn message(&self, id: MessageId) -> &MessageDef {
@@ -105,7 +122,8 @@ impl<const R: usize> VhostUser<R> {
 
     /// The front-end's message is read.
     fn read(&self, s: &State<R>, m: &Message, judge: &mut Judge) -> Verdict<Self> {
-        if s.closed || s.torn || s.owed.is_full() {
+        let expelled = s.expelled && judge.enforces(self.laws.expels);
+        if s.closed || s.torn || expelled || s.owed.is_full() {
             return Ok(On::Refuse);
         }
         if !s.owed.is_empty() && judge.choice(self.readings.reads_ahead)? == option::WAITS {
@@ -302,7 +320,7 @@ impl<const R: usize> VhostUser<R> {
         let r = &mut next.rings[ring as usize];
         r.open &= !(1 << (request % 64));
         r.used = r.used.wrapping_add(1);
-        r.unnotified = true;
+        r.unnotified = self.notifies(s, r);
         r.call_fresh = false;
         r.batch |= r.recorded & 1 << (request % 64);
         if s.logging() && judge.choice(self.readings.who_marks)? == option::BACK_END {
@@ -329,6 +347,9 @@ impl<const R: usize> VhostUser<R> {
     fn call(&self, s: &State<R>, ring: u8, judge: &mut Judge) -> Verdict<Self> {
         let r = &s.rings[ring as usize];
         let suspended = self.suspended(s);
+        if r.call_polled && judge.enforces(self.laws.call_taken) {
+            return Ok(On::Broken(self.laws.call_taken));
+        }
         if suspended
             && !(r.call_fresh && judge.choice(self.readings.call_at_setup)? == option::SIGNALS)
             && judge.enforces(self.laws.no_notifications)
@@ -398,7 +419,7 @@ impl<const R: usize> VhostUser<R> {
             return Ok(false);
         }
         // An available index further ahead than the ring is long is no index of this ring's.
-        if ring.size != 0 && ring.waiting() > ring.size {
+        if ring.is_broken() {
             return Ok(false);
         }
         if self.resubmits(s, ring, judge) {
@@ -497,7 +518,7 @@ impl<const R: usize> Machine for VhostUser<R> {
                 return Ok(if waits { On::Ignore } else { On::Refuse });
             }
             Event::KickRead { .. } => return Ok(On::Ignore),
-            Event::Close if !s.torn && judge.enforces(self.laws.close) => {
+            Event::Close if !s.torn && !s.expelled && judge.enforces(self.laws.close) => {
                 return Ok(On::Broken(self.laws.close));
             }
             Event::Close => next.closed = true,
@@ -505,6 +526,11 @@ impl<const R: usize> Machine for VhostUser<R> {
                 let r = &mut next.rings[ring as usize];
                 r.available = r.available.wrapping_add(1);
             }
+            Event::RunAhead { ring } => {
+                let r = &mut next.rings[ring as usize];
+                r.available = r.base.wrapping_add(r.size).wrapping_add(1);
+            }
+            Event::Changed => return self.changes(s, judge),
             Event::Renew { ring, index } => {
                 let r = &mut next.rings[ring as usize];
                 (r.available, r.used) = (index, index);
@@ -549,9 +575,11 @@ impl<const R: usize> Machine for VhostUser<R> {
         let mut all = Owed::NONE
             // Whoever does not put pieces together closes instead.
             .with_if(!s.owed.is_empty() || s.torn, owed::REPLY)
-            .with_if(s.transfer == Transfer::Saving, owed::STATE)
-            .with_if(!s.asked.is_empty(), owed::ANSWER)
-            .with_if(Self::finished(s), owed::SUSPEND);
+            .with_if(s.transfer == Transfer::Saving, Self::slot(owed::STATE))
+            .with_if(!s.asked.is_empty(), Self::slot(owed::ANSWER))
+            .with_if(Self::finished(s), Self::slot(owed::SUSPEND))
+            .with_if(s.changed && !s.all_stopped(), Self::slot(owed::CHANGE))
+            .with_if(s.expelled, Self::slot(owed::CLOSE));
         for (index, ring) in s.rings.iter().enumerate() {
             let held = !ring.enabled
                 && ring.open != 0
@@ -563,14 +591,16 @@ impl<const R: usize> Machine for VhostUser<R> {
                 || self.notices(s, index, judge)?;
             all = all
                 .with_if(due, owed::RING + index as u32)
-                .with_if(ring.unnotified && ring.started, owed::NOTIFY)
-                .with_if(ring.unmarked & BUFFERS != 0, owed::MARK)
-                .with_if(ring.unmarked & USED_RING != 0, owed::MARK_USED_RING);
+                .with_if(ring.unnotified && ring.started, Self::slot(owed::NOTIFY))
+                .with_if(self.owes_report(s, ring), Self::slot(owed::REPORT))
+                .with_if(ring.unmarked & BUFFERS != 0, Self::slot(owed::MARK))
+                .with_if(ring.unmarked & USED_RING != 0, Self::slot(owed::MARK_USED_RING));
         }
         Ok(all)
     }
 
-    fn obligation(&self, index: u32) -> Obligation {
+    fn obligation(&self, slot: u32) -> Obligation {
+        let index = Self::of_slot(slot);
         if index == owed::ANSWER {
             let (clause, class) = (self.laws.told_answered, TimeClass::Reply);
             return Obligation {
@@ -588,6 +618,11 @@ impl<const R: usize> Machine for VhostUser<R> {
             owed::MARK_USED_RING => {
                 (self.laws.marks_used_ring, TimeClass::Io, "used ring marked in the dirty log")
             }
+            owed::REPORT => (self.laws.reports, TimeClass::Courtesy, "broken ring reported"),
+            owed::CHANGE => {
+                (self.laws.tells_change, TimeClass::Courtesy, "change of configuration told")
+            }
+            owed::CLOSE => (self.laws.expels, TimeClass::Io, "connection closed"),
             owed::SUSPEND => (ClauseId::NONE, TimeClass::Io, "device suspended"),
             _ => (self.laws.processes, TimeClass::Io, "request processed"),
         };
@@ -599,7 +634,16 @@ impl<const R: usize> Machine for VhostUser<R> {
             Did::Event(Event::Reply { .. }) => owed::REPLY,
             Did::Event(Event::Saved { .. }) => owed::STATE,
             Did::Event(Event::Call { .. }) => owed::NOTIFY,
-            Did::Event(Event::BackEndMessage(m)) if self.signals_call(m.id) => owed::NOTIFY,
+            Did::Event(Event::Error { .. }) => owed::REPORT,
+            Did::Event(Event::Close) if s.expelled => owed::CLOSE,
+            Did::Event(Event::BackEndMessage(m)) => {
+                match self.own_message(m.id).and_then(|def| def.signal) {
+                    Some(Signal::Call) => owed::NOTIFY,
+                    Some(Signal::Error) => owed::REPORT,
+                    Some(Signal::Config) => owed::CHANGE,
+                    None => return Owed::NONE,
+                }
+            }
             Did::Event(Event::BackEndAnswer { .. }) => owed::ANSWER,
             Did::Event(Event::Used { ring, .. }) => owed::RING + u32::from(*ring),
             // A mark too many brings nothing further.
@@ -616,7 +660,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             Did::Hidden(step) => owed::RING + u32::from(step.index),
             Did::Event(_) => return Owed::NONE,
         };
-        Owed::NONE.with(index)
+        Owed::NONE.with(Self::slot(index))
     }
 
     fn hidden(

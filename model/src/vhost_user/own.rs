@@ -9,8 +9,8 @@
 //! **Invariant.** No rule here names a message: what differs between them stands in the table.
 
 use super::event::{BackEndMessage, Event, MessageId, Value};
-use super::machine::{VhostUser, granted};
-use super::state::{Asked, State};
+use super::machine::{VhostUser, granted, option};
+use super::state::{Asked, Ring, State};
 use super::table::BackEndMessageDef;
 use super::vocabulary::Signal;
 use super::wire::PayloadKind;
@@ -24,9 +24,38 @@ impl<const R: usize> VhostUser<R> {
         self.table.back_end.get(id.0 as usize)
     }
 
-    /// Whether this message says that a request came back.
-    pub(super) fn signals_call(&self, id: MessageId) -> bool {
-        self.own_message(id).is_some_and(|def| def.signal == Some(Signal::Call))
+    /// The configuration space is another now: whether the front-end is to be told depends on what
+    /// was negotiated, and on when that is.
+    pub(super) fn changes(&self, s: &State<R>, judge: &mut Judge) -> Verdict<Self> {
+        if !self.may_tell(s, Signal::Config) {
+            return Ok(On::Ignore);
+        }
+        if s.all_stopped() && judge.choice(self.readings.late_change)? == option::UNTOLD {
+            return Ok(On::Ignore);
+        }
+        Ok(On::To(State { changed: true, ..*s }))
+    }
+
+    /// Whether there is a channel, and what was negotiated has a message for this.
+    fn may_tell(&self, s: &State<R>, signal: Signal) -> bool {
+        let tells = |def: &BackEndMessageDef| {
+            def.signal == Some(signal)
+                && self.table.knows(def.since)
+                && granted(s, def.gate.as_ref(), def.virtio)
+        };
+        s.channel && self.table.back_end.iter().any(tells)
+    }
+
+    /// Whether the guest is notified of what comes back on this ring: by its descriptor, or in
+    /// messages where it has none and nobody said that the guest polls.
+    pub(super) fn notifies(&self, s: &State<R>, ring: &Ring) -> bool {
+        ring.call_set || (!ring.call_polled && self.may_tell(s, Signal::Call))
+    }
+
+    /// Whether it is to be said that this ring is broken, and was not.
+    pub(super) fn owes_report(&self, s: &State<R>, ring: &Ring) -> bool {
+        let broken = ring.started && ring.enabled && ring.is_broken() && !ring.reported;
+        broken && (ring.err_set || self.may_tell(s, Signal::Error))
     }
 
     /// The back-end sends a message of its own.
@@ -41,11 +70,13 @@ impl<const R: usize> VhostUser<R> {
         let acknowledged = s.protocol.0 >> self.table.reply_ack & 1 == 1;
         let open = self.table.knows(def.since) && granted(s, def.gate.as_ref(), def.virtio);
         let number = def.request == PayloadKind::VringState && m.value != Value(0);
+        let in_band = matches!(def.signal, Some(Signal::Call | Signal::Error));
         let broken = [
             (!s.channel || !open, laws.told_gated),
             (self.suspended(s), laws.told_while_suspended),
             (m.need_reply && !acknowledged, laws.told_need_reply),
             (number, laws.told_num_zero),
+            (in_band && !m.need_reply, laws.told_in_band_unasked),
         ];
         for (breaks, clause) in broken {
             if breaks && judge.enforces(clause) {
@@ -60,8 +91,11 @@ impl<const R: usize> VhostUser<R> {
                 None => return Ok(On::Refuse),
             }
         }
-        if def.signal == Some(Signal::Call) {
-            next.rings[m.ring as usize].unnotified = false;
+        match def.signal {
+            Some(Signal::Call) => next.rings[m.ring as usize].unnotified = false,
+            Some(Signal::Error) => next.rings[m.ring as usize].report(),
+            Some(Signal::Config) => next.changed = false,
+            None => {}
         }
         Ok(if next == *s { On::Ignore } else { On::To(next) })
     }
@@ -95,7 +129,9 @@ impl<const R: usize> VhostUser<R> {
         if self.suspended(s) && judge.enforces(self.laws.no_notifications) {
             return Ok(On::Broken(self.laws.no_notifications));
         }
-        Ok(On::Ignore)
+        let mut next = *s;
+        next.rings[ring as usize].report();
+        Ok(if next == *s { On::Ignore } else { On::To(next) })
     }
 
     /// Every message of its own that exploration tries, right and wrong.

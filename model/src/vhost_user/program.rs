@@ -14,6 +14,8 @@ pub const STEPS: &[(&str, &str)] = &[
     ("MESSAGE NUMBER", "the same, with this number"),
     ("MESSAGE offered", "with all features that the back-end offers"),
     ("MESSAGE NUMBER acknowledged", "and ask for an acknowledgement with need_reply"),
+    ("SET_PROTOCOL_FEATURES A+B", "with these protocol features"),
+    ("SET_VRING_KICK none", "without a descriptor: bit 8 says so"),
     ("SET_FEATURES plain", "the same without bit 30"),
     ("SET_FEATURES logging", "the same with LOG_ALL, which `offered` leaves out"),
     ("MESSAGE until NUMBER", "send it again until the answer is this number"),
@@ -252,6 +254,19 @@ impl Compiler<'_> {
         })
     }
 
+    /// Protocol features by their names, with `+` between.
+    fn features(&self, names: &str) -> Result<Number, (String, Option<String>)> {
+        let bit = |name: &str| {
+            let bit = self.table.feature(name);
+            bit.ok_or_else(|| {
+                let known = self.table.features.iter().map(|feature| &*feature.name);
+                (format!("no protocol feature is called `{name}`"), did_you_mean(name, known))
+            })
+        };
+        let mask = names.split('+').try_fold(0, |mask, name| Ok(mask | 1 << bit(name)?));
+        mask.map(Number::Literal)
+    }
+
     fn number(&self, message: &str, argument: &str) -> Result<Number, (String, Option<String>)> {
         Ok(Number::Literal(match argument {
             "saved" => return Ok(Number::Saved),
@@ -262,9 +277,13 @@ impl Compiler<'_> {
             "plain" => return Ok(Number::Plain),
             "save" => 0,
             "load" => 1,
+            "none" => 1 << 8,
+            names if message == "SET_PROTOCOL_FEATURES" && names.parse::<u64>().is_err() => {
+                return self.features(names);
+            }
             number => number.parse().map_err(|_| {
                 let help =
-                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save` or `load`"
+                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save`, `load` or `none`"
                         .to_owned();
                 (format!("`{number}` is not a number here"), Some(help))
             })?,

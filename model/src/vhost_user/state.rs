@@ -27,8 +27,12 @@ packed! {
         pub kick_set: bool = 1,
         /// SET_VRING_CALL gave a descriptor.
         pub call_set: bool = 1,
+        /// SET_VRING_CALL said that the guest polls.
+        pub call_polled: bool = 1,
         /// SET_VRING_ERR gave a descriptor.
         pub err_set: bool = 1,
+        /// It was told that the ring is broken.
+        pub reported: bool = 0,
         /// It was set, and neither was a request used since, nor was the guest notified while suspended.
         pub call_fresh: bool = 1,
         /// The ring processes requests once enabled.
@@ -83,6 +87,18 @@ impl Ring {
     #[must_use]
     pub fn waiting(&self) -> u16 {
         self.available.wrapping_sub(self.base)
+    }
+
+    /// Whether the index in the available ring is further ahead than the ring is long: no driver that
+    /// keeps to the text writes it, and what is available is unknown.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.size != 0 && self.waiting() > self.size
+    }
+
+    /// It was told that the ring is broken, if it is.
+    pub fn report(&mut self) {
+        self.reported = self.is_broken();
     }
 
     /// Requests on record that the process which fetched them will not complete: it is no more.
@@ -199,6 +215,10 @@ packed! {
         pub torn: bool = 0,
         /// SET_INFLIGHT_FD gave a buffer.
         pub in_flight: bool = 1,
+        /// The configuration space has changed, and the front-end was not told.
+        pub changed: bool = 0,
+        /// Something was read after which the back-end closes the connection.
+        pub expelled: bool = 1,
         /// The dirty log in use, by SET_LOG_BASE's number; 0: none.
         pub log: u8 = 2,
     }
@@ -231,6 +251,8 @@ impl<const R: usize> State<R> {
             closed: false,
             torn: false,
             in_flight: false,
+            changed: false,
+            expelled: false,
             log: 0,
         }
     }

@@ -132,6 +132,7 @@ words! {
         Own "own" "the session is owned",
         SetFeatures "set-features" "the features acknowledged are the number",
         SetProtocolFeatures "set-protocol-features" "the protocol features acknowledged are the number",
+        Expel "expel" "the back-end closes the connection",
         SetMemory "set-memory" "the memory table has as many regions as the number says",
         AddRegion "add-region" "one memory region more",
         SetSize "set-size" "the ring's size is the number",
@@ -193,6 +194,7 @@ impl Effect {
             Effect::Own => s.owned = true,
             Effect::SetFeatures => s.features = m.value,
             Effect::SetProtocolFeatures => s.protocol = m.value,
+            Effect::Expel => s.expelled = true,
             Effect::SetMemory => s.regions = m.value.0 as u16,
             Effect::AddRegion => s.regions += 1,
             Effect::SetSize => ring.size = m.value.0 as u16,
@@ -204,6 +206,7 @@ impl Effect {
             }
             Effect::SetCall => {
                 ring.call_set = m.value.0 & NO_DESCRIPTOR == 0;
+                ring.call_polled = !ring.call_set;
                 ring.call_fresh = ring.call_set;
             }
             Effect::SetErr => ring.err_set = m.value.0 & NO_DESCRIPTOR == 0,
@@ -319,9 +322,10 @@ impl Answer {
 }
 
 words! {
-    /// What a message of the back-end's own stands for, if it takes the place of a descriptor.
+    /// What a message of the back-end's own stands for: the first two take the place of a descriptor.
     Signal {
         Call "call" "a request came back: what the call descriptor would say",
         Error "error" "something went wrong: what the err descriptor would say",
+        Config "config" "the configuration space is another",
     }
 }
