@@ -47,11 +47,13 @@ pub fn run(
     options.block.latency = LATENCY;
     let start = |_| Running::start(options.clone()).map_err(|error| error.to_string());
     let servers = (0..AT_ONCE).map(start).collect::<std::result::Result<Vec<_>, _>>()?;
-    let free: Mutex<Vec<PathBuf>> = Mutex::new(servers.iter().map(Running::socket).collect());
+    let places = servers.iter().map(|server| (server.socket(), server.outside()));
+    let free: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(places.collect());
     let take = || free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
     let reports = in_turn(tests, AT_ONCE, |test| {
-        let socket = take();
+        let (socket, outside) = take();
         let target = Target::Socket(socket.clone());
+        let path = outside.to_string_lossy().into_owned();
         let run = Run {
             library,
             subject: Subject {
@@ -60,6 +62,7 @@ pub fn run(
                 scratch: true,
                 limits: Limits { owed: Duration::from_secs(2), ..Limits::default() },
                 seed: 1,
+                outside: Some(&path),
             },
             pinned: pinned.clone(),
             reproduce: "devmig test vhost-user --device blk --scratch --spawn 'devmig device blk \
@@ -70,7 +73,7 @@ pub fn run(
             waivers: Vec::new(),
         };
         let report = runner::run(&run, &[test], done);
-        free.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+        free.lock().unwrap_or_else(PoisonError::into_inner).push((socket, outside));
         report
     });
     for server in servers {

@@ -49,6 +49,7 @@ fn judged(
                 quiet: Duration::from_millis(40),
             },
             seed: 1,
+            outside: None,
         },
         pinned,
         reproduce: "devmig test vhost-user".into(),

@@ -314,6 +314,77 @@ fn a_back_end_that_writes_outside_its_rings() {
     is_finding_of("negotiation.nothing-unasked", writes, "vhost-user.reply.unasked", words);
 }
 
+/// A back-end that offers a channel, and does this with the end that it is given.
+fn with_channel(behaves: impl Fn(UnixStream) + Send + Clone + 'static) -> impl Fn(UnixStream) {
+    move |stream| {
+        answers(stream, |request, _, fds| match request {
+            // REPLY_ACK, BACKEND_REQ, CONFIG
+            15 => vec![(1 << 3 | 1 << 5 | 1 << 9, Vec::new())],
+            21 => {
+                let channel = UnixStream::from(fds.into_iter().next().unwrap());
+                let behaves = behaves.clone();
+                std::thread::spawn(move || behaves(channel));
+                vec![(0, Vec::new())]
+            }
+            _ => honest(request),
+        });
+    }
+}
+
+/// BACKEND_CONFIG_CHANGE_MSG.
+fn change() -> Vec<u8> {
+    [2u32, 1, 0].iter().flat_map(|n| n.to_ne_bytes()).collect()
+}
+
+#[test]
+fn a_back_end_that_floods_its_channel() {
+    let floods = with_channel(|mut channel| while channel.write_all(&change()).is_ok() {});
+    let words = "more than 2000 messages on its own channel";
+    let clause = "vhost-user.set-backend-req-fd.answered";
+    is_finding_of("back-end-channel.given", floods, clause, words);
+}
+
+#[test]
+fn garbage_on_the_channel() {
+    let babbles = with_channel(|mut channel| while channel.write_all(&[0xa5; 512]).is_ok() {});
+    let clause = "vhost-user.back-end-message.gated";
+    is_finding_of("back-end-channel.given", babbles, clause, "on its own channel: message");
+}
+
+#[test]
+fn descriptors_on_the_channel_that_nobody_negotiated() {
+    let sends = with_channel(|channel| {
+        let fd = std::fs::File::open("/dev/null").unwrap();
+        let mut channel = Connection::from_socket(channel).unwrap();
+        let soon = Deadline::after(Duration::from_secs(5));
+        let _ = channel.send_raw(&change(), &[fd.as_fd(); 3], soon);
+        let _ = channel.receive(soon);
+    });
+    let clause = "vhost-user.back-end-message.descriptors";
+    is_finding_of("back-end-channel.given", sends, clause, "3 descriptors on its own channel");
+}
+
+#[test]
+fn a_back_end_that_never_stops_notifying() {
+    let notifies = |stream| {
+        answers(stream, |request, _, fds| {
+            if let (13, Some(call)) = (request, fds.into_iter().next()) {
+                std::thread::spawn(move || {
+                    // Until the front-end is gone, at the latest with this test.
+                    let begin = Instant::now();
+                    while begin.elapsed() < LONGEST {
+                        let _ = rustix::io::write(&call, &1u64.to_ne_bytes());
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                });
+            }
+            honest(request)
+        });
+    };
+    let clause = "vhost-user.ring.started-processes";
+    is_finding_of("ring.request", notifies, clause, "nothing more in");
+}
+
 fn error(arguments: &[&str], words: &[&str]) {
     let (code, report) = json(arguments);
     assert_eq!(code, Some(4), "{report:#}");

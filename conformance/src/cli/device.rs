@@ -39,6 +39,10 @@ struct Common {
     /// Where to listen; a socket that nobody listens on any more is replaced.
     #[arg(long, value_name = "PATH")]
     socket_path: PathBuf,
+    /// Where somebody who connects changes the device: a disk grows, a NIC's link goes down or up. It
+    /// is let go when that is done.
+    #[arg(long, value_name = "PATH")]
+    outside: Option<PathBuf>,
     /// How to read what the text leaves open: see `devmig device settings`.
     #[arg(long = "set", value_name = "NAME=OPTION")]
     settings: Vec<String>,
@@ -132,12 +136,15 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     options.mutant = common.mutant.as_deref().map(mutant).transpose()?;
     options.once = common.once;
     let listener = listen(&common.socket_path)?;
+    let outside = common.outside.as_deref().map(listen).transpose()?;
     let stop = Stop::new().map_err(|error| Error::usage(error.to_string(), None))?;
     out.text(&format!("listening at {}\n", common.socket_path.display()))?;
     out.flush()?;
-    let served = serve(&listener, &options, &stop);
+    let served = serve(&listener, outside.as_ref(), &options, &stop);
     // Where a signal ends it, the socket is left behind, for the next one to replace.
-    let _ = fs::remove_file(&common.socket_path);
+    for path in [Some(&common.socket_path), common.outside.as_ref()].into_iter().flatten() {
+        let _ = fs::remove_file(path);
+    }
     served.map(|()| Status::Good).map_err(|error| Error::Serve(error.to_string()))
 }
 

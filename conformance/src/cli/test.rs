@@ -80,6 +80,10 @@ struct VhostUser {
     /// The data of the device may be destroyed.
     #[arg(long)]
     scratch: bool,
+    /// A socket where whoever connects changes the device's configuration space, and is let go when
+    /// it is changed (see `devmig device blk --outside`); `{socket}` stands for --socket's path.
+    #[arg(long, value_name = "PATH")]
+    outside: Option<String>,
     /// Only these tests; `*` stands for anything.
     #[arg(long, value_name = "TEST")]
     only: Vec<String>,
@@ -201,6 +205,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             scratch: args.scratch,
             limits: limits(args),
             seed: args.seed,
+            outside: args.outside.as_deref(),
         },
         pinned,
         reproduce: again(args),
@@ -403,6 +408,9 @@ fn again(args: &VhostUser) -> String {
     words.extend(args.choice.iter().map(|pin| format!("--choice {pin}")));
     if args.scratch {
         words.push("--scratch".into());
+    }
+    if let Some(outside) = &args.outside {
+        words.push(format!("--outside {}", shell_words::quote(outside)));
     }
     if let Some(waivers) = &args.waivers {
         words.push(format!("--waivers {}", shell_words::quote(&waivers.to_string_lossy())));

@@ -152,6 +152,7 @@ impl Peer {
                 scratch: true,
                 limits: Limits { owed: Duration::from_secs(5), ..Limits::default() },
                 seed: 1,
+                outside: None,
             },
             pinned: Vec::new(),
             reproduce: format!(

@@ -219,7 +219,7 @@ fn back_end(parts: &Parts<'_>, deadline: Deadline) -> Result<(Running, OwnedFd),
             let stop = Stop::new().map_err(|error| error.to_string())?;
             let asked = stop.clone();
             let thread = std::thread::spawn(move || {
-                let _ = serve(&listener, &options, &asked);
+                let _ = serve(&listener, None, &options, &asked);
             });
             let running = Running::Reference(stop, Some(thread));
             let connection =

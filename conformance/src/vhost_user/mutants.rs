@@ -388,6 +388,7 @@ impl<'a> Bench<'a> {
         let running = Running::start(bed.options(settings, mutant, slow)?)
             .map_err(|error| Trouble(error.to_string()))?;
         let target = Target::Socket(running.socket());
+        let outside = running.outside().to_string_lossy().into_owned();
         let run = Run {
             library: self.library,
             subject: Subject {
@@ -396,6 +397,7 @@ impl<'a> Bench<'a> {
                 scratch: false,
                 limits,
                 seed: 1,
+                outside: Some(&outside),
             },
             pinned: Vec::new(),
             reproduce: format!("devmig test vhost-user --device {} --mutants", bed.name()),

@@ -262,6 +262,17 @@ impl Ring {
         Ok(head)
     }
 
+    /// Writes an index of the available ring that no ring of this length can have. Nothing that is used
+    /// from then on means anything.
+    ///
+    /// # Errors
+    /// [`RingError::Memory`].
+    pub fn run_ahead(&mut self) -> Result<(), RingError> {
+        let ahead = self.available.wrapping_add(self.size).wrapping_add(1);
+        self.memory.store_u16(self.layout.available + 2, ahead, Ordering::Release)?;
+        Ok(())
+    }
+
     /// The next chain that the device has returned, if any; its descriptors are free again.
     ///
     /// # Errors

@@ -89,6 +89,7 @@ pub fn play(
         let outcome = loop {
             let without = |mut rules: Rules| {
                 rules.off.extend(&off);
+                test.breaks.iter().for_each(|clause| rules.off.insert(*clause));
                 rules
             };
             let rules = without(known);

@@ -33,6 +33,9 @@
 //! | `malformed KIND` | see [`super::malformed`] |
 //! | `every malformed FORM` | see [`super::forms`] |
 //! | `pieces of N` | from here on messages are sent in pieces of N bytes; 0: whole |
+//! | `joined` | from here on messages go together in one write, as far as descriptors and answers allow |
+//! | `outside changes` | something outside changes the device's configuration space |
+//! | `break ring` | the guest writes an index that is further ahead than its ring is long, and kicks |
 //!
 //! **Invariant.** A step has no opinion: what the back-end does is judged by the machine.
 
@@ -116,6 +119,12 @@ pub enum Act {
     Forms(Form),
     /// Messages go in pieces of this size, or whole.
     Pieces(u16),
+    /// Messages go together.
+    Joined,
+    /// Something outside changes the configuration space.
+    Change,
+    /// The guest makes nonsense of its ring.
+    Break,
 }
 
 /// Which ring a program's step is for.
@@ -185,6 +194,9 @@ fn act(
             })?)
         }
         ("pieces", rest) => Act::Pieces(number(rest.strip_prefix("of ").unwrap_or(rest))?),
+        ("joined", "") => Act::Joined,
+        ("outside", "changes") => Act::Change,
+        ("break", "ring") => Act::Break,
         ("settle", "") => Act::Settle,
         ("notified", "") => Act::Notified,
         ("first", "") => Act::First,
@@ -251,6 +263,9 @@ pub fn text(act: &Act, table: &Table) -> String {
             format!("every malformed {}", known.map_or("", |(name, ..)| name))
         }
         Act::Pieces(size) => format!("pieces of {size}"),
+        Act::Joined => "joined".into(),
+        Act::Change => "outside changes".into(),
+        Act::Break => "break ring".into(),
         Act::Malformed(kind) => {
             let known = Malformed::ALL.iter().find(|(.., value)| *value == kind);
             format!("malformed {}", known.map_or("", |(name, ..)| name))

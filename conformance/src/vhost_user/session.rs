@@ -3,7 +3,7 @@
 //! ```text
 //!   step --> message, request, kick --> the back-end
 //!                                          |
-//!   judge (Possible) <--- report <--- sample: socket, call descriptors, used rings, state channel
+//!   judge (Possible) <--- report <--- sample: sockets, event descriptors, used rings, state channel
 //! ```
 //!
 //! | file | its one job |
@@ -19,6 +19,7 @@
 //! | `session/sample.rs` | looking: the order in which effects are read and causes reported |
 //! | `session/judge.rs` | what is judged, and what ends a test |
 //! | `session/channel.rs` | the channel of device state |
+//! | `session/own.rs` | the back-end's own messages, and what is changed from outside |
 //! | `session/careful.rs` | steps that nobody wrote: taken only where every reading allows them |
 //! | `session/forms.rs` | malformed messages, systematically |
 //! | `session/tracking.rs` | the dirty log, and the record of what is in flight |
@@ -35,6 +36,7 @@ mod forms;
 mod guest;
 mod judge;
 mod outside;
+mod own;
 mod payload;
 mod sample;
 mod send;
@@ -77,6 +79,7 @@ use judge::harness;
 
 use super::Deadline;
 use super::drive::{Keeps, Move, has};
+use super::event;
 use super::malformed::Bytes;
 use super::memory::{GuestMemory, PAGE};
 use super::ring::{Buffer, Ring, RingError};
@@ -107,6 +110,10 @@ struct Line {
     kicked: bool,
     /// Up to which index the machine was told of chains.
     announced: u16,
+    /// The guest has made nonsense of it: what is used there is not looked at any more.
+    broken: bool,
+    /// What tells the front-end that it cannot be processed.
+    error: event::Event,
 }
 
 /// A conversation.
@@ -138,6 +145,14 @@ pub struct Session<'m> {
     declined: u64,
     bases: [u16; RINGS],
     acknowledged: bool,
+    /// Where the configuration space is changed from.
+    outside: Option<&'m str>,
+    /// Protocol features were asked for.
+    asked: bool,
+    /// The back-end's own channel.
+    own: own::Own,
+    /// Messages that wait to be written together, if they are.
+    held: Option<send::Held>,
     channel: Option<OwnedFd>,
     state: Vec<u8>,
     state_ended: bool,
@@ -222,6 +237,12 @@ impl Session<'_> {
                 self.whole = [size > 0; 2];
                 Ok(())
             }
+            Act::Joined => {
+                self.held.get_or_insert_default();
+                Ok(())
+            }
+            Act::Change => self.change(),
+            Act::Break => self.break_ring(self.request_ring()?),
             Act::Malformed(kind) => {
                 let table = &self.machine.table;
                 let id =
@@ -251,6 +272,6 @@ impl Session<'_> {
     /// Whether the back-end is known not to offer this protocol feature.
     #[must_use]
     pub fn lacks(&self, bit: u8) -> bool {
-        self.protocol != 0 && self.protocol_offered >> bit & 1 == 0
+        self.asked && self.protocol_offered >> bit & 1 == 0
     }
 }

@@ -24,6 +24,8 @@ struct RawTest {
     acknowledged: bool,
     #[serde(default)]
     careful: bool,
+    #[serde(default)]
+    breaks: Vec<Spanned<String>>,
     steps: Vec<Spanned<String>>,
 }
 
@@ -42,6 +44,8 @@ pub struct Test {
     pub acknowledged: bool,
     /// A step that some reading forbids where it comes is passed over: for scripts that nobody wrote.
     pub careful: bool,
+    /// Clauses of the front-end's that the test breaks on purpose, to see what follows.
+    pub breaks: Vec<ClauseId>,
     /// What is done.
     pub acts: Vec<Act>,
 }
@@ -102,6 +106,11 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
             needs: raw.needs.iter().filter_map(|name| need(name, &mut d)).collect(),
             acknowledged: raw.acknowledged,
             careful: raw.careful,
+            breaks: raw
+                .breaks
+                .iter()
+                .filter_map(|id| library.spec.clause_at(item, id, &mut d))
+                .collect(),
             acts: script::compile(&compiler, item, &raw.steps, &mut d),
         });
     }

@@ -359,6 +359,7 @@ impl Guide<'_> {
             needs,
             acknowledged: false,
             careful: true,
+            breaks: Vec::new(),
             acts: std::mem::replace(script, connect.to_vec()),
         });
         tours.arcs.push(std::mem::replace(arcs, vec![None; connect.len()]));

@@ -129,6 +129,7 @@ impl Walk {
             needs: needs.into_iter().collect(),
             acknowledged: random.below(2) == 1,
             careful: true,
+            breaks: Vec::new(),
             acts: Vec::new(),
         }
     }

@@ -74,7 +74,7 @@ pub fn serve(
 /// # Errors
 /// See [`ServeError`].
 pub fn start(options: ServerOptions) -> Result<Running, ServeError> {
-    Running::start_with(move |listener, stop| serve(listener, &options, stop))
+    Running::start_with(move |listener, _, stop| serve(listener, &options, stop))
 }
 
 /// One client.

@@ -88,7 +88,9 @@ impl Session<'_> {
         (self.connection, self.live) = (Some(connection), live);
         (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
         self.features = 0;
-        (self.answer, self.channel) = (None, None);
+        (self.answer, self.channel, self.asked) = (None, None, false);
+        self.own = own::Own::default();
+        self.held = self.held.take().map(|_| send::Held::default());
         (self.state_ended, self.transfer_answered) = (false, false);
         (self.first, self.unread, self.keeps) = (false, false, Keeps::default());
         (self.pieces, self.whole) = (0, [false; 2]);

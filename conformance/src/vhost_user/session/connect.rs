@@ -11,7 +11,7 @@ impl<'m> Session<'m> {
     /// [`Stop::Harness`].
     pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, Stop> {
         let Setting { machine, subject, rules, acknowledged, declined } = setting;
-        let Subject { target, device, scratch, limits, seed } = subject;
+        let Subject { target, device, scratch, limits, seed, outside } = subject;
         let deadline = Deadline::after(limits.connect);
         let (connection, live) = target.connect(first, deadline).map_err(harness)?;
         let memory = GuestMemory::new(&[(0, MEMORY)]).map_err(harness)?;
@@ -38,6 +38,8 @@ impl<'m> Session<'m> {
                 buffers: HashMap::new(),
                 kicked: false,
                 announced: 0,
+                broken: false,
+                error: event::Event::new().map_err(harness)?,
             })
         };
         let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, Stop>>()?;
@@ -63,6 +65,10 @@ impl<'m> Session<'m> {
             declined,
             bases: [0; RINGS],
             acknowledged,
+            outside,
+            asked: false,
+            own: own::Own::default(),
+            held: None,
             channel: None,
             state: Vec::new(),
             state_ended: false,

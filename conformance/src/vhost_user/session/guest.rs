@@ -51,6 +51,19 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The guest writes an index that is further ahead than the ring is long. What it does to itself by
+    /// that is its own: what is used in the ring, and where, is not looked at any more.
+    pub(super) fn break_ring(&mut self, ring: u8) -> Result<(), Stop> {
+        self.read_all()?;
+        if let Some(line) = self.lines.get_mut(ring as usize) {
+            line.ring.run_ahead().map_err(harness)?;
+            line.broken = true;
+        }
+        self.untouched = [(0, 0); 2];
+        self.did(&Event::RunAhead { ring })?;
+        self.kick(ring, false)
+    }
+
     pub(super) fn renew(&mut self, ring: u8, index: u16) -> Result<(), Stop> {
         if let Some(line) = self.lines.get_mut(ring as usize) {
             line.ring.start_at(index).map_err(harness)?;

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Bit 8 of what sets a descriptor: there is none.
+const NO_DESCRIPTOR: u64 = 1 << 8;
+
 impl Session<'_> {
     /// The payload and the descriptors of a message, and the number that it says in the end.
     pub(super) fn payload(
@@ -21,7 +24,8 @@ impl Session<'_> {
         let has = |effect| has(def, effect);
         let payload = match def.request {
             PayloadKind::None if has(Effect::SetChannel) => {
-                return Err(Stop::Skip("needs somebody to read the back-end's messages".into()));
+                fds.push(self.own.open()?);
+                Payload::None
             }
             PayloadKind::None => Payload::None,
             PayloadKind::U64 => Payload::U64(*number),
@@ -48,14 +52,16 @@ impl Session<'_> {
                 let region = self.part(part);
                 Payload::MemoryRegion(MemoryRegion { padding: 0, region })
             }
-            PayloadKind::VringFd if has(Effect::SetErr) => {
-                *number = 1 << 8;
+            PayloadKind::VringFd if *number & NO_DESCRIPTOR != 0 => {
                 Payload::VringFd(VringFd::new(ring, true))
             }
             PayloadKind::VringFd => {
                 if let Some(line) = line {
-                    let event =
-                        if has(Effect::SetKick) { &line.ring.kick } else { &line.ring.call };
+                    let event = match () {
+                        () if has(Effect::SetKick) => &line.ring.kick,
+                        () if has(Effect::SetErr) => &line.error,
+                        () => &line.ring.call,
+                    };
                     fds.push(copy(event.as_fd())?);
                 }
                 Payload::VringFd(VringFd::new(ring, false))

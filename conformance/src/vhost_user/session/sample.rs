@@ -11,11 +11,16 @@ use super::*;
 impl Session<'_> {
     /// Reads effects first, reports causes first. Whether anything came.
     pub(super) fn sample(&mut self) -> Result<bool, Stop> {
+        self.flush()?;
         let incoming = self.connection.as_mut().map(|c| c.receive(Deadline::now()));
-        let mut calls = Vec::new();
+        let own = self.own.receive()?;
+        let (mut calls, mut errors) = (Vec::new(), Vec::new());
         for (index, line) in self.lines.iter().enumerate() {
             if line.ring.call.take().map_err(harness)? > 0 {
                 calls.push(index as u8);
+            }
+            if line.error.take().map_err(harness)? > 0 {
+                errors.push(index as u8);
             }
         }
         let noticed = self.noticed()?;
@@ -28,6 +33,12 @@ impl Session<'_> {
             came = true;
             self.observe(&Event::Call { ring })?;
         }
+        for ring in errors {
+            came = true;
+            self.observe(&Event::Error { ring })?;
+        }
+        came |= !own.is_empty();
+        self.told(own)?;
         let read_more = self.read_channel()?;
         match incoming {
             None | Some(Err(ReceiveError::Timeout { .. })) => {}
@@ -75,7 +86,7 @@ impl Session<'_> {
         let mut came = false;
         for index in 0..self.lines.len() {
             let ring = index as u8;
-            loop {
+            while !self.lines[index].broken {
                 let line = &mut self.lines[index];
                 let element = line.ring.next_used();
                 let event = match line.ring.take_used() {
@@ -184,7 +195,10 @@ impl Session<'_> {
                 _ => return Err(Stop::Refused(format!("{name} is answered without a buffer"))),
             },
             Answer::Features => self.offered = value,
-            Answer::ProtocolFeatures => self.protocol_offered = value,
+            Answer::ProtocolFeatures => {
+                self.protocol_offered = value;
+                self.asked = true;
+            }
             Answer::Base => self.bases[ring as usize] = value as u16,
             Answer::Transfer if value & 0xff != 0 => {
                 return Err(Stop::Refused(format!(

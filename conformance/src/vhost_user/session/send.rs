@@ -18,6 +18,13 @@ fn cuts(at: usize) -> Option<usize> {
     }
 }
 
+/// Messages that wait to be written together, and the descriptors of the first.
+#[derive(Default)]
+pub(super) struct Held {
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
 impl Session<'_> {
     pub(super) fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), Stop> {
         let def = self.machine.message(id);
@@ -77,8 +84,7 @@ impl Session<'_> {
         self.records.push(Record::Sent(Event::Message(message)));
         self.possible.send(Event::Message(message));
         self.keeps.did(&self.machine.table, &Move::Message(message));
-        self.transmit(header, &bytes, &fds)?;
-        drop(fds);
+        self.transmit(header, &bytes, fds)?;
         self.unread = def.reply.is_none() && !need_reply;
         if !self.unread {
             self.await_answer(id)?;
@@ -102,15 +108,38 @@ impl Session<'_> {
         &mut self,
         header: Header,
         payload: &[u8],
-        fds: &[OwnedFd],
+        fds: Vec<OwnedFd>,
     ) -> Result<(), Stop> {
+        if self.held.is_none() {
+            return self.write(&[&header.encode()[..], payload].concat(), &fds);
+        }
+        // Descriptors go with the first byte of a write.
+        if !fds.is_empty() {
+            self.flush()?;
+        }
+        if let Some(held) = &mut self.held {
+            held.bytes.extend(header.encode());
+            held.bytes.extend(payload);
+            held.fds.extend(fds);
+        }
+        Ok(())
+    }
+
+    /// Writes what waits to be written together.
+    pub(super) fn flush(&mut self) -> Result<(), Stop> {
+        match self.held.as_mut().map(std::mem::take) {
+            Some(Held { bytes, fds }) if !bytes.is_empty() => self.write(&bytes, &fds),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], fds: &[OwnedFd]) -> Result<(), Stop> {
         let deadline = Deadline::after(self.limits.owed);
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let Some(connection) = &mut self.connection else { return Err(self.over()) };
         let sent = match self.pieces {
-            0 => connection.send(header, payload, &fds, deadline),
+            0 => connection.send_raw(bytes, &fds, deadline),
             size => {
-                let bytes = [&header.encode()[..], payload].concat();
                 let mut fds = &fds[..];
                 let (mut at, whole, quiet) = (0, &mut self.whole, self.limits.quiet);
                 bytes.chunks(size).try_for_each(|piece| {

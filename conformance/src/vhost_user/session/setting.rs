@@ -64,6 +64,9 @@ pub struct Subject<'a> {
     pub limits: Limits,
     /// For bytes that are no state.
     pub seed: u64,
+    /// Where somebody who connects changes the device's configuration space, and is let go when it is
+    /// changed; `{socket}` stands for the path of the back-end's socket.
+    pub outside: Option<&'a str>,
 }
 
 /// What a session is made of.
