@@ -1,5 +1,7 @@
 //! The cases of the discussion, and what the seven steps answer.
 
+#![allow(clippy::unwrap_used)]
+
 use devmig_model::device_model::{
     Configuration, Implementation, Instance, Kind, Refusal, Settings, admit, check, decide, form,
     read_back,

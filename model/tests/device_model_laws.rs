@@ -3,6 +3,8 @@
 //! The small universe has two parameters with the values 0 and 1. `f` is off at 0, `m` cannot be
 //! disabled. A host lacks a parameter or accepts {0}, {1} or {0, 1}: sixteen implementations.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use devmig_model::device_model::{
@@ -24,12 +26,15 @@ fn ints(values: &[u64]) -> Allowed {
     Allowed::of(Type::Int, &list).unwrap()
 }
 
+/// A parameter and a number.
+type AtLeast = (&'static str, u64);
+
 /// A host, as plainly as it can be said: what each parameter accepts, and whether it is off at 0.
 #[derive(Clone, PartialEq, Debug)]
 struct Plain {
     accepts: BTreeMap<&'static str, Vec<u64>>,
     /// Where the first parameter is the first number, the second is at least the second.
-    joint: Vec<((&'static str, u64), (&'static str, u64))>,
+    joint: Vec<(AtLeast, AtLeast)>,
 }
 
 const OPTIONAL: [&str; 3] = ["f", "g", "h"];

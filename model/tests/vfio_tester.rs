@@ -141,7 +141,8 @@ fn what_a_device_does_wrong_is_named() {
     let resuming = [(Call::Set(RESUMING), Answer::DoneWithDescriptor)];
     let told = [pre_copy[0], (Call::Info, Answer::Info(5, 0, false))];
     let logging = [(Call::LogStart(Ranges::All), Answer::Done)];
-    let cases: &[(&[(Call, Answer)], Call, Answer)] = &[
+    type Step = (Call, Answer);
+    let cases: &[(&[Step], Call, Answer)] = &[
         (&[], Call::Get, Answer::State(STOP)),
         (&[], Call::Set(0), Answer::Done),
         (&[], Call::Set(8), Answer::Done),

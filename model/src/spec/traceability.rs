@@ -114,7 +114,7 @@ fn carrier(spec: &Spec, systems: Option<&[&str]>, word: &str) -> Result<Carrier,
     if let Some(scheme) = word.strip_prefix("decide:") {
         let all: Vec<&str> = schemes::all().iter().map(|scheme| scheme.name()).collect();
         let first = |name: &&str| name.split(' ').next().unwrap_or_default() == scheme;
-        return match all.iter().any(|name| first(&name)) {
+        return match all.iter().any(first) {
             true => Ok(Carrier::Scheme(scheme.to_owned())),
             false => {
                 let error = SpecError::new(format!("no scheme is called `{scheme}`"));

@@ -148,8 +148,7 @@ impl Migration {
         let refused = Refused::NoWay { from: self.state, to: value };
         let to = State::find(value).ok_or(refused.clone())?;
         let by = |states: &[State]| {
-            states.iter().fold(Some((self.state, Vec::new())), |way, to| {
-                let (from, mut way) = way?;
+            states.iter().try_fold((self.state, Vec::new()), |(from, mut way), to| {
                 way.extend(from.way_to(*to, self.features)?);
                 Some((*to, way))
             })

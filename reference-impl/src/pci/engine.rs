@@ -177,7 +177,7 @@ impl Engine {
             match queue.waiting().filter(|_| queue.descriptor().is_some()) {
                 None => fail(registers, queue),
                 Some(0) => {}
-                Some(_) if at % 2 == 0 && nic.next((at / 2) as u16).is_none() => {}
+                Some(_) if at.is_multiple_of(2) && nic.next((at / 2) as u16).is_none() => {}
                 Some(_) => {
                     self.turn = at;
                     return Doing::Descriptor(at);

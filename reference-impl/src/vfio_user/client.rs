@@ -534,7 +534,7 @@ impl Client {
                 return self.no_descriptors(command, &fds).and_then(|()| Err(ClientError::Over));
             }
             let needed = info.argsz as usize;
-            if needed > MAX_PAYLOAD || needed < RegionInfo::LEN {
+            if !(RegionInfo::LEN..=MAX_PAYLOAD).contains(&needed) {
                 return self.contradiction(command, "a size that cannot be");
             }
             if needed == RegionInfo::LEN + capabilities.len() {
@@ -687,7 +687,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]: [`ClientError::Refused`] if it cannot.
     pub fn probe(&mut self, feature: Feature, get: bool, set: bool) -> Outcome<()> {
-        let methods = u32::from(get) * FeatureFlags::GET | u32::from(set) * FeatureFlags::SET;
+        let methods = (u32::from(get) * FeatureFlags::GET) | (u32::from(set) * FeatureFlags::SET);
         let flags = FeatureFlags(feature as u32 | methods).probe();
         self.feature(flags, Vec::new(), 0).map(|_| ())
     }

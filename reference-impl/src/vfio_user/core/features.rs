@@ -84,7 +84,7 @@ impl Core {
         };
         let (can_get, can_set) = feature.methods();
         let can = (!get || can_get) && (!set || can_set);
-        if !can && !(self.is(Mutant::ProbeAlways) && probe) {
+        if !(can || probe && self.is(Mutant::ProbeAlways)) {
             return Err(Errno::INVAL);
         }
         // What is set is answered as it came: that there is room for it is looked at before.
