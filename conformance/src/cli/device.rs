@@ -1,18 +1,27 @@
 //! `devmig device`: a reference device at a socket, until a signal ends it.
+//!
+//! | file | its one job |
+//! |---|---|
+//! | `nic.rs`, `blk.rs` | each device's own arguments |
+//! | `listen.rs` | a socket to listen on |
+//! | `lists.rs` | what there is to set, and to do wrong |
+
+mod blk;
+mod listen;
+mod lists;
+mod nic;
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Subcommand};
 use devmig_model::spec::did_you_mean;
-use devmig_reference::block::BlockOptions;
-use devmig_reference::nic::{Link, Mac, ModelUri, NicConfig, Parameters};
-use devmig_reference::vhost_user::net::NetOptions;
 use devmig_reference::vhost_user::{Mutant, Options, Settings, Stop, serve};
+
+use self::blk::Blk;
+use self::listen::listen;
+use self::nic::Nic;
 
 use super::{Error, Out, Status};
 
@@ -57,78 +66,13 @@ struct Common {
     once: bool,
 }
 
-/// A network device: what it transmits comes back, if its filter lets it through.
-#[derive(Debug, ClapArgs)]
-struct Nic {
-    #[command(flatten)]
-    common: Common,
-    /// The device's model: two of one model and configuration can take each other's state.
-    #[arg(long, value_name = "URI", default_value_t = ModelUri::default())]
-    model: ModelUri,
-    /// Receive-side scaling.
-    #[arg(long, value_enum, default_value = "off")]
-    rss: Switch,
-    /// How many addresses the filter table holds.
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().rx_filter_size)]
-    rx_filter_size: u16,
-    /// How many pairs of a receive and a transmit queue.
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().queue_pairs)]
-    queue_pairs: u16,
-    /// Its address.
-    #[arg(long, value_name = "MAC", default_value_t = Parameters::default().mac)]
-    mac: Mac,
-    /// The longest payload of a frame, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = Parameters::default().mtu)]
-    mtu: u16,
-    /// What it is connected to.
-    #[arg(long, value_enum, default_value = "loopback")]
-    link: LinkTo,
-    /// Let the link go down and up again, each time after this long.
-    #[arg(long, value_name = "MS")]
-    link_flap: Option<u32>,
-}
-
-/// A disk in memory, each sector filled with its number.
-#[derive(Debug, ClapArgs)]
-struct Blk {
-    #[command(flatten)]
-    common: Common,
-    /// Its size.
-    #[arg(long, value_name = "N", default_value_t = BlockOptions::default().sectors)]
-    sectors: u64,
-    /// How many request queues.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    queues: u8,
-    /// Every other request takes three times as long.
-    #[arg(long)]
-    out_of_order: bool,
-}
-
-/// What a NIC is connected to.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LinkTo {
-    /// Itself.
-    Loopback,
-    /// Nothing.
-    None,
-}
-
-/// On or off.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Switch {
-    /// Yes.
-    On,
-    /// No.
-    Off,
-}
-
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let (common, mut options) = match &args.device {
         Device::Nic(nic) => (&nic.common, Options::nic(nic.options()?)),
         Device::Blk(blk) => (&blk.common, blk.options()),
-        Device::Settings => return list_settings(out),
-        Device::Mutants => return list_mutants(out),
+        Device::Settings => return lists::settings(out),
+        Device::Mutants => return lists::mutants(out),
     };
     for setting in &common.settings {
         set(&mut options.settings, setting)?;
@@ -154,38 +98,6 @@ impl Common {
     }
 }
 
-impl Nic {
-    fn options(&self) -> Result<NetOptions, Error> {
-        let parameters = Parameters {
-            model: self.model.clone(),
-            rss: self.rss == Switch::On,
-            rx_filter_size: self.rx_filter_size,
-            queue_pairs: self.queue_pairs,
-            mac: self.mac,
-            mtu: self.mtu,
-        };
-        let config = NicConfig::new(parameters).map_err(|e| Error::usage(e.to_string(), None))?;
-        let link = match self.link {
-            LinkTo::Loopback => Link::Loopback,
-            LinkTo::None => Link::Nobody,
-        };
-        let flap = self.link_flap.map(|ms| Duration::from_millis(ms.max(1).into()));
-        Ok(NetOptions { config, link, latency: self.common.latency(), flap })
-    }
-}
-
-impl Blk {
-    fn options(&self) -> Options {
-        let block = BlockOptions {
-            sectors: self.sectors,
-            rings: self.queues.into(),
-            latency: self.common.latency(),
-            out_of_order: self.out_of_order,
-        };
-        Options { block, ..Options::default() }
-    }
-}
-
 fn set(settings: &mut Settings, setting: &str) -> Result<(), Error> {
     settings.set(setting).map_err(|error| {
         let name = setting.split_once('=').map_or(setting, |(name, _)| name);
@@ -200,59 +112,4 @@ fn mutant(name: &str) -> Result<Mutant, Error> {
         let help = did_you_mean(name, names).or(Some("see `devmig device mutants`".into()));
         Error::usage(error.to_string(), help)
     })
-}
-
-fn list_settings(out: &mut Out<'_>) -> Result<Status, Error> {
-    for (name, options) in Settings::KNOWN {
-        out.text(&format!("{name} = {}\n", options.join(" | ")))?;
-    }
-    Ok(Status::Good)
-}
-
-fn list_mutants(out: &mut Out<'_>) -> Result<Status, Error> {
-    for mutant in Mutant::ALL {
-        out.text(&format!("{mutant}\n    {} ({})\n", mutant.about(), mutant.clause()))?;
-    }
-    Ok(Status::Good)
-}
-
-/// Listens there. A socket that a server has left behind is no obstacle, anything else is.
-fn listen(path: &Path) -> Result<UnixListener, Error> {
-    let refused = |message: String, help: &str| Err(Error::usage(message, Some(help.into())));
-    let shown = path.display();
-    if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
-        match UnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                // If it cannot be removed, binding says why.
-                let _ = fs::remove_file(path);
-            }
-            _ => {
-                return refused(
-                    format!("a server listens at {shown} already"),
-                    "end it, or choose another --socket-path",
-                );
-            }
-        }
-    }
-    match UnixListener::bind(path) {
-        Ok(listener) => Ok(listener),
-        Err(error) => match error.kind() {
-            ErrorKind::AddrInUse => refused(
-                format!("{shown} is there already, and is no socket"),
-                "choose another --socket-path",
-            ),
-            ErrorKind::NotFound => {
-                refused(format!("there is no folder for {shown}"), "make it first")
-            }
-            ErrorKind::PermissionDenied => refused(
-                format!("{shown} cannot be made: its folder may not be written to"),
-                "choose another --socket-path",
-            ),
-            ErrorKind::InvalidInput => refused(
-                format!("{shown} is too long for a socket's path"),
-                "107 bytes are the most",
-            ),
-            _ => Err(Error::Write { to: shown.to_string(), cause: error }),
-        },
-    }
 }

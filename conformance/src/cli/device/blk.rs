@@ -1,0 +1,35 @@
+//! `devmig device blk`: the disk.
+
+use clap::Args as ClapArgs;
+use devmig_reference::block::BlockOptions;
+use devmig_reference::vhost_user::Options;
+
+use super::Common;
+
+/// A disk in memory, each sector filled with its number.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Blk {
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// Its size.
+    #[arg(long, value_name = "N", default_value_t = BlockOptions::default().sectors)]
+    sectors: u64,
+    /// How many request queues.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    queues: u8,
+    /// Every other request takes three times as long.
+    #[arg(long)]
+    out_of_order: bool,
+}
+
+impl Blk {
+    pub(super) fn options(&self) -> Options {
+        let block = BlockOptions {
+            sectors: self.sectors,
+            rings: self.queues.into(),
+            latency: self.common.latency(),
+            out_of_order: self.out_of_order,
+        };
+        Options { block, ..Options::default() }
+    }
+}
