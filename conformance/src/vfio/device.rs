@@ -1,0 +1,267 @@
+//! A device under test, whatever it is reached by: what the suite asks of every transport.
+//!
+//! ```text
+//!   session --set, get, read, write, ...--> Device --+
+//!           <--answer, errno, Trouble-----         +-- user.rs     vfio-user, over a socket or in this process
+//!                                                    +-- kernel/     ioctls
+//! ```
+//!
+//! The words are those of [`devmig_model::vfio::event`]; numbers are passed as they are, also such as
+//! no text knows. An answer has two levels: what the device says (an answer, or the number by which it
+//! refuses), and [`Trouble`], after which there is nothing to be judged by numbers.
+//!
+//! **Invariants.** Every call ends within the transport's limit. A transport judges nothing: what
+//! comes back is what came.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+/// What a device says: an answer, or the number by which it refuses.
+pub type Said<T> = Result<Result<T, Errno>, Trouble>;
+
+/// Why a call has neither answer nor number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// This transport, or this device over it, has no way to ask for that: a test that needs it is
+    /// skipped.
+    Lacks(&'static str),
+    /// Something came that is no answer to what was asked.
+    Wrong(String),
+    /// The other side has gone.
+    Gone(String),
+    /// No answer within the limit.
+    Silent(String),
+    /// The harness cannot do its part.
+    Harness(String),
+}
+
+/// What is the same for all devices of a transport.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transport {
+    /// As reports name it: `in-process`, `vfio-user`, `kernel`.
+    pub name: &'static str,
+    /// A session's data passes through a descriptor, which a SET returns. Where there is none, a read
+    /// that returns less than was asked for says that there is no more.
+    pub descriptors: bool,
+    /// The P2P flag means what it means in VFIO, unless a choice says otherwise.
+    pub p2p: bool,
+    /// START without a range is an error, as the core of the kernel has it, unless a choice says
+    /// otherwise.
+    pub kernel: bool,
+}
+
+/// What a read gives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Read {
+    /// These bytes, perhaps fewer than asked for; none is the end where there are descriptors.
+    Bytes(Vec<u8>),
+    /// ENOMSG: none for now.
+    Later,
+}
+
+/// What is left to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Left {
+    /// Bytes of what the session began with.
+    pub initial: u64,
+    /// Bytes that came up since.
+    pub dirty: u64,
+    /// The former began anew (REINIT).
+    pub reinit: bool,
+}
+
+/// What poll says of a data descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ready {
+    /// A read would not wait.
+    pub readable: bool,
+    /// It gives nothing more: an error, or the other end is closed.
+    pub error: bool,
+}
+
+/// A range of addresses of the device's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Range {
+    /// The first.
+    pub iova: u64,
+    /// How many bytes.
+    pub length: u64,
+}
+
+/// A device under test that is open.
+///
+/// What a transport cannot ask for has a body here that says so.
+pub trait Device: std::fmt::Debug {
+    /// What its transport is like.
+    fn transport(&self) -> Transport;
+
+    /// DEVICE_FEATURE as it stands: `flags` are the feature's number with GET, SET and PROBE, `argsz` is
+    /// what the header says, whatever follows. What comes back is the data behind the header. Data that
+    /// holds pointers is not for this call, see those for the DMA log.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn feature(&mut self, argsz: u32, flags: u32, data: &[u8]) -> Said<Vec<u8>>;
+
+    /// GET of MIGRATION: the features, as bits.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn flags(&mut self) -> Said<u64>;
+
+    /// SET of the migration state, by any number: whether a data descriptor came back. It takes the
+    /// place of the one before, which is closed.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn set(&mut self, state: u32) -> Said<bool>;
+
+    /// GET of it, and whether a data descriptor came with it, which the text forbids.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn get(&mut self) -> Said<(u32, bool)>;
+
+    /// A read of migration data, of at most so many bytes. Where data passes through descriptors: the
+    /// last that came back, also after its session; EBADF if none ever did.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn read(&mut self, most: u32) -> Said<Read>;
+
+    /// A write of migration data; how much of it was taken. As for a read.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn write(&mut self, bytes: &[u8]) -> Said<usize>;
+
+    /// GET_PRECOPY_INFO, with this argsz.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn left(&mut self, _argsz: u32) -> Said<Left> {
+        Err(Trouble::Lacks("a transport that tells what is left to be read (GET_PRECOPY_INFO)"))
+    }
+
+    /// What `argsz` is for GET_PRECOPY_INFO.
+    fn left_argsz(&self) -> u32 {
+        24
+    }
+
+    /// The client opts in to REINIT.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn opt_in(&mut self) -> Said<()> {
+        Err(Trouble::Lacks("a transport that opts in to REINIT (PRECOPY_INFOv2)"))
+    }
+
+    /// Poll of the data descriptor, waiting so long.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn poll(&mut self, _limit: Duration) -> Said<Ready> {
+        Err(Trouble::Lacks("a transport with data descriptors"))
+    }
+
+    /// Reads part of a region, numbered as VFIO numbers those of a PCI device.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Said<Vec<u8>>;
+
+    /// Writes part of a region.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn region_write(&mut self, region: u32, offset: u64, bytes: &[u8]) -> Said<()>;
+
+    /// DMA_LOGGING_START, with a page size as a hint: the page size that comes back.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn log_start(&mut self, page_size: u64, ranges: &[Range]) -> Said<u64>;
+
+    /// DMA_LOGGING_STOP.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn log_stop(&mut self) -> Said<()>;
+
+    /// DMA_LOGGING_REPORT into a bitmap that holds `before` in each of its words.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn log_report(&mut self, range: Range, page_size: u64, before: u64) -> Said<Vec<u64>>;
+
+    /// DEVICE_RESET.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn reset(&mut self) -> Said<()>;
+
+    /// This client goes, and another comes to the same device.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn reopen(&mut self) -> Result<(), Trouble>;
+
+    /// Gives the device memory: from this place of a descriptor on; or, without one, to be asked for.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn map(&mut self, _range: Range, _from: Option<(BorrowedFd<'_>, u64)>) -> Said<()> {
+        Err(Trouble::Lacks("a transport over which the tester gives the device memory"))
+    }
+
+    /// The interrupt line is signalled through this descriptor.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn trigger(&mut self, _event: BorrowedFd<'_>) -> Said<()> {
+        Err(Trouble::Lacks("a transport over which the tester takes interrupts"))
+    }
+
+    /// The interrupt line is unmasked.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn unmask(&mut self) -> Said<()> {
+        Err(Trouble::Lacks("a transport over which the tester takes interrupts"))
+    }
+
+    /// Serves what the device asks for by itself, for so long.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn serve(&mut self, time: Duration) -> Result<(), Trouble> {
+        std::thread::sleep(time);
+        Ok(())
+    }
+}
+
+/// A place where a device can be opened, again and again.
+pub trait Place: std::fmt::Debug {
+    /// Opens the device for a test: a new one, if the place can make one. `memory` is what it reaches by
+    /// asking.
+    ///
+    /// # Errors
+    /// See [`Trouble`]: [`Trouble::Harness`] says what to do.
+    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble>;
+
+    /// Whether each opening makes a new device, so that one which hangs keeps no other from running.
+    fn fresh(&self) -> bool;
+
+    /// What another device gave, of the same kind with another model or configuration: data that this
+    /// one must not take. None if nobody named one.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn foreign(&self) -> Result<Option<Vec<u8>>, Trouble> {
+        Ok(None)
+    }
+}
+
+pub use devmig_reference::vfio_user::client::Memory;
