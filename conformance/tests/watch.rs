@@ -201,7 +201,7 @@ fn the_back_end_s_own_messages_are_judged() {
     // Before there is a channel, and of a feature that was not negotiated.
     let gated = "vhost-user.back-end-message.gated";
     finds(&[(9, changed(1))], Side::BackEnd, gated);
-    let call = on_the_channel(Side::BackEnd, 4, 1, &[0; 8], 0);
+    let call = on_the_channel(Side::BackEnd, 4, 9, &[0; 8], 0);
     finds(&[(29, call)], Side::BackEnd, gated);
     // One answer too many, and one for another message.
     let unasked = "vhost-user.back-end-message.answer-unasked";

@@ -116,6 +116,8 @@ pub struct Library {
     pub vfio_names: vfio::names::Names,
     /// The systems of VFIO.
     pub vfio_systems: Vec<vfio::systems::SystemDef>,
+    /// The built-in systems about what the proposal takes away, by name.
+    pub gone: Vec<String>,
     /// The programs, as they were written.
     pub programs: Vec<Item<RawProgram>>,
     /// The systems.
@@ -242,14 +244,27 @@ impl Library {
                 None => vfio_items.push(item),
             }
         }
+        // What a proposal takes away takes the systems with it that are about it.
+        let mut gone = Vec::new();
         let vfio_systems: Vec<vfio::systems::SystemDef> = vfio_items
             .iter()
-            .map(|item| vfio::systems::compile(&spec, &vfio, item, &mut d))
+            .filter_map(|item| {
+                let mut own = Diagnostics::default();
+                let def = vfio::systems::compile(&spec, &vfio, item, &mut own);
+                let proposed = proposal.as_ref().is_none_or(|(name, _)| item.file.name() == *name);
+                if !proposed && !own.is_empty() {
+                    gone.push(def.name);
+                    return None;
+                }
+                d.append(own);
+                Some(def)
+            })
             .collect();
         let names: Vec<String> = systems.iter().map(|def| def.name.clone()).collect();
         let names = names.into_iter().chain(vfio_systems.iter().map(|def| def.name.clone()));
         let names: Vec<String> = names.collect();
-        let decides = base.decides.iter().chain(&proposed.decides);
+        let about = |item: &&Item<RawDecide>| !gone.contains(item.value.system.get_ref());
+        let decides = base.decides.iter().filter(about).chain(&proposed.decides);
         let decisions = decides.map(|item| decision(&spec, &names, item, &mut d)).collect();
         let proposal = proposed.proposals.first().map(|item| {
             let mut p = resolve(&spec, &names, item, &mut d);
@@ -295,6 +310,7 @@ impl Library {
             vfio,
             vfio_names,
             vfio_systems,
+            gone,
             vfio_builder,
             programs,
             systems,

@@ -48,7 +48,8 @@ fn violated(row: &Row) -> BTreeSet<&str> {
 }
 
 fn snapshots(prefix: &str, library: &Library) {
-    for question in &library.decisions {
+    let ours = library.decisions.iter().filter(|q| q.system.starts_with("vhost-user/"));
+    for question in ours {
         let name = question.system.trim_start_matches("vhost-user/");
         insta::assert_snapshot!(format!("{prefix}{name}"), decision(library, question).text());
     }
@@ -65,6 +66,9 @@ fn the_questions_under_the_proposal() {
     let mut changed = library.clone();
     // A question about a system that the proposal leaves alone has the same answer.
     changed.decisions.retain(|question| {
+        if library.system(&question.system).is_none() {
+            return false; // another protocol's
+        }
         let steps = |library: &Library| Some(library.system(&question.system)?.steps.clone());
         let same = steps(&base) == steps(&library);
         if same {

@@ -121,6 +121,9 @@ pub struct Session<'m> {
     machine: &'m TestMachine,
     target: &'m Target,
     limits: Limits,
+    device: Device,
+    /// The device's data may be destroyed.
+    scratch: bool,
     /// What is possible.
     pub possible: Possible<'m, TestMachine>,
     /// What was said, one line an event.

@@ -176,6 +176,12 @@ impl Diagnostics {
         self.errors.push(error);
     }
 
+    /// Notes all that was noted elsewhere.
+    pub fn append(&mut self, other: Diagnostics) {
+        self.errors.extend(other.errors);
+        self.malformed |= other.malformed;
+    }
+
     /// Notes a reference that leads nowhere, unless what it refers to may be what could not be
     /// read.
     pub fn reference(&mut self, error: SpecError) {

@@ -116,11 +116,20 @@ impl Session<'_> {
         line.ring.kick.take().map(drop).map_err(harness)
     }
 
+    /// A fresh connection, and a guest that boots anew, with memory of its own: until it notices that
+    /// the last conversation is over, a back-end may still write to what it was given in it.
     pub(super) fn serves(&mut self) -> Result<(), Stop> {
         self.again()?;
+        self.strays()?;
+        connect::Guest {
+            memory: self.memory,
+            workload: self.workload,
+            lines: self.lines,
+            split: self.split,
+            untouched: self.untouched,
+        } = connect::Guest::new(self.device, self.scratch)?;
         for ring in 0..self.lines.len() as u8 {
-            self.forget_kick(ring)?;
-            self.renew(ring, 0)?;
+            self.did(&Event::Renew { ring, index: 0 })?;
         }
         self.bases = [0; RINGS];
         self.sent = 0;

@@ -4,16 +4,18 @@ use super::*;
 use crate::vhost_user::memory::Arena;
 use crate::vhost_user::workload::{Blk, BlkOptions, Console, Fs, Net, Nothing, Rng, Wire};
 
-impl<'m> Session<'m> {
-    /// Connects. `first` is false if the implementation was talked to before.
-    ///
-    /// # Errors
-    /// [`Stop::Harness`].
-    pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, Stop> {
-        let Setting { machine, subject, rules, acknowledged, declined } = setting;
-        let Subject { target, device, scratch, limits, seed, outside } = subject;
-        let deadline = Deadline::after(limits.connect);
-        let (connection, live) = target.connect(first, deadline).map_err(harness)?;
+/// A guest that has just booted: memory, rings, and work for the device.
+pub(super) struct Guest {
+    pub(super) memory: GuestMemory,
+    pub(super) workload: Box<dyn Workload>,
+    pub(super) lines: Vec<Line>,
+    /// Where the rings begin, and the buffers end.
+    pub(super) split: u64,
+    pub(super) untouched: [(u64, u64); 2],
+}
+
+impl Guest {
+    pub(super) fn new(device: Device, scratch: bool) -> Result<Self, Stop> {
         let memory = GuestMemory::new(&[(0, MEMORY)]).map_err(harness)?;
         let mut arena = Arena::new(PAGE, MEMORY - PAGE);
         let workload: Box<dyn Workload> = match device {
@@ -43,10 +45,28 @@ impl<'m> Session<'m> {
             })
         };
         let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, Stop>>()?;
+        let untouched = [(0, PAGE), arena.rest()];
+        Ok(Guest { memory, workload, lines, split, untouched })
+    }
+}
+
+impl<'m> Session<'m> {
+    /// Connects. `first` is false if the implementation was talked to before.
+    ///
+    /// # Errors
+    /// [`Stop::Harness`].
+    pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, Stop> {
+        let Setting { machine, subject, rules, acknowledged, declined } = setting;
+        let Subject { target, device, scratch, limits, seed, outside } = subject;
+        let deadline = Deadline::after(limits.connect);
+        let (connection, live) = target.connect(first, deadline).map_err(harness)?;
+        let Guest { memory, workload, lines, split, untouched } = Guest::new(device, scratch)?;
         Ok(Session {
             machine,
             target,
             limits,
+            device,
+            scratch,
             possible: Possible::new(machine, rules),
             log: Vec::new(),
             records: Vec::new(),
@@ -77,7 +97,7 @@ impl<'m> Session<'m> {
             seed,
             first,
             unread: false,
-            untouched: [(0, PAGE), arena.rest()],
+            untouched,
             pieces: 0,
             whole: [false; 2],
             keeps: Keeps::default(),

@@ -514,14 +514,19 @@ fn session(mutant: Option<Mutant>) -> Vec<String> {
     talk.log
 }
 
+/// What this session does not show, by name: it takes a driver with EVENT_IDX, rings at other addresses
+/// or a look at open descriptors. The suite's hunt finds these as it finds all others.
+const ELSEWHERE: [&str; 4] =
+    ["remove-keeps-descriptor", "keeps-old-addresses", "asks-for-no-kick", "interrupts-stay-off"];
+
 #[test]
 fn every_mutant_is_something_else_and_the_reference_is_not() {
     let reference = session(None);
     assert_eq!(reference, session(None));
     assert!(!reference.iter().any(|line| line.starts_with("Close") || line.starts_with("Error")));
-    for mutant in Mutant::ALL {
-        assert!(reference != session(Some(*mutant)), "{mutant} does nothing else");
-    }
+    let same = |mutant: &&Mutant| reference == session(Some(**mutant));
+    let same: Vec<&str> = Mutant::ALL.iter().filter(same).map(|mutant| mutant.name()).collect();
+    assert_eq!(same, ELSEWHERE);
 }
 
 /// Something that happens to a back-end.
@@ -606,10 +611,10 @@ fn happen(talk: &mut Talk, happening: &Happening) {
 }
 
 quickcheck! {
-    fn nothing_makes_it_panic(fresh: bool, settings: u16, happenings: Vec<Happening>) -> bool {
+    fn nothing_makes_it_panic(fresh: bool, settings: u64, happenings: Vec<Happening>) -> bool {
         let options = |n: usize| {
             let (name, options) = Settings::KNOWN[n];
-            format!("{name}={}", options[usize::from(settings >> n) % options.len()])
+            format!("{name}={}", options[(settings >> n) as usize % options.len()])
         };
         let settings = (0..Settings::KNOWN.len()).map(options).collect::<Vec<_>>().join(",");
         let mut talk = match fresh {

@@ -59,7 +59,7 @@ impl FrontEnd {
         let offered = self.ask_number(Message::GET_FEATURES, &Payload::None, &[]);
         assert_eq!(offered >> 30 & 1, 1);
         let protocol = self.ask_number(Message::GET_PROTOCOL_FEATURES, &Payload::None, &[]);
-        assert_eq!(protocol, OFFERED_PROTOCOL_FEATURES);
+        assert_eq!(protocol & OFFERED_PROTOCOL_FEATURES, OFFERED_PROTOCOL_FEATURES);
         let protocol = protocol & !(1 << feature::INBAND_NOTIFICATIONS);
         self.tell(Message::SET_PROTOCOL_FEATURES, &Payload::U64(protocol), &[]);
         self.tell(Message::SET_OWNER, &Payload::None, &[]);

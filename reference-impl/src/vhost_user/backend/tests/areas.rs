@@ -441,7 +441,7 @@ fn config(side: &mut Side<Net>, message: Message, offset: u32, flags: u32, bytes
 
 /// Fields are read, and written by a migration only.
 fn configuration(mutant: Option<Mutant>) -> Vec<String> {
-    let mut side = nic(mutant, PROTOCOL, None);
+    let mut side = nic(mutant, PROTOCOL | 1 << feature::MTU, None);
     config(&mut side, Message::GET_CONFIG, 0, 0, &[0; 8]);
     for (offset, flags, bytes) in
         [(0, 0, [2, 0]), (0, 1, [2, 0]), (8, 1, [9, 9]), (23, 1, [0, 0]), (0, 2, [2, 0])]
@@ -449,6 +449,11 @@ fn configuration(mutant: Option<Mutant>) -> Vec<String> {
         config(&mut side, Message::SET_CONFIG, offset, flags, &bytes);
         config(&mut side, Message::GET_CONFIG, 0, 0, &[0; 2]);
     }
+    for mtu in [1500, 60_000] {
+        side.send(Message::NET_SET_MTU, &Payload::U64(mtu), true, vec![]);
+    }
+    side.tell(Message::GET_QUEUE_NUM, &Payload::None);
+    side.tell(Message::GET_QUEUE_NUM, &Payload::None);
     side.seen
 }
 
@@ -456,9 +461,10 @@ fn configuration(mutant: Option<Mutant>) -> Vec<String> {
 fn configuration_is_read_only_but_for_migration() {
     let seen = configuration(None);
     assert!(seen[0].ends_with("82, 84, 0, 222, 113, 97, 1, 0]"), "{seen:?}");
-    let results: Vec<bool> = seen.iter().skip(1).step_by(2).map(|l| l.contains("[0, ")).collect();
+    let results: Vec<bool> = seen[1..11].iter().step_by(2).map(|l| l.contains("[0, ")).collect();
     assert_eq!(results, [false, true, false, false, false]);
     assert!(seen[2].ends_with("82, 84]") && seen[4].ends_with("2, 0]"), "{seen:?}");
+    assert!(seen[11].contains("[0, ") && !seen[12].contains("[0, "), "{seen:?}");
 }
 
 /// The link goes down, while the device is suspended and while it runs.
