@@ -23,8 +23,9 @@ pub const MAX_STEPS: usize = 1 << 20;
 #[error("there is too much to tell apart")]
 pub struct TooMuch;
 
-/// Values of a type of which every other value is like one, as far as these sets can tell; those that
-/// are `named` stand for themselves.
+/// Values of a type of which every other value is like one, as far as these sets can tell. Those that
+/// are `named` stand for themselves alone: something else may tell them apart (an off value is in effect
+/// nothing), so each kind of the others has its own.
 ///
 /// # Errors
 /// If there are too many.
@@ -41,6 +42,11 @@ pub fn representatives(
         Type::Bool => all.extend([false, true].map(Value::Bool)),
         Type::Int => {
             let mut cuts = BTreeSet::from([0]);
+            // The first that is not named.
+            cuts.extend(named.iter().filter_map(|value| match value {
+                Value::Int(n) => n.checked_add(1),
+                _ => None,
+            }));
             for set in sets {
                 let Allowed::Int(ranges) = set else { continue };
                 cuts.extend(
@@ -72,11 +78,11 @@ pub fn representatives(
     if all.len() > MAX_CLASSES || all.len().saturating_mul(sets.len()) > MAX_STEPS {
         return Err(TooMuch);
     }
-    // One of each kind, and all that are named.
+    // All that are named, and one of each kind of the others.
     let mut seen = BTreeSet::new();
     all.retain(|value| {
-        let signature: Vec<bool> = sets.iter().map(|set| set.contains(value)).collect();
-        seen.insert(signature) || named.contains(&value)
+        let signature = || sets.iter().map(|set| set.contains(value)).collect::<Vec<_>>();
+        named.contains(&value) || seen.insert(signature())
     });
     Ok(all.into_iter().collect())
 }
