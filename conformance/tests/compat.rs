@@ -345,6 +345,47 @@ fn bad_input_is_refused_in_bounded_time() {
     assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
 }
 
+/// What is dense takes no more memory than what is large: a file is refused for what is in it before it is
+/// read, within 256 MiB of address space for all of the program.
+#[test]
+fn bad_input_is_refused_in_bounded_memory() {
+    let files = Files::new();
+    let many = |item: &str, n: usize| vec![item; n].join(",");
+    let device = |external: &str| {
+        format!(
+            r#"{{"model":"vendor-a.com/my-nic","parameters":{{}},"external":{{"x":{external}}}}}"#
+        )
+    };
+    let table = |rows: &str| {
+        format!(
+            r#"{{"models":[{{"model":"vendor-a.com/my-nic","parameters":[{{"name":"a","type":"int","init_value":1}}],
+            "constraints":[{{"parameters":["a"],"allowed":[{rows}]}}]}}]}}"#
+        )
+    };
+    let host = files.write("host", nic(&json!([0])));
+    let from = files.write("from", filter(0));
+    let within = |from: &str, to: &str| {
+        let limited = r#"ulimit -v 262144; exec "$0" compat --source "$1" --destination "$2""#;
+        let devmig = env!("CARGO_BIN_EXE_devmig");
+        let output = Command::new("sh").args(["-c", limited, devmig, from, to]).output().unwrap();
+        output.status.code()
+    };
+    for (external, code) in [
+        (format!("[{}]", many("0", 8_000_000)), 2),
+        (format!("[{}]", many("[]", 5_000_000)), 2),
+        (format!("[{}]", many("{}", 5_000_000)), 2),
+        (format!("[{}]", many("\",[{\"", 1_000)), 0),
+        (format!("[{}]", many("0", 1_000_000)), 0),
+    ] {
+        let path = files.write("dense", device(&external));
+        assert_eq!(within(&path, &host), Some(code), "{}", &external[..20]);
+    }
+    for rows in [many("[1]", 4_000_000), many("[[1]]", 3_000_000), many("[1]", 70_000)] {
+        let path = files.write("dense", table(&rows));
+        assert_eq!(within(&from, &path), Some(2));
+    }
+}
+
 /// An id that is none refuses, whichever side has it, with the spelling that is meant if there is one.
 #[test]
 fn names_that_deceive_are_refused() {
@@ -413,7 +454,7 @@ fn the_schemes_are_decided() {
     assert_eq!(output.status.code(), Some(0));
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["schema"], 1);
-    assert_eq!(document["schemes"].as_array().unwrap().len(), 23);
+    assert_eq!(document["schemes"].as_array().unwrap().len(), 26);
     let choices = ["decide", "device-model", "--choices", "vhost-user.ring.start"];
     assert_eq!(run(&choices).status.code(), Some(2));
 }

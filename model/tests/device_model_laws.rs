@@ -167,6 +167,7 @@ struct Cases {
     path: u32,
     monotone: u32,
     monotone_accepted: u32,
+    monotone_by_one: u32,
 }
 
 #[test]
@@ -196,6 +197,16 @@ fn every_law_in_the_small_universe() {
                         }
                     }
                 }
+                // One value more, 0, 1 or 2, of a parameter that it has.
+                for parameter in plain_b.accepts.keys() {
+                    for value in 0..3 {
+                        let mut more = plain_b.clone();
+                        more.accepts.entry(parameter).or_default().push(value);
+                        let accepts = check(&instance, &more.real()).is_ok();
+                        assert!(accepts || answer.is_err(), "monotone by one");
+                        cases.monotone_by_one += 1;
+                    }
+                }
                 let Ok(there) = answer else { continue };
                 assert_eq!(effect(there.parameters()), effect(instance.parameters()), "invariant");
                 cases.invariant += 1;
@@ -217,6 +228,7 @@ fn every_law_in_the_small_universe() {
         path: 1872,
         monotone: 1200,
         monotone_accepted: 312,
+        monotone_by_one: 1800,
     };
     assert_eq!(cases, wanted);
 }

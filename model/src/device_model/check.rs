@@ -22,7 +22,8 @@ use super::definition::{Conflict, Known, Offs};
 use super::id::ModelId;
 use super::implementation::{Implementation, Model};
 use super::instance::Instance;
-use super::reason::{Reason, Refusal};
+use super::reason::Reason;
+use super::refusal::Refusal;
 use super::value::Name;
 
 /// Steps 1 to 5: the configuration that the instance would have at the destination.

@@ -12,7 +12,8 @@ use super::configuration::{Configuration, Settings};
 use super::constraint::Constraint;
 use super::definition::{BadOff, Definition, Known, Stated};
 use super::id::ModelId;
-use super::reason::{Reason, Refusal};
+use super::reason::Reason;
+use super::refusal::Refusal;
 use super::value::{Name, Type, Value};
 
 /// A parameter, as one implementation has it.

@@ -10,7 +10,8 @@ use super::configuration::{Configuration, Settings};
 use super::definition::Definition;
 use super::id::ModelId;
 use super::implementation::{BadModel, Implementation, Model};
-use super::reason::{Reason, Refusal};
+use super::reason::Reason;
+use super::refusal::Refusal;
 use super::value::{Name, Value};
 
 /// What belongs to the host: any JSON.

@@ -20,7 +20,8 @@ use super::form::InstanceForm;
 use super::id::{ModelId, Near};
 use super::implementation::{Implementation, Model};
 use super::instance::{External, Instance};
-use super::reason::{Kind, Reason};
+use super::kind::Kind;
+use super::reason::Reason;
 use super::value::{Name, Value};
 
 /// How bad it is.

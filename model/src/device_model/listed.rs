@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use super::form::{self, BadForm, MAX_MODELS, MAX_PARAMETERS};
 use super::limited::{Object, OneOrMore};
-use super::reason::{Reason, Refusal};
+use super::reason::Reason;
+use super::refusal::Refusal;
 use super::value::{Name, Value};
 
 /// The most combinations of values that a template stands for.

@@ -19,8 +19,8 @@
 //! | [`definition`] | what the owner of a model states |
 //! | [`implementation`], [`constraint`] | what a host can make |
 //! | [`configuration`], [`instance`] | what a device is |
-//! | [`mod@check`], [`reason`] | the seven steps, and why one fails |
-//! | [`form`], [`rfc`], [`limited`] | the files, ours and the RFC's, within bounds |
+//! | [`mod@check`], [`reason`], [`kind`], [`refusal`] | the seven steps, and why one fails |
+//! | [`form`], [`rfc`], [`limited`] | the files, ours and the RFC's, within bounds; `resolve` checks ours |
 //! | [`listed`], [`read`] | the forms of 2020; which form a file has |
 //! | [`mod@baseline`], [`lint`], [`classes`] | what a pool has in common; what is wrong with a catalogue or a release |
 //! | [`schemes`] | the rivals, the holes, and the laws that each breaks |
@@ -39,11 +39,14 @@ pub mod form;
 pub mod id;
 pub mod implementation;
 pub mod instance;
+pub mod kind;
 pub mod limited;
 pub mod lint;
 pub mod listed;
 pub mod read;
 pub mod reason;
+pub mod refusal;
+mod resolve;
 pub mod rfc;
 pub mod schemes;
 pub mod value;
@@ -56,5 +59,7 @@ pub use definition::{Affects, Definition, Known, Offs, Stated};
 pub use id::{BadId, ModelId, Near, Profile};
 pub use implementation::{BadModel, Implementation, Model, Parameter};
 pub use instance::{External, Instance};
-pub use reason::{Kind, Reason, Refusal};
+pub use kind::Kind;
+pub use reason::Reason;
+pub use refusal::Refusal;
 pub use value::{Name, Type, Value};

@@ -12,7 +12,8 @@ use super::form::{self, BadForm};
 use super::implementation::Implementation;
 use super::instance::Instance;
 use super::listed::{Listed, Opaque};
-use super::reason::{Reason, Refusal};
+use super::reason::Reason;
+use super::refusal::Refusal;
 use super::rfc::{self, Versioned, Versions};
 use super::value::{Name, Value};
 

@@ -1,7 +1,6 @@
 //! Why a migration, or a device, is refused.
 //!
-//! **Invariants.** A [`Refusal`] has at least one reason; its reasons are in a fixed order, whatever the
-//! order of what was read. A message is one line: what others wrote is escaped in it.
+//! **Invariant.** A message is one line: what others wrote is escaped in it.
 
 use std::fmt;
 
@@ -13,118 +12,8 @@ use super::configuration::Settings;
 use super::constraint::Constraint;
 use super::definition::Conflict;
 use super::id::{BadId, ModelId};
+use super::kind::Kind;
 use super::value::{Name, Type, Value};
-
-/// What kind of reason.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// One side has no description.
-    NoDescription,
-    /// An id is not canonical.
-    BadModelId,
-    /// The destination does not have the model.
-    ModelUnsupported,
-    /// Two statements about a parameter disagree (H1).
-    DefinitionConflict,
-    /// A parameter is in effect that the destination does not know.
-    UnknownParameter,
-    /// A value is of another type than the destination's parameter.
-    TypeMismatch,
-    /// The destination does not accept a value.
-    ValueNotAllowed,
-    /// The destination needs a parameter that the source does not have (H2).
-    MandatoryMissing,
-    /// The destination does not accept the value at which a parameter is off (H5).
-    CannotDisable,
-    /// Values that are allowed one by one, and not together (H3).
-    JointConstraint,
-    /// A parameter is set twice.
-    SetTwice,
-    /// No alias has this name.
-    UnknownAlias,
-    /// The destination reads back other than it was asked for (H4).
-    ReadBackMismatch,
-    /// The destination lacks what a device needs.
-    NoResource,
-    /// Saved state is of another model or configuration.
-    StateMismatch,
-    /// A version string that the destination does not list (RFC v4).
-    VersionUnsupported,
-    /// By a form of 2020, the two are not compatible.
-    NotListed,
-}
-
-impl Kind {
-    /// All.
-    pub const ALL: [Kind; 17] = [
-        Kind::NoDescription,
-        Kind::BadModelId,
-        Kind::ModelUnsupported,
-        Kind::DefinitionConflict,
-        Kind::UnknownParameter,
-        Kind::TypeMismatch,
-        Kind::ValueNotAllowed,
-        Kind::MandatoryMissing,
-        Kind::CannotDisable,
-        Kind::JointConstraint,
-        Kind::SetTwice,
-        Kind::UnknownAlias,
-        Kind::ReadBackMismatch,
-        Kind::NoResource,
-        Kind::StateMismatch,
-        Kind::VersionUnsupported,
-        Kind::NotListed,
-    ];
-
-    /// The clause that demands the refusal.
-    #[must_use]
-    pub fn clause(self) -> &'static str {
-        match self {
-            Kind::NoDescription => "device-model.description.needed",
-            Kind::BadModelId => "device-model.id.canonical",
-            Kind::ModelUnsupported => "device-model.model.supported",
-            Kind::DefinitionConflict => "device-model.off.agrees",
-            Kind::UnknownParameter => "device-model.parameter.known",
-            Kind::TypeMismatch => "device-model.parameter.type",
-            Kind::ValueNotAllowed => "device-model.parameter.allowed",
-            Kind::MandatoryMissing => "device-model.parameter.mandatory",
-            Kind::CannotDisable => "device-model.parameter.can-be-off",
-            Kind::JointConstraint => "device-model.joint.holds",
-            Kind::SetTwice => "device-model.create.set-once",
-            Kind::UnknownAlias => "device-model.alias.expanded",
-            Kind::ReadBackMismatch => "device-model.create.reads-back",
-            Kind::NoResource => "device-model.create.all-or-nothing",
-            Kind::StateMismatch => "device-model.load.checks",
-            Kind::VersionUnsupported => "device-model.version.equal",
-            Kind::NotListed => "device-model.listed.by-source",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::NoDescription => "no-description",
-            Kind::BadModelId => "bad-model-id",
-            Kind::ModelUnsupported => "model-unsupported",
-            Kind::DefinitionConflict => "definition-conflict",
-            Kind::UnknownParameter => "unknown-parameter",
-            Kind::TypeMismatch => "type-mismatch",
-            Kind::ValueNotAllowed => "value-not-allowed",
-            Kind::MandatoryMissing => "mandatory-missing",
-            Kind::CannotDisable => "cannot-disable",
-            Kind::JointConstraint => "joint-constraint",
-            Kind::SetTwice => "set-twice",
-            Kind::UnknownAlias => "unknown-alias",
-            Kind::ReadBackMismatch => "read-back-mismatch",
-            Kind::NoResource => "no-resource",
-            Kind::StateMismatch => "state-mismatch",
-            Kind::VersionUnsupported => "version-unsupported",
-            Kind::NotListed => "not-listed",
-        })
-    }
-}
 
 /// Why something is refused.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema)]
@@ -452,39 +341,3 @@ impl Reason {
 fn shown_value(value: &Value) -> String {
     format!("`{}`", shown(value))
 }
-
-/// All reasons why something is refused.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(transparent)]
-pub struct Refusal(Vec<Reason>);
-
-impl Refusal {
-    /// Refused, if there is a reason.
-    ///
-    /// # Errors
-    /// With the reasons, if there are any.
-    pub fn unless_none<T>(reasons: Vec<Reason>, otherwise: T) -> Result<T, Refusal> {
-        if reasons.is_empty() { Ok(otherwise) } else { Err(Refusal(reasons)) }
-    }
-
-    /// The reasons: at least one.
-    #[must_use]
-    pub fn reasons(&self) -> &[Reason] {
-        &self.0
-    }
-}
-
-impl From<Reason> for Refusal {
-    fn from(reason: Reason) -> Self {
-        Refusal(vec![reason])
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let messages: Vec<&str> = self.0.iter().map(|reason| &*reason.message).collect();
-        f.write_str(&messages.join("; "))
-    }
-}
-
-impl std::error::Error for Refusal {}

@@ -23,7 +23,8 @@ use super::form::{
 use super::id::{ModelId, Profile};
 use super::implementation::{BadModel, Implementation, Model};
 use super::limited::{List, Object};
-use super::reason::{Reason, Refusal};
+use super::reason::Reason;
+use super::refusal::Refusal;
 use super::value::{Name, Type, Value};
 
 /// Migration info of the third version.

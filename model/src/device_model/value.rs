@@ -229,6 +229,12 @@ impl de::Visitor<'_> for Scalar {
         Ok(Value::Int(n))
     }
 
+    /// As TOML has it.
+    fn visit_i64<E: de::Error>(self, n: i64) -> Result<Value, E> {
+        let unsigned = |_| E::invalid_value(de::Unexpected::Signed(n), &self);
+        u64::try_from(n).map(Value::Int).map_err(unsigned)
+    }
+
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
         Value::text(text).map_err(E::custom)
     }
