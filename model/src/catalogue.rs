@@ -3,7 +3,7 @@
 //! ```text
 //!  example, ring, vdpa ---\
 //!                          >-- Library::catalogue() --> Box<dyn Check>, by name
-//!  systems.toml, proposal-/
+//!  systems.toml, proposal-/         (vhost-user, VFIO, device models)
 //! ```
 //!
 //! **Invariant.** A name stands for one system; the order is that of the files.
@@ -37,6 +37,11 @@ impl Library {
             let rules = options.iter().fold(rules, |rules, (choice, o)| rules.fixing(*choice, *o));
             Box::new(self.vfio().system(def, rules)) as Box<dyn Check>
         });
+        let of_migrations = self.migrations.iter().map(|def| {
+            let rules = self.migration_rules(def);
+            let rules = options.iter().fold(rules, |rules, (choice, o)| rules.fixing(*choice, *o));
+            Box::new(self.orchestration().system(def, rules)) as Box<dyn Check>
+        });
         examples
             .into_iter()
             .flatten()
@@ -44,6 +49,7 @@ impl Library {
             .chain(protocols)
             .chain(vdpa)
             .chain(of_vfio)
+            .chain(of_migrations)
             .collect()
     }
 

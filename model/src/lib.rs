@@ -8,6 +8,7 @@ pub mod explore;
 pub mod laws;
 pub mod library;
 pub mod machine;
+pub mod orchestration;
 pub mod pack;
 pub mod possible;
 pub mod queue;

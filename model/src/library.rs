@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::clause::{ChoiceId, ClauseId};
 use crate::explore::Check;
+use crate::orchestration;
 use crate::rules::Rules;
 use crate::spec::{
     Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
@@ -118,6 +119,8 @@ pub struct Library {
     pub vfio_systems: Vec<vfio::systems::SystemDef>,
     /// The built-in systems about what the proposal takes away, by name.
     pub gone: Vec<String>,
+    /// The systems of a whole migration.
+    pub migrations: Vec<orchestration::systems::SystemDef>,
     /// The programs, as they were written.
     pub programs: Vec<Item<RawProgram>>,
     /// The systems.
@@ -130,6 +133,7 @@ pub struct Library {
     pub proposal: Option<Proposal>,
     builder: Builder,
     vfio_builder: vfio::systems::Builder,
+    orchestration: orchestration::systems::Builder,
 }
 
 #[derive(Default)]
@@ -146,6 +150,8 @@ struct Raw {
     vfio: vfio::table::Raw,
     vfio_systems: Vec<Item<vfio::systems::RawSystem>>,
     vfio_expects: Vec<Item<vfio::lint::RawExpect>>,
+    releases: Vec<Item<orchestration::universe::RawRelease>>,
+    migrations: Vec<Item<orchestration::systems::RawSystem>>,
 }
 
 impl Raw {
@@ -163,6 +169,8 @@ impl Raw {
         self.vfio.take(&mut tables, d);
         self.vfio_systems.extend(tables.items("vfio-system", d));
         self.vfio_expects.extend(tables.items("vfio-expect", d));
+        self.releases.extend(tables.items("device-model-release", d));
+        self.migrations.extend(tables.items("device-model-system", d));
     }
 }
 
@@ -222,28 +230,11 @@ impl Library {
         vfio.add(&base.vfio, false, &mut d);
         vfio.add(&proposed.vfio, true, &mut d);
         let programs: Vec<_> = proposed.programs.into_iter().chain(base.programs).collect();
-        unique("system", &base.systems, |raw| &raw.name, usize::MAX, &mut d);
-        unique("system", &proposed.systems, |raw| &raw.name, usize::MAX, &mut d);
-        // A proposal's system takes the place of the base's of its name.
-        let mut items = base.systems;
-        for item in proposed.systems {
-            match items.iter_mut().find(|b| b.value.name.get_ref() == item.value.name.get_ref()) {
-                Some(replaced) => *replaced = item,
-                None => items.push(item),
-            }
-        }
+        let items = overlaid("system", base.systems, proposed.systems, |raw| &raw.name, &mut d);
         let systems: Vec<SystemDef> =
             items.iter().map(|item| compile(&spec, &table, &programs, item, &mut d)).collect();
-        unique("system", &base.vfio_systems, |raw| &raw.name, usize::MAX, &mut d);
-        unique("system", &proposed.vfio_systems, |raw| &raw.name, usize::MAX, &mut d);
-        let mut vfio_items = base.vfio_systems;
-        for item in proposed.vfio_systems {
-            let name = item.value.name.get_ref();
-            match vfio_items.iter_mut().find(|b| b.value.name.get_ref() == name) {
-                Some(replaced) => *replaced = item,
-                None => vfio_items.push(item),
-            }
-        }
+        let (ours, theirs) = (base.vfio_systems, proposed.vfio_systems);
+        let vfio_items = overlaid("system", ours, theirs, |raw| &raw.name, &mut d);
         // What a proposal takes away takes the systems with it that are about it.
         let mut gone = Vec::new();
         let vfio_systems: Vec<vfio::systems::SystemDef> = vfio_items
@@ -260,9 +251,19 @@ impl Library {
                 Some(def)
             })
             .collect();
-        let names: Vec<String> = systems.iter().map(|def| def.name.clone()).collect();
-        let names = names.into_iter().chain(vfio_systems.iter().map(|def| def.name.clone()));
-        let names: Vec<String> = names.collect();
+        let (ours, theirs) = (base.releases, proposed.releases);
+        let releases = overlaid("release", ours, theirs, |raw| &raw.name, &mut d);
+        let releases = orchestration::systems::releases(&releases, &mut d);
+        let (ours, theirs) = (base.migrations, proposed.migrations);
+        let migrations = overlaid("system", ours, theirs, |raw| &raw.name, &mut d);
+        let migrations: Vec<orchestration::systems::SystemDef> = migrations
+            .iter()
+            .filter_map(|item| orchestration::systems::compile(&spec, &releases, item, &mut d))
+            .collect();
+        let names = systems.iter().map(|def| &def.name);
+        let names = names.chain(vfio_systems.iter().map(|def| &def.name));
+        let names = names.chain(migrations.iter().map(|def| &def.name));
+        let names: Vec<String> = names.cloned().collect();
         let about = |item: &&Item<RawDecide>| !gone.contains(item.value.system.get_ref());
         let decides = base.decides.iter().filter(about).chain(&proposed.decides);
         let decisions = decides.map(|item| decision(&spec, &names, item, &mut d)).collect();
@@ -304,6 +305,7 @@ impl Library {
             .collect::<Result<Vec<_>, _>>()?;
         let vfio_builder =
             vfio::systems::Builder { table: Arc::clone(&vfio), names: vfio_names, clauses };
+        let orchestration = orchestration::systems::Builder::resolve(&spec)?;
         Ok(Library {
             spec,
             table,
@@ -312,6 +314,8 @@ impl Library {
             vfio_systems,
             gone,
             vfio_builder,
+            migrations,
+            orchestration,
             programs,
             systems,
             decisions,
@@ -382,6 +386,18 @@ impl Library {
         self.rules_with(&def.choices, &def.without)
     }
 
+    /// The same of a system of a whole migration.
+    #[must_use]
+    pub fn migration_rules(&self, def: &orchestration::systems::SystemDef) -> Rules {
+        self.rules_with(&def.choices, &def.without)
+    }
+
+    /// The builder of systems of a whole migration.
+    #[must_use]
+    pub fn orchestration(&self) -> &orchestration::systems::Builder {
+        &self.orchestration
+    }
+
     /// The builder of VFIO systems.
     #[must_use]
     pub fn vfio(&self) -> &vfio::systems::Builder {
@@ -425,6 +441,26 @@ impl Library {
         let rules = options.iter().fold(self.rules(def), |rules, (c, o)| rules.fixing(*c, *o));
         self.builder.build(def, rules)
     }
+}
+
+/// A proposal's item takes the place of the base's of its name.
+fn overlaid<T>(
+    what: &str,
+    mut base: Vec<Item<T>>,
+    proposed: Vec<Item<T>>,
+    name: impl Fn(&T) -> &Spanned<String>,
+    d: &mut Diagnostics,
+) -> Vec<Item<T>> {
+    unique(what, &base, &name, usize::MAX, d);
+    unique(what, &proposed, &name, usize::MAX, d);
+    for item in proposed {
+        let own = name(&item.value).get_ref();
+        match base.iter_mut().find(|known| name(&known.value).get_ref() == own) {
+            Some(replaced) => *replaced = item,
+            None => base.push(item),
+        }
+    }
+    base
 }
 
 /// The system's name, if there is one of that name.
@@ -472,6 +508,7 @@ fn expectation(
     for name in &raw.violated {
         let known = properties::ALL.iter().map(|(known, ..)| *known);
         let known = known.chain(vfio::properties::ALL.iter().map(|(known, ..)| *known));
+        let known = known.chain(orchestration::properties::ALL.iter().map(|(known, ..)| *known));
         let known = known.chain(["rules", "stuck", "progress"]);
         // The twin of an `always` may be violated too: what it speaks of never happens.
         let own = name.get_ref().strip_suffix(": can happen").unwrap_or(name.get_ref());

@@ -128,6 +128,7 @@ pub(crate) fn concerned<'a>(
     let named = proposal.systems.iter().map(String::as_str);
     let added = library.systems.iter().map(|def| def.name.as_str());
     let added = added.chain(library.vfio_systems.iter().map(|def| def.name.as_str()));
+    let added = added.chain(library.migrations.iter().map(|def| def.name.as_str()));
     let mut all: Vec<&str> = named.collect();
     for name in added {
         if !is_known(base, name) && !all.contains(&name) {
@@ -139,7 +140,9 @@ pub(crate) fn concerned<'a>(
 
 /// Whether there is such a system without the proposal.
 pub(crate) fn is_known(base: &Library, name: &str) -> bool {
-    base.system(name).is_some() || base.vfio_systems.iter().any(|def| def.name == name)
+    base.system(name).is_some()
+        || base.vfio_systems.iter().any(|def| def.name == name)
+        || base.migrations.iter().any(|def| def.name == name)
 }
 
 /// Runs a proposal's systems, all that concern it or these.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use devmig_model::library::Library;
+use devmig_model::orchestration;
 use devmig_model::vfio;
 use devmig_model::vhost_user::program::STEPS;
 use devmig_model::vhost_user::properties;
@@ -97,6 +98,15 @@ pub(crate) fn sections() -> Vec<(&'static str, Vec<(&'static str, &'static str)>
         (
             "VFIO: properties, `holds`, `violated`",
             vfio::properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning)).collect(),
+        ),
+        ("Migrations: steps, `run`, `failure`", orchestration::program::STEPS.to_vec()),
+        ("Migrations: what management may do, `then`", orchestration::program::THEN.to_vec()),
+        (
+            "Migrations: properties, `holds`, `violated`",
+            orchestration::properties::ALL
+                .iter()
+                .map(|(name, _, meaning)| (*name, *meaning))
+                .collect(),
         ),
     ]
 }

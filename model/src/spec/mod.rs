@@ -42,7 +42,7 @@ use source::RawSource;
 
 /// The kinds of items that a file may hold. The first three are read here; the others belong to
 /// protocols and proposals, which read them from the same files.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "source",
     "clause",
     "choice",
@@ -62,6 +62,8 @@ const KINDS: [&str; 19] = [
     "vfio-pair",
     "vfio-system",
     "vfio-expect",
+    "device-model-release",
+    "device-model-system",
 ];
 
 macro_rules! builtin {
@@ -93,6 +95,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "vdpa/choices.toml"
     "clauses/device-model.toml"
     "device-model/choices.toml"
+    "device-model/systems.toml"
     "vhost-user/migration-systems.toml"
     "vhost-user/bugs.toml"
     "clauses/vfio/states.toml"
