@@ -8,7 +8,7 @@
 //!   recordings -----------+        +-- specs/exceptions.toml: gaps with a reason; stale ones are errors
 //! ```
 //!
-//! **Invariant.** A MUST on a back-end lacks nothing if it has a test and a mutant; a MUST on a
+//! **Invariant.** A MUST on a back-end or a device lacks nothing if it has a test and a mutant; a MUST on a
 //! front-end if a recording breaks it. Whether a test kills its clause's mutant is the hunt's to say
 //! (see [`crate::vhost_user::mutants`]), and survivors do not count.
 
@@ -18,10 +18,13 @@ use devmig_model::clause::ClauseId;
 use devmig_model::library::Library;
 use devmig_model::spec::{Exception, Lack, Level, SpecErrors};
 use devmig_model::system::PropertyKind;
+use devmig_model::vfio::event::DEVICE;
 use devmig_model::vhost_user::event::{BACK_END, FRONT_END};
+use devmig_reference::vfio_user;
 use devmig_reference::vhost_user::Mutant;
 use serde::Serialize;
 
+use crate::vfio;
 use crate::vhost_user::mutants::Expected;
 use crate::vhost_user::suite;
 use crate::watch::mutate;
@@ -95,22 +98,30 @@ pub fn derive(
 ) -> Result<Coverage, SpecErrors> {
     let suite = suite::builtin(library)?;
     let expected = Expected::builtin(library, &suite)?;
+    let vfio_suite = vfio::suite::builtin(library)?;
     let stated = stated(library);
     let mut used: Vec<Vec<Lack>> = vec![Vec::new(); exceptions.len()];
     let mut clauses = Vec::new();
     for (index, clause) in library.spec.clauses().iter().enumerate() {
         let id = ClauseId::new(index);
-        let tests = suite.iter().filter(|test| test.clause == id).map(|test| test.id.clone());
+        let tests = suite.iter().map(|test| (test.clause, &test.id));
+        let tests = tests.chain(vfio_suite.iter().map(|test| (test.clause, &test.id)));
+        let tests = tests.filter(|(about, _)| *about == id).map(|(_, test)| test.clone());
         let mutants = Mutant::ALL
             .iter()
-            .filter(|mutant| mutant.clause() == clause.id && expected.survives(**mutant).is_none());
+            .filter(|mutant| mutant.clause() == clause.id && expected.survives(**mutant).is_none())
+            .map(|mutant| mutant.name());
+        let vfio_mutants = vfio_user::Mutant::ALL
+            .iter()
+            .filter(|mutant| mutant.clause() == clause.id)
+            .map(|mutant| mutant.name());
         let mut carried = Carried {
             id: clause.id.clone(),
             level: clause.level,
             party: clause.party.clone(),
             properties: stated.get(&id).cloned().unwrap_or_default(),
             tests: tests.collect(),
-            mutants: mutants.map(|mutant| mutant.name().to_owned()).collect(),
+            mutants: mutants.chain(vfio_mutants).map(str::to_owned).collect(),
             recordings: recordings.get(&clause.id).cloned().unwrap_or_default(),
             exceptions: Vec::new(),
             lacks: Vec::new(),
@@ -162,6 +173,9 @@ fn has_no(clause: &Carried, what: Lack) -> bool {
 fn gaps(clause: &Carried) -> Vec<Lack> {
     let wanted: &[Lack] = match clause.level {
         Level::Must if clause.party == BACK_END.0 => &[Lack::Test, Lack::Mutant],
+        Level::Must if clause.party == DEVICE.0 && clause.id.starts_with("vfio") => {
+            &[Lack::Test, Lack::Mutant]
+        }
         Level::Must if clause.party == FRONT_END.0 => &[Lack::Watch],
         _ => &[],
     };

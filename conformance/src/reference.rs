@@ -16,7 +16,7 @@ use devmig_model::rules::Rules;
 use devmig_reference::vhost_user::{Options, Running, Settings};
 
 use crate::parallel::in_turn;
-use crate::report::{Result as TestResult, SuiteReport, Summary};
+use crate::report::{Result as TestResult, SuiteReport, merged};
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::Test;
@@ -80,21 +80,6 @@ pub fn run(
         server.stop(Duration::from_secs(5)).map_err(|error| error.to_string())?;
     }
     merged(reports).ok_or_else(|| "there are no tests".to_owned())
-}
-
-/// Reports of one test each, as one.
-fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
-    let mut reports = reports.into_iter();
-    let mut whole = reports.next()?;
-    for report in reports {
-        whole.results.extend(report.results);
-        whole.offers = whole.offers.or(report.offers);
-    }
-    whole.summary = Summary::default();
-    for result in &whole.results {
-        whole.summary.count(result.status);
-    }
-    Some(whole)
 }
 
 #[cfg(test)]

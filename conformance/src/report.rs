@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use crate::vhost_user::session::Taken;
+use crate::verdict::Taken;
 use crate::vhost_user::tour::Coverage;
 pub use junit::junit;
 
@@ -292,4 +292,20 @@ impl SuiteReport {
         );
         out
     }
+}
+
+/// Reports of some tests each, as one; none of none.
+#[must_use]
+pub fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
+    let mut reports = reports.into_iter();
+    let mut whole = reports.next()?;
+    for report in reports {
+        whole.results.extend(report.results);
+        whole.offers = whole.offers.or(report.offers);
+    }
+    whole.summary = Summary::default();
+    for result in &whole.results {
+        whole.summary.count(result.status);
+    }
+    Some(whole)
 }

@@ -2,6 +2,8 @@
 //!
 //! One file for each protocol's suite; what all of them need stands here.
 
+mod vfio;
+mod vfio_user;
 mod vhost_user;
 
 use std::path::Path;
@@ -27,6 +29,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Protocol {
     VhostUser(vhost_user::Args),
+    VfioUser(vfio_user::Args),
 }
 
 /// What `--list` writes.
@@ -60,6 +63,7 @@ impl ListedTest {
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     match &args.protocol {
         Protocol::VhostUser(args) => vhost_user::run(args, out),
+        Protocol::VfioUser(args) => vfio_user::run(args, out),
     }
 }
 

@@ -15,6 +15,7 @@ use super::select::{self, Bounds};
 use super::{Error, Format, Out, Status, progress, test};
 use crate::reference;
 use crate::report::{self, SuiteReport};
+use crate::vfio::mutants::Bench;
 use devmig_model::explore::Report;
 
 /// Checks every system, every proposal with its expectations, and every mistake with what notices
@@ -45,6 +46,8 @@ pub(super) struct Document<'a> {
     bugs: &'a [Hunted],
     /// The suite against the reference back-end.
     suite: &'a SuiteReport,
+    /// The VFIO suite against the reference device, over vfio-user.
+    vfio: &'a SuiteReport,
 }
 
 /// Runs it.
@@ -70,11 +73,12 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         bugs.push(hunted(&base, bug, limits)?);
     }
     let suite = tested(&base)?;
+    let vfio = vfio_tested(&base)?;
     let systems = reports.iter().map(select::status);
     let statuses = systems
         .chain(proposals.iter().map(Examined::status))
         .chain(bugs.iter().map(Hunted::status))
-        .chain([suite_status(&suite)]);
+        .chain([suite_status(&suite), suite_status(&vfio)]);
     let status = statuses.max().unwrap_or(Status::Good);
     match args.format {
         Format::Json => out.json(&Document {
@@ -84,6 +88,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             proposals: &proposals,
             bugs: &bugs,
             suite: &suite,
+            vfio: &vfio,
         })?,
         Format::Text => {
             for report in reports.iter().filter(|report| !report.as_expected) {
@@ -95,11 +100,11 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             for hunted in bugs.iter().filter(|hunted| !hunted.met) {
                 out.text(&hunted.text())?;
             }
-            if suite_status(&suite) != Status::Good {
+            for suite in [&suite, &vfio].into_iter().filter(|s| suite_status(s) != Status::Good) {
                 out.text(&suite.closing(|id| test::clause_text(&base, id)))?;
                 out.text("\n")?;
             }
-            out.text(&table(&reports, &proposals, &bugs, &suite))?;
+            out.text(&table(&reports, &proposals, &bugs, [&suite, &vfio]))?;
         }
     }
     Ok(status)
@@ -119,6 +124,14 @@ fn tested(library: &Library) -> Result<SuiteReport, Error> {
     report.map_err(|why| Error::Reference { why })
 }
 
+/// The VFIO suite against the reference device with every feature, over vfio-user.
+fn vfio_tested(library: &Library) -> Result<SuiteReport, Error> {
+    let suite = crate::vfio::suite::builtin(library)?;
+    let rules = library.spec.judged_by("linux-vfio", "6.18")?;
+    let bench = Bench::new(library, &suite, rules, "6.18")?;
+    bench.all_features().map_err(|why| Error::Reference { why: why.to_string() })
+}
+
 fn suite_status(report: &SuiteReport) -> Status {
     let summary = report.summary;
     match (summary.error, summary.fail + summary.warn) {
@@ -133,7 +146,7 @@ fn table(
     reports: &[Report],
     proposals: &[Examined],
     bugs: &[Hunted],
-    suite: &SuiteReport,
+    suites: [&SuiteReport; 2],
 ) -> String {
     let mut rows = vec![check::head()];
     rows.extend(reports.iter().map(check::row));
@@ -158,12 +171,15 @@ fn table(
         row[5] = check::yes(hunted.met);
         rows.push(row);
     }
-    let passes = suite_status(suite) == Status::Good;
-    let mut row = vec![String::new(); rows[0].len()];
-    row[0] = "suite: vhost-user, reference back-end".to_owned();
-    row[4] = if passes { "passes" } else { "fails" }.to_owned();
-    row[5] = check::yes(passes);
-    rows.push(row);
+    let names = ["suite: vhost-user, reference back-end", "suite: vfio-user, reference device"];
+    for (suite, name) in suites.into_iter().zip(names) {
+        let passes = suite_status(suite) == Status::Good;
+        let mut row = vec![String::new(); rows[0].len()];
+        row[0] = name.to_owned();
+        row[4] = if passes { "passes" } else { "fails" }.to_owned();
+        row[5] = check::yes(passes);
+        rows.push(row);
+    }
     let not = rows.iter().skip(1).filter(|row| row[5] != check::yes(true)).count();
     let verdict = match not {
         0 => "all as expected".to_owned(),
@@ -176,7 +192,7 @@ fn table(
         count(proposals.len(), "proposal"),
         count(expectations, "expectation"),
         count(bugs.len(), "mistake"),
-        count(suite.results.len(), "test"),
-        suite.summary.skip,
+        count(suites.iter().map(|suite| suite.results.len()).sum(), "test"),
+        suites.iter().map(|suite| suite.summary.skip).sum::<usize>(),
     )
 }

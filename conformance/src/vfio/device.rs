@@ -232,6 +232,10 @@ pub trait Device: std::fmt::Debug {
         Err(Trouble::Lacks("a transport over which the tester takes interrupts"))
     }
 
+    /// From now on, what the device asks for while it is to answer is served so much later, or after
+    /// its answer.
+    fn hold(&mut self, _time: Duration) {}
+
     /// Serves what the device asks for by itself, for so long.
     ///
     /// # Errors

@@ -557,6 +557,24 @@ impl<'a> Bench<'a> {
     }
 }
 
+impl Hunt {
+    /// A few lines for each fault, and the counts.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out: String = self.mutants.iter().map(Fate::text).collect();
+        for wrong in &self.wrong {
+            out += &format!("  WRONG    {wrong}\n");
+        }
+        out + &format!(
+            "\n{} mutants: {} killed, {} survive{}\n",
+            self.mutants.len(),
+            self.killed,
+            self.survived,
+            if self.as_expected { ", all as expected" } else { ", NOT as expected" },
+        )
+    }
+}
+
 impl Fate {
     /// A few lines for people.
     #[must_use]

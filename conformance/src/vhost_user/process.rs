@@ -29,7 +29,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use tempfile::TempDir;
 
 use super::Deadline;
-use super::transport::{ConnectError, Connection};
+use super::transport::{Channel, ConnectError, Connection, Frame};
 
 /// What stands in a command for the socket's path.
 pub const PLACEHOLDER: &str = "{socket}";
@@ -183,6 +183,17 @@ impl Command {
     /// # Errors
     /// See [`SpawnError`]. Nothing is left behind.
     pub fn start(&self, deadline: Deadline) -> Result<(Process, Connection), SpawnError> {
+        self.start_over(deadline)
+    }
+
+    /// The same for another protocol's messages.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]. Nothing is left behind.
+    pub fn start_over<H: Frame>(
+        &self,
+        deadline: Deadline,
+    ) -> Result<(Process, Channel<H>), SpawnError> {
         let mut process = self.run()?;
         let connection = process.first_connection(deadline)?;
         Ok((process, connection))
@@ -287,9 +298,9 @@ impl Process {
         self.status
     }
 
-    fn first_connection(&mut self, deadline: Deadline) -> Result<Connection, SpawnError> {
+    fn first_connection<H: Frame>(&mut self, deadline: Deadline) -> Result<Channel<H>, SpawnError> {
         loop {
-            let error = match Connection::connect(&self.socket, deadline) {
+            let error = match Channel::connect(&self.socket, deadline) {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };

@@ -7,16 +7,14 @@
 
 mod attempt;
 mod shorten;
-mod verdict;
 
+use crate::verdict::{accepted, contradiction, level, outcome, readings};
 use attempt::{Ended, one};
 use shorten::shortest;
-use verdict::{accepted, contradiction, level, name, outcome, readings};
 
 use devmig_model::clause::{ChoiceId, ClauseId};
 use devmig_model::library::Library;
 use devmig_model::rules::{Choices, ClauseSet, Rules};
-use devmig_model::spec::Level;
 use devmig_model::vhost_user::program::Step;
 
 use super::script::Act;
@@ -115,14 +113,15 @@ pub fn play(
                         && known != open
                         && allows(&machine, without(open), &records);
                     if contradicts {
-                        contradiction(run, &known, log)
+                        contradiction(run.library, &known.choices, log)
                     } else {
-                        outcome(run, test, stop, log)
+                        outcome(run.library, test.clause, stop, log)
                     }
                 }
             };
             let broken = outcome.clause.unwrap_or(test.clause);
-            let Some(accepted) = accepted(run, test, &outcome, broken) else { break outcome };
+            let accepted = accepted(run.library, &run.waivers, &test.id, &outcome, broken);
+            let Some(accepted) = accepted else { break outcome };
             waived.push(accepted);
             // What cannot be switched off ends the test here, as it would have.
             let ends = outcome.clause.is_none() || off.contains(broken);
@@ -143,8 +142,8 @@ pub fn play(
         let seed = walk.map_or(run.subject.seed, |(_, walk)| walk.seed);
         let result = TestResult {
             test: test.id.clone(),
-            clause: name(run, broken),
-            level: level(run, broken),
+            clause: run.library.spec.clause_name(broken).to_owned(),
+            level: level(run.library, broken),
             status: outcome.status,
             expected: outcome.expected,
             observed: outcome.observed,
@@ -170,7 +169,7 @@ pub fn play(
         implementation: run.reproduce.clone(),
         text: run.text.clone(),
         seed: run.subject.seed,
-        readings: readings(run, &known.choices, &open.choices),
+        readings: readings(run.library, &known.choices, &open.choices),
         offers,
         stale_waivers: Vec::new(),
         summary,

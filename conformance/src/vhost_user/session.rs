@@ -46,8 +46,8 @@ mod stray;
 mod tracking;
 mod wait;
 
-pub use careful::Taken;
-pub use judge::{Record, Stop, allows};
+pub use crate::verdict::{Stop, Taken};
+pub use judge::{Record, allows};
 pub use setting::{Device, Limits, Setting, Subject};
 
 use std::collections::HashMap;

@@ -8,28 +8,21 @@
 //! ```
 //!
 //! **Invariants.** The same seed draws the same walk from a back-end that does the same. A script is
-//! played carefully (see `session/careful.rs`), so no part of one is at fault itself. Shortening ends
-//! after [`REPLAYS`] replays or [`PATIENCE`].
-
-use std::time::Duration;
+//! played carefully (see `session/careful.rs`), so no part of one is at fault itself.
 
 use devmig_model::vhost_user::program::Step;
 use devmig_model::vhost_user::table::Table;
 
-use super::Deadline;
 use super::drive::{Letter, alphabet, resets};
 use super::script::{self, Act};
 use super::session::{Session, Stop, Taken};
 use super::suite::{Need, Test};
+use crate::random::Random;
 use devmig_model::library::Library;
 use devmig_model::vhost_user::event::{Message, Value};
 use devmig_model::vhost_user::program::Number;
 use devmig_model::vhost_user::vocabulary::Answer;
 
-/// The most replays that shortening takes.
-pub const REPLAYS: usize = 150;
-/// The longest that shortening takes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Draws for each step before a walk gives up.
 const DRAWS: usize = 50;
 
@@ -40,28 +33,6 @@ pub struct Walk {
     pub seed: u64,
     /// How many steps it takes.
     pub steps: usize,
-}
-
-/// A sequence that looks random: splitmix64.
-#[derive(Clone, Copy, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// The sequence of a seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Random(seed)
-    }
-
-    /// The next number below `bound`; 0 if that is 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        z.checked_rem(bound).unwrap_or_default()
-    }
 }
 
 /// What a walk draws from.
@@ -181,36 +152,6 @@ fn follows(act: &Act, table: &Table) -> Option<Act> {
     resets(def, &message).then_some(Act::Anew)
 }
 
-/// The shortest script found for which `still` holds; `acts` is one. Each part is left out in turn,
-/// halves first, then ever smaller parts, until no single step can be left out.
-pub fn shorten(acts: &[Act], mut still: impl FnMut(&[Act]) -> bool) -> Vec<Act> {
-    let mut best = acts.to_vec();
-    let mut replays = 0;
-    let deadline = Deadline::after(PATIENCE);
-    let mut size = best.len().div_ceil(2).max(1);
-    loop {
-        let (mut at, mut shorter) = (0, false);
-        while at < best.len() {
-            if replays >= REPLAYS || deadline.passed() {
-                return best;
-            }
-            let end = (at + size).min(best.len());
-            let rest: Vec<Act> = [&best[..at], &best[end..]].concat();
-            replays += 1;
-            if still(&rest) {
-                best = rest;
-                shorter = true;
-            } else {
-                at = end;
-            }
-        }
-        if size == 1 && !shorter {
-            return best;
-        }
-        size = if size == 1 { 1 } else { size.div_ceil(2) };
-    }
-}
-
 /// A script in one line, as `--play` takes it.
 #[must_use]
 pub fn line(test: &Test, acts: &[Act], table: &Table) -> String {
@@ -238,39 +179,4 @@ pub fn file(line: &str) -> String {
         "[[test]]\nid = \"script\"\nclause = \"vhost-user.reply.must\"\npurpose = \"A script.\"\n\
          careful = true\nacknowledged = {asks}\nneeds = {needs:?}\nsteps = {steps:?}\n"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_is_shortened_to_what_it_needs() {
-        let script: Vec<Act> = (0..40).map(Act::Pause).collect();
-        let needed = [Act::Pause(3), Act::Pause(17), Act::Pause(39)];
-        let short = shorten(&script, |acts| needed.iter().all(|act| acts.contains(act)));
-        assert_eq!(short, needed);
-    }
-
-    #[test]
-    fn shortening_ends() {
-        let script: Vec<Act> = (0..5000).map(Act::Pause).collect();
-        let mut replays = 0;
-        shorten(&script, |_| {
-            replays += 1;
-            false
-        });
-        assert!(replays <= REPLAYS);
-    }
-
-    #[test]
-    fn the_same_seed_draws_the_same() {
-        let draw = |seed| {
-            let mut random = Random::new(seed);
-            std::array::from_fn::<u64, 8, _>(|_| random.below(100))
-        };
-        assert_eq!(draw(7), draw(7));
-        assert_ne!(draw(7), draw(8));
-        assert_eq!(Random::new(1).below(0), 0);
-    }
 }

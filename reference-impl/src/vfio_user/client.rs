@@ -8,11 +8,12 @@
 //! something else, or send descriptors that nobody asked for. Each is a [`ClientError`].
 //!
 //! **Invariants.** A call ends within the client's limit, whatever the server does. What is held for a
-//! server is one message. After an error that leaves the conversation in doubt, the client is of no
+//! server is one message, and MAX_HELD of its accesses that wait. After an error that leaves the conversation in doubt, the client is of no
 //! further use, and says so; a command that the server refuses ([`ClientError::Refused`]) is none such.
 //!
 //! **Not here:** any judgement of what a device does: a suite's.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -28,11 +29,14 @@ use rustix::io::Errno;
 
 use crate::migration::State;
 use crate::socket::Deadline;
-use crate::socket::transport::{Channel, ConnectError, ReceiveError, SendError};
+use crate::socket::transport::{Channel, ConnectError, ReceiveError, Received, SendError};
 
 /// The version that is proposed.
 const MAJOR: u16 = 0;
 const MINOR: u16 = 1;
+
+/// The most accesses of a server's that wait to be served.
+const MAX_HELD: usize = 64;
 
 /// Why a command was not carried out, or nobody knows whether it was.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +132,8 @@ pub trait Memory: Debug + Send {
     fn read(&mut self, address: u64, bytes: &mut [u8]) -> bool;
     /// Writes from this address on.
     fn write(&mut self, address: u64, bytes: &[u8]) -> bool;
+    /// Such an access was asked for; it is served now, or later (see [`Client::hold`]).
+    fn asked(&mut self, _address: u64, _length: u64) {}
 }
 
 /// No memory.
@@ -141,6 +147,63 @@ impl Memory for NoMemory {
 
     fn write(&mut self, _: u64, _: &[u8]) -> bool {
         false
+    }
+}
+
+/// What carries messages to a server and back.
+pub trait Link: Debug + Send {
+    /// Sends a message as it is.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    fn send(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError>;
+
+    /// Sends any bytes.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    fn send_raw(
+        &mut self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError>;
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// See [`ReceiveError`].
+    fn receive(&mut self, deadline: Deadline) -> Result<Received<Header>, ReceiveError<Header>>;
+}
+
+impl Link for Channel<Header> {
+    fn send(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        Channel::send(self, header, payload, fds, deadline)
+    }
+
+    fn send_raw(
+        &mut self,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        Channel::send_raw(self, bytes, fds, deadline)
+    }
+
+    fn receive(&mut self, deadline: Deadline) -> Result<Received<Header>, ReceiveError<Header>> {
+        Channel::receive(self, deadline)
     }
 }
 
@@ -169,11 +232,14 @@ pub struct Region {
 /// A client of one server.
 #[derive(Debug)]
 pub struct Client {
-    channel: Channel<Header>,
+    channel: Box<dyn Link>,
     memory: Box<dyn Memory>,
     limit: Duration,
     next_id: u16,
     over: bool,
+    /// How long an access waits to be served while a reply is awaited, and those that wait.
+    hold: Duration,
+    held: VecDeque<(Header, Vec<u8>)>,
     /// What the server said that it can do.
     theirs: Capabilities,
     version: (u16, u16),
@@ -193,16 +259,24 @@ impl Client {
         Ok(client)
     }
 
-    /// A client over a channel that is there already; no version is agreed on yet.
+    /// A client over a link that is there already; no version is agreed on yet.
     #[must_use]
-    pub fn over(channel: Channel<Header>, memory: Box<dyn Memory>, limit: Duration) -> Self {
+    pub fn over(link: impl Link + 'static, memory: Box<dyn Memory>, limit: Duration) -> Self {
+        let channel = Box::new(link);
         let (theirs, version) = (Capabilities::default(), (MAJOR, MINOR));
-        Client { channel, memory, limit, next_id: 0, over: false, theirs, version }
+        let (hold, held) = (Duration::ZERO, VecDeque::new());
+        Client { channel, memory, limit, next_id: 0, over: false, hold, held, theirs, version }
     }
 
     /// The memory that the server asks for.
     pub fn memory_mut(&mut self) -> &mut dyn Memory {
         &mut *self.memory
+    }
+
+    /// From now on, accesses that come while a reply is awaited are served so much later; those that
+    /// wait when the reply comes are served with the next command, or by [`Client::serve`].
+    pub fn hold(&mut self, time: Duration) {
+        self.hold = time;
     }
 
     /// What the server said that it can do.
@@ -342,9 +416,15 @@ impl Client {
     }
 
     fn await_reply(&mut self, id: u16, command: Command, deadline: Deadline) -> Outcome<Answer> {
+        let mut held = Deadline::after(self.hold);
         loop {
+            let waits = !self.held.is_empty() && !held.passed();
+            if !waits {
+                self.serve_held(deadline)?;
+            }
             // A server that asks without end is given up like one that says nothing.
-            let got = match self.channel.receive(deadline) {
+            let got = match self.channel.receive(if waits { held } else { deadline }) {
+                Err(ReceiveError::Timeout { .. }) if waits => continue,
                 Ok(_) if deadline.passed() => Err(ReceiveError::Timeout { got: 0 }),
                 other => other,
             };
@@ -356,8 +436,12 @@ impl Client {
                     let (payload, fds) = (message.payload, message.fds);
                     return Ok(Answer { header, payload, fds });
                 }
-                Kind::Command if message.fds.is_empty() => {
-                    self.serve_one(header, &message.payload, deadline)?;
+                Kind::Command if message.fds.is_empty() && self.held.len() < MAX_HELD => {
+                    if self.held.is_empty() {
+                        held = Deadline::after(self.hold);
+                    }
+                    self.note(&message);
+                    self.held.push_back((header, message.payload));
                 }
                 _ => {
                     let (id, number, flags) = (header.id, header.command, header.flags);
@@ -367,7 +451,7 @@ impl Client {
         }
     }
 
-    /// Serves what the server asks for, for so long.
+    /// Serves what the server asks for, for so long; for no time at all, what it has asked for before.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -377,8 +461,15 @@ impl Client {
         }
         let deadline = Deadline::after(time);
         let served = loop {
+            if let Err(error) = self.serve_held(Deadline::after(self.limit)) {
+                break Err(error);
+            }
+            if time.is_zero() {
+                return Ok(());
+            }
             match self.channel.receive(deadline) {
                 Ok(message) if message.header.flags.kind() == Kind::Command => {
+                    self.note(&message);
                     let limit = Deadline::after(self.limit);
                     if let Err(error) = self.serve_one(message.header, &message.payload, limit) {
                         break Err(error);
@@ -400,6 +491,21 @@ impl Client {
             }
         };
         served.inspect_err(|_| self.over = true)
+    }
+
+    /// The memory learns of an access that was asked for.
+    fn note(&mut self, message: &Received<Header>) {
+        let asked = Request::decode(message.header.command, &message.payload);
+        if let Ok(Request::DmaRead(access) | Request::DmaWrite(access, _)) = asked {
+            self.memory.asked(access.address, access.count);
+        }
+    }
+
+    fn serve_held(&mut self, deadline: Deadline) -> Outcome<()> {
+        while let Some((header, payload)) = self.held.pop_front() {
+            self.serve_one(header, &payload, deadline)?;
+        }
+        Ok(())
     }
 
     fn serve_one(&mut self, header: Header, payload: &[u8], deadline: Deadline) -> Outcome<()> {
@@ -667,6 +773,19 @@ impl Client {
     pub fn feature(&mut self, flags: FeatureFlags, data: Vec<u8>, room: usize) -> Outcome<Vec<u8>> {
         let argsz = 8 + data.len().max(room);
         let argsz = u32::try_from(argsz).map_err(|_| ClientError::TooLong(room))?;
+        self.feature_raw(argsz, flags, data)
+    }
+
+    /// The same with any `argsz`, whatever follows: what comes back is as long as it is.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn feature_raw(
+        &mut self,
+        argsz: u32,
+        flags: FeatureFlags,
+        data: Vec<u8>,
+    ) -> Outcome<Vec<u8>> {
         let request = Request::DeviceFeature(argsz, flags, data);
         let reply = expect!(self, request, Reply::DeviceFeature(_, said, data) => (said, data));
         match reply {

@@ -7,6 +7,7 @@
 //!    polling)    replies, DMA,          |      |   \
 //!                interrupts, close    pci/  memory.rs  migration/
 //!
+//!    local.rs    the same core in this process, without a socket
 //!    client.rs   commands, each with its answer; answers DMA_READ and DMA_WRITE meanwhile
 //! ```
 //!
@@ -19,6 +20,7 @@
 
 pub mod client;
 pub mod core;
+pub mod local;
 pub mod memory;
 pub mod mutants;
 pub mod server;
@@ -26,6 +28,7 @@ pub mod settings;
 
 pub use client::{Client, ClientError};
 pub use core::{Core, CoreOptions, Fault, Output};
+pub use local::Local;
 pub use mutants::Mutant;
 pub use server::{Running, ServerOptions, serve};
 pub use settings::Settings;

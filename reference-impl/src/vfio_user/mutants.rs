@@ -118,6 +118,12 @@ mutants! {
         "REPORT succeeds while nothing is logged.",
     ReportKeeps "report-keeps" "vfio.log.report-clears"
         "REPORT clears nothing.",
+    ReadsLogged "reads-logged" "vfio.log.only-writes"
+        "Pages that the device reads are logged like those that it writes.",
+    PageSizeLost "page-size-lost" "vfio.log.page-size"
+        "START returns a page size of 0.",
+    RangesInvalid "ranges-invalid" "vfio.log.ranges"
+        "START refuses all bad ranges with EINVAL.",
     BadRangesTaken "bad-ranges-taken" "vfio.log.bad-ranges"
         "START takes ranges that overlap.",
     BitsOutside "bits-outside" "vfio-user.log.outside-zero"

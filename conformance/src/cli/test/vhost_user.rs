@@ -263,21 +263,7 @@ fn mutants(
     let hunt = hunt.map_err(|error| Error::usage(error.to_string(), None))?;
     match args.format {
         Format::Json => out.json(&hunt)?,
-        Format::Text => {
-            for fate in &hunt.mutants {
-                out.text(&fate.text())?;
-            }
-            for wrong in &hunt.wrong {
-                out.text(&format!("  WRONG    {wrong}\n"))?;
-            }
-            out.text(&format!(
-                "\n{} mutants: {} killed, {} survive{}\n",
-                hunt.mutants.len(),
-                hunt.killed,
-                hunt.survived,
-                if hunt.as_expected { ", all as expected" } else { ", NOT as expected" },
-            ))?;
-        }
+        Format::Text => out.text(&hunt.text())?,
     }
     Ok(if hunt.as_expected { Status::Good } else { Status::Bad })
 }

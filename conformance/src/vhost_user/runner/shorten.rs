@@ -20,7 +20,7 @@ pub(super) fn shortest(
     };
     let Some(wanted) = kind(&first.stop) else { return (acts, first) };
     let mut last = first;
-    let short = walk::shorten(&acts, |acts| {
+    let short = crate::shorten::shorten(&acts, |acts| {
         let test = Test { acts: ending(acts), ..test.clone() };
         match one(run, machine, &test, None, rules, false, &mut None, &mut Vec::new()) {
             Err(ended) if kind(&ended.stop) == Some(wanted) => {

@@ -7,15 +7,6 @@ use devmig_model::machine::{Machine as _, On};
 
 use super::*;
 
-/// What became of a step.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Taken {
-    /// It was taken.
-    Yes,
-    /// It was passed over, and why.
-    No(String),
-}
-
 impl Session<'_> {
     /// Does a step if it may be done here.
     ///

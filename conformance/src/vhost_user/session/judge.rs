@@ -4,30 +4,6 @@
 use super::*;
 use crate::vhost_user::process::Process;
 
-/// What ends a test before its last step.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stop {
-    /// The implementation broke a clause.
-    Finding {
-        /// Which; [`ClauseId::NONE`] for the test's own.
-        clause: ClauseId,
-        /// What came.
-        observed: String,
-        /// What was allowed.
-        expected: Vec<String>,
-    },
-    /// Something that the test needs is not there.
-    Skip(String),
-    /// The implementation refused a legal command in the way that the text provides.
-    Refused(String),
-    /// The back-end has closed the connection, and may: there is nobody left to talk to.
-    Over,
-    /// The process died.
-    Died(String),
-    /// The harness cannot go on.
-    Harness(String),
-}
-
 /// What was sent, done and seen, for judging it again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Record {

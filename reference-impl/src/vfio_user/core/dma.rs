@@ -64,10 +64,15 @@ impl Core {
     /// Makes an access here; `None` if the client must make it.
     fn make(&mut self, access: &Dma) -> Option<Result<Vec<u8>, DmaError>> {
         match access {
-            Dma::Read { address, length } => match self.memory.find(*address, *length, false) {
-                Err(error) => Some(Err(error)),
-                Ok(place) => place.read(*length),
-            },
+            Dma::Read { address, length } => {
+                if self.is(Mutant::ReadsLogged) {
+                    self.mark(*address, *length);
+                }
+                match self.memory.find(*address, *length, false) {
+                    Err(error) => Some(Err(error)),
+                    Ok(place) => place.read(*length),
+                }
+            }
             Dma::Write { address, bytes } => {
                 let written = match self.memory.find(*address, bytes.len(), true) {
                     Err(error) => return Some(Err(error)),

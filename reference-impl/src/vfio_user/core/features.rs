@@ -135,9 +135,13 @@ impl Core {
         }
         let overlapping = self.is(Mutant::BadRangesTaken);
         let started = Log::start(asked.page_size, &asked.ranges, overlapping);
-        let (log, page_size) = started.map_err(log_errno)?;
+        let number = |error| match self.is(Mutant::RangesInvalid) {
+            true => Errno::INVAL,
+            false => log_errno(error),
+        };
+        let (log, page_size) = started.map_err(number)?;
         self.log = Some(log);
-        asked.page_size = page_size;
+        asked.page_size = if self.is(Mutant::PageSizeLost) { 0 } else { page_size };
         Ok(asked.encode())
     }
 

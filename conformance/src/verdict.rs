@@ -1,28 +1,77 @@
-//! What the end of a test means: its status and the clause that it cites.
+//! What ends a test, and what that means: shared by every suite.
+//!
+//! ```text
+//!   conversation --Stop--> outcome --> a waiver accepts it, or it is reported
+//! ```
+//!
+//! **Not here:** any conversation.
 
-use super::*;
+use devmig_model::clause::{ChoiceId, ClauseId};
+use devmig_model::library::Library;
+use devmig_model::rules::Choices;
+use devmig_model::spec::Level;
+
+use crate::report::{Outcome, Status, Waived};
+use crate::waivers::Waiver;
+
+/// What ends a test before its last step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The implementation broke a clause.
+    Finding {
+        /// Which; [`ClauseId::NONE`] for the test's own.
+        clause: ClauseId,
+        /// What came.
+        observed: String,
+        /// What was allowed.
+        expected: Vec<String>,
+    },
+    /// Something that the test needs is not there.
+    Skip(String),
+    /// The implementation refused a legal command in the way that the text provides.
+    Refused(String),
+    /// The implementation has closed the connection, and may: there is nobody left to talk to.
+    Over,
+    /// The process died.
+    Died(String),
+    /// The harness cannot go on.
+    Harness(String),
+}
+
+/// What became of a step that nobody wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// It was taken.
+    Yes,
+    /// It was passed over, and why.
+    No(String),
+}
 
 /// The finding, if somebody has given a reason for it.
-pub(super) fn accepted(
-    run: &Run<'_>,
-    test: &Test,
+#[must_use]
+pub fn accepted(
+    library: &Library,
+    waivers: &[Waiver],
+    test: &str,
     outcome: &Outcome,
     broken: ClauseId,
 ) -> Option<Waived> {
     if !matches!(outcome.status, Status::Fail | Status::Warn) {
         return None;
     }
-    let clause = name(run, broken);
-    let waiver = run.waivers.iter().find(|waiver| waiver.covers(&test.id, &clause))?;
+    let clause = library.spec.clause_name(broken).to_owned();
+    let waiver = waivers.iter().find(|waiver| waiver.covers(test, &clause))?;
     let observed = outcome.observed.clone().unwrap_or_default();
     Some(Waived { clause, observed, reason: waiver.reason.clone() })
 }
 
-pub(super) fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) -> Outcome {
+/// What the end of a test about this clause comes to.
+#[must_use]
+pub fn outcome(library: &Library, about: ClauseId, stop: Stop, log: Vec<String>) -> Outcome {
     match stop {
         Stop::Finding { clause, observed, expected } => {
-            let clause = if clause == ClauseId::NONE { test.clause } else { clause };
-            let status = match run.library.spec.get(clause).map(|c| c.level) {
+            let clause = if clause == ClauseId::NONE { about } else { clause };
+            let status = match library.spec.get(clause).map(|c| c.level) {
                 Some(Level::Must) | None => Status::Fail,
                 Some(_) => Status::Warn,
             };
@@ -44,11 +93,12 @@ pub(super) fn outcome(run: &Run<'_>, test: &Test, stop: Stop, log: Vec<String>) 
 }
 
 /// The test fails with what other tests have shown, and passes without.
-pub(super) fn contradiction(run: &Run<'_>, known: &Rules, log: Vec<String>) -> Outcome {
-    let spec = &run.library.spec;
+#[must_use]
+pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Outcome {
+    let spec = &library.spec;
     let settled: Vec<String> = (0..spec.choices().len())
         .map(ChoiceId::new)
-        .filter_map(|choice| Some((choice, known.choices.fixed(choice)?)))
+        .filter_map(|choice| Some((choice, known.fixed(choice)?)))
         .map(|(c, o)| format!("{} = {}", spec.choice_name(c), spec.option_name(c, o)))
         .collect();
     Outcome {
@@ -64,21 +114,16 @@ pub(super) fn contradiction(run: &Run<'_>, known: &Rules, log: Vec<String>) -> O
     }
 }
 
-pub(super) fn name(run: &Run<'_>, clause: ClauseId) -> String {
-    run.library.spec.clause_name(clause).to_owned()
-}
-
-pub(super) fn level(run: &Run<'_>, clause: ClauseId) -> String {
-    run.library.spec.get(clause).map(|c| c.level.to_string()).unwrap_or_default()
+/// MUST, SHOULD or MAY; empty for a clause that is none.
+#[must_use]
+pub fn level(library: &Library, clause: ClauseId) -> String {
+    library.spec.get(clause).map(|c| c.level.to_string()).unwrap_or_default()
 }
 
 /// The choices that were met, with the options that are still possible.
-pub(super) fn readings(
-    run: &Run<'_>,
-    known: &Choices,
-    open: &Choices,
-) -> Vec<(String, Vec<String>)> {
-    let spec = &run.library.spec;
+#[must_use]
+pub fn readings(library: &Library, known: &Choices, open: &Choices) -> Vec<(String, Vec<String>)> {
+    let spec = &library.spec;
     let options = |choice: ChoiceId, choices: &Choices| -> Vec<u8> {
         let count = spec.get_choice(choice).map_or(0, |c| c.options.len()) as u8;
         (0..count).filter(|option| choices.allows(choice, *option)).collect()

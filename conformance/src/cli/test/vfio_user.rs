@@ -1,0 +1,97 @@
+//! `devmig test vfio-user`: the VFIO suite against a server.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args as ClapArgs};
+use devmig_model::library::Library;
+use devmig_model::spec;
+use devmig_reference::vfio_user::Mutant;
+
+use super::vfio::{self, Common};
+use super::{Error, Format, Out, Status, progress};
+use crate::vfio::device::Place;
+use crate::vfio::mutants::Bench;
+use crate::vfio::user::{Socket, Spawn};
+use crate::vhost_user::process::Command;
+
+/// The VFIO suite, against a server of vfio-user.
+#[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list", "mutants"]))]
+pub(super) struct Args {
+    /// The socket that the server listens on.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// A command that starts the server; `{socket}` stands for the path to listen on. Each test
+    /// starts it anew.
+    #[arg(long, value_name = "COMMAND")]
+    spawn: Option<String>,
+    /// A command that starts a device of another model or configuration, whose data the device under
+    /// test must not take.
+    #[arg(long, value_name = "COMMAND")]
+    foreign: Option<String>,
+    /// Hold the suite against the faults of the reference device, which this command starts itself:
+    /// a test that cites the clause has to find each of them. `--only` names faults.
+    #[arg(long)]
+    mutants: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Runs it.
+pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    if args.mutants {
+        return mutants(args, out);
+    }
+    let limit = args.common.limit()?;
+    let foreign = args.foreign.as_deref().map(command).transpose()?;
+    let place: Option<Box<dyn Place>> = match (&args.socket, &args.spawn) {
+        (Some(path), _) => Some(Box::new(Socket { path: path.clone(), limit, foreign })),
+        (None, Some(text)) => Some(Box::new(Spawn { command: command(text)?, limit, foreign })),
+        (None, None) => None,
+    };
+    let again = || {
+        let socket = args.socket.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let options =
+            [("--socket", &socket), ("--spawn", &args.spawn), ("--foreign", &args.foreign)];
+        let words = options.into_iter().filter_map(|(name, value)| {
+            value.as_ref().map(|value| format!(" {name} {}", shell_words::quote(value)))
+        });
+        format!("devmig test vfio-user{}", words.collect::<String>())
+    };
+    vfio::run(&args.common, place.as_deref(), false, "vfio-user", again(), out)
+}
+
+fn command(text: &str) -> Result<Command, Error> {
+    Command::parse(text).map_err(|error| Error::usage(error.to_string(), None))
+}
+
+/// Holds the suite against the faults of the reference.
+fn mutants(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let library = Library::builtin()?;
+    let suite = crate::vfio::suite::builtin(&library)?;
+    let only = &args.common.only;
+    let matches = |mutant: &Mutant, pattern: &String| spec::matches(pattern, mutant.name());
+    for pattern in only {
+        if !Mutant::ALL.iter().any(|mutant| matches(mutant, pattern)) {
+            let names = Mutant::ALL.iter().map(|mutant| mutant.name());
+            let help = spec::did_you_mean(pattern, names);
+            return Err(Error::usage(format!("no mutant is called `{pattern}`"), help));
+        }
+    }
+    let wanted = |m: &&Mutant| only.is_empty() || only.iter().any(|pattern| matches(m, pattern));
+    let chosen: Vec<Mutant> = Mutant::ALL.iter().filter(wanted).copied().collect();
+    let rules = vfio::judged_by(&library, &args.common.text)?;
+    let bench = Bench::new(&library, &suite, rules, &args.common.text)?;
+    let bar = progress::bar(chosen.len());
+    let hunt = bench.hunt(&chosen, |fate| {
+        bar.inc(1);
+        bar.set_message(fate.mutant.clone());
+    });
+    bar.finish_and_clear();
+    let hunt = hunt.map_err(|error| Error::usage(error.to_string(), None))?;
+    match args.common.format {
+        Format::Json => out.json(&hunt)?,
+        Format::Text => out.text(&hunt.text())?,
+    }
+    Ok(if hunt.as_expected { Status::Good } else { Status::Bad })
+}

@@ -1,0 +1,37 @@
+//! Migration data as a whole: everything that a device gives, and what may be made of it.
+
+use rustix::io::Errno;
+
+use super::device::{Device, Read, Said};
+
+const RUNNING: u32 = 2;
+const STOP_COPY: u32 = 3;
+
+/// Bytes that are read at once.
+pub const PIECE: u32 = 1 << 16;
+
+/// The most bytes that are kept of a device's data: what goes beyond is a device without an end.
+pub const MOST: usize = 1 << 26;
+
+/// What a device gives in one session in STOP_COPY; it is in RUNNING afterwards.
+///
+/// # Errors
+/// See [`super::device::Trouble`]; EFBIG for more than [`MOST`] bytes.
+pub fn saved(device: &mut dyn Device) -> Said<Vec<u8>> {
+    if let Err(errno) = device.set(STOP_COPY)? {
+        return Ok(Err(errno));
+    }
+    let mut all = Vec::new();
+    loop {
+        match device.read(PIECE)? {
+            Ok(Read::Bytes(bytes)) if bytes.is_empty() => break,
+            Ok(Read::Bytes(bytes)) => all.extend(bytes),
+            Ok(Read::Later) => return Ok(Err(Errno::NOMSG)),
+            Err(errno) => return Ok(Err(errno)),
+        }
+        if all.len() > MOST {
+            return Ok(Err(Errno::FBIG));
+        }
+    }
+    Ok(device.set(RUNNING)?.map(|_| all))
+}

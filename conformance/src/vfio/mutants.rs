@@ -1,0 +1,284 @@
+//! The suite held against the reference device and its faults.
+//!
+//! ```text
+//!   reference, as it is     --suite-->  every test passes, in every feature set, under every setting
+//!   reference, each mutant  --suite-->  a test that cites the mutant's clause finds it
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use devmig_model::clause::ChoiceId;
+use devmig_model::library::Library;
+use devmig_model::rules::Rules;
+use devmig_model::spec::SpecErrors;
+use devmig_reference::migration::state;
+use devmig_reference::nic::{Link, NicConfig, Parameters};
+use devmig_reference::pci::FunctionOptions;
+use devmig_reference::vfio_user::settings::P2p;
+use devmig_reference::vfio_user::{CoreOptions, Mutant, Settings};
+
+use super::runner::{self, Run};
+use super::session::Limits;
+use super::suite::Test;
+use super::user::Reference;
+use crate::parallel::in_turn;
+use crate::report::merged;
+use crate::report::{Result as TestResult, Status, SuiteReport};
+use crate::vhost_user::mutants::{Fate, Hunt};
+
+/// Devices that are tested at once. Most of the time is spent waiting.
+pub const AT_ONCE: usize = 4;
+/// How long a frame takes.
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// How the reference is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bed {
+    /// Over a real socket.
+    Socket,
+    /// In this process, where also can be asked what vfio-user has no message for.
+    Process,
+}
+
+impl Bed {
+    /// Both.
+    pub const ALL: [Bed; 2] = [Bed::Socket, Bed::Process];
+
+    /// As reports name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Bed::Socket => "vfio-user",
+            Bed::Process => "in process",
+        }
+    }
+}
+
+/// Where a fault is looked for, until a test that cites its clause has found it: over a socket first,
+/// then where more can be asked, then by what only some devices do.
+const BEDS: [(Bed, u64, &str); 4] = [
+    (Bed::Socket, 5, ""),
+    (Bed::Process, 5, ""),
+    (Bed::Socket, 7, ""),
+    (Bed::Socket, 5, "resume.bad-data=error"),
+];
+
+/// Where the suite meets the reference.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// Everything that is loaded.
+    pub library: &'a Library,
+    /// All tests.
+    pub suite: &'a [Test],
+    /// The rules that are enforced.
+    pub rules: Rules,
+    /// The version of the text.
+    pub text: String,
+}
+
+impl<'a> Bench<'a> {
+    /// For a suite, judged by rules.
+    ///
+    /// # Errors
+    /// Problems of what is expected.
+    pub fn new(
+        library: &'a Library,
+        suite: &'a [Test],
+        rules: Rules,
+        text: &str,
+    ) -> Result<Self, SpecErrors> {
+        Ok(Bench { library, suite, rules, text: text.to_owned() })
+    }
+
+    /// Tests against the reference with these features, settings and this fault.
+    ///
+    /// # Errors
+    /// If the reference cannot be made.
+    pub fn run(
+        &self,
+        bed: Bed,
+        flags: u64,
+        settings: Settings,
+        mutant: Option<Mutant>,
+        tests: &[&Test],
+    ) -> Result<SuiteReport, Trouble> {
+        let as_vfio = flags & state::P2P != 0;
+        let p2p = if as_vfio { P2p::AsVfio } else { P2p::Unused };
+        let settings = Settings { p2p, ..settings };
+        let place = place(bed, flags, settings, mutant)?;
+        // A sound device is found out; a fault is not to pass for another reading.
+        let whole = mutant.is_some();
+        let pins = settings.list().filter_map(|setting| pin(self.library, &setting, whole));
+        let run = Run {
+            library: self.library,
+            place: &place,
+            limits: Limits { work: Duration::from_millis(500), quiet: Duration::from_millis(5) },
+            pinned: pins.collect(),
+            p2p: false,
+            reproduce: "devmig test vfio-user --mutants".to_owned(),
+            text: self.text.clone(),
+            rules: self.rules,
+            waivers: Vec::new(),
+            seed: 1,
+        };
+        Ok(runner::play(&run, tests, &[], |_| ()))
+    }
+
+    /// The whole suite against the reference with every feature, over a real socket, several tests at a
+    /// time.
+    ///
+    /// # Errors
+    /// If the reference cannot be made.
+    pub fn all_features(&self) -> Result<SuiteReport, Trouble> {
+        let tests: Vec<&Test> = self.suite.iter().collect();
+        let parts: Vec<&[&Test]> = tests.chunks(tests.len().div_ceil(AT_ONCE).max(1)).collect();
+        let settings = Settings::default();
+        let reports =
+            in_turn(&parts, AT_ONCE, |part| self.run(Bed::Socket, 7, settings, None, part));
+        let reports = reports.into_iter().collect::<Result<Vec<_>, _>>()?;
+        merged(reports).ok_or_else(|| Trouble("there are no tests".into()))
+    }
+
+    /// Hunts these faults with the whole suite. `done` is told of each as it ends.
+    ///
+    /// # Errors
+    /// If the reference cannot be made.
+    pub fn hunt(&self, mutants: &[Mutant], done: impl Fn(&Fate) + Sync) -> Result<Hunt, Trouble> {
+        let all: Vec<&Test> = self.suite.iter().collect();
+        let fates = in_turn(mutants, AT_ONCE, |mutant| {
+            let mut results = Vec::new();
+            for (bed, flags, settings) in BEDS {
+                let settings = settings.parse().map_err(|error| Trouble(format!("{error}")))?;
+                let report = self.run(bed, flags, settings, Some(*mutant), &all)?;
+                results.extend(report.results);
+                if results.iter().any(|result| self.cites(*mutant, result)) {
+                    break;
+                }
+            }
+            let fate = self.fate(*mutant, &results);
+            done(&fate);
+            Ok(fate)
+        });
+        let mutants = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
+        let killed = mutants.iter().filter(|fate| fate.killed).count();
+        let as_expected = mutants.iter().all(|fate| fate.wrong.is_empty());
+        let (survived, wrong) = (mutants.len() - killed, Vec::new());
+        Ok(Hunt { schema: 1, mutants, killed, survived, wrong, as_expected })
+    }
+
+    /// Whether a result is a finding that cites the clause of a fault.
+    fn cites(&self, mutant: Mutant, result: &TestResult) -> bool {
+        let test = self.suite.iter().find(|test| test.id == result.test);
+        let about = test.map(|test| self.library.spec.clause_name(test.clause));
+        let found = matches!(result.status, Status::Fail | Status::Warn);
+        found && (result.clause == mutant.clause() || about == Some(mutant.clause()))
+    }
+
+    fn fate(&self, mutant: Mutant, results: &[TestResult]) -> Fate {
+        let (mut tests, mut others) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
+        for result in results {
+            match result.status {
+                _ if self.cites(mutant, result) => tests.push(result.test.clone()),
+                Status::Fail | Status::Warn => {
+                    others.entry(result.clause.clone()).or_default().push(result.test.clone());
+                }
+                _ => {}
+            }
+        }
+        let errors = results.iter().filter(|result| result.status == Status::Error);
+        let mut wrong: Vec<String> = errors.map(|error| error.detail("")).collect();
+        let killed = !tests.is_empty();
+        if !killed {
+            wrong.push("it survives".into());
+        }
+        Fate {
+            mutant: mutant.name().to_owned(),
+            clause: mutant.clause().to_owned(),
+            about: mutant.about().to_owned(),
+            killed,
+            tests,
+            others,
+            reason: None,
+            wrong,
+        }
+    }
+
+    /// What is wrong with a run against the reference as it is, which should find nothing.
+    #[must_use]
+    pub fn complaints(&self, settings: &Settings, report: &SuiteReport) -> Vec<String> {
+        let bad = |status| !matches!(status, Status::Pass | Status::Skip);
+        let results = report.results.iter().filter(|result| bad(result.status));
+        let mut wrong: Vec<String> = results.map(|result| result.detail("")).collect();
+        // What was seen is consistent with what the device is set to do.
+        for setting in settings.list() {
+            let Some((name, option)) = setting.split_once('=') else { continue };
+            let reading = report.readings.iter().find(|(choice, _)| choice.ends_with(name));
+            if let Some((_, options)) = reading
+                && !options.iter().any(|possible| possible == option)
+            {
+                wrong.push(format!("{name} is {option}, and was read as {options:?}"));
+            }
+        }
+        wrong
+    }
+}
+
+/// The option to which the reference is set: all, or only what says which device it is.
+fn pin(library: &Library, setting: &str, all: bool) -> Option<(ChoiceId, u8)> {
+    let pin = |prefix: &str| library.spec.pin(&format!("{prefix}.{setting}")).ok();
+    let wanted = all || setting.starts_with("p2p.flag");
+    wanted.then(|| pin("vfio-user").or_else(|| pin("vfio"))).flatten()
+}
+
+/// The reference could not be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the reference device: {0}")]
+pub struct Trouble(String);
+
+fn core(
+    flags: u64,
+    settings: Settings,
+    mutant: Option<Mutant>,
+    filter: u16,
+) -> Result<CoreOptions, Trouble> {
+    let parameters = Parameters { rx_filter_size: filter, ..Parameters::default() };
+    let config = NicConfig::new(parameters).map_err(|error| Trouble(error.to_string()))?;
+    let function = FunctionOptions { config, link: Link::Loopback, latency: LATENCY };
+    Ok(CoreOptions { function, features: flags, settings, mutant })
+}
+
+/// The reference, made for each test.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn place(
+    bed: Bed,
+    flags: u64,
+    settings: Settings,
+    mutant: Option<Mutant>,
+) -> Result<Reference, Trouble> {
+    let filter = Parameters::default().rx_filter_size;
+    Ok(Reference {
+        core: core(flags, settings, mutant, filter)?,
+        other: core(flags, settings, None, filter + 1)?,
+        socket: bed == Bed::Socket,
+        limit: Duration::from_secs(2),
+    })
+}
+
+/// The defaults, then each other option of each setting, by name.
+#[must_use]
+pub fn all_settings() -> Vec<(String, Settings)> {
+    let mut all = vec![("the defaults".to_owned(), Settings::default())];
+    for (name, options) in Settings::KNOWN {
+        for option in *options {
+            let text = format!("{name}={option}");
+            match text.parse::<Settings>() {
+                Ok(settings) if settings != Settings::default() => all.push((text, settings)),
+                _ => {}
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,344 @@
+//! One conversation with a device under test, judged by the machine as it goes.
+//!
+//! ```text
+//!   step --> call --> Device (any transport)
+//!                        |
+//!   judge (Possible) <--- what came of it; what memory and descriptors show meanwhile
+//! ```
+//!
+//! | file | its one job |
+//! |---|---|
+//! | `session.rs` | what a conversation consists of, its beginning, its steps |
+//! | `session/judge.rs` | what is judged, and what ends a test |
+//! | `session/calls.rs` | each call, in the machine's words |
+//! | `session/stream.rs` | data: reading to the end, and writing what is right or wrong |
+//! | `session/log.rs` | the log of writes |
+//! | `session/arguments.rs` | requests whose arguments are wrong |
+//! | `session/work.rs` | the NIC at work: what is sent must come back |
+//! | `session/memory.rs` | memory that the device reaches, and what it did there |
+//!
+//! **Invariants.** Every wait has a limit. Nothing here names a rule of its own but for what the machine
+//! leaves to a tester: numbers of errors, bits of a bitmap, and what registers show after data was taken
+//! over. What the harness itself cannot do is [`Stop::Harness`], never a finding.
+
+mod arguments;
+mod calls;
+mod judge;
+mod log;
+mod memory;
+mod stream;
+mod work;
+
+pub use judge::{Record, allows};
+
+use std::time::Duration;
+
+use devmig_model::clause::ClauseId;
+use devmig_model::library::Library;
+use devmig_model::possible::Possible;
+use devmig_model::rules::Rules;
+use devmig_model::vfio::machine::Device as Machine;
+use devmig_reference::socket::event::Event as Signal;
+
+use self::memory::Guest;
+use self::work::Work;
+use super::device::{Device, Place, Trouble};
+use super::script::{Act, Op};
+use super::suite::Need;
+use crate::verdict::{Stop, Taken};
+
+const ERROR: u8 = 0;
+const RUNNING: u8 = 2;
+const RESUMING: u8 = 4;
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For what the device's work leads to.
+    pub work: Duration,
+    /// For what must not happen.
+    pub quiet: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { work: Duration::from_secs(2), quiet: Duration::from_millis(20) }
+    }
+}
+
+/// A device that was opened, and what it says that it has.
+#[derive(Debug)]
+pub struct Opened {
+    device: Box<dyn Device>,
+    guest: Guest,
+    /// What MIGRATION answers.
+    pub flags: u64,
+    /// The machine by which it is judged.
+    pub machine: Machine,
+}
+
+impl Opened {
+    /// Opens a device, and has it in RUNNING.
+    ///
+    /// # Errors
+    /// Why there is nothing to be tested.
+    pub fn at(place: &dyn Place, library: &Library, rules: &Rules) -> Result<Self, Stop> {
+        let guest = Guest::new().map_err(|error| Stop::Harness(error.to_string()))?;
+        let mut device = place.open(guest.shared()).map_err(judge::unopened)?;
+        let flags = match device.flags() {
+            Ok(Ok(flags)) => flags,
+            Ok(Err(errno)) => {
+                return Err(Stop::Skip(format!("needs a device that migrates ({errno})")));
+            }
+            Err(trouble) => return Err(judge::unopened(trouble)),
+        };
+        if !place.fresh() {
+            settled(&mut *device)?;
+        }
+        let table = &library.vfio;
+        let known = table.features.iter().fold(0, |bits, feature| bits | 1 << feature.bit);
+        let mut judged = flags & known | table.mandatory();
+        if !means_p2p(library, rules)
+            && let Some(p2p) = table.feature("p2p")
+        {
+            judged &= !(1 << p2p.bit);
+        }
+        let machine = library.vfio_tester(judged, device.transport().descriptors);
+        Ok(Opened { device, guest, flags, machine })
+    }
+}
+
+/// Whether the P2P flag is read as in VFIO.
+fn means_p2p(library: &Library, rules: &Rules) -> bool {
+    let choice = library.spec.choice("vfio-user.p2p.flag");
+    choice.is_ok_and(|choice| rules.choices.fixed(choice) == Some(1))
+}
+
+/// Has a device that somebody else left in some state in RUNNING.
+fn settled(device: &mut dyn Device) -> Result<(), Stop> {
+    let lost = |what: String| {
+        let what = format!("the device cannot be had in RUNNING: {what}; start it anew");
+        Stop::Harness(what)
+    };
+    let plain = |trouble: Trouble| lost(format!("{trouble:?}"));
+    if let Err(errno) = device.reset().map_err(plain)? {
+        return Err(lost(format!("RESET is refused ({errno})")));
+    }
+    // What a client left running in the log is its client's.
+    let _ = device.log_stop().map_err(plain)?;
+    match device.get().map_err(plain)? {
+        Ok((state, _)) if state == u32::from(RUNNING) => Ok(()),
+        _ => match device.set(RUNNING.into()).map_err(plain)? {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(lost(format!("SET is refused ({errno})"))),
+        },
+    }
+}
+
+/// A conversation.
+#[derive(Debug)]
+pub struct Session<'m> {
+    library: &'m Library,
+    machine: &'m Machine,
+    device: &'m mut dyn Device,
+    guest: &'m mut Guest,
+    place: &'m dyn Place,
+    flags: u64,
+    limits: Limits,
+    /// What is possible.
+    pub possible: Possible<'m, Machine>,
+    /// What was said, one line an event.
+    pub said: Vec<String>,
+    /// The same, for judging it again.
+    pub records: Vec<Record>,
+    /// Where the device is, as far as it was told.
+    at: Option<u8>,
+    /// What was read in the last session, and whether that is all.
+    saved: Vec<u8>,
+    whole: bool,
+    /// What was written in this one.
+    written: Vec<u8>,
+    /// What registers showed when they were last looked at.
+    looked: Vec<u8>,
+    /// Where the device was when its client went, until that was asked; it was then found reset.
+    left_in: Option<u8>,
+    anew: bool,
+    /// Pages that reports of a part told of, and no report of the whole yet.
+    partly: u64,
+    work: Option<Work>,
+    interrupts: Option<Signal>,
+    /// Steps are passed over where some reading forbids them.
+    careful: bool,
+    /// Clauses that hang on a choice of which one option forbids a step that was taken.
+    excused: Vec<ClauseId>,
+    /// Waived clauses: what they cover is not found again.
+    waived: Vec<ClauseId>,
+}
+
+impl<'m> Session<'m> {
+    /// A conversation with a device that was opened.
+    pub fn new(
+        library: &'m Library,
+        place: &'m dyn Place,
+        opened: &'m mut Opened,
+        rules: Rules,
+        limits: Limits,
+        waived: Vec<ClauseId>,
+    ) -> Self {
+        let Opened { device, guest, flags, machine } = opened;
+        Session {
+            library,
+            machine,
+            device: &mut **device,
+            guest,
+            place,
+            flags: *flags,
+            limits,
+            possible: Possible::new(machine, rules),
+            said: Vec::new(),
+            records: Vec::new(),
+            at: Some(RUNNING),
+            saved: Vec::new(),
+            whole: false,
+            written: Vec::new(),
+            looked: Vec::new(),
+            left_in: None,
+            anew: false,
+            partly: 0,
+            work: None,
+            interrupts: None,
+            careful: false,
+            excused: Vec::new(),
+            waived,
+        }
+    }
+
+    /// Whether what a test needs is there.
+    ///
+    /// # Errors
+    /// [`Stop::Skip`], or what was found by asking.
+    pub fn needs(&mut self, needs: &[Need]) -> Result<(), Stop> {
+        for need in needs {
+            let there = match need {
+                Need::Feature(_, bit) => self.machine.flags >> bit & 1 == 1,
+                Need::Descriptors => self.device.transport().descriptors,
+                Need::Info => {
+                    let argsz = self.device.left_argsz();
+                    !matches!(self.device.left(argsz), Err(Trouble::Lacks(_)))
+                }
+                Need::Log => self.has_log()?,
+                Need::Nic => self.is_nic()?,
+            };
+            if !there {
+                return Err(Stop::Skip(match need {
+                    Need::Feature(name, _) => format!("needs {name}"),
+                    Need::Descriptors => "needs a transport with data descriptors".into(),
+                    Need::Info => "needs a transport with GET_PRECOPY_INFO".into(),
+                    Need::Log => "needs a device that logs its writes".into(),
+                    Need::Nic => "needs a NIC that the tester can drive".into(),
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a step if every reading that is still possible allows it.
+    ///
+    /// # Errors
+    /// What ends the test.
+    pub fn carefully(&mut self, act: &Act) -> Result<Taken, Stop> {
+        self.careful = true;
+        let done = self.act(act);
+        self.careful = false;
+        match done {
+            Ok(()) => Ok(Taken::Yes),
+            Err(Stop::Skip(why)) => Ok(Taken::No(why)),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// Does a step.
+    ///
+    /// # Errors
+    /// What ends the test.
+    pub fn act(&mut self, act: &Act) -> Result<(), Stop> {
+        match &act.op {
+            Op::Flags => self.legal_flags(),
+            Op::Reach(state) => self.reach(*state),
+            Op::Set(state) => self.set(*state).map(|_| ()),
+            Op::Get => self.get().map(|_| ()),
+            Op::Read(size) => self.read(*size).map(|_| ()),
+            Op::Drain(size) => self.drain(*size),
+            Op::Write(what, size) => self.write(*what, *size),
+            Op::Info { short: false } => self.info(),
+            Op::Info { short: true } => self.short_info(),
+            Op::OptIn => self.opt_in(),
+            Op::Poll => self.poll(),
+            Op::Config => self.config(),
+            Op::Registers => self.registers().map(|_| ()),
+            Op::Look => self.look(),
+            Op::Same => self.same(),
+            Op::Still => self.still(),
+            Op::Log(which) => self.log_start(*which),
+            Op::LogStop => self.log_stop(),
+            Op::Report(size) => self.report(*size).map(|_| ()),
+            Op::ReportPart => self.report_part(),
+            Op::ReportAgain => self.report_again(),
+            Op::Trickle => self.trickle(),
+            Op::Reset(whom) => self.reset(*whom),
+            Op::Reopen => self.reopen(),
+            Op::Memory { mapped } => self.give_memory(*mapped),
+            Op::Nic { peers } => self.set_up(*peers),
+            Op::Send(count, to) => self.send(*count, *to),
+            Op::Room(count) => self.room(*count),
+            Op::Filter => self.filter(),
+            Op::Settle => self.settle(),
+            Op::Quiet => self.quiet(),
+            Op::Hold(time) => {
+                self.device.hold(Duration::from_millis(*time));
+                Ok(())
+            }
+            Op::Interrupts => self.listen(),
+            Op::Unmask => self.unmask(),
+            Op::Arguments => self.arguments(),
+        }
+    }
+
+    /// The features are a set that there is.
+    fn legal_flags(&mut self) -> Result<(), Stop> {
+        let legal = self.library.vfio.legal().contains(&self.flags);
+        if legal && self.flags == self.machine.flags {
+            return Ok(());
+        }
+        let clause = self.clause("vfio.flags.legal")?;
+        let names = self.library.vfio.flag_names(self.machine.flags);
+        let expected = vec![format!("{} ({names})", self.machine.flags)];
+        self.finding_of(clause, format!("MIGRATION answers {:#x}", self.flags), expected)
+    }
+
+    /// Brings the device into a state.
+    fn reach(&mut self, state: u8) -> Result<(), Stop> {
+        let name = self.library.vfio.name(state);
+        if !self.library.vfio.supports(self.machine.flags, state) {
+            return Err(Stop::Skip(format!("needs a device with {name}")));
+        }
+        if state != ERROR {
+            return self.set(state.into()).map(|_| ());
+        }
+        // Data that is refused is the one way there, and not every device takes it.
+        self.set(RESUMING.into())?;
+        self.write(super::script::What::Garbage, 64)?;
+        self.set(u32::from(STOP))?;
+        self.get()?;
+        match self.at {
+            Some(ERROR) => Ok(()),
+            _ => Err(Stop::Skip("needs a device that goes to ERROR when data is bad".into())),
+        }
+    }
+
+    fn clause(&self, id: &str) -> Result<ClauseId, Stop> {
+        self.library.spec.clause(id).map_err(|error| Stop::Harness(error.to_string()))
+    }
+}
+
+const STOP: u8 = 1;

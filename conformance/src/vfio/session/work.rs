@@ -1,0 +1,324 @@
+//! The NIC at work: what is sent comes back, each frame once and as it was sent.
+//!
+//! ```text
+//!   rings and buffers in memory, doorbell --> device: reads descriptors and frames, writes frames and
+//!   what became of each --> seen in memory (see memory.rs), compared with what was sent
+//! ```
+//!
+//! The registers are those of the reference's function (see [`devmig_reference::pci`]), which any
+//! device may have that says so in its first register.
+
+use std::time::Duration;
+
+use devmig_model::clause::ClauseId;
+use devmig_reference::pci::engine::{DONE, FAILED};
+use devmig_reference::pci::registers::{FILTER, GO, ID, QUEUE, QUEUES, cause};
+use devmig_reference::socket::Deadline;
+
+use super::Session;
+use super::calls::{BAR0, CONFIG};
+use super::memory::{BASE, PAGE, PEER};
+use crate::verdict::Stop;
+use crate::vfio::script::To;
+
+/// Descriptors of a queue.
+const SIZE: u16 = 32;
+/// Bytes of a frame.
+const FRAME: usize = 64;
+/// How often to look.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// An address that the filter is told to let through, and one that no filter knows.
+const TABLE: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
+const NOBODY: [u8; 6] = [0x02, 0, 0, 0, 0, 0x66];
+
+const COMMAND: u64 = 0x20;
+const RUN: u64 = 0x28;
+const MASK: u64 = 0x14;
+const CONTROL: u64 = 0x08;
+/// Where the command register of configuration space is, and its bits for memory and bus master.
+const PCI_COMMAND: u64 = 0x04;
+const MEMORY_AND_MASTER: [u8; 2] = [0x06, 0];
+
+/// The driver's side.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    /// Where rings and buffers are: pages.
+    first: u64,
+    /// Pages of the buffers of each ring.
+    buffers: u64,
+    address: [u8; 6],
+    filtering: bool,
+    sent: u16,
+    room: u16,
+    /// What should come back, in order.
+    due: Vec<Vec<u8>>,
+    came: u16,
+}
+
+impl Work {
+    fn ring(&self, transmit: bool) -> u64 {
+        BASE + (self.first + u64::from(!transmit)) * PAGE
+    }
+
+    fn command(&self) -> u64 {
+        BASE + (self.first + 2) * PAGE
+    }
+
+    fn buffer(&self, transmit: bool, n: u16) -> u64 {
+        let n = u64::from(n);
+        let lap = n / self.buffers * 256;
+        match transmit {
+            true => BASE + (self.first + 3 + n % self.buffers) * PAGE + lap,
+            // What comes in crosses from one page to the next.
+            false => BASE + (self.first + 3 + self.buffers + n % self.buffers) * PAGE + 0xfe0 + lap,
+        }
+    }
+
+    /// Pages that the device only reads, as bits.
+    fn read_only(&self) -> u64 {
+        let first = self.first + 2;
+        (first..first + 1 + self.buffers).fold(0, |pages, page| pages | 1 << page)
+    }
+}
+
+impl Session<'_> {
+    /// Whether the device is the NIC that the tester knows: PCI says so.
+    pub(super) fn is_nic(&mut self) -> Result<bool, Stop> {
+        let class = match self.device.region_read(CONFIG, 0, 12) {
+            Ok(said) => said.unwrap_or_default(),
+            Err(trouble) => return self.trouble(trouble),
+        };
+        let ours = devmig_reference::pci::config_space::ConfigSpace::default();
+        Ok(ours.read(0, 4) == class.get(..4) && class.len() == 12)
+    }
+
+    fn registers_at(&mut self, offset: u64, length: u32) -> Result<Vec<u8>, Stop> {
+        let read = self.region(BAR0, offset, length)?;
+        read.ok_or_else(|| Stop::Skip("needs a device whose registers can be read here".into()))
+    }
+
+    fn set_register(&mut self, offset: u64, value: u32) -> Result<(), Stop> {
+        match self.write_region(BAR0, offset, &value.to_le_bytes())? {
+            true => Ok(()),
+            false => Err(Stop::Skip("needs a device whose registers can be written here".into())),
+        }
+    }
+
+    /// Rings are set up, and the device is told to work.
+    pub(super) fn set_up(&mut self, peers: bool) -> Result<(), Stop> {
+        let id = self.registers_at(0, 4)?;
+        if id != ID.to_le_bytes() {
+            return Err(Stop::Skip("needs a NIC that the tester can drive".into()));
+        }
+        let address = self.registers_at(0x18, 8)?;
+        let address = address.first_chunk().copied().unwrap_or_default();
+        let (first, buffers) = if peers { (PEER, 6) } else { (0, 20) };
+        let (sent, room, came, filtering) = (0, 0, 0, false);
+        let due = Vec::new();
+        let work = Work { first, buffers, address, filtering, sent, room, due, came };
+        for transmit in [true, false] {
+            self.guest.put(work.ring(transmit), &[0; 16 * SIZE as usize])?;
+        }
+        self.write_region(CONFIG, PCI_COMMAND, &MEMORY_AND_MASTER)?;
+        for (queue, transmit) in [(0, false), (1, true)] {
+            let at = (QUEUES + queue * QUEUE) as u64;
+            let ring = work.ring(transmit);
+            self.set_register(at + 0x0c, 0)?;
+            self.set_register(at, ring as u32)?;
+            self.set_register(at + 4, (ring >> 32) as u32)?;
+            self.set_register(at + 8, SIZE.into())?;
+            self.set_register(at + 0x0c, 1)?;
+        }
+        self.set_register(CONTROL, GO)?;
+        self.work = Some(work);
+        Ok(())
+    }
+
+    fn working(&mut self) -> Result<Work, Stop> {
+        self.work.clone().ok_or_else(|| Stop::Skip("needs a NIC that was set up".into()))
+    }
+
+    fn describe(&mut self, ring: u64, n: u16, buffer: u64, length: u32) -> Result<(), Stop> {
+        let mut descriptor = buffer.to_le_bytes().to_vec();
+        descriptor.extend(length.to_le_bytes());
+        descriptor.extend([0; 4]);
+        self.guest.put(ring + 16 * u64::from(n % SIZE), &descriptor)
+    }
+
+    /// Transmits frames.
+    pub(super) fn send(&mut self, count: u16, to: To) -> Result<(), Stop> {
+        let mut work = self.working()?;
+        if count > SIZE - work.sent % SIZE {
+            return Err(Stop::Skip("needs a longer ring".into()));
+        }
+        self.sample()?;
+        for _ in 0..count {
+            let n = work.sent;
+            let address = match to {
+                To::Us => work.address,
+                To::Table => TABLE,
+                To::Nobody => NOBODY,
+            };
+            let mut frame = [&address[..], &[0x02, 0, 0, 0, 0, 0x01], &[0x88, 0xb5]].concat();
+            frame.extend(n.to_le_bytes());
+            frame.resize(FRAME, (n as u8).wrapping_mul(31).wrapping_add(7));
+            let buffer = work.buffer(true, n);
+            self.guest.put(buffer, &frame)?;
+            self.describe(work.ring(true), n, buffer, FRAME as u32)?;
+            if to != To::Nobody || !work.filtering {
+                work.due.push(frame);
+            }
+            work.sent = work.sent.wrapping_add(1);
+        }
+        let head = work.sent;
+        self.work = Some(work);
+        self.set_register((QUEUES + QUEUE) as u64 + 0x10, head.into())
+    }
+
+    /// There is room for frames.
+    pub(super) fn room(&mut self, count: u16) -> Result<(), Stop> {
+        let mut work = self.working()?;
+        self.sample()?;
+        for _ in 0..count {
+            let n = work.room;
+            let buffer = work.buffer(false, n);
+            self.guest.put(buffer, &[0; 128])?;
+            self.describe(work.ring(false), n, buffer, 128)?;
+            work.room = work.room.wrapping_add(1);
+        }
+        let head = work.room;
+        self.work = Some(work);
+        self.set_register(QUEUES as u64 + 0x10, head.into())
+    }
+
+    /// The NIC takes what is addressed to it, and to one address more.
+    pub(super) fn filter(&mut self) -> Result<(), Stop> {
+        let mut work = self.working()?;
+        let mut table = vec![1, 0, 1, 0, 0, 0];
+        table.extend(TABLE);
+        table.extend([0; 4]);
+        for command in [vec![0, 0, 0], table] {
+            let at = work.command();
+            self.guest.put(at, &command)?;
+            self.set_register(COMMAND, at as u32)?;
+            self.set_register(COMMAND + 4, (at >> 32) as u32)?;
+            self.set_register(RUN, command.len() as u32)?;
+            let deadline = Deadline::after(self.limits.work);
+            while self.registers_at(RUN, 4)? != [0; 4] {
+                if deadline.passed() {
+                    return self.undone("a command is not run");
+                }
+                self.serve(PAUSE)?;
+            }
+        }
+        work.filtering = true;
+        self.work = Some(work);
+        self.set_register(CONTROL, GO | FILTER)
+    }
+
+    /// Interrupts are taken, whatever causes them.
+    pub(super) fn listen(&mut self) -> Result<(), Stop> {
+        use std::os::fd::AsFd as _;
+        let event = devmig_reference::socket::event::Event::new()
+            .map_err(|errno| Stop::Harness(errno.to_string()))?;
+        match self.device.trigger(event.as_fd()) {
+            Ok(Ok(())) => self.interrupts = Some(event),
+            Ok(Err(errno)) => {
+                return Err(Stop::Skip(format!("needs a device with INTx ({errno})")));
+            }
+            Err(trouble) => return self.trouble(trouble),
+        }
+        if self.work.is_some() {
+            self.set_register(MASK, cause::ALL)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unmask(&mut self) -> Result<(), Stop> {
+        self.sample()?;
+        match self.device.unmask() {
+            Ok(_) => Ok(()),
+            Err(trouble) => self.trouble(trouble),
+        }
+    }
+
+    fn serve(&mut self, time: Duration) -> Result<(), Stop> {
+        match self.device.serve(time) {
+            Ok(()) => self.sample(),
+            Err(trouble) => self.trouble(trouble),
+        }
+    }
+
+    fn undone(&mut self, observed: &str) -> Result<(), Stop> {
+        let expected = vec!["the device works as it did before".to_owned()];
+        self.finding_of(ClauseId::NONE, observed.to_owned(), expected)
+    }
+
+    fn status(&self, work: &Work, transmit: bool, n: u16) -> Result<u32, Stop> {
+        let bytes = self.guest.get(work.ring(transmit) + 16 * u64::from(n % SIZE) + 12, 4)?;
+        Ok(bytes.try_into().map(u32::from_le_bytes).unwrap_or_default())
+    }
+
+    /// Whether all that was sent is marked as done, and all that there is room for has come.
+    pub(super) fn is_done(&mut self) -> Result<bool, Stop> {
+        let work = self.working()?;
+        let expected = work.room.min(work.due.len() as u16);
+        let done = |transmit, count: u16| {
+            let last = count.checked_sub(1);
+            last.map_or(Ok(true), |n| Ok(self.status(&work, transmit, n)? & DONE != 0))
+        };
+        Ok(done(true, work.sent)? && done(false, expected)?)
+    }
+
+    /// What was sent was sent, and what can come has come, as it was sent.
+    pub(super) fn settle(&mut self) -> Result<(), Stop> {
+        let work = self.working()?;
+        let deadline = Deadline::after(self.limits.work);
+        let expected = work.room.min(work.due.len() as u16);
+        while !self.is_done()? {
+            if deadline.passed() {
+                return self.undone("what was sent is not done, or does not come back");
+            }
+            self.serve(PAUSE)?;
+        }
+        // What comes after it was too much.
+        self.serve(PAUSE)?;
+        for n in work.came..expected {
+            let status = self.status(&work, false, n)?;
+            let came = self.guest.get(work.buffer(false, n), FRAME)?;
+            if status != DONE | FRAME as u32 || work.due.get(usize::from(n)) != Some(&came) {
+                let failed = if status & FAILED == 0 { "" } else { ", and is marked as failed" };
+                return self
+                    .undone(&format!("frame {n} does not come back as it was sent{failed}"));
+            }
+        }
+        // One more than should come is one too many.
+        if work.room > expected && self.status(&work, false, expected)? & DONE != 0 {
+            return self.undone("a frame came that the filter does not let through");
+        }
+        self.work = Some(Work { came: expected, ..work });
+        Ok(())
+    }
+
+    /// Nothing is expected: whatever comes is judged.
+    pub(super) fn quiet(&mut self) -> Result<(), Stop> {
+        let deadline = Deadline::after(self.limits.quiet);
+        while !deadline.passed() {
+            self.serve(PAUSE)?;
+        }
+        Ok(())
+    }
+
+    /// Of pages that the device only reads, no report tells.
+    pub(super) fn only_writes(&mut self, pages: u64) -> Result<(), Stop> {
+        let Some(work) = &self.work else { return Ok(()) };
+        let wrong = pages & work.read_only();
+        if wrong == 0 {
+            return Ok(());
+        }
+        let clause = self.clause("vfio.log.only-writes")?;
+        let observed = format!("pages {wrong:#x} are reported, which were only read");
+        self.finding_of(clause, observed, vec!["pages that were written".into()])
+    }
+}

@@ -1,0 +1,396 @@
+//! A device over vfio-user: at a socket, or a core in this process.
+//!
+//! ```text
+//!   Socket, Spawn, Reference --open--> User { Client } --call--> a reply, or Trouble
+//!   Core --------------------open--> the same, without a socket; and what vfio-user cannot ask
+//! ```
+//!
+//! **Invariants.** What a server does against the form of the protocol is [`Trouble`], never a panic;
+//! the client bounds what it keeps of it. What was started is ended when the device is dropped.
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use devmig_model::vfio_user::{Feature, FeatureFlags, Header, LoggingStart, Range as WireRange};
+use devmig_reference::migration::Refused;
+use devmig_reference::socket::Deadline;
+use devmig_reference::socket::transport::{Channel, ReceiveError};
+use devmig_reference::vfio_user::client::Memory;
+use devmig_reference::vfio_user::local::Local;
+use devmig_reference::vfio_user::{
+    Client, ClientError, Core, CoreOptions, Running, ServerOptions, server,
+};
+use rustix::io::Errno;
+
+use super::data;
+use super::device::{Device, Left, Place, Range, Read, Said, Transport, Trouble};
+use crate::vhost_user::process::{Command, Process};
+
+/// A server that somebody else runs.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where it listens.
+    pub path: PathBuf,
+    /// How long a call may take.
+    pub limit: Duration,
+    /// What starts another device, whose data this one must not take.
+    pub foreign: Option<Command>,
+}
+
+/// A server that is started for each test.
+#[derive(Debug)]
+pub struct Spawn {
+    /// What starts it.
+    pub command: Command,
+    /// How long a call may take.
+    pub limit: Duration,
+    /// What starts another device, whose data this one must not take.
+    pub foreign: Option<Command>,
+}
+
+/// The reference device, made for each test.
+#[derive(Debug)]
+pub struct Reference {
+    /// What it is.
+    pub core: CoreOptions,
+    /// The same of another configuration.
+    pub other: CoreOptions,
+    /// Served over a real socket, or in this process.
+    pub socket: bool,
+    /// How long a call may take.
+    pub limit: Duration,
+}
+
+/// Who serves.
+#[derive(Debug)]
+enum Server {
+    Elsewhere,
+    Process(Process),
+    Thread(#[allow(dead_code)] Running), // kept: dropping it ends the server
+    Here(Local),
+}
+
+/// An open device.
+#[derive(Debug)]
+pub struct User {
+    client: Option<Client>,
+    server: Server,
+    path: PathBuf,
+    memory: Shared,
+    limit: Duration,
+}
+
+/// Memory that outlives the clients that serve it.
+#[derive(Clone, Debug)]
+struct Shared(Arc<Mutex<Box<dyn Memory>>>);
+
+impl Shared {
+    fn with<T>(&self, work: impl FnOnce(&mut dyn Memory) -> T) -> T {
+        work(&mut **self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Memory for Shared {
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> bool {
+        self.with(|memory| memory.read(address, bytes))
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> bool {
+        self.with(|memory| memory.write(address, bytes))
+    }
+
+    fn asked(&mut self, address: u64, length: u64) {
+        self.with(|memory| memory.asked(address, length));
+    }
+}
+
+impl Place for Socket {
+    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble> {
+        User::connect(Server::Elsewhere, self.path.clone(), memory, self.limit)
+    }
+
+    fn fresh(&self) -> bool {
+        false
+    }
+
+    fn foreign(&self) -> Result<Option<Vec<u8>>, Trouble> {
+        self.foreign.as_ref().map(|command| given(spawned(command, self.limit)?)).transpose()
+    }
+}
+
+impl Place for Spawn {
+    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble> {
+        spawn(&self.command, memory, self.limit)
+    }
+
+    fn fresh(&self) -> bool {
+        true
+    }
+
+    fn foreign(&self) -> Result<Option<Vec<u8>>, Trouble> {
+        self.foreign.as_ref().map(|command| given(spawned(command, self.limit)?)).transpose()
+    }
+}
+
+impl Place for Reference {
+    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble> {
+        self.start(&self.core, memory)
+    }
+
+    fn fresh(&self) -> bool {
+        true
+    }
+
+    fn foreign(&self) -> Result<Option<Vec<u8>>, Trouble> {
+        let other =
+            self.start(&self.other, Box::new(devmig_reference::vfio_user::client::NoMemory));
+        given(other?).map(Some)
+    }
+}
+
+impl Reference {
+    fn start(
+        &self,
+        core: &CoreOptions,
+        memory: Box<dyn Memory>,
+    ) -> Result<Box<dyn Device>, Trouble> {
+        if !self.socket {
+            let local = Local::new(Core::new(core));
+            return User::connect(Server::Here(local), PathBuf::new(), memory, self.limit);
+        }
+        let running = server::start(ServerOptions { core: core.clone(), once: false });
+        let running = running.map_err(harness)?;
+        let path = running.socket();
+        User::connect(Server::Thread(running), path, memory, self.limit)
+    }
+}
+
+fn spawned(command: &Command, limit: Duration) -> Result<Box<dyn Device>, Trouble> {
+    spawn(command, Box::new(devmig_reference::vfio_user::client::NoMemory), limit)
+}
+
+fn spawn(
+    command: &Command,
+    memory: Box<dyn Memory>,
+    limit: Duration,
+) -> Result<Box<dyn Device>, Trouble> {
+    let (process, channel) = command.start_over(Deadline::after(limit)).map_err(harness)?;
+    let path = process.socket().to_owned();
+    let memory = Shared(Arc::new(Mutex::new(memory)));
+    let server = Server::Process(process);
+    let mut user = User { client: None, server, path, memory: memory.clone(), limit };
+    user.agree(channel)?;
+    Ok(Box::new(user))
+}
+
+/// What a device gives when it is saved.
+fn given(mut device: Box<dyn Device>) -> Result<Vec<u8>, Trouble> {
+    let unable = |what: &str| Trouble::Harness(format!("the other device cannot be saved: {what}"));
+    data::saved(&mut *device)?.map_err(|errno| unable(&errno.to_string()))
+}
+
+fn harness(error: impl std::fmt::Display) -> Trouble {
+    Trouble::Harness(error.to_string())
+}
+
+impl User {
+    fn connect(
+        server: Server,
+        path: PathBuf,
+        memory: Box<dyn Memory>,
+        limit: Duration,
+    ) -> Result<Box<dyn Device>, Trouble> {
+        let memory = Shared(Arc::new(Mutex::new(memory)));
+        let mut user = User { client: None, server, path, memory, limit };
+        user.reopen().map_err(|trouble| match trouble {
+            // Nobody was there: nothing that a device did.
+            Trouble::Gone(why) => Trouble::Harness(why),
+            other => other,
+        })?;
+        Ok(Box::new(user))
+    }
+
+    fn agree(&mut self, channel: Channel<Header>) -> Result<(), Trouble> {
+        let mut client = Client::over(channel, Box::new(self.memory.clone()), self.limit);
+        let agreed = client.negotiate();
+        self.client = Some(client);
+        agreed.map_err(|error| self.trouble(&error))
+    }
+
+    /// One command, and what came of it.
+    fn ask<T>(&mut self, ask: impl FnOnce(&mut Client) -> Result<T, ClientError>) -> Said<T> {
+        let Some(client) = &mut self.client else {
+            return Err(Trouble::Harness("there is no connection".into()));
+        };
+        match ask(client) {
+            Ok(value) => Ok(Ok(value)),
+            Err(error) => match error.errno() {
+                Some(errno) => Ok(Err(errno)),
+                None => Err(self.trouble(&error)),
+            },
+        }
+    }
+
+    fn trouble(&mut self, error: &ClientError) -> Trouble {
+        let said = error.to_string();
+        let silent = matches!(error, ClientError::Receive { error, .. }
+            if matches!(**error, ReceiveError::Timeout { .. }));
+        let ours = matches!(error, ClientError::TooLong(_) | ClientError::Over);
+        match error {
+            ClientError::Connect(_) => Trouble::Gone(said),
+            _ if ours => Trouble::Harness(said),
+            _ if silent => Trouble::Silent(format!("{said} within {:?}", self.limit)),
+            ClientError::Receive { .. } | ClientError::Send(_) => Trouble::Gone(self.ended(said)),
+            _ => Trouble::Wrong(said),
+        }
+    }
+
+    /// With how the process ended, if it did.
+    fn ended(&mut self, said: String) -> String {
+        let Server::Process(process) = &mut self.server else { return said };
+        match process.wait(Deadline::after(Duration::from_millis(200))) {
+            Some(status) => format!("{said}; the process ended: {status}"),
+            None => said,
+        }
+    }
+}
+
+/// Features that are only there in this process: vfio-user has no message for them.
+const IN_PROCESS: Transport =
+    Transport { name: "in-process", descriptors: false, p2p: false, kernel: false };
+const VFIO_USER: Transport =
+    Transport { name: "vfio-user", descriptors: false, p2p: false, kernel: false };
+
+impl Device for User {
+    fn transport(&self) -> Transport {
+        if matches!(self.server, Server::Here(_)) { IN_PROCESS } else { VFIO_USER }
+    }
+
+    fn feature(&mut self, argsz: u32, flags: u32, data: &[u8]) -> Said<Vec<u8>> {
+        self.ask(|client| client.feature_raw(argsz, FeatureFlags(flags), data.to_vec()))
+    }
+
+    fn flags(&mut self) -> Said<u64> {
+        self.ask(Client::migration_flags)
+    }
+
+    fn set(&mut self, state: u32) -> Said<bool> {
+        Ok(self.ask(|client| client.set_device_state_value(state))?.map(|()| false))
+    }
+
+    fn get(&mut self) -> Said<(u32, bool)> {
+        Ok(self.ask(Client::device_state)?.map(|state| (state, false)))
+    }
+
+    fn read(&mut self, most: u32) -> Said<Read> {
+        Ok(self.ask(|client| client.data_read(most))?.map(Read::Bytes))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Said<usize> {
+        Ok(self.ask(|client| client.data_write(bytes))?.map(|()| bytes.len()))
+    }
+
+    fn left(&mut self, argsz: u32) -> Said<Left> {
+        let Server::Here(local) = &self.server else {
+            return Err(Trouble::Lacks(
+                "a transport that tells what is left to be read (GET_PRECOPY_INFO)",
+            ));
+        };
+        if argsz < self.left_argsz() {
+            return Ok(Err(Errno::INVAL));
+        }
+        Ok(match local.core().pre_copy_info() {
+            Ok(info) => Ok(Left {
+                initial: info.initial_bytes,
+                dirty: info.dirty_bytes,
+                reinit: info.reinit,
+            }),
+            Err(Refused::NoData(_)) => Err(Errno::INVAL),
+            Err(_) => Err(Errno::IO),
+        })
+    }
+
+    fn opt_in(&mut self) -> Said<()> {
+        let Server::Here(local) = &self.server else {
+            return Err(Trouble::Lacks("a transport that opts in to REINIT (PRECOPY_INFOv2)"));
+        };
+        local.core().opt_in();
+        Ok(Ok(()))
+    }
+
+    fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Said<Vec<u8>> {
+        self.ask(|client| client.region_read(region, offset, length))
+    }
+
+    fn region_write(&mut self, region: u32, offset: u64, bytes: &[u8]) -> Said<()> {
+        self.ask(|client| client.region_write(region, offset, bytes))
+    }
+
+    fn log_start(&mut self, page_size: u64, ranges: &[Range]) -> Said<u64> {
+        let wire = |range: &Range| WireRange { iova: range.iova, length: range.length };
+        let start =
+            LoggingStart { page_size, reserved: 0, ranges: ranges.iter().map(wire).collect() };
+        self.ask(|client| client.logging_start(&start))
+    }
+
+    fn log_stop(&mut self) -> Said<()> {
+        self.ask(Client::logging_stop)
+    }
+
+    fn log_report(&mut self, range: Range, page_size: u64, _: u64) -> Said<Vec<u64>> {
+        let report =
+            |client: &mut Client| client.logging_report(range.iova, range.length, page_size);
+        Ok(self.ask(report)?.map(|said| said.bitmap))
+    }
+
+    fn reset(&mut self) -> Said<()> {
+        self.ask(Client::reset)
+    }
+
+    fn reopen(&mut self) -> Result<(), Trouble> {
+        self.client = None;
+        let memory = Box::new(self.memory.clone());
+        if let Server::Here(local) = &self.server {
+            let mut client = Client::over(local.connect(), memory, self.limit);
+            let agreed = client.negotiate();
+            self.client = Some(client);
+            return agreed.map_err(|error| self.trouble(&error));
+        }
+        let channel = Channel::connect(&self.path, Deadline::after(self.limit));
+        let channel = channel.map_err(|error| Trouble::Gone(self.ended(error.to_string())))?;
+        self.agree(channel)
+    }
+
+    fn map(&mut self, range: Range, from: Option<(BorrowedFd<'_>, u64)>) -> Said<()> {
+        self.ask(|client| client.dma_map(range.iova, range.length, 0b11, from))
+    }
+
+    fn trigger(&mut self, event: BorrowedFd<'_>) -> Said<()> {
+        self.ask(|client| client.set_trigger(event))
+    }
+
+    fn unmask(&mut self) -> Said<()> {
+        self.ask(Client::unmask)
+    }
+
+    fn hold(&mut self, time: Duration) {
+        if let Some(client) = &mut self.client {
+            client.hold(time);
+        }
+    }
+
+    fn serve(&mut self, time: Duration) -> Result<(), Trouble> {
+        match self.ask(|client| client.serve(time))? {
+            Ok(()) => Ok(()),
+            Err(errno) => Err(Trouble::Wrong(format!("an error came unasked: {errno}"))),
+        }
+    }
+}
+
+/// DEVICE_FEATURE numbers that vfio-user has, for what asks about each.
+#[must_use]
+pub fn features() -> Vec<u16> {
+    Feature::ALL.iter().map(|feature| *feature as u16).collect()
+}

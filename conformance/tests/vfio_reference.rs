@@ -1,0 +1,52 @@
+//! The VFIO suite against the reference device: as it is, in every feature set, under every reading that
+//! it can take, over a real socket and in this process.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
+use devmig_conformance::parallel::in_turn;
+use devmig_conformance::vfio::mutants::{AT_ONCE, Bed, Bench, all_settings};
+use devmig_conformance::vfio::suite;
+use devmig_model::library::Library;
+use devmig_reference::vfio_user::Mutant;
+
+fn with_bench(work: impl FnOnce(&Bench<'_>)) {
+    let library = Library::builtin().unwrap();
+    let suite = suite::builtin(&library).unwrap();
+    let rules = library.spec.judged_by("linux-vfio", "6.18").unwrap();
+    work(&Bench::new(&library, &suite, rules, "6.18").unwrap());
+}
+
+#[test]
+fn the_reference_passes_in_every_set_under_every_reading() {
+    with_bench(|bench| {
+        let all: Vec<_> = bench.suite.iter().collect();
+        let mut runs = Vec::new();
+        for flags in [1, 3, 5, 7] {
+            runs.extend(
+                Bed::ALL.map(|bed| (bed, flags, "the defaults".into(), Default::default())),
+            );
+        }
+        for (name, settings) in all_settings() {
+            runs.push((Bed::Socket, 7, name, settings));
+        }
+        let wrong = in_turn(&runs, AT_ONCE, |(bed, flags, name, settings)| {
+            let report = bench.run(*bed, *flags, *settings, None, &all).unwrap();
+            println!("{} {flags} {name}: {:?} {:?}", bed.name(), report.summary, report.readings);
+            let wrong = bench.complaints(settings, &report);
+            let at = |what| format!("{} {flags} under {name}: {what}", bed.name());
+            wrong.into_iter().map(at).collect::<Vec<_>>()
+        });
+        let wrong = wrong.concat();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn every_mutant_is_found_by_a_test_that_cites_its_clause() {
+    with_bench(|bench| {
+        let hunt = bench.hunt(Mutant::ALL, |fate| print!("{}", fate.text())).unwrap();
+        let wrong = hunt.mutants.iter().filter(|fate| !fate.wrong.is_empty());
+        let wrong: Vec<String> = wrong.map(|fate| fate.text()).collect();
+        assert!(hunt.as_expected, "{}", wrong.join("\n"));
+    });
+}
