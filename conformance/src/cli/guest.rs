@@ -11,14 +11,10 @@ use crate::vfio::guest;
 pub(super) struct Args {
     /// The type of the mediated device.
     device: String,
-    /// The command's arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
 }
 
 /// Runs it.
 pub(super) fn run(args: &Args, _: &mut Out<'_>) -> Result<Status, Error> {
-    guest::init(&args.device, &args.arguments)
-        .map_err(|error| Error::usage(error.to_string(), None))?;
+    guest::init(&args.device).map_err(|error| Error::usage(error.to_string(), None))?;
     Ok(Status::Good)
 }

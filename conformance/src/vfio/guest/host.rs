@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{EXIT, OUT, PROGRAM, STDERR, STDOUT};
+use super::{ARGUMENTS, EXIT, OUT, PROGRAM, STDERR, STDOUT};
 use crate::vhost_user::Deadline;
 use crate::vhost_user::process::{Command, SpawnError};
 
@@ -40,7 +40,7 @@ pub enum RunError {
     /// The program needs libraries that the guest does not have.
     #[error(
         "{0} is linked dynamically, and the guest has no libraries: build it with \
-         RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target \
+         RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile guest --target \
          x86_64-unknown-linux-gnu"
     )]
     Dynamic(PathBuf),
@@ -75,7 +75,7 @@ impl Machine {
         let folder = tempfile::Builder::new().prefix("devmig-guest-").tempdir();
         let folder = folder.map_err(|error| file(Path::new("a temporary folder"), error))?;
         let root = self.furnish(folder.path())?;
-        let mut words = vec![
+        let words = vec![
             self.kernel.to_string_lossy().into_owned(),
             "mem=96M".into(),
             format!("uml_dir={}", folder.path().display()),
@@ -92,7 +92,8 @@ impl Machine {
             "guest".into(),
             device.into(),
         ];
-        words.extend(arguments.iter().map(|word| (*word).to_owned()));
+        let path = root.join(ARGUMENTS);
+        fs::write(&path, arguments.join("\n")).map_err(|error| file(&path, error))?;
         let mut process = Command::plain(words)?.spawn()?;
         let hung = process.wait(Deadline::after(limit)).is_none();
         let console = process.last_output();

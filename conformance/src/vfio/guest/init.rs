@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
 
-use super::{EXIT, OUT, PROGRAM, STDERR, STDOUT};
+use super::{ARGUMENTS, EXIT, OUT, PROGRAM, STDERR, STDOUT};
 
 /// The device that is made. Its group is 0 and its node `vfio0`, since it is the only one.
 const UUID: &str = "a297db4a-f4c2-11e6-90f6-d3b88d6c9525";
@@ -40,12 +40,12 @@ pub enum InitError {
 ///
 /// # Errors
 /// [`InitError::NotFirst`]. What goes wrong in a guest is written to its files.
-pub fn init(device: &str, arguments: &[String]) -> Result<(), InitError> {
+pub fn init(device: &str) -> Result<(), InitError> {
     if std::process::id() != 1 {
         return Err(InitError::NotFirst);
     }
     let out = Path::new("/").join(OUT);
-    let code = match prepare(device).and_then(|()| command(&out, arguments)) {
+    let code = match prepare(device).and_then(|()| command(&out)) {
         Ok(code) => code,
         Err(error) => {
             let _ = fs::write(out.join(STDERR), format!("{error}\n"));
@@ -81,14 +81,16 @@ fn prepare(device: &str) -> Result<(), InitError> {
 }
 
 /// Runs the command, and returns its exit code.
-fn command(out: &Path, arguments: &[String]) -> Result<u8, InitError> {
+fn command(out: &Path) -> Result<u8, InitError> {
+    let path = Path::new("/").join(ARGUMENTS);
+    let arguments = fs::read_to_string(&path).map_err(|error| file(&path, error))?;
     let create = |name: &str| {
         let path = out.join(name);
         File::create(&path).map_err(|error| file(&path, error))
     };
     let program = Path::new("/").join(PROGRAM);
     let status = Command::new(&program)
-        .args(arguments)
+        .args(arguments.lines())
         .stdin(Stdio::null())
         .stdout(create(STDOUT)?)
         .stderr(create(STDERR)?)
@@ -107,6 +109,6 @@ mod tests {
 
     #[test]
     fn only_the_first_process_may() {
-        assert!(matches!(init("mtty-2", &[]), Err(InitError::NotFirst)));
+        assert!(matches!(init("mtty-2"), Err(InitError::NotFirst)));
     }
 }

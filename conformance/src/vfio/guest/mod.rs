@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   host                                     guest (user-mode Linux)
-//!   Machine::run --starts--> linux           init = this program, `devmig guest TYPE ARGUMENTS`
-//!      new folder = its root (hostfs)          mounts, makes the mediated device,
-//!      waits, at most so long                  runs `devmig ARGUMENTS`, writes /out, powers off
+//!   Machine::run --starts--> linux           init = this program, `devmig guest TYPE`
+//!      new folder = its root (hostfs),         mounts, makes the mediated device,
+//!        with the command in /arguments        runs `devmig` with these arguments,
+//!      waits, at most so long                  writes /out, powers off
 //!      reads out/                  <---------
 //! ```
 //!
@@ -27,6 +28,9 @@ pub use init::{InitError, init};
 
 /// Where the guest leaves what it has to say, below its root.
 const OUT: &str = "out";
+
+/// What the guest's command is told, one word a line: the kernel's own command line is too short.
+const ARGUMENTS: &str = "arguments";
 
 /// The name of this program in the guest.
 const PROGRAM: &str = "devmig";

@@ -9,6 +9,7 @@
 //! | file | its one job |
 //! |---|---|
 //! | `kernel/mod.rs` | opening, and a device's calls with the types of Rust |
+//! | `kernel/transport.rs` | the suite's device over them |
 //! | `kernel/ioctl.rs` | the ioctls themselves, which need `unsafe` |
 //!
 //! Numbers are passed as they are: a suite asks for states that no text knows.
@@ -21,11 +22,14 @@
 //! go of it; a limit is kept from outside the guest.
 
 mod ioctl;
+mod transport;
+
+pub use transport::KernelDevice;
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,8 +39,16 @@ use vfio_bindings::bindings::vfio::{
     VFIO_API_VERSION, VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, VFIO_DEVICE_FEATURE_GET,
     VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
     VFIO_DEVICE_FEATURE_MIGRATION, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FLAGS_RESET,
-    VFIO_GROUP_FLAGS_VIABLE, VFIO_TYPE1v2_IOMMU, vfio_device_feature_dma_logging_range,
+    VFIO_GROUP_FLAGS_VIABLE, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK,
+    VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE, VFIO_TYPE1v2_IOMMU,
+    vfio_device_feature_dma_logging_range,
 };
+
+use super::device::{Left, Range, Ready};
+
+/// The bit of a pre-copy information's flags that says that `initial_bytes` began anew; none in the
+/// first form of the call.
+const REINIT: u32 = 1;
 
 /// Where a device is found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -139,35 +151,6 @@ pub struct Device {
 /// A state's data, as a descriptor.
 #[derive(Debug)]
 pub struct Data(OwnedFd);
-
-/// What a device says of what is left to read before it is stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Precopy {
-    /// Bytes that are there from the start, still to be read.
-    pub initial_bytes: u64,
-    /// Bytes that have become dirty since.
-    pub dirty_bytes: u64,
-    /// Flags of the second form; zero in the first.
-    pub flags: u32,
-}
-
-/// A range of a device's addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Range {
-    /// The first address.
-    pub iova: u64,
-    /// How many bytes.
-    pub length: u64,
-}
-
-/// A descriptor's state, as poll tells it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ready {
-    /// A read would not wait.
-    pub readable: bool,
-    /// It says nothing more.
-    pub error: bool,
-}
 
 impl Device {
     /// Opens a device.
@@ -289,6 +272,52 @@ impl Device {
         Ok([u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])])
     }
 
+    /// Reads part of a region, once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn region_read(&self, region: u32, offset: u64, length: u32) -> Result<Vec<u8>, Errno> {
+        let place = self.region(region, offset)?;
+        let mut bytes = vec![0; length as usize];
+        let read = rustix::io::pread(&self.fd, &mut bytes, place)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// Writes part of a region, all of it.
+    ///
+    /// # Errors
+    /// The kernel's; EIO if it takes less than all.
+    pub fn region_write(&self, region: u32, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let place = self.region(region, offset)?;
+        let written = rustix::io::pwrite(&self.fd, bytes, place)?;
+        if written == bytes.len() { Ok(()) } else { Err(Errno::IO) }
+    }
+
+    /// Where in the device's file a place of a region is.
+    fn region(&self, region: u32, offset: u64) -> Result<u64, Errno> {
+        let info = ioctl::region_info(self.fd.as_fd(), region)?;
+        info.offset.checked_add(offset).ok_or(Errno::OVERFLOW)
+    }
+
+    /// The first line of VFIO_DEVICE_SET_IRQS (INTx of a PCI device) is signalled through this.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_trigger(&self, event: BorrowedFd<'_>) -> Result<(), Errno> {
+        let flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
+        ioctl::set_irqs(self.fd.as_fd(), flags, Some(event))
+    }
+
+    /// It is unmasked.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn unmask(&self) -> Result<(), Errno> {
+        let flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK;
+        ioctl::set_irqs(self.fd.as_fd(), flags, None)
+    }
+
     /// VFIO_DEVICE_RESET.
     ///
     /// # Errors
@@ -321,7 +350,7 @@ impl Device {
     /// Adds what was written in a range to a bitmap, and forgets it; a bit a page of `page_size`.
     ///
     /// # Errors
-    /// The kernel's; EFAULT if the bitmap is too short for the range.
+    /// The kernel's; EFAULT if the bitmap is too short for the range, and nothing else is wrong with it.
     pub fn logging_report(
         &self,
         Range { iova, length }: Range,
@@ -353,10 +382,10 @@ impl Data {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn precopy(&self, argsz: u32) -> Result<Precopy, Errno> {
+    pub fn precopy(&self, argsz: u32) -> Result<Left, Errno> {
         let info = ioctl::precopy_info(self.0.as_fd(), argsz)?;
-        let (initial_bytes, dirty_bytes) = (info.initial_bytes, info.dirty_bytes);
-        Ok(Precopy { initial_bytes, dirty_bytes, flags: info.flags })
+        let (initial, dirty) = (info.initial_bytes, info.dirty_bytes);
+        Ok(Left { initial, dirty, reinit: info.flags & REINIT != 0 })
     }
 
     /// Whether there is something to read, waiting so long for it.
