@@ -3,6 +3,7 @@
 //! | file | its one job |
 //! |---|---|
 //! | `nic.rs`, `blk.rs` | each device's own arguments |
+//! | `vfio_user.rs` | the NIC as a PCI device, over vfio-user |
 //! | `listen.rs` | a socket to listen on |
 //! | `lists.rs` | what there is to set, and to do wrong |
 
@@ -10,18 +11,24 @@ mod blk;
 mod listen;
 mod lists;
 mod nic;
+mod vfio_user;
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 use devmig_model::spec::did_you_mean;
+use devmig_reference::vhost_user::mutants::UnknownMutant;
+use devmig_reference::vhost_user::server::ServeError;
+use devmig_reference::vhost_user::settings::SettingError;
 use devmig_reference::vhost_user::{Mutant, Options, Settings, Stop, serve};
 
 use self::blk::Blk;
 use self::listen::listen;
-use self::nic::Nic;
+use self::nic::{Nic, Place};
 
 use super::{Error, Out, Status};
 
@@ -45,9 +52,6 @@ enum Device {
 /// What every device has.
 #[derive(Debug, ClapArgs)]
 struct Common {
-    /// Where to listen; a socket that nobody listens on any more is replaced.
-    #[arg(long, value_name = "PATH")]
-    socket_path: PathBuf,
     /// Where somebody who connects changes the device: a disk grows, a NIC's link goes down or up. It
     /// is let go when that is done.
     #[arg(long, value_name = "PATH")]
@@ -61,34 +65,62 @@ struct Common {
     /// How long a request takes, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency: u32,
-    /// End with the first front-end.
+    /// End with the first who connects.
     #[arg(long)]
     once: bool,
 }
 
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
-    let (common, mut options) = match &args.device {
-        Device::Nic(nic) => (&nic.common, Options::nic(nic.options()?)),
-        Device::Blk(blk) => (&blk.common, blk.options()),
-        Device::Settings => return lists::settings(out),
-        Device::Mutants => return lists::mutants(out),
-    };
-    for setting in &common.settings {
-        set(&mut options.settings, setting)?;
+    match &args.device {
+        Device::Nic(nic) => match nic.place() {
+            Place::VhostUser(path) => {
+                back_end(path, &nic.common, Options::nic(nic.over_vhost_user()?), out)
+            }
+            Place::VfioUser(path) => vfio_user::run(path, nic, out),
+        },
+        Device::Blk(blk) => back_end(&blk.socket_path, &blk.common, blk.options(), out),
+        Device::Settings => lists::settings(out),
+        Device::Mutants => lists::mutants(out),
     }
-    options.mutant = common.mutant.as_deref().map(mutant).transpose()?;
+}
+
+/// Serves over vhost-user.
+fn back_end(
+    path: &Path,
+    common: &Common,
+    mut options: Options,
+    out: &mut Out<'_>,
+) -> Result<Status, Error> {
+    for setting in &common.settings {
+        let done = options.settings.set(setting);
+        done.map_err(|error| bad_setting(&error, setting, Settings::KNOWN))?;
+    }
+    let names = Mutant::ALL.iter().map(|mutant| mutant.name());
+    options.mutant = common.mutant.as_deref().map(|name| mutant(name, names)).transpose()?;
     options.once = common.once;
-    let listener = listen(&common.socket_path)?;
-    let outside = common.outside.as_deref().map(listen).transpose()?;
-    let stop = Stop::new().map_err(|error| Error::usage(error.to_string(), None))?;
-    out.text(&format!("listening at {}\n", common.socket_path.display()))?;
-    out.flush()?;
-    let served = serve(&listener, outside.as_ref(), &options, &stop);
-    // Where a signal ends it, the socket is left behind, for the next one to replace.
-    for path in [Some(&common.socket_path), common.outside.as_ref()].into_iter().flatten() {
+    let outside = common.outside.as_deref();
+    let beside = outside.map(listen).transpose()?;
+    let served = at(path, out, |listener, stop| serve(listener, beside.as_ref(), &options, stop));
+    if let Some(path) = outside {
         let _ = fs::remove_file(path);
     }
+    served
+}
+
+/// Listens there and serves until told to stop.
+fn at(
+    path: &Path,
+    out: &mut Out<'_>,
+    serve: impl FnOnce(&UnixListener, &Stop) -> Result<(), ServeError>,
+) -> Result<Status, Error> {
+    let listener = listen(path)?;
+    let stop = Stop::new().map_err(|error| Error::usage(error.to_string(), None))?;
+    out.text(&format!("listening at {}\n", path.display()))?;
+    out.flush()?;
+    let served = serve(&listener, &stop);
+    // Where a signal ends it, the socket is left behind, for the next one to replace.
+    let _ = fs::remove_file(path);
     served.map(|()| Status::Good).map_err(|error| Error::Serve(error.to_string()))
 }
 
@@ -98,18 +130,17 @@ impl Common {
     }
 }
 
-fn set(settings: &mut Settings, setting: &str) -> Result<(), Error> {
-    settings.set(setting).map_err(|error| {
-        let name = setting.split_once('=').map_or(setting, |(name, _)| name);
-        let names = Settings::KNOWN.iter().map(|(name, _)| *name);
-        Error::usage(error.to_string(), did_you_mean(name, names))
-    })
+fn bad_setting(error: &SettingError, setting: &str, known: &[(&str, &[&str])]) -> Error {
+    let name = setting.split_once('=').map_or(setting, |(name, _)| name);
+    Error::usage(error.to_string(), did_you_mean(name, known.iter().map(|(name, _)| *name)))
 }
 
-fn mutant(name: &str) -> Result<Mutant, Error> {
-    name.parse().map_err(|error: devmig_reference::vhost_user::mutants::UnknownMutant| {
-        let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-        let help = did_you_mean(name, names).or(Some("see `devmig device mutants`".into()));
+fn mutant<'n, M: FromStr<Err = UnknownMutant>>(
+    name: &str,
+    known: impl Iterator<Item = &'n str> + Clone,
+) -> Result<M, Error> {
+    name.parse().map_err(|error: UnknownMutant| {
+        let help = did_you_mean(name, known).or(Some("see `devmig device mutants`".into()));
         Error::usage(error.to_string(), help)
     })
 }

@@ -1,5 +1,7 @@
 //! `devmig device blk`: the disk.
 
+use std::path::PathBuf;
+
 use clap::Args as ClapArgs;
 use devmig_reference::block::BlockOptions;
 use devmig_reference::vhost_user::Options;
@@ -11,6 +13,9 @@ use super::Common;
 pub(super) struct Blk {
     #[command(flatten)]
     pub(super) common: Common,
+    /// Where to listen; a socket that nobody listens on any more is replaced.
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket_path: PathBuf,
     /// Its size.
     #[arg(long, value_name = "N", default_value_t = BlockOptions::default().sectors)]
     sectors: u64,

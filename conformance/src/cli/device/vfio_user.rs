@@ -1,0 +1,43 @@
+//! `devmig device nic --vfio-user`: the NIC as a PCI device that migrates.
+
+use std::path::Path;
+
+use devmig_model::library::Library;
+use devmig_reference::vfio_user::{CoreOptions, Mutant, ServerOptions, Settings, serve};
+
+use super::nic::Nic;
+use super::{Error, Out, Status, at, bad_setting, mutant};
+
+/// Serves it there.
+pub(super) fn run(path: &Path, nic: &Nic, out: &mut Out<'_>) -> Result<Status, Error> {
+    let core = CoreOptions {
+        function: nic.over_vfio_user()?,
+        features: features(&nic.features)?,
+        settings: settings(&nic.common.settings)?,
+        mutant: {
+            let names = Mutant::ALL.iter().map(|mutant| mutant.name());
+            nic.common.mutant.as_deref().map(|name| mutant(name, names)).transpose()?
+        },
+    };
+    let options = ServerOptions { core, once: nic.common.once };
+    at(path, out, |listener, stop| serve(listener, &options, stop))
+}
+
+/// Features by their names, as bits.
+fn features(names: &str) -> Result<u64, Error> {
+    if names == "none" {
+        return Ok(0);
+    }
+    let library = Library::builtin()?;
+    let flags = library.vfio.flags(names.split(',').map(str::trim));
+    flags.map_err(|(message, help)| Error::usage(message, help))
+}
+
+fn settings(list: &[String]) -> Result<Settings, Error> {
+    let mut settings = Settings::default();
+    for setting in list {
+        let done = settings.set(setting);
+        done.map_err(|error| bad_setting(&error, setting, Settings::KNOWN))?;
+    }
+    Ok(settings)
+}
