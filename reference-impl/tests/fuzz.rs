@@ -287,7 +287,7 @@ impl Harness {
                     assert!(header.flags.is_reply());
                 }
                 Output::Save { state, .. } => self.saved = state,
-                Output::Load(_) => self.loading = true,
+                Output::Load { .. } => self.loading = true,
                 Output::Close(_) => self.closed = true,
                 _ => {}
             }

@@ -14,16 +14,22 @@
 //! **Invariants.** Results come in the order of the mutants, however many run at once. What is
 //! expected stands in the data and nowhere in code.
 
+mod expected;
+
+pub use expected::Expected;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
-use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean};
+use devmig_model::spec::SpecErrors;
 use devmig_reference::nic::{Link, NicConfig, Parameters};
 use devmig_reference::vhost_user::net::NetOptions;
 use devmig_reference::vhost_user::{Mutant, Options, Running, Settings};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use expected::Slow;
 
 use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
@@ -36,180 +42,6 @@ use crate::report::{Result as TestResult, Status, SuiteReport};
 pub const AT_ONCE: usize = 8;
 /// How long a back-end may take to end.
 const ENDS: Duration = Duration::from_secs(5);
-
-/// What is not simply found, and why.
-#[derive(Clone, Debug, Default)]
-pub struct Expected {
-    survivors: Vec<(Mutant, String)>,
-    found_as: Vec<(Mutant, String, String)>,
-    idle: Vec<(String, String)>,
-    skipped: Vec<(String, String)>,
-    may_fail: Vec<(String, String, String)>,
-    slow: Vec<(Mutant, Slow)>,
-}
-
-/// How the reference takes its time.
-#[derive(Clone, Copy, Debug)]
-struct Slow {
-    latency: Duration,
-    out_of_order: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSurvivor {
-    mutant: Option<Spanned<String>>,
-    /// Several that survive for the same reason.
-    #[serde(default)]
-    mutants: Vec<Spanned<String>>,
-    reason: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFoundAs {
-    mutant: Spanned<String>,
-    clause: Spanned<String>,
-    reason: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTest {
-    test: Spanned<String>,
-    reason: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMayFail {
-    setting: Spanned<String>,
-    test: Spanned<String>,
-    reason: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSlow {
-    mutant: Spanned<String>,
-    latency: u64,
-    #[serde(default, rename = "out-of-order")]
-    out_of_order: bool,
-    reason: Spanned<String>,
-}
-
-impl Expected {
-    /// What is built in.
-    ///
-    /// # Errors
-    /// Every problem of its file.
-    pub fn builtin(library: &Library, suite: &[Test]) -> Result<Self, SpecErrors> {
-        Self::load(library, suite, &SourceFile::new("mutants.toml", include_str!("mutants.toml")))
-    }
-
-    /// The expectations of a file.
-    ///
-    /// # Errors
-    /// Every problem of it: a mutant, test, clause or setting that does not exist, a reason that is
-    /// missing.
-    pub fn load(library: &Library, suite: &[Test], file: &SourceFile) -> Result<Self, SpecErrors> {
-        let mut d = Diagnostics::default();
-        let mut tables = file.parse(&mut d);
-        let survivors: Vec<Item<RawSurvivor>> = tables.items("survivor", &mut d);
-        let found_as: Vec<Item<RawFoundAs>> = tables.items("found-as", &mut d);
-        let idle: Vec<Item<RawTest>> = tables.items("idle", &mut d);
-        let skipped: Vec<Item<RawTest>> = tables.items("skipped", &mut d);
-        let may_fail: Vec<Item<RawMayFail>> = tables.items("may-fail", &mut d);
-        let slow: Vec<Item<RawSlow>> = tables.items("slow", &mut d);
-        let kinds = ["survivor", "found-as", "idle", "skipped", "may-fail", "slow"];
-        tables.finish(&kinds, &mut d);
-
-        let mut all = Expected::default();
-        for item in &survivors {
-            let because = reason(item, &item.value.reason, &mut d);
-            for name in item.value.mutant.iter().chain(&item.value.mutants) {
-                if let Some(mutant) = mutant(item, name, &mut d) {
-                    all.survivors.push((mutant, because.clone()));
-                }
-            }
-        }
-        for item in &found_as {
-            let because = reason(item, &item.value.reason, &mut d);
-            let clause = library.spec.clause_at(item, &item.value.clause, &mut d);
-            if let (Some(mutant), Some(clause)) = (mutant(item, &item.value.mutant, &mut d), clause)
-            {
-                let clause = library.spec.clause_name(clause).to_owned();
-                all.found_as.push((mutant, clause, because));
-            }
-        }
-        for (items, into) in [(&idle, &mut all.idle), (&skipped, &mut all.skipped)] {
-            for item in items {
-                let because = reason(item, &item.value.reason, &mut d);
-                let test = test(item, &item.value.test, suite, &mut d);
-                into.extend(test.map(|test| (test, because)));
-            }
-        }
-        for item in &may_fail {
-            let because = reason(item, &item.value.reason, &mut d);
-            let setting = item.value.setting.get_ref();
-            if let Err(error) = setting.parse::<Settings>() {
-                d.push(item.error(item.value.setting.span(), error.to_string(), "this setting"));
-            }
-            if let Some(test) = test(item, &item.value.test, suite, &mut d) {
-                all.may_fail.push((setting.clone(), test, because));
-            }
-        }
-        for item in &slow {
-            reason(item, &item.value.reason, &mut d);
-            if let Some(mutant) = mutant(item, &item.value.mutant, &mut d) {
-                let RawSlow { latency, out_of_order, .. } = item.value;
-                let latency = Duration::from_millis(latency);
-                all.slow.push((mutant, Slow { latency, out_of_order }));
-            }
-        }
-        d.finish(all)
-    }
-
-    /// Why this fault survives.
-    #[must_use]
-    pub fn survives(&self, mutant: Mutant) -> Option<&str> {
-        self.survivors.iter().find(|(m, _)| *m == mutant).map(|(_, why)| why.as_str())
-    }
-}
-
-fn mutant<T>(item: &Item<T>, name: &Spanned<String>, d: &mut Diagnostics) -> Option<Mutant> {
-    let found = name.get_ref().parse().ok();
-    if found.is_none() {
-        let message = format!("no mutant is called `{}`", name.get_ref());
-        let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-        let error = item.error(name.span(), message, "unknown mutant");
-        d.push(devmig_model::spec::with_help(error, did_you_mean(name.get_ref(), names)));
-    }
-    found
-}
-
-fn test<T>(
-    item: &Item<T>,
-    id: &Spanned<String>,
-    suite: &[Test],
-    d: &mut Diagnostics,
-) -> Option<String> {
-    let found = suite.iter().any(|test| test.id == *id.get_ref());
-    if !found {
-        let message = format!("no test is called `{}`", id.get_ref());
-        let ids = suite.iter().map(|test| test.id.as_str());
-        let error = item.error(id.span(), message, "unknown test");
-        d.push(devmig_model::spec::with_help(error, did_you_mean(id.get_ref(), ids)));
-    }
-    found.then(|| id.get_ref().clone())
-}
-
-fn reason<T>(item: &Item<T>, text: &Spanned<String>, d: &mut Diagnostics) -> String {
-    if text.get_ref().trim().is_empty() {
-        d.push(item.error(text.span(), "a reason is missing", "here"));
-    }
-    text.get_ref().clone()
-}
 
 /// Where the suite meets the reference.
 #[derive(Debug)]
@@ -426,8 +258,7 @@ impl<'a> Bench<'a> {
         let settings = bed.settings(*settings);
         for result in &report.results {
             let suits = tests.iter().any(|test| test.id == result.test && bed.suits(test));
-            let listed = self.expected.skipped.iter().any(|(test, _)| *test == result.test);
-            let skipped = listed || !suits;
+            let skipped = self.expected.skips(&result.test) || !suits;
             let expected = if skipped { Status::Skip } else { Status::Pass };
             let may_fail = self.expected.may_fail.iter().any(|(setting, test, _)| {
                 *test == result.test && settings.list().any(|item| item == *setting)

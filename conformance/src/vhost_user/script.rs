@@ -29,6 +29,9 @@
 //! | `stray descriptor` | the next message brings a descriptor that it has no use for |
 //! | `closed` | the back-end has closed it |
 //! | `write garbage` | bytes that are no state, through the state channel |
+//! | `write much garbage` | the same, of more than the channel holds at a time |
+//! | `unsettled` | the record says what it said before the last request came back: the back-end died in between |
+//! | `others mark` | from here on another party marks pages in the same dirty log |
 //! | `succeeds`, `fails` | what the last answer said |
 //! | `malformed KIND` | see [`super::malformed`] |
 //! | `every malformed FORM` | see [`super::forms`] |
@@ -107,7 +110,14 @@ pub enum Act {
     /// A fresh connection, over which a request is processed.
     Serves,
     /// Bytes that are no state.
-    WriteGarbage,
+    WriteGarbage {
+        /// More than a pipe holds.
+        much: bool,
+    },
+    /// The record was not brought up to date for the last request.
+    Unsettled,
+    /// Somebody else marks pages in the log.
+    OthersMark,
     /// The last answer said success, or not.
     Answered {
         /// Whether it must say success.
@@ -206,7 +216,10 @@ fn act(
         ("reconnect", "") => Act::Reconnect,
         ("serves", "") => Act::Serves,
         ("driver", "anew") => Act::Anew,
-        ("write", "garbage") => Act::WriteGarbage,
+        ("write", "garbage") => Act::WriteGarbage { much: false },
+        ("write", "much garbage") => Act::WriteGarbage { much: true },
+        ("unsettled", "") => Act::Unsettled,
+        ("others", "mark") => Act::OthersMark,
         ("succeeds", "") => Act::Answered { success: true },
         ("fails", "") => Act::Answered { success: false },
         ("each", _) => {
@@ -255,7 +268,10 @@ pub fn text(act: &Act, table: &Table) -> String {
         Act::Closed => "closed".into(),
         Act::Reconnect => "reconnect".into(),
         Act::Serves => "serves".into(),
-        Act::WriteGarbage => "write garbage".into(),
+        Act::WriteGarbage { much: false } => "write garbage".into(),
+        Act::WriteGarbage { much: true } => "write much garbage".into(),
+        Act::Unsettled => "unsettled".into(),
+        Act::OthersMark => "others mark".into(),
         Act::Answered { success: true } => "succeeds".into(),
         Act::Answered { success: false } => "fails".into(),
         Act::Forms(form) => {

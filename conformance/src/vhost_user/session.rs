@@ -23,6 +23,7 @@
 //! | `session/careful.rs` | steps that nobody wrote: taken only where every reading allows them |
 //! | `session/forms.rs` | malformed messages, systematically |
 //! | `session/tracking.rs` | the dirty log, and the record of what is in flight |
+//! | `session/others.rs` | what others do with these: another party's marks, a record left in between |
 //!
 //! **Invariants.** Every wait has a limit. Nothing here names a rule of its own: a clause comes from
 //! the machine, from the wire's form, or from the workload's answer. What the harness itself cannot
@@ -35,6 +36,7 @@ mod connect;
 mod forms;
 mod guest;
 mod judge;
+mod others;
 mod outside;
 mod own;
 mod payload;
@@ -74,7 +76,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 
-use channel::garbage;
+use channel::{LITTLE, MUCH, garbage};
 use judge::harness;
 
 use super::Deadline;
@@ -229,9 +231,14 @@ impl Session<'_> {
             Act::Reconnect => self.reconnect(),
             Act::Serves => self.serves(),
             Act::First => self.first(),
-            Act::WriteGarbage => {
-                self.state = garbage(self.seed);
+            Act::WriteGarbage { much } => {
+                self.state = garbage(self.seed, if much { MUCH } else { LITTLE });
                 self.write_state()
+            }
+            Act::Unsettled => self.unsettle(),
+            Act::OthersMark => {
+                self.tracking.others = Some(others::Others::default());
+                Ok(())
             }
             Act::Answered { success } => self.answered(success),
             Act::Forms(form) => self.forms(form),

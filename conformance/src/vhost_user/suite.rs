@@ -59,6 +59,8 @@ pub enum Need {
     TwoRings,
     /// A device to which comes back what it transmits.
     Outside,
+    /// A driver of packed rings, which the tester has not.
+    PackedRings,
 }
 
 /// The built-in suite.
@@ -90,6 +92,7 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
         let need = |name: &Spanned<String>, d: &mut Diagnostics| match name.get_ref().as_str() {
             "two rings" => Some(Need::TwoRings),
             "outside" => Some(Need::Outside),
+            "packed rings" => Some(Need::PackedRings),
             feature => match library.table.feature(feature) {
                 Some(bit) => Some(Need::Feature(feature.to_owned(), bit)),
                 None => {

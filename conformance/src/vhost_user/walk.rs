@@ -157,7 +157,7 @@ fn follows(act: &Act, table: &Table) -> Option<Act> {
 pub fn line(test: &Test, acts: &[Act], table: &Table) -> String {
     let needs = test.needs.iter().filter_map(|need| match need {
         Need::Feature(name, _) => Some(format!("needs {name}")),
-        Need::TwoRings | Need::Outside => None,
+        Need::TwoRings | Need::Outside | Need::PackedRings => None,
     });
     let asks = test.acknowledged.then(|| "acknowledged".to_owned());
     let steps = acts.iter().map(|act| script::text(act, table));

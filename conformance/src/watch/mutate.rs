@@ -38,6 +38,7 @@ recordings! {
     "net-reference-source"
     "tester-add-region"
     "tester-device-state"
+    "tester-in-band"
     "tester-reply-ack"
 }
 

@@ -107,7 +107,12 @@ pub enum Output {
         close: bool,
     },
     /// Reads the channel to its end, then [`Backend::handle_loaded`].
-    Load(OwnedFd),
+    Load {
+        /// The channel.
+        channel: OwnedFd,
+        /// Whether all of it is read; a mutant stops after a piece, and keeps the channel.
+        whole: bool,
+    },
     /// Sends requests over this socket from now on.
     OpenChannel(OwnedFd),
     /// Sends this over that socket.
@@ -141,6 +146,8 @@ pub struct Backend<D> {
     owed: VecDeque<Owed>,
     outputs: VecDeque<Output>,
     late_calls: VecDeque<(Instant, usize)>,
+    /// When a mutant writes what it must not.
+    late_write: Option<Instant>,
     /// Descriptors that a mutant does not close.
     kept: Vec<OwnedFd>,
     closed: bool,
@@ -175,11 +182,15 @@ impl<D: Device> Backend<D> {
             owed: VecDeque::new(),
             outputs: VecDeque::new(),
             late_calls: VecDeque::new(),
+            late_write: None,
             kept: Vec::new(),
             closed: false,
         };
         if backend.is(Mutant::StartsEnabled) {
             backend.enable_all(true);
+        }
+        if backend.is(Mutant::BornStarted) {
+            backend.rings.iter_mut().for_each(|ring| ring.started = true);
         }
         Ok(backend)
     }
@@ -224,7 +235,7 @@ impl<D: Device> Backend<D> {
         let completing = self.completing().map(|request| request.due);
         let polls = (0..self.rings.len()).filter(|at| self.polls(*at)).map(|_| now + POLL);
         let late = self.late_calls.iter().map(|(at, _)| *at);
-        completing.chain(polls).chain(late).chain(self.device.due()).min()
+        completing.chain(polls).chain(late).chain(self.late_write).chain(self.device.due()).min()
     }
 
     /// Time has passed.
@@ -357,7 +368,7 @@ impl<D: Device> Backend<D> {
             (M::GET_VRING_BASE, Payload::VringState(asked)) => self.get_vring_base(asked, now),
 
             // Status and resets.
-            (M::SET_STATUS, Payload::U64(status)) => self.set_status(status),
+            (M::SET_STATUS, Payload::U64(status)) => self.set_status(status, now),
             (M::GET_STATUS, _) => self.get_status(),
             (M::RESET_DEVICE, _) => self.reset_on_demand(),
             (M::RESET_OWNER, _) => self.reset_owner(),
@@ -410,6 +421,9 @@ impl<D: Device> Backend<D> {
         self.process_all(now);
         while let Some((_, ring)) = self.late_calls.pop_front_if(|(at, _)| *at <= now) {
             self.outputs.push_back(Output::Call(ring));
+        }
+        if self.late_write.take_if(|at| *at <= now).is_some() {
+            self.memory.scribble();
         }
         self.tell();
         self.answer();

@@ -12,6 +12,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use devmig_model::vhost_user::wire::Log;
 use vm_memory::{MmapRegion, VolatileMemory};
@@ -23,7 +24,11 @@ pub const PAGE: u64 = 0x1000;
 
 /// The log, mapped.
 #[derive(Debug)]
-pub struct DirtyLog(MmapRegion<()>);
+pub struct DirtyLog {
+    map: MmapRegion<()>,
+    /// A mutant marks in two steps, so long apart.
+    apart: Option<Duration>,
+}
 
 impl DirtyLog {
     /// The log at this place of a descriptor.
@@ -31,19 +36,33 @@ impl DirtyLog {
     /// # Errors
     /// See [`MemoryError`].
     pub fn map(place: Log, fd: OwnedFd) -> Result<Self, MemoryError> {
-        map_file(fd, place.offset, place.size).map(DirtyLog)
+        map_file(fd, place.offset, place.size).map(|map| DirtyLog { map, apart: None })
+    }
+
+    /// The same, with marks that are made in two steps.
+    #[must_use]
+    pub fn slow(self, apart: Option<Duration>) -> Self {
+        DirtyLog { apart, ..self }
     }
 
     /// Marks the pages of these bytes.
     pub fn mark(&self, at: u64, length: u64) {
         let Some(last) = length.checked_sub(1) else { return };
         let end = at.saturating_add(last) / PAGE;
-        let pages = (self.0.size() as u64).saturating_mul(8);
+        let pages = (self.map.size() as u64).saturating_mul(8);
         for page in at / PAGE..=end.min(pages.saturating_sub(1)) {
             // Within the log, so that it fits.
-            if let Ok(byte) = self.0.get_atomic_ref::<AtomicU8>((page / 8) as usize) {
-                byte.fetch_or(1 << (page % 8), Ordering::SeqCst);
-            }
+            let Ok(byte) = self.map.get_atomic_ref::<AtomicU8>((page / 8) as usize) else {
+                continue;
+            };
+            let bit = 1 << (page % 8);
+            let Some(apart) = self.apart else {
+                byte.fetch_or(bit, Ordering::SeqCst);
+                continue;
+            };
+            let before = byte.load(Ordering::SeqCst);
+            std::thread::sleep(apart);
+            byte.store(before | bit, Ordering::SeqCst);
         }
     }
 }

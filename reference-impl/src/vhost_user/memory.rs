@@ -15,7 +15,10 @@ use std::sync::Arc;
 use devmig_model::vhost_user::wire::Region;
 use rustix::io::Errno;
 use vm_memory::mmap::{FromRangesError, GuestRegionMmap};
-use vm_memory::{FileOffset, GuestAddress, GuestRegionCollectionError, MmapRegion};
+use vm_memory::{
+    Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryRegion,
+    GuestRegionCollectionError, MmapRegion,
+};
 
 use super::device::Memory;
 
@@ -82,6 +85,15 @@ impl MemoryTable {
     #[must_use]
     pub fn map(&self) -> Option<&Arc<Memory>> {
         self.map.as_ref()
+    }
+
+    /// Writes where it must not: what a mutant does.
+    pub fn scribble(&self) {
+        if let Some(memory) = &self.map {
+            let first = memory.iter().next().map_or(GuestAddress(0), |region| region.start_addr());
+            // Without memory there is nothing to spoil.
+            let _ = memory.write_obj(0xbad_u32, first);
+        }
     }
 
     /// These regions instead of all others.

@@ -28,6 +28,10 @@ mutants! {
         "A ring that starts puts its first completion at 0, whatever the used ring says.",
     NotifiesAfterStop "notifies-after-stop" "suspended.no-notifications"
         "The guest is notified once more, a while after GET_VRING_BASE was answered.",
+    WritesWhileSuspended "writes-while-suspended" "suspended.no-guest-writes"
+        "A while after every ring was stopped, a word of guest memory is written that belongs to none.",
+    RunsAfterSave "runs-after-save" "migration.no-update-until-restart"
+        "Once its state is saved the device polls its rings, stopped as they are.",
     SilentWhenStopped "silent-when-stopped" "suspended.still-answers"
         "Nothing is answered any more once rings were started and all are stopped.",
 
@@ -44,6 +48,10 @@ mutants! {
         "The ring's index does not go beyond 65535: nothing is processed there.",
     StartsEnabled "starts-enabled" "ring.starts-stopped-and-disabled"
         "Rings are enabled from the first.",
+    BornStarted "born-started" "ring.born-stopped-and-disabled"
+        "Rings are started from the first: no kick is waited for.",
+    FeaturesFixed "features-fixed" "configuration.on-the-fly"
+        "SET_FEATURES changes nothing while a ring runs.",
     ProcessesDisabled "processes-disabled" "ring.disabled-no-side-effects"
         "A disabled ring's requests are fetched and executed.",
     IgnoresEnable "ignores-enable" "ring.enable-sets"
@@ -70,6 +78,12 @@ mutants! {
         "RESET_DEVICE ends the session.",
     StatusWrong "status-wrong" "status.read-back"
         "GET_STATUS returns a status in which one bit is another.",
+    StatusIgnored "status-ignored" "status.set"
+        "SET_STATUS sets nothing.",
+    StatusZeroNotifies "status-zero-notifies" "status.reset-quiet"
+        "The guest is notified once more, a while after a status of 0.",
+    StatusZeroOneRing "status-zero-one-ring" "status.zero-resets"
+        "A status of 0 resets the first ring and no other.",
     StatusZeroRuns "status-zero-runs" "status.zero-resets"
         "SET_STATUS with 0 resets the device's state and leaves rings running.",
 
@@ -80,6 +94,8 @@ mutants! {
         "SET_DEVICE_STATE_FD is answered with bit 8 clear and without a descriptor.",
     TransferNeverCloses "transfer-never-closes" "device-state.writer-closes"
         "The channel stays open after all state was written.",
+    LoadStopsReading "load-stops-reading" "device-state.reader-reads-all"
+        "Of a state that is loaded no more than 4 KiB are read; the channel stays open.",
     CheckFails "check-fails" "device-state.check-reports"
         "CHECK_DEVICE_STATE reports a failure after a good save.",
     LoadsAnything "loads-anything" "device-state.check-reports"
@@ -190,6 +206,8 @@ mutants! {
         "Writes to the used ring are not logged.",
     LogsUsedElsewhere "logs-used-elsewhere" "dirty-log.used-ring-address"
         "Writes to the used ring are logged where it is in guest memory, not where the front-end said.",
+    MarksInTwoSteps "marks-in-two-steps" "dirty-log.atomic"
+        "A mark is made by reading a byte of the log, and writing it a while later.",
     KeepsOldLog "keeps-old-log" "dirty-log.fd"
         "A second SET_LOG_BASE changes nothing.",
 

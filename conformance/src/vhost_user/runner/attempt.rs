@@ -102,6 +102,10 @@ impl Session<'_> {
                     let why = "needs a device to which comes back what it transmits (see --device)";
                     return Err(Stop::Skip(why.into()));
                 }
+                Need::PackedRings => {
+                    let why = "needs packed rings, and the tester's driver has split rings";
+                    return Err(Stop::Skip(why.into()));
+                }
                 Need::Feature(name, bit) if self.lacks(*bit) => {
                     return Err(Stop::Skip(format!("needs {name}")));
                 }

@@ -97,6 +97,13 @@ impl Session<'_> {
                 Err(rustix::io::Errno::INTR) => {}
                 // A reader that has seen enough says so in its answer to CHECK_DEVICE_STATE.
                 Err(rustix::io::Errno::PIPE) => break,
+                Err(rustix::io::Errno::AGAIN) => {
+                    let (left, all) = (rest.len(), state.len());
+                    let waited = self.limits.owed;
+                    let observed =
+                        format!("{left} of {all} bytes of state were not read in {waited:?}");
+                    return self.finding(ClauseId::NONE, &observed);
+                }
                 Err(error) => return Err(harness(error)),
             }
         }
@@ -106,8 +113,13 @@ impl Session<'_> {
     }
 }
 
+/// Less than a channel holds at a time.
+pub(super) const LITTLE: usize = 4096;
+/// More than that, whatever the kernel gives a pipe.
+pub(super) const MUCH: usize = 2 << 20;
+
 /// Bytes that are no state of any device: a fixed function of the seed.
-pub(super) fn garbage(seed: u64) -> Vec<u8> {
+pub(super) fn garbage(seed: u64, length: usize) -> Vec<u8> {
     let mut x = seed | 1;
     let byte = |_| {
         x ^= x << 13;
@@ -115,5 +127,5 @@ pub(super) fn garbage(seed: u64) -> Vec<u8> {
         x ^= x << 17;
         x as u8
     };
-    (0..4096).map(byte).collect()
+    (0..length).map(byte).collect()
 }

@@ -26,6 +26,7 @@ impl Session<'_> {
         let noticed = self.noticed()?;
         let mut came = self.used()?;
         came |= self.marks()?;
+        self.others_mark()?;
         for ring in noticed {
             self.observe(&Event::KickRead { ring })?;
         }

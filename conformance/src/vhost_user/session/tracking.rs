@@ -7,7 +7,7 @@
 //!
 //! **Invariants.** A write is wanted as soon as it is seen, and the log is looked at afterwards, so what
 //! is marked before it is written counts too. The log is cleared only between batches, when nothing is
-//! wanted. The record's content is the back-end's and is never looked at.
+//! wanted. The record's content is the back-end's and is not looked at here.
 //!
 //! **Not here:** marks too many, which cost a front-end a page and break nothing.
 
@@ -20,15 +20,17 @@ use super::*;
 use crate::vhost_user::ring::Buffer;
 
 /// Bytes of a page, as the log counts them.
-const LOGGED: u64 = 0x1000;
+pub(super) const LOGGED: u64 = 0x1000;
 /// The log's length in bytes: a bit for each page of guest memory, and whole pages of it.
-const LOG: u64 = (MEMORY / LOGGED / 8).next_multiple_of(LOGGED);
+pub(super) const LOG: u64 = (MEMORY / LOGGED / 8).next_multiple_of(LOGGED);
 
 /// The dirty log and the record.
 #[derive(Default)]
 pub(super) struct Tracking {
     /// The log that the back-end was given last, and its number.
-    log: Option<(OwnedFd, u8)>,
+    pub(super) log: Option<(OwnedFd, u8)>,
+    /// Another party that marks pages in it, if there is one.
+    pub(super) others: Option<others::Others>,
     /// LOG_ALL was accepted.
     pub(super) accepted: bool,
     /// Rings whose writes to the used ring are logged.
@@ -48,6 +50,7 @@ impl Tracking {
         ftruncate(&fd, LOG).map_err(harness)?;
         let theirs = fd.try_clone().map_err(harness)?;
         self.log = Some((fd, number));
+        self.others = self.others.as_ref().map(|_| others::Others::default());
         Ok((Log { size: LOG, offset: 0 }, theirs))
     }
 
@@ -137,6 +140,7 @@ impl Session<'_> {
             && self.tracking.wanted.iter().all(BTreeSet::is_empty)
         {
             rustix::io::pwrite(log, &[0; LOG as usize], 0).map(drop).map_err(harness)?;
+            self.tracking.others.iter_mut().for_each(others::Others::cleared);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! ```
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use devmig_model::vhost_user::wire::{Log, Payload};
 
@@ -19,6 +20,9 @@ use crate::vhost_user::settings::{LogBase, LogTaken};
 /// The flag of SET_VRING_ADDR: writes to the used ring are logged.
 const LOGS_USED: u32 = 1;
 
+/// How far apart the steps of [`Mutant::MarksInTwoSteps`] are.
+const APART: Duration = Duration::from_millis(5);
+
 impl<D: Device> Backend<D> {
     pub(super) fn set_log_base(
         &mut self,
@@ -26,6 +30,7 @@ impl<D: Device> Backend<D> {
         descriptors: Vec<OwnedFd>,
     ) -> Result<Option<Answer>, Fault> {
         let log = DirtyLog::map(place, only(Message::SET_LOG_BASE, descriptors)?)?;
+        let log = log.slow(self.is(Mutant::MarksInTwoSteps).then_some(APART));
         if !(self.is(Mutant::KeepsOldLog) && self.log.is_some()) {
             self.log = Some(log);
         }

@@ -35,7 +35,8 @@ impl<D: Device> Backend<D> {
             return Err(Fault::Value(Message::SET_FEATURES, features));
         }
         self.features_set = true;
-        if !self.is(Mutant::FeaturesIgnored) {
+        let fixed = self.is(Mutant::FeaturesFixed) && self.rings.iter().any(|ring| ring.started);
+        if !self.is(Mutant::FeaturesIgnored) && !fixed {
             self.features = features;
             self.device.accepted(features);
             let event_idx = features >> VIRTIO_RING_F_EVENT_IDX & 1 == 1;

@@ -14,8 +14,8 @@ use crate::vhost_user::settings::{
     CallSignals, InFlight as InFlightSetting, KickAfterStop, KickPending, PolledStart, RingStart,
 };
 
-/// How long after its stop the guest is notified by [`Mutant::NotifiesAfterStop`].
-const LATE: Duration = Duration::from_millis(20);
+/// How long after a stop or a reset mutants do what they must not.
+pub(super) const LATE: Duration = Duration::from_millis(20);
 
 impl<D: Device> Backend<D> {
     pub(super) fn set_vring_num(&mut self, size: VringState) -> Result<Option<Answer>, Fault> {
@@ -185,6 +185,9 @@ impl<D: Device> Backend<D> {
         }
         if self.is(Mutant::NotifiesAfterStop) {
             self.late_calls.push_back((now + LATE, at));
+        }
+        if self.is(Mutant::WritesWhileSuspended) && self.rings.iter().all(|ring| !ring.started) {
+            self.late_write = Some(now + LATE);
         }
         Ok(Some(Answer::Base(index, at)))
     }

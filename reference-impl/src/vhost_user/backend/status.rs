@@ -1,23 +1,37 @@
 //! Status, and the three resets.
 
+use std::time::Instant;
+
 use super::answers::{Answer, number};
+use super::rings::LATE;
 use super::{Backend, Device, Fault, Message, Mutant};
 use crate::vhost_user::memory::MemoryTable;
 use crate::vhost_user::settings::{ResetOwner, ResetRings, StatusZero};
 
 impl<D: Device> Backend<D> {
-    pub(super) fn set_status(&mut self, status: u64) -> Result<Option<Answer>, Fault> {
+    pub(super) fn set_status(
+        &mut self,
+        status: u64,
+        now: Instant,
+    ) -> Result<Option<Answer>, Fault> {
         if status > 0xff {
             return Err(Fault::Value(Message::SET_STATUS, status));
         }
         if status == 0 && self.settings.status_zero == StatusZero::Resets {
             self.reset_device();
             if !self.is(Mutant::StatusZeroRuns) {
-                self.reset_rings(true);
-                (0..self.rings.len()).for_each(|ring| self.forget_kick(ring));
+                let one = self.is(Mutant::StatusZeroOneRing);
+                let reset = if one { 1 } else { self.rings.len() };
+                self.reset_first(reset, true);
+                (0..reset).for_each(|ring| self.forget_kick(ring));
+            }
+            if self.is(Mutant::StatusZeroNotifies) {
+                self.late_calls.push_back((now + LATE, 0));
             }
         }
-        self.status = status;
+        if !self.is(Mutant::StatusIgnored) {
+            self.status = status;
+        }
         Ok(None)
     }
 
@@ -63,10 +77,14 @@ impl<D: Device> Backend<D> {
         self.status = 0;
     }
 
-    /// What resets do to rings: they are disabled, and what was fetched is dropped.
     fn reset_rings(&mut self, stop: bool) {
-        let first = if self.is(Mutant::ResetsOneRing) { 1 } else { usize::MAX };
-        for ring in self.rings.iter_mut().take(first) {
+        self.reset_first(self.rings.len(), stop);
+    }
+
+    /// What resets do to rings: they are disabled, and what was fetched is dropped.
+    fn reset_first(&mut self, count: usize, stop: bool) {
+        let count = if self.is(Mutant::ResetsOneRing) { 1 } else { count };
+        for ring in self.rings.iter_mut().take(count) {
             ring.started &= !stop;
             ring.enabled = false;
             ring.drop_in_flight();

@@ -140,7 +140,7 @@ impl Talk {
                     self.image = state;
                     self.backend.handle_saved(true, self.now);
                 }
-                Output::Load(_) => {
+                Output::Load { .. } => {
                     let loaded = self.backend.handle_loaded(Some(&self.image), self.now);
                     self.log.push(format!("loaded {loaded:?}"));
                 }

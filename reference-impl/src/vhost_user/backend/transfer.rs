@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use devmig_model::vhost_user::wire::{Payload, Transfer};
 
-use super::{Answer, Backend, Device, Mutant, Output, StateError};
+use super::{Answer, Backend, Bell, Device, Mutant, Output, StateError};
 use crate::vhost_user::settings::TransferBirth;
 
 /// Where a transfer of the device's state stands.
@@ -22,6 +22,11 @@ impl<D: Device> Backend<D> {
     pub fn handle_saved(&mut self, well: bool, now: Instant) {
         if self.transfer == Transferring::Saving {
             self.transfer = Transferring::Done { well };
+            if self.is(Mutant::RunsAfterSave) {
+                for ring in self.rings.iter_mut().filter(|ring| ring.ran) {
+                    (ring.started, ring.kick) = (true, Bell::Polled);
+                }
+            }
         }
         self.advance(now);
     }
@@ -87,7 +92,8 @@ impl<D: Device> Backend<D> {
             self.outputs.push_back(Output::Save { channel, state, close });
         } else {
             self.transfer = Transferring::Loading;
-            self.outputs.push_back(Output::Load(channel));
+            let whole = !self.is(Mutant::LoadStopsReading);
+            self.outputs.push_back(Output::Load { channel, whole });
         }
     }
 }

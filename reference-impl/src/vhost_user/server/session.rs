@@ -21,7 +21,7 @@ const CHUNK: usize = 4096;
 #[derive(Debug)]
 enum Channel {
     Save { fd: OwnedFd, state: Vec<u8>, written: usize, close: bool },
-    Load { fd: OwnedFd, state: Vec<u8> },
+    Load { fd: OwnedFd, state: Vec<u8>, whole: bool },
 }
 
 impl Channel {
@@ -234,23 +234,28 @@ impl<D: Device> Session<D> {
                 }
                 self.backend.handle_saved(true, now);
             }
-            Some(Channel::Load { fd, mut state }) => {
+            Some(Channel::Load { fd, mut state, whole }) => {
                 let mut chunk = [0; CHUNK];
-                let whole = match rustix::io::read(&fd, &mut chunk) {
+                let read = match rustix::io::read(&fd, &mut chunk) {
                     Ok(0) => Some(state.as_slice()),
                     Ok(count) if state.len() + count <= MAX_STATE => {
                         state.extend(chunk.iter().take(count));
-                        self.channel = Some(Channel::Load { fd, state });
+                        if !whole {
+                            self.kept.push(fd);
+                            let _ = self.backend.handle_loaded(Some(&state), now);
+                            return;
+                        }
+                        self.channel = Some(Channel::Load { fd, state, whole });
                         return;
                     }
                     Err(Errno::INTR | Errno::AGAIN) => {
-                        self.channel = Some(Channel::Load { fd, state });
+                        self.channel = Some(Channel::Load { fd, state, whole });
                         return;
                     }
                     Ok(_) | Err(_) => None,
                 };
                 // Why it was refused, the front-end learns by CHECK_DEVICE_STATE.
-                let _ = self.backend.handle_loaded(whole, now);
+                let _ = self.backend.handle_loaded(read, now);
             }
         }
     }
@@ -284,7 +289,9 @@ impl<D: Device> Session<D> {
                     let written = 0;
                     self.open(Channel::Save { fd: channel, state, written, close });
                 }
-                Output::Load(fd) => self.open(Channel::Load { fd, state: Vec::new() }),
+                Output::Load { channel: fd, whole } => {
+                    self.open(Channel::Load { fd, state: Vec::new(), whole });
+                }
                 Output::OpenChannel(socket) => match Connection::from_socket(socket) {
                     Ok(requests) => self.requests = Some(requests),
                     Err(_) => self.backend.handle_channel_gone(),

@@ -102,7 +102,7 @@ impl<D: Device> Side<D> {
                     self.state = state;
                     self.backend.handle_saved(true, self.now);
                 }
-                Output::Load(_) => {
+                Output::Load { .. } => {
                     let state = self.state.clone();
                     let _ = self.backend.handle_loaded(Some(&state), self.now);
                 }
