@@ -135,7 +135,8 @@ fn a_folded_trace_leaves_out_what_the_full_one_has() {
 #[test]
 fn the_rows_of_the_discussion_name_systems_that_exist() {
     let library = proposal("suspend");
-    let names: Vec<&str> = library.systems.iter().map(|def| def.name.as_str()).collect();
+    let systems = library.catalogue(&[]);
+    let names: Vec<&str> = systems.iter().map(|system| system.name()).collect();
     let rows = traceability::load(traceability::BUILTIN, &library.spec, Some(&names))
         .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)));
     assert!(!rows.is_empty());
