@@ -14,6 +14,7 @@
 //! **Not here:** any judgement of the other side, and anything that a fast device would need.
 
 pub mod block;
+pub mod control;
 pub mod migration;
 pub mod nic;
 pub mod pci;

@@ -3,6 +3,8 @@
 //! | file | its one job |
 //! |---|---|
 //! | `nic.rs`, `blk.rs` | each device's own arguments |
+//! | `making.rs` | how a NIC is asked for, and what it says of itself before it is made |
+//! | `serve.rs` | NICs that are added over a control socket |
 //! | `vfio_user.rs` | the NIC as a PCI device, over vfio-user |
 //! | `listen.rs` | a socket to listen on |
 //! | `lists.rs` | what there is to set, and to do wrong |
@@ -10,7 +12,9 @@
 mod blk;
 mod listen;
 mod lists;
+mod making;
 mod nic;
+mod serve;
 mod vfio_user;
 
 use std::fs;
@@ -42,6 +46,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Device {
     Nic(Nic),
+    Serve(serve::Serve),
     Blk(Blk),
     /// What `--set` can set, and to what.
     Settings,
@@ -73,12 +78,20 @@ struct Common {
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     match &args.device {
-        Device::Nic(nic) => match nic.place() {
-            Place::VhostUser(path) => {
-                back_end(path, &nic.common, Options::nic(nic.over_vhost_user()?), out)
+        Device::Nic(nic) => {
+            let making = nic.making.with(nic.common.mutant.as_deref().and_then(own_mutant));
+            if let Some(status) = making.print(out)? {
+                return Ok(status);
             }
-            Place::VfioUser(path) => vfio_user::run(path, nic, out),
-        },
+            match nic.place()? {
+                Place::VhostUser(path) => {
+                    let options = Options::nic(nic.over_vhost_user(&making)?);
+                    back_end(path, &nic.common, options, out)
+                }
+                Place::VfioUser(path) => vfio_user::run(path, nic, &making, out),
+            }
+        }
+        Device::Serve(args) => serve::run(args, out),
         Device::Blk(blk) => back_end(&blk.socket_path, &blk.common, blk.options(), out),
         Device::Settings => lists::settings(out),
         Device::Mutants => lists::mutants(out),
@@ -97,7 +110,7 @@ fn back_end(
         done.map_err(|error| bad_setting(&error, setting, Settings::KNOWN))?;
     }
     let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-    options.mutant = common.mutant.as_deref().map(|name| mutant(name, names)).transpose()?;
+    options.mutant = common.fault().map(|name| mutant(name, names)).transpose()?;
     options.once = common.once;
     let outside = common.outside.as_deref();
     let beside = outside.map(listen).transpose()?;
@@ -125,9 +138,19 @@ fn at(
 }
 
 impl Common {
+    /// What is to be done wrong in the protocol.
+    fn fault(&self) -> Option<&str> {
+        self.mutant.as_deref().filter(|name| own_mutant(name).is_none())
+    }
+
     fn latency(&self) -> Duration {
         Duration::from_millis(self.latency.into())
     }
+}
+
+/// A fault of what is described, made and moved.
+fn own_mutant(name: &str) -> Option<devmig_reference::nic::Mutant> {
+    name.parse().ok()
 }
 
 fn bad_setting(error: &SettingError, setting: &str, known: &[(&str, &[&str])]) -> Error {

@@ -70,6 +70,14 @@ pub(crate) enum Error {
         /// Why.
         why: String,
     },
+    /// A device is not made: by the RFC that is told with exit status 1.
+    #[error("{message}")]
+    Refused {
+        /// All reasons.
+        message: String,
+        /// Whether a faulty device exits as if it had been made.
+        quietly: bool,
+    },
     /// A device cannot be served any more.
     #[error("{0}")]
     Serve(String),
@@ -98,6 +106,8 @@ impl Error {
     /// The exit code.
     pub(crate) fn status(&self) -> Status {
         match self {
+            Error::Refused { quietly: true, .. } => Status::Good,
+            Error::Refused { .. } => Status::Bad,
             Error::Spec(_) | Error::Usage { .. } | Error::Read { .. } => Status::Usage,
             Error::Write { .. }
             | Error::Explore { .. }

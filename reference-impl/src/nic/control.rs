@@ -5,6 +5,7 @@
 //!
 //!   RX    0   PROMISC 0, ALLMULTI 1, ALLUNI 2, NOMULTI 3, NOUNI 4, NOBCAST 5      one byte
 //!   MAC   1   TABLE_SET 0: two tables, each a count and addresses;  ADDR_SET 1: an address
+//!   VLAN  2   ADD 0, DEL 1: a tag, if it was made to filter by tags
 //!   MQ    4   VQ_PAIRS_SET 0: a number;  RSS_CONFIG 1: see `Rss`
 //! ```
 //!
@@ -25,6 +26,7 @@ pub mod class {
     #![allow(missing_docs)] // named as in the text
     pub const RX: u8 = 0;
     pub const MAC: u8 = 1;
+    pub const VLAN: u8 = 2;
     pub const MQ: u8 = 4;
 }
 
@@ -85,6 +87,10 @@ impl Nic {
                     return None;
                 }
                 self.state.mac = mac;
+            }
+            (class::VLAN, 0 | 1) if self.config.vlan_filter() => {
+                let tag = u16::from_le_bytes(data.last()?);
+                self.state.tags.set(tag, command == 0)?;
             }
             (class::MQ, mq_command::VQ_PAIRS_SET) => {
                 let pairs = u16::from_le_bytes(data.last()?);
@@ -228,6 +234,10 @@ pub(super) mod tests {
             assert_eq!(nic(true).control(command), Ack::Err, "{command:?}");
         }
         assert_eq!(nic(false).control(&rss(1, &[0], &[])), Ack::Err, "made without it");
+        let parameters = Parameters { vlan_filter: true, ..Parameters::default() };
+        let mut tagged = Nic::new(NicConfig::new(parameters).unwrap(), Link::Loopback);
+        assert_eq!(tagged.control(&[class::VLAN, 0, 7, 0]), Ack::Ok);
+        assert_eq!(tagged.control(&[class::VLAN, 1, 0, 16]), Ack::Err);
     }
 
     quickcheck! {

@@ -5,10 +5,13 @@
 //!   broadcast            --> unless no_broadcast
 //!   another group        --> unless no_multicast: all_multicast, or in the table
 //!   one NIC              --> unless no_unicast:   all_unicast, its own, or in the table
+//!   and its VLAN tag     --> none, no list of tags yet, or in the list
 //! ```
 //!
 //! **Invariants.** The table holds at most as many addresses as the NIC was made with, in the
 //! kind's own half. A table that does not fit changes nothing.
+
+use std::collections::BTreeSet;
 
 use super::mac::Mac;
 
@@ -98,6 +101,47 @@ impl Table {
     }
 }
 
+/// The VLAN tags that pass: all of them, until the driver first says which.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tags {
+    list: Option<BTreeSet<u16>>,
+}
+
+/// The greatest tag.
+pub const MAX_TAG: u16 = 4095;
+
+impl Tags {
+    /// These, or all; `None` if one is no tag.
+    #[must_use]
+    pub fn new(list: Option<BTreeSet<u16>>) -> Option<Self> {
+        let possible = list.iter().flatten().all(|tag| *tag <= MAX_TAG);
+        possible.then_some(Tags { list })
+    }
+
+    /// The list, if there is one.
+    #[must_use]
+    pub fn list(&self) -> Option<&BTreeSet<u16>> {
+        self.list.as_ref()
+    }
+
+    /// Lets a tag pass, or no more. `None` if it is none.
+    pub fn set(&mut self, tag: u16, passes: bool) -> Option<()> {
+        (tag <= MAX_TAG).then_some(())?;
+        let list = self.list.get_or_insert_default();
+        match passes {
+            true => list.insert(tag),
+            false => list.remove(&tag),
+        };
+        Some(())
+    }
+
+    /// Whether this tag passes.
+    #[must_use]
+    pub fn pass(&self, tag: u16) -> bool {
+        self.list.as_ref().is_none_or(|list| list.contains(&tag))
+    }
+}
+
 /// Whether a frame to this address passes, for a NIC whose own address is `own`.
 #[must_use]
 pub fn passes(modes: Modes, table: &Table, own: Mac, to: Mac) -> bool {
@@ -146,6 +190,16 @@ mod tests {
         assert!(Table::new(vec![GROUP], vec![], 9).is_none());
         assert!(Table::new(vec![], vec![OTHER], 9).is_none());
         assert!(Table::new(vec![], vec![], 0).is_some());
+    }
+
+    #[test]
+    fn tags_pass_until_the_driver_says_which() {
+        let mut tags = Tags::default();
+        assert!(tags.pass(7) && tags.set(MAX_TAG + 1, true).is_none());
+        assert!(tags.pass(8) && tags.set(7, true).is_some());
+        assert!(tags.pass(7) && !tags.pass(8));
+        assert!(tags.set(7, false).is_some() && !tags.pass(7));
+        assert!(Tags::new(Some([MAX_TAG + 1].into())).is_none());
     }
 
     #[test]

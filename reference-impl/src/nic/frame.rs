@@ -27,6 +27,13 @@ pub fn destination(frame: &[u8]) -> Option<Mac> {
     (frame.len() >= HEADER).then(|| frame.first_chunk().copied().map(Mac)).flatten()
 }
 
+/// Its VLAN tag, if it has one.
+#[must_use]
+pub fn tag(frame: &[u8]) -> Option<u16> {
+    let kind = be16(frame.get(12..)?)?;
+    (kind == VLAN).then(|| be16(frame.get(14..)?).map(|tag| tag & 0xfff)).flatten()
+}
+
 /// Which transport a flow has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport {

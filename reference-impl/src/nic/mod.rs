@@ -1,8 +1,9 @@
 //! A network device, without any way to reach it.
 //!
 //! ```text
-//!   config.rs   what is fixed when it is made         control.rs   what the driver may tell it
-//!   state.rs    what it remembers, and saved states
+//!   model.rs    the table of its parameters           control.rs   what the driver may tell it
+//!   config.rs   what is fixed when it is made         mutants.rs   what may be done wrong with these
+//!   state.rs    what it remembers, and saved states   second.rs    saved states, written apart from it
 //!
 //!   transmit --> link.rs --> filter.rs --> rss.rs --> waiting, by queue --> take
 //! ```
@@ -14,7 +15,7 @@
 //! [`MAX_WAITING`] frames wait, each no longer than the MTU allows; what comes beyond is dropped and
 //! counted. No input makes it panic.
 //!
-//! **Not here:** offloads (checksums, segmentation), VLAN filters, and frames in several buffers.
+//! **Not here:** offloads (checksums, segmentation), and frames in several buffers.
 
 pub mod config;
 pub mod control;
@@ -22,15 +23,20 @@ pub mod filter;
 pub mod frame;
 pub mod link;
 pub mod mac;
+pub mod model;
+pub mod mutants;
 pub mod rss;
+mod second;
 pub mod state;
 
 use std::collections::VecDeque;
 
-pub use config::{ConfigError, ModelUri, NicConfig, Parameters};
+pub use config::{Build, ConfigError, Encoder, Given, NicConfig, Order, Parameters};
 pub use control::Ack;
 pub use link::Link;
 pub use mac::Mac;
+pub use model::{NicModel, Release};
+pub use mutants::Mutant;
 pub use state::StateError;
 
 use state::{State, Steering};
@@ -180,6 +186,11 @@ impl Nic {
             count(&mut state.counters.filtered);
             return;
         }
+        let tag = frame::tag(frame).filter(|_| self.filtering);
+        if tag.is_some_and(|tag| !state.tags.pass(tag)) {
+            count(&mut state.counters.filtered);
+            return;
+        }
         if state.waiting.len() >= MAX_WAITING {
             count(&mut state.counters.dropped);
             return;
@@ -221,7 +232,10 @@ impl Nic {
     /// Its state, self-describing.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        self.state.encode(&self.config)
+        match self.config.build().encoder {
+            Encoder::First => self.state.encode(&self.config),
+            Encoder::Second => second::encode(&self.state, &self.config),
+        }
     }
 
     /// Takes over a saved state.
@@ -229,7 +243,13 @@ impl Nic {
     /// # Errors
     /// See [`StateError`]. Nothing has changed then.
     pub fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
-        self.state = State::decode(state, &self.config)?;
+        if self.config.is(Mutant::LinkCompared) && self.link != Link::Loopback {
+            return Err(StateError::Damaged);
+        }
+        self.state = match self.config.build().encoder {
+            Encoder::First => State::decode(state, &self.config)?,
+            Encoder::Second => second::decode(state, &self.config)?,
+        };
         Ok(())
     }
 }

@@ -5,6 +5,22 @@
 //!    '------------------- tag ------------------'
 //! ```
 //!
+//! | part | bytes, little-endian; what is counted has its length in front, in two bytes |
+//! |---|---|
+//! | magic, kind, version | 8, 4, 4 |
+//! | model | its id, counted |
+//! | configuration | how many parameters are in effect (2); for each, by name: the name, counted; its type (1): 0, 1 or 2; its value: 1 byte, 8 bytes, or counted |
+//! | address, modes | 6, 1 |
+//! | table | unicast, then multicast: how many (2), and 6 each |
+//! | steering | 0; or 1 and a number of pairs (2); or 2 and types (4), unclassified (2), the table with its length (2, 2 each), max_tx (2), the key, counted |
+//! | counters | 8 each, in their order |
+//! | waiting | how many (2); for each its queue (2) and the frame, counted |
+//! | tags | only with `vlan-filter`: 0; or 1, how many (2), and 2 each, ascending |
+//! | digest | FNV-1a of all before it (8) |
+//!
+//! What is not in effect is not in it: a NIC whose model has more parameters, all off, has the same
+//! bytes. `second.rs` writes and reads the same by this table alone.
+//!
 //! **Invariants.** A saved state says what it is the state of, and only a NIC of the same model and
 //! configuration takes it. What is no state, or damaged, or impossible, changes nothing.
 //!
@@ -13,15 +29,20 @@
 
 use std::collections::VecDeque;
 
-use super::config::{MAX_URI, NicConfig};
-use super::filter::{Modes, Table};
+use devmig_model::device_model::id::MAX_ID;
+use devmig_model::device_model::value::{MAX_NAME, MAX_TEXT};
+use devmig_model::device_model::{ModelId, Name, Refusal, Settings, Value, admit};
+
+use super::config::NicConfig;
+use super::filter::{Modes, Table, Tags};
 use super::mac::Mac;
+use super::mutants::Mutant;
 use super::rss::Rss;
 use super::{Counters, MAX_WAITING, Waiting};
 
-const MAGIC: &[u8; 8] = b"devmig\0\0";
-const KIND: u32 = u32::from_le_bytes(*b"nic\0");
-const VERSION: u32 = 1;
+pub(super) const MAGIC: &[u8; 8] = b"devmig\0\0";
+pub(super) const KIND: u32 = u32::from_le_bytes(*b"nic\0");
+pub(super) const VERSION: u32 = 1;
 
 /// Why a saved state is not taken. The NIC is then as it was.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -32,17 +53,9 @@ pub enum StateError {
     /// A version that is not known here.
     #[error("the state has version {0}, and {VERSION} is known here")]
     Version(u32),
-    /// Another model's.
-    #[error("the state is that of a `{theirs}`, and this is a `{ours}`")]
-    Model {
-        /// What it is the state of.
-        theirs: String,
-        /// What this is.
-        ours: String,
-    },
-    /// The model is the same, and was configured otherwise.
-    #[error("the state's NIC was made with {0} other than this one's")]
-    Configuration(&'static str),
+    /// Of another model, or of one that was configured otherwise: all differences.
+    #[error(transparent)]
+    Other(#[from] Refusal),
     /// It ends early, goes on after its end, is not as it was written, or says what cannot be.
     #[error("the state is damaged")]
     Damaged,
@@ -75,6 +88,8 @@ pub struct State {
     pub counters: Counters,
     /// Frames that wait for a buffer, oldest first.
     pub waiting: VecDeque<Waiting>,
+    /// The VLAN tags that pass, where it was made to filter by them.
+    pub tags: Tags,
 }
 
 impl State {
@@ -88,6 +103,7 @@ impl State {
             steering: Steering::default(),
             counters: Counters::default(),
             waiting: VecDeque::new(),
+            tags: Tags::default(),
         }
     }
 
@@ -98,12 +114,25 @@ impl State {
         to.bytes(MAGIC);
         to.u32(KIND);
         to.u32(VERSION);
-        to.counted(config.model().as_str().as_bytes());
-        to.u8(config.rss().into());
-        to.u16(config.rx_filter_size());
-        to.u16(config.queue_pairs());
-        to.bytes(&config.mac().0);
-        to.u16(config.mtu());
+        let anonymous = config.is(Mutant::NoIdentity);
+        let canon = if anonymous { Settings::new() } else { config.canon() };
+        let model = if anonymous { "" } else { config.configuration().model().as_str() };
+        to.counted(model.as_bytes());
+        to.u16(canon.len() as u16);
+        for (name, value) in &canon {
+            to.counted(name.as_str().as_bytes());
+            match value {
+                Value::Bool(on) => to.bytes(&[0, (*on).into()]),
+                Value::Int(n) => {
+                    to.u8(1);
+                    to.u64(*n);
+                }
+                Value::Str(text) => {
+                    to.u8(2);
+                    to.counted(text.as_bytes());
+                }
+            }
+        }
 
         to.bytes(&self.mac.0);
         to.u8(self.modes.bits());
@@ -127,11 +156,22 @@ impl State {
                 to.counted(rss.key());
             }
         }
-        self.counters.all().iter().for_each(|counter| to.u64(*counter));
+        let mut counters = self.counters.all();
+        if config.is(Mutant::BytesChanged) {
+            counters.reverse();
+        }
+        counters.iter().for_each(|counter| to.u64(*counter));
         to.u16(self.waiting.len() as u16);
         for Waiting { queue, frame } in &self.waiting {
             to.u16(*queue);
             to.counted(frame);
+        }
+        if config.vlan_filter() || config.is(Mutant::AbsenceChanges) {
+            to.u8(self.tags.list().is_some().into());
+            if let Some(list) = self.tags.list() {
+                to.u16(list.len() as u16);
+                list.iter().for_each(|tag| to.u16(*tag));
+            }
         }
         let digest = digest(&to.0);
         to.u64(digest);
@@ -160,6 +200,32 @@ impl State {
         let state = from.state(config)?;
         from.0.is_empty().then_some(state).ok_or(StateError::Damaged)
     }
+}
+
+/// Whether what was saved by this is of such a NIC: the model's own check (its seventh step).
+pub(super) fn admitted(
+    model: &str,
+    canon: &Settings,
+    config: &NicConfig,
+) -> Result<(), StateError> {
+    let here = config.configuration();
+    if config.is(Mutant::NoIdentity) {
+        return Ok(());
+    }
+    let model: ModelId = match config.is(Mutant::OtherModel) {
+        true => here.model().clone(),
+        false => model.parse().map_err(|_| StateError::Damaged)?,
+    };
+    let same_model = model == *here.model();
+    if config.is(Mutant::OtherConfiguration) && same_model {
+        return Ok(());
+    }
+    // What the other model has and this one lacks is not looked at by one that takes any model's.
+    let canon: Settings = match config.is(Mutant::OtherModel) {
+        true => config.canon(),
+        false => canon.clone(),
+    };
+    Ok(admit((&model, &canon), here, config.offs())?)
 }
 
 /// FNV-1a: against accidents, not against intent.
@@ -230,19 +296,45 @@ impl<'a> Decoder<'a> {
 
     /// Fails unless it is the state of such a NIC.
     fn tag(&mut self, config: &NicConfig) -> Result<(), StateError> {
-        let model = self.counted(MAX_URI)?;
-        if model != config.model().as_str().as_bytes() {
-            return Err(StateError::Model {
-                theirs: String::from_utf8_lossy(model).into_owned(),
-                ours: config.model().to_string(),
-            });
+        let model = self.text(MAX_ID)?;
+        let mut canon = Settings::new();
+        for _ in 0..self.u16()? {
+            let name: Name = self.text(MAX_NAME)?.parse().map_err(|_| StateError::Damaged)?;
+            let value = match self.u8()? {
+                0 => Value::Bool(match self.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(StateError::Damaged),
+                }),
+                1 => Value::Int(self.take().map(u64::from_le_bytes)?),
+                2 => Value::text(self.text(MAX_TEXT)?).map_err(|_| StateError::Damaged)?,
+                _ => return Err(StateError::Damaged),
+            };
+            if canon.last_key_value().is_some_and(|(last, _)| *last >= name) {
+                return Err(StateError::Damaged);
+            }
+            canon.insert(name, value);
         }
-        let same = |same, what| if same { Ok(()) } else { Err(StateError::Configuration(what)) };
-        same(self.u8()? == u8::from(config.rss()), "an rss")?;
-        same(self.u16()? == config.rx_filter_size(), "an rx-filter-size")?;
-        same(self.u16()? == config.queue_pairs(), "a number of queue pairs")?;
-        same(Mac(self.take()?) == config.mac(), "an address")?;
-        same(self.u16()? == config.mtu(), "an MTU")
+        admitted(model, &canon, config)
+    }
+
+    fn text(&mut self, most: usize) -> Result<&'a str, StateError> {
+        std::str::from_utf8(self.counted(most)?).map_err(|_| StateError::Damaged)
+    }
+
+    fn tags(&mut self) -> Result<Tags, StateError> {
+        let list = match self.u8()? {
+            0 => None,
+            1 => {
+                let count = self.u16()?;
+                let tags = (0..count).map(|_| self.u16()).collect::<Result<Vec<_>, _>>()?;
+                let ascending = tags.is_sorted_by(|a, b| a < b);
+                ascending.then_some(()).ok_or(StateError::Damaged)?;
+                Some(tags.into_iter().collect())
+            }
+            _ => return Err(StateError::Damaged),
+        };
+        Tags::new(list).ok_or(StateError::Damaged)
     }
 
     fn addresses(&mut self, config: &NicConfig) -> Result<Vec<Mac>, StateError> {
@@ -286,6 +378,9 @@ impl<'a> Decoder<'a> {
         for counter in &mut counters {
             *counter = u64::from_le_bytes(self.take()?);
         }
+        if config.is(Mutant::BytesChanged) {
+            counters.reverse();
+        }
         let count = usize::from(self.u16()?);
         if count > MAX_WAITING {
             return Err(StateError::Damaged);
@@ -296,7 +391,11 @@ impl<'a> Decoder<'a> {
             possible.then_some(Waiting { queue, frame }).ok_or(StateError::Damaged)
         });
         let waiting = waiting.collect::<Result<_, _>>()?;
-        Ok(State { mac, modes, table, steering, counters: counters.into(), waiting })
+        let tags = match config.vlan_filter() || config.is(Mutant::AbsenceChanges) {
+            true => self.tags()?,
+            false => Tags::default(),
+        };
+        Ok(State { mac, modes, table, steering, counters: counters.into(), waiting, tags })
     }
 }
 

@@ -30,6 +30,9 @@ pub(super) fn mutants(out: &mut Out<'_>) -> Result<Status, Error> {
     for mutant in vfio_user::Mutant::ALL {
         line(mutant.name(), mutant.about(), mutant.clause(), out)?;
     }
+    for mutant in devmig_reference::nic::Mutant::ALL {
+        out.text(&format!("{mutant}\n    {} ({})\n", mutant.about(), mutant.clause()))?;
+    }
     Ok(Status::Good)
 }
 

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
-use devmig_reference::nic::{Link, Mac, ModelUri, NicConfig, Parameters};
+use devmig_reference::nic::Link;
 use devmig_reference::pci::FunctionOptions;
 use devmig_reference::vhost_user::net::NetOptions;
 
+use super::making::Making;
 use super::{Common, Error};
 
 /// A network device: what it transmits comes back, if its filter lets it through.
 #[derive(Debug, ClapArgs)]
-#[command(group = ArgGroup::new("where").required(true).args(["socket_path", "vfio_user"]))]
+#[command(group = ArgGroup::new("where").args(["socket_path", "vfio_user"]))]
 pub(super) struct Nic {
     #[command(flatten)]
     pub(super) common: Common,
@@ -26,24 +27,8 @@ pub(super) struct Nic {
     /// `--set p2p.flag=as-vfio`.
     #[arg(long, value_name = "FEATURES", default_value = FEATURES, conflicts_with = "socket_path")]
     pub(super) features: String,
-    /// The device's model: two of one model and configuration can take each other's state.
-    #[arg(long, value_name = "URI", default_value_t = ModelUri::default())]
-    model: ModelUri,
-    /// Receive-side scaling.
-    #[arg(long, value_enum, default_value = "off")]
-    rss: Switch,
-    /// How many addresses the filter table holds.
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().rx_filter_size)]
-    rx_filter_size: u16,
-    /// How many pairs of a receive and a transmit queue.
-    #[arg(long, value_name = "N", default_value_t = Parameters::default().queue_pairs)]
-    queue_pairs: u16,
-    /// Its address.
-    #[arg(long, value_name = "MAC", default_value_t = Parameters::default().mac)]
-    mac: Mac,
-    /// The longest payload of a frame, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = Parameters::default().mtu)]
-    mtu: u16,
+    #[command(flatten)]
+    pub(super) making: Making,
     /// What it is connected to.
     #[arg(long, value_enum, default_value = "loopback")]
     link: LinkTo,
@@ -72,33 +57,16 @@ enum LinkTo {
     None,
 }
 
-/// On or off.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Switch {
-    /// Yes.
-    On,
-    /// No.
-    Off,
-}
-
 impl Nic {
-    pub(super) fn place(&self) -> Place<'_> {
+    pub(super) fn place(&self) -> Result<Place<'_>, Error> {
         match (&self.vfio_user, &self.socket_path) {
-            (Some(path), _) => Place::VfioUser(path),
-            (None, path) => Place::VhostUser(path.as_deref().unwrap_or(Path::new(""))),
+            (Some(path), _) => Ok(Place::VfioUser(path)),
+            (None, Some(path)) => Ok(Place::VhostUser(path)),
+            (None, None) => {
+                let help = "--socket-path PATH, or --vfio-user PATH".to_owned();
+                Err(Error::usage("where is it to listen?", Some(help)))
+            }
         }
-    }
-
-    fn config(&self) -> Result<NicConfig, Error> {
-        let parameters = Parameters {
-            model: self.model.clone(),
-            rss: self.rss == Switch::On,
-            rx_filter_size: self.rx_filter_size,
-            queue_pairs: self.queue_pairs,
-            mac: self.mac,
-            mtu: self.mtu,
-        };
-        NicConfig::new(parameters).map_err(|e| Error::usage(e.to_string(), None))
     }
 
     fn link(&self) -> Link {
@@ -108,14 +76,14 @@ impl Nic {
         }
     }
 
-    pub(super) fn over_vhost_user(&self) -> Result<NetOptions, Error> {
+    pub(super) fn over_vhost_user(&self, making: &Making) -> Result<NetOptions, Error> {
         let flap = self.link_flap.map(|ms| Duration::from_millis(ms.max(1).into()));
-        let (config, link) = (self.config()?, self.link());
+        let (config, link) = (making.config()?, self.link());
         Ok(NetOptions { config, link, latency: self.common.latency(), flap })
     }
 
-    pub(super) fn over_vfio_user(&self) -> Result<FunctionOptions, Error> {
-        let (config, link) = (self.config()?, self.link());
+    pub(super) fn over_vfio_user(&self, making: &Making) -> Result<FunctionOptions, Error> {
+        let (config, link) = (making.config()?, self.link());
         Ok(FunctionOptions { config, link, latency: self.common.latency() })
     }
 }

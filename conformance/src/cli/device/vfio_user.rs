@@ -5,18 +5,24 @@ use std::path::Path;
 use devmig_model::library::Library;
 use devmig_reference::vfio_user::{CoreOptions, Mutant, ServerOptions, Settings, serve};
 
+use super::making::Making;
 use super::nic::Nic;
 use super::{Error, Out, Status, at, bad_setting, mutant};
 
 /// Serves it there.
-pub(super) fn run(path: &Path, nic: &Nic, out: &mut Out<'_>) -> Result<Status, Error> {
+pub(super) fn run(
+    path: &Path,
+    nic: &Nic,
+    making: &Making,
+    out: &mut Out<'_>,
+) -> Result<Status, Error> {
     let core = CoreOptions {
-        function: nic.over_vfio_user()?,
+        function: nic.over_vfio_user(making)?,
         features: features(&nic.features)?,
         settings: settings(&nic.common.settings)?,
         mutant: {
             let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-            nic.common.mutant.as_deref().map(|name| mutant(name, names)).transpose()?
+            nic.common.fault().map(|name| mutant(name, names)).transpose()?
         },
     };
     let options = ServerOptions { core, once: nic.common.once };

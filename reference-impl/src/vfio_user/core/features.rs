@@ -23,17 +23,7 @@ pub(super) struct Whole<'a> {
 
 impl Device for Whole<'_> {
     fn identity(&self) -> Vec<u8> {
-        let config = self.function.nic().config();
-        let identity = format!(
-            "{} rss={} rx-filter-size={} queue-pairs={} mac={} mtu={}",
-            config.model(),
-            config.rss(),
-            config.rx_filter_size(),
-            config.queue_pairs(),
-            config.mac(),
-            config.mtu(),
-        );
-        identity.into_bytes()
+        self.function.nic().config().identity().into_bytes()
     }
 
     fn save(&self) -> Vec<u8> {

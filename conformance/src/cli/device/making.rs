@@ -1,0 +1,160 @@
+//! How the NIC is made, by the command line: an option for each row of its table, in both spellings of
+//! the founding discussion, and what it says of itself before anything is made.
+//!
+//! ```text
+//!   --rss on      --m-rss=on      --model-version 2      --print-migration-info-json
+//! ```
+//!
+//! **Invariant.** What is asked of the model is refused by the model, with exit status 1, and by nothing
+//! before it: clap takes any value, any value twice, and options that nobody knows.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use devmig_reference::nic::{
+    Build, ConfigError, Encoder, Given, Mutant, NicConfig, Order, Release,
+};
+use devmig_reference::nic::{NicModel, model};
+
+use super::{Error, Out, Status};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Making {
+    order: Order,
+    print: Option<Print>,
+}
+
+/// In which form it describes itself.
+#[derive(Clone, Copy, Debug)]
+enum Print {
+    Info,
+    Own,
+}
+
+const MODEL: &str = "model";
+const VERSION: &str = "model-version";
+const RELEASE: &str = "release";
+const ENCODER: &str = "encoder";
+const INFO: &str = "print-migration-info-json";
+const OWN: &str = "print-implementation-json";
+const REST: &str = "unknown";
+
+impl Args for Making {
+    fn augment_args(command: Command) -> Command {
+        let value = |name: &'static str, about: &'static str| Arg::new(name).long(name).help(about);
+        let flag = |name, about| value(name, about).action(ArgAction::SetTrue);
+        let model = value(MODEL, "Its model, by the name of either version of the RFC")
+            .value_name("MODEL")
+            .default_value(NicModel::Nic.id());
+        let version =
+            value(VERSION, "A version of the model, which stands for values of parameters")
+                .value_name("VERSION");
+        let release = value(RELEASE, "Which release of the device this is")
+            .value_name("N")
+            .value_parser(["1", "2"])
+            .default_value("2");
+        let encoder = value(ENCODER, "Which of two programs writes and reads its state")
+            .value_parser(["first", "second"])
+            .default_value("first");
+        let own = flag(OWN, "The same with what the RFC has no words for, and exit");
+        let rest = Arg::new(REST).hide(true).num_args(0..).allow_hyphen_values(true);
+        let parameters = model::options().map(|(name, option, about)| {
+            value(name, about).alias(option).value_name("VALUE").action(ArgAction::Append)
+        });
+        command.args([model, version, release, encoder]).args(parameters).args([
+            flag(INFO, "Say what it can be made with (RFC v3), and exit"),
+            own,
+            rest,
+        ])
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Making {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let text = |name| matches.get_one::<String>(name).cloned();
+        let mut given = Vec::new();
+        for (name, ..) in model::options() {
+            let values = matches.get_many::<String>(name).into_iter().flatten();
+            given.extend(values.map(|value| (name.to_owned(), Given::Text(value.clone()))));
+        }
+        given.extend(matches.get_many::<String>(REST).and_then(unknown));
+        let release: Option<Release> = text(RELEASE).and_then(|text| text.parse().ok());
+        let encoder = match text(ENCODER).as_deref() {
+            Some("second") => Encoder::Second,
+            _ => Encoder::First,
+        };
+        let build = Build { release: release.unwrap_or_default(), encoder, mutant: None };
+        let print = match (matches.get_flag(INFO), matches.get_flag(OWN)) {
+            (true, _) => Some(Print::Info),
+            (false, true) => Some(Print::Own),
+            (false, false) => None,
+        };
+        let model = text(MODEL).unwrap_or_default();
+        Ok(Making { order: Order { model, version: text(VERSION), given, build }, print })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The first option that nobody knows: it is held against the model, which does not know it either.
+fn unknown<'a>(mut rest: impl Iterator<Item = &'a String>) -> Option<(String, Given)> {
+    let first = rest.next()?;
+    let name = first.strip_prefix("--m-").or(first.strip_prefix("--")).unwrap_or(first);
+    let (name, value) = match name.split_once('=') {
+        Some((name, value)) => (name, value),
+        None => (name, rest.next().map_or("", String::as_str)),
+    };
+    Some((name.to_owned(), Given::Text(value.to_owned())))
+}
+
+impl Making {
+    /// With this fault.
+    pub(super) fn with(&self, mutant: Option<Mutant>) -> Self {
+        let mut own = self.clone();
+        own.order.build.mutant = mutant;
+        own
+    }
+
+    /// Who makes it.
+    pub(super) fn build(&self) -> Build {
+        self.order.build
+    }
+
+    /// The NIC.
+    pub(super) fn config(&self) -> Result<NicConfig, Error> {
+        NicConfig::make(&self.order).map_err(|error| self.refused(&error))
+    }
+
+    fn refused(&self, error: &ConfigError) -> Error {
+        let mutant = self.order.build.mutant;
+        let message = match mutant {
+            Some(Mutant::NamesNothing) => "the device cannot be made".to_owned(),
+            _ => error.to_string(),
+        };
+        Error::Refused { message, quietly: mutant == Some(Mutant::RefusesQuietly) }
+    }
+
+    /// Says what can be made, if that is asked for.
+    pub(super) fn print(&self, out: &mut Out<'_>) -> Result<Option<Status>, Error> {
+        let Some(form) = self.print else { return Ok(None) };
+        let described = model::described(&self.order);
+        let (info, own) = described.map_err(|error| Error::Serve(error.to_string()))?;
+        match (form, self.order.build.mutant) {
+            (Print::Info, Some(Mutant::DescriptionTwice)) => {
+                out.text("{\"models\": {}, \"models\": {}}\n")?;
+            }
+            (Print::Info, _) => out.json(&info)?,
+            (Print::Own, _) => out.json(&own)?,
+        }
+        Ok(Some(match self.order.build.mutant {
+            Some(Mutant::DescriptionFails) => Status::Bad,
+            _ => Status::Good,
+        }))
+    }
+}

@@ -1,0 +1,436 @@
+//! Devices that are added, listed and deleted over a socket: the second way of the founding discussion
+//! to make one (`device-add`).
+//!
+//! ```text
+//!   one JSON-RPC 2.0 message, or a batch, a line --> answer, a line
+//!
+//!   device-add   {"id", "model"?, "version"?, "parameters"?, "transport"?, "socket", "link"?}
+//!   device-list  --> [{"id", "transport", "socket", "instance"}]
+//!   device-set   {"id", "parameters"}: always refused; what a device is never changes
+//!   device-del   {"id"}
+//! ```
+//!
+//! **Invariants.** A device that cannot be made is not made, and all reasons are told. A slot is as new
+//! when it is filled again. At most [`SLOTS`] devices exist; a line has at most [`MAX_LINE`] bytes. One
+//! client at a time; its devices outlive it.
+//!
+//! **Not here:** the devices (`vhost_user`, `vfio_user`), and what they may be (`nic/model.rs`).
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use devmig_model::device_model::form::InstanceForm;
+use devmig_model::device_model::{External, Value};
+use jsonrpsee_types::error::{INVALID_PARAMS_CODE, METHOD_NOT_FOUND_CODE};
+use jsonrpsee_types::{ErrorObjectOwned, Id, Request, Response, ResponsePayload};
+use serde::{Deserialize, Serialize};
+
+use crate::migration::state::{PRE_COPY, STOP_COPY};
+use crate::nic::{Build, Given, Link, Mutant, NicConfig, NicModel, Order};
+use crate::pci::FunctionOptions;
+use crate::vfio_user::{self, CoreOptions, ServerOptions};
+use crate::vhost_user::net::NetOptions;
+use crate::vhost_user::server::{Running, ServeError, Stop};
+use crate::vhost_user::{self, Options};
+
+/// The most devices.
+pub const SLOTS: usize = 64;
+
+/// The longest line, in bytes.
+pub const MAX_LINE: u64 = 1 << 20;
+
+/// The code of an error: the device is refused.
+pub const REFUSED: i32 = 1;
+
+/// How long a device that is deleted may take to end.
+const ENDS: Duration = Duration::from_secs(5);
+
+/// How long a client may say nothing before somebody else may come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a device is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// As a virtio device.
+    #[default]
+    VhostUser,
+    /// As a PCI device.
+    VfioUser,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Add {
+    id: String,
+    model: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    parameters: BTreeMap<String, Value>,
+    #[serde(default)]
+    transport: Transport,
+    socket: PathBuf,
+    /// `loopback` or `none`: what belongs to the host.
+    link: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Set {
+    id: String,
+    parameters: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Del {
+    id: String,
+}
+
+/// A device that exists, as it is listed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Listed {
+    /// What it is called.
+    pub id: String,
+    /// How it is reached.
+    pub transport: Transport,
+    /// Where.
+    pub socket: PathBuf,
+    /// What it is.
+    pub instance: InstanceForm,
+}
+
+struct Device {
+    listed: Listed,
+    running: Running,
+}
+
+/// All devices of one program.
+pub struct Control {
+    build: Build,
+    devices: BTreeMap<String, Device>,
+    /// What the last device of the one slot that is filled next was made with.
+    last: Vec<(String, Given)>,
+}
+
+fn refused(why: impl std::fmt::Display) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(REFUSED, why.to_string(), None::<()>)
+}
+
+impl Control {
+    /// None yet.
+    #[must_use]
+    pub fn new(build: Build) -> Self {
+        Control { build, devices: BTreeMap::new(), last: Vec::new() }
+    }
+
+    fn is(&self, mutant: Mutant) -> bool {
+        self.build.mutant == Some(mutant)
+    }
+
+    /// Serves one client after the other until told to stop.
+    ///
+    /// # Errors
+    /// The kernel's; nothing that a client does.
+    pub fn serve(&mut self, listener: &UnixListener, stop: &Stop) -> Result<(), ServeError> {
+        listener.set_nonblocking(true)?;
+        while !stop.requested()? {
+            match listener.accept() {
+                Ok((client, _)) => {
+                    // Who breaks off is gone, whatever the reason.
+                    let _ = self.converse(&client);
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        Ok(())
+    }
+
+    fn converse(&mut self, client: &UnixStream) -> io::Result<()> {
+        client.set_nonblocking(false)?;
+        client.set_read_timeout(Some(PATIENCE))?;
+        client.set_write_timeout(Some(PATIENCE))?;
+        let mut reader = BufReader::new(client);
+        loop {
+            let mut line = Vec::new();
+            let got = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
+            if got == 0 || line.last() != Some(&b'\n') {
+                return Ok(());
+            }
+            if let Some(mut answer) = self.answer(&line) {
+                answer.push('\n');
+                let mut client = client;
+                client.write_all(answer.as_bytes())?;
+            }
+        }
+    }
+
+    /// The answer to a line; none if nothing in it asks for one.
+    #[must_use]
+    pub fn answer(&mut self, line: &[u8]) -> Option<String> {
+        let Ok(text) = std::str::from_utf8(line) else { return Some(failed(Id::Null, -32700)) };
+        let text = text.trim();
+        if !text.starts_with('[') {
+            return self.one(text);
+        }
+        let batch: Vec<&serde_json::value::RawValue> = match serde_json::from_str(text) {
+            Ok(batch) => batch,
+            Err(_) => return Some(failed(Id::Null, -32700)),
+        };
+        if batch.is_empty() {
+            return Some(failed(Id::Null, -32600));
+        }
+        let answers: Vec<String> = batch.iter().filter_map(|one| self.one(one.get())).collect();
+        (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
+    }
+
+    fn one(&mut self, text: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Shape {
+            id: Option<serde_json::Value>,
+        }
+        let Ok(shape) = serde_json::from_str::<Shape>(text) else {
+            let json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+            return Some(failed(Id::Null, if json { -32600 } else { -32700 }));
+        };
+        if shape.id.is_none() {
+            // A notification: nobody learns what becomes of it, so nothing is done.
+            return None;
+        }
+        let Ok(request) = serde_json::from_str::<Request<'_>>(text) else {
+            return Some(failed(Id::Null, -32600));
+        };
+        let params = request.params.as_ref().map_or("{}", |raw| raw.get());
+        let done = match &*request.method {
+            "device-add" => read(params).and_then(|add| self.add(add)),
+            "device-list" => Ok(self.list()),
+            "device-set" => read(params).and_then(|set| self.set(set)),
+            "device-del" => read(params).and_then(|del: Del| self.delete(&del.id)),
+            other => {
+                let message = format!("there is no method `{}`", other.escape_debug());
+                Err(ErrorObjectOwned::owned(METHOD_NOT_FOUND_CODE, message, None::<()>))
+            }
+        };
+        let payload = match done {
+            Ok(value) => ResponsePayload::success(value),
+            Err(error) => ResponsePayload::error(error),
+        };
+        serde_json::to_string(&Response::new(payload, request.id)).ok()
+    }
+
+    fn add(&mut self, add: Add) -> Result<serde_json::Value, ErrorObjectOwned> {
+        let Add { id, model, version, parameters, transport, socket, link } = add;
+        if self.devices.contains_key(&id) {
+            if !self.is(Mutant::AddsAgain) {
+                return Err(refused(format!("there is a device `{}` already", id.escape_debug())));
+            }
+            self.delete(&id)?;
+        }
+        if self.devices.len() >= SLOTS {
+            return Err(refused(format!("there are {SLOTS} devices, which is the most")));
+        }
+        let (word, link) = match link.as_deref() {
+            None | Some("loopback") => ("loopback", Link::Loopback),
+            Some("none") => ("none", Link::Nobody),
+            Some(_) => return Err(refused("`link` is `loopback` or `none`")),
+        };
+        let mut given: Vec<(String, Given)> =
+            parameters.into_iter().map(|(name, value)| (name, Given::Value(value))).collect();
+        if self.is(Mutant::PoolNotReset) {
+            let kept = |(name, _): &&(String, _)| !given.iter().any(|(known, _)| known == name);
+            given.extend(self.last.iter().filter(kept).cloned().collect::<Vec<_>>());
+        }
+        let model = model.unwrap_or_else(|| NicModel::default().id().to_owned());
+        let order = Order { model, version, given, build: self.build };
+        let config = NicConfig::make(&order).map_err(|error| match self.build.mutant {
+            Some(Mutant::NamesNothing) => refused("the device cannot be made"),
+            _ => refused(error),
+        })?;
+        let external = [("link", word)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.parse().ok()?, serde_json::Value::from(value))));
+        let instance = config.instance(external.collect::<External>());
+        let running = start(&socket, transport, config, link).map_err(refused)?;
+        self.last = order.given;
+        let instance = InstanceForm::from(&instance);
+        let listed = Listed { id: id.clone(), transport, socket, instance };
+        self.devices.insert(id, Device { listed, running });
+        Ok(serde_json::Value::Bool(true))
+    }
+
+    fn list(&self) -> serde_json::Value {
+        let all: Vec<&Listed> = self.devices.values().map(|device| &device.listed).collect();
+        serde_json::to_value(all).unwrap_or_default()
+    }
+
+    fn set(&mut self, set: Set) -> Result<serde_json::Value, ErrorObjectOwned> {
+        let changes = self.is(Mutant::ChangesLive);
+        let device = self.found(&set.id)?;
+        if changes {
+            for (name, value) in set.parameters {
+                if let Ok(name) = name.parse() {
+                    device.listed.instance.parameters.0.insert(name, value);
+                }
+            }
+            return Ok(serde_json::Value::Bool(true));
+        }
+        let names: Vec<String> =
+            set.parameters.keys().map(|name| format!("`{}`", name.escape_debug())).collect();
+        let id = set.id.escape_debug();
+        let names = names.join(", ");
+        Err(refused(format!(
+            "{names} of `{id}` cannot change: another configuration is another device"
+        )))
+    }
+
+    fn found(&mut self, id: &str) -> Result<&mut Device, ErrorObjectOwned> {
+        let missing = || refused(format!("there is no device `{}`", id.escape_debug()));
+        self.devices.get_mut(id).ok_or_else(missing)
+    }
+
+    fn delete(&mut self, id: &str) -> Result<serde_json::Value, ErrorObjectOwned> {
+        self.found(id)?;
+        if let Some(device) = self.devices.remove(id) {
+            let ended = device.running.stop(ENDS);
+            let _ = std::fs::remove_file(&device.listed.socket);
+            ended.map_err(refused)?;
+        }
+        Ok(serde_json::Value::Bool(true))
+    }
+}
+
+fn read<'p, T: Deserialize<'p>>(params: &'p str) -> Result<T, ErrorObjectOwned> {
+    serde_json::from_str(params).map_err(|error| {
+        ErrorObjectOwned::owned(INVALID_PARAMS_CODE, error.to_string(), None::<()>)
+    })
+}
+
+fn failed(id: Id<'_>, code: i32) -> String {
+    let message = if code == -32700 { "this is no JSON" } else { "this is no request" };
+    let error = ErrorObjectOwned::owned(code, message, None::<()>);
+    serde_json::to_string(&Response::new(ResponsePayload::<()>::error(error), id))
+        .unwrap_or_default()
+}
+
+/// Serves a device in a thread of its own.
+fn start(
+    socket: &std::path::Path,
+    transport: Transport,
+    config: NicConfig,
+    link: Link,
+) -> Result<Running, ServeError> {
+    let listener = UnixListener::bind(socket)
+        .map_err(|error| ServeError::Listen { path: socket.to_owned(), error })?;
+    let latency = Duration::ZERO;
+    Running::start_with(move |_, _, stop| match transport {
+        Transport::VhostUser => {
+            let options = Options::nic(NetOptions { config, link, latency, flap: None });
+            vhost_user::serve(&listener, None, &options, stop)
+        }
+        Transport::VfioUser => {
+            let function = FunctionOptions { config, link, latency };
+            let (settings, mutant) = Default::default();
+            let features = STOP_COPY | PRE_COPY;
+            let core = CoreOptions { function, features, settings, mutant };
+            vfio_user::serve(&listener, &ServerOptions { core, once: false }, stop)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(control: &mut Control, method: &str, params: serde_json::Value) -> serde_json::Value {
+        let request = serde_json::json!(
+            {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+        );
+        let answer = control.answer(request.to_string().as_bytes()).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((&answer["id"], &answer["jsonrpc"]), (&7.into(), &"2.0".into()));
+        answer
+    }
+
+    #[test]
+    fn a_device_is_added_listed_never_changed_and_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut control = Control::new(Build::default());
+        let socket = folder.path().join("a");
+        let add = |size: u64| {
+            serde_json::json!(
+                {"id": "a", "socket": socket, "parameters": {"rx-filter-size": size}}
+            )
+        };
+        let said = ask(&mut control, "device-add", add(4096));
+        assert!(said["error"]["message"].as_str().unwrap().contains("`rx-filter-size`"), "{said}");
+        assert!(!socket.exists());
+        assert_eq!(ask(&mut control, "device-add", add(16))["result"], true);
+        assert!(ask(&mut control, "device-add", add(32))["error"].is_object());
+        let change = serde_json::json!({"id": "a", "parameters": {"rss": true}});
+        let said = ask(&mut control, "device-set", change);
+        assert!(said["error"]["message"].as_str().unwrap().contains("`rss`"), "{said}");
+        let listed = ask(&mut control, "device-list", serde_json::json!({}));
+        let [one] = &listed["result"].as_array().unwrap()[..] else { panic!("{listed}") };
+        assert_eq!(one["instance"]["parameters"]["rx-filter-size"], 16);
+        assert_eq!(one["instance"]["parameters"]["rss"], false);
+        assert!(UnixStream::connect(&socket).is_ok());
+        let id = serde_json::json!({"id": "a"});
+        assert_eq!(ask(&mut control, "device-del", id.clone())["result"], true);
+        assert!(ask(&mut control, "device-del", id)["error"].is_object());
+        assert!(!socket.exists());
+    }
+
+    #[test]
+    fn faults_of_what_exists_are_seen_in_the_list() {
+        let listed = |mutant, change: bool| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut control = Control::new(Build { mutant, ..Build::default() });
+            let add = |id: &str, parameters: serde_json::Value| serde_json::json!({"id": id, "socket": folder.path().join(id), "parameters": parameters});
+            let first = add("a", serde_json::json!({"queue-pairs": 4}));
+            assert_eq!(ask(&mut control, "device-add", first)["result"], true);
+            if change {
+                let set = serde_json::json!({"id": "a", "parameters": {"rss": true}});
+                ask(&mut control, "device-set", set);
+                ask(&mut control, "device-add", add("a", serde_json::json!({"rss": true})));
+            }
+            ask(&mut control, "device-add", add("b", serde_json::json!({})));
+            let all = ask(&mut control, "device-list", serde_json::json!({}))["result"].clone();
+            let one = |at: usize| {
+                let set = &all[at]["instance"]["parameters"];
+                (set["queue-pairs"].clone(), set["rss"].clone())
+            };
+            (one(0), one(1))
+        };
+        let right = listed(None, true);
+        assert_eq!(right, ((4.into(), false.into()), (1.into(), false.into())));
+        for mutant in
+            [Mutant::ReadBackLies, Mutant::ChangesLive, Mutant::AddsAgain, Mutant::PoolNotReset]
+        {
+            assert_ne!(listed(Some(mutant), true), right, "{mutant}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_said_and_a_batch_is_answered_as_one() {
+        let mut control = Control::new(Build::default());
+        let code = |answer: Option<String>| {
+            let answer: serde_json::Value = serde_json::from_str(&answer.unwrap()).unwrap();
+            answer["error"]["code"].as_i64().unwrap()
+        };
+        assert_eq!(code(control.answer(b"{")), -32700);
+        assert_eq!(code(control.answer(b"\xff")), -32700);
+        assert_eq!(code(control.answer(b"[]")), -32600);
+        assert_eq!(code(control.answer(b"{\"id\": 1}")), -32600);
+        let none = b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"device-move\"}";
+        assert_eq!(code(control.answer(none)), -32601);
+        let told = b"{\"jsonrpc\": \"2.0\", \"method\": \"device-list\"}";
+        assert_eq!(control.answer(told), None);
+        let two = b"[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"device-list\"},{\"jsonrpc\":\"2.0\",\"method\":\"x\"}]";
+        let answers: serde_json::Value =
+            serde_json::from_str(&control.answer(two).unwrap()).unwrap();
+        assert_eq!(answers.as_array().unwrap().len(), 1);
+    }
+}
