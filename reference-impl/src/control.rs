@@ -196,10 +196,8 @@ impl Control {
             let json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
             return Some(failed(Id::Null, if json { -32600 } else { -32700 }));
         };
-        if shape.id.is_none() {
-            // A notification: nobody learns what becomes of it, so nothing is done.
-            return None;
-        }
+        // A notification: nobody learns what becomes of it, so nothing is done.
+        shape.id?;
         let Ok(request) = serde_json::from_str::<Request<'_>>(text) else {
             return Some(failed(Id::Null, -32600));
         };

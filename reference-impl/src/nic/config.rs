@@ -378,11 +378,14 @@ fn table(error: devmig_model::device_model::BadModel) -> BadTable {
     BadTable::new(&error)
 }
 
+/// Values of parameters, in the order in which they were asked for.
+type Asked = Vec<(Name, Value)>;
+
 /// The model that is asked for, and values of the right types where text can be read so.
 fn understood<'h>(
     host: &'h Implementation,
     order: &Order,
-) -> Result<(&'h Model, Vec<(Name, Value)>), ConfigError> {
+) -> Result<(&'h Model, Asked), ConfigError> {
     let written: &str = &order.model;
     let id = NicModel::named(written).map_or_else(|| written.to_owned(), |m| m.id().to_owned());
     let id = id
