@@ -166,6 +166,14 @@ fn table(
             rows.push(row);
         }
     }
+    for (examined, states) in proposals.iter().filter_map(|e| Some((e, e.states.as_ref()?))) {
+        expectations += 1;
+        let mut row = vec![String::new(); rows[0].len()];
+        row[0] = format!("{}: migration states", examined.proposal);
+        row[4] = if states.found.is_sound() { "sound" } else { "unsound" }.to_owned();
+        row[5] = check::yes(states.met);
+        rows.push(row);
+    }
     for hunted in bugs {
         let mut row = check::row(&hunted.report);
         row[5] = check::yes(hunted.met);
