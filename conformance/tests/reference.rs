@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
 use devmig_conformance::parallel::in_turn;
-use devmig_conformance::vhost_user::mutants::{AT_ONCE, Bed, Bench, all_settings};
+use devmig_conformance::vhost_user::mutants::{AT_ONCE, Bed, Bench};
 use devmig_conformance::vhost_user::suite;
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
-use devmig_reference::vhost_user::Mutant;
+use devmig_reference::vhost_user::{Mutant, Settings};
 
 fn with_bench(work: impl FnOnce(&Bench<'_>)) {
     let library = Library::builtin().unwrap();
@@ -25,7 +25,7 @@ fn the_reference_passes_under_every_reading() {
         // What a disk cannot be put to is what the settings can matter for on a NIC.
         let beyond: Vec<_> = all.iter().copied().filter(|test| !Bed::Disk.suits(test)).collect();
         let mut runs = Vec::new();
-        for (name, settings) in all_settings() {
+        for (name, settings) in Settings::each() {
             runs.push((Bed::Disk, name.clone(), settings, &all));
             runs.push((Bed::Nic, name, settings, &beyond));
         }

@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
 use devmig_conformance::parallel::in_turn;
-use devmig_conformance::vfio::mutants::{AT_ONCE, Bed, Bench, all_settings};
+use devmig_conformance::vfio::mutants::{AT_ONCE, Bed, Bench};
 use devmig_conformance::vfio::suite;
 use devmig_model::library::Library;
-use devmig_reference::vfio_user::Mutant;
+use devmig_reference::vfio_user::{Mutant, Settings};
 
 fn with_bench(work: impl FnOnce(&Bench<'_>)) {
     let library = Library::builtin().unwrap();
@@ -26,7 +26,7 @@ fn the_reference_passes_in_every_set_under_every_reading() {
                 Bed::ALL.map(|bed| (bed, flags, "the defaults".into(), Default::default())),
             );
         }
-        for (name, settings) in all_settings() {
+        for (name, settings) in Settings::each() {
             runs.push((Bed::Socket, 7, name, settings));
         }
         let wrong = in_turn(&runs, AT_ONCE, |(bed, flags, name, settings)| {

@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 use devmig_model::clause::ClauseId;
+use devmig_model::explore::Options;
 use devmig_model::explore::report::{PropertyVerdict, Report, check};
-use devmig_model::explore::{Options, trace};
 use devmig_model::laws::{self, Wrong};
 use devmig_model::library::Library;
 use devmig_model::orchestration::properties;
@@ -15,7 +15,7 @@ use devmig_model::rules::Rules;
 
 mod common;
 
-use common::builtin;
+use common::{builtin, story};
 
 fn run(library: &Library, def: &SystemDef, rules: Rules) -> Report {
     let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
@@ -36,13 +36,7 @@ fn every_system_is_as_expected() {
         for property in &report.properties {
             if property.verdict == PropertyVerdict::Violated {
                 let system = def.name.trim_start_matches("device-model/");
-                let clause = property.clause.iter().map(|c| format!(" [{c}]")).collect::<String>();
-                let note = property.note.iter().map(|n| format!("      {n}\n")).collect::<String>();
-                let lines = property.trace.as_deref().unwrap_or_default();
-                let story = trace::text(lines, property.cycle_at);
-                let story =
-                    format!("{}{clause} {}\n{story}{note}", property.name, property.verdict);
-                insta::assert_snapshot!(format!("{system}--{}", property.name), story);
+                insta::assert_snapshot!(format!("{system}--{}", property.name), story(property));
             }
         }
     }

@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 
 use devmig_model::clause::ClauseId;
+use devmig_model::explore::Options;
 use devmig_model::explore::behaviour::Seen;
 use devmig_model::explore::compare::{Comparison, Limits, Verdict, compare};
 use devmig_model::explore::report::{PropertyVerdict, Report, check};
-use devmig_model::explore::{Options, trace};
 use devmig_model::laws::{self, Wrong};
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
@@ -19,7 +19,7 @@ use devmig_model::vfio::systems::SystemDef;
 
 mod common;
 
-use common::{builtin, proposal};
+use common::{builtin, proposal, story};
 
 fn run(library: &Library, def: &SystemDef, rules: Rules) -> Report {
     let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
@@ -42,13 +42,10 @@ fn all_as_expected(suffix: &str, library: &Library, defs: &[&SystemDef]) {
         for property in &report.properties {
             if property.verdict == PropertyVerdict::Violated {
                 let system = def.name.trim_start_matches("vfio/");
-                let clause = property.clause.iter().map(|c| format!(" [{c}]")).collect::<String>();
-                let note = property.note.iter().map(|n| format!("      {n}\n")).collect::<String>();
-                let lines = property.trace.as_deref().unwrap_or_default();
-                let story = trace::text(lines, property.cycle_at);
-                let story =
-                    format!("{}{clause} {}\n{story}{note}", property.name, property.verdict);
-                insta::assert_snapshot!(format!("{suffix}{system}--{}", property.name), story);
+                insta::assert_snapshot!(
+                    format!("{suffix}{system}--{}", property.name),
+                    story(property)
+                );
             }
         }
     }

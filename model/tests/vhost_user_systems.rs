@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::explore::report::{PropertyReport, PropertyVerdict, Report};
+use devmig_model::explore::report::{PropertyVerdict, Report};
 use devmig_model::explore::{Options, trace};
 use devmig_model::library::Library;
 use devmig_model::spec::traceability;
@@ -13,7 +13,7 @@ use devmig_model::vhost_user::systems::SystemDef;
 
 mod common;
 
-use common::{builtin, proposal};
+use common::{builtin, proposal, story};
 
 fn run(library: &Library, def: &SystemDef) -> Report {
     let name = |id| library.spec.clause_name(id).to_owned();
@@ -39,15 +39,6 @@ fn table(reports: &[Report]) -> String {
     out
 }
 
-/// What a person reads of a counterexample.
-fn story(report: &Report, property: &PropertyReport) -> String {
-    let lines = property.trace.as_deref().unwrap_or_default();
-    let clause = property.clause.iter().map(|clause| format!(" [{clause}]")).collect::<String>();
-    let note = property.note.iter().map(|note| format!("      {note}\n")).collect::<String>();
-    let trace = trace::text(lines, property.cycle_at);
-    format!("{}: {}{clause} {}\n{trace}{note}", report.system, property.name, property.verdict)
-}
-
 /// One snapshot a counterexample; what breaks a declared clause counts as one.
 fn stories(suffix: &str, reports: &[Report]) {
     for report in reports {
@@ -55,7 +46,7 @@ fn stories(suffix: &str, reports: &[Report]) {
         for property in &report.properties {
             if property.verdict == PropertyVerdict::Violated {
                 let name = format!("{suffix}{system}--{}", property.name);
-                insta::assert_snapshot!(name, story(report, property));
+                insta::assert_snapshot!(name, format!("{}: {}", report.system, story(property)));
             }
         }
         for ending in &report.broken {

@@ -96,6 +96,24 @@ macro_rules! settings {
                 Ok(())
             }
 
+            /// The defaults, then each other option of each setting, by name.
+            #[must_use]
+            pub fn each() -> Vec<(String, Self)> {
+                let mut all = vec![("the defaults".to_owned(), Self::default())];
+                for (name, options) in Self::KNOWN {
+                    for option in *options {
+                        let text = format!("{name}={option}");
+                        match text.parse::<Self>() {
+                            Ok(settings) if settings != Self::default() => {
+                                all.push((text, settings));
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                all
+            }
+
             /// Each as `NAME=OPTION`, in order.
             pub fn list(&self) -> impl Iterator<Item = String> {
                 [$(match self.$field { $($type::$variant => concat!($name, "=", $option),)+ },)+]

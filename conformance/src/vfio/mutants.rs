@@ -266,19 +266,3 @@ pub fn place(
         limit: Duration::from_secs(2),
     })
 }
-
-/// The defaults, then each other option of each setting, by name.
-#[must_use]
-pub fn all_settings() -> Vec<(String, Settings)> {
-    let mut all = vec![("the defaults".to_owned(), Settings::default())];
-    for (name, options) in Settings::KNOWN {
-        for option in *options {
-            let text = format!("{name}={option}");
-            match text.parse::<Settings>() {
-                Ok(settings) if settings != Settings::default() => all.push((text, settings)),
-                _ => {}
-            }
-        }
-    }
-    all
-}

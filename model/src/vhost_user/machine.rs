@@ -123,7 +123,7 @@ impl<const R: usize> VhostUser<R> {
     /// The front-end's message is read.
     fn read(&self, s: &State<R>, m: &Message, judge: &mut Judge) -> Verdict<Self> {
         let expelled = s.expelled && judge.enforces(self.laws.expels);
-        if s.closed || s.torn || expelled || s.owed.is_full() {
+        if s.closed || expelled || s.owed.is_full() {
             return Ok(On::Refuse);
         }
         if !s.owed.is_empty() && judge.choice(self.readings.reads_ahead)? == option::WAITS {
@@ -238,7 +238,7 @@ impl<const R: usize> VhostUser<R> {
         {
             return Ok(On::Broken(clause));
         }
-        let mut next = State { owed: s.owed.pop(), ..*s };
+        let mut next = State { owed: s.owed.pop(), torn: false, ..*s };
         match answer {
             Answer::Features => next.offered = value,
             Answer::ProtocolFeatures => next.protocol_offered = value,
@@ -573,8 +573,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             return Ok(Owed::NONE);
         }
         let mut all = Owed::NONE
-            // Whoever does not put pieces together closes instead.
-            .with_if(!s.owed.is_empty() || s.torn, owed::REPLY)
+            .with_if(!s.owed.is_empty(), owed::REPLY)
             .with_if(s.transfer == Transfer::Saving, Self::slot(owed::STATE))
             .with_if(!s.asked.is_empty(), Self::slot(owed::ANSWER))
             .with_if(Self::finished(s), Self::slot(owed::SUSPEND))

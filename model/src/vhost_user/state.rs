@@ -210,8 +210,9 @@ packed! {
         pub born: bool = 1,
         /// The back-end has closed.
         pub closed: bool = 1,
-        /// A message came in pieces, and they are not put together: nothing more is read. Nobody who
-        /// is explored sends pieces, so that it takes no room there.
+        /// A message came in pieces, and they are not put together: the back-end may close, until an
+        /// answer shows that it looked when all was there. Nobody who is explored sends pieces, so
+        /// that it takes no room there.
         pub torn: bool = 0,
         /// SET_INFLIGHT_FD gave a buffer.
         pub in_flight: bool = 1,

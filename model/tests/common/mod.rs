@@ -1,6 +1,8 @@
 //! What several tests load.
 #![allow(dead_code)] // each test uses some of it
 
+use devmig_model::explore::report::PropertyReport;
+use devmig_model::explore::trace;
 use devmig_model::library::Library;
 
 /// What is built in.
@@ -14,4 +16,13 @@ pub(crate) fn proposal(name: &str) -> Library {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     Library::with_proposal(&path, &text)
         .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)))
+}
+
+/// What a person reads of a counterexample.
+pub(crate) fn story(property: &PropertyReport) -> String {
+    let lines = property.trace.as_deref().unwrap_or_default();
+    let clause = property.clause.iter().map(|clause| format!(" [{clause}]")).collect::<String>();
+    let note = property.note.iter().map(|note| format!("      {note}\n")).collect::<String>();
+    let trace = trace::text(lines, property.cycle_at);
+    format!("{}{clause} {}\n{trace}{note}", property.name, property.verdict)
 }
