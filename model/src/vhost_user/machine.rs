@@ -433,6 +433,12 @@ impl<const R: usize> VhostUser<R> {
             || !judge.enforces(self.laws.no_side_effects))
     }
 
+    /// Whether the back-end has found an error after which it may close the connection: a message
+    /// that is not there as a whole or is not taken, or a ring that the guest has broken.
+    fn may_close(&self, s: &State<R>) -> bool {
+        s.torn || s.expelled || s.rings.iter().any(|ring| ring.started && ring.is_broken())
+    }
+
     /// Whether no kick starts any ring yet, since the driver is not ready.
     fn waits_for_driver(&self, s: &State<R>, judge: &mut Judge) -> Result<bool, Ask> {
         let negotiated = self.table.status.is_some_and(|bit| s.protocol.0 >> bit & 1 == 1);
@@ -518,7 +524,7 @@ impl<const R: usize> Machine for VhostUser<R> {
                 return Ok(if waits { On::Ignore } else { On::Refuse });
             }
             Event::KickRead { .. } => return Ok(On::Ignore),
-            Event::Close if !s.torn && !s.expelled && judge.enforces(self.laws.close) => {
+            Event::Close if !self.may_close(s) && judge.enforces(self.laws.close) => {
                 return Ok(On::Broken(self.laws.close));
             }
             Event::Close => next.closed = true,
@@ -587,7 +593,8 @@ impl<const R: usize> Machine for VhostUser<R> {
             let due = self.resubmits(s, ring, judge)
                 || (ring.open != 0 && processing && !s.suspended && !held)
                 || (ring.started && self.fetches(s, ring, judge)?)
-                || self.notices(s, index, judge)?;
+                // A kick asks for nothing further of a ring that cannot be processed.
+                || (!(ring.started && ring.is_broken()) && self.notices(s, index, judge)?);
             all = all
                 .with_if(due, owed::RING + index as u32)
                 .with_if(ring.unnotified && ring.started, Self::slot(owed::NOTIFY))
