@@ -9,6 +9,7 @@
 //!
 //!    local.rs    the same core in this process, without a socket
 //!    client.rs   commands, each with its answer; answers DMA_READ and DMA_WRITE meanwhile
+//!    driver.rs   what a guest does with the NIC, and its memory
 //! ```
 //!
 //! **Invariants.** `core.rs` owns the protocol's whole state and does no I/O of its own but to map the
@@ -20,6 +21,7 @@
 
 pub mod client;
 pub mod core;
+pub mod driver;
 pub mod local;
 pub mod memory;
 pub mod mutants;
