@@ -119,6 +119,8 @@ pub struct Readings {
     pub pieces: ChoiceId,
     /// `vhost-user.status.before-driver-ok`
     pub before_driver_ok: ChoiceId,
+    /// `vhost-user.ring.broken`
+    pub broken_ring: ChoiceId,
     /// `vhost-user.config-change.while-suspended`
     pub late_change: ChoiceId,
 }
@@ -139,6 +141,7 @@ impl Readings {
             who_marks: spec.choice("vhost-user.dirty-log.who-marks")?,
             log_taken: spec.choice("vhost-user.log-base.payload")?,
             pieces: spec.choice("vhost-user.message.pieces")?,
+            broken_ring: spec.choice("vhost-user.ring.broken")?,
             before_driver_ok: spec.choice("vhost-user.status.before-driver-ok")?,
         })
     }

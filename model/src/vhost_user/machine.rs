@@ -94,6 +94,7 @@ pub(super) mod option {
     pub(in crate::vhost_user) const UNTOLD: u8 = 1;
     pub(in crate::vhost_user) const TOGETHER: u8 = 0;
     pub(in crate::vhost_user) const WHOLE: u8 = 2;
+    pub(in crate::vhost_user) const CLOSES: u8 = 1;
     pub(in crate::vhost_user) const WAITS_FOR_DRIVER: u8 = 1;
 }
 
@@ -435,8 +436,11 @@ impl<const R: usize> VhostUser<R> {
 
     /// Whether the back-end has found an error after which it may close the connection: a message
     /// that is not there as a whole or is not taken, or a ring that the guest has broken.
-    fn may_close(&self, s: &State<R>) -> bool {
-        s.torn || s.expelled || s.rings.iter().any(|ring| ring.started && ring.is_broken())
+    fn may_close(&self, s: &State<R>, judge: &mut Judge) -> Result<bool, Ask> {
+        let broken = s.rings.iter().any(|ring| ring.started && ring.is_broken());
+        Ok(s.torn
+            || s.expelled
+            || (broken && judge.choice(self.readings.broken_ring)? == option::CLOSES))
     }
 
     /// Whether no kick starts any ring yet, since the driver is not ready.
@@ -524,7 +528,7 @@ impl<const R: usize> Machine for VhostUser<R> {
                 return Ok(if waits { On::Ignore } else { On::Refuse });
             }
             Event::KickRead { .. } => return Ok(On::Ignore),
-            Event::Close if !self.may_close(s) && judge.enforces(self.laws.close) => {
+            Event::Close if !self.may_close(s, judge)? && judge.enforces(self.laws.close) => {
                 return Ok(On::Broken(self.laws.close));
             }
             Event::Close => next.closed = true,

@@ -121,6 +121,14 @@ settings! {
         /// No: the connection is closed.
         Whole "whole",
     }
+    /// What becomes of the connection when a guest has made nonsense of a ring.
+    broken_ring: BrokenRing = "ring.broken" {
+        /// It stays.
+        #[default]
+        Stays "stays",
+        /// It is closed.
+        Closes "closes",
+    }
     /// Whether kicks are listened for before the status has DRIVER_OK.
     before_driver_ok: BeforeDriverOk = "status.before-driver-ok" {
         /// Yes.

@@ -12,11 +12,11 @@ use std::time::Instant;
 
 use devmig_model::vhost_user::vocabulary::DRIVER_OK;
 
-use super::{Backend, Bell, Device, Mutant, Output, Ring, RingError, Transferring};
+use super::{Backend, Bell, Device, Fault, Mutant, Output, Ring, RingError, Transferring};
 use crate::vhost_user::device::{Chain, Role};
 use crate::vhost_user::ids::feature;
 use crate::vhost_user::ring::InFlight;
-use crate::vhost_user::settings::{BeforeDriverOk, Disabled};
+use crate::vhost_user::settings::{BeforeDriverOk, BrokenRing, Disabled};
 
 /// How far a ring gets at a time.
 enum Progress {
@@ -83,8 +83,8 @@ impl<D: Device> Backend<D> {
                 Role::Requests | Role::Control => self.process(at, now),
             };
             let notified = done.and_then(|()| self.notify(at));
-            if notified.is_err() {
-                self.give_up(at);
+            if let Err(error) = notified {
+                self.give_up(at, error);
             }
         }
     }
@@ -195,12 +195,15 @@ impl<D: Device> Backend<D> {
         Ok(if more { Progress::More } else { Progress::Done })
     }
 
-    /// A ring makes no sense: nothing more is done in it, and the front-end is told.
-    fn give_up(&mut self, at: usize) {
+    /// A ring makes no sense: nothing more is done in it, and the front-end is told, or left.
+    fn give_up(&mut self, at: usize, error: RingError) {
         if let Some(ring) = self.rings.get_mut(at) {
             ring.broken = true;
             ring.forget_in_flight();
-            self.report_error(at);
+            match self.settings.broken_ring {
+                BrokenRing::Stays => self.report_error(at),
+                BrokenRing::Closes => self.close(Fault::Ring(error)),
+            }
         }
     }
 
