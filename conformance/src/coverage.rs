@@ -32,6 +32,7 @@ use crate::watch::mutate;
 
 /// What carries a clause.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(into = "Form")]
 pub struct Carried {
     /// The clause.
     pub id: String,
@@ -50,8 +51,30 @@ pub struct Carried {
     /// Gaps that have a reason.
     pub exceptions: Vec<Reasoned>,
     /// Gaps that have none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<Lack>,
+}
+
+/// What is written of it. To whoever reads it, a recording with a fault in it is a mutant: that of a
+/// party of which there is no reference.
+#[derive(Serialize)]
+struct Form {
+    id: String,
+    level: Level,
+    party: String,
+    properties: Vec<String>,
+    tests: Vec<String>,
+    mutants: Vec<String>,
+    exceptions: Vec<Reasoned>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lacks: Vec<Lack>,
+}
+
+impl From<Carried> for Form {
+    fn from(clause: Carried) -> Self {
+        let Carried { id, level, party, properties, tests, exceptions, lacks, .. } = clause;
+        let mutants = [clause.mutants, clause.recordings].concat();
+        Form { id, level, party, properties, tests, mutants, exceptions, lacks }
+    }
 }
 
 /// A gap, and why.
