@@ -8,7 +8,7 @@
 //!   recordings -----------+        +-- specs/exceptions.toml: gaps with a reason; stale ones are errors
 //! ```
 //!
-//! **Invariant.** A MUST on a back-end or a device lacks nothing if it has a test and a mutant; a MUST on a
+//! **Invariant.** A MUST on a back-end, a device or an implementation of device models lacks nothing if it has a test and a mutant; a MUST on a
 //! front-end if a recording breaks it. A test that nothing here can run carries nothing. Whether a test
 //! kills its clause's mutant is the hunt's to say
 //! (see [`crate::vhost_user::mutants`]), and survivors do not count.
@@ -21,14 +21,18 @@ use devmig_model::spec::{Exception, Lack, Level, SpecErrors};
 use devmig_model::system::PropertyKind;
 use devmig_model::vfio::event::DEVICE;
 use devmig_model::vhost_user::event::{BACK_END, FRONT_END};
-use devmig_reference::vfio_user;
+use devmig_reference::{nic, vfio_user};
 use devmig_reference::vhost_user::Mutant;
 use serde::Serialize;
 
+use crate::device_model;
 use crate::vfio;
 use crate::vhost_user::mutants::Expected;
 use crate::vhost_user::suite;
 use crate::watch::mutate;
+
+/// Whoever makes devices by a description.
+const IMPLEMENTATION: &str = "implementation";
 
 /// What carries a clause.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -123,6 +127,7 @@ pub fn derive(
     let suite = suite::builtin(library)?;
     let expected = Expected::builtin(library, &suite)?;
     let vfio_suite = vfio::suite::builtin(library)?;
+    let model_suite = device_model::suite::builtin(library)?;
     let stated = stated(library);
     let mut used: Vec<Vec<Lack>> = vec![Vec::new(); exceptions.len()];
     let mut clauses = Vec::new();
@@ -131,6 +136,7 @@ pub fn derive(
         let runs = suite.iter().filter(|test| !expected.skips(&test.id));
         let tests = runs.map(|test| (test.clause, &test.id));
         let tests = tests.chain(vfio_suite.iter().map(|test| (test.clause, &test.id)));
+        let tests = tests.chain(model_suite.iter().map(|test| (test.clause, &test.id)));
         let tests = tests.filter(|(about, _)| *about == id).map(|(_, test)| test.clone());
         let mutants = Mutant::ALL
             .iter()
@@ -140,13 +146,18 @@ pub fn derive(
             .iter()
             .filter(|mutant| mutant.clause() == clause.id)
             .map(|mutant| mutant.name());
+        let model_mutants = nic::Mutant::ALL
+            .iter()
+            .filter(|mutant| mutant.clause() == clause.id)
+            .map(|mutant| mutant.name());
+        let all_mutants = mutants.chain(vfio_mutants).chain(model_mutants);
         let mut carried = Carried {
             id: clause.id.clone(),
             level: clause.level,
             party: clause.party.clone(),
             properties: stated.get(&id).cloned().unwrap_or_default(),
             tests: tests.collect(),
-            mutants: mutants.chain(vfio_mutants).map(str::to_owned).collect(),
+            mutants: all_mutants.map(str::to_owned).collect(),
             recordings: recordings.get(&clause.id).cloned().unwrap_or_default(),
             exceptions: Vec::new(),
             lacks: Vec::new(),
@@ -201,6 +212,7 @@ fn gaps(clause: &Carried) -> Vec<Lack> {
         Level::Must if clause.party == DEVICE.0 && clause.id.starts_with("vfio") => {
             &[Lack::Test, Lack::Mutant]
         }
+        Level::Must if clause.party == IMPLEMENTATION => &[Lack::Test, Lack::Mutant],
         Level::Must if clause.party == FRONT_END.0 => &[Lack::Watch],
         _ => &[],
     };

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod compat;
 pub mod coverage;
+pub mod device_model;
 pub mod parallel;
 pub mod peers;
 pub mod random;

@@ -22,7 +22,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use devmig_model::device_model::form::InstanceForm;
+use devmig_model::device_model::form::{InstanceForm, MAX_PARAMETERS};
+use devmig_model::device_model::limited::Object;
 use devmig_model::device_model::{External, Value};
 use jsonrpsee_types::error::{INVALID_PARAMS_CODE, METHOD_NOT_FOUND_CODE};
 use jsonrpsee_types::{ErrorObjectOwned, Id, Request, Response, ResponsePayload};
@@ -69,7 +70,7 @@ struct Add {
     model: Option<String>,
     version: Option<String>,
     #[serde(default)]
-    parameters: BTreeMap<String, Value>,
+    parameters: Object<String, Value, MAX_PARAMETERS>,
     #[serde(default)]
     transport: Transport,
     socket: PathBuf,
@@ -81,7 +82,7 @@ struct Add {
 #[serde(deny_unknown_fields)]
 struct Set {
     id: String,
-    parameters: BTreeMap<String, Value>,
+    parameters: Object<String, Value, MAX_PARAMETERS>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -236,7 +237,7 @@ impl Control {
             Some(_) => return Err(refused("`link` is `loopback` or `none`")),
         };
         let mut given: Vec<(String, Given)> =
-            parameters.into_iter().map(|(name, value)| (name, Given::Value(value))).collect();
+            parameters.0.into_iter().map(|(name, value)| (name, Given::Value(value))).collect();
         if self.is(Mutant::PoolNotReset) {
             let kept = |(name, _): &&(String, _)| !given.iter().any(|(known, _)| known == name);
             given.extend(self.last.iter().filter(kept).cloned().collect::<Vec<_>>());
@@ -268,7 +269,7 @@ impl Control {
         let changes = self.is(Mutant::ChangesLive);
         let device = self.found(&set.id)?;
         if changes {
-            for (name, value) in set.parameters {
+            for (name, value) in set.parameters.0 {
                 if let Ok(name) = name.parse() {
                     device.listed.instance.parameters.0.insert(name, value);
                 }
@@ -276,7 +277,7 @@ impl Control {
             return Ok(serde_json::Value::Bool(true));
         }
         let names: Vec<String> =
-            set.parameters.keys().map(|name| format!("`{}`", name.escape_debug())).collect();
+            set.parameters.0.keys().map(|name| format!("`{}`", name.escape_debug())).collect();
         let id = set.id.escape_debug();
         let names = names.join(", ");
         Err(refused(format!(

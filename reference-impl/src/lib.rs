@@ -5,6 +5,8 @@
 //!   socket/       sockets with descriptors, and waiting that ends
 //!   vhost_user/   a back-end: the protocol as a pure core, and a thin shell with a real socket
 //!   block.rs      the device behind it: a small RAM disk
+//!   nic/, pci/    a NIC by a described model, and the same as a PCI function
+//!   control.rs    NICs that are made over a control socket; golden.rs: states of them that are kept
 //! ```
 //!
 //! **Invariants.** A device's core does no waiting and reads no clock. Each choice that a protocol
@@ -15,6 +17,7 @@
 
 pub mod block;
 pub mod control;
+pub mod golden;
 pub mod migration;
 pub mod nic;
 pub mod pci;

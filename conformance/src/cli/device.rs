@@ -6,10 +6,12 @@
 //! | `making.rs` | how a NIC is asked for, and what it says of itself before it is made |
 //! | `serve.rs` | NICs that are added over a control socket |
 //! | `vfio_user.rs` | the NIC as a PCI device, over vfio-user |
+//! | `golden.rs` | states of the NIC that are kept as files |
 //! | `listen.rs` | a socket to listen on |
 //! | `lists.rs` | what there is to set, and to do wrong |
 
 mod blk;
+mod golden;
 mod listen;
 mod lists;
 mod making;
@@ -48,6 +50,7 @@ enum Device {
     Nic(Nic),
     Serve(serve::Serve),
     Blk(Blk),
+    Golden(golden::Golden),
     /// What `--set` can set, and to what.
     Settings,
     /// What `--mutant` can do wrong, and the clause that each breaks.
@@ -83,7 +86,14 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             if let Some(status) = making.print(out)? {
                 return Ok(status);
             }
-            match nic.place()? {
+            if making.describes_instance() {
+                out.json(&nic.instance(&making)?)?;
+                return Ok(Status::Good);
+            }
+            // What is asked of the model is answered first: an option that it does not know may have
+            // taken what follows for its own.
+            let place = nic.place().or_else(|nowhere| making.config().and(Err(nowhere)))?;
+            match place {
                 Place::VhostUser(path) => {
                     let options = Options::nic(nic.over_vhost_user(&making)?);
                     back_end(path, &nic.common, options, out)
@@ -93,6 +103,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         }
         Device::Serve(args) => serve::run(args, out),
         Device::Blk(blk) => back_end(&blk.socket_path, &blk.common, blk.options(), out),
+        Device::Golden(args) => golden::run(args, out),
         Device::Settings => lists::settings(out),
         Device::Mutants => lists::mutants(out),
     }

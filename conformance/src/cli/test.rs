@@ -2,6 +2,7 @@
 //!
 //! One file for each protocol's suite; what all of them need stands here.
 
+mod device_model;
 mod vfio;
 mod vfio_user;
 mod vhost_user;
@@ -30,6 +31,7 @@ pub(super) struct Args {
 enum Protocol {
     VhostUser(vhost_user::Args),
     VfioUser(vfio_user::Args),
+    DeviceModel(device_model::Args),
 }
 
 /// What `--list` writes.
@@ -64,6 +66,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     match &args.protocol {
         Protocol::VhostUser(args) => vhost_user::run(args, out),
         Protocol::VfioUser(args) => vfio_user::run(args, out),
+        Protocol::DeviceModel(args) => device_model::run(args, out),
     }
 }
 
@@ -73,6 +76,8 @@ fn waivers(library: &Library, tests: &[&str], file: Option<&Path>) -> Result<Vec
     let file = SourceFile::new(path.to_string_lossy(), select::read(path)?);
     Ok(waivers::load(library, tests, &file)?)
 }
+
+pub(super) use device_model::this_program;
 
 /// What a clause says; empty for an id that is none.
 pub(super) fn clause_text(library: &Library, id: &str) -> String {

@@ -13,6 +13,8 @@ use super::hunt::{Hunted, hunted};
 use super::progress::Meter;
 use super::select::{self, Bounds};
 use super::{Error, Format, Out, Status, progress, test};
+use crate::device_model;
+use crate::device_model::mutants::{Bed, FEW};
 use crate::reference;
 use crate::report::{self, SuiteReport};
 use crate::vfio::mutants::Bench;
@@ -48,6 +50,8 @@ pub(super) struct Document<'a> {
     suite: &'a SuiteReport,
     /// The VFIO suite against the reference device, over vfio-user.
     vfio: &'a SuiteReport,
+    /// The suite for device models against the reference NIC, as a program.
+    device_model: &'a SuiteReport,
 }
 
 /// Runs it.
@@ -74,11 +78,13 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     let suite = tested(&base)?;
     let vfio = vfio_tested(&base)?;
+    let device_model = models_tested(&base)?;
+    let suites = [&suite, &vfio, &device_model];
     let systems = reports.iter().map(select::status);
     let statuses = systems
         .chain(proposals.iter().map(Examined::status))
         .chain(bugs.iter().map(Hunted::status))
-        .chain([suite_status(&suite), suite_status(&vfio)]);
+        .chain(suites.map(suite_status));
     let status = statuses.max().unwrap_or(Status::Good);
     match args.format {
         Format::Json => out.json(&Document {
@@ -89,6 +95,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             bugs: &bugs,
             suite: &suite,
             vfio: &vfio,
+            device_model: &device_model,
         })?,
         Format::Text => {
             for report in reports.iter().filter(|report| !report.as_expected) {
@@ -100,11 +107,11 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             for hunted in bugs.iter().filter(|hunted| !hunted.met) {
                 out.text(&hunted.text())?;
             }
-            for suite in [&suite, &vfio].into_iter().filter(|s| suite_status(s) != Status::Good) {
+            for suite in suites.into_iter().filter(|s| suite_status(s) != Status::Good) {
                 out.text(&suite.closing(|id| test::clause_text(&base, id)))?;
                 out.text("\n")?;
             }
-            out.text(&table(&reports, &proposals, &bugs, [&suite, &vfio]))?;
+            out.text(&table(&reports, &proposals, &bugs, suites))?;
         }
     }
     Ok(status)
@@ -132,6 +139,16 @@ fn vfio_tested(library: &Library) -> Result<SuiteReport, Error> {
     bench.all_features().map_err(|why| Error::Reference { why: why.to_string() })
 }
 
+/// The suite for device models, in short, against the second release of the NIC with the first as its
+/// peer.
+fn models_tested(library: &Library) -> Result<SuiteReport, Error> {
+    let suite = device_model::suite::builtin(library)?;
+    let program = test::this_program()?;
+    let bench = device_model::mutants::Bench::new(library, &suite, program)?;
+    let report = bench.as_it_is(Bed::ALL[1], FEW);
+    report.map_err(|why| Error::Reference { why: why.to_string() })
+}
+
 fn suite_status(report: &SuiteReport) -> Status {
     let summary = report.summary;
     match (summary.error, summary.fail + summary.warn) {
@@ -146,7 +163,7 @@ fn table(
     reports: &[Report],
     proposals: &[Examined],
     bugs: &[Hunted],
-    suites: [&SuiteReport; 2],
+    suites: [&SuiteReport; 3],
 ) -> String {
     let mut rows = vec![check::head()];
     rows.extend(reports.iter().map(check::row));
@@ -179,7 +196,11 @@ fn table(
         row[5] = check::yes(hunted.met);
         rows.push(row);
     }
-    let names = ["suite: vhost-user, reference back-end", "suite: vfio-user, reference device"];
+    let names = [
+        "suite: vhost-user, reference back-end",
+        "suite: vfio-user, reference device",
+        "suite: device-model, reference NIC",
+    ];
     for (suite, name) in suites.into_iter().zip(names) {
         let passes = suite_status(suite) == Status::Good;
         let mut row = vec![String::new(); rows[0].len()];

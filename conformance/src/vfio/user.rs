@@ -177,6 +177,19 @@ fn spawn(
     limit: Duration,
 ) -> Result<Box<dyn Device>, Trouble> {
     let (process, channel) = command.start_over(Deadline::after(limit)).map_err(harness)?;
+    started(process, channel, memory, limit)
+}
+
+/// The device of a server that was started, over its first connection.
+///
+/// # Errors
+/// If the two do not agree on a version.
+pub fn started(
+    process: Process,
+    channel: Channel<Header>,
+    memory: Box<dyn Memory>,
+    limit: Duration,
+) -> Result<Box<dyn Device>, Trouble> {
     let path = process.socket().to_owned();
     let memory = Shared(Arc::new(Mutex::new(memory)));
     let server = Server::Process(process);

@@ -132,9 +132,36 @@ pub enum SpawnError {
         /// The last lines that it printed, on lines of their own.
         output: String,
     },
+    /// It runs and does not end.
+    #[error("`{program}` did not end in time{output}")]
+    Silent {
+        /// Its first word.
+        program: String,
+        /// The last lines that it printed, on lines of their own.
+        output: String,
+    },
+    /// It prints without end.
+    #[error("`{program}` prints more than {most} bytes")]
+    Long {
+        /// Its first word.
+        program: String,
+        /// How much is kept.
+        most: usize,
+    },
     /// A folder, a pipe or a thread cannot be had.
     #[error("cannot prepare to run a command: {0}")]
     Prepare(#[from] io::Error),
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+pub struct Captured {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output, all of it.
+    pub output: Vec<u8>,
+    /// The end of what it printed to standard error.
+    pub errors: String,
 }
 
 /// A command with a place for a socket.
@@ -178,6 +205,27 @@ impl Command {
         self.run()
     }
 
+    /// Runs it to its end, and keeps what it prints to standard output apart: at most `most` bytes.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; [`SpawnError::Silent`] for one that did not end in time, which is ended.
+    pub fn captured(&self, most: usize, deadline: Deadline) -> Result<Captured, SpawnError> {
+        let (reader, writer) = io::pipe()?;
+        let mut process = self.run_into(Some(writer))?;
+        // One byte more shows that there was more.
+        let mut output = Output::collect(reader, most.saturating_add(1))?;
+        let Some(status) = process.wait(deadline) else {
+            let (program, output) = (process.program.clone(), process.indented_output());
+            return Err(SpawnError::Silent { program, output });
+        };
+        output.finish();
+        let output = output.bytes();
+        if output.len() > most {
+            return Err(SpawnError::Long { program: process.program.clone(), most });
+        }
+        Ok(Captured { status, output, errors: process.last_output() })
+    }
+
     /// Runs it, and connects as soon as it listens.
     ///
     /// # Errors
@@ -200,6 +248,11 @@ impl Command {
     }
 
     fn run(&self) -> Result<Process, SpawnError> {
+        self.run_into(None)
+    }
+
+    /// Runs it; its standard output goes there, or to where its errors go.
+    fn run_into(&self, output: Option<io::PipeWriter>) -> Result<Process, SpawnError> {
         let folder = tempfile::Builder::new().prefix("devmig-").tempdir()?;
         let (stem, socket) = (folder.path().join("s"), folder.path().join("s0"));
         let (stem, path) = (stem.to_string_lossy(), socket.to_string_lossy());
@@ -211,7 +264,7 @@ impl Command {
         command
             .args(words)
             .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
+            .stdout(output.map_or_else(|| writer.try_clone(), Ok)?)
             .stderr(writer)
             .process_group(0);
         let mut running = running();
@@ -227,7 +280,7 @@ impl Command {
         drop(running);
         let mut process =
             Process { program, child, group, status: None, socket, _folder: folder, output: None };
-        process.output = Some(Output::collect(reader)?);
+        process.output = Some(Output::collect(reader, TAIL)?);
         Ok(process)
     }
 }
@@ -391,8 +444,8 @@ struct Output {
 
 impl Output {
     /// Reads on in a thread until every holder of the writing end is gone.
-    fn collect(mut from: impl Read + Send + 'static) -> Result<Self, io::Error> {
-        let tail = Arc::new(Mutex::new(VecDeque::with_capacity(TAIL)));
+    fn collect(mut from: impl Read + Send + 'static, most: usize) -> Result<Self, io::Error> {
+        let tail = Arc::new(Mutex::new(VecDeque::with_capacity(most.min(TAIL))));
         let (end, ended) = channel();
         let shared = Arc::clone(&tail);
         std::thread::Builder::new().name("output".into()).spawn(move || {
@@ -405,7 +458,7 @@ impl Output {
                     Err(_) => break,
                 };
                 let mut tail = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let excess = (tail.len() + count).saturating_sub(TAIL);
+                let excess = (tail.len() + count).saturating_sub(most);
                 tail.drain(..excess);
                 tail.extend(chunk.iter().take(count));
             }
@@ -421,9 +474,13 @@ impl Output {
         let _ = self.ended.recv_timeout(LAST_WORDS);
     }
 
-    fn tail(&self) -> String {
+    fn bytes(&self) -> Vec<u8> {
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&tail.iter().copied().collect::<Vec<u8>>()).into_owned()
+        tail.iter().copied().collect()
+    }
+
+    fn tail(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 }
 

@@ -10,6 +10,7 @@
 //!
 //! **Not here:** what is allowed (`model.rs`).
 
+use devmig_model::device_model::value::BadName;
 use devmig_model::device_model::{
     Allowed, Configuration, Definition, External, Implementation, Instance, Model, Name, Offs,
     Reason, Refusal, Settings, Type, Value,
@@ -188,10 +189,10 @@ impl NicConfig {
         let (known, given) = understood(&host, order)?;
         let version = order.version.as_deref();
         let configuration = match (build.mutant, version) {
-            (Some(Mutant::AliasUnexpanded), Some(_)) => {
-                // That there is such a version is still looked at.
-                known.configure(version, &given)?;
-                known.configure(None, &given)?
+            (Some(Mutant::AliasUnexpanded), Some(_)) => known.configure(None, &given)?,
+            (Some(Mutant::OtherInit), None) if given.is_empty() => {
+                let mtu = "mtu".parse().map_err(|error: BadName| BadTable::new(&error))?;
+                known.configure(None, &[(mtu, Value::Int(9000))])?
             }
             (Some(Mutant::AliasWins), Some(alias)) => {
                 let named = known.aliases().get(alias);
@@ -386,7 +387,11 @@ fn understood<'h>(
     host: &'h Implementation,
     order: &Order,
 ) -> Result<(&'h Model, Asked), ConfigError> {
-    let written: &str = &order.model;
+    let is = |mutant| order.build.mutant == Some(mutant);
+    let written: &str = match NicModel::named(&order.model) {
+        None if is(Mutant::AnyModel) => NicModel::default().id(),
+        _ => &order.model,
+    };
     let id = NicModel::named(written).map_or_else(|| written.to_owned(), |m| m.id().to_owned());
     let id = id
         .parse::<devmig_model::device_model::ModelId>()
@@ -394,13 +399,10 @@ fn understood<'h>(
     let known = host.model(&id);
     let known =
         known.ok_or_else(|| Refusal::from(Reason::unsupported(&id, host.models().keys())))?;
-    let is = |mutant| order.build.mutant == Some(mutant);
     let mut given: Vec<(Name, Value)> = Vec::new();
     for (name, value) in &order.given {
         let name: Name =
-            name.parse().map_err(|bad: devmig_model::device_model::value::BadName| {
-                ConfigError::Name(bad.to_string())
-            })?;
+            name.parse().map_err(|bad: BadName| ConfigError::Name(bad.to_string()))?;
         let parameter = known.parameters().get(&name);
         if parameter.is_none() && is(Mutant::IgnoresUnknown) {
             continue;

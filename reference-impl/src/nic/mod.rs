@@ -250,6 +250,9 @@ impl Nic {
             Encoder::First => State::decode(state, &self.config)?,
             Encoder::Second => second::decode(state, &self.config)?,
         };
+        if self.config.is(Mutant::LoadForgets) {
+            self.state.counters = Counters::default();
+        }
         Ok(())
     }
 }

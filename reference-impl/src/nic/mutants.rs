@@ -10,7 +10,7 @@ mutants! {
         "The description is printed, and the exit status is 1.",
     DescriptionTwice "description-twice" "description.static"
         "The description has a member twice.",
-    DescriptionVaries "description-varies" "description.static"
+    DescriptionVaries "description-varies" "description.stable"
         "What is asked for is described as the initial value.",
     OffWrong "off-wrong" "off.agrees"
         "The description states an off value that the definition does not.",
@@ -20,10 +20,14 @@ mutants! {
     // What is made.
     AllowsMore "allows-more" "parameter.allowed"
         "Values are accepted that the description does not allow.",
-    AllowsLess "allows-less" "description.static"
+    AllowsLess "allows-less" "create.as-described"
         "The greatest number of queue pairs that the description allows is refused.",
+    OtherInit "other-init" "create.as-described"
+        "A device for which nothing is asked has another MTU than the initial one.",
     Clamps "clamps" "create.all-or-nothing"
         "A number that is too great becomes the greatest one that is allowed.",
+    AnyModel "any-model" "model.supported"
+        "A model that is not known is taken for the usual one.",
     IgnoresUnknown "ignores-unknown" "parameter.known"
         "A parameter that is not known is passed over.",
     CoercesTypes "coerces-types" "parameter.type"
@@ -33,18 +37,18 @@ mutants! {
     LastWins "last-wins" "create.set-once"
         "Of two values for a parameter the last is taken.",
     AliasUnexpanded "alias-unexpanded" "alias.expanded"
-        "A version changes nothing of what is made.",
+        "A version, whether there is one of this name or not, changes nothing.",
     AliasWins "alias-wins" "alias.expanded"
         "A version has the last word, and not what is given besides.",
     RefusesQuietly "refuses-quietly" "create.all-or-nothing"
         "The exit status is 0 where a device is refused.",
-    NamesNothing "names-nothing" "refusal.clear"
+    NamesNothing "names-nothing" "create.names-parameter"
         "The error does not say which parameter it is about.",
-    PoolNotReset "pool-not-reset" "create.reads-back"
+    PoolNotReset "pool-not-reset" "create.resets"
         "A device has what the last one of its slot was made with, where nothing else is asked for.",
 
     // What there is.
-    ReadBackLies "read-back-lies" "create.reads-back"
+    ReadBackLies "read-back-lies" "instance.reads-back"
         "A number of queue pairs reads back as the initial one.",
     ChangesLive "changes-live" "configuration.immutable"
         "A device that exists is changed when that is asked for.",
@@ -56,6 +60,8 @@ mutants! {
         "State of another configuration is taken.",
     OtherModel "other-model" "load.checks"
         "State of another model is taken.",
+    LoadForgets "load-forgets" "state.kept"
+        "What a device has counted is not taken over.",
     NoIdentity "no-identity" "load.checks"
         "State does not say what it is the state of.",
     BytesChanged "bytes-changed" "representation.parameter"

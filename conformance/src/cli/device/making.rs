@@ -28,6 +28,7 @@ pub(super) struct Making {
 enum Print {
     Info,
     Own,
+    Instance,
 }
 
 const MODEL: &str = "model";
@@ -36,6 +37,7 @@ const RELEASE: &str = "release";
 const ENCODER: &str = "encoder";
 const INFO: &str = "print-migration-info-json";
 const OWN: &str = "print-implementation-json";
+const INSTANCE: &str = "print-instance-json";
 const REST: &str = "unknown";
 
 impl Args for Making {
@@ -63,6 +65,7 @@ impl Args for Making {
         command.args([model, version, release, encoder]).args(parameters).args([
             flag(INFO, "Say what it can be made with (RFC v3), and exit"),
             own,
+            flag(INSTANCE, "Say what is made by this command line, and exit"),
             rest,
         ])
     }
@@ -87,11 +90,9 @@ impl FromArgMatches for Making {
             _ => Encoder::First,
         };
         let build = Build { release: release.unwrap_or_default(), encoder, mutant: None };
-        let print = match (matches.get_flag(INFO), matches.get_flag(OWN)) {
-            (true, _) => Some(Print::Info),
-            (false, true) => Some(Print::Own),
-            (false, false) => None,
-        };
+        let forms = [(INFO, Print::Info), (OWN, Print::Own), (INSTANCE, Print::Instance)];
+        let print = forms.into_iter().find(|(flag, _)| matches.get_flag(flag));
+        let print = print.map(|(_, form)| form);
         let model = text(MODEL).unwrap_or_default();
         Ok(Making { order: Order { model, version: text(VERSION), given, build }, print })
     }
@@ -140,9 +141,16 @@ impl Making {
         Error::Refused { message, quietly: mutant == Some(Mutant::RefusesQuietly) }
     }
 
+    /// Whether it is to say what is made, and no more.
+    pub(super) fn describes_instance(&self) -> bool {
+        matches!(self.print, Some(Print::Instance))
+    }
+
     /// Says what can be made, if that is asked for.
     pub(super) fn print(&self, out: &mut Out<'_>) -> Result<Option<Status>, Error> {
-        let Some(form) = self.print else { return Ok(None) };
+        let Some(form) = self.print.filter(|_| !self.describes_instance()) else {
+            return Ok(None);
+        };
         let described = model::described(&self.order);
         let (info, own) = described.map_err(|error| Error::Serve(error.to_string()))?;
         match (form, self.order.build.mutant) {
@@ -150,7 +158,7 @@ impl Making {
                 out.text("{\"models\": {}, \"models\": {}}\n")?;
             }
             (Print::Info, _) => out.json(&info)?,
-            (Print::Own, _) => out.json(&own)?,
+            (_, _) => out.json(&own)?,
         }
         Ok(Some(match self.order.build.mutant {
             Some(Mutant::DescriptionFails) => Status::Bad,

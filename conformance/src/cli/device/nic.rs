@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
+use devmig_model::device_model::form::InstanceForm;
 use devmig_reference::nic::Link;
 use devmig_reference::pci::FunctionOptions;
 use devmig_reference::vhost_user::net::NetOptions;
@@ -67,6 +68,13 @@ impl Nic {
                 Err(Error::usage("where is it to listen?", Some(help)))
             }
         }
+    }
+
+    /// The NIC, as it is described once it is made.
+    pub(super) fn instance(&self, making: &Making) -> Result<InstanceForm, Error> {
+        let word = if self.link() == Link::Loopback { "loopback" } else { "none" };
+        let link = "link".parse().ok().map(|name| (name, word.into()));
+        Ok(InstanceForm::from(&making.config()?.instance(link.into_iter().collect())))
     }
 
     fn link(&self) -> Link {

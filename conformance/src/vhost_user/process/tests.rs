@@ -141,7 +141,7 @@ fn what_a_server_that_crashed_leaves_behind_is_ended() {
 #[test]
 fn output_is_bounded() {
     let (end, mut begin) = io::pipe().unwrap();
-    let mut output = Output::collect(end).unwrap();
+    let mut output = Output::collect(end, TAIL).unwrap();
     for n in 0..100_000 {
         io::Write::write_all(&mut begin, format!("{n}\n").as_bytes()).unwrap();
     }

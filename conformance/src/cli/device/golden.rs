@@ -1,0 +1,57 @@
+//! `devmig device golden`: golden states of the NIC, as files; or whether those that are there are still
+//! what it writes.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use devmig_reference::golden::{Form, vectors};
+
+use super::{Error, Out, Status};
+
+/// Write golden states: what a NIC of each model and configuration saves, for programs that must go on
+/// to read it.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Golden {
+    /// The folder of the files.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Write nothing: exit with 1 if a file is not what would be written.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Runs it.
+pub(super) fn run(args: &Golden, out: &mut Out<'_>) -> Result<Status, Error> {
+    let vectors = vectors().map_err(|error| Error::Serve(error.to_string()))?;
+    let mut status = Status::Good;
+    for vector in &vectors {
+        let path = args.folder.join(format!("{}.json", vector.name));
+        let text = serde_json::to_string_pretty(&Form::from(vector));
+        let text = text.map_err(|error| Error::Serve(error.to_string()))? + "\n";
+        let word = match (args.check, read(&path)?) {
+            (true, Some(known)) if known == text => "same",
+            (true, known) => {
+                status = Status::Bad;
+                if known.is_some() { "DIFFERS" } else { "MISSING" }
+            }
+            (false, _) => {
+                let failed =
+                    |cause| Error::Write { to: path.display().to_string(), cause };
+                fs::write(&path, text).map_err(failed)?;
+                "written"
+            }
+        };
+        out.text(&format!("{word:<8} {}\n", path.display()))?;
+    }
+    Ok(status)
+}
+
+fn read(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(Error::Read { path: path.to_owned(), cause }),
+    }
+}

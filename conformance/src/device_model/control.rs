@@ -1,0 +1,233 @@
+//! A program that makes devices when it is told to over a socket: JSON-RPC 2.0, a message a line.
+//!
+//! ```text
+//!   device-add   {"id", "model", "version"?, "parameters", "transport", "socket"}  --> anything, or an error
+//!   device-list  {}                          --> [{"id", "instance": {"model", "parameters"}, ...}]
+//!   device-set   {"id", "parameters"}        --> an error
+//!   device-del   {"id"}                      --> anything, or an error
+//! ```
+//!
+//! **Invariants.** Each call ends within its limit. An answer of more than [`MOST`] bytes is not read.
+//! What is made listens in a folder of ours, which goes with the program.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use devmig_model::device_model::form::MAX_FILE;
+use devmig_model::device_model::{Instance, form};
+use devmig_reference::socket::Deadline;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+use super::asked::Asked;
+use super::subject::Transport;
+use crate::verdict::Stop;
+use crate::vhost_user::process::{Command, Process};
+
+/// The longest answer, in bytes.
+pub const MOST: usize = MAX_FILE;
+
+/// How often to look whether it listens.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What a call gives.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// It was done: the result, as JSON.
+    Done(String),
+    /// It was not: what is said about it.
+    Refused(String),
+}
+
+/// A program that listens.
+#[derive(Debug)]
+pub struct Control {
+    stream: UnixStream,
+    process: Process,
+    folder: TempDir,
+    limit: Duration,
+    calls: u64,
+    /// What was read, and belongs to the next answer.
+    rest: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    result: Option<Box<RawValue>>,
+    error: Option<Failure>,
+    id: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+    instance: Box<RawValue>,
+}
+
+impl Control {
+    /// Starts it, and connects as soon as it listens.
+    ///
+    /// # Errors
+    /// [`Stop::Harness`] if it cannot be started.
+    pub fn start(words: &[String], limit: Duration) -> Result<Self, Stop> {
+        let command = Command::plain(words.to_vec()).map_err(harness)?;
+        let mut process = command.spawn().map_err(harness)?;
+        let deadline = Deadline::after(limit);
+        let stream = loop {
+            match UnixStream::connect(process.socket()) {
+                Ok(stream) => break stream,
+                Err(error) if process.exit_status().is_some() || deadline.passed() => {
+                    let said = process.last_output();
+                    return Err(Stop::Harness(format!(
+                        "the control program cannot be connected to: {error}\n{}",
+                        said.trim_end()
+                    )));
+                }
+                Err(_) => deadline.pause(PAUSE),
+            }
+        };
+        let folder = tempfile::Builder::new().prefix("devmig-").tempdir().map_err(harness)?;
+        let rest = Vec::new();
+        Ok(Control { stream, process, folder, limit, calls: 0, rest })
+    }
+
+    /// Where a device of this name listens.
+    #[must_use]
+    pub fn socket(&self, id: &str) -> PathBuf {
+        self.folder.path().join(id)
+    }
+
+    /// Adds a device.
+    ///
+    /// # Errors
+    /// See [`Control::call`].
+    pub fn add(&mut self, id: &str, asked: &Asked, transport: Transport) -> Result<Answer, Stop> {
+        let socket = serde_json::Value::from(self.socket(id).to_string_lossy());
+        let members = format!(
+            "\"id\":\"{id}\",{},\"transport\":\"{}\",\"socket\":{socket}",
+            asked.members(),
+            transport.name()
+        );
+        self.call("device-add", &format!("{{{members}}}"))
+    }
+
+    /// The devices that there are, by their names.
+    ///
+    /// # Errors
+    /// See [`Control::call`]; a finding for what is no list of instances.
+    pub fn list(&mut self) -> Result<Vec<(String, Instance)>, Stop> {
+        let said = match self.call("device-list", "{}")? {
+            Answer::Done(said) => said,
+            Answer::Refused(why) => return Err(finding(format!("device-list is refused: {why}"))),
+        };
+        let odd = |why: String| finding(format!("device-list gives no list of instances: {why}"));
+        let list: Vec<Listed> =
+            serde_json::from_str(&said).map_err(|error| odd(error.to_string()))?;
+        let one = |listed: Listed| {
+            let instance = form::instance(listed.instance.get().as_bytes());
+            Ok((listed.id, instance.map_err(|error| odd(error.to_string()))?))
+        };
+        list.into_iter().map(one).collect()
+    }
+
+    /// Asks for a change of a device.
+    ///
+    /// # Errors
+    /// See [`Control::call`].
+    pub fn set(&mut self, id: &str, asked: &Asked) -> Result<Answer, Stop> {
+        let params = format!("{{\"id\":\"{id}\",\"parameters\":{}}}", asked.parameters());
+        self.call("device-set", &params)
+    }
+
+    /// Deletes a device.
+    ///
+    /// # Errors
+    /// See [`Control::call`].
+    pub fn delete(&mut self, id: &str) -> Result<Answer, Stop> {
+        self.call("device-del", &format!("{{\"id\":\"{id}\"}}"))
+    }
+
+    /// One call, with parameters in JSON.
+    ///
+    /// # Errors
+    /// A finding if what comes is no answer to it; [`Stop::Died`] if nobody is there any more.
+    pub fn call(&mut self, method: &str, params: &str) -> Result<Answer, Stop> {
+        self.calls += 1;
+        let id = self.calls;
+        let line = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}\n"
+        );
+        let deadline = Deadline::after(self.limit);
+        self.stream.set_write_timeout(Some(self.limit)).map_err(harness)?;
+        if let Err(error) = self.stream.write_all(line.as_bytes()) {
+            return Err(self.gone(&error.to_string()));
+        }
+        let answer = self.line(method, deadline)?;
+        let odd = |why: String| finding(format!("{method} is answered by no response: {why}"));
+        let reply: Reply =
+            serde_json::from_slice(&answer).map_err(|error| odd(error.to_string()))?;
+        match (reply.result, reply.error) {
+            _ if reply.id != id => Err(odd(format!("its id is {}, and not {id}", reply.id))),
+            (_, Some(failure)) => Ok(Answer::Refused(failure.message)),
+            (result, None) => {
+                let result = result.map_or_else(|| "null".into(), |raw| raw.get().to_owned());
+                Ok(Answer::Done(result))
+            }
+        }
+    }
+
+    fn line(&mut self, method: &str, deadline: Deadline) -> Result<Vec<u8>, Stop> {
+        let mut piece = vec![0; 1 << 14];
+        let mut looked = 0;
+        loop {
+            let end = self.rest.iter().skip(looked).position(|byte| *byte == b'\n');
+            if let Some(end) = end {
+                let after = self.rest.split_off(looked + end + 1);
+                return Ok(std::mem::replace(&mut self.rest, after));
+            }
+            looked = self.rest.len();
+            if looked > MOST {
+                return Err(finding(format!("{method} is answered by more than {MOST} bytes")));
+            }
+            if deadline.passed() {
+                return Err(finding(format!("{method} is not answered within {:?}", self.limit)));
+            }
+            // Zero would be no limit.
+            let left = deadline.left().max(Duration::from_millis(1));
+            self.stream.set_read_timeout(Some(left)).map_err(harness)?;
+            match self.stream.read(&mut piece) {
+                Ok(0) => return Err(self.gone("it closed the connection")),
+                Ok(count) => self.rest.extend(piece.iter().take(count)),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => return Err(self.gone(&error.to_string())),
+            }
+        }
+    }
+
+    fn gone(&mut self, why: &str) -> Stop {
+        let ended = self.process.wait(Deadline::after(Duration::from_millis(200)));
+        let how = ended.map(|status| format!("; it ended: {status}")).unwrap_or_default();
+        Stop::Died(format!("the control program is gone: {why}{how}"))
+    }
+}
+
+fn harness(error: impl std::fmt::Display) -> Stop {
+    Stop::Harness(error.to_string())
+}
+
+fn finding(observed: String) -> Stop {
+    let clause = devmig_model::clause::ClauseId::NONE;
+    Stop::Finding { clause, observed, expected: Vec::new() }
+}

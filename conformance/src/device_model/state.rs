@@ -1,0 +1,87 @@
+//! A device that was made, over whichever transport: its state saved, and loaded.
+//!
+//! ```text
+//!   vhost-user   back_end.rs                                  what is refused is told by CHECK_DEVICE_STATE
+//!   vfio-user    STOP_COPY, read to the end; RESUMING, write, STOP        ... or by the way out of RESUMING
+//! ```
+//!
+//! **Invariant.** A device is stopped when it is loaded and is not let run afterwards, so what is saved
+//! then is what was loaded.
+
+use devmig_reference::pci::region;
+
+use crate::vfio::data;
+use crate::vfio::device::{self, Said};
+
+use super::back_end::BackEnd;
+
+/// Bytes of configuration space, of the beginning of a BAR, and of one access.
+const CONFIG_SPACE: u64 = 256;
+const BEGINNING: u64 = 1024;
+const WORD: u32 = 4;
+
+const STOP: u32 = 1;
+const RESUMING: u32 = 4;
+
+/// A device that was made.
+#[derive(Debug)]
+pub enum Device {
+    /// Over vhost-user.
+    VhostUser(BackEnd),
+    /// Over vfio-user.
+    VfioUser(Box<dyn device::Device>),
+}
+
+impl Device {
+    /// Its state.
+    ///
+    /// # Errors
+    /// See [`device::Trouble`]; a number if it refuses.
+    pub fn save(&mut self) -> Said<Vec<u8>> {
+        match self {
+            Device::VhostUser(back_end) => back_end.save(),
+            Device::VfioUser(device) => data::saved(&mut **device),
+        }
+    }
+
+    /// Loads a state, as a whole: a number if it is refused.
+    ///
+    /// # Errors
+    /// See [`device::Trouble`].
+    pub fn load(&mut self, state: &[u8]) -> Said<()> {
+        let device = match self {
+            Device::VhostUser(back_end) => return back_end.load(state),
+            Device::VfioUser(device) => device,
+        };
+        if let Err(errno) = device.set(RESUMING)? {
+            return Ok(Err(errno));
+        }
+        for piece in state.chunks(data::PIECE as usize) {
+            if let Err(errno) = device.write(piece)? {
+                return Ok(Err(errno));
+            }
+        }
+        Ok(device.set(STOP)?.map(|_| ()))
+    }
+
+    /// What a guest can read of it, by region: configuration space, and the beginning of the first BAR.
+    ///
+    /// # Errors
+    /// See [`device::Trouble`]; [`device::Trouble::Lacks`] where a guest reads none of it this way.
+    pub fn seen(&mut self) -> Result<Vec<(u32, Vec<u8>)>, device::Trouble> {
+        let Device::VfioUser(device) = self else {
+            return Err(device::Trouble::Lacks("a device with regions"));
+        };
+        let mut seen = Vec::new();
+        for (region, length) in [(region::CONFIG, CONFIG_SPACE), (region::BAR0, BEGINNING)] {
+            let mut all = Vec::new();
+            for offset in (0..length).step_by(WORD as usize) {
+                // Where it ends, it ends.
+                let Ok(word) = device.region_read(region, offset, WORD)? else { break };
+                all.extend(word);
+            }
+            seen.push((region, all));
+        }
+        Ok(seen)
+    }
+}

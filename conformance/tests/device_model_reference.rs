@@ -1,0 +1,43 @@
+//! The suite for device models against the reference NIC, run as a program: as it is, in each release and
+//! with each encoder, and with every fault that it can have.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
+use devmig_conformance::device_model::mutants::{Bed, Bench};
+use devmig_conformance::device_model::suite;
+use devmig_model::library::Library;
+use devmig_reference::nic::Mutant;
+
+fn with_bench(work: impl FnOnce(&Bench<'_>)) {
+    let library = Library::builtin().unwrap();
+    let suite = suite::builtin(&library).unwrap();
+    let program = env!("CARGO_BIN_EXE_devmig").to_owned();
+    work(&Bench::new(&library, &suite, program).unwrap());
+}
+
+#[test]
+fn the_reference_passes_in_every_release_with_every_encoder() {
+    with_bench(|bench| {
+        for bed in Bed::ALL {
+            let report = bench.as_it_is(bed, 24).unwrap();
+            println!("{}: {:?}", bed.name(), report.summary);
+            let wrong = Bench::complaints(&report);
+            assert!(wrong.is_empty(), "{}:\n{}", bed.name(), wrong.join("\n"));
+            // What the first release has no use for: joint constraints; the second: what it refuses.
+            let skipped = report.results.iter().filter(|result| result.observed.is_some());
+            let skipped: Vec<&str> = skipped.map(|result| result.test.as_str()).collect();
+            let may = |id: &&&str| !id.starts_with("refused.joint") && !id.starts_with("refused.peer-only");
+            assert_eq!(skipped.iter().filter(may).count(), 0, "{}: {skipped:?}", bed.name());
+        }
+    });
+}
+
+#[test]
+fn every_mutant_is_found_and_every_test_finds_one() {
+    with_bench(|bench| {
+        let hunt = bench.hunt(Mutant::ALL, true, |fate| print!("{}", fate.text())).unwrap();
+        let wrong = hunt.mutants.iter().filter(|fate| !fate.wrong.is_empty());
+        let wrong: Vec<String> = wrong.map(|fate| fate.text()).chain(hunt.wrong.clone()).collect();
+        assert!(hunt.as_expected, "{}", wrong.join("\n"));
+    });
+}
