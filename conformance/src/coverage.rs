@@ -21,8 +21,8 @@ use devmig_model::spec::{Exception, Lack, Level, SpecErrors};
 use devmig_model::system::PropertyKind;
 use devmig_model::vfio::event::DEVICE;
 use devmig_model::vhost_user::event::{BACK_END, FRONT_END};
-use devmig_reference::{nic, vfio_user};
 use devmig_reference::vhost_user::Mutant;
+use devmig_reference::{nic, vfio_user};
 use serde::Serialize;
 
 use crate::device_model;

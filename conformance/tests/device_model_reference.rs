@@ -26,7 +26,9 @@ fn the_reference_passes_in_every_release_with_every_encoder() {
             // What the first release has no use for: joint constraints; the second: what it refuses.
             let skipped = report.results.iter().filter(|result| result.observed.is_some());
             let skipped: Vec<&str> = skipped.map(|result| result.test.as_str()).collect();
-            let may = |id: &&&str| !id.starts_with("refused.joint") && !id.starts_with("refused.peer-only");
+            let may = |id: &&&str| {
+                !id.starts_with("refused.joint") && !id.starts_with("refused.peer-only")
+            };
             assert_eq!(skipped.iter().filter(may).count(), 0, "{}: {skipped:?}", bed.name());
         }
     });

@@ -21,9 +21,15 @@ fn the_files_are_what_is_written() {
     let (kept, now) = (read(&folder()).unwrap(), builtin().unwrap());
     assert_eq!(kept.len(), now.len());
     for golden in now {
-        let same = |kept: &&Golden| Path::new(&kept.name).file_stem().unwrap() == golden.name.as_str();
+        let same =
+            |kept: &&Golden| Path::new(&kept.name).file_stem().unwrap() == golden.name.as_str();
         let kept = kept.iter().find(same).expect("a file for each");
-        assert_eq!((&kept.instance, &kept.states), (&golden.instance, &golden.states), "{}", golden.name);
+        assert_eq!(
+            (&kept.instance, &kept.states),
+            (&golden.instance, &golden.states),
+            "{}",
+            golden.name
+        );
     }
 }
 

@@ -125,10 +125,12 @@ fn vector((name, model, first, given): &Row, build: Build) -> Result<Vector, NoV
         .iter()
         .map(|(name, value)| (name.as_str(), value.clone()))
         .collect();
-    let here = NicConfig::make(&order(*model, &all, build)).map_err(|error| no(error.to_string()))?;
+    let here =
+        NicConfig::make(&order(*model, &all, build)).map_err(|error| no(error.to_string()))?;
     let nic = worked(here.clone()).ok_or_else(|| no("a command was refused".into()))?;
     let vhost_user = nic.save();
-    let options = FunctionOptions { config: here.clone(), link: Link::Loopback, latency: Duration::ZERO };
+    let options =
+        FunctionOptions { config: here.clone(), link: Link::Loopback, latency: Duration::ZERO };
     let mut function = Function::new(&options);
     function.nic_mut().load(&vhost_user).map_err(|error| no(error.to_string()))?;
     // The filter applies, and two causes interrupt.

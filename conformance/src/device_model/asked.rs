@@ -39,10 +39,7 @@ impl Written {
     /// Text for a command line, and the same as a string of JSON.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Written {
-            text: Some(text.to_owned()),
-            json: serde_json::Value::from(text).to_string(),
-        }
+        Written { text: Some(text.to_owned()), json: serde_json::Value::from(text).to_string() }
     }
 
     /// What only JSON can say.
@@ -61,7 +58,10 @@ impl Written {
                 Self { text: Some("-1".into()), json: "-1".into() },
                 Self { text: Some("1.5".into()), json: "1.5".into() },
                 // One more than fits: in 64 bits it would be 0.
-                Self { text: Some("18446744073709551616".into()), json: "18446744073709551616".into() },
+                Self {
+                    text: Some("18446744073709551616".into()),
+                    json: "18446744073709551616".into(),
+                },
                 Self::json("true"),
             ],
             // On a command line everything is a string.
@@ -88,7 +88,8 @@ impl Asked {
     #[must_use]
     pub fn all(configuration: &Configuration) -> Self {
         let parameters = configuration.parameters().iter();
-        parameters.fold(Self::of(configuration.model()), |asked, (name, value)| asked.with(name, value))
+        parameters
+            .fold(Self::of(configuration.model()), |asked, (name, value)| asked.with(name, value))
     }
 
     /// Whether a command line can ask for it.
@@ -140,12 +141,17 @@ mod tests {
         let id: ModelId = "vendor-a.com/my-nic".parse().unwrap();
         let name = |text: &str| text.parse::<Name>().unwrap();
         let mut asked = Asked::of(&id).with(&name("rss"), &Value::Bool(true));
-        asked = asked.with(&name("mac"), &Value::Str("a\"b".into())).with(&name("rss"), Written::text("2"));
+        asked = asked
+            .with(&name("mac"), &Value::Str("a\"b".into()))
+            .with(&name("rss"), Written::text("2"));
         asked.version = Some("1".into());
         assert!(asked.is_text());
         let words = ["--model", "vendor-a.com/my-nic", "--model-version", "1"];
         assert_eq!(asked.options()[..4], words.map(str::to_owned));
-        assert_eq!(asked.options()[4..], ["--m-rss=on", "--m-mac=a\"b", "--m-rss=2"].map(str::to_owned));
+        assert_eq!(
+            asked.options()[4..],
+            ["--m-rss=on", "--m-mac=a\"b", "--m-rss=2"].map(str::to_owned)
+        );
         let json = r#""model":"vendor-a.com/my-nic","version":"1","parameters":{"rss":true,"mac":"a\"b","rss":"2"}"#;
         assert_eq!(asked.members(), json);
         assert!(!Asked::of(&id).with(&name("rss"), Written::json("7")).is_text());

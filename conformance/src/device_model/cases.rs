@@ -160,7 +160,8 @@ impl Source<'_> {
     pub fn cases(&self, kind: Kind) -> Vec<Case> {
         let models = || self.own.models().values();
         let per_model = self.most.div_ceil(models().count().max(1)).max(1);
-        let each = |of: &dyn Fn(&Model) -> Vec<Case>| -> Vec<Case> { models().flat_map(of).collect() };
+        let each =
+            |of: &dyn Fn(&Model) -> Vec<Case>| -> Vec<Case> { models().flat_map(of).collect() };
         let mut cases = match kind {
             Kind::Initial => each(&|model| {
                 let initial = model.initial().ok();
@@ -208,7 +209,8 @@ impl Source<'_> {
         for id in self.own.models().keys() {
             // Nearly the name of one that is there.
             for other in [format!("{id}-x"), format!("x.{}", id.as_str().replace("https://", ""))] {
-                let there = other.parse::<ModelId>().is_ok_and(|other| self.own.model(&other).is_some());
+                let there =
+                    other.parse::<ModelId>().is_ok_and(|other| self.own.model(&other).is_some());
                 if !there {
                     let asked = Asked { model: other.clone(), ..Asked::default() };
                     cases.push(Case::refused(asked, [other]));
@@ -220,8 +222,10 @@ impl Source<'_> {
 
     fn joint(&self, model: &Model) -> Vec<Case> {
         let case = |row: Vec<(Name, Value)>| {
-            let names = model.constraints().iter().flat_map(|c| c.parameters()).map(Name::to_string);
-            let asked = row.iter().fold(Asked::of(model.id()), |asked, (name, v)| asked.with(name, v));
+            let names =
+                model.constraints().iter().flat_map(|c| c.parameters()).map(Name::to_string);
+            let asked =
+                row.iter().fold(Asked::of(model.id()), |asked, (name, v)| asked.with(name, v));
             Case::refused(asked, names.collect::<Vec<_>>())
         };
         jointly_refused(model, self.most, self.seed).into_iter().map(case).collect()
@@ -285,7 +289,8 @@ impl Source<'_> {
 
     fn peer_only(&self) -> Vec<Case> {
         let Some(peer) = self.peer else { return Vec::new() };
-        let source = Source { own: peer, peer: None, golden: &[], most: self.most, seed: self.seed };
+        let source =
+            Source { own: peer, peer: None, golden: &[], most: self.most, seed: self.seed };
         let refused = |case: Case| {
             let made = case.made.clone()?;
             let model = peer.model(made.model())?;
@@ -326,9 +331,11 @@ fn outside(parameter: &Parameter) -> Vec<Written> {
     let allowed = parameter.allowed();
     let mut values = match allowed {
         Allowed::Any(_) => Vec::new(),
-        Allowed::Bool(both) => {
-            [false, true].into_iter().filter(|on| !both[usize::from(*on)]).map(Value::Bool).collect()
-        }
+        Allowed::Bool(both) => [false, true]
+            .into_iter()
+            .filter(|on| !both[usize::from(*on)])
+            .map(Value::Bool)
+            .collect(),
         Allowed::Int(ranges) => {
             let (first, last) = (ranges.first(), ranges.last());
             let above = last.and_then(|(_, hi)| hi.checked_add(1));
@@ -346,10 +353,8 @@ fn outside(parameter: &Parameter) -> Vec<Written> {
 
 fn unknown(model: &Model) -> Vec<Case> {
     let name = "devmig-no-such-parameter";
-    let asked = |value: Written| Asked {
-        given: vec![(name.to_owned(), value)],
-        ..Asked::of(model.id())
-    };
+    let asked =
+        |value: Written| Asked { given: vec![(name.to_owned(), value)], ..Asked::of(model.id()) };
     let values = [Value::Bool(true), Value::Bool(false), Value::Int(0)];
     values.iter().map(|value| Case::refused(asked(value.into()), [name])).collect()
 }
@@ -458,7 +463,9 @@ mod tests {
         let own = model::implementation(Release::Two).unwrap();
         let values = source(&own).cases(Kind::Value);
         let asked: Vec<String> = values.iter().map(|case| case.asked.parameters()).collect();
-        for wanted in ["{\"mtu\":67}", "{\"mtu\":9217}", "{\"queue-pairs\":0}", "{\"rx-filter-size\":1025}"] {
+        for wanted in
+            ["{\"mtu\":67}", "{\"mtu\":9217}", "{\"queue-pairs\":0}", "{\"rx-filter-size\":1025}"]
+        {
             assert!(asked.iter().any(|asked| asked == wanted), "{wanted}: {asked:?}");
         }
     }

@@ -146,7 +146,11 @@ fn completed(
         let meets = |at: usize| {
             let others = choice.iter().enumerate().filter_map(|(other, at)| Some((other, (*at)?)));
             let pairs = others.map(|(other, there)| {
-                if other < axis { [(other, there), (axis, at)] } else { [(axis, at), (other, there)] }
+                if other < axis {
+                    [(other, there), (axis, at)]
+                } else {
+                    [(axis, at), (other, there)]
+                }
             });
             pairs.filter(|pair| unmet.contains(pair)).count() as u64
         };

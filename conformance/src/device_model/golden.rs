@@ -95,7 +95,10 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Golden, BadGolden> {
 fn golden(name: &str, form: Form) -> Result<Golden, BadGolden> {
     let no = |why: String| BadGolden::Form { name: name.to_owned(), why };
     if form.schema != SCHEMA {
-        return Err(no(format!("its form has version {}, and {SCHEMA} is known here", form.schema)));
+        return Err(no(format!(
+            "its form has version {}, and {SCHEMA} is known here",
+            form.schema
+        )));
     }
     let mut states = BTreeMap::new();
     for key in form.states.keys() {
@@ -115,7 +118,10 @@ fn golden(name: &str, form: Form) -> Result<Golden, BadGolden> {
 /// Never, as things are.
 pub fn builtin() -> Result<Vec<Golden>, BadGolden> {
     let all = vectors();
-    let all = all.map_err(|error| BadGolden::Form { name: "the reference's".into(), why: error.to_string() })?;
+    let all = all.map_err(|error| BadGolden::Form {
+        name: "the reference's".into(),
+        why: error.to_string(),
+    })?;
     all.iter().map(|vector| golden(vector.name, Form::from(vector))).collect()
 }
 
@@ -128,12 +134,17 @@ mod tests {
         let why = |text: &str| parse("x.json", text.as_bytes()).unwrap_err().to_string();
         assert!(why("{").starts_with("x.json is no golden state"));
         let form = |schema: u32, states: &str| {
-            format!(r#"{{"schema": {schema}, "instance": {{"model": "a.com/b", "parameters": {{}}}}, "states": {states}}}"#)
+            format!(
+                r#"{{"schema": {schema}, "instance": {{"model": "a.com/b", "parameters": {{}}}}, "states": {states}}}"#
+            )
         };
         assert!(why(&form(2, "{}")).contains("version 2"));
         assert!(why(&form(1, r#"{"pigeon": []}"#)).contains("`pigeon`"));
         for bad in ["0", "0x", "é0", "zz"] {
-            assert!(why(&form(1, &format!(r#"{{"vfio-user": ["{bad}"]}}"#))).contains("digits"), "{bad}");
+            assert!(
+                why(&form(1, &format!(r#"{{"vfio-user": ["{bad}"]}}"#))).contains("digits"),
+                "{bad}"
+            );
         }
         let good = parse("x", form(1, r#"{"vfio-user": ["00", "ff"]}"#).as_bytes()).unwrap();
         assert_eq!(good.states[&Transport::VfioUser], [0, 255]);

@@ -129,7 +129,12 @@ impl<'a> Bench<'a> {
         d.finish(Bench { library, suite, program, idle })
     }
 
-    fn words(&self, device: &[&str], build: (Release, Encoder), mutant: Option<Mutant>) -> Vec<String> {
+    fn words(
+        &self,
+        device: &[&str],
+        build: (Release, Encoder),
+        mutant: Option<Mutant>,
+    ) -> Vec<String> {
         let (release, coder) = (build.0.to_string(), encoder(build.1));
         let mut words = vec![self.program.as_str(), "device"];
         words.extend(device);
@@ -142,7 +147,12 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// If there are no golden states, which is a bug.
-    pub fn subject(&self, bed: Bed, mutant: Option<Mutant>, most: usize) -> Result<Subject, Trouble> {
+    pub fn subject(
+        &self,
+        bed: Bed,
+        mutant: Option<Mutant>,
+        most: usize,
+    ) -> Result<Subject, Trouble> {
         let golden = golden::builtin().map_err(|error| Trouble(error.to_string()))?;
         Ok(Subject {
             program: self.words(&["nic"], bed.own, mutant),

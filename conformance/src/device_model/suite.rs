@@ -131,10 +131,9 @@ fn tests(library: &Library, item: &Item<RawTest>, d: &mut Diagnostics) -> Vec<Te
     let id = |end: &str| format!("{}.{end}", base.base);
     match (ways.as_slice(), transports.as_slice()) {
         ([], []) => vec![base],
-        (ways, []) => ways
-            .iter()
-            .map(|way| Test { id: id(name(*way)), way: *way, ..base.clone() })
-            .collect(),
+        (ways, []) => {
+            ways.iter().map(|way| Test { id: id(name(*way)), way: *way, ..base.clone() }).collect()
+        }
         (_, transports) => transports
             .iter()
             .map(|t| Test { id: id(t.name()), transport: Some(*t), ..base.clone() })

@@ -189,7 +189,14 @@ impl NicConfig {
         let (known, given) = understood(&host, order)?;
         let version = order.version.as_deref();
         let configuration = match (build.mutant, version) {
-            (Some(Mutant::AliasUnexpanded), Some(_)) => known.configure(None, &given)?,
+            (Some(Mutant::AliasUnexpanded), Some(_)) => {
+                // That there is such a version is still looked at.
+                known.configure(version, &given)?;
+                known.configure(None, &given)?
+            }
+            (Some(Mutant::AnyVersion), Some(alias)) if !known.aliases().contains_key(alias) => {
+                known.configure(None, &given)?
+            }
             (Some(Mutant::OtherInit), None) if given.is_empty() => {
                 let mtu = "mtu".parse().map_err(|error: BadName| BadTable::new(&error))?;
                 known.configure(None, &[(mtu, Value::Int(9000))])?
@@ -401,8 +408,7 @@ fn understood<'h>(
         known.ok_or_else(|| Refusal::from(Reason::unsupported(&id, host.models().keys())))?;
     let mut given: Vec<(Name, Value)> = Vec::new();
     for (name, value) in &order.given {
-        let name: Name =
-            name.parse().map_err(|bad: BadName| ConfigError::Name(bad.to_string()))?;
+        let name: Name = name.parse().map_err(|bad: BadName| ConfigError::Name(bad.to_string()))?;
         let parameter = known.parameters().get(&name);
         if parameter.is_none() && is(Mutant::IgnoresUnknown) {
             continue;

@@ -37,7 +37,9 @@ mutants! {
     LastWins "last-wins" "create.set-once"
         "Of two values for a parameter the last is taken.",
     AliasUnexpanded "alias-unexpanded" "alias.expanded"
-        "A version, whether there is one of this name or not, changes nothing.",
+        "A version changes nothing of what is made.",
+    AnyVersion "any-version" "alias.expanded"
+        "A version that there is not is passed over.",
     AliasWins "alias-wins" "alias.expanded"
         "A version has the last word, and not what is given besides.",
     RefusesQuietly "refuses-quietly" "create.all-or-nothing"

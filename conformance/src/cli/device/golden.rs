@@ -37,8 +37,7 @@ pub(super) fn run(args: &Golden, out: &mut Out<'_>) -> Result<Status, Error> {
                 if known.is_some() { "DIFFERS" } else { "MISSING" }
             }
             (false, _) => {
-                let failed =
-                    |cause| Error::Write { to: path.display().to_string(), cause };
+                let failed = |cause| Error::Write { to: path.display().to_string(), cause };
                 fs::write(&path, text).map_err(failed)?;
                 "written"
             }

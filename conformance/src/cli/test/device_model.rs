@@ -162,7 +162,8 @@ fn with_socket(option: &str, text: &str) -> Result<Vec<String>, Error> {
     match words.iter().any(|word| word.contains("{socket}")) {
         true => Ok(words),
         false => {
-            let help = "write {socket} where the path of the socket to listen on belongs".to_owned();
+            let help =
+                "write {socket} where the path of the socket to listen on belongs".to_owned();
             Err(Error::usage(format!("{option} has no {{socket}}"), Some(help)))
         }
     }
@@ -196,7 +197,9 @@ impl Args {
             control: self.control.as_deref().map(|c| with_socket("--control", c)).transpose()?,
             elsewhere: self.elsewhere.as_deref().map(words).transpose()?,
             peer: self.peer.as_deref().map(words).transpose()?,
-            golden: golden.map_err(|error| Error::usage(error.to_string(), None))?.unwrap_or_default(),
+            golden: golden
+                .map_err(|error| Error::usage(error.to_string(), None))?
+                .unwrap_or_default(),
             limit: Duration::from_secs_f64(self.timeout),
             most: self.cases,
             seed: self.seed,

@@ -99,7 +99,8 @@ impl Session<'_> {
 
     pub(super) fn describe(&mut self) -> Result<(), Stop> {
         let [info, own] = self.print(&[])?;
-        let bad = |error: form::BadForm| finding(error.to_string(), "a description that can be read");
+        let bad =
+            |error: form::BadForm| finding(error.to_string(), "a description that can be read");
         for bytes in info.iter() {
             let read = rfc::info(bytes).map_err(bad)?;
             if read.models().is_empty() {
@@ -151,7 +152,9 @@ impl Session<'_> {
 
     pub(super) fn initial_accepted(&mut self) -> Result<(), Stop> {
         for model in self.own()?.models().values() {
-            model.initial().map_err(|why| finding(why.to_string(), "initial values are accepted"))?;
+            model
+                .initial()
+                .map_err(|why| finding(why.to_string(), "initial values are accepted"))?;
         }
         Ok(())
     }

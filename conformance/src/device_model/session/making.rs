@@ -105,14 +105,12 @@ impl Session<'_> {
                 let deadline = Deadline::after(limit);
                 let odd = |error| finding(format!("it is added, and {error}"), "it listens");
                 Ok(Attempt::Made(match transport {
-                    Transport::VhostUser => Connected::VhostUser(
-                        None,
-                        Channel::connect(&path, deadline).map_err(odd)?,
-                    ),
-                    Transport::VfioUser => Connected::VfioUser(
-                        None,
-                        Channel::connect(&path, deadline).map_err(odd)?,
-                    ),
+                    Transport::VhostUser => {
+                        Connected::VhostUser(None, Channel::connect(&path, deadline).map_err(odd)?)
+                    }
+                    Transport::VfioUser => {
+                        Connected::VfioUser(None, Channel::connect(&path, deadline).map_err(odd)?)
+                    }
                 }))
             }
         }
@@ -241,7 +239,9 @@ impl Session<'_> {
         self.say("device-del");
         match self.control()?.delete(ID)? {
             Answer::Done(_) => Ok(()),
-            Answer::Refused(why) => Err(finding(format!("device-del is refused: {why}"), "it is done")),
+            Answer::Refused(why) => {
+                Err(finding(format!("device-del is refused: {why}"), "it is done"))
+            }
         }
     }
 
@@ -281,7 +281,9 @@ impl Session<'_> {
         self.say(format!("device-add {}", other.members()));
         match self.control()?.add(ID, other, transport)? {
             Answer::Refused(_) => Ok(()),
-            Answer::Done(_) => Err(finding("it is made in the place of the first", "it is refused")),
+            Answer::Done(_) => {
+                Err(finding("it is made in the place of the first", "it is refused"))
+            }
         }
     }
 

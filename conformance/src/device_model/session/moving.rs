@@ -37,7 +37,10 @@ impl Session<'_> {
 
     pub(super) fn load(&mut self) -> Result<(), Stop> {
         self.put()?.map_err(|errno| {
-            finding(format!("the state is refused: {errno}"), "it is taken: the configuration is the same")
+            finding(
+                format!("the state is refused: {errno}"),
+                "it is taken: the configuration is the same",
+            )
         })
     }
 
