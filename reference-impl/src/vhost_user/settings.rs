@@ -198,6 +198,7 @@ mod tests {
             "answered",
             "number",
             "together",
+            "stays",
             "processes",
             "at-once",
             "later",
