@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `peers.rs` | what is known: the files, loaded and validated |
 //! | `peers/run.rs` | installing, running, and holding the report against it |
+//! | `peers/kernel.rs` | the same of a kernel's driver: how it is built, and its suite in guests |
 //!
 //! A deviation is held for a range of versions, as `always` or `sometimes`: for a listed version a
 //! new one fails, and so does an `always` that is gone; a `sometimes` is tried a stated number of
@@ -22,6 +23,7 @@
 //! **Invariants.** A sensitive deviation is shown by its clause alone, and its tests by a pattern.
 //! No peer is installed without being asked for.
 
+mod kernel;
 mod run;
 
 use std::collections::BTreeMap;
@@ -48,6 +50,7 @@ macro_rules! builtin {
 }
 builtin! {
     "dpdk-testpmd.toml"
+    "linux-mtty.toml"
     "qemu-storage-daemon.toml"
     "vhost-device-console.toml"
     "vhost-device-rng.toml"
@@ -68,6 +71,21 @@ struct RawPeer {
     install: Vec<Spanned<String>>,
     features: Spanned<String>,
     protocol_features: Spanned<String>,
+    readings: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
+}
+
+/// One `[[kernel]]`: a kernel of our own with a driver of VFIO devices.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKernel {
+    name: Spanned<String>,
+    about: Spanned<String>,
+    /// The type of the mediated device.
+    device: Spanned<String>,
+    version: Spanned<String>,
+    listed: Vec<String>,
+    install: Vec<Spanned<String>>,
+    features: Spanned<String>,
     readings: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
 }
 
@@ -133,6 +151,23 @@ pub struct Deviation {
     pub evidence: Option<String>,
 }
 
+/// What an implementation serves, and how it is started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Serves {
+    /// A device over vhost-user.
+    VhostUser {
+        /// What kind of device.
+        device: Device,
+        /// How it is started; `{image}` is a fresh file of 1 MiB, `{folder}` a fresh folder.
+        spawn: String,
+    },
+    /// A mediated device, in a kernel that runs as a process (see [`crate::vfio::guest`]).
+    Mediated {
+        /// Its type.
+        device: String,
+    },
+}
+
 /// A real implementation.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -140,10 +175,8 @@ pub struct Peer {
     pub name: String,
     /// What it is.
     pub about: String,
-    /// What kind of device it serves.
-    pub device: Device,
-    /// How it is started; `{image}` is a fresh file of 1 MiB, `{folder}` a fresh folder.
-    pub spawn: String,
+    /// What it serves.
+    pub serves: Serves,
     /// How it tells its version.
     pub version: String,
     /// The versions for which the deviations are held.
@@ -163,30 +196,97 @@ pub struct Peer {
 /// # Errors
 /// Every problem of every file.
 pub fn builtin(library: &Library, suite: &[Test]) -> Result<Vec<Peer>, SpecErrors> {
+    let ids: Vec<&str> = suite.iter().map(|test| test.id.as_str()).collect();
+    let vfio = crate::vfio::suite::builtin(library)?;
+    let vfio_ids: Vec<&str> = vfio.iter().map(|test| test.id.as_str()).collect();
     let mut d = Diagnostics::default();
     let mut peers = Vec::new();
     for (name, text) in BUILTIN {
         let file = SourceFile::new(*name, *text);
         let mut tables = file.parse(&mut d);
         let heads: Vec<Item<RawPeer>> = tables.items("peer", &mut d);
+        let kernels: Vec<Item<RawKernel>> = tables.items("kernel", &mut d);
         let known: Vec<Item<RawDeviation>> = tables.items("deviation", &mut d);
-        tables.finish(&["peer", "deviation"], &mut d);
+        tables.finish(&["peer", "kernel", "deviation"], &mut d);
+        let ids = if kernels.is_empty() { &ids } else { &vfio_ids };
         let known: Vec<Deviation> =
-            known.iter().map(|item| deviation(library, suite, item, &mut d)).collect();
+            known.iter().map(|item| deviation(library, ids, item, &mut d)).collect();
         peers.extend(heads.iter().map(|item| peer(library, item, &known, &mut d)));
+        peers.extend(kernels.iter().map(|item| kernel(library, item, &known, &mut d)));
     }
     d.finish(peers)
 }
 
 fn peer(library: &Library, item: &Item<RawPeer>, known: &[Deviation], d: &mut Diagnostics) -> Peer {
     let raw = &item.value;
-    for number in [&raw.features, &raw.protocol_features] {
-        if hexadecimal(number.get_ref()).is_none() {
-            d.push(item.error(number.span(), "features are hexadecimal: 0x…", "no such number"));
-        }
+    let readings = readings(library, item, &raw.readings, d);
+    let device = match raw.device {
+        DeviceName::Net => Device::Net,
+        DeviceName::Blk => Device::Blk,
+        DeviceName::Rng => Device::Rng,
+        DeviceName::Console => Device::Console,
+        DeviceName::Fs => Device::Fs,
+        DeviceName::None => Device::None,
+    };
+    Peer {
+        name: raw.name.get_ref().clone(),
+        about: raw.about.get_ref().clone(),
+        serves: Serves::VhostUser { device, spawn: raw.spawn.get_ref().clone() },
+        version: raw.version.get_ref().clone(),
+        listed: raw.listed.clone(),
+        install: words(&raw.install),
+        offers: Offers {
+            features: number(item, &raw.features, d),
+            protocol_features: number(item, &raw.protocol_features, d),
+        },
+        readings,
+        known: known.to_vec(),
     }
+}
+
+fn kernel(
+    library: &Library,
+    item: &Item<RawKernel>,
+    known: &[Deviation],
+    d: &mut Diagnostics,
+) -> Peer {
+    let raw = &item.value;
+    Peer {
+        name: raw.name.get_ref().clone(),
+        about: raw.about.get_ref().clone(),
+        serves: Serves::Mediated { device: raw.device.get_ref().clone() },
+        version: raw.version.get_ref().clone(),
+        listed: raw.listed.clone(),
+        install: words(&raw.install),
+        offers: Offers {
+            features: number(item, &raw.features, d),
+            protocol_features: String::new(),
+        },
+        readings: readings(library, item, &raw.readings, d),
+        known: known.to_vec(),
+    }
+}
+
+fn words(list: &[Spanned<String>]) -> Vec<String> {
+    list.iter().map(|word| word.get_ref().clone()).collect()
+}
+
+/// Features, as they are written.
+fn number<T>(item: &Item<T>, number: &Spanned<String>, d: &mut Diagnostics) -> String {
+    if hexadecimal(number.get_ref()).is_none() {
+        d.push(item.error(number.span(), "features are hexadecimal: 0x…", "no such number"));
+    }
+    number.get_ref().clone()
+}
+
+fn readings<T>(
+    library: &Library,
+    item: &Item<T>,
+    raw: &BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
+    d: &mut Diagnostics,
+) -> BTreeMap<String, Vec<String>> {
     let spec = &library.spec;
-    for (name, options) in &raw.readings {
+    for (name, options) in raw {
         let Ok(choice) = spec.choice(name.get_ref()) else {
             let known = spec.choices().iter().map(|choice| choice.id.as_str());
             let message = format!("no choice is called `{}`", name.get_ref());
@@ -201,33 +301,7 @@ fn peer(library: &Library, item: &Item<RawPeer>, known: &[Deviation], d: &mut Di
             }
         }
     }
-    let words = |list: &[Spanned<String>]| list.iter().map(|w| w.get_ref().clone()).collect();
-    Peer {
-        name: raw.name.get_ref().clone(),
-        about: raw.about.get_ref().clone(),
-        device: match raw.device {
-            DeviceName::Net => Device::Net,
-            DeviceName::Blk => Device::Blk,
-            DeviceName::Rng => Device::Rng,
-            DeviceName::Console => Device::Console,
-            DeviceName::Fs => Device::Fs,
-            DeviceName::None => Device::None,
-        },
-        spawn: raw.spawn.get_ref().clone(),
-        version: raw.version.get_ref().clone(),
-        listed: raw.listed.clone(),
-        install: raw.install.iter().map(|line| line.get_ref().clone()).collect(),
-        offers: Offers {
-            features: raw.features.get_ref().clone(),
-            protocol_features: raw.protocol_features.get_ref().clone(),
-        },
-        readings: raw
-            .readings
-            .iter()
-            .map(|(name, options)| (name.get_ref().clone(), words(options)))
-            .collect(),
-        known: known.to_vec(),
-    }
+    raw.iter().map(|(name, options)| (name.get_ref().clone(), words(options))).collect()
 }
 
 fn hexadecimal(text: &str) -> Option<u64> {
@@ -236,13 +310,13 @@ fn hexadecimal(text: &str) -> Option<u64> {
 
 fn deviation(
     library: &Library,
-    suite: &[Test],
+    tests: &[&str],
     item: &Item<RawDeviation>,
     d: &mut Diagnostics,
 ) -> Deviation {
     let raw = &item.value;
     library.spec.clause_at(item, &raw.clause, d);
-    if !suite.iter().any(|test| matches(raw.test.get_ref(), &test.id)) {
+    if !tests.iter().any(|test| matches(raw.test.get_ref(), test)) {
         let message = format!("no test is called `{}`", raw.test.get_ref());
         d.push(item.error(raw.test.span(), message, "unknown test"));
     }

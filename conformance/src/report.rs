@@ -15,15 +15,17 @@ use std::fmt::Write as _;
 
 use devmig_model::clause::ClauseId;
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::verdict::Taken;
 use crate::vhost_user::tour::Coverage;
 pub use junit::junit;
 
 /// How a test ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Nothing was broken.
@@ -54,7 +56,7 @@ impl std::fmt::Display for Status {
 }
 
 /// How many ended how.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// Tests that passed.
     pub pass: usize,
@@ -118,7 +120,7 @@ impl Outcome {
 }
 
 /// A finding that was waived.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Waived {
     /// The clause that is broken.
     pub clause: String,
@@ -135,7 +137,7 @@ impl std::fmt::Display for Waived {
 }
 
 /// What the implementation offered.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Offers {
     /// The answer to `GET_FEATURES`, in hexadecimal.
     pub features: String,
@@ -144,7 +146,7 @@ pub struct Offers {
 }
 
 /// One test's result.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Result {
     /// The test's id.
     pub test: String,
@@ -175,7 +177,7 @@ pub struct Result {
 }
 
 /// A whole run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SuiteReport {
     /// The version of this form: 1.
     pub schema: u32,
@@ -186,7 +188,7 @@ pub struct SuiteReport {
     /// For what is random.
     pub seed: u64,
     /// For each choice that the implementation was seen to settle: the options still possible.
-    #[serde(serialize_with = "as_map")]
+    #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
     #[schemars(with = "BTreeMap<String, Vec<String>>")]
     pub readings: Vec<(String, Vec<String>)>,
     /// What it offered, once it was asked.
@@ -211,6 +213,12 @@ fn as_map<S: serde::Serializer>(
         map.serialize_entry(choice, options)?;
     }
     map.end()
+}
+
+fn from_map<'d, D: Deserializer<'d>>(
+    deserializer: D,
+) -> std::result::Result<Vec<(String, Vec<String>)>, D::Error> {
+    Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
 }
 
 /// How many lines of a conversation a failure shows.

@@ -53,6 +53,26 @@ fn steady(mut document: Value) -> Value {
     document
 }
 
+/// A device of a kernel that cannot be had is no finding: the message says what to do.
+#[test]
+fn a_kernel_s_device_that_is_not_there_says_what_to_do() {
+    let cases: [(&[&str], &str); 5] = [
+        (&["--cdev", "/dev/vfio/devices/no-such"], "bind a driver with VFIO support"),
+        (&["--group", "/no-such/7", "--device", "0000:00:01.0"], "ls /dev/vfio"),
+        (&["--group", "/no-such/7"], "--device"),
+        (&["--device", "0000:00:01.0", "--cdev", "x"], "--group"),
+        (&[], "--cdev"),
+    ];
+    for (arguments, help) in cases {
+        let output = run(&[&["test", "vfio"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(help), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+    assert_eq!(code(&["test", "vfio", "--list"]), 0);
+}
+
 #[test]
 fn console_blocks() {
     // The commands of the README are for a reader in the repository's root.

@@ -185,8 +185,9 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
         page(
             "peers.md",
             "Real back-ends",
-            "What real back-ends offer, how they read what the text leaves open, and where they leave \
-             it. `devmig peers` holds each of them against this.",
+            "What real back-ends and a kernel's driver of VFIO devices (`linux-mtty`) offer, how they read \
+             what the text leaves open, and where they leave it. `devmig peers` holds each of them \
+             against this.",
             peers_page::body(&library)?,
         ),
         page(

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Error, Format, Out, Status, progress, test};
 use crate::parallel::in_turn;
-use crate::peers::{self, Peer, Setting, Verdict};
+use crate::peers::{self, Peer, Serves, Setting, Verdict};
 use crate::report::SuiteReport;
 use crate::vhost_user::suite;
 
@@ -39,6 +39,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let suite = suite::builtin(&library)?;
+    let vfio = crate::vfio::suite::builtin(&library)?;
     let all = peers::builtin(&library, &suite)?;
     let peers = chosen(&all, &args.name)?;
     if args.list {
@@ -65,7 +66,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             bar.inc(1);
             bar.set_message(format!("{}: {test}", peer.name));
         };
-        let setting = Setting { library: &library, suite: &suite, text, rules, done: &done };
+        let (library, suite, vfio, done) = (&library, &suite, &vfio, &done);
+        let setting = Setting { library, suite, vfio, text, rules, done };
         match there {
             Ok(()) => peer.run(setting),
             Err(why) => Verdict::NotRun(why.clone()),
@@ -98,8 +100,14 @@ fn recorded(peer: &Peer, verdict: &Verdict) -> String {
     let offers = report.offers.clone().unwrap_or_default();
     let mut text = format!("# {} {version}\n", peer.name);
     text += &format!("features = \"{}\"\n", offers.features);
-    text += &format!("protocol_features = \"{}\"\n", offers.protocol_features);
-    text += "[peer.readings]\n";
+    let table = match peer.serves {
+        Serves::VhostUser { .. } => {
+            text += &format!("protocol_features = \"{}\"\n", offers.protocol_features);
+            "peer"
+        }
+        Serves::Mediated { .. } => "kernel",
+    };
+    text += &format!("[{table}.readings]\n");
     for (choice, options) in &report.readings {
         text += &format!("\"{choice}\" = [{}]\n", quoted(options));
     }

@@ -4,6 +4,7 @@
 
 mod device_model;
 mod vfio;
+mod vfio_kernel;
 mod vfio_user;
 mod vhost_user;
 
@@ -32,6 +33,8 @@ enum Protocol {
     VhostUser(vhost_user::Args),
     VfioUser(vfio_user::Args),
     DeviceModel(device_model::Args),
+    #[command(name = "vfio")]
+    VfioKernel(vfio_kernel::Args),
 }
 
 /// What `--list` writes.
@@ -67,6 +70,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         Protocol::VhostUser(args) => vhost_user::run(args, out),
         Protocol::VfioUser(args) => vfio_user::run(args, out),
         Protocol::DeviceModel(args) => device_model::run(args, out),
+        Protocol::VfioKernel(args) => vfio_kernel::run(args, out),
     }
 }
 

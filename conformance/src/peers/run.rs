@@ -11,11 +11,12 @@ use std::time::Duration;
 use devmig_model::library::Library;
 use devmig_model::spec::matches;
 
-use super::{Deviation, Peer, When};
+use super::kernel::Guests;
+use super::{Deviation, Peer, Serves, When};
 use crate::report::{Offers, Status, SuiteReport};
 use crate::vhost_user::process::Command;
 use crate::vhost_user::runner::{self, Run};
-use crate::vhost_user::session::{Limits, Subject};
+use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::Test;
 use crate::vhost_user::target::Target;
 
@@ -69,6 +70,7 @@ impl Peer {
     /// # Errors
     /// The command that failed, with its last words.
     pub fn install(&self) -> Result<(), String> {
+        self.prepare()?;
         for line in &self.install {
             let output = Process::new("sh")
                 .args(["-c", line])
@@ -89,6 +91,7 @@ impl Peer {
     /// # Errors
     /// Why it is not.
     pub fn find_version(&self) -> Result<String, String> {
+        self.is_as_configured()?;
         let mut words = shell_words::split(&self.version).map_err(|e| e.to_string())?.into_iter();
         let program = self.program(&words.next().unwrap_or_default());
         let output = Process::new(&program)
@@ -109,7 +112,7 @@ impl Peer {
     }
 
     /// Where its program is: what was installed for these runs comes first.
-    fn program(&self, name: &str) -> PathBuf {
+    pub(super) fn program(&self, name: &str) -> PathBuf {
         let own = cache().join("bin").join(name);
         if own.exists() { own } else { PathBuf::from(name) }
     }
@@ -128,6 +131,25 @@ impl Peer {
     }
 
     fn run_version(&self, setting: Setting<'_>, version: String) -> Result<Verdict, String> {
+        match &self.serves {
+            Serves::Mediated { device } => {
+                let guests = Guests::new(self, device, setting)?;
+                let report = guests.play(None)?;
+                Ok(self.held(version, report, |deviation| guests.play(Some(&deviation.test))))
+            }
+            Serves::VhostUser { device, spawn } => {
+                self.over_vhost_user(setting, version, *device, spawn)
+            }
+        }
+    }
+
+    fn over_vhost_user(
+        &self,
+        setting: Setting<'_>,
+        version: String,
+        device: Device,
+        spawn: &str,
+    ) -> Result<Verdict, String> {
         let folder = tempfile::Builder::new()
             .prefix("devmig-peer-")
             .tempdir()
@@ -136,19 +158,19 @@ impl Peer {
         let shared = folder.path().join("shared");
         let made = std::fs::File::create(&image).and_then(|file| file.set_len(1 << 20));
         made.and_then(|()| std::fs::create_dir(&shared)).map_err(|error| error.to_string())?;
-        let (program, rest) = self.spawn.split_once(' ').unwrap_or((&self.spawn, ""));
+        let (program, rest) = spawn.split_once(' ').unwrap_or((spawn, ""));
         let command = format!("{} {rest}", self.program(program).display())
             .replace("{image}", &image.to_string_lossy())
             .replace("{folder}", &shared.to_string_lossy());
         let command = Command::parse(&command).map_err(|error| error.to_string())?;
         let target = Target::Spawn(command);
-        let device = clap::ValueEnum::to_possible_value(&self.device);
-        let device = device.map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let name = clap::ValueEnum::to_possible_value(&device);
+        let name = name.map(|value| value.get_name().to_owned()).unwrap_or_default();
         let run = Run {
             library: setting.library,
             subject: Subject {
                 target: &target,
-                device: self.device,
+                device,
                 scratch: true,
                 limits: Limits { owed: Duration::from_secs(5), ..Limits::default() },
                 seed: 1,
@@ -156,29 +178,47 @@ impl Peer {
             },
             pinned: Vec::new(),
             reproduce: format!(
-                "devmig test vhost-user --device {device} --scratch --spawn '{}'",
-                self.spawn
+                "devmig test vhost-user --device {name} --scratch --spawn '{spawn}'"
             ),
             text: setting.text.to_owned(),
             rules: setting.rules,
             waivers: Vec::new(),
         };
-        let known: Vec<&Deviation> = self.known.iter().filter(|d| d.covers(&version)).collect();
         let held = |test: &&Test| !NOT_HELD.iter().any(|pattern| matches(pattern, &test.id));
         let tests: Vec<&Test> = setting.suite.iter().filter(held).collect();
-        let mut report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
-        let mut seen = found(&report);
-        for deviation in known.iter().filter(|d| d.when == When::Sometimes) {
+        let report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
+        Ok(self.held(version, report, |deviation| {
             let shows = |test: &&Test| matches(&deviation.test, &test.id);
             let again: Vec<&Test> = setting.suite.iter().filter(shows).collect();
+            Ok(runner::run(&run, &again, |_| ()))
+        }))
+    }
+
+    /// Holds a report against what is known. `again` runs the tests that may show a deviation.
+    fn held(
+        &self,
+        version: String,
+        mut report: SuiteReport,
+        again: impl Fn(&Deviation) -> Result<SuiteReport, String>,
+    ) -> Verdict {
+        let known: Vec<&Deviation> = self.known.iter().filter(|d| d.covers(&version)).collect();
+        let mut seen = found(&report);
+        let errors = report.results.iter().filter(|r| r.status == Status::Error);
+        let mut errors: Vec<String> = errors
+            .map(|r| format!("{}: {}", r.test, r.observed.clone().unwrap_or_default()))
+            .collect();
+        for deviation in known.iter().filter(|d| d.when == When::Sometimes) {
             for _ in 1..deviation.tries {
                 if seen.iter().any(|finding| deviation.is(finding)) {
                     break;
                 }
-                for finding in found(&runner::run(&run, &again, |_| ())) {
-                    if !seen.contains(&finding) {
-                        seen.push(finding);
+                match again(deviation) {
+                    Ok(report) => {
+                        let new = found(&report).into_iter().filter(|f| !seen.contains(f));
+                        let new: Vec<Finding> = new.collect();
+                        seen.extend(new);
                     }
+                    Err(why) => errors.push(format!("{}: {why}", deviation.test)),
                 }
             }
         }
@@ -188,19 +228,16 @@ impl Peer {
         let gone = known
             .iter()
             .filter(|d| d.when == When::Always && !seen.iter().any(|finding| d.is(finding)));
-        let errors = report.results.iter().filter(|r| r.status == Status::Error);
-        Ok(Verdict::Ran {
+        Verdict::Ran {
             listed: self.listed.contains(&version),
             seen: shown(&known, &expected),
             new: new.into_iter().map(words).collect(),
             gone: gone.map(|d| words(&(d.test.clone(), d.clause.clone()))).collect(),
             changed: self.changed(&report),
-            errors: errors
-                .map(|r| format!("{}: {}", r.test, r.observed.clone().unwrap_or_default()))
-                .collect(),
+            errors,
             version,
             report: Box::new(report),
-        })
+        }
     }
 
     /// Offers and readings that are not as held. A run need not exclude as much as is held, and may
@@ -248,9 +285,11 @@ impl Peer {
 pub struct Setting<'a> {
     /// Everything that is loaded.
     pub library: &'a Library,
-    /// The tests.
+    /// The tests of vhost-user.
     pub suite: &'a [Test],
-    /// The version of the text.
+    /// The tests of VFIO.
+    pub vfio: &'a [crate::vfio::suite::Test],
+    /// The version of the text of vhost-user.
     pub text: &'a str,
     /// The rules of that version.
     pub rules: devmig_model::rules::Rules,

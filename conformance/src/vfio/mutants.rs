@@ -3,7 +3,10 @@
 //! ```text
 //!   reference, as it is     --suite-->  every test passes, in every feature set, under every setting
 //!   reference, each mutant  --suite-->  a test that cites the mutant's clause finds it
+//!   every entry of the suite            finds a mutant, or `mutants.toml` says what it is for
 //! ```
+
+mod idle;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,6 +78,8 @@ pub struct Bench<'a> {
     pub rules: Rules,
     /// The version of the text.
     pub text: String,
+    /// Entries of the suite that find no fault.
+    idle: Vec<String>,
 }
 
 impl<'a> Bench<'a> {
@@ -88,7 +93,8 @@ impl<'a> Bench<'a> {
         rules: Rules,
         text: &str,
     ) -> Result<Self, SpecErrors> {
-        Ok(Bench { library, suite, rules, text: text.to_owned() })
+        let idle = idle::builtin(suite)?;
+        Ok(Bench { library, suite, rules, text: text.to_owned(), idle })
     }
 
     /// Tests against the reference with these features, settings and this fault.
@@ -161,10 +167,51 @@ impl<'a> Bench<'a> {
             Ok(fate)
         });
         let mutants = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
+        let wrong = match mutants.len() == Mutant::ALL.len() {
+            true => self.idle(&mutants)?,
+            false => Vec::new(),
+        };
         let killed = mutants.iter().filter(|fate| fate.killed).count();
-        let as_expected = mutants.iter().all(|fate| fate.wrong.is_empty());
-        let (survived, wrong) = (mutants.len() - killed, Vec::new());
+        let as_expected = wrong.is_empty() && mutants.iter().all(|fate| fate.wrong.is_empty());
+        let survived = mutants.len() - killed;
         Ok(Hunt { schema: 1, mutants, killed, survived, wrong, as_expected })
+    }
+
+    /// Entries of the suite of which no test finds a fault, and that are not listed; or the other way
+    /// round. Where a fault was found before everything was tried, the rest is tried with those.
+    fn idle(&self, fates: &[Fate]) -> Result<Vec<String>, Trouble> {
+        let finds = |fate: &Fate, test: &Test| {
+            fate.tests.iter().chain(fate.others.values().flatten()).any(|id| *id == test.id)
+        };
+        let mut entries: BTreeMap<&str, bool> = BTreeMap::new();
+        for test in self.suite {
+            *entries.entry(&test.entry).or_default() |= fates.iter().any(|fate| finds(fate, test));
+        }
+        let still = |test: &&Test| entries.get(test.entry.as_str()) == Some(&false);
+        let still: Vec<&Test> = self.suite.iter().filter(still).collect();
+        let found = in_turn(Mutant::ALL, AT_ONCE, |mutant| {
+            let mut found = Vec::new();
+            for (bed, flags, settings) in BEDS {
+                let settings = settings.parse().map_err(|error| Trouble(format!("{error}")))?;
+                let report = self.run(bed, flags, settings, Some(*mutant), &still)?;
+                let bad =
+                    |result: &TestResult| matches!(result.status, Status::Fail | Status::Warn);
+                found.extend(report.results.into_iter().filter(bad).map(|result| result.test));
+            }
+            Ok(found)
+        });
+        let found = found.into_iter().collect::<Result<Vec<_>, Trouble>>()?.concat();
+        for test in still.iter().filter(|test| found.contains(&test.id)) {
+            entries.insert(&test.entry, true);
+        }
+        let wrong = entries.into_iter().filter_map(|(entry, useful)| {
+            match (useful, self.idle.iter().any(|listed| listed == entry)) {
+                (false, false) => Some(format!("{entry} finds no mutant")),
+                (true, true) => Some(format!("{entry} finds a mutant, and is listed")),
+                _ => None,
+            }
+        });
+        Ok(wrong.collect())
     }
 
     /// Whether a result is a finding that cites the clause of a fault.

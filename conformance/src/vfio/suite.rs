@@ -62,6 +62,8 @@ struct RawHang {
 pub struct Test {
     /// Stable: `topic.what`.
     pub id: String,
+    /// The id in the file: that of several tests, if it stands for each state or number.
+    pub entry: String,
     /// The clause that it is about.
     pub clause: ClauseId,
     /// What it is for, in one sentence.
@@ -163,6 +165,7 @@ impl Loader<'_> {
         let spec = &self.library.spec;
         let base = Test {
             id: raw.id.get_ref().clone(),
+            entry: raw.id.get_ref().clone(),
             clause: spec.clause_at(item, &raw.clause, d).unwrap_or(ClauseId::NONE),
             purpose: raw.purpose.get_ref().clone(),
             needs: raw.needs.iter().filter_map(|name| self.need(item, name, d)).collect(),

@@ -66,6 +66,7 @@ impl Walk {
     pub fn test(&self, library: &Library) -> Test {
         Test {
             id: format!("walk.{}", self.seed),
+            entry: "walk".into(),
             clause: library.vfio_names.laws.completes,
             purpose: format!("A random walk of {} steps.", self.steps),
             needs: Vec::new(),

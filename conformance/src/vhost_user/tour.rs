@@ -33,7 +33,7 @@ use devmig_model::vhost_user::table::MessageDef;
 use devmig_model::vhost_user::vocabulary::{Answer, Effect};
 use devmig_model::vhost_user::wire::PayloadKind;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::drive::{Keeps, Move, alphabet, has, resets};
 use super::script::{self, Act};
@@ -62,7 +62,7 @@ pub struct Tours {
 }
 
 /// How much of the machine was driven.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Coverage {
     /// Arcs that exist.
     pub arcs: usize,

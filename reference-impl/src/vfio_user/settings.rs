@@ -2,6 +2,9 @@
 //!
 //! Names and options are those of `specs/vfio/choices.toml`, without the leading `vfio.` or
 //! `vfio-user.`, which are accepted too.
+//!
+//! **Not here:** the option `split` of `vfio.reset.target`, which is a proposal: a second call, by which
+//! a guest resets the device. vfio-user has one command for it, and no text another.
 
 use crate::switches::settings;
 

@@ -61,6 +61,10 @@ pub(super) struct Common {
     /// (`*` stands for anything), and a `reason`.
     #[arg(long, value_name = "FILE")]
     waivers: Option<PathBuf>,
+    /// Write each result there as it comes, a line of JSON each: what is left of a run that is ended
+    /// from outside.
+    #[arg(long, value_name = "FILE", hide = true)]
+    results: Option<PathBuf>,
     /// Write the results there too, as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -153,7 +157,15 @@ pub(super) fn run(
         Some(path) => Some((path, File::create(path).map_err(|cause| failed(path, cause))?)),
         None => None,
     };
-    let report = play(&run, &tests, &walks, args.format, out)?;
+    let results = match &args.results {
+        Some(path) => Some((path, File::create(path).map_err(|cause| failed(path, cause))?)),
+        None => None,
+    };
+    let mut keep = |result: &TestResult| match &results {
+        Some((path, file)) => kept(file, result).map_err(|cause| failed(path, cause)),
+        None => Ok(()),
+    };
+    let report = play(&run, &tests, &walks, args.format, &mut keep, out)?;
     if let Some((path, mut file)) = junit_file {
         // What was found is not lost when this cannot be written.
         out.flush()?;
@@ -167,12 +179,18 @@ pub(super) fn run(
     })
 }
 
+/// A result as a line.
+fn kept(mut file: &File, result: &TestResult) -> std::io::Result<()> {
+    file.write_all((serde_json::to_string(result)? + "\n").as_bytes())
+}
+
 /// Runs the tests, and writes what they show as it comes.
 fn play(
     run: &Run<'_>,
     tests: &[&Test],
     walks: &[Walk],
     format: Format,
+    keep: &mut dyn FnMut(&TestResult) -> Result<(), Error>,
     out: &mut Out<'_>,
 ) -> Result<SuiteReport, Error> {
     let bar = progress::bar(tests.len() + walks.len());
@@ -180,6 +198,9 @@ fn play(
     let report = runner::play(run, tests, walks, |result: &TestResult| {
         bar.inc(1);
         bar.set_message(result.test.clone());
+        if trouble.is_ok() {
+            trouble = keep(result);
+        }
         if format == Format::Text && trouble.is_ok() {
             // A guest that is killed keeps what it has written.
             trouble = bar.suspend(|| out.text(&(result.line() + "\n")).and_then(|()| out.flush()));

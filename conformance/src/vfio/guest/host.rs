@@ -1,12 +1,15 @@
 //! Starting a kernel as a process, and what came of it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
-use super::{ARGUMENTS, EXIT, OUT, PROGRAM, STDERR, STDOUT};
+use super::{ARGUMENTS, EXIT, OUT, PROGRAM, RESULTS, STDERR, STDOUT};
 use crate::vhost_user::Deadline;
 use crate::vhost_user::process::{Command, SpawnError};
 
@@ -15,7 +18,7 @@ use crate::vhost_user::process::{Command, SpawnError};
 pub struct Machine {
     /// User-mode Linux with the driver in it.
     pub kernel: PathBuf,
-    /// `devmig`, linked statically.
+    /// `devmig`. What it needs of libraries is given to the guest; linked statically, it needs none.
     pub program: PathBuf,
 }
 
@@ -28,6 +31,8 @@ pub struct Ended {
     pub output: String,
     /// What it printed to standard error.
     pub errors: String,
+    /// The results that it kept as they came.
+    pub results: String,
     /// The end of what the kernel printed.
     pub console: String,
     /// It was ended from outside since its time was up.
@@ -37,13 +42,13 @@ pub struct Ended {
 /// Why there is no guest.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The program needs libraries that the guest does not have.
+    /// The libraries that the program needs cannot be found.
     #[error(
-        "{0} is linked dynamically, and the guest has no libraries: build it with \
+        "the libraries of {0} cannot be found: build it with \
          RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile guest --target \
-         x86_64-unknown-linux-gnu"
+         x86_64-unknown-linux-gnu, which needs none"
     )]
-    Dynamic(PathBuf),
+    Libraries(PathBuf),
     /// A file cannot be had or made.
     #[error("{path}: {error}")]
     File {
@@ -87,6 +92,8 @@ impl Machine {
             "panic=-1".into(),
             "con=null".into(),
             "con0=null,fd:1".into(),
+            // Not said, it is added behind what is meant for init.
+            "console=tty0".into(),
             format!("init=/{PROGRAM}"),
             "--".into(),
             "guest".into(),
@@ -105,38 +112,63 @@ impl Machine {
                 .unwrap_or_default()
         };
         let code = text(EXIT).trim().parse().ok();
-        Ok(Ended { code, output: text(STDOUT), errors: text(STDERR), console, hung })
+        let (output, errors, results) = (text(STDOUT), text(STDERR), text(RESULTS));
+        Ok(Ended { code, output, errors, results, console, hung })
     }
 
     /// The guest's root.
     fn furnish(&self, folder: &Path) -> Result<PathBuf, RunError> {
-        if is_dynamic(&self.program)? {
-            return Err(RunError::Dynamic(self.program.clone()));
-        }
+        let libraries = libraries(&self.program)?;
         let root = folder.join("root");
         for name in FOLDERS {
             let path = root.join(name);
             fs::create_dir_all(&path).map_err(|error| file(&path, error))?;
         }
-        let program = root.join(PROGRAM);
-        fs::copy(&self.program, &program).map_err(|error| file(&self.program, error))?;
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
-            .map_err(|error| file(&program, error))?;
+        bring(&self.program, &root.join(PROGRAM))?;
+        for library in libraries {
+            let place = library.strip_prefix("/").unwrap_or(&library);
+            bring(&library, &root.join(place))?;
+        }
         Ok(root)
     }
+}
+
+/// Brings a program or a library into the guest's root.
+fn bring(from: &Path, to: &Path) -> Result<(), RunError> {
+    let parent = to.parent().unwrap_or(to);
+    fs::create_dir_all(parent).map_err(|error| file(parent, error))?;
+    fs::copy(from, to).map_err(|error| file(from, error))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(|error| file(to, error))
+}
+
+/// The libraries that a program needs, and its dynamic linker, which is who names them.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>, RunError> {
+    let Some(linker) = interpreter(program)? else { return Ok(Vec::new()) };
+    let listed = Process::new(&linker).arg("--list").arg(program).stdin(Stdio::null()).output();
+    let listed = listed.map_err(|error| file(&linker, error))?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let paths = text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
+    let mut paths: Vec<PathBuf> = paths.collect();
+    if !listed.status.success() || paths.is_empty() {
+        return Err(RunError::Libraries(program.to_owned()));
+    }
+    if !paths.contains(&linker) {
+        paths.push(linker);
+    }
+    Ok(paths)
 }
 
 fn file(path: &Path, error: io::Error) -> RunError {
     RunError::File { path: path.to_owned(), error }
 }
 
-/// Whether an ELF file names an interpreter, i.e. a dynamic linker.
-fn is_dynamic(path: &Path) -> Result<bool, RunError> {
+/// The dynamic linker that an ELF file names, if it does.
+fn interpreter(path: &Path) -> Result<Option<PathBuf>, RunError> {
     const INTERPRETER: usize = 3;
     let bytes = fs::read(path).map_err(|error| file(path, error))?;
-    let number = |at: usize, size: usize| {
-        let bytes = bytes.get(at..at.checked_add(size)?)?;
-        Some(bytes.iter().rev().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte)))
+    let part = |at: usize, size: usize| bytes.get(at..at.checked_add(size)?);
+    let number = |at, size| {
+        Some(part(at, size)?.iter().rev().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte)))
     };
     let headers = || {
         if !bytes.starts_with(b"\x7fELF\x02\x01") {
@@ -146,10 +178,13 @@ fn is_dynamic(path: &Path) -> Result<bool, RunError> {
         Some((0..count).filter_map(move |n| first.checked_add(n * size)))
     };
     let Some(mut headers) = headers() else {
-        let error = io::Error::other("no 64-bit ELF file");
-        return Err(file(path, error));
+        return Err(file(path, io::Error::other("no 64-bit ELF file")));
     };
-    Ok(headers.any(|at| number(at, 4) == Some(INTERPRETER)))
+    let named = headers.find(|at| number(*at, 4) == Some(INTERPRETER)).and_then(|at| {
+        let name = part(number(at.checked_add(8)?, 8)?, number(at.checked_add(32)?, 8)?)?;
+        Some(OsStr::from_bytes(name.split(|byte| *byte == 0).next()?).into())
+    });
+    Ok(named)
 }
 
 #[cfg(test)]
@@ -157,11 +192,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_needs_a_linker_is_refused_with_the_way_to_build_it() {
+    fn a_program_brings_its_libraries_and_their_linker() {
+        let program = std::env::current_exe().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let machine = Machine { kernel: "/nonexistent/linux".into(), program: program.clone() };
+        let root = machine.furnish(folder.path()).unwrap();
+        assert!(root.join(PROGRAM).is_file() && root.join(OUT).is_dir());
+        let linker = interpreter(&program).unwrap();
+        for library in libraries(&program).unwrap().iter().chain(&linker) {
+            assert!(root.join(library.strip_prefix("/").unwrap()).is_file(), "{library:?}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_there_is_an_error() {
         let program = std::env::current_exe().unwrap();
         let machine = Machine { kernel: "/nonexistent/linux".into(), program };
         let error = machine.run("mtty-2", &[], Duration::from_secs(1)).unwrap_err().to_string();
-        assert!(error.contains("crt-static"), "{error}");
+        assert!(error.contains("/nonexistent/linux"), "{error}");
     }
 
     #[test]

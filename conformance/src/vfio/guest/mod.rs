@@ -13,18 +13,22 @@
 //! |---|---|
 //! | `guest/host.rs` | starting such a kernel, and what came of it |
 //! | `guest/init.rs` | the guest's first process |
+//! | `guest/suite.rs` | the suite in guests: together what returns, alone what may not |
 //!
-//! The guest's root holds one file, this program, so it must be linked statically. The kernel is a
-//! process without rights beyond ours; nothing of the host is changed, and no root is needed.
+//! The guest's root holds this program and the libraries that it needs; linked statically, it needs
+//! none and is all that there is. The kernel is a process without rights beyond ours; nothing of the
+//! host is changed, and no root is needed.
 //!
 //! **Invariants.** A guest that hangs is killed when its time is up, and that is an answer. What a
 //! guest wrote until then is kept.
 
 mod host;
 mod init;
+mod suite;
 
 pub use host::{Ended, Machine, RunError};
 pub use init::{InitError, init};
+pub use suite::Plan;
 
 /// Where the guest leaves what it has to say, below its root.
 const OUT: &str = "out";
@@ -39,3 +43,6 @@ const PROGRAM: &str = "devmig";
 const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";
 const EXIT: &str = "exit";
+
+/// Where the command leaves its results as they come, if it is told to.
+const RESULTS: &str = "results";

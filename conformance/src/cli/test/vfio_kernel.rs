@@ -1,0 +1,57 @@
+//! `devmig test vfio`: the VFIO suite against a device that a kernel's driver serves.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args as ClapArgs};
+
+use super::vfio::{self, Common};
+use super::{Error, Out, Status};
+use crate::vfio::device::Place;
+use crate::vfio::kernel::{Address, KernelDevice};
+
+/// The VFIO suite, against a device that a kernel's driver serves.
+///
+/// The device is not given memory, and nobody else may use it meanwhile. A kernel may never return from
+/// some calls (the tests that are known for it run last), so run this in a guest: see
+/// `conformance/peers/linux-mtty.toml` for one.
+#[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("where").required(true).args(["cdev", "group", "list"]))]
+pub(super) struct Args {
+    /// The device's character device, e.g. `/dev/vfio/devices/vfio0`. Needs iommufd.
+    #[arg(long, value_name = "PATH")]
+    cdev: Option<PathBuf>,
+    /// The device's group, e.g. `/dev/vfio/7`.
+    #[arg(long, value_name = "PATH", requires = "device")]
+    group: Option<PathBuf>,
+    /// The device's name in its group: a PCI address, or a mediated device's UUID.
+    #[arg(long, value_name = "NAME", requires = "group")]
+    device: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Runs it.
+pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let address = match (&args.cdev, &args.group, &args.device) {
+        (Some(path), _, _) => Some(Address::Cdev(path.clone())),
+        (None, Some(path), Some(name)) => Some(Address::Group(path.clone(), name.clone())),
+        _ => None,
+    };
+    // A device that cannot be had is no finding of a test.
+    if let Some(address) = address.as_ref().filter(|_| !args.common.list) {
+        KernelDevice::open(address).map_err(|error| Error::usage(error.to_string(), None))?;
+    }
+    let again = match &address {
+        Some(Address::Cdev(path)) => {
+            format!("devmig test vfio --cdev {}", shell_words::quote(&path.to_string_lossy()))
+        }
+        Some(Address::Group(path, name)) => format!(
+            "devmig test vfio --group {} --device {}",
+            shell_words::quote(&path.to_string_lossy()),
+            shell_words::quote(name)
+        ),
+        None => String::new(),
+    };
+    let place = address.as_ref().map(|address| address as &dyn Place);
+    vfio::run(&args.common, place, true, "vfio", again, out)
+}
