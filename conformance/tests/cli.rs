@@ -60,7 +60,7 @@ fn a_kernel_s_device_that_is_not_there_says_what_to_do() {
         (&["--cdev", "/dev/vfio/devices/no-such"], "bind a driver with VFIO support"),
         (&["--group", "/no-such/7", "--device", "0000:00:01.0"], "ls /dev/vfio"),
         (&["--group", "/no-such/7"], "--device"),
-        (&["--device", "0000:00:01.0", "--cdev", "x"], "--group"),
+        (&["--device", "0000:00:01.0", "--cdev", "x"], "cannot be used with"),
         (&[], "--cdev"),
     ];
     for (arguments, help) in cases {

@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", requires = "device")]
     group: Option<PathBuf>,
     /// The device's name in its group: a PCI address, or a mediated device's UUID.
-    #[arg(long, value_name = "NAME", requires = "group")]
+    #[arg(long, value_name = "NAME", requires = "group", conflicts_with = "cdev")]
     device: Option<String>,
     #[command(flatten)]
     common: Common,

@@ -60,6 +60,9 @@ pub enum RunError {
     /// The kernel cannot be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// The kernel did not come as far as the command.
+    #[error("the guest does not start: {0}")]
+    NotStarted(String),
 }
 
 /// The guest's folders.
@@ -70,7 +73,7 @@ impl Machine {
     /// waits for the end, at most for `limit`.
     ///
     /// # Errors
-    /// If there is no guest. One that hangs or fails is no error.
+    /// If there is no guest. One that hangs or fails once it has begun is no error.
     pub fn run(
         &self,
         device: &str,
@@ -106,6 +109,11 @@ impl Machine {
         let console = process.last_output();
         process.stop();
         let out = root.join(OUT);
+        if !out.join(STDOUT).exists() && !out.join(EXIT).exists() {
+            let panic = console.lines().find(|line| line.contains("panic"));
+            let words = panic.or(console.lines().last()).unwrap_or("it says nothing");
+            return Err(RunError::NotStarted(words.to_owned()));
+        }
         let text = |name: &str| {
             fs::read(out.join(name))
                 .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -210,6 +218,14 @@ mod tests {
         let machine = Machine { kernel: "/nonexistent/linux".into(), program };
         let error = machine.run("mtty-2", &[], Duration::from_secs(1)).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/linux"), "{error}");
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_come_as_far_as_the_command_is_an_error() {
+        let machine =
+            Machine { kernel: "/bin/false".into(), program: std::env::current_exe().unwrap() };
+        let error = machine.run("mtty-2", &[], Duration::from_secs(5)).unwrap_err().to_string();
+        assert!(error.contains("does not start"), "{error}");
     }
 
     #[test]

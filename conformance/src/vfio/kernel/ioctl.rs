@@ -220,7 +220,7 @@ pub(super) fn precopy_info(data: BorrowedFd<'_>, argsz: u32) -> Result<vfio_prec
 ///
 /// # Errors
 /// The kernel's; `EFAULT`, without asking it, for features whose data holds pointers (unless they are
-/// only probed), and for more data than [`BUFFER`] takes.
+/// only probed, or all of the data is zero), and for more data than [`BUFFER`] takes.
 pub(super) fn feature(
     device: BorrowedFd<'_>,
     argsz: u32,
@@ -229,7 +229,8 @@ pub(super) fn feature(
 ) -> Result<()> {
     let pointers = [VFIO_DEVICE_FEATURE_DMA_LOGGING_START, VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT];
     let follows = flags & VFIO_DEVICE_FEATURE_PROBE == 0;
-    if follows && pointers.contains(&(flags & VFIO_DEVICE_FEATURE_MASK)) {
+    let any = data.iter().any(|byte| *byte != 0);
+    if follows && any && pointers.contains(&(flags & VFIO_DEVICE_FEATURE_MASK)) {
         return Err(rustix::io::Errno::FAULT);
     }
     call_feature(device, argsz, flags, data)
@@ -364,6 +365,8 @@ mod tests {
             assert_eq!(error, rustix::io::Errno::FAULT);
             let error = feature(file.as_fd(), 40, number | 0x5_0000, &mut data).unwrap_err();
             assert_eq!(error, rustix::io::Errno::NOTTY, "a probe follows none");
+            let error = feature(file.as_fd(), 24, number | 0x1_0000, &mut [0; 16]).unwrap_err();
+            assert_eq!(error, rustix::io::Errno::NOTTY, "there is none");
         }
         let error = feature(file.as_fd(), 8, 0, &mut [0; BUFFER]).unwrap_err();
         assert_eq!(error, rustix::io::Errno::FAULT);

@@ -24,6 +24,8 @@ pub struct KernelDevice {
     data: Option<Data>,
     /// None only where a reopening failed.
     device: Option<Open>,
+    /// A client that went had a descriptor: its session's data is nobody's now.
+    left: bool,
 }
 
 impl KernelDevice {
@@ -33,7 +35,7 @@ impl KernelDevice {
     /// What is missing, and what to do.
     pub fn open(address: &Address) -> Result<Self, OpenError> {
         let device = Some(Open::open(address)?);
-        Ok(KernelDevice { address: address.clone(), data: None, device })
+        Ok(KernelDevice { address: address.clone(), data: None, device, left: false })
     }
 
     fn device(&self) -> Result<&Open, Trouble> {
@@ -42,8 +44,14 @@ impl KernelDevice {
             .ok_or_else(|| Trouble::Gone("the device could not be opened again".into()))
     }
 
-    /// A call of the data descriptor's; EBADF without one.
+    /// A call of the data descriptor's; EBADF without one. A session that a client left goes on, and no
+    /// call gives another client its descriptor.
     fn data<T>(&self, call: impl FnOnce(&Data) -> Result<T, Errno>) -> Said<T> {
+        if self.data.is_none() && self.left {
+            return Err(Trouble::Lacks(
+                "the data descriptor of a session that another client left",
+            ));
+        }
         Ok(self.data.as_ref().ok_or(Errno::BADF).and_then(call))
     }
 }
@@ -130,6 +138,7 @@ impl Device for KernelDevice {
     }
 
     fn reopen(&mut self) -> Result<(), Trouble> {
+        self.left |= self.data.is_some();
         (self.data, self.device) = (None, None);
         let device = Open::open(&self.address).map_err(|error| Trouble::Gone(error.to_string()))?;
         self.device = Some(device);
