@@ -9,7 +9,7 @@ use super::{Session, finding, harness};
 use crate::device_model::asked::Asked;
 use crate::device_model::subject::{Subject, print};
 use crate::verdict::Stop;
-use crate::vhost_user::process::{Captured, Command};
+use crate::vhost_user::process::{Captured, Command, SpawnError};
 
 /// What is known of those that take part, before any test.
 #[derive(Clone, Debug)]
@@ -25,7 +25,13 @@ pub struct Hosts {
 /// Runs a program to its end.
 fn run(subject: &Subject, words: Vec<String>) -> Result<Captured, Stop> {
     let command = Command::plain(words).map_err(harness)?;
-    command.captured(MAX_FILE, Deadline::after(subject.limit)).map_err(harness)
+    command.captured(MAX_FILE, Deadline::after(subject.limit)).map_err(|error| match error {
+        // That it does not end, or prints without end, is what it does.
+        SpawnError::Silent { .. } | SpawnError::Long { .. } => {
+            finding(error.to_string(), "it prints what was asked for, and ends")
+        }
+        other => harness(other),
+    })
 }
 
 fn with(program: &[String], option: &str) -> Vec<String> {

@@ -150,3 +150,19 @@ fn output_is_bounded() {
     let tail = output.tail();
     assert!(tail.len() <= TAIL && tail.ends_with("\n99999\n"));
 }
+
+#[test]
+fn what_a_command_prints_is_kept_apart_and_bounded() {
+    let shell = |script: &str| Command::plain(["sh", "-c", script].map(str::to_owned).to_vec());
+    let run = |script: &str, most: usize, wait: Duration| {
+        shell(script).unwrap().captured(most, Deadline::after(wait))
+    };
+    let done = run("echo out; echo err >&2; exit 3", 64, Duration::from_secs(10)).unwrap();
+    assert_eq!((done.status.code(), done.output.as_slice()), (Some(3), &b"out\n"[..]));
+    assert_eq!(done.errors, "err\n");
+    assert!(run("printf 12345", 5, Duration::from_secs(10)).is_ok());
+    let long = run("printf 123456", 5, Duration::from_secs(10));
+    assert!(matches!(long, Err(SpawnError::Long { most: 5, .. })), "{long:?}");
+    let silent = run("sleep 60", 5, Duration::from_millis(100));
+    assert!(matches!(silent, Err(SpawnError::Silent { .. })), "{silent:?}");
+}
