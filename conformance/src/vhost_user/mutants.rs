@@ -166,7 +166,7 @@ pub struct Hunt {
     pub mutants: Vec<Fate>,
     /// Faults that are found.
     pub killed: usize,
-    /// Faults that survive for a reason.
+    /// Faults that survive: none should.
     pub survived: usize,
     /// What is not as expected, of the suite as a whole.
     pub wrong: Vec<String>,
@@ -317,7 +317,7 @@ impl<'a> Bench<'a> {
             };
             let mut fate: Fate = once()?;
             for _ in 1..TRIES {
-                if fate.killed || self.expected.survives(*mutant).is_some() {
+                if fate.killed {
                     break;
                 }
                 fate = once()?;
@@ -371,7 +371,6 @@ impl<'a> Bench<'a> {
         let mut wrong: Vec<String> = errors.map(|error| error.detail("")).collect();
         let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
         let seen = as_other.is_some_and(|(_, clause, _)| others.contains_key(clause));
-        let survives = self.expected.survives(mutant);
         match (!citing.is_empty(), as_other) {
             (true, None) => {}
             (true, Some(_)) => {
@@ -383,10 +382,8 @@ impl<'a> Bench<'a> {
             _ => {}
         }
         let killed = !citing.is_empty() || seen;
-        match (killed, survives) {
-            (false, None) => wrong.push("it survives".into()),
-            (true, Some(_)) => wrong.push("it is found, and listed as a survivor".into()),
-            _ => {}
+        if !killed {
+            wrong.push("it survives".into());
         }
         Fate {
             mutant: mutant.name().to_owned(),
@@ -395,7 +392,7 @@ impl<'a> Bench<'a> {
             killed,
             tests: citing,
             others,
-            reason: as_other.map(|(.., why)| why.clone()).or(survives.map(str::to_owned)),
+            reason: as_other.map(|(.., why)| why.clone()),
             wrong,
         }
     }
@@ -423,11 +420,7 @@ impl Fate {
     /// A few lines for people.
     #[must_use]
     pub fn text(&self) -> String {
-        let state = match (self.wrong.is_empty(), self.killed) {
-            (false, _) => "WRONG",
-            (true, true) => "killed",
-            (true, false) => "survives",
-        };
+        let state = if self.wrong.is_empty() { "killed" } else { "WRONG" };
         let mut out = format!("  {state:<8} {} ({})\n", self.mutant, self.clause);
         let (first, more) = (self.tests.iter().take(3), self.tests.len().saturating_sub(3));
         let mut by: Vec<String> = first.cloned().collect();

@@ -206,7 +206,6 @@ impl RingRecord {
     pub fn resubmitted(&self, mut heads: Vec<u16>) -> Vec<u16> {
         match self.mutant {
             Some(Mutant::InflightForgotten) => heads.clear(),
-            Some(Mutant::InflightReversed) => heads.reverse(),
             Some(Mutant::InflightNotFirst) => heads.retain(|head| *head != 0),
             _ => {}
         }

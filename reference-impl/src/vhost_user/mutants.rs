@@ -84,8 +84,6 @@ mutants! {
         "The guest is notified once more, a while after a status of 0.",
     StatusZeroOneRing "status-zero-one-ring" "status.zero-resets"
         "A status of 0 resets the first ring and no other.",
-    StatusZeroRuns "status-zero-runs" "status.zero-resets"
-        "SET_STATUS with 0 resets the device's state and leaves rings running.",
 
     // Device state.
     TransferErrorWithDescriptor "transfer-error-with-descriptor" "device-state.error-and-fd"
@@ -196,12 +194,8 @@ mutants! {
     // The dirty log.
     LogsNothing "logs-nothing" "dirty-log.marks-buffers"
         "No write is logged.",
-    LogsUnasked "logs-unasked" "dirty-log.marks-buffers"
-        "Writes are logged although LOG_ALL was not accepted.",
     LogsFirstPage "logs-first-page" "dirty-log.marks-buffers"
         "Of a buffer only the first page is logged.",
-    LogsNextPage "logs-next-page" "dirty-log.marks-buffers"
-        "The page after a buffer is logged too.",
     LogsNoUsedRing "logs-no-used-ring" "dirty-log.marks-used-ring"
         "Writes to the used ring are not logged.",
     LogsUsedElsewhere "logs-used-elsewhere" "dirty-log.used-ring-address"
@@ -216,8 +210,6 @@ mutants! {
         "SET_INFLIGHT_FD is taken and not used.",
     InflightForgotten "inflight-forgotten" "in-flight.resubmits"
         "What is on record as in flight is not resubmitted.",
-    InflightReversed "inflight-reversed" "in-flight.resubmits"
-        "What is on record as in flight is resubmitted newest first.",
     InflightNotFirst "inflight-not-first" "in-flight.resubmits"
         "Descriptor 0 is never resubmitted.",
     InflightStays "inflight-stays" "in-flight.records"

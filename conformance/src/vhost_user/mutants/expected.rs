@@ -17,7 +17,6 @@ use crate::vhost_user::suite::Test;
 /// What is not simply found, and why.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
-    pub(super) survivors: Vec<(Mutant, String)>,
     pub(super) found_as: Vec<(Mutant, String, String)>,
     pub(super) idle: Vec<(String, String)>,
     pub(super) skipped: Vec<(String, String)>,
@@ -30,16 +29,6 @@ pub struct Expected {
 pub(super) struct Slow {
     pub(super) latency: Duration,
     pub(super) out_of_order: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSurvivor {
-    mutant: Option<Spanned<String>>,
-    /// Several that survive for the same reason.
-    #[serde(default)]
-    mutants: Vec<Spanned<String>>,
-    reason: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -96,24 +85,15 @@ impl Expected {
     pub fn load(library: &Library, suite: &[Test], file: &SourceFile) -> Result<Self, SpecErrors> {
         let mut d = Diagnostics::default();
         let mut tables = file.parse(&mut d);
-        let survivors: Vec<Item<RawSurvivor>> = tables.items("survivor", &mut d);
         let found_as: Vec<Item<RawFoundAs>> = tables.items("found-as", &mut d);
         let idle: Vec<Item<RawTest>> = tables.items("idle", &mut d);
         let skipped: Vec<Item<RawTest>> = tables.items("skipped", &mut d);
         let may_fail: Vec<Item<RawMayFail>> = tables.items("may-fail", &mut d);
         let slow: Vec<Item<RawSlow>> = tables.items("slow", &mut d);
-        let kinds = ["survivor", "found-as", "idle", "skipped", "may-fail", "slow"];
+        let kinds = ["found-as", "idle", "skipped", "may-fail", "slow"];
         tables.finish(&kinds, &mut d);
 
         let mut all = Expected::default();
-        for item in &survivors {
-            let because = reason(item, &item.value.reason, &mut d);
-            for name in item.value.mutant.iter().chain(&item.value.mutants) {
-                if let Some(mutant) = mutant(item, name, &mut d) {
-                    all.survivors.push((mutant, because.clone()));
-                }
-            }
-        }
         for item in &found_as {
             let because = reason(item, &item.value.reason, &mut d);
             let clause = library.spec.clause_at(item, &item.value.clause, &mut d);
@@ -155,12 +135,6 @@ impl Expected {
     #[must_use]
     pub fn skips(&self, test: &str) -> bool {
         self.skipped.iter().any(|(known, _)| known == test)
-    }
-
-    /// Why this fault survives.
-    #[must_use]
-    pub fn survives(&self, mutant: Mutant) -> Option<&str> {
-        self.survivors.iter().find(|(m, _)| *m == mutant).map(|(_, why)| why.as_str())
     }
 }
 

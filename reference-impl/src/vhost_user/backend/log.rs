@@ -14,7 +14,6 @@ use super::answers::{Answer, number};
 use super::{Backend, Device, DirtyLog, Fault, Message, Mutant, only};
 use crate::vhost_user::device::Chain;
 use crate::vhost_user::ids::LOG_ALL_BIT;
-use crate::vhost_user::log::PAGE;
 use crate::vhost_user::settings::{LogBase, LogTaken};
 
 /// The flag of SET_VRING_ADDR: writes to the used ring are logged.
@@ -51,7 +50,7 @@ impl<D: Device> Backend<D> {
     }
 
     fn logs(&self) -> Option<&DirtyLog> {
-        let accepted = self.features >> LOG_ALL_BIT & 1 == 1 || self.is(Mutant::LogsUnasked);
+        let accepted = self.features >> LOG_ALL_BIT & 1 == 1;
         self.log.as_ref().filter(|_| accepted && !self.is(Mutant::LogsNothing))
     }
 
@@ -67,9 +66,6 @@ impl<D: Device> Backend<D> {
             match only_first {
                 false => log.mark(at, length),
                 true => log.mark(at, length.min(1)),
-            }
-            if self.is(Mutant::LogsNextPage) {
-                log.mark(at.saturating_add(PAGE), 1);
             }
         }
     }

@@ -19,12 +19,10 @@ impl<D: Device> Backend<D> {
         }
         if status == 0 && self.settings.status_zero == StatusZero::Resets {
             self.reset_device();
-            if !self.is(Mutant::StatusZeroRuns) {
-                let one = self.is(Mutant::StatusZeroOneRing);
-                let reset = if one { 1 } else { self.rings.len() };
-                self.reset_first(reset, true);
-                (0..reset).for_each(|ring| self.forget_kick(ring));
-            }
+            let one = self.is(Mutant::StatusZeroOneRing);
+            let reset = if one { 1 } else { self.rings.len() };
+            self.reset_first(reset, true);
+            (0..reset).for_each(|ring| self.forget_kick(ring));
             if self.is(Mutant::StatusZeroNotifies) {
                 self.late_calls.push_back((now + LATE, 0));
             }
