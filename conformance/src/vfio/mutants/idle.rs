@@ -53,10 +53,13 @@ mod tests {
         let library = Library::builtin().unwrap();
         let suite = crate::vfio::suite::builtin(&library).unwrap();
         builtin(&suite).unwrap();
-        let of = |text: &str| load(&suite, &SourceFile::new("x.toml", text)).unwrap_err();
-        let unknown = of("[[idle]]\ntest = \"flags.legall\"\nreason = \"x\"\n").to_string();
+        let of = |text: &str| {
+            let errors = load(&suite, &SourceFile::new("x.toml", text)).unwrap_err();
+            format!("{:?}", miette::Report::new(errors))
+        };
+        let unknown = of("[[idle]]\ntest = \"flags.legall\"\nreason = \"x\"\n");
         assert!(unknown.contains("flags.legall"), "{unknown}");
-        let empty = of("[[idle]]\ntest = \"flags.legal\"\nreason = \" \"\n").to_string();
-        assert!(empty.contains("reason"), "{empty}");
+        let empty = of("[[idle]]\ntest = \"flags.legal\"\nreason = \" \"\n");
+        assert!(empty.contains("a reason is missing"), "{empty}");
     }
 }
