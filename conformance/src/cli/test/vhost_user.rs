@@ -109,7 +109,7 @@ enum Profile {
 const FULL_WALKS: usize = 50;
 
 /// How long the quick profile waits for what must not happen.
-const BRIEF: Duration = Duration::from_millis(400);
+const BRIEF: Duration = Duration::from_millis(200);
 /// And for what should not.
 const QUIET: Duration = Duration::from_millis(40);
 
