@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::verdict::Taken;
 use crate::vhost_user::tour::Coverage;
+use crate::waivers::{Waiver, stale};
 pub use junit::junit;
 
 /// How a test ended.
@@ -225,6 +226,12 @@ fn from_map<'d, D: Deserializer<'d>>(
 const LAST: usize = 12;
 
 impl Result {
+    /// Whether it is a finding that nobody has accepted.
+    #[must_use]
+    pub fn is_finding(&self) -> bool {
+        matches!(self.status, Status::Fail | Status::Warn)
+    }
+
     /// One line.
     #[must_use]
     pub fn line(&self) -> String {
@@ -266,7 +273,42 @@ impl Result {
     }
 }
 
+impl Summary {
+    /// How many of these ended how.
+    #[must_use]
+    pub fn of(results: &[Result]) -> Self {
+        let mut summary = Summary::default();
+        results.iter().for_each(|result| summary.count(result.status));
+        summary
+    }
+}
+
 impl SuiteReport {
+    /// These results, of tests that are run again by this command, and judged by this text; which of
+    /// these waivers no finding needed. Nothing is said of readings, offers and coverage.
+    #[must_use]
+    pub fn of(
+        again: &str,
+        text: &str,
+        seed: u64,
+        results: Vec<Result>,
+        waivers: &[Waiver],
+    ) -> Self {
+        let report = SuiteReport {
+            schema: 1,
+            implementation: again.to_owned(),
+            text: text.to_owned(),
+            seed,
+            readings: Vec::new(),
+            offers: None,
+            stale_waivers: Vec::new(),
+            summary: Summary::of(&results),
+            coverage: None,
+            results,
+        };
+        SuiteReport { stale_waivers: stale(waivers, &report), ..report }
+    }
+
     /// The closing part of a console report: failures again, readings, counts.
     #[must_use]
     pub fn closing(&self, clause_text: impl Fn(&str) -> String) -> String {
@@ -311,9 +353,6 @@ pub fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
         whole.results.extend(report.results);
         whole.offers = whole.offers.or(report.offers);
     }
-    whole.summary = Summary::default();
-    for result in &whole.results {
-        whole.summary.count(result.status);
-    }
+    whole.summary = Summary::of(&whole.results);
     Some(whole)
 }

@@ -11,7 +11,7 @@ use devmig_model::library::Library;
 use devmig_model::rules::Choices;
 use devmig_model::spec::Level;
 
-use crate::report::{Outcome, Status, Waived};
+use crate::report::{Outcome, Result as TestResult, Status, Waived};
 use crate::waivers::Waiver;
 
 /// What ends a test before its last step.
@@ -45,6 +45,44 @@ pub enum Taken {
     Yes,
     /// It was passed over, and why.
     No(String),
+}
+
+/// A test, and what is said about it in a report.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Its id.
+    pub test: &'a str,
+    /// What it is for.
+    pub purpose: &'a str,
+    /// The clause that it is about.
+    pub clause: ClauseId,
+}
+
+impl About<'_> {
+    /// What came of it; `again` is the command that runs it again.
+    #[must_use]
+    pub fn result(
+        self,
+        library: &Library,
+        outcome: Outcome,
+        waived: Vec<Waived>,
+        again: String,
+    ) -> TestResult {
+        let broken = outcome.clause.unwrap_or(self.clause);
+        TestResult {
+            test: self.test.to_owned(),
+            clause: library.spec.clause_name(broken).to_owned(),
+            level: level(library, broken),
+            status: outcome.status,
+            expected: outcome.expected,
+            observed: outcome.observed,
+            reproduce: again,
+            log: outcome.log,
+            waived,
+            purpose: self.purpose.to_owned(),
+            taken: Vec::new(),
+        }
+    }
 }
 
 /// The finding, if somebody has given a reason for it.

@@ -34,6 +34,21 @@ pub enum SettingError {
     },
 }
 
+/// What the faults of every device have, for whoever hunts them.
+pub trait Fault: Copy + Sync + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+
+    /// Its name, for the command line.
+    fn name(self) -> &'static str;
+
+    /// The id of the clause that it breaks.
+    fn clause(self) -> &'static str;
+
+    /// What it does, in one sentence.
+    fn about(self) -> &'static str;
+}
+
 /// There is no such mutant.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("there is no mutant `{0}`")]
@@ -168,6 +183,22 @@ macro_rules! mutants {
             #[must_use]
             pub const fn about(self) -> &'static str {
                 match self { $(Mutant::$variant => $about,)+ }
+            }
+        }
+
+        impl $crate::switches::Fault for Mutant {
+            const ALL: &'static [Mutant] = Mutant::ALL;
+
+            fn name(self) -> &'static str {
+                self.name()
+            }
+
+            fn clause(self) -> &'static str {
+                self.clause()
+            }
+
+            fn about(self) -> &'static str {
+                self.about()
             }
         }
 

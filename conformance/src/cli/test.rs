@@ -1,25 +1,21 @@
 //! `devmig test`: a suite against an implementation.
 //!
-//! One file for each protocol's suite; what all of them need stands here.
+//! One file for each protocol's suite; `shared.rs` is what all of them take and do.
 
 mod device_model;
+mod shared;
 mod vfio;
 mod vfio_kernel;
 mod vfio_user;
 mod vhost_user;
 
-use std::path::Path;
-
 use clap::{Args as ClapArgs, Subcommand};
-use devmig_model::clause::ClauseId;
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
-use devmig_model::spec::{self, SourceFile};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Error, Format, Out, Status, progress, select};
-use crate::waivers::{self, Waiver};
+use super::{Error, Out, Status};
 
 /// Run a conformance suite against an implementation.
 #[derive(Debug, ClapArgs)]
@@ -57,13 +53,6 @@ struct ListedTest {
     purpose: String,
 }
 
-impl ListedTest {
-    fn new(library: &Library, id: &str, clause: ClauseId, purpose: &str) -> Self {
-        let clause = library.spec.clause_name(clause).to_owned();
-        ListedTest { test: id.to_owned(), clause, purpose: purpose.to_owned() }
-    }
-}
-
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     match &args.protocol {
@@ -74,14 +63,12 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
 }
 
-/// The waivers of a file, if one is named.
-fn waivers(library: &Library, tests: &[&str], file: Option<&Path>) -> Result<Vec<Waiver>, Error> {
-    let Some(path) = file else { return Ok(Vec::new()) };
-    let file = SourceFile::new(path.to_string_lossy(), select::read(path)?);
-    Ok(waivers::load(library, tests, &file)?)
+/// This program, for suites that start the reference as anybody's program is started.
+pub(super) fn this_program() -> Result<String, Error> {
+    let path = std::env::current_exe();
+    let path = path.map_err(|cause| Error::Read { path: "/proc/self/exe".into(), cause })?;
+    Ok(path.to_string_lossy().into_owned())
 }
-
-pub(super) use device_model::this_program;
 
 /// What a clause says; empty for an id that is none.
 pub(super) fn clause_text(library: &Library, id: &str) -> String {
@@ -89,38 +76,7 @@ pub(super) fn clause_text(library: &Library, id: &str) -> String {
     clause.map(|clause| clause.text.clone()).unwrap_or_default()
 }
 
-/// Rules by a version of the text, without what cannot be seen from outside.
+/// Rules by a version of the text of vhost-user, without what cannot be seen from outside.
 pub(super) fn judged_by(library: &Library, text: &str) -> Result<Rules, Error> {
     Ok(library.spec.judged_by("vhost-user", text)?)
-}
-
-/// The tests that match; `help` says where to look for their ids.
-fn chosen<'s, T>(
-    suite: &'s [T],
-    id: impl Fn(&T) -> &str,
-    only: &[String],
-    help: &str,
-) -> Result<Vec<&'s T>, Error> {
-    for pattern in only {
-        if !suite.iter().any(|test| spec::matches(pattern, id(test))) {
-            let help = spec::did_you_mean(pattern, suite.iter().map(&id)).or(Some(help.into()));
-            return Err(Error::usage(format!("no test is called `{pattern}`"), help));
-        }
-    }
-    let wanted =
-        |test: &&T| only.is_empty() || only.iter().any(|pattern| spec::matches(pattern, id(test)));
-    Ok(suite.iter().filter(wanted).collect())
-}
-
-/// Says what tests there are.
-fn list(tests: Vec<ListedTest>, format: Format, out: &mut Out<'_>) -> Result<Status, Error> {
-    match format {
-        Format::Text => {
-            for test in tests {
-                out.text(&format!("{:<36} {}\n", test.test, test.purpose))?;
-            }
-        }
-        Format::Json => out.json(&Listed { schema: 1, tests })?,
-    }
-    Ok(Status::Good)
 }

@@ -81,12 +81,6 @@ impl Kind {
         ("peer-only", Kind::PeerOnly),
     ];
 
-    /// The kind of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find_map(|(known, kind)| (known == name).then_some(kind))
-    }
-
     /// What must be there for it, if anything.
     #[must_use]
     pub fn needs(self) -> Option<&'static str> {

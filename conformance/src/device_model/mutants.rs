@@ -11,23 +11,19 @@
 //!
 //! **Invariant.** Results come in the order of the faults, however many run at once.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devmig_model::library::Library;
-use devmig_model::spec::{
-    Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean, with_help,
-};
+use devmig_model::spec::{SourceFile, SpecErrors};
 use devmig_reference::nic::{Encoder, Mutant, Release};
-use serde::Deserialize;
 
 use super::golden;
 use super::runner::{self, Run};
 use super::subject::{Subject, Transport};
 use super::suite::Test;
+use crate::hunt::{self, Fate, Hunt, Trouble, entries};
 use crate::parallel::in_turn;
 use crate::report::{Result as TestResult, Status, SuiteReport, merged};
-use crate::vhost_user::mutants::{Fate, Hunt};
 
 /// Programs that are tested at once.
 pub const AT_ONCE: usize = 4;
@@ -81,21 +77,9 @@ pub struct Bench<'a> {
     pub suite: &'a [Test],
     /// The program `devmig`.
     pub program: String,
-    /// Tests that find no fault, and why.
-    idle: Vec<(String, String)>,
+    /// Entries of the suite that find no fault.
+    idle: Vec<String>,
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawIdle {
-    test: Spanned<String>,
-    reason: Spanned<String>,
-}
-
-/// The reference could not be tested.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the reference device: {0}")]
-pub struct Trouble(String);
 
 impl<'a> Bench<'a> {
     /// For a suite; `program` is the path of `devmig`.
@@ -108,25 +92,8 @@ impl<'a> Bench<'a> {
         program: String,
     ) -> Result<Self, SpecErrors> {
         let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
-        let mut d = Diagnostics::default();
-        let mut tables = file.parse(&mut d);
-        let items: Vec<Item<RawIdle>> = tables.items("idle", &mut d);
-        tables.finish(&["idle"], &mut d);
-        let mut idle = Vec::new();
-        for item in &items {
-            let (id, reason) = (item.value.test.get_ref(), item.value.reason.get_ref());
-            if !suite.iter().any(|test| test.base == *id) {
-                let message = format!("no test is called `{id}`");
-                let error = item.error(item.value.test.span(), message, "unknown test");
-                let ids = suite.iter().map(|test| test.base.as_str());
-                d.push(with_help(error, did_you_mean(id, ids)));
-            }
-            if reason.trim().is_empty() {
-                d.push(item.error(item.value.reason.span(), "a reason is missing", "here"));
-            }
-            idle.push((id.clone(), reason.clone()));
-        }
-        d.finish(Bench { library, suite, program, idle })
+        let names: Vec<&str> = suite.iter().map(|test| test.base.as_str()).collect();
+        Ok(Bench { library, suite, program, idle: entries::idle(&names, &file)? })
     }
 
     fn words(
@@ -228,73 +195,30 @@ impl<'a> Bench<'a> {
                     break;
                 }
             }
-            let fate = self.fate(*mutant, &results);
+            let fate = Fate::of(*mutant, &results, |result| self.cites(*mutant, result)).judged();
             done(&fate);
             Ok(fate)
         });
-        let mutants = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
-        let wrong = if all { self.useless(&mutants) } else { Vec::new() };
-        let killed = mutants.iter().filter(|fate| fate.killed).count();
-        let as_expected = wrong.is_empty() && mutants.iter().all(|fate| fate.wrong.is_empty());
-        let survived = mutants.len() - killed;
-        Ok(Hunt { schema: 1, mutants, killed, survived, wrong, as_expected })
+        let fates = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
+        let wrong = if all { self.useless(&fates) } else { Vec::new() };
+        Ok(Hunt::of(fates, wrong))
     }
 
     /// Tests that find nothing, and are not said to; and the reverse.
     fn useless(&self, fates: &[Fate]) -> Vec<String> {
-        let found = |fate: &Fate| -> Vec<String> {
-            fate.tests.iter().chain(fate.others.values().flatten()).cloned().collect()
-        };
-        let found: Vec<String> = fates.iter().flat_map(found).collect();
-        let mut wrong = Vec::new();
         let mut bases: Vec<&str> = self.suite.iter().map(|test| test.base.as_str()).collect();
         bases.dedup();
-        for base in bases {
-            let of = |test: &&Test| test.base == base;
-            let useful = self.suite.iter().filter(of).any(|test| found.contains(&test.id));
-            match (useful, self.idle.iter().any(|(id, _)| id == base)) {
-                (false, false) => wrong.push(format!("{base} finds no mutant")),
-                (true, true) => wrong.push(format!("{base} finds a mutant, and is listed")),
-                _ => {}
-            }
-        }
-        wrong
+        let wrong = bases.into_iter().filter_map(|base| {
+            let mut of = self.suite.iter().filter(|test| test.base == base);
+            let useful = of.any(|test| fates.iter().any(|fate| fate.is_found_by(&test.id)));
+            hunt::needless(base, useful, self.idle.iter().any(|listed| listed == base))
+        });
+        wrong.collect()
     }
 
     /// Whether a result is a finding that cites the clause of a fault.
     fn cites(&self, mutant: Mutant, result: &TestResult) -> bool {
         let test = self.suite.iter().find(|test| test.id == result.test);
-        let about = test.map(|test| self.library.spec.clause_name(test.clause));
-        is_found(result) && (result.clause == mutant.clause() || about == Some(mutant.clause()))
+        hunt::cites(mutant, test.map(|test| self.library.spec.clause_name(test.clause)), result)
     }
-
-    fn fate(&self, mutant: Mutant, results: &[TestResult]) -> Fate {
-        let (mut tests, mut others) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
-        for result in results.iter().filter(|result| is_found(result)) {
-            match self.cites(mutant, result) {
-                true => tests.push(result.test.clone()),
-                false => others.entry(result.clause.clone()).or_default().push(result.test.clone()),
-            }
-        }
-        let errors = results.iter().filter(|result| result.status == Status::Error);
-        let mut wrong: Vec<String> = errors.map(|error| error.detail("")).collect();
-        let killed = !tests.is_empty();
-        if !killed {
-            wrong.push("it survives".into());
-        }
-        Fate {
-            mutant: mutant.name().to_owned(),
-            clause: mutant.clause().to_owned(),
-            about: mutant.about().to_owned(),
-            killed,
-            tests,
-            others,
-            reason: None,
-            wrong,
-        }
-    }
-}
-
-fn is_found(result: &TestResult) -> bool {
-    matches!(result.status, Status::Fail | Status::Warn)
 }

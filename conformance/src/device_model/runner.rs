@@ -9,9 +9,9 @@ use super::cases::{Case, Source};
 use super::session::{Hosts, Session};
 use super::subject::Subject;
 use super::suite::Test;
-use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, Summary, Waived};
-use crate::verdict::{Stop, accepted, level, outcome};
-use crate::waivers::{self, Waiver};
+use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use crate::verdict::{Stop, accepted, outcome};
+use crate::waivers::Waiver;
 
 /// The version of the text.
 pub const TEXT: &str = "1";
@@ -32,28 +32,13 @@ pub struct Run<'a> {
 /// Runs these tests. `done` is told of each result as it comes.
 pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) -> SuiteReport {
     let hosts = Hosts::of(run.subject);
-    let mut summary = Summary::default();
     let mut results = Vec::new();
     for test in tests {
         let result = judged(run, test, &hosts);
-        summary.count(result.status);
         done(&result);
         results.push(result);
     }
-    let mut report = SuiteReport {
-        schema: 1,
-        implementation: run.reproduce.clone(),
-        text: TEXT.to_owned(),
-        seed: run.subject.seed,
-        readings: Vec::new(),
-        offers: None,
-        stale_waivers: Vec::new(),
-        summary,
-        coverage: None,
-        results,
-    };
-    report.stale_waivers = waivers::stale(&run.waivers, &report);
-    report
+    SuiteReport::of(&run.reproduce, TEXT, run.subject.seed, results, &run.waivers)
 }
 
 /// One test, and what a waiver accepts of it.
@@ -72,19 +57,8 @@ fn judged(run: &Run<'_>, test: &Test, hosts: &Result<Hosts, Stop>) -> TestResult
         Some(waiver) => (Outcome::new(Status::Waived), vec![waiver]),
         None => (found, Vec::new()),
     };
-    TestResult {
-        test: test.id.clone(),
-        clause: run.library.spec.clause_name(broken).to_owned(),
-        level: level(run.library, broken),
-        status: found.status,
-        expected: found.expected,
-        observed: found.observed,
-        reproduce: format!("{} --only {} --seed {}", run.reproduce, test.id, run.subject.seed),
-        log: found.log,
-        waived,
-        purpose: test.purpose.clone(),
-        taken: Vec::new(),
-    }
+    let again = format!("{} --only {} --seed {}", run.reproduce, test.id, run.subject.seed);
+    test.about().result(run.library, found, waived, again)
 }
 
 /// All cases of a test, until one finds something.

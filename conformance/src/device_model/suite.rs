@@ -18,6 +18,7 @@ use serde::Deserialize;
 use super::cases::Kind;
 use super::script::Step;
 use super::subject::Transport;
+use crate::verdict::About;
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -68,6 +69,14 @@ pub struct Test {
     pub steps: Vec<Step>,
 }
 
+impl Test {
+    /// What a report says about it.
+    #[must_use]
+    pub fn about(&self) -> About<'_> {
+        About { test: &self.id, purpose: &self.purpose, clause: self.clause }
+    }
+}
+
 /// The built-in suite.
 ///
 /// # Errors
@@ -100,8 +109,7 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
 
 fn tests(library: &Library, item: &Item<RawTest>, d: &mut Diagnostics) -> Vec<Test> {
     let raw = &item.value;
-    let kinds = Kind::ALL.map(|(name, kind)| (name, kind));
-    let each = raw.each.as_ref().and_then(|name| known(item, name, "kind of case", &kinds, d));
+    let each = raw.each.as_ref().and_then(|name| known(item, name, "kind of case", &Kind::ALL, d));
     let ways: Vec<Way> =
         raw.ways.iter().filter_map(|name| known(item, name, "way", &Way::ALL, d)).collect();
     let named = Transport::ALL.map(|transport| (transport.name(), transport));

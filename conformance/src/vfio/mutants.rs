@@ -6,15 +6,13 @@
 //!   every entry of the suite            finds a mutant, or `mutants.toml` says what it is for
 //! ```
 
-mod idle;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devmig_model::clause::ChoiceId;
 use devmig_model::library::Library;
 use devmig_model::rules::Rules;
-use devmig_model::spec::SpecErrors;
+use devmig_model::spec::{SourceFile, SpecErrors};
 use devmig_reference::migration::state;
 use devmig_reference::nic::{Link, NicConfig, Parameters};
 use devmig_reference::pci::FunctionOptions;
@@ -25,10 +23,9 @@ use super::runner::{self, Run};
 use super::session::Limits;
 use super::suite::Test;
 use super::user::Reference;
+use crate::hunt::{self, Fate, Hunt, Trouble, entries};
 use crate::parallel::in_turn;
-use crate::report::merged;
-use crate::report::{Result as TestResult, Status, SuiteReport};
-use crate::vhost_user::mutants::{Fate, Hunt};
+use crate::report::{Result as TestResult, Status, SuiteReport, merged};
 
 /// Devices that are tested at once. Most of the time is spent waiting.
 pub const AT_ONCE: usize = 4;
@@ -93,7 +90,9 @@ impl<'a> Bench<'a> {
         rules: Rules,
         text: &str,
     ) -> Result<Self, SpecErrors> {
-        let idle = idle::builtin(suite)?;
+        let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
+        let names: Vec<&str> = suite.iter().map(|test| test.entry.as_str()).collect();
+        let idle = entries::idle(&names, &file)?;
         Ok(Bench { library, suite, rules, text: text.to_owned(), idle })
     }
 
@@ -146,46 +145,44 @@ impl<'a> Bench<'a> {
         merged(reports).ok_or_else(|| Trouble("there are no tests".into()))
     }
 
-    /// Hunts these faults with the whole suite. `done` is told of each as it ends.
+    /// Hunts these faults with the whole suite. `done` is told of each as it ends. If `all` is set, these
+    /// are all there are, and an entry that finds none of them is complained of.
     ///
     /// # Errors
     /// If the reference cannot be made.
-    pub fn hunt(&self, mutants: &[Mutant], done: impl Fn(&Fate) + Sync) -> Result<Hunt, Trouble> {
-        let all: Vec<&Test> = self.suite.iter().collect();
+    pub fn hunt(
+        &self,
+        mutants: &[Mutant],
+        all: bool,
+        done: impl Fn(&Fate) + Sync,
+    ) -> Result<Hunt, Trouble> {
+        let tests: Vec<&Test> = self.suite.iter().collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
             let mut results = Vec::new();
             for (bed, flags, settings) in BEDS {
                 let settings = settings.parse().map_err(|error| Trouble(format!("{error}")))?;
-                let report = self.run(bed, flags, settings, Some(*mutant), &all)?;
+                let report = self.run(bed, flags, settings, Some(*mutant), &tests)?;
                 results.extend(report.results);
                 if results.iter().any(|result| self.cites(*mutant, result)) {
                     break;
                 }
             }
-            let fate = self.fate(*mutant, &results);
+            let fate = Fate::of(*mutant, &results, |result| self.cites(*mutant, result)).judged();
             done(&fate);
             Ok(fate)
         });
         let mutants = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
-        let wrong = match mutants.len() == Mutant::ALL.len() {
-            true => self.idle(&mutants)?,
-            false => Vec::new(),
-        };
-        let killed = mutants.iter().filter(|fate| fate.killed).count();
-        let as_expected = wrong.is_empty() && mutants.iter().all(|fate| fate.wrong.is_empty());
-        let survived = mutants.len() - killed;
-        Ok(Hunt { schema: 1, mutants, killed, survived, wrong, as_expected })
+        let wrong = if all { self.idle(&mutants)? } else { Vec::new() };
+        Ok(Hunt::of(mutants, wrong))
     }
 
     /// Entries of the suite of which no test finds a fault, and that are not listed; or the other way
     /// round. Where a fault was found before everything was tried, the rest is tried with those.
     fn idle(&self, fates: &[Fate]) -> Result<Vec<String>, Trouble> {
-        let finds = |fate: &Fate, test: &Test| {
-            fate.tests.iter().chain(fate.others.values().flatten()).any(|id| *id == test.id)
-        };
         let mut entries: BTreeMap<&str, bool> = BTreeMap::new();
         for test in self.suite {
-            *entries.entry(&test.entry).or_default() |= fates.iter().any(|fate| finds(fate, test));
+            *entries.entry(&test.entry).or_default() |=
+                fates.iter().any(|fate| fate.is_found_by(&test.id));
         }
         let still = |test: &&Test| entries.get(test.entry.as_str()) == Some(&false);
         let still: Vec<&Test> = self.suite.iter().filter(still).collect();
@@ -194,9 +191,8 @@ impl<'a> Bench<'a> {
             for (bed, flags, settings) in BEDS {
                 let settings = settings.parse().map_err(|error| Trouble(format!("{error}")))?;
                 let report = self.run(bed, flags, settings, Some(*mutant), &still)?;
-                let bad =
-                    |result: &TestResult| matches!(result.status, Status::Fail | Status::Warn);
-                found.extend(report.results.into_iter().filter(bad).map(|result| result.test));
+                let findings = report.results.into_iter().filter(TestResult::is_finding);
+                found.extend(findings.map(|result| result.test));
             }
             Ok(found)
         });
@@ -205,11 +201,7 @@ impl<'a> Bench<'a> {
             entries.insert(&test.entry, true);
         }
         let wrong = entries.into_iter().filter_map(|(entry, useful)| {
-            match (useful, self.idle.iter().any(|listed| listed == entry)) {
-                (false, false) => Some(format!("{entry} finds no mutant")),
-                (true, true) => Some(format!("{entry} finds a mutant, and is listed")),
-                _ => None,
-            }
+            hunt::needless(entry, useful, self.idle.iter().any(|listed| listed == entry))
         });
         Ok(wrong.collect())
     }
@@ -217,38 +209,7 @@ impl<'a> Bench<'a> {
     /// Whether a result is a finding that cites the clause of a fault.
     fn cites(&self, mutant: Mutant, result: &TestResult) -> bool {
         let test = self.suite.iter().find(|test| test.id == result.test);
-        let about = test.map(|test| self.library.spec.clause_name(test.clause));
-        let found = matches!(result.status, Status::Fail | Status::Warn);
-        found && (result.clause == mutant.clause() || about == Some(mutant.clause()))
-    }
-
-    fn fate(&self, mutant: Mutant, results: &[TestResult]) -> Fate {
-        let (mut tests, mut others) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
-        for result in results {
-            match result.status {
-                _ if self.cites(mutant, result) => tests.push(result.test.clone()),
-                Status::Fail | Status::Warn => {
-                    others.entry(result.clause.clone()).or_default().push(result.test.clone());
-                }
-                _ => {}
-            }
-        }
-        let errors = results.iter().filter(|result| result.status == Status::Error);
-        let mut wrong: Vec<String> = errors.map(|error| error.detail("")).collect();
-        let killed = !tests.is_empty();
-        if !killed {
-            wrong.push("it survives".into());
-        }
-        Fate {
-            mutant: mutant.name().to_owned(),
-            clause: mutant.clause().to_owned(),
-            about: mutant.about().to_owned(),
-            killed,
-            tests,
-            others,
-            reason: None,
-            wrong,
-        }
+        hunt::cites(mutant, test.map(|test| self.library.spec.clause_name(test.clause)), result)
     }
 
     /// What is wrong with a run against the reference as it is, which should find nothing.
@@ -277,11 +238,6 @@ fn pin(library: &Library, setting: &str, all: bool) -> Option<(ChoiceId, u8)> {
     let wanted = all || setting.starts_with("p2p.flag");
     wanted.then(|| pin("vfio-user").or_else(|| pin("vfio"))).flatten()
 }
-
-/// The reference could not be made.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the reference device: {0}")]
-pub struct Trouble(String);
 
 fn core(
     flags: u64,

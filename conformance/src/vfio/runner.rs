@@ -17,10 +17,10 @@ use super::script::Act;
 use super::session::{Limits, Opened, Record, Session, allows};
 use super::suite::Test;
 use super::walk::{self, Walk};
-use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Summary, Waived};
+use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use crate::shorten::shorten;
-use crate::verdict::{Stop, Taken, accepted, contradiction, level, outcome, readings};
-use crate::waivers::{self, Waiver};
+use crate::verdict::{Stop, Taken, accepted, contradiction, outcome, readings};
+use crate::waivers::Waiver;
 
 /// The options of `vfio-user.p2p.flag`.
 const UNUSED: u8 = 0;
@@ -71,7 +71,7 @@ pub fn play(
 ) -> SuiteReport {
     let open = opened(run);
     let mut known = open;
-    let mut all = Report { offers: None, results: Vec::new(), summary: Summary::default() };
+    let (mut offers, mut results) = (None, Vec::new());
     let mut gone: Option<String> = None;
     let walking: Vec<(Test, Walk)> =
         walks.iter().map(|walk| (walk.test(run.library), *walk)).collect();
@@ -80,40 +80,24 @@ pub fn play(
     for (test, walk) in jobs {
         let result = match &gone {
             Some(why) => skipped(run, test, why),
-            None => judged(run, test, walk, &open, &mut known, &mut all.offers),
+            None => judged(run, test, walk, &open, &mut known, &mut offers),
         };
-        all.summary.count(result.status);
         done(&result);
         let unreached = result.status == Status::Error && result.log.is_empty();
         let silent = result.log.last().is_some_and(|last| last == "<- nothing");
         if silent && !run.place.fresh() && gone.is_none() {
             gone = Some(format!("the device has not been heard of since {}", test.id));
         }
-        all.results.push(result);
+        results.push(result);
         if unreached {
             break;
         }
     }
-    let mut report = SuiteReport {
-        schema: 1,
-        implementation: run.reproduce.clone(),
-        text: run.text.clone(),
-        seed: run.seed,
+    SuiteReport {
         readings: readings(run.library, &known.choices, &open.choices),
-        offers: all.offers,
-        stale_waivers: Vec::new(),
-        summary: all.summary,
-        coverage: None,
-        results: all.results,
-    };
-    report.stale_waivers = waivers::stale(&run.waivers, &report);
-    report
-}
-
-struct Report {
-    offers: Option<Offers>,
-    results: Vec<TestResult>,
-    summary: Summary,
+        offers,
+        ..SuiteReport::of(&run.reproduce, &run.text, run.seed, results, &run.waivers)
+    }
 }
 
 /// The readings that a run begins with.
@@ -215,20 +199,8 @@ fn result(
     taken: Vec<Taken>,
     again: String,
 ) -> TestResult {
-    let broken = outcome.clause.unwrap_or(test.clause);
-    TestResult {
-        test: test.id.clone(),
-        clause: run.library.spec.clause_name(broken).to_owned(),
-        level: level(run.library, broken),
-        status: outcome.status,
-        expected: outcome.expected,
-        observed: outcome.observed,
-        reproduce: format!("{} {again} --seed {}", run.reproduce, run.seed),
-        log: outcome.log,
-        waived,
-        purpose: test.purpose.clone(),
-        taken,
-    }
+    let again = format!("{} {again} --seed {}", run.reproduce, run.seed);
+    TestResult { taken, ..test.about().result(run.library, outcome, waived, again) }
 }
 
 /// One test or walk, once: the device opened anew, and what was learned or how it ended.

@@ -16,6 +16,8 @@ use devmig_model::spec::{
 use serde::Deserialize;
 
 use super::script::{self, Act};
+use crate::hunt::entries::{self, TestEntry};
+use crate::verdict::About;
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -47,14 +49,6 @@ struct RawTest {
 struct RawProgram {
     name: Spanned<String>,
     steps: Vec<Spanned<String>>,
-}
-
-/// One `[[may-hang]]`: a test after which some device is not heard of again.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHang {
-    test: Spanned<String>,
-    reason: Spanned<String>,
 }
 
 /// A test.
@@ -97,6 +91,14 @@ pub enum Need {
     Nic,
 }
 
+impl Test {
+    /// What a report says about it.
+    #[must_use]
+    pub fn about(&self) -> About<'_> {
+        About { test: &self.id, purpose: &self.purpose, clause: self.clause }
+    }
+}
+
 /// The built-in suite.
 ///
 /// # Errors
@@ -124,7 +126,8 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
     let mut tables = file.parse(&mut d);
     let programs: Vec<Item<RawProgram>> = tables.items("program", &mut d);
     let items: Vec<Item<RawTest>> = tables.items("test", &mut d);
-    let hangs: Vec<Item<RawHang>> = tables.items("may-hang", &mut d);
+    // After these some device is not heard of again.
+    let hangs: Vec<Item<TestEntry>> = tables.items("may-hang", &mut d);
     tables.finish(&["program", "test", "may-hang"], &mut d);
     let loader = Loader { library, programs: &programs };
     let mut tests: Vec<Test> = Vec::new();
@@ -138,15 +141,11 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
         }
     }
     for item in &hangs {
-        let id = item.value.test.get_ref();
-        match tests.iter_mut().find(|test| test.id == *id) {
-            Some(test) => test.may_hang = Some(item.value.reason.get_ref().clone()),
-            None => {
-                let message = format!("no test is called `{id}`");
-                let error = item.error(item.value.test.span(), message, "unknown test");
-                let ids = tests.iter().map(|test| test.id.as_str());
-                d.push(with_help(error, did_you_mean(id, ids)));
-            }
+        let reason = entries::reason(item, &item.value.reason, &mut d);
+        let ids: Vec<&str> = tests.iter().map(|test| test.id.as_str()).collect();
+        let id = entries::test(item, &item.value.test, &ids, &mut d);
+        if let Some(test) = tests.iter_mut().find(|test| Some(&test.id) == id.as_ref()) {
+            test.may_hang = Some(reason);
         }
     }
     // What may hang comes last.

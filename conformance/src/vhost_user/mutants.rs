@@ -8,8 +8,7 @@
 //!   mutants.toml: what is not so, and why; an entry that no longer holds is an error
 //! ```
 //!
-//! A test *cites* a clause if it is about it, or if its finding names it. Everything runs in this
-//! process, over real Unix sockets, several back-ends at a time.
+//! Everything runs in this process, over real Unix sockets, several back-ends at a time.
 //!
 //! **Invariants.** Results come in the order of the mutants, however many run at once. What is
 //! expected stands in the data and nowhere in code.
@@ -18,7 +17,6 @@ mod expected;
 
 pub use expected::Expected;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devmig_model::library::Library;
@@ -27,7 +25,6 @@ use devmig_model::spec::SpecErrors;
 use devmig_reference::nic::{Link, NicConfig, Parameters};
 use devmig_reference::vhost_user::net::NetOptions;
 use devmig_reference::vhost_user::{Mutant, Options, Running, Settings};
-use serde::Serialize;
 
 use expected::Slow;
 
@@ -35,6 +32,7 @@ use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
 use super::suite::{Need, Test};
 use super::target::Target;
+use crate::hunt::{self, Fate, Hunt, Trouble};
 use crate::parallel::in_turn;
 use crate::report::{Result as TestResult, Status, SuiteReport};
 
@@ -129,49 +127,6 @@ impl Bed {
         }
         Ok(options)
     }
-}
-
-/// The reference could not be started or ended.
-#[derive(Debug, thiserror::Error)]
-#[error("the reference device: {0}")]
-pub struct Trouble(String);
-
-/// How one fault fared.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Fate {
-    /// Its name.
-    pub mutant: String,
-    /// The clause that it breaks.
-    pub clause: String,
-    /// What it does.
-    pub about: String,
-    /// Whether it is found as it should be.
-    pub killed: bool,
-    /// The tests that cite its clause and find it.
-    pub tests: Vec<String>,
-    /// The tests that find it in another clause's name, by that clause.
-    pub others: BTreeMap<String, Vec<String>>,
-    /// Why it is no defect of the suite that no citing test finds it.
-    pub reason: Option<String>,
-    /// What is not as expected; empty if all is.
-    pub wrong: Vec<String>,
-}
-
-/// How all fared.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Hunt {
-    /// The version of this form: 1.
-    pub schema: u32,
-    /// Each fault.
-    pub mutants: Vec<Fate>,
-    /// Faults that are found.
-    pub killed: usize,
-    /// Faults that survive: none should.
-    pub survived: usize,
-    /// What is not as expected, of the suite as a whole.
-    pub wrong: Vec<String>,
-    /// Whether everything is as expected.
-    pub as_expected: bool,
 }
 
 /// So often a fault is hunted before it counts as a survivor: some show only if the back-end, or the
@@ -328,123 +283,32 @@ impl<'a> Bench<'a> {
         let fates = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
         let mut wrong = Vec::new();
         for test in tests.iter().filter(|_| all) {
-            let finds = |fate: &Fate| {
-                fate.tests.iter().chain(fate.others.values().flatten()).any(|id| *id == test.id)
-            };
-            let useful = fates.iter().any(finds);
-            let listed = self.expected.idle.iter().any(|(id, _)| *id == test.id);
-            match (useful, listed) {
-                (false, false) => wrong.push(format!("{} finds no mutant", test.id)),
-                (true, true) => wrong.push(format!("{} finds a mutant, and is listed", test.id)),
-                _ => {}
-            }
+            let useful = fates.iter().any(|fate| fate.is_found_by(&test.id));
+            let listed = self.expected.idle.contains(&test.id);
+            wrong.extend(hunt::needless(&test.id, useful, listed));
         }
-        let killed = fates.iter().filter(|fate| fate.killed).count();
-        let as_expected = wrong.is_empty() && fates.iter().all(|fate| fate.wrong.is_empty());
-        Ok(Hunt {
-            schema: 1,
-            survived: fates.len() - killed,
-            killed,
-            mutants: fates,
-            wrong,
-            as_expected,
-        })
+        Ok(Hunt::of(fates, wrong))
     }
 
     /// Whether a result is a finding that cites the clause of a fault.
     fn cites(&self, mutant: Mutant, tests: &[&Test], result: &TestResult) -> bool {
         let test = tests.iter().find(|test| test.id == result.test);
-        let about = test.map(|test| self.library.spec.clause_name(test.clause));
-        found(result) && (result.clause == mutant.clause() || about == Some(mutant.clause()))
+        hunt::cites(mutant, test.map(|test| self.library.spec.clause_name(test.clause)), result)
     }
 
     fn fate(&self, mutant: Mutant, tests: &[&Test], results: &[TestResult]) -> Fate {
-        let (mut citing, mut others) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
-        for result in results.iter().filter(|result| found(result)) {
-            if self.cites(mutant, tests, result) {
-                citing.push(result.test.clone());
-            } else {
-                others.entry(result.clause.clone()).or_default().push(result.test.clone());
-            }
-        }
-        let errors = results.iter().filter(|result| result.status == Status::Error);
-        let mut wrong: Vec<String> = errors.map(|error| error.detail("")).collect();
+        let mut fate = Fate::of(mutant, results, |result| self.cites(mutant, tests, result));
         let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
-        let seen = as_other.is_some_and(|(_, clause, _)| others.contains_key(clause));
-        match (!citing.is_empty(), as_other) {
-            (true, None) => {}
-            (true, Some(_)) => {
-                wrong.push("a test that cites its clause finds it, and it is listed".into())
+        if let Some((_, clause, why)) = as_other {
+            if fate.killed {
+                fate.wrong.push("a test that cites its clause finds it, and it is listed".into());
+            } else if fate.others.contains_key(clause) {
+                fate.killed = true;
+            } else {
+                fate.wrong.push(format!("it is listed as found by {clause}, and is not"));
             }
-            (false, Some((_, clause, _))) if !seen => {
-                wrong.push(format!("it is listed as found by {clause}, and is not"));
-            }
-            _ => {}
+            fate.reason = Some(why.clone());
         }
-        let killed = !citing.is_empty() || seen;
-        if !killed {
-            wrong.push("it survives".into());
-        }
-        Fate {
-            mutant: mutant.name().to_owned(),
-            clause: mutant.clause().to_owned(),
-            about: mutant.about().to_owned(),
-            killed,
-            tests: citing,
-            others,
-            reason: as_other.map(|(.., why)| why.clone()),
-            wrong,
-        }
+        fate.judged()
     }
-}
-
-impl Hunt {
-    /// A few lines for each fault, and the counts.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut out: String = self.mutants.iter().map(Fate::text).collect();
-        for wrong in &self.wrong {
-            out += &format!("  WRONG    {wrong}\n");
-        }
-        out + &format!(
-            "\n{} mutants: {} killed, {} survive{}\n",
-            self.mutants.len(),
-            self.killed,
-            self.survived,
-            if self.as_expected { ", all as expected" } else { ", NOT as expected" },
-        )
-    }
-}
-
-impl Fate {
-    /// A few lines for people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let state = if self.wrong.is_empty() { "killed" } else { "WRONG" };
-        let mut out = format!("  {state:<8} {} ({})\n", self.mutant, self.clause);
-        let (first, more) = (self.tests.iter().take(3), self.tests.len().saturating_sub(3));
-        let mut by: Vec<String> = first.cloned().collect();
-        if more > 0 {
-            by.push(format!("{more} more"));
-        }
-        if by.is_empty() && self.killed {
-            let found =
-                self.others.iter().map(|(clause, tests)| format!("{} as {clause}", tests[0]));
-            by.extend(found);
-        }
-        if !by.is_empty() {
-            out += &format!("           by {}\n", by.join(", "));
-        }
-        if let Some(reason) = &self.reason {
-            out += &format!("           {reason}\n");
-        }
-        for wrong in &self.wrong {
-            out += &format!("           {}\n", wrong.trim_end().replace('\n', "\n           "));
-        }
-        out
-    }
-}
-
-fn found(result: &TestResult) -> bool {
-    matches!(result.status, Status::Fail | Status::Warn)
 }

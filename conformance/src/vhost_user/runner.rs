@@ -8,7 +8,7 @@
 mod attempt;
 mod shorten;
 
-use crate::verdict::{accepted, contradiction, level, outcome, readings};
+use crate::verdict::{accepted, contradiction, outcome, readings};
 use attempt::{Ended, one};
 use shorten::shortest;
 
@@ -22,8 +22,8 @@ use super::session::{Record, Session, Setting, Stop, Subject, Taken, TestMachine
 use super::suite::{Need, Test};
 use super::target::Target;
 use super::walk::{self, Urn, Walk};
-use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Summary, Waived};
-use crate::waivers::{self, Waiver};
+use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use crate::waivers::Waiver;
 
 /// The option of `vhost-user.dirty-log.who-marks` by which the back-end marks.
 const MARKED_BY_BACK_END: u8 = 0;
@@ -74,7 +74,6 @@ pub fn play(
     };
     let mut known = open;
     let mut results = Vec::new();
-    let mut summary = Summary::default();
     let mut offers = None;
     let walking: Vec<(Test, Walk)> =
         walks.iter().map(|walk| (walk.test(run.library), *walk)).collect();
@@ -134,26 +133,15 @@ pub fn play(
             Status::Pass if !waived.is_empty() => Outcome::new(Status::Waived),
             _ => outcome,
         };
-        let broken = outcome.clause.unwrap_or(test.clause);
         let again = match &script {
             Some(script) => format!("--play {}", shell_words::quote(script)),
             None => format!("--only {}", test.id),
         };
         let seed = walk.map_or(run.subject.seed, |(_, walk)| walk.seed);
-        let result = TestResult {
-            test: test.id.clone(),
-            clause: run.library.spec.clause_name(broken).to_owned(),
-            level: level(run.library, broken),
-            status: outcome.status,
-            expected: outcome.expected,
-            observed: outcome.observed,
-            reproduce: format!("{} {again} --seed {seed}", run.reproduce),
-            log: outcome.log,
-            waived,
-            purpose: test.purpose.clone(),
-            taken: taken.into_iter().map(|(_, taken)| taken).collect(),
-        };
-        summary.count(result.status);
+        let again = format!("{} {again} --seed {seed}", run.reproduce);
+        let result = test.about().result(run.library, outcome, waived, again);
+        let taken = taken.into_iter().map(|(_, taken)| taken).collect();
+        let result = TestResult { taken, ..result };
         done(&result);
         // Whoever cannot be reached will not be reached by the next test either.
         let unreached = result.status == Status::Error && result.log.is_empty();
@@ -164,18 +152,9 @@ pub fn play(
             break;
         }
     }
-    let mut report = SuiteReport {
-        schema: 1,
-        implementation: run.reproduce.clone(),
-        text: run.text.clone(),
-        seed: run.subject.seed,
+    SuiteReport {
         readings: readings(run.library, &known.choices, &open.choices),
         offers,
-        stale_waivers: Vec::new(),
-        summary,
-        coverage: None,
-        results,
-    };
-    report.stale_waivers = waivers::stale(&run.waivers, &report);
-    report
+        ..SuiteReport::of(&run.reproduce, &run.text, run.subject.seed, results, &run.waivers)
+    }
 }

@@ -10,6 +10,7 @@ use devmig_model::vhost_user::program::Compiler;
 use serde::Deserialize;
 
 use super::script::{self, Act};
+use crate::verdict::About;
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -61,6 +62,14 @@ pub enum Need {
     Outside,
     /// A driver of packed rings, which the tester has not.
     PackedRings,
+}
+
+impl Test {
+    /// What a report says about it.
+    #[must_use]
+    pub fn about(&self) -> About<'_> {
+        About { test: &self.id, purpose: &self.purpose, clause: self.clause }
+    }
 }
 
 /// The built-in suite.

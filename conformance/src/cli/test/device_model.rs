@@ -1,23 +1,18 @@
 //! `devmig test device-model`: the suite for device models against a program.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::library::Library;
-use devmig_model::spec;
-use devmig_reference::nic::Mutant;
 
-use super::{Error, Format, Out, Status};
-use super::{ListedTest, chosen, clause_text, list, progress, waivers};
+use super::shared::{Shared, seconds};
+use super::{Error, Out, Status, this_program};
 use crate::device_model::golden;
 use crate::device_model::mutants::Bench;
 use crate::device_model::runner::{self, Run};
 use crate::device_model::subject::{Subject, Transport};
 use crate::device_model::suite::{self, Test};
-use crate::report::{Result as TestResult, SuiteReport, junit};
+use crate::report::Result as TestResult;
 
 /// The suite for device models, against a program that is a device.
 #[derive(Debug, ClapArgs)]
@@ -49,39 +44,15 @@ pub(super) struct Args {
     /// At most so many cases of a kind. A space of configurations that is no larger is tried as a whole.
     #[arg(long, value_name = "N", default_value_t = 40)]
     cases: usize,
-    /// Say what tests there are.
-    #[arg(long)]
-    list: bool,
     /// Hold the suite against the faults of the reference device, which this command starts itself:
     /// a test that cites the clause has to find each of them. `--only` names faults.
     #[arg(long)]
     mutants: bool,
-    /// Only these tests; `*` stands for anything.
-    #[arg(long, value_name = "TEST")]
-    only: Vec<String>,
-    /// For whatever is random.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
     /// How long each thing may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     timeout: f64,
-    /// Findings that are accepted: a file of `[[waiver]]`s, each with `test` or `clause` or both
-    /// (`*` stands for anything), and a `reason`.
-    #[arg(long, value_name = "FILE")]
-    waivers: Option<PathBuf>,
-    /// Write the results there too, as JUnit XML.
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// For people, or for programs.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-/// Where the ids of tests are said.
-const HELP: &str = "`devmig test device-model --list` names them";
-
-fn id(test: &Test) -> &str {
-    &test.id
+    #[command(flatten)]
+    shared: Shared,
 }
 
 /// Runs it.
@@ -89,62 +60,17 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let suite = suite::builtin(&library)?;
     if args.mutants {
-        return mutants(&library, &suite, args, out);
+        return mutants(&library, &suite, &args.shared, out);
     }
-    let tests = chosen(&suite, id, &args.only, HELP)?;
-    let Some(spawn) = args.spawn.as_deref().filter(|_| !args.list) else {
-        let entry = |test: &&Test| ListedTest::new(&library, &test.id, test.clause, &test.purpose);
-        return list(tests.iter().map(entry).collect(), args.format, out);
+    let tests = args.shared.chosen(&suite, "device-model")?;
+    let Some(spawn) = args.spawn.as_deref().filter(|_| !args.shared.list) else {
+        return args.shared.list(&library, &tests, out);
     };
     let subject = args.subject(spawn)?;
-    let waivers = {
-        let ids: Vec<&str> = suite.iter().map(|test| test.id.as_str()).collect();
-        waivers(&library, &ids, args.waivers.as_deref())?
-    };
+    let waivers = args.shared.accepted(&library, &suite)?;
     let run = Run { library: &library, subject: &subject, reproduce: args.again(spawn), waivers };
-    // A place that cannot be written to is better known before the run than after it.
-    let failed = |path: &Path, cause| Error::Write { to: path.display().to_string(), cause };
-    let junit_file = match &args.junit {
-        Some(path) => Some((path, File::create(path).map_err(|cause| failed(path, cause))?)),
-        None => None,
-    };
-    let report = play(&run, &tests, args.format, out)?;
-    if let Some((path, mut file)) = junit_file {
-        // What was found is not lost when this cannot be written.
-        out.flush()?;
-        let document = junit("device-model", &report, |id| clause_text(&library, id));
-        file.write_all(document.as_bytes()).map_err(|cause| failed(path, cause))?;
-    }
-    Ok(match report.summary.exit_code() {
-        0 => Status::Good,
-        1 => Status::Bad,
-        _ => Status::Trouble,
-    })
-}
-
-/// Runs the tests, and writes what they show as it comes.
-fn play(
-    run: &Run<'_>,
-    tests: &[&Test],
-    format: Format,
-    out: &mut Out<'_>,
-) -> Result<SuiteReport, Error> {
-    let bar = progress::bar(tests.len());
-    let mut trouble = Ok(());
-    let report = runner::run(run, tests, |result: &TestResult| {
-        bar.inc(1);
-        bar.set_message(result.test.clone());
-        if format == Format::Text && trouble.is_ok() {
-            trouble = bar.suspend(|| out.text(&(result.line() + "\n")));
-        }
-    });
-    bar.finish_and_clear();
-    trouble?;
-    match format {
-        Format::Text => out.text(&report.closing(|id| clause_text(run.library, id)))?,
-        Format::Json => out.json(&report)?,
-    }
-    Ok(report)
+    let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
+    args.shared.play(&library, "device-model", tests.len(), out, play)
 }
 
 /// The words of a command or of a part of one, as a shell has them.
@@ -171,10 +97,7 @@ fn with_socket(option: &str, text: &str) -> Result<Vec<String>, Error> {
 
 impl Args {
     fn subject(&self, spawn: &str) -> Result<Subject, Error> {
-        if !(self.timeout > 0.0 && self.timeout <= 3600.0) {
-            let help = "a number of seconds above 0 and up to 3600".to_owned();
-            return Err(Error::usage("--timeout cannot be that", Some(help)));
-        }
+        let limit = seconds(self.timeout)?;
         if self.cases == 0 || self.cases > 4096 {
             let help = "a number from 1 to 4096".to_owned();
             return Err(Error::usage("--cases cannot be that", Some(help)));
@@ -200,16 +123,16 @@ impl Args {
             golden: golden
                 .map_err(|error| Error::usage(error.to_string(), None))?
                 .unwrap_or_default(),
-            limit: Duration::from_secs_f64(self.timeout),
+            limit,
             most: self.cases,
-            seed: self.seed,
+            seed: self.shared.seed,
         })
     }
 
     /// The command that runs a test again, but for the test's name and the seed.
     fn again(&self, spawn: &str) -> String {
         let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.to_string_lossy().into_owned());
-        let (golden, waivers) = (path(&self.golden), path(&self.waivers));
+        let (golden, waivers) = (path(&self.golden), path(&self.shared.waivers));
         let options = [
             ("--vhost-user", &self.vhost_user),
             ("--vfio-user", &self.vfio_user),
@@ -232,42 +155,13 @@ impl Args {
     }
 }
 
-/// This program, for suites that start the reference as anybody's program is started.
-pub(in crate::cli) fn this_program() -> Result<String, Error> {
-    let path = std::env::current_exe();
-    let path = path.map_err(|cause| Error::Read { path: "/proc/self/exe".into(), cause })?;
-    Ok(path.to_string_lossy().into_owned())
-}
-
 /// Holds the suite against the faults of the reference.
 fn mutants(
     library: &Library,
     suite: &[Test],
-    args: &Args,
+    shared: &Shared,
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
-    let matches = |mutant: &Mutant, pattern: &String| spec::matches(pattern, mutant.name());
-    for pattern in &args.only {
-        if !Mutant::ALL.iter().any(|mutant| matches(mutant, pattern)) {
-            let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-            let help = spec::did_you_mean(pattern, names);
-            return Err(Error::usage(format!("no mutant is called `{pattern}`"), help));
-        }
-    }
-    let all = args.only.is_empty();
-    let wanted = |m: &&Mutant| all || args.only.iter().any(|pattern| matches(m, pattern));
-    let chosen: Vec<Mutant> = Mutant::ALL.iter().filter(wanted).copied().collect();
     let bench = Bench::new(library, suite, this_program()?)?;
-    let bar = progress::bar(chosen.len());
-    let hunt = bench.hunt(&chosen, all, |fate| {
-        bar.inc(1);
-        bar.set_message(fate.mutant.clone());
-    });
-    bar.finish_and_clear();
-    let hunt = hunt.map_err(|error| Error::usage(error.to_string(), None))?;
-    match args.format {
-        Format::Json => out.json(&hunt)?,
-        Format::Text => out.text(&hunt.text())?,
-    }
-    Ok(if hunt.as_expected { Status::Good } else { Status::Bad })
+    shared.hunt(out, |mutants, all, done| bench.hunt(mutants, all, done))
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
@@ -11,27 +11,18 @@ use devmig_model::rules::Rules;
 use devmig_model::spec::SourceFile;
 
 use super::super::select;
-use super::{Error, Format, Out, Status};
-use super::{ListedTest, chosen, clause_text, list, progress, waivers};
-use crate::report::{Result as TestResult, SuiteReport, junit};
+use super::shared::{Shared, created, failed, seconds};
+use super::{Error, Out, Status};
+use crate::report::Result as TestResult;
 use crate::vfio::device::Place;
 use crate::vfio::runner::{self, Run};
 use crate::vfio::session::Limits;
-use crate::vfio::suite::{self, Test};
+use crate::vfio::suite;
 use crate::vfio::walk::Walk;
-
-/// Where the ids of tests are said.
-const HELP: &str = "`devmig test vfio-user --list` names them";
 
 /// What every transport's command takes.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Common {
-    /// Say what tests there are.
-    #[arg(long)]
-    pub(super) list: bool,
-    /// Only these tests; `*` stands for anything.
-    #[arg(long, value_name = "TEST")]
-    pub(super) only: Vec<String>,
     /// So many random walks, each from a seed of its own (--seed and the numbers after it), and no
     /// other tests.
     #[arg(long, value_name = "N")]
@@ -51,42 +42,27 @@ pub(super) struct Common {
     /// Judge by this version of the text of VFIO.
     #[arg(long, value_name = "VERSION", default_value = "6.18")]
     pub(super) text: String,
-    /// For whatever is random.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
     /// How long a call may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     timeout: f64,
-    /// Findings that are accepted: a file of `[[waiver]]`s, each with `test` or `clause` or both
-    /// (`*` stands for anything), and a `reason`.
-    #[arg(long, value_name = "FILE")]
-    waivers: Option<PathBuf>,
     /// Write each result there as it comes, a line of JSON each: what is left of a run that is ended
     /// from outside.
     #[arg(long, value_name = "FILE", hide = true)]
     results: Option<PathBuf>,
-    /// Write the results there too, as JUnit XML.
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// For people, or for programs.
-    #[arg(long, value_enum, default_value = "text")]
-    pub(super) format: Format,
+    #[command(flatten)]
+    pub(super) shared: Shared,
 }
 
 impl Common {
     /// How long a call may take.
     pub(super) fn limit(&self) -> Result<Duration, Error> {
-        if self.timeout > 0.0 && self.timeout <= 3600.0 {
-            return Ok(Duration::from_secs_f64(self.timeout));
-        }
-        let help = "a number of seconds above 0 and up to 3600".to_owned();
-        Err(Error::usage("--timeout cannot be that", Some(help)))
+        seconds(self.timeout)
     }
 
     /// The command that runs a test again, but for the test's name and the seed.
     fn again(&self, mut command: String) -> String {
         command.extend(self.choice.iter().map(|pin| format!(" --choice {pin}")));
-        if let Some(waivers) = &self.waivers {
+        if let Some(waivers) = &self.shared.waivers {
             command += &format!(" --waivers {}", shell_words::quote(&waivers.to_string_lossy()));
         }
         if self.text != "6.18" {
@@ -99,10 +75,6 @@ impl Common {
 /// Rules by a version of the text of VFIO, without what cannot be seen from outside.
 pub(super) fn judged_by(library: &Library, text: &str) -> Result<Rules, Error> {
     Ok(library.spec.judged_by("linux-vfio", text)?)
-}
-
-fn id(test: &Test) -> &str {
-    &test.id
 }
 
 /// Runs what is asked for at this place; `p2p` says whether the flag means there what it means in VFIO.
@@ -124,21 +96,17 @@ pub(super) fn run(
         Some(file) => suite::load(&library, &file)?,
         None => suite::builtin(&library)?,
     };
-    let walk = |n| Walk { seed: args.seed.wrapping_add(n as u64), steps: args.steps };
+    let walk = |n| Walk { seed: args.shared.seed.wrapping_add(n as u64), steps: args.steps };
     let walks: Vec<Walk> = (0..args.walks.unwrap_or(0)).map(walk).collect();
     let tests = match args.walks {
-        Some(_) if args.only.is_empty() && args.script.is_none() => Vec::new(),
-        _ => chosen(&suite, id, &args.only, HELP)?,
+        Some(_) if args.shared.only.is_empty() && args.script.is_none() => Vec::new(),
+        _ => args.shared.chosen(&suite, "vfio-user")?,
     };
-    let Some(place) = place.filter(|_| !args.list) else {
-        let entry = |test: &&Test| ListedTest::new(&library, &test.id, test.clause, &test.purpose);
-        return list(tests.iter().map(entry).collect(), args.format, out);
+    let Some(place) = place.filter(|_| !args.shared.list) else {
+        return args.shared.list(&library, &tests, out);
     };
     let pins = args.choice.iter().map(|pin| library.spec.pin(pin));
-    let waivers = {
-        let ids: Vec<&str> = suite.iter().map(|test| test.id.as_str()).collect();
-        waivers(&library, &ids, args.waivers.as_deref())?
-    };
+    let waivers = args.shared.accepted(&library, &suite)?;
     let run = Run {
         library: &library,
         place,
@@ -149,68 +117,24 @@ pub(super) fn run(
         text: args.text.clone(),
         rules: judged_by(&library, &args.text)?,
         waivers,
-        seed: args.seed,
+        seed: args.shared.seed,
     };
-    // A place that cannot be written to is better known before the run than after it.
-    let failed = |path: &Path, cause| Error::Write { to: path.display().to_string(), cause };
-    let junit_file = match &args.junit {
-        Some(path) => Some((path, File::create(path).map_err(|cause| failed(path, cause))?)),
-        None => None,
-    };
-    let results = match &args.results {
-        Some(path) => Some((path, File::create(path).map_err(|cause| failed(path, cause))?)),
-        None => None,
-    };
-    let mut keep = |result: &TestResult| match &results {
-        Some((path, file)) => kept(file, result).map_err(|cause| failed(path, cause)),
-        None => Ok(()),
-    };
-    let report = play(&run, &tests, &walks, args.format, &mut keep, out)?;
-    if let Some((path, mut file)) = junit_file {
-        // What was found is not lost when this cannot be written.
-        out.flush()?;
-        let document = junit(protocol, &report, |id| clause_text(&library, id));
-        file.write_all(document.as_bytes()).map_err(|cause| failed(path, cause))?;
-    }
-    Ok(match report.summary.exit_code() {
-        0 => Status::Good,
-        1 => Status::Bad,
-        _ => Status::Trouble,
+    let results = args.results.as_deref().map(created).transpose()?;
+    args.shared.play(&library, protocol, tests.len() + walks.len(), out, |done| {
+        let mut written = Ok(());
+        let report = runner::play(&run, &tests, &walks, |result: &TestResult| {
+            if let Some((path, file)) = results.as_ref().filter(|_| written.is_ok()) {
+                written = kept(file, result).map_err(|cause| failed(path, cause));
+            }
+            if written.is_ok() {
+                done(result);
+            }
+        });
+        written.map(|()| report)
     })
 }
 
 /// A result as a line.
 fn kept(mut file: &File, result: &TestResult) -> std::io::Result<()> {
     file.write_all((serde_json::to_string(result)? + "\n").as_bytes())
-}
-
-/// Runs the tests, and writes what they show as it comes.
-fn play(
-    run: &Run<'_>,
-    tests: &[&Test],
-    walks: &[Walk],
-    format: Format,
-    keep: &mut dyn FnMut(&TestResult) -> Result<(), Error>,
-    out: &mut Out<'_>,
-) -> Result<SuiteReport, Error> {
-    let bar = progress::bar(tests.len() + walks.len());
-    let mut trouble = Ok(());
-    let report = runner::play(run, tests, walks, |result: &TestResult| {
-        bar.inc(1);
-        bar.set_message(result.test.clone());
-        if trouble.is_ok() {
-            trouble = keep(result);
-        }
-        if format == Format::Text && trouble.is_ok() {
-            // A guest that is killed keeps what it has written.
-            trouble = bar.suspend(|| out.text(&(result.line() + "\n")).and_then(|()| out.flush()));
-        }
-    });
-    bar.finish_and_clear();
-    trouble?;
-    match format {
-        Format::Text => out.text(&report.closing(|id| clause_text(run.library, id)))?,
-        Format::Json => out.json(&report)?,
-    }
-    Ok(report)
 }

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         _ => None,
     };
     // A device that cannot be had is no finding of a test.
-    if let Some(address) = address.as_ref().filter(|_| !args.common.list) {
+    if let Some(address) = address.as_ref().filter(|_| !args.common.shared.list) {
         KernelDevice::open(address).map_err(|error| Error::usage(error.to_string(), None))?;
     }
     let again = match &address {

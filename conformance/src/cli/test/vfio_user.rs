@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::library::Library;
-use devmig_model::spec;
-use devmig_reference::vfio_user::Mutant;
 
 use super::vfio::{self, Common};
-use super::{Error, Format, Out, Status, progress};
+use super::{Error, Out, Status};
 use crate::vfio::device::Place;
 use crate::vfio::mutants::Bench;
 use crate::vfio::user::{Socket, Spawn};
@@ -69,29 +67,7 @@ fn command(text: &str) -> Result<Command, Error> {
 fn mutants(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let suite = crate::vfio::suite::builtin(&library)?;
-    let only = &args.common.only;
-    let matches = |mutant: &Mutant, pattern: &String| spec::matches(pattern, mutant.name());
-    for pattern in only {
-        if !Mutant::ALL.iter().any(|mutant| matches(mutant, pattern)) {
-            let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-            let help = spec::did_you_mean(pattern, names);
-            return Err(Error::usage(format!("no mutant is called `{pattern}`"), help));
-        }
-    }
-    let wanted = |m: &&Mutant| only.is_empty() || only.iter().any(|pattern| matches(m, pattern));
-    let chosen: Vec<Mutant> = Mutant::ALL.iter().filter(wanted).copied().collect();
     let rules = vfio::judged_by(&library, &args.common.text)?;
     let bench = Bench::new(&library, &suite, rules, &args.common.text)?;
-    let bar = progress::bar(chosen.len());
-    let hunt = bench.hunt(&chosen, |fate| {
-        bar.inc(1);
-        bar.set_message(fate.mutant.clone());
-    });
-    bar.finish_and_clear();
-    let hunt = hunt.map_err(|error| Error::usage(error.to_string(), None))?;
-    match args.common.format {
-        Format::Json => out.json(&hunt)?,
-        Format::Text => out.text(&hunt.text())?,
-    }
-    Ok(if hunt.as_expected { Status::Good } else { Status::Bad })
+    args.common.shared.hunt(out, |mutants, all, done| bench.hunt(mutants, all, done))
 }

@@ -12,12 +12,10 @@
 
 use std::time::Duration;
 
-use devmig_model::clause::ClauseId;
 use devmig_model::library::Library;
 
 use super::{Ended, Machine, OUT, RESULTS, RunError};
-use crate::report::{Result as TestResult, Status, SuiteReport, Summary, merged};
-use crate::verdict::level;
+use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, merged};
 use crate::vfio::suite::Test;
 
 /// Where the guest's one device is.
@@ -86,19 +84,11 @@ impl Plan<'_> {
         ended: &Ended,
         limit: Duration,
     ) -> SuiteReport {
-        let mut report = serde_json::from_str(&ended.output).unwrap_or_else(|_| SuiteReport {
-            schema: 1,
-            implementation: format!("devmig test vfio --cdev {NODE}"),
-            text: self.text.to_owned(),
-            seed: 1,
-            readings: Vec::new(),
-            offers: None,
-            stale_waivers: Vec::new(),
-            summary: Summary::default(),
-            coverage: None,
-            results: ended.results.lines().filter_map(|l| serde_json::from_str(l).ok()).collect(),
+        let mut report = serde_json::from_str(&ended.output).unwrap_or_else(|_| {
+            let kept = ended.results.lines().filter_map(|line| serde_json::from_str(line).ok());
+            SuiteReport::of(&again(), self.text, 1, kept.collect(), &[])
         });
-        let (status, why) = match (ended.hung, ended.code) {
+        let (mut status, mut why) = match (ended.hung, ended.code) {
             (true, _) => {
                 let seconds = limit.as_secs();
                 (Status::Fail, format!("the kernel did not return within {seconds} s"))
@@ -109,7 +99,6 @@ impl Plan<'_> {
                 (Status::Error, format!("the guest's command exits with {code}:{said}"))
             }
         };
-        let (mut status, mut why) = (status, why);
         for test in tests.iter().skip(report.results.len()) {
             report.results.push(result(library, test, status, &why));
             if status != Status::Skip {
@@ -129,21 +118,15 @@ fn last(text: &str) -> String {
     lines.iter().skip(from).map(|line| format!("\n{line}")).collect()
 }
 
+/// The command in the guest.
+fn again() -> String {
+    format!("devmig test vfio --cdev {NODE}")
+}
+
 fn result(library: &Library, test: &Test, status: Status, observed: &str) -> TestResult {
-    let clause: ClauseId = test.clause;
-    TestResult {
-        test: test.id.clone(),
-        clause: library.spec.clause_name(clause).to_owned(),
-        level: level(library, clause),
-        status,
-        expected: Vec::new(),
-        observed: Some(observed.to_owned()),
-        reproduce: format!("devmig test vfio --cdev {NODE} --only {}", test.id),
-        log: Vec::new(),
-        waived: Vec::new(),
-        purpose: test.purpose.clone(),
-        taken: Vec::new(),
-    }
+    let outcome = Outcome { observed: Some(observed.to_owned()), ..Outcome::new(status) };
+    let again = format!("{} --only {}", again(), test.id);
+    test.about().result(library, outcome, Vec::new(), again)
 }
 
 #[cfg(test)]

@@ -12,14 +12,15 @@ use devmig_model::spec::{
 use devmig_reference::vhost_user::{Mutant, Settings};
 use serde::Deserialize;
 
+use crate::hunt::entries::{self, TestEntry};
 use crate::vhost_user::suite::Test;
 
 /// What is not simply found, and why.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
     pub(super) found_as: Vec<(Mutant, String, String)>,
-    pub(super) idle: Vec<(String, String)>,
-    pub(super) skipped: Vec<(String, String)>,
+    pub(super) idle: Vec<String>,
+    pub(super) skipped: Vec<String>,
     pub(super) may_fail: Vec<(String, String, String)>,
     pub(super) slow: Vec<(Mutant, Slow)>,
 }
@@ -36,13 +37,6 @@ pub(super) struct Slow {
 struct RawFoundAs {
     mutant: Spanned<String>,
     clause: Spanned<String>,
-    reason: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTest {
-    test: Spanned<String>,
     reason: Spanned<String>,
 }
 
@@ -86,16 +80,17 @@ impl Expected {
         let mut d = Diagnostics::default();
         let mut tables = file.parse(&mut d);
         let found_as: Vec<Item<RawFoundAs>> = tables.items("found-as", &mut d);
-        let idle: Vec<Item<RawTest>> = tables.items("idle", &mut d);
-        let skipped: Vec<Item<RawTest>> = tables.items("skipped", &mut d);
+        let idle: Vec<Item<TestEntry>> = tables.items("idle", &mut d);
+        let skipped: Vec<Item<TestEntry>> = tables.items("skipped", &mut d);
         let may_fail: Vec<Item<RawMayFail>> = tables.items("may-fail", &mut d);
         let slow: Vec<Item<RawSlow>> = tables.items("slow", &mut d);
         let kinds = ["found-as", "idle", "skipped", "may-fail", "slow"];
         tables.finish(&kinds, &mut d);
 
+        let ids: Vec<&str> = suite.iter().map(|test| test.id.as_str()).collect();
         let mut all = Expected::default();
         for item in &found_as {
-            let because = reason(item, &item.value.reason, &mut d);
+            let because = entries::reason(item, &item.value.reason, &mut d);
             let clause = library.spec.clause_at(item, &item.value.clause, &mut d);
             if let (Some(mutant), Some(clause)) = (mutant(item, &item.value.mutant, &mut d), clause)
             {
@@ -104,24 +99,20 @@ impl Expected {
             }
         }
         for (items, into) in [(&idle, &mut all.idle), (&skipped, &mut all.skipped)] {
-            for item in items {
-                let because = reason(item, &item.value.reason, &mut d);
-                let test = test(item, &item.value.test, suite, &mut d);
-                into.extend(test.map(|test| (test, because)));
-            }
+            into.extend(entries::tests(items, &ids, &mut d));
         }
         for item in &may_fail {
-            let because = reason(item, &item.value.reason, &mut d);
+            let because = entries::reason(item, &item.value.reason, &mut d);
             let setting = item.value.setting.get_ref();
             if let Err(error) = setting.parse::<Settings>() {
                 d.push(item.error(item.value.setting.span(), error.to_string(), "this setting"));
             }
-            if let Some(test) = test(item, &item.value.test, suite, &mut d) {
+            if let Some(test) = entries::test(item, &item.value.test, &ids, &mut d) {
                 all.may_fail.push((setting.clone(), test, because));
             }
         }
         for item in &slow {
-            reason(item, &item.value.reason, &mut d);
+            entries::reason(item, &item.value.reason, &mut d);
             if let Some(mutant) = mutant(item, &item.value.mutant, &mut d) {
                 let RawSlow { latency, out_of_order, .. } = item.value;
                 let latency = Duration::from_millis(latency);
@@ -134,7 +125,7 @@ impl Expected {
     /// Whether the reference cannot run this test.
     #[must_use]
     pub fn skips(&self, test: &str) -> bool {
-        self.skipped.iter().any(|(known, _)| known == test)
+        self.skipped.iter().any(|known| known == test)
     }
 }
 
@@ -147,27 +138,4 @@ fn mutant<T>(item: &Item<T>, name: &Spanned<String>, d: &mut Diagnostics) -> Opt
         d.push(with_help(error, did_you_mean(name.get_ref(), names)));
     }
     found
-}
-
-fn test<T>(
-    item: &Item<T>,
-    id: &Spanned<String>,
-    suite: &[Test],
-    d: &mut Diagnostics,
-) -> Option<String> {
-    let found = suite.iter().any(|test| test.id == *id.get_ref());
-    if !found {
-        let message = format!("no test is called `{}`", id.get_ref());
-        let ids = suite.iter().map(|test| test.id.as_str());
-        let error = item.error(id.span(), message, "unknown test");
-        d.push(with_help(error, did_you_mean(id.get_ref(), ids)));
-    }
-    found.then(|| id.get_ref().clone())
-}
-
-fn reason<T>(item: &Item<T>, text: &Spanned<String>, d: &mut Diagnostics) -> String {
-    if text.get_ref().trim().is_empty() {
-        d.push(item.error(text.span(), "a reason is missing", "here"));
-    }
-    text.get_ref().clone()
 }
