@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::migration::stream::Writer;
 use crate::nic::control::{class, mac_command, mq_command};
 use crate::nic::{Ack, Build, Given, Link, Nic, NicConfig, NicModel, Order, Release};
+use crate::pci::registers::{CONTROL, FILTER, MASK, cause};
 use crate::pci::{Function, FunctionOptions, region};
 
 /// The version of the form.
@@ -134,8 +135,8 @@ fn vector((name, model, first, given): &Row, build: Build) -> Result<Vector, NoV
     let mut function = Function::new(&options);
     function.nic_mut().load(&vhost_user).map_err(|error| no(error.to_string()))?;
     // The filter applies, and two causes interrupt.
-    for (register, value) in [(0x08, 2_u32), (0x14, 3)] {
-        let written = function.write(region::BAR0, register, &value.to_le_bytes());
+    for (register, value) in [(CONTROL, FILTER), (MASK, cause::SENT | cause::RECEIVED)] {
+        let written = function.write(region::BAR0, register as u64, &value.to_le_bytes());
         written.map_err(|error| no(error.to_string()))?;
     }
     let mut stream = Writer::new(here.identity().as_bytes(), function.save());

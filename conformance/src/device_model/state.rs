@@ -8,6 +8,7 @@
 //! **Invariant.** A device is stopped when it is loaded and is not let run afterwards, so what is saved
 //! then is what was loaded.
 
+use devmig_reference::migration::state::State;
 use devmig_reference::pci::region;
 
 use crate::vfio::data;
@@ -19,9 +20,6 @@ use super::back_end::BackEnd;
 const CONFIG_SPACE: u64 = 256;
 const BEGINNING: u64 = 1024;
 const WORD: u32 = 4;
-
-const STOP: u32 = 1;
-const RESUMING: u32 = 4;
 
 /// A device that was made.
 #[derive(Debug)]
@@ -53,7 +51,7 @@ impl Device {
             Device::VhostUser(back_end) => return back_end.load(state),
             Device::VfioUser(device) => device,
         };
-        if let Err(errno) = device.set(RESUMING)? {
+        if let Err(errno) = device.set(State::RESUMING as u32)? {
             return Ok(Err(errno));
         }
         for piece in state.chunks(data::PIECE as usize) {
@@ -61,7 +59,7 @@ impl Device {
                 return Ok(Err(errno));
             }
         }
-        Ok(device.set(STOP)?.map(|_| ()))
+        Ok(device.set(State::STOP as u32)?.map(|_| ()))
     }
 
     /// What a guest can read of it, by region: configuration space, and the beginning of the first BAR.

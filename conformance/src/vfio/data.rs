@@ -1,11 +1,9 @@
 //! Migration data as a whole: everything that a device gives, and what may be made of it.
 
+use devmig_reference::migration::state::State;
 use rustix::io::Errno;
 
 use super::device::{Device, Read, Said};
-
-const RUNNING: u32 = 2;
-const STOP_COPY: u32 = 3;
 
 /// Bytes that are read at once.
 pub const PIECE: u32 = 1 << 16;
@@ -18,7 +16,7 @@ pub const MOST: usize = 1 << 26;
 /// # Errors
 /// See [`super::device::Trouble`]; EFBIG for more than [`MOST`] bytes.
 pub fn saved(device: &mut dyn Device) -> Said<Vec<u8>> {
-    if let Err(errno) = device.set(STOP_COPY)? {
+    if let Err(errno) = device.set(State::STOP_COPY as u32)? {
         return Ok(Err(errno));
     }
     let mut all = Vec::new();
@@ -33,5 +31,5 @@ pub fn saved(device: &mut dyn Device) -> Said<Vec<u8>> {
             return Ok(Err(Errno::FBIG));
         }
     }
-    Ok(device.set(RUNNING)?.map(|_| all))
+    Ok(device.set(State::RUNNING as u32)?.map(|_| all))
 }

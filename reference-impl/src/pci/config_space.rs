@@ -8,9 +8,12 @@ pub const LENGTH: usize = 256;
 /// Bytes of BAR 0.
 pub const BAR0_LENGTH: u64 = 0x1000;
 
-const COMMAND: usize = 0x04;
+/// Where the command register is.
+pub const COMMAND: usize = 0x04;
 const MEMORY: u16 = 1 << 1;
 const BUS_MASTER: u16 = 1 << 2;
+/// What a driver writes there: memory, and bus master, without which the engine does nothing.
+pub const MEMORY_AND_MASTER: [u8; 2] = (MEMORY | BUS_MASTER).to_le_bytes();
 const INTX_DISABLE: u16 = 1 << 10;
 
 /// Where a driver may write, and which bits.

@@ -20,6 +20,15 @@ pub const DONE: u32 = 1 << 31;
 /// The bit of a descriptor that says that it failed.
 pub const FAILED: u32 = 1 << 30;
 
+/// A descriptor that is not done: where its buffer is, and how long that is.
+#[must_use]
+pub fn made_available(address: u64, length: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&address.to_le_bytes());
+    bytes[8..12].copy_from_slice(&length.to_le_bytes());
+    bytes
+}
+
 /// An access to memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Dma {

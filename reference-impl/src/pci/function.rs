@@ -135,10 +135,10 @@ impl Function {
         match at {
             0x00 => registers::ID,
             0x04 => self.nic.config().queue_pairs().into(),
-            0x08 => self.registers.control,
+            registers::CONTROL => self.registers.control,
             0x0c => self.nic.is_up().into(),
             0x10 => self.registers.cause,
-            0x14 => self.registers.mask,
+            registers::MASK => self.registers.mask,
             0x18 => u32::from_le_bytes([a, b, c, d]),
             0x1c => u32::from_le_bytes([e, f, 0, 0]),
             0x20 => self.registers.command as u32,
@@ -162,12 +162,12 @@ impl Function {
         }
         let r = &mut self.registers;
         match at {
-            0x08 => {
+            registers::CONTROL => {
                 r.control = value & (registers::GO | registers::FILTER);
                 self.nic.set_filtering(value & registers::FILTER != 0);
             }
             0x10 => r.cause &= !value,
-            0x14 => r.mask = value & cause::ALL,
+            registers::MASK => r.mask = value & cause::ALL,
             0x20 => r.command = r.command & !0xffff_ffff | u64::from(value),
             0x24 => r.command = r.command & 0xffff_ffff | u64::from(value) << 32,
             0x28 => r.run = value,

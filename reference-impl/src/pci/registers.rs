@@ -5,6 +5,11 @@ pub const QUEUE: usize = 0x20;
 /// Where the first queue's registers begin.
 pub const QUEUES: usize = 0x100;
 
+/// Where the device is told to work, and to filter.
+pub const CONTROL: usize = 0x08;
+/// Where it is said what interrupts.
+pub const MASK: usize = 0x14;
+
 /// The most descriptors of a queue.
 pub const MAX_SIZE: u32 = 1024;
 

@@ -25,9 +25,10 @@ use std::time::Duration;
 use rustix::fs::MemfdFlags;
 
 use super::client::Client;
-use crate::pci::engine::DONE;
+use crate::pci::config_space::{COMMAND, MEMORY_AND_MASTER};
+use crate::pci::engine::{DONE, made_available};
 use crate::pci::region;
-use crate::pci::registers::{GO, QUEUE, QUEUES};
+use crate::pci::registers::{CONTROL, GO, QUEUE, QUEUES};
 use crate::socket::Deadline;
 
 /// Bytes of a page.
@@ -40,11 +41,6 @@ const BUFFER: u64 = 2048;
 const BUFFERS: u64 = 2 * PAGE + BUFFER / 2;
 /// How many pages all of that takes.
 const PAGES: u64 = 2 + 2 * SIZE as u64 * BUFFER / PAGE + 1;
-
-/// PCI's command register: memory, and bus master, without which the engine does nothing.
-const PCI_COMMAND: u64 = 0x04;
-const MEMORY_AND_MASTER: [u8; 2] = [0x06, 0];
-const CONTROL: u64 = 0x08;
 
 /// Any client's error.
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
@@ -163,7 +159,7 @@ impl Driver {
     pub fn set_up(client: &mut impl Registers, memory: &GuestMemory) -> Result<Self, DriverError> {
         let image = memory.read(0, GuestMemory::LENGTH as usize)?;
         let mut driver = Driver { sent: 0, done: 0, image, touched: BTreeSet::new() };
-        let master = client.write(region::CONFIG, PCI_COMMAND, &MEMORY_AND_MASTER);
+        let master = client.write(region::CONFIG, COMMAND as u64, &MEMORY_AND_MASTER);
         master.map_err(DriverError::Register)?;
         for queue in [0, 1] {
             driver.put(memory, ring(queue), &[0; 16 * SIZE as usize])?;
@@ -172,7 +168,7 @@ impl Driver {
                 write(client, at(queue, register), value)?;
             }
         }
-        write(client, CONTROL, GO)?;
+        write(client, CONTROL as u64, GO)?;
         Ok(driver)
     }
 
@@ -256,8 +252,7 @@ impl Driver {
         n: u16,
         length: u32,
     ) -> Result<(), DriverError> {
-        let bytes = [&buffer(queue, n).to_le_bytes()[..], &length.to_le_bytes(), &[0; 4]].concat();
-        self.put(memory, descriptor(queue, n), &bytes)
+        self.put(memory, descriptor(queue, n), &made_available(buffer(queue, n), length))
     }
 
     /// The guest writes.

@@ -11,8 +11,9 @@
 use std::time::Duration;
 
 use devmig_model::clause::ClauseId;
-use devmig_reference::pci::engine::{DONE, FAILED};
-use devmig_reference::pci::registers::{FILTER, GO, ID, QUEUE, QUEUES, cause};
+use devmig_reference::pci::config_space::{self, MEMORY_AND_MASTER};
+use devmig_reference::pci::engine::{DONE, FAILED, made_available};
+use devmig_reference::pci::registers::{CONTROL, FILTER, GO, ID, MASK, QUEUE, QUEUES, cause};
 use devmig_reference::socket::Deadline;
 
 use super::Session;
@@ -34,11 +35,6 @@ const NOBODY: [u8; 6] = [0x02, 0, 0, 0, 0, 0x66];
 
 const COMMAND: u64 = 0x20;
 const RUN: u64 = 0x28;
-const MASK: u64 = 0x14;
-const CONTROL: u64 = 0x08;
-/// Where the command register of configuration space is, and its bits for memory and bus master.
-const PCI_COMMAND: u64 = 0x04;
-const MEMORY_AND_MASTER: [u8; 2] = [0x06, 0];
 
 /// The driver's side.
 #[derive(Clone, Debug)]
@@ -89,7 +85,7 @@ impl Session<'_> {
             Ok(said) => said.unwrap_or_default(),
             Err(trouble) => return self.trouble(trouble),
         };
-        let ours = devmig_reference::pci::config_space::ConfigSpace::default();
+        let ours = config_space::ConfigSpace::default();
         Ok(ours.read(0, 4) == class.get(..4) && class.len() == 12)
     }
 
@@ -120,7 +116,7 @@ impl Session<'_> {
         for transmit in [true, false] {
             self.guest.put(work.ring(transmit), &[0; 16 * SIZE as usize])?;
         }
-        self.write_region(CONFIG, PCI_COMMAND, &MEMORY_AND_MASTER)?;
+        self.write_region(CONFIG, config_space::COMMAND as u64, &MEMORY_AND_MASTER)?;
         for (queue, transmit) in [(0, false), (1, true)] {
             let at = (QUEUES + queue * QUEUE) as u64;
             let ring = work.ring(transmit);
@@ -130,7 +126,7 @@ impl Session<'_> {
             self.set_register(at + 8, SIZE.into())?;
             self.set_register(at + 0x0c, 1)?;
         }
-        self.set_register(CONTROL, GO)?;
+        self.set_register(CONTROL as u64, GO)?;
         self.work = Some(work);
         Ok(())
     }
@@ -140,10 +136,7 @@ impl Session<'_> {
     }
 
     fn describe(&mut self, ring: u64, n: u16, buffer: u64, length: u32) -> Result<(), Stop> {
-        let mut descriptor = buffer.to_le_bytes().to_vec();
-        descriptor.extend(length.to_le_bytes());
-        descriptor.extend([0; 4]);
-        self.guest.put(ring + 16 * u64::from(n % SIZE), &descriptor)
+        self.guest.put(ring + 16 * u64::from(n % SIZE), &made_available(buffer, length))
     }
 
     /// Transmits frames.
@@ -214,7 +207,7 @@ impl Session<'_> {
         }
         work.filtering = true;
         self.work = Some(work);
-        self.set_register(CONTROL, GO | FILTER)
+        self.set_register(CONTROL as u64, GO | FILTER)
     }
 
     /// Interrupts are taken, whatever causes them.
@@ -230,7 +223,7 @@ impl Session<'_> {
             Err(trouble) => return self.trouble(trouble),
         }
         if self.work.is_some() {
-            self.set_register(MASK, cause::ALL)?;
+            self.set_register(MASK as u64, cause::ALL)?;
         }
         Ok(())
     }
