@@ -83,12 +83,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     match &args.device {
         Device::Nic(nic) => {
             let making = nic.making.with(nic.common.mutant.as_deref().and_then(own_mutant));
-            if let Some(status) = making.print(out)? {
+            if let Some(status) = making.print(out, || nic.instance(&making))? {
                 return Ok(status);
-            }
-            if making.describes_instance() {
-                out.json(&nic.instance(&making)?)?;
-                return Ok(Status::Good);
             }
             // What is asked of the model is answered first: an option that it does not know may have
             // taken what follows for its own.

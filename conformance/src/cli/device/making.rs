@@ -9,6 +9,7 @@
 //! before it: clap takes any value, any value twice, and options that nobody knows.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use devmig_model::device_model::form::InstanceForm;
 use devmig_reference::nic::{
     Build, ConfigError, Encoder, Given, Mutant, NicConfig, Order, Release,
 };
@@ -141,26 +142,28 @@ impl Making {
         Error::Refused { message, quietly: mutant == Some(Mutant::RefusesQuietly) }
     }
 
-    /// Whether it is to say what is made, and no more.
-    pub(super) fn describes_instance(&self) -> bool {
-        matches!(self.print, Some(Print::Instance))
-    }
-
-    /// Says what can be made, if that is asked for.
-    pub(super) fn print(&self, out: &mut Out<'_>) -> Result<Option<Status>, Error> {
-        let Some(form) = self.print.filter(|_| !self.describes_instance()) else {
-            return Ok(None);
-        };
-        let described = model::described(&self.order);
-        let (info, own) = described.map_err(|error| Error::Serve(error.to_string()))?;
-        match (form, self.order.build.mutant) {
-            (Print::Info, Some(Mutant::DescriptionTwice)) => {
+    /// Says what can be made, or what is made (`instance`), if that is asked for.
+    pub(super) fn print(
+        &self,
+        out: &mut Out<'_>,
+        instance: impl FnOnce() -> Result<InstanceForm, Error>,
+    ) -> Result<Option<Status>, Error> {
+        let mutant = self.order.build.mutant;
+        let described =
+            || model::described(&self.order).map_err(|error| Error::Serve(error.to_string()));
+        match self.print {
+            None => return Ok(None),
+            Some(Print::Instance) => {
+                out.json(&instance()?)?;
+                return Ok(Some(Status::Good));
+            }
+            Some(Print::Info) if mutant == Some(Mutant::DescriptionTwice) => {
                 out.text("{\"models\": {}, \"models\": {}}\n")?;
             }
-            (Print::Info, _) => out.json(&info)?,
-            (_, _) => out.json(&own)?,
+            Some(Print::Info) => out.json(&described()?.0)?,
+            Some(Print::Own) => out.json(&described()?.1)?,
         }
-        Ok(Some(match self.order.build.mutant {
+        Ok(Some(match mutant {
             Some(Mutant::DescriptionFails) => Status::Bad,
             _ => Status::Good,
         }))
