@@ -1,6 +1,7 @@
-//! Entries of the files that say what is not simply so: tests by name, and reasons.
+//! Entries of the files of suites: tests, their names, and reasons.
 //!
-//! **Invariant.** A name that no test has, and a reason that is missing, are errors with their place.
+//! **Invariant.** A name that no test has, one that two have, and a reason that is missing, are errors
+//! with their place.
 
 use devmig_model::spec::{
     Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean, with_help,
@@ -33,6 +34,20 @@ pub(crate) fn tests(items: &[Item<TestEntry>], names: &[&str], d: &mut Diagnosti
         found.extend(test(item, &item.value.test, names, d));
     }
     found
+}
+
+/// A name that no test before has.
+pub(crate) fn new<'n, T>(
+    item: &Item<T>,
+    place: &Spanned<String>,
+    name: &str,
+    mut before: impl Iterator<Item = &'n str>,
+    d: &mut Diagnostics,
+) {
+    if before.any(|other| other == name) {
+        let message = format!("the test `{name}` is there twice");
+        d.push(item.error(place.span(), message, "again here"));
+    }
 }
 
 /// A test of one of these names.

@@ -6,21 +6,14 @@
 //!
 //! A test *cites* a clause if it is about it, or if its finding names it.
 //!
-//! | file | its one job |
-//! |---|---|
-//! | `hunt.rs` | what came of each fault, and of all |
-//! | `hunt/entries.rs` | entries of the files that say what is not simply so: tests, and reasons |
-//!
 //! **Not here:** where a suite meets the reference, and how often.
-
-pub(crate) mod entries;
 
 use std::collections::BTreeMap;
 
 use devmig_reference::switches::Fault;
 use serde::Serialize;
 
-use crate::report::{Result as TestResult, Status};
+use crate::report::{Result as TestResult, Status, SuiteReport};
 
 /// A reference could not be tested.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -82,11 +75,7 @@ pub(crate) fn needless(entry: &str, useful: bool, listed: bool) -> Option<String
 
 impl Fate {
     /// What results say of a fault. That it survives is for [`Fate::judged`] to say.
-    pub(crate) fn of(
-        fault: impl Fault,
-        results: &[TestResult],
-        cites: impl Fn(&TestResult) -> bool,
-    ) -> Self {
+    fn of(fault: impl Fault, results: &[TestResult], cites: impl Fn(&TestResult) -> bool) -> Self {
         let (mut tests, mut others) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
         for result in results.iter().filter(|result| result.is_finding()) {
             match cites(result) {
@@ -105,6 +94,23 @@ impl Fate {
             reason: None,
             wrong: errors.map(|error| error.detail("")).collect(),
         }
+    }
+
+    /// Looks for a fault in each of these places in turn, until something that cites its clause is found.
+    pub(crate) fn sought<B>(
+        fault: impl Fault,
+        beds: impl IntoIterator<Item = B>,
+        mut run: impl FnMut(B) -> Result<SuiteReport, Trouble>,
+        cites: impl Fn(&TestResult) -> bool,
+    ) -> Result<Self, Trouble> {
+        let mut results = Vec::new();
+        for bed in beds {
+            results.extend(run(bed)?.results);
+            if results.iter().any(&cites) {
+                break;
+            }
+        }
+        Ok(Self::of(fault, &results, cites))
     }
 
     /// With a complaint if it survives.

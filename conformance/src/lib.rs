@@ -4,6 +4,7 @@ pub mod cli;
 pub mod compat;
 pub mod coverage;
 pub mod device_model;
+mod entries;
 pub mod hunt;
 pub mod parallel;
 pub mod peers;

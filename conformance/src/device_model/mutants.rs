@@ -21,7 +21,8 @@ use super::golden;
 use super::runner::{self, Run};
 use super::subject::{Subject, Transport};
 use super::suite::Test;
-use crate::hunt::{self, Fate, Hunt, Trouble, entries};
+use crate::entries;
+use crate::hunt::{self, Fate, Hunt, Trouble};
 use crate::parallel::in_turn;
 use crate::report::{Result as TestResult, Status, SuiteReport, merged};
 
@@ -188,14 +189,9 @@ impl<'a> Bench<'a> {
     ) -> Result<Hunt, Trouble> {
         let tests: Vec<&Test> = self.suite.iter().collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
-            let mut results = Vec::new();
-            for bed in Bed::ALL {
-                results.extend(self.run(bed, Some(*mutant), FEW, &tests)?.results);
-                if results.iter().any(|result| self.cites(*mutant, result)) {
-                    break;
-                }
-            }
-            let fate = Fate::of(*mutant, &results, |result| self.cites(*mutant, result)).judged();
+            let run = |bed| self.run(bed, Some(*mutant), FEW, &tests);
+            let fate = Fate::sought(*mutant, Bed::ALL, run, |result| self.cites(*mutant, result))?;
+            let fate = fate.judged();
             done(&fate);
             Ok(fate)
         });

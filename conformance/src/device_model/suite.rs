@@ -18,6 +18,7 @@ use serde::Deserialize;
 use super::cases::Kind;
 use super::script::Step;
 use super::subject::Transport;
+use crate::entries;
 use crate::verdict::About;
 
 /// One `[[test]]`.
@@ -97,10 +98,8 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
     let mut all: Vec<Test> = Vec::new();
     for item in &items {
         for test in tests(library, item, &mut d) {
-            if all.iter().any(|other| other.id == test.id) {
-                let message = format!("the test `{}` is there twice", test.id);
-                d.push(item.error(item.value.id.span(), message, "again here"));
-            }
+            let before = all.iter().map(|other| other.id.as_str());
+            entries::new(item, &item.value.id, &test.id, before, &mut d);
             all.push(test);
         }
     }

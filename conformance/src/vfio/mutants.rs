@@ -23,7 +23,8 @@ use super::runner::{self, Run};
 use super::session::Limits;
 use super::suite::Test;
 use super::user::Reference;
-use crate::hunt::{self, Fate, Hunt, Trouble, entries};
+use crate::entries;
+use crate::hunt::{self, Fate, Hunt, Trouble};
 use crate::parallel::in_turn;
 use crate::report::{Result as TestResult, Status, SuiteReport, merged};
 
@@ -158,16 +159,11 @@ impl<'a> Bench<'a> {
     ) -> Result<Hunt, Trouble> {
         let tests: Vec<&Test> = self.suite.iter().collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
-            let mut results = Vec::new();
-            for (bed, flags, settings) in BEDS {
-                let settings = settings.parse().map_err(|error| Trouble(format!("{error}")))?;
-                let report = self.run(bed, flags, settings, Some(*mutant), &tests)?;
-                results.extend(report.results);
-                if results.iter().any(|result| self.cites(*mutant, result)) {
-                    break;
-                }
-            }
-            let fate = Fate::of(*mutant, &results, |result| self.cites(*mutant, result)).judged();
+            let run = |(bed, flags, settings)| {
+                self.run(bed, flags, parsed(settings)?, Some(*mutant), &tests)
+            };
+            let fate = Fate::sought(*mutant, BEDS, run, |result| self.cites(*mutant, result))?;
+            let fate = fate.judged();
             done(&fate);
             Ok(fate)
         });
@@ -189,8 +185,7 @@ impl<'a> Bench<'a> {
         let found = in_turn(Mutant::ALL, AT_ONCE, |mutant| {
             let mut found = Vec::new();
             for (bed, flags, settings) in BEDS {
-                let settings = settings.parse().map_err(|error| Trouble(format!("{error}")))?;
-                let report = self.run(bed, flags, settings, Some(*mutant), &still)?;
+                let report = self.run(bed, flags, parsed(settings)?, Some(*mutant), &still)?;
                 let findings = report.results.into_iter().filter(TestResult::is_finding);
                 found.extend(findings.map(|result| result.test));
             }
@@ -237,6 +232,10 @@ fn pin(library: &Library, setting: &str, all: bool) -> Option<(ChoiceId, u8)> {
     let pin = |prefix: &str| library.spec.pin(&format!("{prefix}.{setting}")).ok();
     let wanted = all || setting.starts_with("p2p.flag");
     wanted.then(|| pin("vfio-user").or_else(|| pin("vfio"))).flatten()
+}
+
+fn parsed(settings: &str) -> Result<Settings, Trouble> {
+    settings.parse().map_err(|error| Trouble(format!("{error}")))
 }
 
 fn core(

@@ -16,7 +16,7 @@ use devmig_model::spec::{
 use serde::Deserialize;
 
 use super::script::{self, Act};
-use crate::hunt::entries::{self, TestEntry};
+use crate::entries::{self, TestEntry};
 use crate::verdict::About;
 
 /// One `[[test]]`.
@@ -133,10 +133,8 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
     let mut tests: Vec<Test> = Vec::new();
     for item in &items {
         for test in loader.tests(item, &mut d) {
-            if tests.iter().any(|other| other.id == test.id) {
-                let message = format!("the test `{}` is there twice", test.id);
-                d.push(item.error(item.value.id.span(), message, "again here"));
-            }
+            let before = tests.iter().map(|other| other.id.as_str());
+            entries::new(item, &item.value.id, &test.id, before, &mut d);
             tests.push(test);
         }
     }

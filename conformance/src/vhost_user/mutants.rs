@@ -259,16 +259,14 @@ impl<'a> Bench<'a> {
         let beyond: Vec<&Test> =
             tests.iter().copied().filter(|test| !Bed::Disk.suits(test)).collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
-            let on = |bed, tests: &[&Test]| {
-                self.run(bed, Settings::default(), Some(*mutant), tests).map(|run| run.results)
-            };
+            // What a disk cannot show: on the NIC, if it is still to be shown.
+            let beds = [(Bed::Disk, tests), (Bed::Nic, beyond.as_slice())];
             let once = || {
-                let mut results = on(Bed::Disk, tests)?;
-                // What a disk cannot show: on the NIC, if it is still to be shown.
-                if !results.iter().any(|result| self.cites(*mutant, tests, result)) {
-                    results.extend(on(Bed::Nic, &beyond)?);
-                }
-                Ok(self.fate(*mutant, tests, &results))
+                let run = |(bed, tests): (Bed, &[&Test])| {
+                    self.run(bed, Settings::default(), Some(*mutant), tests)
+                };
+                let cites = |result: &TestResult| self.cites(*mutant, tests, result);
+                Ok(self.judged(*mutant, Fate::sought(*mutant, beds, run, cites)?))
             };
             let mut fate: Fate = once()?;
             for _ in 1..TRIES {
@@ -296,8 +294,8 @@ impl<'a> Bench<'a> {
         hunt::cites(mutant, test.map(|test| self.library.spec.clause_name(test.clause)), result)
     }
 
-    fn fate(&self, mutant: Mutant, tests: &[&Test], results: &[TestResult]) -> Fate {
-        let mut fate = Fate::of(mutant, results, |result| self.cites(mutant, tests, result));
+    /// With what is expected of a fault that is found in another clause's name.
+    fn judged(&self, mutant: Mutant, mut fate: Fate) -> Fate {
         let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
         if let Some((_, clause, why)) = as_other {
             if fate.killed {

@@ -10,6 +10,7 @@ use devmig_model::vhost_user::program::Compiler;
 use serde::Deserialize;
 
 use super::script::{self, Act};
+use crate::entries;
 use crate::verdict::About;
 
 /// One `[[test]]`.
@@ -94,10 +95,7 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
     for item in &items {
         let raw = &item.value;
         let id = raw.id.get_ref().clone();
-        if tests.iter().any(|test| test.id == id) {
-            let message = format!("the test `{id}` is there twice");
-            d.push(item.error(raw.id.span(), message, "again here"));
-        }
+        entries::new(item, &raw.id, &id, tests.iter().map(|test| test.id.as_str()), &mut d);
         let need = |name: &Spanned<String>, d: &mut Diagnostics| match name.get_ref().as_str() {
             "two rings" => Some(Need::TwoRings),
             "outside" => Some(Need::Outside),

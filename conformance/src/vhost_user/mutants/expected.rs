@@ -12,7 +12,7 @@ use devmig_model::spec::{
 use devmig_reference::vhost_user::{Mutant, Settings};
 use serde::Deserialize;
 
-use crate::hunt::entries::{self, TestEntry};
+use crate::entries::{self, TestEntry};
 use crate::vhost_user::suite::Test;
 
 /// What is not simply found, and why.
