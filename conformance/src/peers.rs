@@ -158,7 +158,7 @@ pub enum Serves {
     VhostUser {
         /// What kind of device.
         device: Device,
-        /// How it is started; `{image}` is a fresh file of 1 MiB, `{folder}` a fresh folder.
+        /// How it is started; see [`crate::vhost_user::process::Command`].
         spawn: String,
     },
     /// A mediated device, in a kernel that runs as a process (see [`crate::vfio::guest`]).

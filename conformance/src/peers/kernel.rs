@@ -18,7 +18,7 @@ use devmig_model::spec::matches;
 use super::run::{Setting, cache};
 use super::{Peer, Serves};
 use crate::report::SuiteReport;
-use crate::vfio::guest::{Machine, Plan};
+use crate::vfio::guest::{Machine, Opening, Plan};
 use crate::vfio::suite::Test;
 
 /// The configurations: a peer's name, and what is switched on.
@@ -76,13 +76,18 @@ impl<'a> Guests<'a> {
         Ok(Guests { machine, device, setting })
     }
 
-    /// All tests, or those that match.
-    pub(super) fn play(&self, pattern: Option<&str>) -> Result<SuiteReport, String> {
+    /// All tests, or those that match, with the device opened in this way.
+    pub(super) fn play(
+        &self,
+        opening: Opening,
+        pattern: Option<&str>,
+    ) -> Result<SuiteReport, String> {
         let wanted = |test: &&Test| pattern.is_none_or(|pattern| matches(pattern, &test.id));
         let tests: Vec<&Test> = self.setting.vfio.iter().filter(wanted).collect();
         let plan = Plan {
             machine: &self.machine,
             device: self.device,
+            opening,
             text: TEXT,
             limit: LIMIT,
             alone: ALONE,

@@ -13,7 +13,8 @@ use devmig_model::spec::matches;
 
 use super::kernel::Guests;
 use super::{Deviation, Peer, Serves, When};
-use crate::report::{Offers, Status, SuiteReport};
+use crate::report::{Offers, Result as TestResult, Status, SuiteReport};
+use crate::vfio::guest::Opening;
 use crate::vhost_user::process::Command;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
@@ -39,7 +40,7 @@ pub enum Verdict {
         new: Vec<String>,
         /// `always` deviations that are gone.
         gone: Vec<String>,
-        /// Offers and readings that are not as held.
+        /// Offers and readings that are not as held, and answers that depend on how a device is opened.
         changed: Vec<String>,
         /// What the harness could not do.
         errors: Vec<String>,
@@ -134,8 +135,15 @@ impl Peer {
         match &self.serves {
             Serves::Mediated { device } => {
                 let guests = Guests::new(self, device, setting)?;
-                let report = guests.play(None)?;
-                Ok(self.held(version, report, |deviation| guests.play(Some(&deviation.test))))
+                let [report, other] = Opening::ALL.map(|opening| guests.play(opening, None));
+                let (report, other) = (report?, other?);
+                let differ = differences(&report, &other);
+                let again = |known: &Deviation| guests.play(Opening::Node, Some(&known.test));
+                let mut verdict = self.held(version, report, again);
+                if let Verdict::Ran { changed, .. } = &mut verdict {
+                    changed.extend(differ);
+                }
+                Ok(verdict)
             }
             Serves::VhostUser { device, spawn } => {
                 self.over_vhost_user(setting, version, *device, spawn)
@@ -150,18 +158,8 @@ impl Peer {
         device: Device,
         spawn: &str,
     ) -> Result<Verdict, String> {
-        let folder = tempfile::Builder::new()
-            .prefix("devmig-peer-")
-            .tempdir()
-            .map_err(|error| error.to_string())?;
-        let image = folder.path().join("image");
-        let shared = folder.path().join("shared");
-        let made = std::fs::File::create(&image).and_then(|file| file.set_len(1 << 20));
-        made.and_then(|()| std::fs::create_dir(&shared)).map_err(|error| error.to_string())?;
         let (program, rest) = spawn.split_once(' ').unwrap_or((spawn, ""));
-        let command = format!("{} {rest}", self.program(program).display())
-            .replace("{image}", &image.to_string_lossy())
-            .replace("{folder}", &shared.to_string_lossy());
+        let command = format!("{} {rest}", self.program(program).display());
         let command = Command::parse(&command).map_err(|error| error.to_string())?;
         let target = Target::Spawn(command);
         let name = clap::ValueEnum::to_possible_value(&device);
@@ -278,6 +276,19 @@ impl Peer {
             }
         }
     }
+}
+
+/// Where a driver answers one way by its device's node, and another by its group.
+fn differences(node: &SuiteReport, group: &SuiteReport) -> Vec<String> {
+    let of_group = |test: &str| group.results.iter().find(|result| result.test == test);
+    let differs = |by_node: &TestResult| {
+        let by_group = of_group(&by_node.test)?;
+        (by_node.status != by_group.status).then(|| {
+            let (test, node, group) = (&by_node.test, by_node.status, by_group.status);
+            format!("{test}: {node} by the device's node, {group} by its group")
+        })
+    };
+    node.results.iter().filter_map(differs).collect()
 }
 
 /// What a run of peers shares.

@@ -17,7 +17,7 @@ use super::guest::Guest;
 use super::known::{BackEnd, Kind};
 use super::qmp::Qmp;
 use crate::vhost_user::Deadline;
-use crate::vhost_user::process::{Command, Process};
+use crate::vhost_user::process::{Command, FOLDER, Process};
 use crate::vhost_user::transport::Connection;
 use crate::watch::record::{Event, Writer};
 use crate::watch::relay::Relay;
@@ -227,12 +227,7 @@ fn back_end(parts: &Parts<'_>, deadline: Deadline) -> Result<(Running, OwnedFd),
             (running, connection)
         }
         BackEnd::Spawn(spawn) => {
-            let image = folder.join("image");
-            let made = std::fs::File::create(&image).and_then(|file| file.set_len(1 << 20));
-            made.map_err(|error| error.to_string())?;
-            let words = spawn
-                .replace("{image}", &image.to_string_lossy())
-                .replace("{folder}", &parts.shared.to_string_lossy());
+            let words = spawn.replace(FOLDER, &parts.shared.to_string_lossy());
             let command = Command::parse(&words).map_err(|error| error.to_string())?;
             let (process, connection) =
                 command.start(deadline).map_err(|error| error.to_string())?;

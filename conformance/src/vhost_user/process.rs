@@ -1,8 +1,8 @@
 //! An implementation under test that we start ourselves, and that never outlives us.
 //!
 //! ```text
-//!   'virtiofsd --socket-path={socket} --shared-dir=/tmp'
-//!     -> words, {socket} in a new folder -> own process group -> connected -> ended, folder gone
+//!   'virtiofsd --socket-path={socket} --shared-dir={folder}'
+//!     -> words, their places in a new folder -> own process group -> connected -> ended, folder gone
 //! ```
 //!
 //! Connecting is how we know that it listens, so [`Command::start`] hands the connection over:
@@ -17,6 +17,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,15 @@ pub const PLACEHOLDER: &str = "{socket}";
 /// What stands for the path without its last character, a `0`: some back-ends serve several sockets
 /// and append a number to the path that they are given.
 pub const STEM: &str = "{stem}";
+
+/// What stands for a file of its own, of [`IMAGE_SIZE`] zeros: a disk for a back-end that serves one.
+pub const IMAGE: &str = "{image}";
+
+/// What stands for an empty folder of its own, for a back-end that serves one.
+pub const FOLDER: &str = "{folder}";
+
+/// How many bytes a disk has.
+pub const IMAGE_SIZE: u64 = 1 << 20;
 
 /// How many bytes of output are kept, the last ones.
 pub const TAIL: usize = 16 * 1024;
@@ -97,7 +107,7 @@ pub enum SpawnError {
     /// It does not say where the socket goes.
     #[error(
         "the command has no {PLACEHOLDER}: write it where the back-end expects the path of the \
-         socket to listen on, e.g. 'virtiofsd --socket-path={PLACEHOLDER} --shared-dir=/tmp' \
+         socket to listen on, e.g. 'virtiofsd --socket-path={PLACEHOLDER} --shared-dir={FOLDER}' \
          ({STEM} for one that appends a 0 to it)"
     )]
     NoPlaceholder,
@@ -164,7 +174,8 @@ pub struct Captured {
     pub errors: String,
 }
 
-/// A command with a place for a socket.
+/// A command with places for what it needs: its socket ([`PLACEHOLDER`], [`STEM`]), a disk ([`IMAGE`]),
+/// a folder ([`FOLDER`]). Each process has its own, and they are gone when it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Command {
     words: Vec<String>,
@@ -251,12 +262,31 @@ impl Command {
         self.run_into(None)
     }
 
+    /// Where its disk and its folder are; what it does not name is not made.
+    fn furnish(&self, folder: &Path) -> io::Result<(PathBuf, PathBuf)> {
+        let (image, shared) = (folder.join("image"), folder.join("shared"));
+        let names = |name| self.words.iter().any(|word| word.contains(name));
+        if names(IMAGE) {
+            File::create_new(&image)?.set_len(IMAGE_SIZE)?;
+        }
+        if names(FOLDER) {
+            std::fs::create_dir(&shared)?;
+        }
+        Ok((image, shared))
+    }
+
     /// Runs it; its standard output goes there, or to where its errors go.
     fn run_into(&self, output: Option<io::PipeWriter>) -> Result<Process, SpawnError> {
         let folder = tempfile::Builder::new().prefix("devmig-").tempdir()?;
         let (stem, socket) = (folder.path().join("s"), folder.path().join("s0"));
-        let (stem, path) = (stem.to_string_lossy(), socket.to_string_lossy());
-        let put = |word: &String| word.replace(PLACEHOLDER, &path).replace(STEM, &stem);
+        let (image, shared) = self.furnish(folder.path())?;
+        let places = [(PLACEHOLDER, &socket), (STEM, &stem), (IMAGE, &image), (FOLDER, &shared)];
+        let put = |word: &String| {
+            let put = |word: String, (name, path): &(&str, &PathBuf)| {
+                word.replace(name, &path.to_string_lossy())
+            };
+            places.iter().fold(word.clone(), put)
+        };
         let mut words = self.words.iter().map(put);
         let program = words.next().ok_or(SpawnError::Empty)?;
         let (reader, writer) = io::pipe()?;

@@ -28,8 +28,8 @@ pub(super) struct Args {
     /// The socket that the back-end listens on.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// A command that starts the back-end; `{socket}` stands for the path to listen on. Each test
-    /// starts it anew.
+    /// A command that starts the back-end; `{socket}` stands for the path to listen on, `{image}` for a
+    /// fresh file of 1 MiB, `{folder}` for a fresh folder. Each test starts it anew.
     #[arg(long, value_name = "COMMAND")]
     spawn: Option<String>,
     /// Hold the suite against the faults of the reference back-end, which this command starts itself:

@@ -213,6 +213,21 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_is_linked_statically_is_all_that_its_guest_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("static");
+        let mut header = [0; 64]; // of a 64-bit ELF file without program headers
+        header[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        fs::write(&program, header).unwrap();
+        let machine = Machine { kernel: "/nonexistent/linux".into(), program };
+        let root = machine.furnish(folder.path()).unwrap();
+        let there = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut there: Vec<_> = there.collect();
+        there.sort();
+        assert_eq!(there, ["dev", "devmig", "out", "proc", "sys", "tmp"]);
+    }
+
+    #[test]
     fn a_kernel_that_is_not_there_is_an_error() {
         let program = std::env::current_exe().unwrap();
         let machine = Machine { kernel: "/nonexistent/linux".into(), program };

@@ -9,12 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
 
-use super::{ARGUMENTS, EXIT, OUT, PROGRAM, STDERR, STDOUT};
+use super::{ARGUMENTS, EXIT, GROUP, NODE, OUT, PROGRAM, STDERR, STDOUT, UUID};
 
-/// The device that is made. Its group is 0 and its node `vfio0`, since it is the only one.
-const UUID: &str = "a297db4a-f4c2-11e6-90f6-d3b88d6c9525";
-
-/// How long the device's node may take to appear.
+/// How long the device's node and its group's may take to appear.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the guest could not do its work.
@@ -72,9 +69,9 @@ fn prepare(device: &str) -> Result<(), InitError> {
         .find(|path| path.exists())
         .ok_or_else(|| InitError::NoType(device.to_owned()))?;
     fs::write(&create, UUID).map_err(|error| file(&create, error))?;
-    let node = Path::new("/dev/vfio/devices/vfio0");
     let start = Instant::now();
-    while !node.exists() && start.elapsed() < PATIENCE {
+    let there = || [NODE, GROUP].iter().all(|node| Path::new(node).exists());
+    while !there() && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())

@@ -30,6 +30,33 @@ pub use host::{Ended, Machine, RunError};
 pub use init::{InitError, init};
 pub use suite::Plan;
 
+/// The device that a guest makes. Its group is 0 and its node `vfio0`, since it is the only one.
+const UUID: &str = "a297db4a-f4c2-11e6-90f6-d3b88d6c9525";
+const NODE: &str = "/dev/vfio/devices/vfio0";
+const GROUP: &str = "/dev/vfio/0";
+
+/// How the guest's command opens its device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    /// By its character device, with iommufd.
+    Node,
+    /// By its group, in a container.
+    Group,
+}
+
+impl Opening {
+    /// Both: a driver answers the same by either.
+    pub const ALL: [Opening; 2] = [Opening::Node, Opening::Group];
+
+    /// The words of `devmig test vfio` for it.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Opening::Node => &["--cdev", NODE],
+            Opening::Group => &["--group", GROUP, "--device", UUID],
+        }
+    }
+}
+
 /// Where the guest leaves what it has to say, below its root.
 const OUT: &str = "out";
 

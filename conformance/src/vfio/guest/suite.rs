@@ -14,12 +14,9 @@ use std::time::Duration;
 
 use devmig_model::library::Library;
 
-use super::{Ended, Machine, OUT, RESULTS, RunError};
+use super::{Ended, Machine, OUT, Opening, RESULTS, RunError};
 use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, merged};
 use crate::vfio::suite::Test;
-
-/// Where the guest's one device is.
-const NODE: &str = "/dev/vfio/devices/vfio0";
 
 /// What the kernel's last words are cut to, in lines.
 const LAST: usize = 3;
@@ -31,6 +28,8 @@ pub struct Plan<'a> {
     pub machine: &'a Machine,
     /// The type of the mediated device (`mtty-2`).
     pub device: &'a str,
+    /// How it is opened.
+    pub opening: Opening,
     /// The version of the text.
     pub text: &'a str,
     /// How long the tests that return may take together.
@@ -69,8 +68,9 @@ impl Plan<'_> {
         limit: Duration,
     ) -> Result<SuiteReport, RunError> {
         let results = format!("/{OUT}/{RESULTS}");
-        let mut arguments = vec!["test", "vfio", "--cdev", NODE, "--text", self.text];
-        arguments.extend(["--format", "json", "--results", results.as_str()]);
+        let mut arguments = vec!["test", "vfio"];
+        arguments.extend(self.opening.words());
+        arguments.extend(["--text", self.text, "--format", "json", "--results", results.as_str()]);
         arguments.extend(tests.iter().flat_map(|test| ["--only", test.id.as_str()]));
         let ended = self.machine.run(self.device, &arguments, limit)?;
         Ok(self.told(library, tests, &ended, limit))
@@ -86,7 +86,7 @@ impl Plan<'_> {
     ) -> SuiteReport {
         let mut report = serde_json::from_str(&ended.output).unwrap_or_else(|_| {
             let kept = ended.results.lines().filter_map(|line| serde_json::from_str(line).ok());
-            SuiteReport::of(&again(), self.text, 1, kept.collect(), &[])
+            SuiteReport::of(&self.again(), self.text, 1, kept.collect(), &[])
         });
         let (mut status, mut why) = match (ended.hung, ended.code) {
             (true, _) => {
@@ -100,7 +100,7 @@ impl Plan<'_> {
             }
         };
         for test in tests.iter().skip(report.results.len()) {
-            report.results.push(result(library, test, status, &why));
+            report.results.push(self.result(library, test, status, &why));
             if status != Status::Skip {
                 (status, why) = (Status::Skip, format!("the guest was ended after {}", test.id));
             }
@@ -110,6 +110,17 @@ impl Plan<'_> {
         }
         report
     }
+
+    fn result(&self, library: &Library, test: &Test, status: Status, said: &str) -> TestResult {
+        let outcome = Outcome { observed: Some(said.to_owned()), ..Outcome::new(status) };
+        let again = format!("{} --only {}", self.again(), test.id);
+        test.about().result(library, outcome, Vec::new(), again)
+    }
+
+    /// The command in the guest.
+    fn again(&self) -> String {
+        format!("devmig test vfio {}", self.opening.words().join(" "))
+    }
 }
 
 fn last(text: &str) -> String {
@@ -118,37 +129,49 @@ fn last(text: &str) -> String {
     lines.iter().skip(from).map(|line| format!("\n{line}")).collect()
 }
 
-/// The command in the guest.
-fn again() -> String {
-    format!("devmig test vfio --cdev {NODE}")
-}
-
-fn result(library: &Library, test: &Test, status: Status, observed: &str) -> TestResult {
-    let outcome = Outcome { observed: Some(observed.to_owned()), ..Outcome::new(status) };
-    let again = format!("{} --only {}", again(), test.id);
-    test.about().result(library, outcome, Vec::new(), again)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::vfio::suite;
 
-    fn told(ended: &Ended) -> SuiteReport {
+    const LIMIT: Duration = Duration::from_secs(9);
+
+    fn planned<T>(opening: Opening, then: impl FnOnce(Plan<'_>, &Library, &[&Test]) -> T) -> T {
         let library = Library::builtin().unwrap();
         let suite = suite::builtin(&library).unwrap();
         let tests: Vec<&Test> = suite.iter().take(3).collect();
         let machine = Machine { kernel: "linux".into(), program: "devmig".into() };
-        let limit = Duration::from_secs(9);
-        let plan = Plan { machine: &machine, device: "mtty-2", text: "6.18", limit, alone: limit };
-        let report = plan.told(&library, &tests, ended, limit);
-        merged(vec![report]).unwrap()
+        let (device, text, limit, alone) = ("mtty-2", "6.18", LIMIT, LIMIT);
+        let plan = Plan { machine: &machine, device, opening, text, limit, alone };
+        then(plan, &library, &tests)
+    }
+
+    fn told(ended: &Ended) -> SuiteReport {
+        planned(Opening::Node, |plan, library, tests| {
+            merged(vec![plan.told(library, tests, ended, LIMIT)]).unwrap()
+        })
     }
 
     fn line() -> String {
-        let library = Library::builtin().unwrap();
-        let suite = suite::builtin(&library).unwrap();
-        serde_json::to_string(&result(&library, &suite[0], Status::Pass, "")).unwrap() + "\n"
+        planned(Opening::Node, |plan, library, tests| {
+            let result = plan.result(library, tests[0], Status::Pass, "");
+            serde_json::to_string(&result).unwrap() + "\n"
+        })
+    }
+
+    #[test]
+    fn a_result_says_how_the_device_was_opened() {
+        let again = |opening| {
+            planned(opening, |plan, library, tests| {
+                plan.result(library, tests[0], Status::Pass, "").reproduce
+            })
+        };
+        assert!(
+            again(Opening::Node).starts_with("devmig test vfio --cdev /dev/vfio/devices/vfio0 ")
+        );
+        assert!(
+            again(Opening::Group).starts_with("devmig test vfio --group /dev/vfio/0 --device ")
+        );
     }
 
     #[test]

@@ -72,6 +72,19 @@ fn commands_are_checked_before_they_run() {
 }
 
 #[test]
+fn a_command_has_a_disk_and_a_folder_of_its_own_if_it_names_them() {
+    let folder = |script: &str| {
+        let words = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let done = Command::plain(words).unwrap().captured(999, Deadline::after(soon() * 20));
+        String::from_utf8(done.unwrap().output).unwrap()
+    };
+    assert_eq!(folder("wc -c < {image}").trim(), IMAGE_SIZE.to_string());
+    assert_eq!(folder("ls -A {folder} | wc -l").trim(), "0");
+    assert_eq!(folder("ls -A $(dirname {socket})"), "");
+    assert_ne!(folder("echo {folder}"), folder("echo {folder}"));
+}
+
+#[test]
 fn a_program_that_does_not_exist_is_named() {
     let error = start("/no/such/program {socket}", soon()).unwrap_err();
     assert!(error.to_string().starts_with("cannot run `/no/such/program`: No such file"));

@@ -3,6 +3,8 @@
 use super::*;
 
 impl Session<'_> {
+    /// What must wait for an answer is not sent before it: a ring that does not run yet, or no more,
+    /// carries fewer requests than asked for.
     pub(super) fn requests(&mut self, count: u16, kick: bool) -> Result<(), Stop> {
         let ring = self.request_ring()?;
         self.read_all()?;
@@ -10,6 +12,9 @@ impl Session<'_> {
         for _ in 0..count {
             if self.workload.waits(self.sent) {
                 self.settle(TimeClass::Io)?;
+                if self.lines[ring as usize].ring.outstanding() > 0 {
+                    break;
+                }
             }
             let chain = self.workload.request(self.sent).map_err(harness)?;
             let line = &mut self.lines[ring as usize];
