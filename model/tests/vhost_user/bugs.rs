@@ -1,0 +1,74 @@
+//! Mistakes that were made in earnest: each is noticed by what is said to notice it, and by nothing else.
+//!
+//! A snapshot here is the shortest way to the damage: read it before you accept it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use devmig_model::explore::report::PropertyVerdict;
+use devmig_model::explore::{Options, trace};
+use devmig_model::library::Library;
+use devmig_model::spec::builtin_files;
+
+use crate::common::builtin;
+
+#[test]
+fn every_mistake_is_noticed() {
+    let library = builtin();
+    let name = |id| library.spec.clause_name(id).to_owned();
+    let options = Options { clause: &name, ..Options::default() };
+    assert!(!library.bugs.is_empty());
+    for bug in &library.bugs {
+        let without = library.check(library.system(&bug.system).unwrap()).check(&options).unwrap();
+        assert!(without.as_expected, "{}", bug.system);
+        let report = library.check_bug(bug).check(&options).unwrap();
+        assert!(report.incomplete.is_none(), "{}", report.text());
+        let mut found = BTreeSet::new();
+        for property in &report.properties {
+            let own = !property.name.ends_with(": can happen");
+            if own && property.verdict == PropertyVerdict::Violated {
+                found.insert(property.name.as_str());
+                let lines = property.trace.as_deref().unwrap_or_default();
+                let story = trace::text(lines, property.cycle_at);
+                let story = format!("{}: {}\n{story}", bug.about, property.name);
+                insta::assert_snapshot!(format!("{}--{}", bug.id, property.name), story);
+            }
+        }
+        assert_eq!(found, bug.caught.iter().map(String::as_str).collect(), "{}", bug.id);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_mistake_is_underlined() {
+    let bad = r#"
+[[bug]]
+id = "one"
+seen = "nowhere"
+about = "Nothing is right here."
+system = "vhost-user/stop-strat"
+caught = []
+
+[[bug]]
+id = "two"
+seen = "nowhere"
+about = "Neither here."
+system = "vhost-user/stop-start"
+without = ["vhost-user.ring.no-such-clause"]
+choices = ["vhost-user.ring.start = tomorrow"]
+run = ["run conect"]
+patch = [{ message = "GET_VRING_BSE", row = [{ receive = ["stopp"] }] }]
+caught = ["base-is-nxt"]
+
+[[bug]]
+id = "two"
+seen = "nowhere"
+about = "And this one is there already."
+system = "vhost-user/stop-start"
+caught = []
+"#;
+    let mut files = builtin_files();
+    files.push(("bugs.toml".to_owned(), bad.to_owned()));
+    let errors = Library::load(files, None).unwrap_err();
+    insta::assert_snapshot!(format!("{:?}", miette::Report::new(errors)));
+}
