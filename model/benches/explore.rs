@@ -109,7 +109,7 @@ impl Machine for Source {
         &self,
         s: &Self::State,
         _: &mut Judge,
-        f: &mut impl FnMut(Step, Self::State),
+        f: &mut dyn FnMut(Step, Self::State),
     ) -> Result<(), Ask> {
         let running = s.iter().any(|page| page.dirty);
         for (n, page) in s.iter().enumerate() {
@@ -122,7 +122,7 @@ impl Machine for Source {
         Ok(())
     }
     #[inline]
-    fn offers(&self, s: &Self::State, f: &mut impl FnMut(Offer<Message>)) {
+    fn offers(&self, s: &Self::State, f: &mut dyn FnMut(Offer<Message>)) {
         for (n, page) in s.iter().enumerate() {
             if page.dirty {
                 for channel in (0..CHANNELS).map(QueueNumber) {

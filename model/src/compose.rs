@@ -103,7 +103,7 @@ macro_rules! machine_tuple {
                 &self,
                 state: &Self::State,
                 judge: &mut Judge,
-                f: &mut impl FnMut(Step, Self::State),
+                f: &mut dyn FnMut(Step, Self::State),
             ) -> Result<(), Ask> {
                 $(self.$index.hidden(&state.$index, judge, &mut |step, to| {
                     let mut next = *state;
@@ -114,11 +114,11 @@ macro_rules! machine_tuple {
             }
 
             #[inline]
-            fn offers(&self, state: &Self::State, f: &mut impl FnMut(Offer<EV>)) {
+            fn offers(&self, state: &Self::State, f: &mut dyn FnMut(Offer<EV>)) {
                 $(self.$index.offers(&state.$index, f);)+
             }
 
-            fn domain(&self, f: &mut impl FnMut(EV)) {
+            fn domain(&self, f: &mut dyn FnMut(EV)) {
                 $(self.$index.domain(f);)+
             }
 
@@ -352,7 +352,7 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
     pub fn successors(
         &self,
         world: &WorldOf<M, Q, N>,
-        f: &mut impl FnMut(Action<M::Event>, Outcome<WorldOf<M, Q, N>>),
+        f: &mut dyn FnMut(Action<M::Event>, Outcome<WorldOf<M, Q, N>>),
     ) -> Result<(), Ask> {
         self.changes(world, &mut |action, outcome| f(*action, outcome.map(|c| c.of(world))))
     }
@@ -366,7 +366,7 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
     pub fn changes(
         &self,
         world: &WorldOf<M, Q, N>,
-        f: &mut impl FnMut(&Action<M::Event>, Outcome<Change<'_, M::State, M::Event>>),
+        f: &mut dyn FnMut(&Action<M::Event>, Outcome<Change<'_, M::State, M::Event>>),
     ) -> Result<(), Ask> {
         let mut asked = None;
         for queue in 0..Q {
@@ -399,7 +399,7 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
         &self,
         world: &WorldOf<M, Q, N>,
         offer: Offer<M::Event>,
-        f: &mut impl FnMut(&Action<M::Event>, Outcome<Change<'_, M::State, M::Event>>),
+        f: &mut dyn FnMut(&Action<M::Event>, Outcome<Change<'_, M::State, M::Event>>),
     ) -> Result<(), Ask> {
         let (event, filtered) = match offer {
             Offer::May(event) => (event, true),

@@ -139,7 +139,7 @@ impl Machine for DeviceRules {
         &self,
         s: &Device,
         _: &mut Judge,
-        f: &mut impl FnMut(Step, Device),
+        f: &mut dyn FnMut(Step, Device),
     ) -> Result<(), Ask> {
         if s.buffer == 0 && s.fetched < LAST && !s.stopped {
             let fetched = s.fetched + 1;
@@ -147,10 +147,10 @@ impl Machine for DeviceRules {
         }
         Ok(())
     }
-    fn offers(&self, s: &Device, f: &mut impl FnMut(Offer<Act>)) {
+    fn offers(&self, s: &Device, f: &mut dyn FnMut(Offer<Act>)) {
         f(Offer::May(Act::Write(s.buffer)));
     }
-    fn domain(&self, f: &mut impl FnMut(Act)) {
+    fn domain(&self, f: &mut dyn FnMut(Act)) {
         (0..=LAST).map(Act::Write).for_each(f);
     }
     fn at_end(&self, s: &Device) -> bool {
@@ -205,10 +205,10 @@ impl Machine for CopierRules {
             Act::Read(_) | Act::Stop | Act::Done => On::Refuse,
         })
     }
-    fn offers(&self, _: &Copier, f: &mut impl FnMut(Offer<Act>)) {
+    fn offers(&self, _: &Copier, f: &mut dyn FnMut(Offer<Act>)) {
         self.domain(&mut |event| f(Offer::May(event)));
     }
-    fn domain(&self, f: &mut impl FnMut(Act)) {
+    fn domain(&self, f: &mut dyn FnMut(Act)) {
         (0..=LAST).map(Act::Read).chain([Act::Stop, Act::Done]).for_each(f);
     }
     fn owes(&self, s: &Copier, _: &mut Judge) -> Result<Owed, Ask> {

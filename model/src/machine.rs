@@ -277,16 +277,16 @@ pub trait Machine: Sync {
         &self,
         _state: &Self::State,
         _judge: &mut Judge,
-        _f: &mut impl FnMut(Step, Self::State),
+        _f: &mut dyn FnMut(Step, Self::State),
     ) -> Result<(), Ask> {
         Ok(())
     }
 
     /// Events worth trying in this state, within this machine's bounds, always in the same order.
-    fn offers(&self, _state: &Self::State, _f: &mut impl FnMut(Offer<Self::Event>)) {}
+    fn offers(&self, _state: &Self::State, _f: &mut dyn FnMut(Offer<Self::Event>)) {}
 
     /// Every event of this machine's bounded domain, whatever the state: the oracle for `offers`.
-    fn domain(&self, _f: &mut impl FnMut(Self::Event)) {}
+    fn domain(&self, _f: &mut dyn FnMut(Self::Event)) {}
 
     /// Law 1: who refuses this event without having the right to (`None`: nobody). Only the owner
     /// of an output may refuse it, in a call also the callee; whether a queued message is *read* is

@@ -167,7 +167,7 @@ impl Machine for Ring {
         &self,
         s: &RingState,
         _: &mut Judge,
-        f: &mut impl FnMut(Step, RingState),
+        f: &mut dyn FnMut(Step, RingState),
     ) -> Result<(), Ask> {
         if s.running && s.base < s.available {
             let next = RingState { open: s.open | 1 << s.base, base: s.base + 1, ..*s };
@@ -176,11 +176,11 @@ impl Machine for Ring {
         Ok(())
     }
 
-    fn offers(&self, _: &RingState, f: &mut impl FnMut(Offer<Act>)) {
+    fn offers(&self, _: &RingState, f: &mut dyn FnMut(Offer<Act>)) {
         self.domain(&mut |act| f(Offer::May(act)));
     }
 
-    fn domain(&self, f: &mut impl FnMut(Act)) {
+    fn domain(&self, f: &mut dyn FnMut(Act)) {
         [Act::Available, Act::Kick, Act::Stop, Act::Resumed].into_iter().for_each(&mut *f);
         (0..REQUESTS).for_each(|request| f(Act::Used(request)));
         (0..=REQUESTS).for_each(|base| f(Act::Stopped(base)));

@@ -58,7 +58,7 @@ pub trait Graph {
     ///
     /// # Errors
     /// If a choice is open.
-    fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error>;
+    fn edges(&self, node: usize, f: &mut dyn FnMut(Option<usize>, u64)) -> Result<(), Error>;
 
     /// Whether there is no transition from here at all.
     ///
@@ -152,8 +152,8 @@ fn ends(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
 /// If a choice is open.
 pub fn leads_to(
     graph: &impl Graph,
-    from: &mut impl FnMut(usize) -> bool,
-    to: &mut impl FnMut(usize) -> bool,
+    from: &mut dyn FnMut(usize) -> bool,
+    to: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Starvation>, Error> {
     let not_yet: Vec<bool> = (0..graph.len()).map(|node| !to(node)).collect();
     let roots: Vec<bool> = (0..graph.len()).map(|node| not_yet[node] && from(node)).collect();
@@ -306,8 +306,8 @@ fn walk(
 /// nothing is owed is an end too.
 fn starving<G: Graph>(
     graph: &G,
-    roots: &mut impl FnMut(usize) -> Result<bool, Error>,
-    inside: &mut impl FnMut(usize) -> Result<bool, Error>,
+    roots: &mut dyn FnMut(usize) -> Result<bool, Error>,
+    inside: &mut dyn FnMut(usize) -> Result<bool, Error>,
     (without, rests): (u64, bool),
 ) -> Result<Option<(usize, Found)>, Error> {
     let mut best: Option<(u64, usize, Found)> = None;
@@ -334,10 +334,10 @@ fn starving<G: Graph>(
 /// ascending, and with every end.
 fn components<G: Graph>(
     graph: &G,
-    roots: &mut impl FnMut(usize) -> Result<bool, Error>,
-    inside: &mut impl FnMut(usize) -> Result<bool, Error>,
+    roots: &mut dyn FnMut(usize) -> Result<bool, Error>,
+    inside: &mut dyn FnMut(usize) -> Result<bool, Error>,
     (without, rests): (u64, bool),
-    f: &mut impl FnMut(Found) -> Result<(), Error>,
+    f: &mut dyn FnMut(Found) -> Result<(), Error>,
 ) -> Result<(), Error> {
     const NEW: u32 = 0;
     const DONE: u32 = u32::MAX;
@@ -474,7 +474,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
         Ok(self.union)
     }
 
-    fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error> {
+    fn edges(&self, node: usize, f: &mut dyn FnMut(Option<usize>, u64)) -> Result<(), Error> {
         let before = self.key(node);
         let world = before.unpack();
         let mut found = self.scratch.take();
@@ -531,7 +531,7 @@ mod tests {
         fn owed(&self, node: usize) -> Result<u64, Error> {
             Ok(self.owed[node])
         }
-        fn edges(&self, node: usize, f: &mut impl FnMut(Option<usize>, u64)) -> Result<(), Error> {
+        fn edges(&self, node: usize, f: &mut dyn FnMut(Option<usize>, u64)) -> Result<(), Error> {
             self.edges[node].iter().for_each(|(to, discharges)| f(*to, *discharges));
             Ok(())
         }

@@ -316,11 +316,11 @@ impl Machine for Host {
         })
     }
 
-    fn offers(&self, _: &HostState, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, _: &HostState, f: &mut dyn FnMut(Offer<Event>)) {
         self.domain(&mut |event| f(Offer::May(event)));
     }
 
-    fn domain(&self, f: &mut impl FnMut(Event)) {
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
         let host = self.index;
         for device in 0..2 {
             f(Event { device, host, act: Act::Work });

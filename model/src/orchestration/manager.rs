@@ -160,7 +160,7 @@ impl Managers {
     }
 
     /// What is allowed when the program is over.
-    fn anything(&self, s: &Knows, device: u8, f: &mut impl FnMut(u8, Call)) {
+    fn anything(&self, s: &Knows, device: u8, f: &mut dyn FnMut(u8, Call)) {
         let config = self.config(device);
         for what in &self.program.then {
             for host in 0..2 {
@@ -312,7 +312,7 @@ impl Managers {
     }
 
     /// Everything that could come of a call.
-    fn answers(&self, device: u8, call: Call, f: &mut impl FnMut(Answer)) {
+    fn answers(&self, device: u8, call: Call, f: &mut dyn FnMut(Answer)) {
         let each = |of: &dyn Fn(u8) -> Answer, f: &mut dyn FnMut(Answer)| {
             self.universe.configs().map(of).for_each(f);
         };
@@ -416,7 +416,7 @@ impl Machine for Managers {
         }
     }
 
-    fn offers(&self, s: &ManagersState, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, s: &ManagersState, f: &mut dyn FnMut(Offer<Event>)) {
         for device in 0..self.devices.len() as u8 {
             let own = &s.of[usize::from(device)];
             if self.checks(own) {

@@ -188,7 +188,7 @@ impl Machine for Device {
         &self,
         s: &DeviceState,
         judge: &mut Judge,
-        f: &mut impl FnMut(Step, DeviceState),
+        f: &mut dyn FnMut(Step, DeviceState),
     ) -> Result<(), Ask> {
         if s.base < s.available && self.processes(s, judge) {
             let next = DeviceState { open: s.open | 1 << (s.base % 64), base: s.base + 1, ..*s };
@@ -197,14 +197,14 @@ impl Machine for Device {
         Ok(())
     }
 
-    fn offers(&self, s: &DeviceState, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, s: &DeviceState, f: &mut dyn FnMut(Offer<Event>)) {
         (0..self.requests).for_each(|request| f(Offer::May(Event::Used(request))));
         if s.suspending {
             f(Offer::May(Event::Suspended));
         }
     }
 
-    fn domain(&self, f: &mut impl FnMut(Event)) {
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
         (0..self.requests).for_each(|request| f(Event::Used(request)));
         f(Event::Suspended);
     }

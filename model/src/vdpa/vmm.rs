@@ -102,7 +102,7 @@ impl Machine for Vmm {
         Ok(On::To(next))
     }
 
-    fn offers(&self, s: &VmmState, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, s: &VmmState, f: &mut dyn FnMut(Offer<Event>)) {
         if s.waiting {
             return;
         }
@@ -187,11 +187,11 @@ impl Machine for Guest {
         Ok(On::To(next))
     }
 
-    fn offers(&self, _: &GuestState, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, _: &GuestState, f: &mut dyn FnMut(Offer<Event>)) {
         self.domain(&mut |event| f(Offer::May(event)));
     }
 
-    fn domain(&self, f: &mut impl FnMut(Event)) {
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
         [Event::Available, Event::Kick].into_iter().for_each(f);
     }
 }

@@ -210,7 +210,7 @@ impl Client {
     }
 
     /// The calls that it makes now.
-    fn calls(&self, s: &ClientState, f: &mut impl FnMut(u8, Call)) {
+    fn calls(&self, s: &ClientState, f: &mut dyn FnMut(u8, Call)) {
         if s.waits.0.is_some() {
             return;
         }
@@ -229,7 +229,7 @@ impl Client {
         }
     }
 
-    fn anything(&self, what: &str, f: &mut impl FnMut(Call)) {
+    fn anything(&self, what: &str, f: &mut dyn FnMut(Call)) {
         match what {
             "set" => {
                 self.table.states.iter().for_each(|state| f(Call::Set(state.value)));
@@ -425,7 +425,7 @@ impl Machine for Client {
         })
     }
 
-    fn offers(&self, s: &ClientState, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, s: &ClientState, f: &mut dyn FnMut(Offer<Event>)) {
         let program = self.step(s).is_some() || s.reset_due;
         self.calls(s, &mut |device, call| {
             let event = Event { device, act: Act::Call(call) };
@@ -537,11 +537,11 @@ impl Machine for Guest {
         })
     }
 
-    fn offers(&self, _: &GuestState, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, _: &GuestState, f: &mut dyn FnMut(Offer<Event>)) {
         f(Offer::May(Event { device: 0, act: Act::Reboot }));
     }
 
-    fn domain(&self, f: &mut impl FnMut(Event)) {
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
         f(Event { device: 0, act: Act::Reboot });
     }
 }

@@ -210,7 +210,7 @@ impl Device {
         s: &State,
         path: &[u8],
         judge: &mut Judge,
-        f: &mut impl FnMut(Step, State),
+        f: &mut dyn FnMut(Step, State),
     ) -> Result<(), Ask> {
         let mut here = *s;
         let step = |name| Step { by: DEVICE, name, index: self.index };
@@ -743,7 +743,7 @@ impl Machine for Device {
         &self,
         s: &State,
         judge: &mut Judge,
-        f: &mut impl FnMut(Step, State),
+        f: &mut dyn FnMut(Step, State),
     ) -> Result<(), Ask> {
         let step = |name| Step { by: DEVICE, name, index: self.index };
         if !s.failed
@@ -796,7 +796,7 @@ impl Machine for Device {
         Ok(())
     }
 
-    fn offers(&self, s: &State, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, s: &State, f: &mut dyn FnMut(Offer<Event>)) {
         let device = self.index;
         let mut may = |act| f(Offer::May(Event { device, act }));
         let Some(call) = s.pending.0 else {
@@ -806,7 +806,7 @@ impl Machine for Device {
         self.answers(call, &mut |answer| may(Act::Answer(answer)));
     }
 
-    fn domain(&self, f: &mut impl FnMut(Event)) {
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
         let device = self.index;
         let mut act = |act| f(Event { device, act });
         self.by_itself(&mut act);
@@ -849,7 +849,7 @@ impl Machine for Device {
 }
 
 impl Device {
-    fn by_itself(&self, f: &mut impl FnMut(Act)) {
+    fn by_itself(&self, f: &mut dyn FnMut(Act)) {
         let bounds = &self.bounds;
         if bounds.inside > 0 {
             f(Act::Works);
@@ -867,7 +867,7 @@ impl Device {
     }
 
     /// The answers to a call that exploration tries.
-    fn answers(&self, call: Call, f: &mut impl FnMut(Answer)) {
+    fn answers(&self, call: Call, f: &mut dyn FnMut(Answer)) {
         let values = || 0..INSIDE;
         match call {
             Call::Set(_) => {

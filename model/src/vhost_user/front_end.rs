@@ -136,7 +136,7 @@ impl<const R: usize> FrontEnd<R> {
     }
 
     /// What the permissive driver may send: sensible numbers for what each message does.
-    fn may(&self, s: &FrontState<R>, f: &mut impl FnMut(Message)) {
+    fn may(&self, s: &FrontState<R>, f: &mut dyn FnMut(Message)) {
         for id in &self.then {
             let def = &self.table.messages[id.0 as usize];
             let has = |effect| def.rows.iter().any(|row| row.receive.contains(&effect));
@@ -260,7 +260,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
         Ok(On::To(next))
     }
 
-    fn offers(&self, s: &FrontState<R>, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, s: &FrontState<R>, f: &mut dyn FnMut(Offer<Event>)) {
         if let Some(asked) = s.asked.head() {
             f(Offer::May(Event::BackEndAnswer { id: asked.id, value: Value(0), descriptors: 0 }));
         }
@@ -272,7 +272,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
         }
     }
 
-    fn domain(&self, f: &mut impl FnMut(Event)) {
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
         for id in &self.then {
             for ring in 0..R as u8 {
                 for value in [0, 1, 2, 3, self.bounds.features, self.bounds.protocol, NOT_OFFERED] {

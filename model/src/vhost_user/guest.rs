@@ -140,7 +140,7 @@ impl<const R: usize> Machine for Guest<R> {
         Ok(On::To(next))
     }
 
-    fn offers(&self, s: &GuestState<R>, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, s: &GuestState<R>, f: &mut dyn FnMut(Offer<Event>)) {
         if !s.running {
             return;
         }
@@ -154,7 +154,7 @@ impl<const R: usize> Machine for Guest<R> {
         }
     }
 
-    fn domain(&self, f: &mut impl FnMut(Event)) {
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
         for ring in 0..R as u8 {
             f(Event::Available { ring });
             f(Event::Kick { ring, front_end: false });

@@ -677,7 +677,7 @@ impl<const R: usize> Machine for VhostUser<R> {
         &self,
         s: &State<R>,
         judge: &mut Judge,
-        f: &mut impl FnMut(Step, State<R>),
+        f: &mut dyn FnMut(Step, State<R>),
     ) -> Result<(), Ask> {
         if Self::finished(s) {
             let mut next = State { suspending: false, suspended: true, ..*s };
@@ -718,7 +718,7 @@ impl<const R: usize> Machine for VhostUser<R> {
     }
 
     /// What the back-end might do of itself; the rules filter it.
-    fn offers(&self, s: &State<R>, f: &mut impl FnMut(Offer<Event>)) {
+    fn offers(&self, s: &State<R>, f: &mut dyn FnMut(Offer<Event>)) {
         if let Some(Owing { message, .. }) = s.owed.head() {
             self.answers(message, &mut |event| f(Offer::May(event)));
         }
@@ -745,7 +745,7 @@ impl<const R: usize> Machine for VhostUser<R> {
         f(Offer::May(Event::Close));
     }
 
-    fn domain(&self, f: &mut impl FnMut(Event)) {
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
         for (id, def) in self.table.messages.iter().enumerate() {
             if def.reply.is_none() {
                 continue;
@@ -841,7 +841,7 @@ impl<const R: usize> Machine for VhostUser<R> {
 
 impl<const R: usize> VhostUser<R> {
     /// The answers to a message that exploration tries, right and wrong.
-    fn answers(&self, m: &Message, f: &mut impl FnMut(Event)) {
+    fn answers(&self, m: &Message, f: &mut dyn FnMut(Event)) {
         let mut answer = |value: u64| {
             let ring = answer_ring(self.message(m.id), m);
             f(Event::Reply { id: m.id, ring, value: Value(value), descriptors: 0 });

@@ -300,7 +300,7 @@ impl<const R: usize> Machine for Monitor<R> {
         &self,
         s: &Watched<R>,
         judge: &mut Judge,
-        f: &mut impl FnMut(Step, Watched<R>),
+        f: &mut dyn FnMut(Step, Watched<R>),
     ) -> Result<(), Ask> {
         let ended = match s.connection.transfer {
             Transfer::Saving => Some((BACK_END, Transfer::Saved)),
@@ -316,7 +316,7 @@ impl<const R: usize> Machine for Monitor<R> {
         })
     }
 
-    fn offers(&self, s: &Watched<R>, f: &mut impl FnMut(Offer<Seen>)) {
+    fn offers(&self, s: &Watched<R>, f: &mut dyn FnMut(Offer<Seen>)) {
         self.machine.offers(&s.connection, &mut |offer| {
             let (Offer::May(event) | Offer::Does(event)) = offer;
             if matches!(event, Event::Reply { .. }) {

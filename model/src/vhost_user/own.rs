@@ -135,7 +135,7 @@ impl<const R: usize> VhostUser<R> {
     }
 
     /// Every message of its own that exploration tries, right and wrong.
-    pub(super) fn messages_of_its_own(&self, f: &mut impl FnMut(Event)) {
+    pub(super) fn messages_of_its_own(&self, f: &mut dyn FnMut(Event)) {
         for (index, def) in self.table.back_end.iter().enumerate() {
             let rings = if def.names_ring() { R as u8 } else { 1 };
             for ring in 0..rings {

@@ -135,13 +135,13 @@ impl Machine for Both {
     fn discharges(&self, _: &Toy, did: &Did<Act>) -> Owed {
         Owed::NONE.with_if(*did == Did::Event(Act::Reply), 3)
     }
-    fn hidden(&self, s: &Toy, _: &mut Judge, f: &mut impl FnMut(Step, Toy)) -> Result<(), Ask> {
+    fn hidden(&self, s: &Toy, _: &mut Judge, f: &mut dyn FnMut(Step, Toy)) -> Result<(), Ask> {
         if self.0.idles && s.owing {
             f(Step::alone(SERVER, "turn"), Toy { busy: !s.busy, ..*s });
         }
         Ok(())
     }
-    fn offers(&self, s: &Toy, f: &mut impl FnMut(Offer<Act>)) {
+    fn offers(&self, s: &Toy, f: &mut dyn FnMut(Offer<Act>)) {
         if !(self.0.forgets && s.n + 1 == self.0.last) {
             f(Offer::Does(Act::Count));
         }
@@ -150,7 +150,7 @@ impl Machine for Both {
         }
         f(Offer::May(Act::Reply));
     }
-    fn domain(&self, f: &mut impl FnMut(Act)) {
+    fn domain(&self, f: &mut dyn FnMut(Act)) {
         [Act::Count, Act::Reply].into_iter().for_each(f);
     }
     fn at_end(&self, s: &Toy) -> bool {
@@ -350,7 +350,7 @@ mod wide {
             &self,
             s: &Digits,
             _: &mut Judge,
-            f: &mut impl FnMut(Step, Digits),
+            f: &mut dyn FnMut(Step, Digits),
         ) -> Result<(), Ask> {
             for i in 0..3 {
                 let mut next = *s;

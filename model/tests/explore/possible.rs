@@ -117,14 +117,14 @@ impl Machine for Lamp {
         &self,
         s: &LampState,
         _: &mut Judge,
-        f: &mut impl FnMut(Step, LampState),
+        f: &mut dyn FnMut(Step, LampState),
     ) -> Result<(), Ask> {
         if self.ages {
             f(Step::alone(LAMP, "a second"), LampState { age: s.age + 1, ..*s });
         }
         Ok(())
     }
-    fn offers(&self, s: &LampState, f: &mut impl FnMut(Offer<Light>)) {
+    fn offers(&self, s: &LampState, f: &mut dyn FnMut(Offer<Light>)) {
         f(Offer::May(Light::Blink(s.level)));
     }
 }
