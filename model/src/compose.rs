@@ -254,6 +254,9 @@ pub enum Moved<E> {
     Sent(usize, E),
 }
 
+/// Called for each transition, with what it changes.
+pub type Visit<'f, S, E> = dyn FnMut(&Action<E>, Outcome<Change<'_, S, E>>) + 'f;
+
 /// What a transition changes in a [`World`]; everything else stays as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Change<'a, S, E> {
@@ -366,7 +369,7 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
     pub fn changes(
         &self,
         world: &WorldOf<M, Q, N>,
-        f: &mut dyn FnMut(&Action<M::Event>, Outcome<Change<'_, M::State, M::Event>>),
+        f: &mut Visit<'_, M::State, M::Event>,
     ) -> Result<(), Ask> {
         let mut asked = None;
         for queue in 0..Q {
@@ -399,7 +402,7 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
         &self,
         world: &WorldOf<M, Q, N>,
         offer: Offer<M::Event>,
-        f: &mut dyn FnMut(&Action<M::Event>, Outcome<Change<'_, M::State, M::Event>>),
+        f: &mut Visit<'_, M::State, M::Event>,
     ) -> Result<(), Ask> {
         let (event, filtered) = match offer {
             Offer::May(event) => (event, true),
