@@ -21,6 +21,7 @@ use devmig_model::spec::{Exception, Lack, Level, SpecErrors};
 use devmig_model::system::PropertyKind;
 use devmig_model::vfio::event::DEVICE;
 use devmig_model::vhost_user::event::{BACK_END, FRONT_END};
+use devmig_reference::switches::Fault;
 use devmig_reference::vhost_user::Mutant;
 use devmig_reference::{nic, vfio_user};
 use serde::Serialize;
@@ -138,26 +139,16 @@ pub fn derive(
         let tests = tests.chain(vfio_suite.iter().map(|test| (test.clause, &test.id)));
         let tests = tests.chain(model_suite.iter().map(|test| (test.clause, &test.id)));
         let tests = tests.filter(|(about, _)| *about == id).map(|(_, test)| test.clone());
-        let mutants = Mutant::ALL
-            .iter()
-            .filter(|mutant| mutant.clause() == clause.id)
-            .map(|mutant| mutant.name());
-        let vfio_mutants = vfio_user::Mutant::ALL
-            .iter()
-            .filter(|mutant| mutant.clause() == clause.id)
-            .map(|mutant| mutant.name());
-        let model_mutants = nic::Mutant::ALL
-            .iter()
-            .filter(|mutant| mutant.clause() == clause.id)
-            .map(|mutant| mutant.name());
-        let all_mutants = mutants.chain(vfio_mutants).chain(model_mutants);
+        let mutants = breaking::<Mutant>(&clause.id)
+            .chain(breaking::<vfio_user::Mutant>(&clause.id))
+            .chain(breaking::<nic::Mutant>(&clause.id));
         let mut carried = Carried {
             id: clause.id.clone(),
             level: clause.level,
             party: clause.party.clone(),
             properties: stated.get(&id).cloned().unwrap_or_default(),
             tests: tests.collect(),
-            mutants: all_mutants.map(str::to_owned).collect(),
+            mutants: mutants.map(str::to_owned).collect(),
             recordings: recordings.get(&clause.id).cloned().unwrap_or_default(),
             exceptions: Vec::new(),
             lacks: Vec::new(),
@@ -184,6 +175,11 @@ pub fn derive(
         unused.map(|what| format!("{first} lacks no {}", word(*what))).collect::<Vec<_>>()
     });
     Ok(Coverage { schema: 1, stale: stale.collect(), clauses })
+}
+
+/// The faults of a reference that break this clause.
+fn breaking<F: Fault>(clause: &str) -> impl Iterator<Item = &'static str> {
+    F::ALL.iter().filter(move |fault| fault.clause() == clause).map(|fault| fault.name())
 }
 
 /// As in the file.

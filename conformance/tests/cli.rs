@@ -131,6 +131,31 @@ fn results_do_not_depend_on_threads() {
     assert_eq!(with("1"), with("4"));
 }
 
+/// All that carries a clause is named, in whichever protocol.
+#[test]
+fn a_clause_is_explained_by_what_carries_it() {
+    let coverage = json(&["clauses", "coverage", "--format", "json"]);
+    for protocol in ["vhost-user.", "vfio.", "device-model."] {
+        let carries = |clause: &&Value| {
+            let some = |what: &str| clause[what].as_array().is_some_and(|list| !list.is_empty());
+            clause["id"].as_str().unwrap().starts_with(protocol) && some("tests") && some("mutants")
+        };
+        let clause = coverage["clauses"].as_array().unwrap().iter().find(carries).unwrap();
+        let said = run(&["explain", clause["id"].as_str().unwrap()]).stdout;
+        let said = String::from_utf8(said).unwrap();
+        for (what, word) in [("tests", "tested by"), ("mutants", "mutants")] {
+            assert!(said.contains(word), "{said}");
+            for name in clause[what].as_array().unwrap() {
+                assert!(said.contains(name.as_str().unwrap()), "{name}: {said}");
+            }
+        }
+    }
+    let excused = |clause: &&Value| !clause["exceptions"].as_array().unwrap().is_empty();
+    let clause = coverage["clauses"].as_array().unwrap().iter().find(excused).unwrap();
+    let said = run(&["explain", clause["id"].as_str().unwrap()]).stdout;
+    assert!(String::from_utf8(said).unwrap().contains("\n  no "), "{clause}");
+}
+
 #[test]
 fn exit_codes() {
     assert_eq!(code(&["check", "example/copy"]), 0);

@@ -1,16 +1,13 @@
-//! `devmig clauses`, `devmig choices`, `devmig explain`: what is normative, and what is left open.
+//! `devmig clauses`, `devmig choices`: what is normative, what carries it, and what is left open.
 
-use devmig_model::clause::ClauseId;
 use devmig_model::library::Library;
-use devmig_model::spec::{Choice, Citation, Clause, Level, Spec, diagnostic, matches};
-use devmig_model::vhost_user::properties;
+use devmig_model::spec::{Choice, Citation, Clause, Level, Spec, matches};
 use serde::Serialize;
 
+use super::explain::explained_choice;
 use super::grid::{count, grid};
 use super::{Error, Format, Out, Status};
 use crate::coverage::{self, Carried};
-use crate::peers::{self, Peer, When};
-use crate::vhost_user::suite::{self, Test};
 
 /// Lists the clauses: one normative requirement each.
 #[derive(Debug, clap::Args)]
@@ -42,14 +39,6 @@ pub(crate) struct ChoicesArgs {
     /// How the list is written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-}
-
-/// Explains a clause or a choice: what it says, whom it binds, where it is said.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ExplainArgs {
-    /// Its id
-    #[arg(value_name = "CLAUSE|CHOICE")]
-    id: String,
 }
 
 #[derive(Serialize)]
@@ -176,7 +165,11 @@ fn covered_row(clause: &Carried) -> Vec<String> {
 }
 
 /// The name of a document and of a version of it.
-fn version<'a>(spec: &'a Spec, citation: &Citation, version: usize) -> (&'a str, &'a str) {
+pub(super) fn version<'a>(
+    spec: &'a Spec,
+    citation: &Citation,
+    version: usize,
+) -> (&'a str, &'a str) {
     let Some(source) = spec.sources().get(citation.source) else { return ("", "") };
     (&source.id, source.versions.get(version).map_or("", |version| &version.name))
 }
@@ -227,136 +220,6 @@ pub(crate) fn choices(args: &ChoicesArgs, out: &mut Out<'_>) -> Result<Status, E
     Ok(Status::Good)
 }
 
-fn default(choice: &Choice) -> &str {
+pub(super) fn default(choice: &Choice) -> &str {
     choice.options.get(usize::from(choice.default)).map_or("", |option| &option.name)
-}
-
-/// Runs `explain`.
-pub(crate) fn explain(args: &ExplainArgs, out: &mut Out<'_>) -> Result<Status, Error> {
-    let library = Library::builtin()?;
-    let spec = &library.spec;
-    let suite = suite::builtin(&library)?;
-    let peers = peers::builtin(&library, &suite)?;
-    let text = match (spec.clause(&args.id), spec.choice(&args.id)) {
-        (Ok(id), _) => explained(&library, id) + &used_by(id, &args.id, &suite, &peers),
-        (_, Ok(id)) => {
-            let text = spec.get_choice(id).map(|c| explained_choice(spec, c)).unwrap_or_default();
-            text + &read_by(&args.id, &peers)
-        }
-        (Err(error), Err(_)) => {
-            let choices = spec.choices().iter().map(|choice| choice.id.as_str());
-            let clauses = spec.clauses().iter().map(|clause| clause.id.as_str());
-            let near = diagnostic::nearest(&args.id, clauses.chain(choices));
-            let help = near.map(|near| format!("did you mean `{near}`?"));
-            let help = help.or_else(|| error.advice().map(str::to_owned));
-            let message = format!("no clause or choice has the id `{}`", args.id);
-            return Err(Error::usage(message, help));
-        }
-    };
-    out.text(&text)?;
-    Ok(Status::Good)
-}
-
-/// A paragraph, indented; ids stay whole.
-fn paragraph(text: &str, first: &str, rest: &str) -> String {
-    let options = textwrap::Options::new(96)
-        .initial_indent(first)
-        .subsequent_indent(rest)
-        .word_separator(textwrap::WordSeparator::AsciiSpace)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation)
-        .break_words(false);
-    textwrap::fill(text, options) + "\n"
-}
-
-fn field(name: &str, text: &str) -> String {
-    paragraph(text, &format!("  {name:14}"), &" ".repeat(16))
-}
-
-fn cited(spec: &Spec, citation: &Citation) -> String {
-    let mut text = field("source", &spec.cite(citation));
-    if let Some(source) = spec.sources().get(citation.source) {
-        let version = source.versions.get(citation.version);
-        let url = version.and_then(|version| version.url.as_deref()).unwrap_or(&source.url);
-        text += &field("", url);
-    }
-    text + &citation.digest.as_ref().map_or_else(String::new, |d| field("paragraph", d))
-}
-
-/// The tests that are about a clause, and the real implementations that violate it.
-fn used_by(id: ClauseId, name: &str, suite: &[Test], peers: &[Peer]) -> String {
-    let tests: Vec<&str> =
-        suite.iter().filter(|test| test.clause == id).map(|test| test.id.as_str()).collect();
-    let mut text = String::new();
-    if !tests.is_empty() {
-        text += &field("tested by", &tests.join(", "));
-    }
-    for peer in peers {
-        if let Some(deviation) = peer.known.iter().find(|known| known.clause == name) {
-            let until = deviation.until.as_ref().map_or(String::new(), |u| format!(", before {u}"));
-            let when = if deviation.when == When::Always { "always" } else { "sometimes" };
-            let found = format!("{}, since {}{until}: {when}", peer.name, deviation.since);
-            text += &field("violated by", &found);
-        }
-    }
-    text
-}
-
-/// How real implementations read a choice.
-fn read_by(name: &str, peers: &[Peer]) -> String {
-    let reading = |peer: &Peer| {
-        let options = peer.readings.get(name)?.join(" or ");
-        Some(field("read by", &format!("{} {}: {options}", peer.name, peer.listed.join(", "))))
-    };
-    peers.iter().filter_map(reading).collect()
-}
-
-fn explained(library: &Library, id: ClauseId) -> String {
-    let spec = &library.spec;
-    let Some(clause) = spec.get(id) else { return String::new() };
-    let mut text = format!("{}: {}, {}\n", clause.id, clause.level, clause.party);
-    text += &paragraph(&clause.text, "  ", "  ");
-    text.push('\n');
-    if let Some(reading) = &clause.interpretation {
-        text += &field("read as", reading);
-    }
-    text += &cited(spec, &clause.citation);
-    text += &field("since", version(spec, &clause.citation, clause.since).1);
-    if let Some(until) = clause.until {
-        text += &field("until", version(spec, &clause.citation, until).1);
-    }
-    for replaced in &clause.replaces {
-        text += &field("replaces", spec.clause_name(*replaced));
-    }
-    for choice in spec.choices().iter().filter(|choice| choice.clauses.contains(&id)) {
-        text += &field("leaves open", &format!("{}: {}", choice.id, choice.question));
-    }
-    for (name, _, meaning) in properties::ALL.iter().filter(|(_, c, _)| *c == clause.id) {
-        text += &field("checked as", &format!("{name}: {meaning}"));
-    }
-    if let Some(reason) = &clause.structural {
-        text += &field("structural", reason);
-    }
-    if let Some(reason) = &clause.unobservable {
-        text += &field("not observed", reason);
-    }
-    text
-}
-
-fn explained_choice(spec: &Spec, choice: &Choice) -> String {
-    let mut text = format!("{}\n", choice.id);
-    text += &paragraph(&choice.question, "  ", "  ");
-    text.push('\n');
-    for option in &choice.options {
-        let default =
-            if option.name == default(choice) { " (taken unless told otherwise)" } else { "" };
-        text += &paragraph(&format!("{}{default}: {}", option.name, option.text), "  - ", "    ");
-        if !option.seen.is_empty() {
-            text += &paragraph(&format!("seen: {}", option.seen.join(", ")), "    ", "    ");
-        }
-    }
-    text.push('\n');
-    for clause in &choice.clauses {
-        text += &field("left open by", spec.clause_name(*clause));
-    }
-    text + &cited(spec, &choice.citation)
 }

@@ -27,6 +27,7 @@ mod decide;
 mod device;
 mod docs;
 mod error;
+mod explain;
 mod explore;
 mod grid;
 mod guest;
@@ -89,7 +90,7 @@ enum Command {
     Proposal(proposal::Args),
     Clauses(clauses::ClausesArgs),
     Choices(clauses::ChoicesArgs),
-    Explain(clauses::ExplainArgs),
+    Explain(explain::Args),
     Schema(schema::Args),
     Docs(docs::Args),
 }
@@ -193,7 +194,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Proposal(args) => proposal::run(&args, out),
         Command::Clauses(args) => clauses::clauses(&args, out),
         Command::Choices(args) => clauses::choices(&args, out),
-        Command::Explain(args) => clauses::explain(&args, out),
+        Command::Explain(args) => explain::run(&args, out),
         Command::Schema(args) => schema::run(&args, out),
         Command::Docs(args) => docs::run(&args, out),
     }

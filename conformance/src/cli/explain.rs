@@ -1,0 +1,174 @@
+//! `devmig explain`: all that is known of a clause or a choice.
+//!
+//! ```text
+//!   specs/    -> what it says, whom it binds, where it is said, what it leaves open
+//!   coverage  -> the properties, tests, faults and recordings that carry it; why one is missing
+//!   peers/    -> who violates it, who reads it how
+//! ```
+
+use devmig_model::clause::ClauseId;
+use devmig_model::library::Library;
+use devmig_model::spec::{Choice, Citation, Spec, SpecErrors, diagnostic};
+use devmig_model::vhost_user::properties;
+
+use super::clauses::{default, version};
+use super::{Error, Out, Status};
+use crate::coverage;
+use crate::peers::{self, Peer, When};
+use crate::vhost_user::suite;
+
+/// Explains a clause or a choice: what it says, whom it binds, where it is said.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Its id
+    #[arg(value_name = "CLAUSE|CHOICE")]
+    id: String,
+}
+
+/// Runs `explain`.
+pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let library = Library::builtin()?;
+    let spec = &library.spec;
+    let peers = peers::builtin(&library, &suite::builtin(&library)?)?;
+    let text = match (spec.clause(&args.id), spec.choice(&args.id)) {
+        (Ok(id), _) => {
+            explained(spec, id) + &carried(&library, &args.id)? + &violated_by(&args.id, &peers)
+        }
+        (_, Ok(id)) => {
+            let text = spec.get_choice(id).map(|c| explained_choice(spec, c)).unwrap_or_default();
+            text + &read_by(&args.id, &peers)
+        }
+        (Err(error), Err(_)) => {
+            let choices = spec.choices().iter().map(|choice| choice.id.as_str());
+            let clauses = spec.clauses().iter().map(|clause| clause.id.as_str());
+            let near = diagnostic::nearest(&args.id, clauses.chain(choices));
+            let help = near.map(|near| format!("did you mean `{near}`?"));
+            let help = help.or_else(|| error.advice().map(str::to_owned));
+            let message = format!("no clause or choice has the id `{}`", args.id);
+            return Err(Error::usage(message, help));
+        }
+    };
+    out.text(&text)?;
+    Ok(Status::Good)
+}
+
+/// A paragraph, indented; ids stay whole.
+fn paragraph(text: &str, first: &str, rest: &str) -> String {
+    let options = textwrap::Options::new(96)
+        .initial_indent(first)
+        .subsequent_indent(rest)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .break_words(false);
+    textwrap::fill(text, options) + "\n"
+}
+
+fn field(name: &str, text: &str) -> String {
+    paragraph(text, &format!("  {name:14}"), &" ".repeat(16))
+}
+
+fn cited(spec: &Spec, citation: &Citation) -> String {
+    let mut text = field("source", &spec.cite(citation));
+    if let Some(source) = spec.sources().get(citation.source) {
+        let version = source.versions.get(citation.version);
+        let url = version.and_then(|version| version.url.as_deref()).unwrap_or(&source.url);
+        text += &field("", url);
+    }
+    text + &citation.digest.as_ref().map_or_else(String::new, |d| field("paragraph", d))
+}
+
+/// What carries a clause: all that [`coverage`] knows of.
+fn carried(library: &Library, name: &str) -> Result<String, SpecErrors> {
+    let coverage = coverage::of(library)?;
+    let Some(clause) = coverage.clauses.iter().find(|clause| clause.id == name) else {
+        return Ok(String::new());
+    };
+    let mut text = String::new();
+    for property in &clause.properties {
+        let known = properties::ALL.iter().find(|(name, ..)| name == property);
+        let meaning = known.map_or(String::new(), |(.., meaning)| format!(": {meaning}"));
+        text += &field("checked as", &format!("{property}{meaning}"));
+    }
+    let lists = [
+        ("tested by", &clause.tests),
+        ("mutants", &clause.mutants),
+        ("recordings", &clause.recordings),
+    ];
+    for (what, names) in lists.iter().filter(|(_, names)| !names.is_empty()) {
+        text += &field(what, &names.join(", "));
+    }
+    for exception in &clause.exceptions {
+        text += &field(&format!("no {}", coverage::word(exception.what)), &exception.reason);
+    }
+    Ok(text)
+}
+
+/// The real implementations that violate a clause.
+fn violated_by(name: &str, peers: &[Peer]) -> String {
+    let violates = |peer: &Peer| {
+        let deviation = peer.known.iter().find(|known| known.clause == name)?;
+        let until = deviation.until.as_ref().map_or(String::new(), |u| format!(", before {u}"));
+        let when = if deviation.when == When::Always { "always" } else { "sometimes" };
+        let found = format!("{}, since {}{until}: {when}", peer.name, deviation.since);
+        Some(field("violated by", &found))
+    };
+    peers.iter().filter_map(violates).collect()
+}
+
+/// How real implementations read a choice.
+fn read_by(name: &str, peers: &[Peer]) -> String {
+    let reading = |peer: &Peer| {
+        let options = peer.readings.get(name)?.join(" or ");
+        Some(field("read by", &format!("{} {}: {options}", peer.name, peer.listed.join(", "))))
+    };
+    peers.iter().filter_map(reading).collect()
+}
+
+/// What a clause says.
+fn explained(spec: &Spec, id: ClauseId) -> String {
+    let Some(clause) = spec.get(id) else { return String::new() };
+    let mut text = format!("{}: {}, {}\n", clause.id, clause.level, clause.party);
+    text += &paragraph(&clause.text, "  ", "  ");
+    text.push('\n');
+    if let Some(reading) = &clause.interpretation {
+        text += &field("read as", reading);
+    }
+    text += &cited(spec, &clause.citation);
+    text += &field("since", version(spec, &clause.citation, clause.since).1);
+    if let Some(until) = clause.until {
+        text += &field("until", version(spec, &clause.citation, until).1);
+    }
+    for replaced in &clause.replaces {
+        text += &field("replaces", spec.clause_name(*replaced));
+    }
+    for choice in spec.choices().iter().filter(|choice| choice.clauses.contains(&id)) {
+        text += &field("leaves open", &format!("{}: {}", choice.id, choice.question));
+    }
+    if let Some(reason) = &clause.structural {
+        text += &field("structural", reason);
+    }
+    if let Some(reason) = &clause.unobservable {
+        text += &field("not observed", reason);
+    }
+    text
+}
+
+/// What a choice asks, and its options.
+pub(super) fn explained_choice(spec: &Spec, choice: &Choice) -> String {
+    let mut text = format!("{}\n", choice.id);
+    text += &paragraph(&choice.question, "  ", "  ");
+    text.push('\n');
+    for option in &choice.options {
+        let default =
+            if option.name == default(choice) { " (taken unless told otherwise)" } else { "" };
+        text += &paragraph(&format!("{}{default}: {}", option.name, option.text), "  - ", "    ");
+        if !option.seen.is_empty() {
+            text += &paragraph(&format!("seen: {}", option.seen.join(", ")), "    ", "    ");
+        }
+    }
+    text.push('\n');
+    for clause in &choice.clauses {
+        text += &field("left open by", spec.clause_name(*clause));
+    }
+    text + &cited(spec, &choice.citation)
+}

@@ -1,0 +1,129 @@
+//! The covering walk: to the nearest arc that is not driven yet, again and again, as scripts.
+
+use super::*;
+
+/// The longest script: a failure hides what comes after it.
+const LONGEST: usize = 150;
+/// What is being made.
+#[derive(Default)]
+pub(super) struct Making {
+    pub(super) known: HashMap<Arc, usize>,
+    pub(super) names: Vec<String>,
+    pub(super) barred: HashMap<Arc, String>,
+    pub(super) tests: Vec<Test>,
+    pub(super) arcs: Vec<Vec<Option<usize>>>,
+}
+
+impl Guide<'_> {
+    /// Covers what is not covered yet with one feature; `None` for no feature at all.
+    pub(super) fn tour(&self, part: Option<(&str, u8)>, making: &mut Making) {
+        let Some((connect, start)) = self.connected() else { return };
+        let (nodes, edges) = self.graph(start, making);
+        let (mut script, mut arcs) = (connect.clone(), vec![None; connect.len()]);
+        let mut at = 0;
+        loop {
+            let path = nearest(at, &edges, &making.known);
+            let ends = path.is_none();
+            for (from, edge) in path.into_iter().flatten() {
+                let fresh = !making.known.contains_key(&edge.arc);
+                if fresh {
+                    making.known.insert(edge.arc, making.names.len());
+                    making.names.push(self.name(&edge.arc));
+                }
+                script.push(self.acts[edge.arc.act]);
+                arcs.push(making.known.get(&edge.arc).copied().filter(|_| fresh));
+                let waiting = |node: usize| nodes[node].state.rings[0].waiting() > 0;
+                let follows = self.follows(&edge, waiting(from), waiting(edge.to));
+                arcs.extend(follows.iter().map(|_| None));
+                script.extend(follows);
+                at = edge.to;
+            }
+            if script.len() >= LONGEST || (ends && script.len() > connect.len()) {
+                self.finish(part, &mut script, &mut arcs, &connect, making);
+                at = 0;
+            } else if ends {
+                return;
+            }
+        }
+    }
+
+    /// What belongs to a step: a request is waited for, a check tells of success.
+    fn follows(&self, edge: &Edge, waited: bool, waits: bool) -> Vec<Act> {
+        let message = edge.message.as_ref();
+        let def = message.map(|m| self.machine.message(m.id));
+        match self.acts[edge.arc.act] {
+            Act::Requests { .. } if !waits => vec![Act::Settle],
+            Act::Program(Step::Kick { .. }, _) if waited && !waits => vec![Act::Settle],
+            Act::Requests { .. } | Act::Program(Step::Kick { .. }, _) => vec![Act::Barrier],
+            _ if def.is_some_and(|d| d.answer == Some(Answer::Check)) => {
+                vec![Act::Answered { success: true }]
+            }
+            _ if message.is_some_and(|m| resets(self.machine.message(m.id), m)) => vec![Act::Anew],
+            _ if waited && !waits => vec![Act::Barrier, Act::Settle],
+            _ => Vec::new(),
+        }
+    }
+
+    fn finish(
+        &self,
+        part: Option<(&str, u8)>,
+        script: &mut Vec<Act>,
+        arcs: &mut Vec<Option<usize>>,
+        connect: &[Act],
+        tours: &mut Making,
+    ) {
+        let (word, purpose, needs) = match part {
+            None => ("base".to_owned(), "no protocol feature".to_owned(), Vec::new()),
+            Some((name, bit)) => (
+                name.to_lowercase().replace('_', "-"),
+                name.to_owned(),
+                vec![Need::Feature(name.to_owned(), bit)],
+            ),
+        };
+        let prefix = format!("tour.{word}.");
+        let n = tours.tests.iter().filter(|test| test.id.starts_with(&prefix)).count() + 1;
+        script.push(Act::Settle);
+        arcs.push(None);
+        tours.tests.push(Test {
+            id: format!("{prefix}{n}"),
+            clause: self.machine.laws.reply_must,
+            purpose: format!("Arcs of the machine, as far as they need {purpose}."),
+            needs,
+            acknowledged: false,
+            careful: true,
+            breaks: Vec::new(),
+            acts: std::mem::replace(script, connect.to_vec()),
+        });
+        tours.arcs.push(std::mem::replace(arcs, vec![None; connect.len()]));
+    }
+}
+
+/// The shortest way to an arc that is not known yet: edges, each with where it begins.
+fn nearest(
+    from: usize,
+    edges: &[Vec<Edge>],
+    known: &HashMap<Arc, usize>,
+) -> Option<Vec<(usize, Edge)>> {
+    let mut came: HashMap<usize, (usize, Edge)> = HashMap::new();
+    let mut queue = VecDeque::from([from]);
+    while let Some(at) = queue.pop_front() {
+        for edge in &edges[at] {
+            if !known.contains_key(&edge.arc) {
+                let (mut path, mut back) = (vec![(at, *edge)], at);
+                while back != from
+                    && let Some((before, edge)) = came.get(&back)
+                {
+                    path.push((*before, *edge));
+                    back = *before;
+                }
+                path.reverse();
+                return Some(path);
+            }
+            if edge.to != from && !came.contains_key(&edge.to) {
+                came.insert(edge.to, (at, *edge));
+                queue.push_back(edge.to);
+            }
+        }
+    }
+    None
+}
