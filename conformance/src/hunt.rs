@@ -10,10 +10,12 @@
 
 use std::collections::BTreeMap;
 
+use devmig_model::library::Library;
 use devmig_reference::switches::Fault;
 use serde::Serialize;
 
 use crate::report::{Result as TestResult, Status, SuiteReport};
+use crate::verdict::{About, Entry};
 
 /// A reference could not be tested.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -58,10 +60,19 @@ pub struct Hunt {
     pub as_expected: bool,
 }
 
-/// Whether a result is a finding that cites the clause of a fault; `about` is what its test is about.
-pub(crate) fn cites(fault: impl Fault, about: Option<&str>, result: &TestResult) -> bool {
+/// Whether a result, of one of these tests, is a finding that cites the clause of a fault.
+pub(crate) fn cites<T: Entry>(
+    library: &Library,
+    tests: &[&T],
+    fault: impl Fault,
+    result: &TestResult,
+) -> bool {
     let clause = fault.clause();
-    result.is_finding() && (result.clause == clause || about == Some(clause))
+    let is_about = |test: &&T| {
+        let About { test, clause: about, .. } = test.about();
+        test == result.test && library.spec.clause_name(about) == clause
+    };
+    result.is_finding() && (result.clause == clause || tests.iter().any(is_about))
 }
 
 /// What is wrong with an entry of a suite that finds no fault, or that is listed as one that finds none.

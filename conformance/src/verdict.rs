@@ -47,6 +47,12 @@ pub enum Taken {
     No(String),
 }
 
+/// A test of any suite.
+pub trait Entry {
+    /// What a report says about it.
+    fn about(&self) -> About<'_>;
+}
+
 /// A test, and what is said about it in a report.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {

@@ -190,7 +190,8 @@ impl<'a> Bench<'a> {
         let tests: Vec<&Test> = self.suite.iter().collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
             let run = |bed| self.run(bed, Some(*mutant), FEW, &tests);
-            let fate = Fate::sought(*mutant, Bed::ALL, run, |result| self.cites(*mutant, result))?;
+            let cites = |result: &TestResult| hunt::cites(self.library, &tests, *mutant, result);
+            let fate = Fate::sought(*mutant, Bed::ALL, run, cites)?;
             let fate = fate.judged();
             done(&fate);
             Ok(fate)
@@ -210,11 +211,5 @@ impl<'a> Bench<'a> {
             hunt::needless(base, useful, self.idle.iter().any(|listed| listed == base))
         });
         wrong.collect()
-    }
-
-    /// Whether a result is a finding that cites the clause of a fault.
-    fn cites(&self, mutant: Mutant, result: &TestResult) -> bool {
-        let test = self.suite.iter().find(|test| test.id == result.test);
-        hunt::cites(mutant, test.map(|test| self.library.spec.clause_name(test.clause)), result)
     }
 }

@@ -10,7 +10,7 @@ use super::session::{Hosts, Session};
 use super::subject::Subject;
 use super::suite::Test;
 use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, Waived};
-use crate::verdict::{Stop, accepted, outcome};
+use crate::verdict::{Entry as _, Stop, accepted, outcome};
 use crate::waivers::Waiver;
 
 /// The version of the text.

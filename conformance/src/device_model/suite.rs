@@ -19,7 +19,7 @@ use super::cases::Kind;
 use super::script::Step;
 use super::subject::Transport;
 use crate::entries;
-use crate::verdict::About;
+use crate::verdict::{About, Entry};
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -70,10 +70,8 @@ pub struct Test {
     pub steps: Vec<Step>,
 }
 
-impl Test {
-    /// What a report says about it.
-    #[must_use]
-    pub fn about(&self) -> About<'_> {
+impl Entry for Test {
+    fn about(&self) -> About<'_> {
         About { test: &self.id, purpose: &self.purpose, clause: self.clause }
     }
 }

@@ -280,11 +280,11 @@ impl Peer {
 
 /// Where a driver answers one way by its device's node, and another by its group.
 fn differences(node: &SuiteReport, group: &SuiteReport) -> Vec<String> {
-    let of_group = |test: &str| group.results.iter().find(|result| result.test == test);
-    let differs = |by_node: &TestResult| {
-        let by_group = of_group(&by_node.test)?;
-        (by_node.status != by_group.status).then(|| {
-            let (test, node, group) = (&by_node.test, by_node.status, by_group.status);
+    let differs = |TestResult { test, status: node, .. }: &TestResult| {
+        let group = group.results.iter().find(|result| result.test == *test);
+        let group = group.map(|result| result.status);
+        (group != Some(*node)).then(|| {
+            let group = group.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
             format!("{test}: {node} by the device's node, {group} by its group")
         })
     };
@@ -348,4 +348,37 @@ pub(crate) fn cache() -> PathBuf {
         },
         PathBuf::from,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Outcome;
+    use crate::verdict::Entry as _;
+
+    /// What differs where the first three tests of VFIO's suite ended so by node, and so by group.
+    fn of(node: &[Status], group: &[Status]) -> Vec<String> {
+        let library = Library::builtin().unwrap();
+        let suite = crate::vfio::suite::builtin(&library).unwrap();
+        let report = |statuses: &[Status]| {
+            let result = |(test, status): (&crate::vfio::suite::Test, &Status)| {
+                test.about().result(&library, Outcome::new(*status), Vec::new(), String::new())
+            };
+            let results = suite.iter().zip(statuses).map(result).collect();
+            SuiteReport::of("", "", 1, results, &[])
+        };
+        let ids =
+            |line: String| line.replace(&suite[0].id, "first").replace(&suite[1].id, "second");
+        differences(&report(node), &report(group)).into_iter().map(ids).collect()
+    }
+
+    #[test]
+    fn a_test_that_ends_differently_by_the_group_or_not_at_all_is_told() {
+        use Status::{Fail, Pass};
+        assert!(of(&[Pass, Fail], &[Pass, Fail]).is_empty());
+        let differs = of(&[Pass, Fail], &[Fail, Fail]);
+        assert_eq!(differs, ["first: pass by the device's node, FAIL by its group"]);
+        let lacks = of(&[Pass, Fail], &[Pass]);
+        assert_eq!(lacks, ["second: FAIL by the device's node, nothing by its group"]);
+    }
 }

@@ -162,7 +162,8 @@ impl<'a> Bench<'a> {
             let run = |(bed, flags, settings)| {
                 self.run(bed, flags, parsed(settings)?, Some(*mutant), &tests)
             };
-            let fate = Fate::sought(*mutant, BEDS, run, |result| self.cites(*mutant, result))?;
+            let cites = |result: &TestResult| hunt::cites(self.library, &tests, *mutant, result);
+            let fate = Fate::sought(*mutant, BEDS, run, cites)?;
             let fate = fate.judged();
             done(&fate);
             Ok(fate)
@@ -199,12 +200,6 @@ impl<'a> Bench<'a> {
             hunt::needless(entry, useful, self.idle.iter().any(|listed| listed == entry))
         });
         Ok(wrong.collect())
-    }
-
-    /// Whether a result is a finding that cites the clause of a fault.
-    fn cites(&self, mutant: Mutant, result: &TestResult) -> bool {
-        let test = self.suite.iter().find(|test| test.id == result.test);
-        hunt::cites(mutant, test.map(|test| self.library.spec.clause_name(test.clause)), result)
     }
 
     /// What is wrong with a run against the reference as it is, which should find nothing.

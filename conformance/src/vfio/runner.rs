@@ -19,7 +19,7 @@ use super::suite::Test;
 use super::walk::{self, Walk};
 use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use crate::shorten::shorten;
-use crate::verdict::{Stop, Taken, accepted, contradiction, outcome, readings};
+use crate::verdict::{Entry as _, Stop, Taken, accepted, contradiction, outcome, readings};
 use crate::waivers::Waiver;
 
 /// The options of `vfio-user.p2p.flag`.

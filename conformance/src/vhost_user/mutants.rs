@@ -265,7 +265,7 @@ impl<'a> Bench<'a> {
                 let run = |(bed, tests): (Bed, &[&Test])| {
                     self.run(bed, Settings::default(), Some(*mutant), tests)
                 };
-                let cites = |result: &TestResult| self.cites(*mutant, tests, result);
+                let cites = |result: &TestResult| hunt::cites(self.library, tests, *mutant, result);
                 Ok(self.judged(*mutant, Fate::sought(*mutant, beds, run, cites)?))
             };
             let mut fate: Fate = once()?;
@@ -286,12 +286,6 @@ impl<'a> Bench<'a> {
             wrong.extend(hunt::needless(&test.id, useful, listed));
         }
         Ok(Hunt::of(fates, wrong))
-    }
-
-    /// Whether a result is a finding that cites the clause of a fault.
-    fn cites(&self, mutant: Mutant, tests: &[&Test], result: &TestResult) -> bool {
-        let test = tests.iter().find(|test| test.id == result.test);
-        hunt::cites(mutant, test.map(|test| self.library.spec.clause_name(test.clause)), result)
     }
 
     /// With what is expected of a fault that is found in another clause's name.

@@ -281,13 +281,11 @@ impl Command {
         let (stem, socket) = (folder.path().join("s"), folder.path().join("s0"));
         let (image, shared) = self.furnish(folder.path())?;
         let places = [(PLACEHOLDER, &socket), (STEM, &stem), (IMAGE, &image), (FOLDER, &shared)];
-        let put = |word: &String| {
-            let put = |word: String, (name, path): &(&str, &PathBuf)| {
+        let mut words = self.words.iter().map(|word| {
+            places.iter().fold(word.clone(), |word, (name, path)| {
                 word.replace(name, &path.to_string_lossy())
-            };
-            places.iter().fold(word.clone(), put)
-        };
-        let mut words = self.words.iter().map(put);
+            })
+        });
         let program = words.next().ok_or(SpawnError::Empty)?;
         let (reader, writer) = io::pipe()?;
         let mut command = std::process::Command::new(&program);

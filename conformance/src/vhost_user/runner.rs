@@ -8,7 +8,7 @@
 mod attempt;
 mod shorten;
 
-use crate::verdict::{accepted, contradiction, outcome, readings};
+use crate::verdict::{Entry as _, accepted, contradiction, outcome, readings};
 use attempt::{Ended, one};
 use shorten::shortest;
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::script::{self, Act};
 use crate::entries;
-use crate::verdict::About;
+use crate::verdict::{About, Entry};
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -65,10 +65,8 @@ pub enum Need {
     PackedRings,
 }
 
-impl Test {
-    /// What a report says about it.
-    #[must_use]
-    pub fn about(&self) -> About<'_> {
+impl Entry for Test {
+    fn about(&self) -> About<'_> {
         About { test: &self.id, purpose: &self.purpose, clause: self.clause }
     }
 }

@@ -19,7 +19,7 @@ use super::super::{Error, Format, Out, Status, progress, select};
 use super::{Listed, ListedTest, clause_text};
 use crate::hunt::{Fate, Hunt, Trouble};
 use crate::report::{Result as TestResult, SuiteReport, junit};
-use crate::verdict::About;
+use crate::verdict::{About, Entry};
 use crate::waivers::{self, Waiver};
 
 /// What every suite's command takes.
@@ -45,23 +45,6 @@ pub(super) struct Shared {
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
 }
-
-/// A test of any suite.
-pub(super) trait Entry {
-    /// What is said about it.
-    fn about(&self) -> About<'_>;
-}
-
-macro_rules! entry {
-    ($($test:path)+) => {$(
-        impl Entry for $test {
-            fn about(&self) -> About<'_> {
-                self.about()
-            }
-        }
-    )+};
-}
-entry! { crate::device_model::suite::Test crate::vfio::suite::Test crate::vhost_user::suite::Test }
 
 impl Shared {
     /// The tests that are asked for; `command` lists them all.

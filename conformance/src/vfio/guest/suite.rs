@@ -16,6 +16,7 @@ use devmig_model::library::Library;
 
 use super::{Ended, Machine, OUT, Opening, RESULTS, RunError};
 use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, merged};
+use crate::verdict::Entry as _;
 use crate::vfio::suite::Test;
 
 /// What the kernel's last words are cut to, in lines.

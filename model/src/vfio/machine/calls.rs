@@ -189,7 +189,7 @@ impl Device {
         }
         let there = stream.initial > 0 || stream.dirty > 0;
         match (self.runs(s.at), answer) {
-            (true, Answer::Data(_)) if self.opaque => On::To(read(Stream { ..*stream })),
+            (true, Answer::Data(_)) if self.opaque => On::To(read(*stream)),
             (true, Answer::Data(piece)) if there => {
                 let mut next = *stream;
                 match next.initial {
