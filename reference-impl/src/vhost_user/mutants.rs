@@ -48,7 +48,7 @@ mutants! {
         "The ring's index does not go beyond 65535: nothing is processed there.",
     StartsEnabled "starts-enabled" "ring.starts-stopped-and-disabled"
         "Rings are enabled from the first.",
-    BornStarted "born-started" "ring.born-stopped-and-disabled"
+    BornStarted "born-started" "ring.ever_started-stopped-and-disabled"
         "Rings are started from the first: no kick is waited for.",
     FeaturesFixed "features-fixed" "configuration.on-the-fly"
         "SET_FEATURES changes nothing while a ring runs.",

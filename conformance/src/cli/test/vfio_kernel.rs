@@ -13,7 +13,7 @@ use crate::vfio::kernel::{Address, KernelDevice};
 ///
 /// The device is not given memory, and nobody else may use it meanwhile. A kernel may never return from
 /// some calls (the tests that are known for it run last), so run this in a guest: see
-/// `conformance/peers/linux-mtty.toml` for one.
+/// `conformance/implementations/linux-mtty.toml` for one.
 #[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("where").required(true).args(["cdev", "group", "list"]))]
 pub(super) struct Args {
