@@ -23,7 +23,7 @@
 use std::sync::Arc;
 
 use crate::clause::ClauseId;
-use crate::compose::{Closed, Outcome, GlobalStateOf};
+use crate::compose::{Closed, GlobalStateOf, Outcome};
 use crate::explore::liveness::{self, Graph, States};
 use crate::explore::report::{PropertyVerdict, Report, check};
 use crate::explore::search::{Explored, Limits, explore};
@@ -89,7 +89,9 @@ pub fn nobody_meddles<M: Machine, const Q: usize, const N: usize, const W: usize
         });
         for event in events {
             let judge = &mut closed.rules.judge();
-            if let Some(name) = closed.machine.violates_input_enabledness(&world.parts, &event, judge)? {
+            if let Some(name) =
+                closed.machine.violates_input_enabledness(&world.parts, &event, judge)?
+            {
                 wrong.push(format!("{name} refuses {event:?}, which is not its own, in {world:?}"));
             }
         }

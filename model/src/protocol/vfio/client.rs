@@ -14,10 +14,10 @@ use super::event::{
     Region,
 };
 use super::table::Table;
-use devmig_engine::clause::ChoiceId;
-use devmig_engine::machine::{Machine, Stimulus, Reaction, Party, Verdict};
-use devmig_engine::rules::RuleContext;
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use devmig_engine::clause::ChoiceId;
+use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
+use devmig_engine::rules::RuleContext;
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
