@@ -14,6 +14,7 @@ pub mod parallel;
 pub mod random;
 pub mod report;
 pub mod shorten;
+pub mod suite;
 pub(crate) mod suite_files;
 pub mod verdict;
 pub mod waivers;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use devmig_conformance::harness::io::target::Target;
 use devmig_conformance::harness::report::{Status, SuiteReport};
+use devmig_conformance::harness::suite::{load, script as script_file};
 use devmig_conformance::vhost_user::runner::{self, Run};
 use devmig_conformance::vhost_user::script;
 use devmig_conformance::vhost_user::session::{Device, Limits, Subject};
@@ -89,7 +90,7 @@ fn every_arc_is_driven_or_has_a_reason() {
 fn the_same_table_gives_the_same_tours() {
     let library = Library::builtin().unwrap();
     let text = |tours: &Tours| -> Vec<String> {
-        let acts = tours.tests.iter().flat_map(|test| &test.acts);
+        let acts = tours.tests.iter().flat_map(|test| &test.steps);
         acts.map(|act| script::text(act, &library.table)).collect()
     };
     assert_eq!(text(&Tours::of(&library)), text(&Tours::of(&library)));
@@ -125,10 +126,10 @@ fn a_finding_is_shortened_and_can_be_played_again() {
         let play = words.iter().position(|word| word == "--play").unwrap();
         let line = &words[play + 1];
         println!("{mutant}: {line}");
-        let file = SourceFile::new("--play", walk::file(line));
-        let script = suite::load(&library, &file).unwrap();
-        assert!(script[0].acts.len() <= 20, "{line}");
-        assert_eq!(walk::line(&script[0], &script[0].acts, &library.table), *line);
+        let file = SourceFile::new("--play", script_file::<suite::Form>(line));
+        let script = load::<suite::Form>(&library, &file).unwrap();
+        assert!(script[0].steps.len() <= 20, "{line}");
+        assert_eq!(walk::line(&script[0], &script[0].steps, &library.table), *line);
         let again = run(&library, Some(mutant), &[&script[0]], &[]);
         assert_eq!(again.results[0].clause, found.clause, "{}", again.results[0].detail(""));
         assert_eq!(again.results[0].status, Status::Fail);

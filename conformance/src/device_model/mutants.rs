@@ -93,7 +93,7 @@ impl<'a> MutationRun<'a> {
         program: String,
     ) -> Result<Self, SpecErrors> {
         let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
-        let names: Vec<&str> = suite.iter().map(|test| test.base.as_str()).collect();
+        let names: Vec<&str> = suite.iter().map(|test| test.entry.as_str()).collect();
         Ok(MutationRun { library, suite, program, idle: suite_files::idle(&names, &file)? })
     }
 
@@ -204,10 +204,10 @@ impl<'a> MutationRun<'a> {
 
     /// Tests that find nothing, and are not said to; and the reverse.
     fn useless(&self, fates: &[MutantResult]) -> Vec<String> {
-        let mut bases: Vec<&str> = self.suite.iter().map(|test| test.base.as_str()).collect();
+        let mut bases: Vec<&str> = self.suite.iter().map(|test| test.entry.as_str()).collect();
         bases.dedup();
         let wrong = bases.into_iter().filter_map(|base| {
-            let mut of = self.suite.iter().filter(|test| test.base == base);
+            let mut of = self.suite.iter().filter(|test| test.entry == base);
             let useful = of.any(|test| fates.iter().any(|fate| fate.is_found_by(&test.id)));
             mutation::needless(base, useful, self.idle.iter().any(|listed| listed == base))
         });

@@ -10,7 +10,7 @@ use super::session::{Hosts, Session};
 use super::subject::Subject;
 use super::suite::Test;
 use crate::harness::report::{Outcome, Result as TestResult, Status, SuiteReport, Waived};
-use crate::harness::verdict::{Entry as _, TestEnd, accepted, outcome};
+use crate::harness::verdict::{TestEnd, accepted, outcome};
 use crate::harness::waivers::Waiver;
 
 /// The version of the text.
@@ -68,7 +68,7 @@ fn once(
     hosts: &Result<Hosts, TestEnd>,
 ) -> Result<(), (TestEnd, Vec<String>)> {
     let plain = |stop| (stop, Vec::new());
-    let Some(kind) = test.each else {
+    let Some(kind) = test.own.each else {
         return steps(run, test, hosts.as_ref().ok(), None);
     };
     let hosts = match hosts {

@@ -61,7 +61,7 @@ impl<'a> Session<'a> {
         test: &'a Test,
         case: Option<&'a Case>,
     ) -> Result<Self, TestEnd> {
-        let transport = match test.transport {
+        let transport = match test.own.transport {
             Some(transport) => transport,
             None => subject.transports.first().map_or(Transport::VhostUser, |(first, _)| *first),
         };

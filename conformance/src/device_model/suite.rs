@@ -1,39 +1,35 @@
-//! The suite's tests, loaded from `suite.toml`.
+//! What the suite of device models has besides what every suite has: kinds of case, ways, transports.
 //!
 //! ```text
 //!   [[test]] ways = ["command", "control"]          --a test for each--> made.allowed.command, ...
 //!   [[test]] transports = ["vhost-user", ...]       --a test for each--> state.kept.vhost-user, ...
 //! ```
-//!
-//! **Invariant.** A test that exists is valid: its clause, kind of case and steps were resolved, and its
-//! id is its own.
 
-use devmig_engine::clause::ClauseId;
 use devmig_model::registry::Library;
-use devmig_model::spec::{
-    Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean, with_help,
-};
+use devmig_model::spec::{Diagnostics, Item, Spanned, SpecErrors, with_help};
 use serde::Deserialize;
 
 use super::cases::Kind;
 use super::script::Step;
 use super::subject::Transport;
-use crate::harness::suite_files;
-use crate::harness::verdict::{Entry, TestInfo};
+use crate::harness::suite::{self, Problem, SuiteForm, Variant, named};
 
-/// One `[[test]]`.
+/// The suite of device models.
+#[derive(Clone, Copy, Debug)]
+pub struct Form;
+
+/// A test.
+pub type Test = suite::Test<Form>;
+
+/// The keys that only this suite has.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawTest {
-    id: Spanned<String>,
-    clause: Spanned<String>,
-    purpose: String,
+pub struct Keys {
     each: Option<Spanned<String>>,
     #[serde(default)]
     ways: Vec<Spanned<String>>,
     #[serde(default)]
     transports: Vec<Spanned<String>>,
-    steps: Vec<Spanned<String>>,
 }
 
 /// How a device is asked for.
@@ -45,35 +41,78 @@ pub enum Way {
     Control,
 }
 
-impl Way {
-    const ALL: [(&'static str, Way); 2] = [("command", Way::Command), ("control", Way::Control)];
-}
-
-/// A test.
-#[derive(Clone, Debug)]
-pub struct Test {
-    /// Stable: `topic.what`, and the way or transport.
-    pub id: String,
-    /// Without the way or transport.
-    pub base: String,
-    /// The clause that it is about.
-    pub clause: ClauseId,
-    /// What it is for, in one sentence.
-    pub purpose: String,
+/// What only this suite's tests have.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
     /// For each case of this kind; once, if there is none.
     pub each: Option<Kind>,
     /// How devices are asked for.
     pub way: Way,
     /// How they are reached; the first that there is, if none is named.
     pub transport: Option<Transport>,
-    /// What is done.
-    pub steps: Vec<Step>,
 }
 
-impl Entry for Test {
-    fn about(&self) -> TestInfo<'_> {
-        TestInfo { test: &self.id, purpose: &self.purpose, clause: self.clause }
+impl SuiteForm for Form {
+    type Step = Step;
+    type Need = ();
+    type Own = Own;
+    type Keys = Keys;
+
+    const FILE: &'static str = include_str!("suite.toml");
+
+    fn need(_: &Library, name: &str) -> Result<(), Problem> {
+        Err((format!("a test of a device model cannot need `{name}`"), None))
     }
+
+    fn step(_: &Library, text: &str) -> Result<Step, Problem> {
+        Step::parse(text).map_err(|help| (format!("no step is called `{text}`"), help))
+    }
+
+    fn variants<T>(
+        _: &Library,
+        keys: &Keys,
+        item: &Item<T>,
+        d: &mut Diagnostics,
+    ) -> Vec<Variant<Own>> {
+        let each =
+            keys.each.iter().filter_map(|name| known(item, name, "kind of case", &Kind::ALL, d));
+        let plain = Own { each: each.last(), way: Way::Command, transport: None };
+        let all = [("command", Way::Command), ("control", Way::Control)];
+        let mut variants = Vec::new();
+        for name in &keys.ways {
+            let way = known(item, name, "way", &all, d);
+            variants.extend(way.map(|way| (name, Own { way, ..plain })));
+        }
+        let all = Transport::ALL.map(|transport| (transport.name(), transport));
+        for name in &keys.transports {
+            let transport = known(item, name, "transport", &all, d);
+            variants.extend(transport.map(|_| (name, Own { transport, ..plain })));
+        }
+        if variants.is_empty() {
+            return Variant::only(plain);
+        }
+        let variant = |(name, own): (&Spanned<String>, Own)| Variant {
+            ending: format!(".{}", name.get_ref()),
+            put: Vec::new(),
+            own,
+        };
+        variants.into_iter().map(variant).collect()
+    }
+}
+
+fn known<T: Copy, I>(
+    item: &Item<I>,
+    name: &Spanned<String>,
+    what: &str,
+    all: &[(&str, T)],
+    d: &mut Diagnostics,
+) -> Option<T> {
+    named(name.get_ref(), all, what)
+        .map_err(|(message, help)| {
+            let error = item.error(name.span(), message, format!("unknown {what}"));
+            d.push(with_help(error, help));
+        })
+        .ok()
 }
 
 /// The built-in suite.
@@ -81,90 +120,13 @@ impl Entry for Test {
 /// # Errors
 /// Every problem of its file.
 pub fn builtin(library: &Library) -> Result<Vec<Test>, SpecErrors> {
-    load(library, &SourceFile::new("suite.toml", include_str!("suite.toml")))
-}
-
-/// The tests of a file.
-///
-/// # Errors
-/// Every problem of it.
-pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecErrors> {
-    let mut d = Diagnostics::default();
-    let mut tables = file.parse(&mut d);
-    let items: Vec<Item<RawTest>> = tables.items("test", &mut d);
-    tables.finish(&["test"], &mut d);
-    let mut all: Vec<Test> = Vec::new();
-    for item in &items {
-        for test in tests(library, item, &mut d) {
-            let before = all.iter().map(|other| other.id.as_str());
-            suite_files::new(item, &item.value.id, &test.id, before, &mut d);
-            all.push(test);
-        }
-    }
-    d.finish(all)
-}
-
-fn tests(library: &Library, item: &Item<RawTest>, d: &mut Diagnostics) -> Vec<Test> {
-    let raw = &item.value;
-    let each = raw.each.as_ref().and_then(|name| known(item, name, "kind of case", &Kind::ALL, d));
-    let ways: Vec<Way> =
-        raw.ways.iter().filter_map(|name| known(item, name, "way", &Way::ALL, d)).collect();
-    let named = Transport::ALL.map(|transport| (transport.name(), transport));
-    let transports = raw.transports.iter();
-    let transports: Vec<Transport> =
-        transports.filter_map(|name| known(item, name, "transport", &named, d)).collect();
-    let steps = raw.steps.iter().filter_map(|text| match Step::parse(text.get_ref()) {
-        Ok(step) => Some(step),
-        Err(help) => {
-            let message = format!("no step is called `{}`", text.get_ref());
-            d.push(with_help(item.error(text.span(), message, "this step"), help));
-            None
-        }
-    });
-    let steps: Vec<Step> = steps.collect();
-    let base = Test {
-        id: raw.id.get_ref().clone(),
-        base: raw.id.get_ref().clone(),
-        clause: library.spec.clause_at(item, &raw.clause, d).unwrap_or(ClauseId::NONE),
-        purpose: raw.purpose.clone(),
-        each,
-        way: Way::Command,
-        transport: None,
-        steps,
-    };
-    let name = |way: Way| Way::ALL.iter().find(|(_, own)| *own == way).map_or("", |(name, _)| name);
-    let id = |end: &str| format!("{}.{end}", base.base);
-    match (ways.as_slice(), transports.as_slice()) {
-        ([], []) => vec![base],
-        (ways, []) => {
-            ways.iter().map(|way| Test { id: id(name(*way)), way: *way, ..base.clone() }).collect()
-        }
-        (_, transports) => transports
-            .iter()
-            .map(|t| Test { id: id(t.name()), transport: Some(*t), ..base.clone() })
-            .collect(),
-    }
-}
-
-fn known<T: Copy>(
-    item: &Item<RawTest>,
-    name: &Spanned<String>,
-    what: &str,
-    all: &[(&'static str, T)],
-    d: &mut Diagnostics,
-) -> Option<T> {
-    let found = all.iter().find(|(known, _)| known == name.get_ref());
-    if found.is_none() {
-        let message = format!("no {what} is called `{}`", name.get_ref());
-        let names: Vec<&str> = all.iter().map(|(known, _)| *known).collect();
-        let help = did_you_mean(name.get_ref(), names);
-        d.push(with_help(item.error(name.span(), message, format!("unknown {what}")), help));
-    }
-    found.map(|(_, value)| *value)
+    suite::builtin(library)
 }
 
 #[cfg(test)]
 mod tests {
+    use devmig_model::spec::SourceFile;
+
     use super::*;
 
     #[test]
@@ -178,7 +140,14 @@ mod tests {
              [[test]]\nid = \"b\"\nclause = \"device-model.load.checks\"\npurpose = \"p\"\nsteps = []\n\
              [[test]]\nid = \"b\"\nclause = \"device-model.load.checks\"\npurpose = \"p\"\nsteps = []\n",
         );
-        let errors = load(&library, &file).unwrap_err();
+        let errors = suite::load::<Form>(&library, &file).unwrap_err();
         assert_eq!(errors.errors().len(), 6, "{errors:?}");
+        let file = SourceFile::new(
+            "x.toml",
+            "[[test]]\nid = \"a\"\nclause = \"device-model.load.checks\"\npurpos = \"p\"\nsteps = []\n",
+        );
+        let errors = suite::load::<Form>(&library, &file).unwrap_err();
+        let said = format!("{:?}", miette::Report::new(errors));
+        assert!(said.contains("did you mean `purpose`?") && !said.contains("missing"), "{said}");
     }
 }

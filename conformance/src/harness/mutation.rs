@@ -15,7 +15,8 @@ use devmig_reference::switches::Fault;
 use serde::Serialize;
 
 use crate::harness::report::{Result as TestResult, Status, SuiteReport};
-use crate::harness::verdict::{Entry, TestInfo};
+use crate::harness::suite::{SuiteForm, Test};
+use crate::harness::verdict::TestInfo;
 
 /// A reference could not be tested.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -61,14 +62,14 @@ pub struct MutationReport {
 }
 
 /// Whether a result, of one of these tests, is a finding that cites the clause of a fault.
-pub(crate) fn cites<T: Entry>(
+pub(crate) fn cites<P: SuiteForm>(
     library: &Library,
-    tests: &[&T],
+    tests: &[&Test<P>],
     fault: impl Fault,
     result: &TestResult,
 ) -> bool {
     let clause = fault.clause();
-    let is_about = |test: &&T| {
+    let is_about = |test: &&Test<P>| {
         let TestInfo { test, clause: about, .. } = test.about();
         test == result.test && library.spec.clause_name(about) == clause
     };

@@ -47,12 +47,6 @@ pub enum StepOutcome {
     No(String),
 }
 
-/// A test of any suite.
-pub trait Entry {
-    /// What a report says about it.
-    fn about(&self) -> TestInfo<'_>;
-}
-
 /// A test, and what is said about it in a report.
 #[derive(Clone, Copy, Debug)]
 pub struct TestInfo<'a> {

@@ -354,7 +354,6 @@ pub(crate) fn cache() -> PathBuf {
 mod tests {
     use super::*;
     use crate::harness::report::Outcome;
-    use crate::harness::verdict::Entry as _;
 
     /// What differs where the first three tests of VFIO's suite ended so by node, and so by group.
     fn of(node: &[Status], group: &[Status]) -> Vec<String> {

@@ -19,9 +19,7 @@ use super::suite::Test;
 use super::walk::{self, Walk};
 use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use crate::harness::shorten::shorten;
-use crate::harness::verdict::{
-    Entry as _, StepOutcome, TestEnd, accepted, contradiction, outcome, readings,
-};
+use crate::harness::verdict::{StepOutcome, TestEnd, accepted, contradiction, outcome, readings};
 use crate::harness::waivers::Waiver;
 
 /// The options of `vfio-user.p2p.flag`.
@@ -248,7 +246,7 @@ fn steps(
     if let Some(walk) = walk {
         return walk.go(session, &run.library.vfio, taken);
     }
-    for act in &test.acts {
+    for act in &test.steps {
         if test.careful {
             // What is found by a step includes it.
             taken.push((act.clone(), StepOutcome::Yes));
@@ -281,7 +279,7 @@ fn shortest(
     let Some(wanted) = kind(&first.stop) else { return (acts, first) };
     let mut last = first;
     let short = shorten(&acts, |acts| {
-        let test = Test { acts: acts.to_vec(), careful: true, ..test.clone() };
+        let test = Test { steps: acts.to_vec(), careful: true, ..test.clone() };
         match once(run, &test, None, rules, waived, &mut None, &mut Vec::new()) {
             Err(ended) if kind(&ended.stop) == Some(wanted) => {
                 last = ended;

@@ -41,6 +41,7 @@ use devmig_model::protocol::vfio::table::Table;
 use devmig_model::spec::did_you_mean;
 
 use super::data::PIECE;
+use crate::harness::suite::Problem;
 
 /// A step, as it is written and as it is done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -163,9 +164,6 @@ pub enum To {
     /// To an address that no filter lets through.
     Nobody,
 }
-
-/// What is wrong with a step, and a hint.
-pub type Problem = (String, Option<String>);
 
 /// Makes a step of text.
 ///

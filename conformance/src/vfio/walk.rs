@@ -64,18 +64,9 @@ impl Walk {
     /// The test that a walk is, without its steps.
     #[must_use]
     pub fn test(&self, library: &Library) -> Test {
-        Test {
-            id: format!("walk.{}", self.seed),
-            entry: "walk".into(),
-            clause: library.vfio_names.laws.completes,
-            purpose: format!("A random walk of {} steps.", self.steps),
-            needs: Vec::new(),
-            careful: true,
-            breaks: Vec::new(),
-            hint: false,
-            may_hang: None,
-            acts: Vec::new(),
-        }
+        let (id, purpose) =
+            (format!("walk.{}", self.seed), format!("A random walk of {} steps.", self.steps));
+        Test::generated(id, library.vfio_names.laws.completes, purpose, ())
     }
 
     /// Walks. The steps that were tried are added to `taken`.

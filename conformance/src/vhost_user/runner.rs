@@ -8,7 +8,7 @@
 mod attempt;
 mod shorten;
 
-use crate::harness::verdict::{Entry as _, accepted, contradiction, outcome, readings};
+use crate::harness::verdict::{accepted, contradiction, outcome, readings};
 use attempt::{Ended, one};
 use shorten::shortest;
 

@@ -45,12 +45,13 @@
 use devmig_model::protocol::vhost_user::program::{Compiler, Number, Step};
 use devmig_model::protocol::vhost_user::table::Table;
 use devmig_model::protocol::vhost_user::vocabulary::Effect;
-use devmig_model::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use devmig_model::spec::did_you_mean;
 
 use super::drive::has;
 use super::forms::Form;
 use super::malformed::Malformed;
 use crate::harness::io::virtio::outside::{Command, To};
+use crate::harness::suite::Problem;
 
 /// One step of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,35 +149,12 @@ pub enum Which {
     Index(u8),
 }
 
-/// Makes steps of text; what is wrong is noted.
-pub fn compile<T>(
-    compiler: &Compiler<'_>,
-    item: &Item<T>,
-    texts: &[Spanned<String>],
-    d: &mut Diagnostics,
-) -> Vec<Act> {
-    let mut acts = Vec::new();
-    for text in texts {
-        if let Err((message, help)) = act(compiler, text.get_ref(), 0, &mut acts) {
-            d.push(with_help(item.error(text.span(), message, "this step"), help));
-        }
-    }
-    acts
-}
-
-type Problem = (String, Option<String>);
-
-fn act(
-    compiler: &Compiler<'_>,
-    text: &str,
-    depth: usize,
-    acts: &mut Vec<Act>,
-) -> Result<(), Problem> {
-    if let Some(name) = text.strip_prefix("run ") {
-        let steps = compiler.program(name, depth)?;
-        return steps.iter().try_for_each(|text| act(compiler, text, depth + 1, acts));
-    }
-    acts.push(match text.split_once(' ').unwrap_or((text, "")) {
+/// The step that is written like this.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn act(compiler: &Compiler<'_>, text: &str) -> Result<Act, Problem> {
+    Ok(match text.split_once(' ').unwrap_or((text, "")) {
         ("request", count) => Act::Requests { count: number(count)?, kick: true },
         ("publish", count) => Act::Requests { count: number(count)?, kick: false },
         ("pause", micros) => Act::Pause(number(micros)?),
@@ -232,8 +210,7 @@ fn act(
             Act::Program(compiler.single(rest, index)?, Which::Index(index))
         }
         _ => Act::Program(compiler.single(text, 0)?, Which::Requests),
-    });
-    Ok(())
+    })
 }
 
 /// A step as it is written in a file.

@@ -1,55 +1,27 @@
-//! The suite's tests, loaded from `suite.toml`.
-//!
-//! **Invariant.** A test that exists is valid: its clause, features and steps were resolved, and its
-//! id is its own.
+//! What the suite of vhost-user has besides what every suite has.
 
-use devmig_engine::clause::ClauseId;
 use devmig_model::protocol::vhost_user::program::Compiler;
 use devmig_model::registry::Library;
-use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
+use devmig_model::spec::{Diagnostics, Item, SpecErrors};
 use serde::Deserialize;
 
 use super::script::{self, Act};
-use crate::harness::suite_files;
-use crate::harness::verdict::{Entry, TestInfo};
+use crate::harness::suite::{self, Problem, SuiteForm, Variant};
 
-/// One `[[test]]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTest {
-    id: Spanned<String>,
-    clause: Spanned<String>,
-    purpose: Spanned<String>,
-    #[serde(default)]
-    needs: Vec<Spanned<String>>,
-    #[serde(default)]
-    acknowledged: bool,
-    #[serde(default)]
-    careful: bool,
-    #[serde(default)]
-    breaks: Vec<Spanned<String>>,
-    steps: Vec<Spanned<String>>,
-}
+/// The suite of vhost-user.
+#[derive(Clone, Copy, Debug)]
+pub struct Form;
 
 /// A test.
-#[derive(Clone, Debug)]
-pub struct Test {
-    /// Stable: `topic.what`.
-    pub id: String,
-    /// The clause that it is about.
-    pub clause: ClauseId,
-    /// What it is for, in one sentence.
-    pub purpose: String,
-    /// What the back-end must offer.
-    pub needs: Vec<Need>,
+pub type Test = suite::Test<Form>;
+
+/// What only this suite's tests have.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
     /// Every message asks for an acknowledgement.
+    #[serde(default)]
     pub acknowledged: bool,
-    /// A step that some reading forbids where it comes is passed over: for scripts that nobody wrote.
-    pub careful: bool,
-    /// Clauses of the front-end's that the test breaks on purpose, to see what follows.
-    pub breaks: Vec<ClauseId>,
-    /// What is done.
-    pub acts: Vec<Act>,
 }
 
 /// What a test needs, besides what its steps say.
@@ -65,9 +37,40 @@ pub enum Need {
     PackedRings,
 }
 
-impl Entry for Test {
-    fn about(&self) -> TestInfo<'_> {
-        TestInfo { test: &self.id, purpose: &self.purpose, clause: self.clause }
+impl SuiteForm for Form {
+    type Step = Act;
+    type Need = Need;
+    type Own = Own;
+    type Keys = Own;
+
+    const FILE: &'static str = include_str!("suite.toml");
+    const SCRIPT_CLAUSE: &'static str = "vhost-user.reply.must";
+    const FLAGS: &'static [&'static str] = &["acknowledged"];
+
+    fn need(library: &Library, name: &str) -> Result<Need, Problem> {
+        match name {
+            "two rings" => Ok(Need::TwoRings),
+            "outside" => Ok(Need::Outside),
+            "packed rings" => Ok(Need::PackedRings),
+            feature => match library.table.feature(feature) {
+                Some(bit) => Ok(Need::Feature(feature.to_owned(), bit)),
+                None => Err((format!("no protocol feature is called `{feature}`"), None)),
+            },
+        }
+    }
+
+    fn step(library: &Library, text: &str) -> Result<Act, Problem> {
+        let compiler = Compiler { table: &library.table, programs: &library.programs, rings: 1 };
+        script::act(&compiler, text)
+    }
+
+    fn programs(library: &Library) -> Vec<(&str, Vec<&str>)> {
+        let programs = library.programs.iter();
+        programs.map(|item| suite::texts(&item.value.name, &item.value.steps)).collect()
+    }
+
+    fn variants<T>(_: &Library, keys: &Own, _: &Item<T>, _: &mut Diagnostics) -> Vec<Variant<Own>> {
+        Variant::only(*keys)
     }
 }
 
@@ -76,51 +79,5 @@ impl Entry for Test {
 /// # Errors
 /// Every problem of its file.
 pub fn builtin(library: &Library) -> Result<Vec<Test>, SpecErrors> {
-    load(library, &SourceFile::new("suite.toml", include_str!("suite.toml")))
-}
-
-/// The tests of a file.
-///
-/// # Errors
-/// Every problem of it.
-pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecErrors> {
-    let mut d = Diagnostics::default();
-    let mut tables = file.parse(&mut d);
-    let items: Vec<Item<RawTest>> = tables.items("test", &mut d);
-    tables.finish(&["test"], &mut d);
-    let compiler = Compiler { table: &library.table, programs: &library.programs, rings: 1 };
-    let mut tests: Vec<Test> = Vec::new();
-    for item in &items {
-        let raw = &item.value;
-        let id = raw.id.get_ref().clone();
-        suite_files::new(item, &raw.id, &id, tests.iter().map(|test| test.id.as_str()), &mut d);
-        let need = |name: &Spanned<String>, d: &mut Diagnostics| match name.get_ref().as_str() {
-            "two rings" => Some(Need::TwoRings),
-            "outside" => Some(Need::Outside),
-            "packed rings" => Some(Need::PackedRings),
-            feature => match library.table.feature(feature) {
-                Some(bit) => Some(Need::Feature(feature.to_owned(), bit)),
-                None => {
-                    let message = format!("no protocol feature is called `{feature}`");
-                    d.push(item.error(name.span(), message, "unknown feature"));
-                    None
-                }
-            },
-        };
-        tests.push(Test {
-            id,
-            clause: library.spec.clause_at(item, &raw.clause, &mut d).unwrap_or(ClauseId::NONE),
-            purpose: raw.purpose.get_ref().clone(),
-            needs: raw.needs.iter().filter_map(|name| need(name, &mut d)).collect(),
-            acknowledged: raw.acknowledged,
-            careful: raw.careful,
-            breaks: raw
-                .breaks
-                .iter()
-                .filter_map(|id| library.spec.clause_at(item, id, &mut d))
-                .collect(),
-            acts: script::compile(&compiler, item, &raw.steps, &mut d),
-        });
-    }
-    d.finish(tests)
+    suite::builtin(library)
 }

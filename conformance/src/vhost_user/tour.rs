@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize};
 use super::drive::{Keeps, Move, alphabet, has, resets};
 use super::script::{self, Act};
 use super::session::StepOutcome;
-use super::suite::{Need, Test};
+use super::suite::{Need, Own, Test};
 use crate::harness::report::SuiteReport;
 
 use arc::{Arc, Edge, Leads, Node, arc};

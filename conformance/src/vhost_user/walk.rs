@@ -16,7 +16,7 @@ use devmig_model::protocol::vhost_user::table::Table;
 use super::drive::{Letter, alphabet, resets};
 use super::script::{self, Act};
 use super::session::{Session, StepOutcome, TestEnd};
-use super::suite::{Need, Test};
+use super::suite::{Need, Own, Test};
 use crate::harness::random::Random;
 use devmig_model::protocol::vhost_user::event::{Message, Value};
 use devmig_model::protocol::vhost_user::program::Number;
@@ -93,16 +93,11 @@ impl Walk {
         let mut random = Random::new(self.seed);
         let status = library.table.feature("STATUS").filter(|_| random.below(2) == 1);
         let needs = status.map(|bit| Need::Feature("STATUS".to_owned(), bit));
-        Test {
-            id: format!("walk.{}", self.seed),
-            clause: library.tester().laws.reply_must,
-            purpose: format!("A random walk of {} steps.", self.steps),
-            needs: needs.into_iter().collect(),
-            acknowledged: random.below(2) == 1,
-            careful: true,
-            breaks: Vec::new(),
-            acts: Vec::new(),
-        }
+        let (id, purpose) =
+            (format!("walk.{}", self.seed), format!("A random walk of {} steps.", self.steps));
+        let own = Own { acknowledged: random.below(2) == 1 };
+        let test = Test::generated(id, library.tester().laws.reply_must, purpose, own);
+        Test { needs: needs.into_iter().collect(), ..test }
     }
 
     /// Walks. The steps that were taken are added to `taken`.
@@ -159,24 +154,7 @@ pub fn line(test: &Test, acts: &[Act], table: &Table) -> String {
         Need::Feature(name, _) => Some(format!("needs {name}")),
         Need::TwoRings | Need::Outside | Need::PackedRings => None,
     });
-    let asks = test.acknowledged.then(|| "acknowledged".to_owned());
+    let asks = test.own.acknowledged.then(|| "acknowledged".to_owned());
     let steps = acts.iter().map(|act| script::text(act, table));
     needs.chain(asks).chain(steps).collect::<Vec<_>>().join("; ")
-}
-
-/// The file of a script in one line, for [`super::suite::load`].
-#[must_use]
-pub fn file(line: &str) -> String {
-    let (mut needs, mut asks, mut steps) = (Vec::new(), false, Vec::new());
-    for part in line.split(';').map(str::trim).filter(|part| !part.is_empty()) {
-        match part.split_once(' ') {
-            Some(("needs", feature)) => needs.push(feature),
-            _ if part == "acknowledged" => asks = true,
-            _ => steps.push(part),
-        }
-    }
-    format!(
-        "[[test]]\nid = \"script\"\nclause = \"vhost-user.reply.must\"\npurpose = \"A script.\"\n\
-         careful = true\nacknowledged = {asks}\nneeds = {needs:?}\nsteps = {steps:?}\n"
-    )
 }

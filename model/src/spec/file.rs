@@ -136,13 +136,51 @@ pub struct Tables<'a> {
     root: DeTable<'a>,
 }
 
-impl Tables<'_> {
+impl<'a> Tables<'a> {
     /// Takes all `[[kind]]` items.
     pub fn items<T: DeserializeOwned>(
         &mut self,
         kind: &str,
         diagnostics: &mut Diagnostics,
     ) -> Vec<Item<T>> {
+        let items = self.take(kind, diagnostics);
+        items.into_iter().filter_map(|item| read(self.file, item, &[], diagnostics).0).collect()
+    }
+
+    /// Takes all `[[kind]]` items, each in two parts: the keys that every item of this kind has
+    /// (`common`), and the others.
+    pub fn items_in_parts<C: DeserializeOwned, O: DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        common: &[&str],
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<(Item<C>, Item<O>)> {
+        let mut parts = Vec::new();
+        for mut item in self.take(kind, diagnostics) {
+            let mut own = DeTable::new();
+            if let DeValue::Table(table) = item.get_mut() {
+                let all = std::mem::take(table);
+                for (key, value) in all {
+                    let is_common = common.contains(&key.get_ref().as_ref());
+                    if is_common { &mut *table } else { &mut own }.insert(key, value);
+                }
+            }
+            let own = Spanned::new(item.span(), DeValue::Table(own));
+            let (own, has_unknown) = read(self.file, own, common, diagnostics);
+            let mut of_common = Diagnostics::default();
+            let (common, _) = read(self.file, item, &[], &mut of_common);
+            // One complaint is enough for an item with a key that is misspelt.
+            if common.is_some() || !has_unknown {
+                diagnostics.append(of_common);
+            } else {
+                diagnostics.malformed();
+            }
+            parts.extend(common.zip(own));
+        }
+        parts
+    }
+
+    fn take(&mut self, kind: &str, diagnostics: &mut Diagnostics) -> Vec<Spanned<DeValue<'a>>> {
         let Some(value) = self.root.remove(kind) else { return Vec::new() };
         let span = value.span();
         let DeValue::Array(items) = value.into_inner() else {
@@ -157,7 +195,7 @@ impl Tables<'_> {
             );
             return Vec::new();
         };
-        items.into_iter().filter_map(|item| read(self.file, item, diagnostics)).collect()
+        items.into_iter().collect()
     }
 
     /// Complains about every key of the file that was not taken and is not among the `known` ones.
@@ -187,18 +225,20 @@ pub fn with_help(error: SpecError, help: Option<String>) -> SpecError {
     }
 }
 
-/// Reads one item, noting each unknown key and leaving it out.
+/// Reads one item, noting each unknown key and leaving it out; whether there was one. Other keys of
+/// such items are `also`.
 fn read<T: DeserializeOwned>(
     file: &SourceFile,
     mut item: Spanned<DeValue<'_>>,
+    also: &[&str],
     diagnostics: &mut Diagnostics,
-) -> Option<Item<T>> {
+) -> (Option<Item<T>>, bool) {
     let span = item.span();
     let mut known_bad = false;
     loop {
         let error = match T::deserialize(item.clone().into_deserializer()) {
             Ok(value) => {
-                return Some(Item { file: file.clone(), span, value });
+                return (Some(Item { file: file.clone(), span, value }), known_bad);
             }
             Err(error) => error,
         };
@@ -209,15 +249,16 @@ fn read<T: DeserializeOwned>(
                 diagnostics.push(translate(file, at, error.message()));
             }
             diagnostics.malformed();
-            return None;
+            return (None, known_bad);
         };
         let message = format!("`{word}` is not a key here");
         let unknown = SpecError::at(file, at.clone(), message, "unknown key");
-        diagnostics.push(with_help(unknown, did_you_mean(&word, known.iter().map(String::as_str))));
+        let known = known.iter().map(String::as_str).chain(also.iter().copied());
+        diagnostics.push(with_help(unknown, did_you_mean(&word, known)));
         known_bad = true;
         if !remove_key(&mut item, &at) {
             diagnostics.malformed();
-            return None;
+            return (None, known_bad);
         }
     }
 }

@@ -19,7 +19,8 @@ use super::super::{Error, Format, Out, Status, progress, select};
 use super::{Listed, ListedTest, clause_text};
 use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
 use crate::harness::report::{Result as TestResult, SuiteReport, junit};
-use crate::harness::verdict::{Entry, TestInfo};
+use crate::harness::suite::{SuiteForm, Test};
+use crate::harness::verdict::TestInfo;
 use crate::harness::waivers::{self, Waiver};
 
 /// What every suite's command takes.
@@ -48,22 +49,22 @@ pub(super) struct Shared {
 
 impl Shared {
     /// The tests that are asked for; `command` lists them all.
-    pub(super) fn chosen<'s, T: Entry>(
+    pub(super) fn chosen<'s, P: SuiteForm>(
         &self,
-        suite: &'s [T],
+        suite: &'s [Test<P>],
         command: &str,
-    ) -> Result<Vec<&'s T>, Error> {
+    ) -> Result<Vec<&'s Test<P>>, Error> {
         chosen(suite, &self.only, command)
     }
 
     /// Says what tests there are.
-    pub(super) fn list<T: Entry>(
+    pub(super) fn list<P: SuiteForm>(
         &self,
         library: &Library,
-        tests: &[&T],
+        tests: &[&Test<P>],
         out: &mut Out<'_>,
     ) -> Result<Status, Error> {
-        let entry = |test: &&T| {
+        let entry = |test: &&Test<P>| {
             let TestInfo { test, purpose, clause } = test.about();
             let clause = library.spec.clause_name(clause).to_owned();
             ListedTest { test: test.to_owned(), clause, purpose: purpose.to_owned() }
@@ -81,10 +82,10 @@ impl Shared {
     }
 
     /// The findings that are accepted of a suite.
-    pub(super) fn accepted<T: Entry>(
+    pub(super) fn accepted<P: SuiteForm>(
         &self,
         library: &Library,
-        suite: &[T],
+        suite: &[Test<P>],
     ) -> Result<Vec<Waiver>, Error> {
         let Some(path) = &self.waivers else { return Ok(Vec::new()) };
         let ids: Vec<&str> = suite.iter().map(|test| test.about().test).collect();
@@ -169,11 +170,11 @@ impl Shared {
 }
 
 /// The tests that match; `command` lists them all.
-pub(super) fn chosen<'s, T: Entry>(
-    suite: &'s [T],
+pub(super) fn chosen<'s, P: SuiteForm>(
+    suite: &'s [Test<P>],
     only: &[String],
     command: &str,
-) -> Result<Vec<&'s T>, Error> {
+) -> Result<Vec<&'s Test<P>>, Error> {
     for pattern in only {
         if !suite.iter().any(|test| spec::matches(pattern, test.about().test)) {
             let help = spec::did_you_mean(pattern, suite.iter().map(|test| test.about().test))
@@ -181,7 +182,7 @@ pub(super) fn chosen<'s, T: Entry>(
             return Err(Error::usage(format!("no test is called `{pattern}`"), help));
         }
     }
-    let wanted = |test: &&T| {
+    let wanted = |test: &&Test<P>| {
         only.is_empty() || only.iter().any(|pattern| spec::matches(pattern, test.about().test))
     };
     Ok(suite.iter().filter(wanted).collect())

@@ -14,6 +14,7 @@ use super::super::select;
 use super::shared::{Shared, created, failed, seconds};
 use super::{Error, Out, Status};
 use crate::harness::report::Result as TestResult;
+use crate::harness::suite::{load, script};
 use crate::vfio::device::Place;
 use crate::vfio::runner::{self, Run};
 use crate::vfio::session::Limits;
@@ -89,11 +90,11 @@ pub(super) fn run(
     let library = Library::builtin()?;
     let asked = match (&args.script, &args.play) {
         (Some(path), _) => Some(SourceFile::new(path.to_string_lossy(), select::read(path)?)),
-        (None, Some(steps)) => Some(SourceFile::new("--play", suite::script(steps))),
+        (None, Some(steps)) => Some(SourceFile::new("--play", script::<suite::Form>(steps))),
         (None, None) => None,
     };
     let suite = match asked {
-        Some(file) => suite::load(&library, &file)?,
+        Some(file) => load(&library, &file)?,
         None => suite::builtin(&library)?,
     };
     let walk = |n| Walk { seed: args.shared.seed.wrapping_add(n as u64), steps: args.steps };

@@ -11,12 +11,13 @@ use super::shared::{Shared, chosen, seconds};
 use super::{Error, Out, Status, judged_by};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
+use crate::harness::suite::{load, script};
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
 use crate::vhost_user::tour::Tours;
-use crate::vhost_user::walk::{self, Walk};
+use crate::vhost_user::walk::Walk;
 
 /// The vhost-user suite, against a back-end.
 #[derive(Debug, ClapArgs)]
@@ -106,12 +107,12 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
                 .map_err(|cause| Error::Read { path: path.clone(), cause })?;
             Some(SourceFile::new(path.to_string_lossy(), text))
         }
-        (None, Some(steps)) => Some(SourceFile::new("--play", walk::file(steps))),
+        (None, Some(steps)) => Some(SourceFile::new("--play", script::<suite::Form>(steps))),
         (None, None) => None,
     };
     let tours = asked.is_none().then(|| Tours::of(&library));
     match asked {
-        Some(file) => suite = suite::load(&library, &file)?,
+        Some(file) => suite = load(&library, &file)?,
         None => suite.extend(tours.iter().flat_map(|tours| tours.tests.iter().cloned())),
     }
     let walks = walks(args);

@@ -138,7 +138,7 @@ impl Session<'_> {
         // The one before has to be gone, or its place is taken.
         self.attempt = None;
         let asked = self.asked()?;
-        let attempt = match self.test.way {
+        let attempt = match self.test.own.way {
             Way::Command if !asked.is_text() => {
                 return Err(TestEnd::Skip("cannot be asked for on a command line".into()));
             }
@@ -178,7 +178,7 @@ impl Session<'_> {
         {
             return Err(finding(format!("it ends with {status}"), "exit status 1"));
         }
-        if self.test.way == Way::Control {
+        if self.test.own.way == Way::Control {
             let there = self.control()?.list()?;
             if let Some((id, _)) = there.first() {
                 let observed = format!("`{id}` is there after it was refused");
@@ -210,7 +210,7 @@ impl Session<'_> {
 
     pub(super) fn read_back(&mut self) -> Result<(), TestEnd> {
         let expected = self.expected()?.clone();
-        let found = match self.test.way {
+        let found = match self.test.own.way {
             Way::Command => {
                 if !self.hosts.is_some_and(|hosts| hosts.prints_instances) {
                     let what = "a program that prints what it makes (--print-instance-json)";

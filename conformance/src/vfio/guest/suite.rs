@@ -16,7 +16,6 @@ use devmig_model::registry::Library;
 
 use super::{Ended, Machine, OUT, Opening, RESULTS, RunError};
 use crate::harness::report::{Outcome, Result as TestResult, Status, SuiteReport, merged};
-use crate::harness::verdict::Entry as _;
 use crate::vfio::suite::Test;
 
 /// What the kernel's last words are cut to, in lines.

@@ -24,7 +24,7 @@ pub(super) fn one(
         machine,
         subject: run.subject,
         rules,
-        acknowledged: test.acknowledged,
+        acknowledged: test.own.acknowledged,
         declined: declined(machine, test),
     };
     let mut session = Session::start(setting, first).map_err(|stop| Ended {
@@ -39,7 +39,7 @@ pub(super) fn one(
             taken.extend(acts.into_iter().map(|act| (act, StepOutcome::Yes)));
             ended?;
         }
-        for act in &test.acts {
+        for act in &test.steps {
             if !test.careful {
                 session.needs(&test.needs)?;
                 match session.act(act) {
@@ -87,7 +87,7 @@ fn declined(machine: &TestMachine, test: &Test) -> u64 {
         }
         _ => false,
     };
-    if needed || test.acts.iter().any(sets) { 0 } else { 1 << status }
+    if needed || test.steps.iter().any(sets) { 0 } else { 1 << status }
 }
 
 impl Session<'_> {

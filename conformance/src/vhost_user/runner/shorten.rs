@@ -21,7 +21,7 @@ pub(super) fn shortest(
     let Some(wanted) = kind(&first.stop) else { return (acts, first) };
     let mut last = first;
     let short = crate::harness::shorten::shorten(&acts, |acts| {
-        let test = Test { acts: ending(acts), ..test.clone() };
+        let test = Test { steps: ending(acts), ..test.clone() };
         match one(run, machine, &test, None, rules, false, &mut None, &mut Vec::new()) {
             Err(ended) if kind(&ended.stop) == Some(wanted) => {
                 last = ended;

@@ -84,16 +84,13 @@ impl Guide<'_> {
         let n = tours.tests.iter().filter(|test| test.id.starts_with(&prefix)).count() + 1;
         script.push(Act::Settle);
         arcs.push(None);
-        tours.tests.push(Test {
-            id: format!("{prefix}{n}"),
-            clause: self.machine.laws.reply_must,
-            purpose: format!("Arcs of the machine, as far as they need {purpose}."),
-            needs,
-            acknowledged: false,
-            careful: true,
-            breaks: Vec::new(),
-            acts: std::mem::replace(script, connect.to_vec()),
-        });
+        let (id, purpose) = (
+            format!("{prefix}{n}"),
+            format!("Arcs of the machine, as far as they need {purpose}."),
+        );
+        let test = Test::generated(id, self.machine.laws.reply_must, purpose, Own::default());
+        let steps = std::mem::replace(script, connect.to_vec());
+        tours.tests.push(Test { needs, steps, ..test });
         tours.arcs.push(std::mem::replace(arcs, vec![None; connect.len()]));
     }
 }
