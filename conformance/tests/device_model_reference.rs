@@ -5,6 +5,7 @@
 
 use devmig_conformance::device_model::mutants::{MutationRun, TestBed};
 use devmig_conformance::device_model::suite;
+use devmig_conformance::harness::mutation::hunt;
 use devmig_model::registry::Library;
 use devmig_reference::nic::Mutant;
 
@@ -37,7 +38,7 @@ fn the_reference_passes_in_every_release_with_every_encoder() {
 #[test]
 fn every_mutant_is_found_and_every_test_finds_one() {
     with_bench(|bench| {
-        let hunt = bench.hunt(Mutant::ALL, true, |fate| print!("{}", fate.text())).unwrap();
+        let hunt = hunt(bench, Mutant::ALL, true, |fate| print!("{}", fate.text())).unwrap();
         let wrong = hunt.mutants.iter().filter(|fate| !fate.wrong.is_empty());
         let wrong: Vec<String> = wrong.map(|fate| fate.text()).chain(hunt.wrong.clone()).collect();
         assert!(hunt.as_expected, "{}", wrong.join("\n"));

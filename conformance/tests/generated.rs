@@ -8,12 +8,13 @@ use std::time::Duration;
 use devmig_conformance::harness::io::target::Target;
 use devmig_conformance::harness::report::{Status, SuiteReport};
 use devmig_conformance::harness::suite::{load, script as script_file};
+use devmig_conformance::harness::walk::Walk;
 use devmig_conformance::vhost_user::runner::{self, Run};
 use devmig_conformance::vhost_user::script;
 use devmig_conformance::vhost_user::session::{Device, Limits, Subject};
 use devmig_conformance::vhost_user::suite::{self, Test};
 use devmig_conformance::vhost_user::tour::Tours;
-use devmig_conformance::vhost_user::walk::{self, Walk};
+use devmig_conformance::vhost_user::walk;
 use devmig_engine::clause::ChoiceId;
 use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
@@ -49,14 +50,15 @@ fn judged(
                 silence: Duration::from_millis(400),
                 quiet: Duration::from_millis(40),
             },
-            seed: 1,
             outside: None,
         },
         pinned,
         reproduce: "devmig test vhost-user".into(),
+        script: String::new(),
         text: "10.2".into(),
         rules,
         waivers: Vec::new(),
+        seed: 1,
     };
     let report = runner::play(&run, tests, walks, |_| ());
     running.stop(Duration::from_secs(5)).unwrap();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use devmig_conformance::harness::report::{Status, SuiteReport};
 use devmig_conformance::vfio::mutants::{TestBed, place};
-use devmig_conformance::vfio::runner::{self, Run};
+use devmig_conformance::vfio::runner::{self, Run, Subject};
 use devmig_conformance::vfio::session::Limits;
 use devmig_conformance::vfio::suite;
 use devmig_conformance::vfio::user::Socket;
@@ -68,11 +68,14 @@ fn tested(path: &Path) -> SuiteReport {
     let place = Socket { path: path.to_owned(), limit: LIMIT, foreign: None };
     let run = Run {
         library: &library,
-        place: &place,
-        limits: Limits { work: LIMIT, quiet: Duration::from_millis(5) },
+        subject: Subject {
+            place: &place,
+            limits: Limits { work: LIMIT, quiet: Duration::from_millis(5) },
+            p2p: false,
+        },
         pinned: Vec::new(),
-        p2p: false,
         reproduce: String::new(),
+        script: String::new(),
         text: "6.18".into(),
         rules: library.spec.judged_by("linux-vfio", "6.18").unwrap(),
         waivers: Vec::new(),

@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 use devmig_model::spec::{SourceFile, SpecErrors};
 use devmig_reference::nic::{Encoder, Mutant, Release};
@@ -20,10 +21,9 @@ use devmig_reference::nic::{Encoder, Mutant, Release};
 use super::golden;
 use super::runner::{self, Run};
 use super::subject::{Subject, Transport};
-use super::suite::Test;
-use crate::harness::mutation::{self, HarnessError, MutantResult, MutationReport};
-use crate::harness::parallel::in_turn;
-use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
+use super::suite::{Form, Test};
+use crate::harness::mutation::{self, HarnessError, Reference};
+use crate::harness::report::{Status, SuiteReport};
 use crate::harness::suite_files;
 
 /// Programs that are tested at once.
@@ -131,7 +131,6 @@ impl<'a> MutationRun<'a> {
             golden,
             limit: Duration::from_secs(10),
             most,
-            seed: 1,
         })
     }
 
@@ -150,8 +149,13 @@ impl<'a> MutationRun<'a> {
         let run = Run {
             library: self.library,
             subject: &subject,
+            pinned: Vec::new(),
             reproduce: "devmig test device-model --mutants".to_owned(),
+            script: String::new(),
+            text: runner::TEXT.to_owned(),
+            rules: Rules::default(),
             waivers: Vec::new(),
+            seed: 1,
         };
         Ok(runner::run(&run, tests, |_| ()))
     }
@@ -161,56 +165,44 @@ impl<'a> MutationRun<'a> {
     /// # Errors
     /// See [`MutationRun::subject`].
     pub fn as_it_is(&self, bed: TestBed, most: usize) -> Result<SuiteReport, HarnessError> {
-        let tests: Vec<&Test> = self.suite.iter().collect();
-        let parts: Vec<&[&Test]> = tests.chunks(4).collect();
-        let reports = in_turn(&parts, AT_ONCE, |part| self.run(bed, None, most, part));
-        let reports = reports.into_iter().collect::<Result<Vec<_>, _>>()?;
-        merged(reports).ok_or_else(|| HarnessError("there are no tests".into()))
+        mutation::side_by_side(&self.tests(), 4, AT_ONCE, |part| self.run(bed, None, most, part))
     }
 
     /// What is wrong with such a run, which should find nothing.
     #[must_use]
     pub fn complaints(report: &SuiteReport) -> Vec<String> {
-        let bad = |status| !matches!(status, Status::Pass | Status::Skip);
-        let results = report.results.iter().filter(|result| bad(result.status));
-        results.map(|result| result.detail("")).collect()
+        mutation::complaints(report, |r| matches!(r.status, Status::Pass | Status::Skip))
+    }
+}
+
+impl Reference for MutationRun<'_> {
+    type Form = Form;
+    type Mutant = Mutant;
+    type Bed = TestBed;
+    const AT_ONCE: usize = AT_ONCE;
+
+    fn library(&self) -> &Library {
+        self.library
     }
 
-    /// Hunts these faults with the whole suite. `done` is told of each as it ends. If `all` is set, these
-    /// are all there are, and a test that finds none of them is complained of.
-    ///
-    /// # Errors
-    /// See [`MutationRun::subject`].
-    pub fn hunt(
+    fn tests(&self) -> Vec<&Test> {
+        self.suite.iter().collect()
+    }
+
+    fn idle(&self) -> &[String] {
+        &self.idle
+    }
+
+    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<(TestBed, Vec<&'t Test>)> {
+        TestBed::ALL.map(|bed| (bed, tests.to_vec())).to_vec()
+    }
+
+    fn run_at(
         &self,
-        mutants: &[Mutant],
-        all: bool,
-        done: impl Fn(&MutantResult) + Sync,
-    ) -> Result<MutationReport, HarnessError> {
-        let tests: Vec<&Test> = self.suite.iter().collect();
-        let fates = in_turn(mutants, AT_ONCE, |mutant| {
-            let run = |bed| self.run(bed, Some(*mutant), FEW, &tests);
-            let cites =
-                |result: &TestResult| mutation::cites(self.library, &tests, *mutant, result);
-            let fate = MutantResult::sought(*mutant, TestBed::ALL, run, cites)?;
-            let fate = fate.judged();
-            done(&fate);
-            Ok(fate)
-        });
-        let fates = fates.into_iter().collect::<Result<Vec<MutantResult>, HarnessError>>()?;
-        let wrong = if all { self.useless(&fates) } else { Vec::new() };
-        Ok(MutationReport::of(fates, wrong))
-    }
-
-    /// Tests that find nothing, and are not said to; and the reverse.
-    fn useless(&self, fates: &[MutantResult]) -> Vec<String> {
-        let mut bases: Vec<&str> = self.suite.iter().map(|test| test.entry.as_str()).collect();
-        bases.dedup();
-        let wrong = bases.into_iter().filter_map(|base| {
-            let mut of = self.suite.iter().filter(|test| test.entry == base);
-            let useful = of.any(|test| fates.iter().any(|fate| fate.is_found_by(&test.id)));
-            mutation::needless(base, useful, self.idle.iter().any(|listed| listed == base))
-        });
-        wrong.collect()
+        bed: TestBed,
+        mutant: Mutant,
+        tests: &[&Test],
+    ) -> Result<SuiteReport, HarnessError> {
+        self.run(bed, Some(mutant), FEW, tests)
     }
 }

@@ -70,8 +70,6 @@ pub struct Subject {
     pub limit: Duration,
     /// At most so many cases of a kind.
     pub most: usize,
-    /// For what is drawn.
-    pub seed: u64,
 }
 
 /// The options by which a program is told what to print.

@@ -1,12 +1,14 @@
-//! How the faults of a reference fare against a suite: shared by every suite.
+//! Mutation testing of a suite: whether it finds the faults of a reference.
 //!
 //! ```text
-//!   a fault, results --cites?--> MutantResult: killed, or what is wrong --of all--> MutationReport
+//!   for each fault: each bed in turn --Reference::run_at--> results --cites?--> MutantResult
+//!                                                                                  |
+//!   entries of the suite that find none, and are not listed as such  ------------> MutationReport
 //! ```
 //!
 //! A test *cites* a clause if it is about it, or if its finding names it.
 //!
-//! **Not here:** where a suite meets the reference, and how often.
+//! **Invariant.** Results come in the order of the faults, however many run at once.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,8 @@ use devmig_model::registry::Library;
 use devmig_reference::switches::Fault;
 use serde::Serialize;
 
-use crate::harness::report::{Result as TestResult, Status, SuiteReport};
+use crate::harness::parallel::in_turn;
+use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
 use crate::harness::suite::{SuiteForm, Test};
 use crate::harness::verdict::TestInfo;
 
@@ -61,28 +64,177 @@ pub struct MutationReport {
     pub as_expected: bool,
 }
 
-/// Whether a result, of one of these tests, is a finding that cites the clause of a fault.
-pub(crate) fn cites<P: SuiteForm>(
-    library: &Library,
-    tests: &[&Test<P>],
-    fault: impl Fault,
-    result: &TestResult,
-) -> bool {
-    let clause = fault.clause();
-    let is_about = |test: &&Test<P>| {
-        let TestInfo { test, clause: about, .. } = test.about();
-        test == result.test && library.spec.clause_name(about) == clause
-    };
-    result.is_finding() && (result.clause == clause || tests.iter().any(is_about))
+/// A reference, and the suite that meets it.
+pub trait Reference: Sync {
+    /// The form of the suite.
+    type Form: SuiteForm<Own: Sync, Need: Sync, Step: Sync>;
+    /// Its faults.
+    type Mutant: Fault;
+    /// A device of the reference's, and how it is set.
+    type Bed: Copy;
+
+    /// Devices that are tested at once. Most of the time is spent waiting.
+    const AT_ONCE: usize;
+    /// So often a fault is looked for before it counts as a survivor: some show only if the device, or
+    /// the test, is not late, and on a busy machine either may be.
+    const TRIES: usize = 1;
+    /// Where a fault was found before everything was tried, what has found none so far is tried with the
+    /// rest too.
+    const TRIES_THE_REST: bool = false;
+
+    /// Everything that is loaded.
+    fn library(&self) -> &Library;
+    /// The suite's tests that are held against faults.
+    fn tests(&self) -> Vec<&Test<Self::Form>>;
+    /// Entries of the suite that find no fault.
+    fn idle(&self) -> &[String];
+    /// Where a fault is looked for, in this order, until a test that cites its clause has found it; and
+    /// with which of these tests.
+    fn beds<'t>(
+        &self,
+        tests: &[&'t Test<Self::Form>],
+    ) -> Vec<(Self::Bed, Vec<&'t Test<Self::Form>>)>;
+    /// Tests against the reference with this fault.
+    ///
+    /// # Errors
+    /// If the reference cannot be made, started or ended.
+    fn run_at(
+        &self,
+        bed: Self::Bed,
+        mutant: Self::Mutant,
+        tests: &[&Test<Self::Form>],
+    ) -> Result<SuiteReport, HarnessError>;
+    /// With what else is expected of a fault.
+    fn expected(&self, _mutant: Self::Mutant, result: MutantResult) -> MutantResult {
+        result
+    }
 }
 
-/// What is wrong with an entry of a suite that finds no fault, or that is listed as one that finds none.
-pub(crate) fn needless(entry: &str, useful: bool, listed: bool) -> Option<String> {
-    match (useful, listed) {
-        (false, false) => Some(format!("{entry} finds no mutant")),
-        (true, true) => Some(format!("{entry} finds a mutant, and is listed")),
-        _ => None,
+/// Looks for these faults with the whole suite. `done` is told of each as it ends. If `all` is set,
+/// these are all there are, and an entry that finds none of them is complained of.
+///
+/// # Errors
+/// If the reference cannot be made, started or ended.
+pub fn hunt<R: Reference>(
+    reference: &R,
+    mutants: &[R::Mutant],
+    all: bool,
+    done: impl Fn(&MutantResult) + Sync,
+) -> Result<MutationReport, HarnessError> {
+    let tests = reference.tests();
+    let results = in_turn(mutants, R::AT_ONCE, |mutant| {
+        let mut result = looked_for(reference, *mutant, &tests)?;
+        for _ in 1..R::TRIES {
+            if result.killed {
+                break;
+            }
+            result = looked_for(reference, *mutant, &tests)?;
+        }
+        done(&result);
+        Ok(result)
+    });
+    let results = results.into_iter().collect::<Result<Vec<_>, HarnessError>>()?;
+    let wrong = if all { needless(reference, &tests, &results)? } else { Vec::new() };
+    Ok(MutationReport::of(results, wrong))
+}
+
+/// Looks for a fault in each bed in turn, until something that cites its clause is found.
+fn looked_for<R: Reference>(
+    reference: &R,
+    mutant: R::Mutant,
+    tests: &[&Test<R::Form>],
+) -> Result<MutantResult, HarnessError> {
+    let (library, clause) = (reference.library(), mutant.clause());
+    let cites = |result: &TestResult| {
+        let is_about = |test: &&Test<R::Form>| {
+            let TestInfo { test, clause: about, .. } = test.about();
+            test == result.test && library.spec.clause_name(about) == clause
+        };
+        result.is_finding() && (result.clause == clause || tests.iter().any(is_about))
+    };
+    let mut results = Vec::new();
+    for (bed, tests) in reference.beds(tests) {
+        results.extend(reference.run_at(bed, mutant, &tests)?.results);
+        if results.iter().any(cites) {
+            break;
+        }
     }
+    Ok(reference.expected(mutant, MutantResult::of(mutant, &results, cites)).judged())
+}
+
+/// Entries of the suite of which no test finds a fault, and that are not listed; or the other way round.
+fn needless<R: Reference>(
+    reference: &R,
+    tests: &[&Test<R::Form>],
+    results: &[MutantResult],
+) -> Result<Vec<String>, HarnessError> {
+    let mut entries: BTreeMap<&str, bool> = BTreeMap::new();
+    for test in tests {
+        *entries.entry(&test.entry).or_default() |=
+            results.iter().any(|result| result.is_found_by(&test.id));
+    }
+    if R::TRIES_THE_REST {
+        let still = |test: &&&Test<R::Form>| entries.get(test.entry.as_str()) == Some(&false);
+        let still: Vec<_> = tests.iter().filter(still).copied().collect();
+        let found = in_turn(R::Mutant::ALL, R::AT_ONCE, |mutant| {
+            let mut found = Vec::new();
+            for (bed, tests) in reference.beds(&still) {
+                let report = reference.run_at(bed, *mutant, &tests)?;
+                let findings = report.results.into_iter().filter(TestResult::is_finding);
+                found.extend(findings.map(|result| result.test));
+            }
+            Ok(found)
+        });
+        let found = found.into_iter().collect::<Result<Vec<_>, HarnessError>>()?.concat();
+        for test in still.iter().filter(|test| found.contains(&test.id)) {
+            entries.insert(&test.entry, true);
+        }
+    }
+    let is_listed = |entry: &str| reference.idle().iter().any(|listed| listed == entry);
+    let wrong =
+        entries.into_iter().filter_map(|(entry, useful)| match (useful, is_listed(entry)) {
+            (false, false) => Some(format!("{entry} finds no mutant")),
+            (true, true) => Some(format!("{entry} finds a mutant, and is listed")),
+            _ => None,
+        });
+    Ok(wrong.collect())
+}
+
+/// Runs parts of a suite, of so many tests each, side by side.
+///
+/// # Errors
+/// If there are no tests, or the reference cannot be tested.
+pub fn side_by_side<F: SuiteForm<Own: Sync, Need: Sync, Step: Sync>>(
+    tests: &[&Test<F>],
+    size: usize,
+    at_once: usize,
+    run: impl Fn(&[&Test<F>]) -> Result<SuiteReport, HarnessError> + Sync,
+) -> Result<SuiteReport, HarnessError> {
+    let parts: Vec<&[&Test<F>]> = tests.chunks(size.max(1)).collect();
+    let reports = in_turn(&parts, at_once, |part| run(part));
+    let reports = reports.into_iter().collect::<Result<Vec<_>, _>>()?;
+    merged(reports).ok_or_else(|| HarnessError("there are no tests".into()))
+}
+
+/// What a run against the reference as it is shows that it should not.
+pub(crate) fn complaints(
+    report: &SuiteReport,
+    is_expected: impl Fn(&TestResult) -> bool,
+) -> Vec<String> {
+    let wrong = report.results.iter().filter(|result| !is_expected(result));
+    wrong.map(|result| result.detail("")).collect()
+}
+
+/// Settings of the reference, each `NAME=OPTION`, that were seen to be otherwise.
+pub(crate) fn misread(settings: impl Iterator<Item = String>, report: &SuiteReport) -> Vec<String> {
+    let wrong = |setting: String| {
+        let (name, option) = setting.split_once('=')?;
+        let is_it = |choice: &str| choice.ends_with(&format!(".{name}"));
+        let (_, options) = report.readings.iter().find(|(choice, _)| is_it(choice))?;
+        let is_possible = options.iter().any(|possible| possible == option);
+        (!is_possible).then(|| format!("{name} is {option}, and was read as {options:?}"))
+    };
+    settings.filter_map(wrong).collect()
 }
 
 impl MutantResult {
@@ -108,25 +260,8 @@ impl MutantResult {
         }
     }
 
-    /// Looks for a fault in each of these places in turn, until something that cites its clause is found.
-    pub(crate) fn sought<B>(
-        fault: impl Fault,
-        beds: impl IntoIterator<Item = B>,
-        mut run: impl FnMut(B) -> Result<SuiteReport, HarnessError>,
-        cites: impl Fn(&TestResult) -> bool,
-    ) -> Result<Self, HarnessError> {
-        let mut results = Vec::new();
-        for bed in beds {
-            results.extend(run(bed)?.results);
-            if results.iter().any(&cites) {
-                break;
-            }
-        }
-        Ok(Self::of(fault, &results, cites))
-    }
-
     /// With a complaint if it survives.
-    pub(crate) fn judged(mut self) -> Self {
+    fn judged(mut self) -> Self {
         if !self.killed {
             self.wrong.push("it survives".into());
         }
@@ -134,7 +269,7 @@ impl MutantResult {
     }
 
     /// Whether this test finds it, in whichever clause's name.
-    pub(crate) fn is_found_by(&self, test: &str) -> bool {
+    fn is_found_by(&self, test: &str) -> bool {
         self.tests.iter().chain(self.others.values().flatten()).any(|id| id == test)
     }
 
@@ -168,7 +303,7 @@ impl MutantResult {
 
 impl MutationReport {
     /// How these fared, and what else is not as expected.
-    pub(crate) fn of(mutants: Vec<MutantResult>, wrong: Vec<String>) -> Self {
+    fn of(mutants: Vec<MutantResult>, wrong: Vec<String>) -> Self {
         let killed = mutants.iter().filter(|fate| fate.killed).count();
         let as_expected = wrong.is_empty() && mutants.iter().all(|fate| fate.wrong.is_empty());
         let survived = mutants.len() - killed;

@@ -6,8 +6,10 @@
 //! | file | its one job |
 //! |---|---|
 //! | `report.rs` | what a run says, as data, text and JSON |
+//! | `report/coverage.rs` | how much of a machine a run has driven, as an adapter counts it |
 //! | `report/junit.rs` | the same as JUnit XML |
 
+mod coverage;
 mod junit;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::harness::verdict::StepOutcome;
 use crate::harness::waivers::{Waiver, stale};
-use crate::vhost_user::tour::Coverage;
+pub use coverage::Coverage;
 pub use junit::junit;
 
 /// How a test ended.
@@ -39,6 +41,8 @@ pub enum Status {
     Skip,
     /// A finding that somebody has given a reason for.
     Waived,
+    /// Nothing that the implementation did was judged.
+    Empty,
     /// The harness could not do its part.
     Error,
 }
@@ -51,6 +55,7 @@ impl std::fmt::Display for Status {
             Status::Fail => "FAIL",
             Status::Skip => "skip",
             Status::Waived => "waived",
+            Status::Empty => "empty",
             Status::Error => "ERROR",
         })
     }
@@ -69,8 +74,16 @@ pub struct Summary {
     pub skip: usize,
     /// Tests whose finding is waived.
     pub waived: usize,
+    /// Tests in which nothing was judged.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub empty: usize,
     /// Tests that the harness could not run.
     pub error: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde wants it
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Summary {
@@ -82,6 +95,7 @@ impl Summary {
             Status::Fail => &mut self.fail,
             Status::Skip => &mut self.skip,
             Status::Waived => &mut self.waived,
+            Status::Empty => &mut self.empty,
             Status::Error => &mut self.error,
         } += 1;
     }
@@ -334,7 +348,11 @@ impl SuiteReport {
         for stale in &self.stale_waivers {
             let _ = writeln!(out, "stale waiver: {stale}: no finding needs it");
         }
-        let Summary { pass, warn, fail, skip, waived, error } = self.summary;
+        let Summary { pass, warn, fail, skip, waived, empty, error } = self.summary;
+        if empty > 0 {
+            let _ =
+                writeln!(out, "\n{empty} judged nothing: the implementation did nothing in them");
+        }
         let _ = writeln!(
             out,
             "\n{pass} passed, {warn} warned, {fail} failed, {skip} skipped, {waived} waived, \

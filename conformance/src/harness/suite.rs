@@ -69,6 +69,9 @@ pub trait SuiteForm: Sized + Clone + Debug + 'static {
     ) -> Vec<Variant<Self::Own>>;
 }
 
+/// A step of a suite.
+pub type StepOf<F> = <F as SuiteForm>::Step;
+
 /// One of the tests that a `[[test]]` stands for.
 #[derive(Clone, Debug, Default)]
 pub struct Variant<O> {

@@ -26,6 +26,11 @@ pub enum TestEnd {
         /// What was allowed.
         expected: Vec<String>,
     },
+    /// The test itself broke a clause.
+    Illegal {
+        /// Which.
+        clause: ClauseId,
+    },
     /// Something that the test needs is not there.
     Skip(String),
     /// The implementation refused a legal command in the way that the text provides.
@@ -123,6 +128,10 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
         TestEnd::Died(observed) => {
             let expected = vec!["the conversation goes on, or ends".to_owned()];
             Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Fail) }
+        }
+        TestEnd::Illegal { clause } => {
+            let why = format!("the test itself breaks {}", library.spec.clause_name(clause));
+            Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) }
         }
         TestEnd::Over => Outcome::new(Status::Pass),
         TestEnd::Skip(why) => Outcome { observed: Some(why), ..Outcome::new(Status::Skip) },

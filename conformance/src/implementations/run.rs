@@ -171,16 +171,17 @@ impl Peer {
                 device,
                 scratch: true,
                 limits: Limits { owed: Duration::from_secs(5), ..Limits::default() },
-                seed: 1,
                 outside: None,
             },
             pinned: Vec::new(),
             reproduce: format!(
                 "devmig test vhost-user --device {name} --scratch --spawn '{spawn}'"
             ),
+            script: String::new(),
             text: setting.text.to_owned(),
             rules: setting.rules,
             waivers: Vec::new(),
+            seed: 1,
         };
         let held = |test: &&Test| !matches(NOT_HELD, &test.id);
         let tests: Vec<&Test> = setting.suite.iter().filter(held).collect();

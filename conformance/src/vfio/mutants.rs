@@ -6,7 +6,6 @@
 //!   every entry of the suite            finds a mutant, or `mutants.toml` says what it is for
 //! ```
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devmig_engine::clause::ChoiceId;
@@ -19,13 +18,12 @@ use devmig_reference::pci::FunctionOptions;
 use devmig_reference::vfio_user::settings::P2p;
 use devmig_reference::vfio_user::{CoreOptions, Mutant, Settings};
 
-use super::runner::{self, Run};
+use super::runner::{self, Run, Subject};
 use super::session::Limits;
-use super::suite::Test;
+use super::suite::{Form, Test};
 use super::user::Reference;
-use crate::harness::mutation::{self, HarnessError, MutantResult, MutationReport};
-use crate::harness::parallel::in_turn;
-use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
+use crate::harness::mutation::{self, HarnessError, Reference as _};
+use crate::harness::report::{Status, SuiteReport};
 use crate::harness::suite_files;
 
 /// Devices that are tested at once. Most of the time is spent waiting.
@@ -118,11 +116,17 @@ impl<'a> MutationRun<'a> {
         let pins = settings.list().filter_map(|setting| pin(self.library, &setting, whole));
         let run = Run {
             library: self.library,
-            place: &place,
-            limits: Limits { work: Duration::from_millis(500), quiet: Duration::from_millis(5) },
+            subject: Subject {
+                place: &place,
+                limits: Limits {
+                    work: Duration::from_millis(500),
+                    quiet: Duration::from_millis(5),
+                },
+                p2p: false,
+            },
             pinned: pins.collect(),
-            p2p: false,
             reproduce: "devmig test vfio-user --mutants".to_owned(),
+            script: String::new(),
             text: self.text.clone(),
             rules: self.rules,
             waivers: Vec::new(),
@@ -137,89 +141,53 @@ impl<'a> MutationRun<'a> {
     /// # Errors
     /// If the reference cannot be made.
     pub fn all_features(&self) -> Result<SuiteReport, HarnessError> {
-        let tests: Vec<&Test> = self.suite.iter().collect();
-        let parts: Vec<&[&Test]> = tests.chunks(tests.len().div_ceil(AT_ONCE).max(1)).collect();
-        let settings = Settings::default();
-        let reports =
-            in_turn(&parts, AT_ONCE, |part| self.run(TestBed::Socket, 7, settings, None, part));
-        let reports = reports.into_iter().collect::<Result<Vec<_>, _>>()?;
-        merged(reports).ok_or_else(|| HarnessError("there are no tests".into()))
-    }
-
-    /// Hunts these faults with the whole suite. `done` is told of each as it ends. If `all` is set, these
-    /// are all there are, and an entry that finds none of them is complained of.
-    ///
-    /// # Errors
-    /// If the reference cannot be made.
-    pub fn hunt(
-        &self,
-        mutants: &[Mutant],
-        all: bool,
-        done: impl Fn(&MutantResult) + Sync,
-    ) -> Result<MutationReport, HarnessError> {
-        let tests: Vec<&Test> = self.suite.iter().collect();
-        let fates = in_turn(mutants, AT_ONCE, |mutant| {
-            let run = |(bed, flags, settings)| {
-                self.run(bed, flags, parsed(settings)?, Some(*mutant), &tests)
-            };
-            let cites =
-                |result: &TestResult| mutation::cites(self.library, &tests, *mutant, result);
-            let fate = MutantResult::sought(*mutant, BEDS, run, cites)?;
-            let fate = fate.judged();
-            done(&fate);
-            Ok(fate)
-        });
-        let mutants = fates.into_iter().collect::<Result<Vec<MutantResult>, HarnessError>>()?;
-        let wrong = if all { self.idle(&mutants)? } else { Vec::new() };
-        Ok(MutationReport::of(mutants, wrong))
-    }
-
-    /// Entries of the suite of which no test finds a fault, and that are not listed; or the other way
-    /// round. Where a fault was found before everything was tried, the rest is tried with those.
-    fn idle(&self, fates: &[MutantResult]) -> Result<Vec<String>, HarnessError> {
-        let mut entries: BTreeMap<&str, bool> = BTreeMap::new();
-        for test in self.suite {
-            *entries.entry(&test.entry).or_default() |=
-                fates.iter().any(|fate| fate.is_found_by(&test.id));
-        }
-        let still = |test: &&Test| entries.get(test.entry.as_str()) == Some(&false);
-        let still: Vec<&Test> = self.suite.iter().filter(still).collect();
-        let found = in_turn(Mutant::ALL, AT_ONCE, |mutant| {
-            let mut found = Vec::new();
-            for (bed, flags, settings) in BEDS {
-                let report = self.run(bed, flags, parsed(settings)?, Some(*mutant), &still)?;
-                let findings = report.results.into_iter().filter(TestResult::is_finding);
-                found.extend(findings.map(|result| result.test));
-            }
-            Ok(found)
-        });
-        let found = found.into_iter().collect::<Result<Vec<_>, HarnessError>>()?.concat();
-        for test in still.iter().filter(|test| found.contains(&test.id)) {
-            entries.insert(&test.entry, true);
-        }
-        let wrong = entries.into_iter().filter_map(|(entry, useful)| {
-            mutation::needless(entry, useful, self.idle.iter().any(|listed| listed == entry))
-        });
-        Ok(wrong.collect())
+        let (tests, settings) = (self.tests(), Settings::default());
+        let size = tests.len().div_ceil(AT_ONCE);
+        mutation::side_by_side(&tests, size, AT_ONCE, |part| {
+            self.run(TestBed::Socket, 7, settings, None, part)
+        })
     }
 
     /// What is wrong with a run against the reference as it is, which should find nothing.
     #[must_use]
     pub fn complaints(&self, settings: &Settings, report: &SuiteReport) -> Vec<String> {
-        let bad = |status| !matches!(status, Status::Pass | Status::Skip);
-        let results = report.results.iter().filter(|result| bad(result.status));
-        let mut wrong: Vec<String> = results.map(|result| result.detail("")).collect();
+        let found =
+            mutation::complaints(report, |r| matches!(r.status, Status::Pass | Status::Skip));
         // What was seen is consistent with what the device is set to do.
-        for setting in settings.list() {
-            let Some((name, option)) = setting.split_once('=') else { continue };
-            let reading = report.readings.iter().find(|(choice, _)| choice.ends_with(name));
-            if let Some((_, options)) = reading
-                && !options.iter().any(|possible| possible == option)
-            {
-                wrong.push(format!("{name} is {option}, and was read as {options:?}"));
-            }
-        }
-        wrong
+        [found, mutation::misread(settings.list(), report)].concat()
+    }
+}
+
+impl mutation::Reference for MutationRun<'_> {
+    type Form = Form;
+    type Mutant = Mutant;
+    type Bed = (TestBed, u64, &'static str);
+    const AT_ONCE: usize = AT_ONCE;
+    const TRIES_THE_REST: bool = true;
+
+    fn library(&self) -> &Library {
+        self.library
+    }
+
+    fn tests(&self) -> Vec<&Test> {
+        self.suite.iter().collect()
+    }
+
+    fn idle(&self) -> &[String] {
+        &self.idle
+    }
+
+    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<(Self::Bed, Vec<&'t Test>)> {
+        BEDS.map(|bed| (bed, tests.to_vec())).to_vec()
+    }
+
+    fn run_at(
+        &self,
+        (bed, flags, settings): Self::Bed,
+        mutant: Mutant,
+        tests: &[&Test],
+    ) -> Result<SuiteReport, HarnessError> {
+        self.run(bed, flags, parsed(settings)?, Some(mutant), tests)
     }
 }
 

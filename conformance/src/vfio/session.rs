@@ -29,7 +29,7 @@ mod memory;
 mod stream;
 mod work;
 
-pub use judge::{Record, allows};
+pub use judge::Record;
 
 use std::time::Duration;
 
@@ -211,6 +211,16 @@ impl<'m> Session<'m> {
             excused: Vec::new(),
             waived,
         }
+    }
+
+    /// The machine by which it is judged.
+    pub(super) fn machine(&self) -> &'m Machine {
+        self.machine
+    }
+
+    /// What MIGRATION answers.
+    pub(super) fn flags(&self) -> u64 {
+        self.flags
     }
 
     /// Whether what a test needs is there.

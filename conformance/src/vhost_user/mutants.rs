@@ -30,11 +30,10 @@ use expected::Slow;
 
 use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
-use super::suite::{Need, Test};
+use super::suite::{Form, Need, Test};
 use crate::harness::io::target::Target;
-use crate::harness::mutation::{self, HarnessError, MutantResult, MutationReport};
-use crate::harness::parallel::in_turn;
-use crate::harness::report::{Result as TestResult, Status, SuiteReport};
+use crate::harness::mutation::{self, HarnessError, MutantResult};
+use crate::harness::report::{Status, SuiteReport};
 
 /// Back-ends that are tested at once. Most of the time is spent waiting.
 pub const AT_ONCE: usize = 8;
@@ -129,10 +128,6 @@ impl TestBed {
     }
 }
 
-/// So often a fault is hunted before it counts as a survivor: some show only if the back-end, or the
-/// test, is not late, and on a busy machine either may be.
-const TRIES: usize = 3;
-
 impl<'a> MutationRun<'a> {
     /// For a suite, judged by rules.
     ///
@@ -190,14 +185,15 @@ impl<'a> MutationRun<'a> {
                 device: bed.device(),
                 scratch: false,
                 limits,
-                seed: 1,
                 outside: Some(&outside),
             },
             pinned: Vec::new(),
             reproduce: format!("devmig test vhost-user --device {} --mutants", bed.name()),
+            script: String::new(),
             text: self.text.clone(),
             rules: self.rules,
             waivers: Vec::new(),
+            seed: 1,
         };
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;
@@ -213,84 +209,62 @@ impl<'a> MutationRun<'a> {
         tests: &[&Test],
         report: &SuiteReport,
     ) -> Vec<String> {
-        let mut wrong = Vec::new();
         let settings = bed.settings(*settings);
-        for result in &report.results {
+        let mut wrong = mutation::complaints(report, |result| {
             let suits = tests.iter().any(|test| test.id == result.test && bed.suits(test));
             let skipped = self.expected.skips(&result.test) || !suits;
             let expected = if skipped { Status::Skip } else { Status::Pass };
             let may_fail = self.expected.may_fail.iter().any(|(setting, test, _)| {
                 *test == result.test && settings.list().any(|item| item == *setting)
             });
-            if result.status != expected && !may_fail {
-                wrong.push(result.detail(""));
-            }
-        }
+            result.status == expected || may_fail
+        });
         let (ran, all) = (report.results.len(), tests.len());
         if ran != all {
             wrong.push(format!("only {ran} of {all} tests ran"));
         }
         // What was seen is consistent with what the back-end is set to do.
-        for setting in settings.list() {
-            let Some((name, option)) = setting.split_once('=') else { continue };
-            let name = format!("vhost-user.{name}");
-            let reading = report.readings.iter().find(|(choice, _)| *choice == name);
-            if let Some((_, options)) = reading
-                && !options.iter().any(|possible| possible == option)
-            {
-                wrong.push(format!("{name} is {option}, and was read as {options:?}"));
-            }
-        }
+        wrong.extend(mutation::misread(settings.list(), report));
         wrong
     }
+}
 
-    /// Hunts these faults with these tests. `done` is told of each as it ends. If `all` is set, these
-    /// are all there are, and a test that finds none of them is complained of.
-    ///
-    /// # Errors
-    /// If the reference cannot be started or ended.
-    pub fn hunt(
-        &self,
-        mutants: &[Mutant],
-        tests: &[&Test],
-        all: bool,
-        done: impl Fn(&MutantResult) + Sync,
-    ) -> Result<MutationReport, HarnessError> {
-        let beyond: Vec<&Test> =
-            tests.iter().copied().filter(|test| !TestBed::Disk.suits(test)).collect();
-        let fates = in_turn(mutants, AT_ONCE, |mutant| {
-            // What a disk cannot show: on the NIC, if it is still to be shown.
-            let beds = [(TestBed::Disk, tests), (TestBed::Nic, beyond.as_slice())];
-            let once = || {
-                let run = |(bed, tests): (TestBed, &[&Test])| {
-                    self.run(bed, Settings::default(), Some(*mutant), tests)
-                };
-                let cites =
-                    |result: &TestResult| mutation::cites(self.library, tests, *mutant, result);
-                Ok(self.judged(*mutant, MutantResult::sought(*mutant, beds, run, cites)?))
-            };
-            let mut fate: MutantResult = once()?;
-            for _ in 1..TRIES {
-                if fate.killed {
-                    break;
-                }
-                fate = once()?;
-            }
-            done(&fate);
-            Ok(fate)
-        });
-        let fates = fates.into_iter().collect::<Result<Vec<MutantResult>, HarnessError>>()?;
-        let mut wrong = Vec::new();
-        for test in tests.iter().filter(|_| all) {
-            let useful = fates.iter().any(|fate| fate.is_found_by(&test.id));
-            let listed = self.expected.idle.contains(&test.id);
-            wrong.extend(mutation::needless(&test.id, useful, listed));
-        }
-        Ok(MutationReport::of(fates, wrong))
+impl mutation::Reference for MutationRun<'_> {
+    type Form = Form;
+    type Mutant = Mutant;
+    type Bed = TestBed;
+    const AT_ONCE: usize = AT_ONCE;
+    const TRIES: usize = 3;
+
+    fn library(&self) -> &Library {
+        self.library
     }
 
-    /// With what is expected of a fault that is found in another clause's name.
-    fn judged(&self, mutant: Mutant, mut fate: MutantResult) -> MutantResult {
+    fn tests(&self) -> Vec<&Test> {
+        self.legal()
+    }
+
+    fn idle(&self) -> &[String] {
+        &self.expected.idle
+    }
+
+    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<(TestBed, Vec<&'t Test>)> {
+        // What a disk cannot show: on the NIC, if it is still to be shown.
+        let beyond = tests.iter().copied().filter(|test| !TestBed::Disk.suits(test));
+        vec![(TestBed::Disk, tests.to_vec()), (TestBed::Nic, beyond.collect())]
+    }
+
+    fn run_at(
+        &self,
+        bed: TestBed,
+        mutant: Mutant,
+        tests: &[&Test],
+    ) -> Result<SuiteReport, HarnessError> {
+        self.run(bed, Settings::default(), Some(mutant), tests)
+    }
+
+    /// One that is found in another clause's name.
+    fn expected(&self, mutant: Mutant, mut fate: MutantResult) -> MutantResult {
         let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
         if let Some((_, clause, why)) = as_other {
             if fate.killed {
@@ -302,6 +276,6 @@ impl<'a> MutationRun<'a> {
             }
             fate.reason = Some(why.clone());
         }
-        fate.judged()
+        fate
     }
 }

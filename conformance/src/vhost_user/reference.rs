@@ -61,16 +61,17 @@ pub fn run(
                 device: Device::Blk,
                 scratch: true,
                 limits: Limits { owed: Duration::from_secs(2), ..Limits::default() },
-                seed: 1,
                 outside: Some(&path),
             },
             pinned: pinned.clone(),
             reproduce: "devmig test vhost-user --device blk --scratch --spawn 'devmig device blk \
                         --latency 2 --socket-path {socket}'"
                 .to_owned(),
+            script: String::new(),
             text: "10.2".to_owned(),
             rules,
             waivers: Vec::new(),
+            seed: 1,
         };
         let report = runner::run(&run, &[test], done);
         free.lock().unwrap_or_else(PoisonError::into_inner).push((socket, outside));

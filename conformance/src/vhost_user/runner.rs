@@ -1,53 +1,28 @@
-//! Runs the suite: a fresh conversation for each test, and what was learned of the readings goes on
-//! to the next.
-//!
-//! A choice that the implementation has settled in one test stays settled. A conversation that fails
-//! only because of that is judged again with every choice open; if it is then allowed, the finding is
-//! that the implementation reads one choice in two ways.
+//! The adapter of vhost-user: what the harness's runner asks of a conversation with a back-end.
 
-mod attempt;
-mod shorten;
-
-use crate::harness::verdict::{accepted, contradiction, outcome, readings};
-use attempt::{Ended, one};
-use shorten::shortest;
+use std::cell::Cell;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_engine::rules::{Choices, ClauseSet, Rules};
+use devmig_engine::estimate::Fault;
+use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::program::Step;
-use devmig_model::registry::Library;
 
 use super::script::Act;
-use super::session::{
-    Record, Session, Setting, StepOutcome, Subject, TestEnd, TestMachine, allows,
-};
-use super::suite::{Need, Test};
-use super::walk::{self, StepPool, Walk};
+use super::session::{Record, Session, Setting, Subject, TestMachine};
+use super::suite::{Form, Need, Test};
+use super::walk::{self, StepPool};
+use crate::harness::conversation;
 use crate::harness::io::target::Target;
-use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
-use crate::harness::waivers::Waiver;
+use crate::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
+use crate::harness::runner::{self, Hold, Next};
+use crate::harness::verdict::{StepOutcome, TestEnd};
+use crate::harness::walk::{Draws, Walk};
 
 /// The option of `vhost-user.dirty-log.who-marks` by which the back-end marks.
 const MARKED_BY_BACK_END: u8 = 0;
 
 /// How to run.
-#[derive(Clone, Debug)]
-pub struct Run<'a> {
-    /// Everything that is loaded.
-    pub library: &'a Library,
-    /// The implementation, and how it may be treated.
-    pub subject: Subject<'a>,
-    /// The options that the caller pins.
-    pub pinned: Vec<(ChoiceId, u8)>,
-    /// The command that runs one test again, without `--only`.
-    pub reproduce: String,
-    /// The version of the text.
-    pub text: String,
-    /// Clauses that are not enforced.
-    pub rules: Rules,
-    /// Findings that are accepted.
-    pub waivers: Vec<Waiver>,
-}
+pub type Run<'a> = runner::Run<'a, Subject<'a>>;
 
 /// Runs these tests. `done` is told of each result as it comes.
 pub fn run(run: &Run<'_>, tests: &[&Test], done: impl FnMut(&TestResult)) -> SuiteReport {
@@ -59,104 +34,149 @@ pub fn play(
     run: &Run<'_>,
     tests: &[&Test],
     walks: &[Walk],
-    mut done: impl FnMut(&TestResult),
+    done: impl FnMut(&TestResult),
 ) -> SuiteReport {
-    let machine = run.library.tester();
-    let urn = StepPool::of(run.library);
-    let open = run.pinned.iter().fold(
-        Rules { choices: run.library.spec.open().and(&run.rules.choices), ..run.rules },
-        |rules, (choice, option)| rules.fixing(*choice, *option),
-    );
+    let (library, machine) = (run.library, run.library.tester());
     // The tester marks nothing in the log: unless somebody says otherwise that leaves it to the
     // back-end, as every front-end does.
-    let who_marks = machine.readings.who_marks;
-    let open = match run.pinned.iter().any(|(choice, _)| *choice == who_marks) {
-        true => open,
-        false => open.fixing(who_marks, MARKED_BY_BACK_END),
-    };
-    let mut known = open;
-    let mut results = Vec::new();
-    let mut offers = None;
-    let walking: Vec<(Test, Walk)> =
-        walks.iter().map(|walk| (walk.test(run.library), *walk)).collect();
-    let jobs = tests.iter().map(|test| (*test, None));
-    let jobs = jobs.chain(walking.iter().map(|(test, walk)| (test, Some((&urn, *walk)))));
-    for (n, (test, walk)) in jobs.enumerate() {
-        let mut waived: Vec<Waived> = Vec::new();
-        let mut off = ClauseSet::default();
-        let (mut taken, mut script) = (Vec::new(), None);
-        let outcome = loop {
-            let without = |mut rules: Rules| {
-                rules.off.extend(&off);
-                test.breaks.iter().for_each(|clause| rules.off.insert(*clause));
-                rules
-            };
-            let rules = without(known);
-            let first = n == 0 && waived.is_empty();
-            taken.clear();
-            let attempt = one(run, &machine, test, walk, rules, first, &mut offers, &mut taken);
-            let outcome = match attempt {
-                Ok(learned) => {
-                    known.choices = learned;
-                    Outcome::new(Status::Pass)
-                }
-                Err(ended) => {
-                    let ended = match walk {
-                        Some(_) => {
-                            let (acts, ended) = shortest(run, &machine, test, rules, &taken, ended);
-                            script = Some(walk::line(test, &acts, &machine.table));
-                            ended
-                        }
-                        None => ended,
-                    };
-                    let Ended { stop, log, records } = ended;
-                    let contradicts = matches!(stop, TestEnd::Finding { .. })
-                        && known != open
-                        && allows(&machine, without(open), &records);
-                    if contradicts {
-                        contradiction(run.library, &known.choices, log)
-                    } else {
-                        outcome(run.library, test.clause, stop, log)
-                    }
-                }
-            };
-            let broken = outcome.clause.unwrap_or(test.clause);
-            let accepted = accepted(run.library, &run.waivers, &test.id, &outcome, broken);
-            let Some(accepted) = accepted else { break outcome };
-            waived.push(accepted);
-            // What cannot be switched off ends the test here, as it would have.
-            let ends = outcome.clause.is_none() || off.contains(broken);
-            off.insert(broken);
-            if ends {
-                break Outcome::new(Status::Waived);
-            }
+    let open = run.open(&[(machine.readings.who_marks, MARKED_BY_BACK_END)]);
+    let adapter = Adapter { run, machine, pool: StepPool::of(library), first: Cell::new(true) };
+    let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
+    runner::play(run, &adapter, open, tests, &walks, done)
+}
+
+struct Adapter<'a> {
+    run: &'a Run<'a>,
+    machine: TestMachine,
+    pool: StepPool,
+    /// Nobody was talked to yet.
+    first: Cell<bool>,
+}
+
+impl Draws for Adapter<'_> {
+    type Form = Form;
+    const DRAWS: usize = 50;
+    const SALT: u64 = 0x7761_6c6b;
+
+    fn begin(&self) -> Vec<Act> {
+        self.pool.connect.clone()
+    }
+
+    fn draw(&self, _: usize, random: &mut crate::harness::random::Random) -> Result<Act, TestEnd> {
+        Ok(self.pool.draw(random))
+    }
+
+    fn follows(&self, step: &Act) -> Option<Act> {
+        walk::follows(step, &self.machine.table)
+    }
+
+    fn last(&self) -> Option<Act> {
+        Some(Act::Settle)
+    }
+}
+
+impl runner::Adapter for Adapter<'_> {
+    fn converse(
+        &self,
+        test: &Test,
+        rules: Rules,
+        _waived: &[ClauseId],
+        hold: &mut Hold<'_, Form>,
+    ) -> Result<(), TestEnd> {
+        let setting = Setting {
+            machine: &self.machine,
+            subject: self.run.subject,
+            rules,
+            acknowledged: test.own.acknowledged,
+            declined: declined(&self.machine, test),
+            seed: self.run.seed,
         };
-        let outcome = match outcome.status {
-            Status::Pass if !waived.is_empty() => Outcome::new(Status::Waived),
-            _ => outcome,
-        };
-        let again = match &script {
-            Some(script) => format!("--play {}", shell_words::quote(script)),
-            None => format!("--only {}", test.id),
-        };
-        let seed = walk.map_or(run.subject.seed, |(_, walk)| walk.seed);
-        let again = format!("{} {again} --seed {seed}", run.reproduce);
-        let result = test.about().result(run.library, outcome, waived, again);
-        let taken = taken.into_iter().map(|(_, taken)| taken).collect();
-        let result = TestResult { taken, ..result };
-        done(&result);
-        // Whoever cannot be reached will not be reached by the next test either.
-        let unreached = result.status == Status::Error && result.log.is_empty();
-        let gone =
-            result.status == Status::Error && matches!(run.subject.target, Target::Socket(_));
-        results.push(result);
-        if unreached || gone {
-            break;
+        hold(&mut Session::start(setting, self.first.replace(false))?)
+    }
+
+    fn line(&self, test: &Test, steps: &[Act]) -> String {
+        walk::line(test, steps, &self.machine.table)
+    }
+
+    fn next(&self, result: &TestResult) -> Next {
+        let is_error = result.status == Status::Error;
+        match self.run.subject.target {
+            Target::Socket(_) if is_error => Next::Stop,
+            _ => Next::after(result),
         }
     }
-    SuiteReport {
-        readings: readings(run.library, &known.choices, &open.choices),
-        offers,
-        ..SuiteReport::of(&run.reproduce, &run.text, run.subject.seed, results, &run.waivers)
+}
+
+impl runner::Session<Form> for Session<'_> {
+    fn step(&mut self, test: &Test, step: &Act) -> Result<(), TestEnd> {
+        self.needs(&test.needs)?;
+        self.act(step)
+    }
+
+    fn carefully(&mut self, step: &Act) -> Result<StepOutcome, TestEnd> {
+        Session::carefully(self, step)
+    }
+
+    fn end(&mut self) -> Result<(), TestEnd> {
+        Session::end(self)
+    }
+
+    fn log(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+
+    fn learned(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
+        self.possible.readings(choices)
+    }
+
+    fn offers(&self) -> Option<Offers> {
+        let (features, protocol) = Session::offers(self);
+        (protocol != 0).then(|| Offers {
+            features: format!("{features:#x}"),
+            protocol_features: format!("{protocol:#x}"),
+        })
+    }
+
+    fn has_judged(&self, _: &Test) -> bool {
+        self.records.iter().any(Record::is_judged)
+    }
+
+    fn replay(&self, rules: Rules) -> Result<(), Fault> {
+        conversation::replay(self.machine(), rules, &self.records)
+    }
+}
+
+/// STATUS, unless the test sets a status: whether a device to which nobody says `DRIVER_OK` processes
+/// anything is a choice, and a front-end that negotiates STATUS says so, as QEMU's does.
+fn declined(machine: &TestMachine, test: &Test) -> u64 {
+    let table = &machine.table;
+    let Some(status) = table.feature("STATUS") else { return 0 };
+    let needed =
+        test.needs.iter().any(|need| matches!(need, Need::Feature(_, bit) if *bit == status));
+    let sets = |act: &Act| match act {
+        Act::Program(Step::Send { id, .. }, _) => {
+            machine.message(*id).gate.as_ref().is_some_and(|gate| gate.bit == status)
+        }
+        _ => false,
+    };
+    if needed || test.steps.iter().any(sets) { 0 } else { 1 << status }
+}
+
+impl Session<'_> {
+    /// Whether what the test needs is there, as far as is known by now.
+    fn needs(&mut self, needs: &[Need]) -> Result<(), TestEnd> {
+        for need in needs {
+            let lacks = match need {
+                Need::TwoRings if self.rings() < 2 => "a device with two rings",
+                Need::Outside if !self.has_outside() => {
+                    "a device to which comes back what it transmits (see --device)"
+                }
+                Need::PackedRings => "packed rings, and the tester's driver has split rings",
+                Need::Feature(name, bit) if self.lacks(*bit) => name,
+                _ => continue,
+            };
+            return Err(TestEnd::Skip(format!("needs {lacks}")));
+        }
+        Ok(())
     }
 }

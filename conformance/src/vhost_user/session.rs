@@ -49,7 +49,7 @@ mod tracking;
 mod wait;
 
 pub use crate::harness::verdict::{StepOutcome, TestEnd};
-pub use judge::{Record, allows};
+pub use judge::Record;
 pub use setting::{Device, Limits, Setting, Subject};
 
 use std::collections::HashMap;
@@ -260,6 +260,11 @@ impl Session<'_> {
                 self.malformed(&kind.bytes(id))
             }
         }
+    }
+
+    /// The machine by which it is judged.
+    pub(super) fn machine(&self) -> &TestMachine {
+        self.machine
     }
 
     /// Whether the device's outside can be driven.

@@ -43,14 +43,12 @@ use devmig_model::protocol::vhost_user::table::MessageDef;
 use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect};
 use devmig_model::protocol::vhost_user::wire::PayloadKind;
 use devmig_model::registry::Library;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::drive::{Keeps, Move, alphabet, has, resets};
 use super::script::{self, Act};
 use super::session::StepOutcome;
 use super::suite::{Need, Own, Test};
-use crate::harness::report::SuiteReport;
+use crate::harness::report::{Coverage, SuiteReport};
 
 use arc::{Arc, Edge, Leads, Node, arc};
 use cover::Making;
@@ -67,17 +65,6 @@ pub struct Tours {
     names: Vec<String>,
     /// Arcs that no tour drives, and why.
     barred: BTreeMap<String, String>,
-}
-
-/// How much of the machine was driven.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Coverage {
-    /// Arcs that exist.
-    pub arcs: usize,
-    /// Arcs that were driven.
-    pub driven: usize,
-    /// Arcs that were not, by the reason.
-    pub not_driven: BTreeMap<String, Vec<String>>,
 }
 
 impl Tours {
@@ -172,22 +159,5 @@ impl Tours {
             not_driven.entry(reason.clone()).or_default().push(name.clone());
         }
         Coverage { arcs: self.names.len() + self.barred.len(), driven: driven.len(), not_driven }
-    }
-}
-
-impl Coverage {
-    /// A few lines for people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut out = format!("{} of {} arcs of the machine driven\n", self.driven, self.arcs);
-        for (why, arcs) in &self.not_driven {
-            let first = arcs.first().map_or("", String::as_str);
-            let more = match arcs.len() {
-                1 => String::new(),
-                n => format!(" and {} more", n - 1),
-            };
-            out += &format!("  {:>4} not: {why}\n            {first}{more}\n", arcs.len());
-        }
-        out
     }
 }

@@ -1,46 +1,25 @@
-//! Seeded random walks: the permissive front-end draws a step, again and again, among those that it
-//! may take; and what is found is shortened to a shortest script that still finds it.
-//!
-//! ```text
-//!   seed --> draw --> may it be taken? --> take it, judge --> finding --> shorten --> script
-//!              ^           |  no                |                (the same clause, over a fresh
-//!              +-----------+--------------------+                 connection or process each time)
-//! ```
-//!
-//! **Invariants.** The same seed draws the same walk from a back-end that does the same. A script is
-//! played carefully (see `session/careful.rs`), so no part of one is at fault itself.
+//! What random walks draw from: the permissive front-end's steps, each as likely as it is weighed.
 
 use devmig_model::protocol::vhost_user::program::Step;
 use devmig_model::protocol::vhost_user::table::Table;
 
 use super::drive::{Letter, alphabet, resets};
 use super::script::{self, Act};
-use super::session::{Session, StepOutcome, TestEnd};
 use super::suite::{Need, Own, Test};
 use crate::harness::random::Random;
+use crate::harness::walk::Walk;
 use devmig_model::protocol::vhost_user::event::{Message, Value};
 use devmig_model::protocol::vhost_user::program::Number;
 use devmig_model::protocol::vhost_user::vocabulary::Answer;
 use devmig_model::registry::Library;
-
-/// Draws for each step before a walk gives up.
-const DRAWS: usize = 50;
-
-/// A walk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Walk {
-    /// Where its randomness comes from.
-    pub seed: u64,
-    /// How many steps it takes.
-    pub steps: usize,
-}
 
 /// What a walk draws from.
 #[derive(Clone, Debug)]
 pub struct StepPool {
     letters: Vec<Letter>,
     sum: u64,
-    connect: Vec<Act>,
+    /// What every conversation begins with.
+    pub(super) connect: Vec<Act>,
 }
 
 impl StepPool {
@@ -67,7 +46,7 @@ impl StepPool {
         StepPool { letters, sum, connect: connect.collect() }
     }
 
-    fn draw(&self, random: &mut Random) -> Act {
+    pub(super) fn draw(&self, random: &mut Random) -> Act {
         let mut at = random.below(self.sum);
         for letter in &self.letters {
             let weight = u64::from(letter.weight);
@@ -85,58 +64,21 @@ impl StepPool {
     }
 }
 
-impl Walk {
-    /// The test that a walk is, without its steps yet: whether everything asks for an
-    /// acknowledgement, and whether STATUS is negotiated, is drawn first.
-    #[must_use]
-    pub fn test(&self, library: &Library) -> Test {
-        let mut random = Random::new(self.seed);
-        let status = library.table.feature("STATUS").filter(|_| random.below(2) == 1);
-        let needs = status.map(|bit| Need::Feature("STATUS".to_owned(), bit));
-        let (id, purpose) =
-            (format!("walk.{}", self.seed), format!("A random walk of {} steps.", self.steps));
-        let own = Own { acknowledged: random.below(2) == 1 };
-        let test = Test::generated(id, library.tester().laws.reply_must, purpose, own);
-        Test { needs: needs.into_iter().collect(), ..test }
-    }
-
-    /// Walks. The steps that were taken are added to `taken`.
-    ///
-    /// # Errors
-    /// What is found.
-    pub fn go(
-        &self,
-        session: &mut Session<'_>,
-        urn: &StepPool,
-        table: &Table,
-        taken: &mut Vec<Act>,
-    ) -> Result<(), TestEnd> {
-        let mut random = Random::new(self.seed ^ 0x7761_6c6b);
-        for act in &urn.connect {
-            taken.push(*act);
-            session.act(act)?;
-        }
-        let mut draws = self.steps.saturating_mul(DRAWS);
-        while taken.len() < urn.connect.len() + self.steps && draws > 0 {
-            draws -= 1;
-            let act = urn.draw(&mut random);
-            // What is found by it includes it.
-            taken.push(act);
-            if session.carefully(&act)? != StepOutcome::Yes {
-                taken.pop();
-                continue;
-            }
-            if let Some(then) = follows(&act, table) {
-                taken.push(then);
-                session.carefully(&then)?;
-            }
-        }
-        session.act(&Act::Settle)
-    }
+/// The test that a walk is, without its steps yet: whether everything asks for an acknowledgement, and
+/// whether STATUS is negotiated, is drawn first.
+#[must_use]
+pub fn test(walk: Walk, library: &Library) -> Test {
+    let mut random = Random::new(walk.seed);
+    let status = library.table.feature("STATUS").filter(|_| random.below(2) == 1);
+    let needs = status.map(|bit| Need::Feature("STATUS".to_owned(), bit));
+    let (id, purpose) = walk.name();
+    let own = Own { acknowledged: random.below(2) == 1 };
+    let test = Test::generated(id, library.tester().laws.reply_must, purpose, own);
+    Test { needs: needs.into_iter().collect(), ..test }
 }
 
 /// What belongs to a step: a check tells of success, a device that was reset is begun with anew.
-fn follows(act: &Act, table: &Table) -> Option<Act> {
+pub(super) fn follows(act: &Act, table: &Table) -> Option<Act> {
     let Act::Program(Step::Send { id, number, .. }, _) = *act else { return None };
     let def = table.messages.get(id.0 as usize)?;
     if def.answer == Some(Answer::Check) {

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs};
+use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
-use super::shared::{Shared, seconds};
+use super::shared::{Shared, seconds, timeout_words};
 use super::{Error, Out, Status, this_program};
 use crate::device_model::golden;
 use crate::device_model::mutants::MutationRun;
 use crate::device_model::runner::{self, Run};
 use crate::device_model::subject::{Subject, Transport};
 use crate::device_model::suite::{self, Test};
+use crate::harness::mutation::hunt;
 use crate::harness::report::Result as TestResult;
 
 /// The suite for device models, against a program that is a device.
@@ -68,7 +70,17 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     };
     let subject = args.subject(spawn)?;
     let waivers = args.shared.accepted(&library, &suite)?;
-    let run = Run { library: &library, subject: &subject, reproduce: args.again(spawn), waivers };
+    let run = Run {
+        library: &library,
+        subject: &subject,
+        pinned: Vec::new(),
+        reproduce: args.again(spawn),
+        script: String::new(),
+        text: runner::TEXT.to_owned(),
+        rules: Rules::default(),
+        waivers,
+        seed: args.shared.seed,
+    };
     let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
     args.shared.play(&library, "device-model", tests.len(), out, play)
 }
@@ -125,7 +137,6 @@ impl Args {
                 .unwrap_or_default(),
             limit,
             most: self.cases,
-            seed: self.shared.seed,
         })
     }
 
@@ -151,6 +162,7 @@ impl Args {
         if self.cases != 40 {
             command += &format!(" --cases {}", self.cases);
         }
+        command.extend(timeout_words(self.timeout).map(|words| format!(" {words}")));
         command
     }
 }
@@ -163,5 +175,5 @@ fn mutants(
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
     let bench = MutationRun::new(library, suite, this_program()?)?;
-    shared.hunt(out, |mutants, all, done| bench.hunt(mutants, all, done))
+    shared.hunt(out, |mutants, all, done| hunt(&bench, mutants, all, done))
 }

@@ -188,6 +188,24 @@ pub(super) fn chosen<'s, P: SuiteForm>(
     Ok(suite.iter().filter(wanted).collect())
 }
 
+/// What names tests that are not the suite's own, in a command that runs one of them again.
+pub(super) fn script_words(script: Option<&Path>, play: Option<&str>) -> String {
+    let words = |option, value: &str| format!(" {option} {}", shell_words::quote(value));
+    match (script, play) {
+        (Some(path), _) => words("--script", &path.to_string_lossy()),
+        (None, Some(steps)) => words("--play", steps),
+        (None, None) => String::new(),
+    }
+}
+
+/// The default of `--timeout`, in seconds.
+const TIMEOUT: f64 = 3.0;
+
+/// What names a limit other than the default.
+pub(super) fn timeout_words(seconds: f64) -> Option<String> {
+    ((seconds - TIMEOUT).abs() > f64::EPSILON).then(|| format!("--timeout {seconds}"))
+}
+
 /// A limit that is given in seconds.
 pub(super) fn seconds(timeout: f64) -> Result<Duration, Error> {
     if timeout > 0.0 && timeout <= 3600.0 {

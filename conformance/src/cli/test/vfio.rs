@@ -11,15 +11,15 @@ use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 
 use super::super::select;
-use super::shared::{Shared, created, failed, seconds};
+use super::shared::{Shared, created, failed, script_words, seconds, timeout_words};
 use super::{Error, Out, Status};
 use crate::harness::report::Result as TestResult;
 use crate::harness::suite::{load, script};
+use crate::harness::walk::Walk;
 use crate::vfio::device::Place;
-use crate::vfio::runner::{self, Run};
+use crate::vfio::runner::{self, Run, Subject};
 use crate::vfio::session::Limits;
 use crate::vfio::suite;
-use crate::vfio::walk::Walk;
 
 /// What every transport's command takes.
 #[derive(Debug, ClapArgs)]
@@ -32,10 +32,10 @@ pub(super) struct Common {
     #[arg(long, value_name = "M", default_value_t = 60)]
     steps: usize,
     /// The tests of this file (in the form of the suite's own), and no others.
-    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
     /// These steps, and nothing else: what a walk that found something prints.
-    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"])]
+    #[arg(long, value_name = "STEP; STEP…", conflicts_with = "script")]
     play: Option<String>,
     /// Judge by one reading of what the text leaves open.
     #[arg(long, value_name = "NAME=OPTION")]
@@ -69,6 +69,7 @@ impl Common {
         if self.text != "6.18" {
             command += &format!(" --text {}", self.text);
         }
+        command.extend(timeout_words(self.timeout).map(|words| format!(" {words}")));
         command
     }
 }
@@ -110,11 +111,10 @@ pub(super) fn run(
     let waivers = args.shared.accepted(&library, &suite)?;
     let run = Run {
         library: &library,
-        place,
-        limits: Limits::default(),
+        subject: Subject { place, limits: Limits::default(), p2p },
         pinned: pins.collect::<Result<Vec<_>, _>>()?,
-        p2p,
         reproduce: args.again(again),
+        script: script_words(args.script.as_deref(), args.play.as_deref()),
         text: args.text.clone(),
         rules: judged_by(&library, &args.text)?,
         waivers,

@@ -8,6 +8,7 @@ use devmig_model::registry::Library;
 use super::vfio::{self, Common};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
+use crate::harness::mutation::hunt;
 use crate::vfio::device::Place;
 use crate::vfio::mutants::MutationRun;
 use crate::vfio::user::{Socket, Spawn};
@@ -69,5 +70,5 @@ fn mutants(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let suite = crate::vfio::suite::builtin(&library)?;
     let rules = vfio::judged_by(&library, &args.common.text)?;
     let bench = MutationRun::new(&library, &suite, rules, &args.common.text)?;
-    args.common.shared.hunt(out, |mutants, all, done| bench.hunt(mutants, all, done))
+    args.common.shared.hunt(out, |mutants, all, done| hunt(&bench, mutants, all, done))
 }

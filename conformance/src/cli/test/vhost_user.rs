@@ -7,17 +7,18 @@ use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 
-use super::shared::{Shared, chosen, seconds};
+use super::shared::{Shared, chosen, script_words, seconds, timeout_words};
 use super::{Error, Out, Status, judged_by};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
+use crate::harness::mutation::hunt;
 use crate::harness::suite::{load, script};
+use crate::harness::walk::Walk;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
 use crate::vhost_user::tour::Tours;
-use crate::vhost_user::walk::Walk;
 
 /// The vhost-user suite, against a back-end.
 #[derive(Debug, ClapArgs)]
@@ -51,10 +52,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "M", default_value_t = 80)]
     steps: usize,
     /// The tests of this file (in the form of the suite's own), and no others.
-    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
     /// These steps, and nothing else: what a walk that found something prints.
-    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"])]
+    #[arg(long, value_name = "STEP; STEP…", conflicts_with = "script")]
     play: Option<String>,
     /// The data of the device may be destroyed.
     #[arg(long)]
@@ -145,14 +146,15 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             device: args.device,
             scratch: args.scratch,
             limits: limits(args.profile, owed),
-            seed: args.shared.seed,
             outside: args.outside.as_deref(),
         },
         pinned,
         reproduce: again(args),
+        script: script_words(args.script.as_deref(), args.play.as_deref()),
         text: args.text.clone(),
         rules,
         waivers,
+        seed: args.shared.seed,
     };
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with("tour.")));
     args.shared.play(&library, "vhost-user", tests.len() + walks.len(), out, |done| {
@@ -196,8 +198,7 @@ fn mutants(
         return Err(Error::usage("--mutants knows no such device", Some(help)));
     }
     let bench = MutationRun::new(library, suite, judged_by(library, &args.text)?, &args.text)?;
-    let legal = bench.legal();
-    args.shared.hunt(out, |mutants, all, done| bench.hunt(mutants, &legal, all, done))
+    args.shared.hunt(out, |mutants, all, done| hunt(&bench, mutants, all, done))
 }
 
 /// The command that runs a test again, but for the test's name and the seed.
@@ -224,5 +225,9 @@ fn again(args: &Args) -> String {
     if args.text != "10.2" {
         words.push(format!("--text {}", args.text));
     }
+    if args.profile == Profile::Full {
+        words.push("--profile full".into());
+    }
+    words.extend(timeout_words(args.timeout));
     words.join(" ")
 }

@@ -6,7 +6,7 @@
 //! | warn | the same, with what was seen as its output: a SHOULD fails no build |
 //! | fail | `failure`, whose type is the clause |
 //! | error | `error`: the harness is at fault |
-//! | skip, waived | `skipped`, with why |
+//! | skip, waived, empty | `skipped`, with why |
 //!
 //! **Invariant.** No time stands in it: the same results give the same bytes.
 
@@ -48,6 +48,11 @@ fn case(suite: &str, result: &TestResult, text: &str) -> TestCase {
         Status::Skip => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(first);
+            status
+        }
+        Status::Empty => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message("nothing that the implementation did was judged");
             status
         }
         Status::Waived => {

@@ -2,44 +2,18 @@
 //! test.
 
 use devmig_engine::clause::ClauseId;
-use devmig_engine::estimate::{Fault, StateEstimate};
+use devmig_engine::estimate::Fault;
 use devmig_engine::explore::trace::label;
 use devmig_engine::machine::{Machine as _, Reaction, TimeClass};
-use devmig_engine::rules::Rules;
 use devmig_model::protocol::vfio::event::{Act, Call, Event};
-use devmig_model::protocol::vfio::machine::Device as Machine;
 
 use super::Session;
+use crate::harness::conversation;
 use crate::harness::verdict::TestEnd;
 use crate::vfio::device::HarnessError;
 
-/// What was asked, done and seen, for judging it again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Record {
-    /// The client called.
-    Called(Event),
-    /// The device did something.
-    Seen(Event),
-    /// It did not answer.
-    Silent,
-    /// Something that no reading of the text allows.
-    Wrong,
-}
-
-/// Whether other rules allow the same conversation.
-#[must_use]
-pub fn allows(machine: &Machine, rules: Rules, records: &[Record]) -> bool {
-    let mut possible = StateEstimate::new(machine, rules);
-    records.iter().all(|record| match record {
-        Record::Called(event) => {
-            possible.send(*event);
-            true
-        }
-        Record::Seen(event) => possible.observe(event).is_ok(),
-        Record::Silent => possible.silent(TimeClass::Reply).is_ok(),
-        Record::Wrong => false,
-    })
-}
+/// One part of a conversation.
+pub type Record = conversation::Record<Event>;
 
 /// A device that cannot be opened is the harness's matter, or that of who named it.
 pub(super) fn unopened(trouble: HarnessError) -> TestEnd {
@@ -65,16 +39,12 @@ impl Session<'_> {
             self.excused.extend(hangs.flat_map(|choice| choice.clauses.iter().copied()));
         }
         self.said.push(format!("-> {}", label(self.machine, &event)));
-        self.records.push(Record::Called(event));
+        self.records.push(Record::Sent(event));
         self.possible.send(event);
-        // What every reading forbids is found now, before it is done.
+        // What every interpretation forbids is found now, before it is done.
         match self.possible.may_be_silent(TimeClass::Courtesy) {
             Ok(_) => Ok(()),
-            Err(Fault::Script { clause }) => {
-                let clause = self.library.spec.clause_name(clause);
-                Err(TestEnd::Skip(format!("the only reading left forbids the step ({clause})")))
-            }
-            Err(fault) => Err(TestEnd::Harness(fault.to_string())),
+            Err(fault) => Err(conversation::ended(fault, String::new())),
         }
     }
 
@@ -121,7 +91,7 @@ impl Session<'_> {
                     return Err(TestEnd::Harness(observed));
                 };
                 self.records.pop();
-                self.records.push(Record::Silent);
+                self.records.push(Record::Silent(TimeClass::Reply));
                 match self.fault(fault, observed) {
                     Err(stop) => Err(stop),
                     Ok(()) => Err(TestEnd::Harness("silence is allowed".into())),
@@ -139,16 +109,7 @@ impl Session<'_> {
                 let why = "a reading that is still possible forbids a step (pin it with --choice)";
                 TestEnd::Skip(why.into())
             }
-            Fault::Broken { clauses, allowed } => TestEnd::Finding {
-                clause: clauses.first().copied().unwrap_or(ClauseId::NONE),
-                observed,
-                expected: allowed,
-            },
-            Fault::Script { clause } => {
-                let clause = self.library.spec.clause_name(clause);
-                TestEnd::Harness(format!("the test itself breaks {clause}"))
-            }
-            Fault::TooMany => TestEnd::Harness(fault.to_string()),
+            fault => conversation::ended(fault, observed),
         })
     }
 

@@ -56,8 +56,8 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`TestEnd::Harness`].
     pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, TestEnd> {
-        let Setting { machine, subject, rules, acknowledged, declined } = setting;
-        let Subject { target, device, scratch, limits, seed, outside } = subject;
+        let Setting { machine, subject, rules, acknowledged, declined, seed } = setting;
+        let Subject { target, device, scratch, limits, outside } = subject;
         let deadline = Deadline::after(limits.connect);
         let (connection, live) = target.connect(first, deadline).map_err(harness)?;
         let Guest { memory, workload, lines, split, untouched } = Guest::new(device, scratch)?;

@@ -2,41 +2,11 @@
 //! test.
 
 use super::*;
+use crate::harness::conversation;
 use crate::harness::io::process::Process;
 
-/// What was sent, done and seen, for judging it again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Record {
-    /// A message was sent.
-    Sent(Event),
-    /// The tester did something, or the back-end did, or nothing came for so long.
-    Seen(Event),
-    /// Nothing came for as long as this may take.
-    Silent(TimeClass),
-    /// A fresh conversation began.
-    Fresh,
-    /// Something that no reading of the text allows: a malformed answer, a wrong result.
-    Wrong,
-}
-
-/// Whether other rules allow the same conversation.
-#[must_use]
-pub fn allows(machine: &TestMachine, rules: Rules, records: &[Record]) -> bool {
-    let mut possible = StateEstimate::new(machine, rules);
-    records.iter().all(|record| match record {
-        Record::Sent(event) => {
-            possible.send(*event);
-            true
-        }
-        Record::Seen(event) => possible.observe(event).is_ok(),
-        Record::Silent(class) => possible.silent(*class).is_ok(),
-        Record::Wrong => false,
-        Record::Fresh => {
-            possible = StateEstimate::new(machine, rules);
-            true
-        }
-    })
-}
+/// One part of a conversation.
+pub type Record = conversation::Record<Event>;
 
 impl Session<'_> {
     pub(super) fn observe(&mut self, event: &Event) -> Result<(), TestEnd> {
@@ -53,7 +23,7 @@ impl Session<'_> {
 
     pub(super) fn did(&mut self, event: &Event) -> Result<(), TestEnd> {
         self.say("->", event);
-        self.records.push(Record::Seen(*event));
+        self.records.push(Record::Did(*event));
         self.announced(event);
         match self.possible.did(event) {
             Ok(()) => Ok(()),
@@ -102,17 +72,7 @@ impl Session<'_> {
     }
 
     pub(super) fn fault(&self, fault: Fault, observed: String) -> Result<(), TestEnd> {
-        Err(match fault {
-            Fault::Broken { clauses, allowed } => TestEnd::Finding {
-                clause: clauses.first().copied().unwrap_or(ClauseId::NONE),
-                observed,
-                expected: allowed,
-            },
-            Fault::Script { clause } => {
-                TestEnd::Harness(format!("the test itself breaks clause {}", clause.index()))
-            }
-            Fault::TooMany => TestEnd::Harness(fault.to_string()),
-        })
+        Err(conversation::ended(fault, observed))
     }
 
     pub(super) fn finding(&mut self, clause: ClauseId, observed: &str) -> Result<(), TestEnd> {

@@ -62,8 +62,6 @@ pub struct Subject<'a> {
     pub scratch: bool,
     /// How long to wait.
     pub limits: Limits,
-    /// For bytes that are no state.
-    pub seed: u64,
     /// Where somebody who connects changes the device's configuration space, and is let go when it is
     /// changed; `{socket}` stands for the path of the back-end's socket.
     pub outside: Option<&'a str>,
@@ -82,4 +80,6 @@ pub struct Setting<'m> {
     pub acknowledged: bool,
     /// Protocol features that are not acknowledged, offered or not.
     pub declined: u64,
+    /// For bytes that are no state.
+    pub seed: u64,
 }

@@ -1,0 +1,428 @@
+//! Runs a suite: a fresh conversation for each test, and what was learned of the open choices goes on to
+//! the next.
+//!
+//! ```text
+//!   test --attempt--> learned, or how it ended --shorten (walks)--> contradiction? illegal? finding?
+//!     ^                                                                        |
+//!     +---- waived: again, with the clause not enforced <----------------------+--> result
+//! ```
+//!
+//! A choice that the implementation has settled in one test stays settled. A conversation that fails
+//! only because of that is judged again with every choice open; if it is then allowed, the finding is
+//! that the implementation follows two interpretations of one choice. In the same way, a step that only
+//! an excluded interpretation allows is skipped, and one that no interpretation allows is an error of
+//! the test.
+
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::estimate::Fault;
+use devmig_engine::rules::{Choices, ClauseSet, Rules};
+use devmig_model::registry::Library;
+
+use super::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use super::shorten::shorten;
+use super::suite::{StepOf, SuiteForm, Test};
+use super::verdict::{StepOutcome, TestEnd, accepted, contradiction, outcome, readings};
+use super::waivers::Waiver;
+use super::walk::{Draws, Walk};
+
+/// How to run, whatever the protocol.
+#[derive(Clone, Debug)]
+pub struct Run<'a, S> {
+    /// Everything that is loaded.
+    pub library: &'a Library,
+    /// The implementation, and how it may be treated.
+    pub subject: S,
+    /// The options that the caller pins.
+    pub pinned: Vec<(ChoiceId, u8)>,
+    /// The command that runs one test again, without `--only`.
+    pub reproduce: String,
+    /// What names the tests in that command, if they are not the suite's own: ` --script FILE`.
+    pub script: String,
+    /// The version of the specification.
+    pub text: String,
+    /// Clauses that are not enforced.
+    pub rules: Rules,
+    /// Findings that are accepted.
+    pub waivers: Vec<Waiver>,
+    /// For what is random.
+    pub seed: u64,
+}
+
+impl<S> Run<'_, S> {
+    /// The rules that a run begins with; `usual` are options that hold unless the caller pins others.
+    #[must_use]
+    pub fn open(&self, usual: &[(ChoiceId, u8)]) -> Rules {
+        let choices = self.library.spec.open().and(&self.rules.choices);
+        let is_pinned = |choice| self.pinned.iter().any(|(pinned, _)| *pinned == choice);
+        let usual = usual.iter().filter(|(choice, _)| !is_pinned(*choice));
+        self.pinned
+            .iter()
+            .chain(usual)
+            .fold(Rules { choices, ..self.rules }, |rules, (c, o)| rules.fixing(*c, *o))
+    }
+}
+
+/// A conversation with an implementation.
+pub trait Session<F: SuiteForm> {
+    /// Whether what the test needs is there, as far as that can be known before its first step.
+    ///
+    /// # Errors
+    /// [`TestEnd::Skip`], or what was found by asking.
+    fn begin(&mut self, _test: &Test<F>) -> Result<(), TestEnd> {
+        Ok(())
+    }
+    /// Takes a step of a test.
+    ///
+    /// # Errors
+    /// What ends the test.
+    fn step(&mut self, test: &Test<F>, step: &F::Step) -> Result<(), TestEnd>;
+    /// Takes a generated step, if every interpretation that is still possible allows it.
+    ///
+    /// # Errors
+    /// What ends the test.
+    fn carefully(&mut self, step: &F::Step) -> Result<StepOutcome, TestEnd>;
+    /// Ends the conversation.
+    ///
+    /// # Errors
+    /// What is found meanwhile.
+    fn end(&mut self) -> Result<(), TestEnd> {
+        Ok(())
+    }
+    /// What was said, one line an event.
+    fn log(&mut self) -> Vec<String>;
+    /// The choices that were met, of so many, with the options that are still possible.
+    fn learned(&self, _choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
+        Vec::new()
+    }
+    /// What the implementation offers, once it was asked.
+    fn offers(&self) -> Option<Offers> {
+        None
+    }
+    /// Whether anything that the implementation did was judged.
+    fn has_judged(&self, _test: &Test<F>) -> bool {
+        true
+    }
+    /// Judges the conversation by other rules.
+    ///
+    /// # Errors
+    /// The fault that it has by them.
+    fn replay(&self, _rules: Rules) -> Result<(), Fault> {
+        Err(Fault::Broken { clauses: Vec::new(), allowed: Vec::new() })
+    }
+}
+
+/// What is done after a result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// The next test.
+    GoOn,
+    /// The rest is skipped, with this as the reason.
+    Skip(String),
+    /// Nothing: who cannot be reached will not be reached by the next test either.
+    Stop,
+}
+
+impl Next {
+    /// Nobody was reached at all.
+    #[must_use]
+    pub fn after(result: &TestResult) -> Self {
+        let unreached = result.status == Status::Error && result.log.is_empty();
+        if unreached { Next::Stop } else { Next::GoOn }
+    }
+}
+
+/// Holds a conversation that was opened.
+pub type Hold<'h, F> = dyn FnMut(&mut dyn Session<F>) -> Result<(), TestEnd> + 'h;
+
+/// What a protocol brings to the runner.
+pub trait Adapter: Draws {
+    /// A test goes on past a waived clause, which is then not enforced.
+    const SUPPRESSES: bool = true;
+
+    /// Opens what a test consists of, a conversation as a rule, and has it held.
+    ///
+    /// # Errors
+    /// Why there is none, or what ended it.
+    fn converse(
+        &self,
+        test: &Test<Self::Form>,
+        rules: Rules,
+        waived: &[ClauseId],
+        hold: &mut Hold<'_, Self::Form>,
+    ) -> Result<(), TestEnd>;
+    /// Steps in one line, as `--play` takes them.
+    fn line(&self, _test: &Test<Self::Form>, _steps: &[StepOf<Self::Form>]) -> String {
+        String::new()
+    }
+    /// What is done after a result.
+    fn next(&self, result: &TestResult) -> Next {
+        Next::after(result)
+    }
+}
+
+/// Runs these tests, then these walks. `done` is told of each result as it comes.
+pub fn play<S, A: Adapter>(
+    run: &Run<'_, S>,
+    adapter: &A,
+    open: Rules,
+    tests: &[&Test<A::Form>],
+    walks: &[(Test<A::Form>, Walk)],
+    mut done: impl FnMut(&TestResult),
+) -> SuiteReport {
+    let (library, reproduce, waivers) = (run.library, run.reproduce.as_str(), &*run.waivers);
+    let runner =
+        Runner { library, reproduce, script: &run.script, waivers, seed: run.seed, adapter, open };
+    let mut learned = Learned { known: open, offers: None };
+    let jobs = tests.iter().map(|test| (*test, None));
+    let jobs = jobs.chain(walks.iter().map(|(test, walk)| (test, Some(*walk))));
+    let (mut results, mut next) = (Vec::new(), Next::GoOn);
+    for (test, walk) in jobs {
+        let result = match &next {
+            Next::Skip(why) => runner.skipped(test, why),
+            _ => runner.judged(test, walk, &mut learned),
+        };
+        done(&result);
+        if next == Next::GoOn {
+            next = adapter.next(&result);
+        }
+        results.push(result);
+        if next == Next::Stop {
+            break;
+        }
+    }
+    SuiteReport {
+        readings: readings(library, &learned.known.choices, &open.choices),
+        offers: learned.offers,
+        ..SuiteReport::of(reproduce, &run.text, run.seed, results, waivers)
+    }
+}
+
+/// What goes on from test to test.
+struct Learned {
+    known: Rules,
+    offers: Option<Offers>,
+}
+
+/// How an attempt ended.
+struct Attempt<T> {
+    end: Option<TestEnd>,
+    log: Vec<String>,
+    taken: Vec<(T, StepOutcome)>,
+    choices: Choices,
+    /// Whether anything was judged.
+    judged: bool,
+    /// With every choice open, the conversation is allowed, or the tester's part of it.
+    otherwise: bool,
+}
+
+struct Runner<'a, A> {
+    library: &'a Library,
+    reproduce: &'a str,
+    script: &'a str,
+    waivers: &'a [Waiver],
+    seed: u64,
+    adapter: &'a A,
+    open: Rules,
+}
+
+impl<A: Adapter> Runner<'_, A> {
+    /// One test, again and again until nothing is left that a waiver accepts.
+    fn judged(
+        &self,
+        test: &Test<A::Form>,
+        walk: Option<Walk>,
+        learned: &mut Learned,
+    ) -> TestResult {
+        let (mut waived, mut off): (Vec<Waived>, Vec<ClauseId>) = Default::default();
+        let mut again = self.only(test);
+        let (outcome, taken) = loop {
+            let attempt = self.attempt(test, walk, &off, learned);
+            if attempt.end.is_none() {
+                learned.known.choices = attempt.choices;
+                let status = if attempt.judged { Status::Pass } else { Status::Empty };
+                break (Outcome::new(status), attempt.taken);
+            }
+            let attempt = match walk {
+                Some(_) => {
+                    let (line, attempt) = self.shortest(test, &off, learned, attempt);
+                    again = format!(" --play {}", shell_words::quote(&line));
+                    attempt
+                }
+                None => attempt,
+            };
+            let Attempt { end, log, taken, otherwise, .. } = attempt;
+            let outcome = self.outcome(test, end, log, otherwise, &learned.known);
+            let broken = outcome.clause.unwrap_or(test.clause);
+            let accepted = accepted(self.library, self.waivers, &test.id, &outcome, broken);
+            let Some(accepted) = accepted else { break (outcome, taken) };
+            waived.push(accepted);
+            // What cannot be switched off ends the test here, as it would have.
+            let ends = !A::SUPPRESSES || outcome.clause.is_none() || off.contains(&broken);
+            off.push(broken);
+            if ends {
+                break (Outcome::new(Status::Waived), taken);
+            }
+        };
+        let outcome = match outcome.status {
+            Status::Pass | Status::Empty if !waived.is_empty() => Outcome::new(Status::Waived),
+            _ => outcome,
+        };
+        let seed = walk.map_or(self.seed, |walk| walk.seed);
+        let taken = taken.into_iter().map(|(_, taken)| taken).collect();
+        TestResult { taken, ..self.result(test, outcome, waived, &again, seed) }
+    }
+
+    /// One attempt: a fresh conversation, the test's steps or a walk's in it, and its end.
+    fn attempt(
+        &self,
+        test: &Test<A::Form>,
+        walk: Option<Walk>,
+        off: &[ClauseId],
+        learned: &mut Learned,
+    ) -> Attempt<StepOf<A::Form>> {
+        let without = |mut rules: Rules| {
+            let mut set = ClauseSet::default();
+            off.iter().chain(&test.breaks).for_each(|clause| set.insert(*clause));
+            rules.off.extend(&set);
+            rules
+        };
+        let (rules, open) = (without(learned.known), without(self.open));
+        let is_open = learned.known == self.open;
+        let choices = self.library.spec.choices().len();
+        let (mut log, mut taken, mut learns) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut judged, mut otherwise) = (false, false);
+        let ended = self.adapter.converse(test, rules, off, &mut |session| {
+            let ended = self.steps(session, test, walk, &mut taken);
+            learned.offers = learned.offers.take().or_else(|| session.offers());
+            judged |= session.has_judged(test);
+            match &ended {
+                Ok(()) => learns.extend(session.learned(choices)),
+                Err(end) => {
+                    log = session.log();
+                    otherwise = !is_open
+                        && match end {
+                            TestEnd::Finding { .. } => session.replay(open).is_ok(),
+                            TestEnd::Illegal { .. } => {
+                                !matches!(session.replay(open), Err(Fault::Script { .. }))
+                            }
+                            _ => false,
+                        };
+                }
+            }
+            ended
+        });
+        let choices = learns
+            .iter()
+            .fold(rules.choices, |known, (choice, options)| known.only(*choice, options));
+        Attempt { end: ended.err(), log, taken, choices, judged, otherwise }
+    }
+
+    fn steps(
+        &self,
+        session: &mut dyn Session<A::Form>,
+        test: &Test<A::Form>,
+        walk: Option<Walk>,
+        taken: &mut Vec<(StepOf<A::Form>, StepOutcome)>,
+    ) -> Result<(), TestEnd> {
+        session.begin(test)?;
+        if let Some(walk) = walk {
+            walk.go(self.adapter, test, session, taken)?;
+        }
+        for step in &test.steps {
+            if test.careful {
+                // Of a generated script every step is tried; what was not offered is skipped.
+                let done = session.carefully(step)?;
+                taken.push((step.clone(), done));
+                continue;
+            }
+            match session.step(test, step) {
+                Err(TestEnd::Over) => break,
+                other => other?,
+            }
+        }
+        session.end()
+    }
+
+    /// The shortest script that ends as a walk did, in one line, and how it ended.
+    fn shortest(
+        &self,
+        test: &Test<A::Form>,
+        off: &[ClauseId],
+        learned: &mut Learned,
+        first: Attempt<StepOf<A::Form>>,
+    ) -> (String, Attempt<StepOf<A::Form>>) {
+        let went = |(step, taken): &(_, _)| (*taken == StepOutcome::Yes).then_some(step).cloned();
+        let steps: Vec<StepOf<A::Form>> = first.taken.iter().filter_map(went).collect();
+        let kind = |end: &Option<TestEnd>| match end {
+            Some(TestEnd::Finding { clause, .. }) => Some(*clause),
+            Some(TestEnd::Died(_)) => Some(ClauseId::NONE),
+            _ => None,
+        };
+        let Some(wanted) = kind(&first.end) else {
+            return (self.adapter.line(test, &steps), first);
+        };
+        let whole = |steps: &[StepOf<A::Form>]| -> Vec<StepOf<A::Form>> {
+            let last = self.adapter.last().filter(|last| steps.last() != Some(last));
+            steps.iter().cloned().chain(last).collect()
+        };
+        let mut last = first;
+        let short = shorten(&steps, |steps| {
+            let test = Test { steps: whole(steps), careful: true, ..test.clone() };
+            let attempt = self.attempt(&test, None, off, learned);
+            let is_same = kind(&attempt.end) == Some(wanted);
+            if is_same {
+                last = attempt;
+            }
+            is_same
+        });
+        (self.adapter.line(test, &whole(&short)), last)
+    }
+
+    /// What the end of an attempt comes to.
+    fn outcome(
+        &self,
+        test: &Test<A::Form>,
+        end: Option<TestEnd>,
+        log: Vec<String>,
+        otherwise: bool,
+        known: &Rules,
+    ) -> Outcome {
+        let mut outcome = match end {
+            None => Outcome::new(Status::Pass),
+            Some(TestEnd::Finding { .. }) if otherwise => {
+                contradiction(self.library, &known.choices, log)
+            }
+            Some(TestEnd::Illegal { clause }) if otherwise => {
+                let clause = self.library.spec.clause_name(clause);
+                let why = format!("the only interpretation left forbids a step ({clause})");
+                outcome(self.library, test.clause, TestEnd::Skip(why), log)
+            }
+            Some(end) => outcome(self.library, test.clause, end, log),
+        };
+        if test.hint && outcome.status == Status::Fail {
+            outcome.status = Status::Warn;
+        }
+        outcome
+    }
+
+    fn only(&self, test: &Test<A::Form>) -> String {
+        format!("{} --only {}", self.script, shell_words::quote(&test.id))
+    }
+
+    fn skipped(&self, test: &Test<A::Form>, why: &str) -> TestResult {
+        let outcome = Outcome { observed: Some(why.to_owned()), ..Outcome::new(Status::Skip) };
+        self.result(test, outcome, Vec::new(), &self.only(test), self.seed)
+    }
+
+    fn result(
+        &self,
+        test: &Test<A::Form>,
+        outcome: Outcome,
+        waived: Vec<Waived>,
+        again: &str,
+        seed: u64,
+    ) -> TestResult {
+        let again = format!("{}{again} --seed {seed}", self.reproduce);
+        test.about().result(self.library, outcome, waived, again)
+    }
+}
