@@ -40,6 +40,7 @@ mod proposal;
 mod scenario;
 mod schema;
 mod select;
+mod steps_page;
 mod table;
 mod table_vfio;
 mod test;

@@ -12,7 +12,7 @@
 //! | file | its one job |
 //! |---|---|
 //! | `subject.rs` | what is under test, and how it is told what to do: the contract of `--spawn` |
-//! | `asked.rs` | what is asked for, on a command line and in JSON |
+//! | `arguments.rs` | what is asked for, on a command line and in JSON |
 //! | `covering.rs` | all configurations of a small space, some of a large one |
 //! | `cases.rs` | for each kind of case, what is asked for and what should come of it |
 //! | `control.rs` | a program that makes devices when it is told to over a socket |
@@ -20,7 +20,7 @@
 //! | `golden.rs` | states that were kept, as files |
 //! | `suite.toml`, `suite.rs`, `script.rs` | the tests, and their steps |
 //! | `session.rs`, `session/` | one case of one test |
-//! | `runner.rs` | all tests, and what they show |
+//! | `runner.rs` | the adapter: a session for each case of a test |
 //! | `mutants.rs`, `mutants.toml` | the suite held against the faults of the reference |
 //!
 //! **Invariants.** What should come of a case is computed by the model from the description, never

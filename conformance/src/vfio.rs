@@ -6,7 +6,7 @@
 //! | `user.rs` | a device over vfio-user, at a socket or in this process |
 //! | `suite.toml`, `suite.rs`, `script.rs` | the tests, and their steps, as data |
 //! | `session/` | one conversation, judged by the machine |
-//! | `runner.rs`, `walk.rs` | all tests, and random walks |
+//! | `runner.rs`, `walk.rs` | the adapter, and what random walks draw from |
 //! | `data.rs` | migration data as a whole |
 //! | `kernel/` | a device that a kernel's driver serves, over its ioctls |
 //! | `guest/` | a kernel of our own to run such a driver in: the host's side, and the first process |

@@ -10,7 +10,6 @@ use devmig_conformance::harness::report::{Status, SuiteReport};
 use devmig_conformance::harness::suite::{load, script as script_file};
 use devmig_conformance::harness::walk::Walk;
 use devmig_conformance::vhost_user::runner::{self, Run};
-use devmig_conformance::vhost_user::script;
 use devmig_conformance::vhost_user::session::{Device, Limits, Subject};
 use devmig_conformance::vhost_user::suite::{self, Test};
 use devmig_conformance::vhost_user::tour::Tours;
@@ -93,7 +92,7 @@ fn the_same_table_gives_the_same_tours() {
     let library = Library::builtin().unwrap();
     let text = |tours: &Tours| -> Vec<String> {
         let acts = tours.tests.iter().flat_map(|test| &test.steps);
-        acts.map(|act| script::text(act, &library.table)).collect()
+        acts.map(|act| act.text(&library.table)).collect()
     };
     assert_eq!(text(&Tours::of(&library)), text(&Tours::of(&library)));
 }

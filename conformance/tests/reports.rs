@@ -219,3 +219,83 @@ fn a_waiver_masks_no_later_finding() {
         ["vhost-user.ring.started-processes", "vhost-user.get-vring-base.base-is-next-available"]
     );
 }
+
+/// Runs the tests of a file: the results, and the exit code.
+fn scripted(fixed: &[&str], script: &str) -> (Vec<Value>, Option<i32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a script.toml");
+    std::fs::write(&file, script).unwrap();
+    let output =
+        devmig(&[fixed, &["--format", "json", "--script", file.to_str().unwrap()]].concat());
+    let mut report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let results: Vec<Value> = serde_json::from_value(report["results"].take()).unwrap();
+    // Whatever command is printed runs the same test with the same end.
+    for result in &results {
+        let words = shell_words::split(result["reproduce"].as_str().unwrap()).unwrap();
+        let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+        let output = devmig(&[&words[..], &["--format", "json"]].concat());
+        let again: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(again["results"].as_array().unwrap().len(), 1, "{again:#}");
+        for part in ["test", "status", "clause", "reproduce"] {
+            assert_eq!(again["results"][0][part], result[part], "{again:#}");
+        }
+    }
+    (results, output.status.code())
+}
+
+fn test(id: &str, clause: &str, steps: &[&str]) -> String {
+    format!("[[test]]\nid = {id:?}\nclause = {clause:?}\npurpose = \"p\"\nsteps = {steps:?}\n\n")
+}
+
+#[test]
+fn a_script_is_reproduced_by_the_command_that_is_printed_and_says_if_it_judged_nothing() {
+    let running = Running::start(Options { mutant: FAULTY, ..Options::default() }).unwrap();
+    let socket = running.socket();
+    let fixed = ["test", "vhost-user", "--timeout", "0.5", "--device", "blk", "--socket"];
+    let fixed = [&fixed[..], &[socket.to_str().unwrap()]].concat();
+    let reads = ["run connect", "SET_FEATURES offered", "SET_STATUS 1", "GET_STATUS"];
+    let script = test("own.status", "vhost-user.status.read-back", &reads).replacen(
+        "steps",
+        "needs = [\"STATUS\"]\nsteps",
+        1,
+    ) + &test("own.nothing", "vhost-user.reply.must", &["renew 0"]);
+    let (results, code) = scripted(&fixed, &script);
+    let ends: Vec<&str> = results.iter().map(|result| result["status"].as_str().unwrap()).collect();
+    assert_eq!((ends.as_slice(), code), (["fail", "empty"].as_slice(), Some(1)), "{results:#?}");
+    let text = devmig(&[&fixed[..], &["--play", "renew 0"]].concat()).stdout;
+    assert!(String::from_utf8(text).unwrap().contains("1 judged nothing"));
+}
+
+/// The same fault of a test has the same end in every suite, and names its clause.
+#[test]
+fn a_step_that_the_test_gets_wrong_is_an_error_that_names_its_clause() {
+    let running = Running::start(Options::default()).unwrap();
+    let socket = running.socket();
+    let socket = socket.to_str().unwrap();
+    let ends = |fixed: &[&str], script: &str, clause: &str| {
+        let (results, code) = scripted(fixed, script);
+        let result = &results[0];
+        assert_eq!((result["status"].as_str(), code), (Some("error"), Some(4)), "{result:#}");
+        let said = format!("the test itself breaks {clause}");
+        assert_eq!(result["observed"].as_str(), Some(said.as_str()));
+    };
+    let alone = [
+        "GET_FEATURES",
+        "GET_PROTOCOL_FEATURES",
+        "SET_PROTOCOL_FEATURES INBAND_NOTIFICATIONS",
+        "settle",
+    ];
+    ends(
+        &["test", "vhost-user", "--device", "blk", "--socket", socket],
+        &test("own.wrong", "vhost-user.reply.must", &alone),
+        "vhost-user.in-band.needs-channel-and-acknowledgements",
+    );
+    let device = format!("{} device nic --vfio-user {{socket}}", env!("CARGO_BIN_EXE_devmig"));
+    ends(
+        &["test", "vfio-user", "--spawn", &device],
+        &test("own.wrong", "vfio.set.completes", &["log all", "log all"]),
+        "vfio.log.start-once",
+    );
+}

@@ -25,7 +25,9 @@ use super::decide::{Decided, decided};
 use super::grid::thousands;
 use super::hunt::hunted;
 use super::progress::Meter;
-use super::{Error, Out, Status, change, peers_page, proposal, schema, select, table, table_vfio};
+use super::{
+    Error, Out, Status, change, peers_page, proposal, schema, select, steps_page, table, table_vfio,
+};
 use crate::coverage;
 
 /// Writes the book's generated pages and blocks, or compares them with what is there.
@@ -189,6 +191,12 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
              what the text leaves open, and where they leave it. `devmig peers` holds each of them \
              against this.",
             peers_page::body(&library)?,
+        ),
+        page(
+            "steps.md",
+            "The steps of a test",
+            "What a test of each suite, or a script for `--script` and `--play`, can do.",
+            steps_page::body(),
         ),
         page(
             "words.md",

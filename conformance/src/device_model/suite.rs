@@ -65,7 +65,7 @@ impl SuiteForm for Form {
     }
 
     fn step(_: &Library, text: &str) -> Result<Step, Problem> {
-        Step::parse(text).map_err(|help| (format!("no step is called `{text}`"), help))
+        Step::parse(text, &())
     }
 
     fn variants<T>(

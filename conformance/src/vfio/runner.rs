@@ -9,7 +9,7 @@ use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
 use super::device::Place;
-use super::script::{self, Act, Op};
+use super::script::Act;
 use super::session::{Limits, Opened, Record, Session};
 use super::suite::{Form, Test};
 use super::walk;
@@ -68,7 +68,7 @@ impl Draws for Adapter<'_> {
 
     fn draw(&self, n: usize, random: &mut Random) -> Result<Act, TestEnd> {
         let text = walk::draw(n, random, &self.library.vfio);
-        script::act(&text, &self.library.vfio).map_err(|(why, _)| TestEnd::Harness(why))
+        Act::parse(&text, &self.library.vfio).map_err(|(why, _)| TestEnd::Harness(why))
     }
 }
 
@@ -86,7 +86,8 @@ impl runner::Adapter for Adapter<'_> {
     }
 
     fn line(&self, _: &Test, steps: &[Act]) -> String {
-        steps.iter().map(|act| act.text.as_str()).collect::<Vec<_>>().join("; ")
+        let steps = steps.iter().map(|act| act.text(&self.library.vfio));
+        steps.collect::<Vec<_>>().join("; ")
     }
 
     fn next(&self, result: &TestResult) -> Next {
@@ -112,7 +113,7 @@ impl runner::Session<Form> for Session<'_> {
     }
 
     fn end(&mut self) -> Result<(), TestEnd> {
-        self.act(&Act { text: "quiet".into(), op: Op::Quiet })
+        self.act(&Act::Quiet)
     }
 
     fn log(&mut self) -> Vec<String> {
@@ -130,7 +131,7 @@ impl runner::Session<Form> for Session<'_> {
 
     fn has_judged(&self, test: &Test) -> bool {
         // What these compare is no event of the machine's.
-        let compares = |act: &Act| matches!(act.op, Op::Flags | Op::Arguments);
+        let compares = |act: &Act| matches!(act, Act::Flags | Act::Arguments);
         self.records.iter().any(Record::is_judged) || test.steps.iter().any(compares)
     }
 

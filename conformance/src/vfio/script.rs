@@ -1,38 +1,4 @@
-//! The steps of a test, as data.
-//!
-//! | step | meaning |
-//! |---|---|
-//! | `flags` | the features that are reported are a legal set |
-//! | `reach STATE` | bring the device there, ERROR and RESUMING included; skipped if it has no such state |
-//! | `set STATE`, `get` | SET (a name, or any number) and GET of the migration state |
-//! | `read N` | one read of at most N bytes of data |
-//! | `drain`, `drain by N` | reads until there is nothing more, of N bytes each |
-//! | `write WHAT`, `write WHAT by N` | writes data, in pieces of N bytes: see [`What`] |
-//! | `info`, `info short` | GET_PRECOPY_INFO, and with too small an argsz |
-//! | `opt in` | PRECOPY_INFOv2 |
-//! | `poll` | poll of the data descriptor, against what a read then gives |
-//! | `config`, `registers` | an access to configuration space, to a register |
-//! | `look`, `same` | remember what registers show; compare |
-//! | `still` | what registers show does not change meanwhile |
-//! | `log WHICH` | LOGGING_START: see [`Log`] |
-//! | `log stop` | LOGGING_STOP |
-//! | `report`, `report small`, `report odd` | LOGGING_REPORT, also by less than 4 KiB, by no power of two |
-//! | `report part` | ... of a range whose pages do not fill a word: bits outside of it are 0 |
-//! | `report again` | ... twice: the second has nothing of the first |
-//! | `trickle` | one access of the device's at a time is served, and the log asked for in between |
-//! | `reset`, `reset for guest` | DEVICE_RESET |
-//! | `reopen` | this client goes, another comes |
-//! | `memory mapped`, `memory asked` | the device has memory: through a descriptor, or by asking for it |
-//! | `nic`, `nic among peers` | the NIC's queues are set up, in memory or in what counts as another device's |
-//! | `send N`, `send N to table`, `send N to nobody` | frames are transmitted |
-//! | `room N` | there is room for so many frames that come |
-//! | `filter` | the NIC is told to take what is addressed to it or to one address more |
-//! | `settle` | what was sent was sent, and what comes has come |
-//! | `quiet` | nothing is expected: whatever comes is judged |
-//! | `hold N` | what the device asks for while it is to answer waits N milliseconds |
-//! | `interrupts`, `unmask` | the interrupt line is listened to; it is unmasked |
-//! | `arguments` | every request of a feature whose arguments are wrong, and every PROBE |
-//! | `run NAME` | the steps of a program of the same file |
+//! The steps of a test of VFIO.
 //!
 //! **Invariant.** A step has no opinion: what the device does is judged by the machine.
 
@@ -41,55 +7,66 @@ use devmig_model::protocol::vfio::table::Table;
 use devmig_model::spec::did_you_mean;
 
 use super::data::PIECE;
-use crate::harness::suite::Problem;
+use crate::harness::steps::{Named, Word, steps};
+use crate::harness::suite::{Problem, named};
 
-/// A step, as it is written and as it is done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Act {
-    /// As it is written.
-    pub text: String,
-    /// What it is.
-    pub op: Op,
-}
-
-/// What is done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)] // the table above says what each is
-pub enum Op {
-    Flags,
-    Reach(u8),
-    Set(u32),
-    Get,
-    Read(u32),
-    Drain(u32),
-    Write(What, u32),
-    Info { short: bool },
-    OptIn,
-    Poll,
-    Config,
-    Registers,
-    Look,
-    Same,
-    Still,
-    Log(Log),
-    LogStop,
-    Report(PageSize),
-    ReportPart,
-    ReportAgain,
-    Trickle,
-    Reset(For),
-    Reopen,
-    Memory { mapped: bool },
-    Nic { peers: bool },
-    Send(u16, To),
-    Room(u16),
-    Filter,
-    Settle,
-    Quiet,
-    Hold(u64),
-    Interrupts,
-    Unmask,
-    Arguments,
+steps! {
+    /// A step.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Act in Table {
+        Flags = "flags": "the features that are reported are a legal set";
+        Reach(state: StateName) = "reach STATE":
+            "bring the device there, ERROR and RESUMING included; skipped if it has no such state";
+        Set(state: StateValue) = "set STATE": "SET of the migration state: a name, or any number";
+        Get = "get": "GET of the migration state";
+        Read(size: u32) = "read SIZE": "one read of at most so many bytes of data";
+        Drain(size: Piece) = "drain [by SIZE]":
+            "reads until there is nothing more, of so many bytes each";
+        WriteTruncated(count: u32) = "write truncated by COUNT":
+            "what was saved is written but for its last bytes";
+        Write(what: What, size: Piece) = "write WHAT [by SIZE]":
+            "data is written, in pieces of so many bytes: `saved`, `truncated`, `extended`, \
+             `reordered`, `corrupted at BYTE`, `headless`, `garbage`, or `foreign`";
+        InfoShort = "info short": "GET_PRECOPY_INFO with too small an argsz";
+        Info = "info": "GET_PRECOPY_INFO";
+        OptIn = "opt in": "PRECOPY_INFOv2";
+        Poll = "poll": "poll of the data descriptor, against what a read then gives";
+        Config = "config": "an access to configuration space";
+        Registers = "registers": "an access to a register";
+        Look = "look": "what registers show is remembered";
+        Same = "same": "registers show what was remembered";
+        Still = "still": "what registers show does not change meanwhile";
+        LogStop = "log stop": "LOGGING_STOP";
+        Log(which: Log) = "log WHICH":
+            "LOGGING_START of ranges: `all`, `none`, `overlapping`, `misaligned`, `wrapping`, `many`";
+        ReportPart = "report part":
+            "LOGGING_REPORT of a range whose pages do not fill a word: bits outside of it are 0";
+        ReportAgain = "report again": "LOGGING_REPORT twice: the second has nothing of the first";
+        Report(size: PageSize) = "report [PAGES]":
+            "LOGGING_REPORT, also by `small` pages (less than 4 KiB) or `odd` ones (no power of two)";
+        Trickle = "trickle":
+            "one access of the device's at a time is served, and the log asked for in between";
+        Reset(whom: For) = "reset [WHOM]": "DEVICE_RESET; `for guest`: as a guest does that boots anew";
+        Reopen = "reopen": "this client goes, another comes";
+        MemoryMapped = "memory mapped": "the device has memory through a descriptor";
+        MemoryAsked = "memory asked": "the device has memory by asking for it";
+        NicAmongPeers = "nic among peers":
+            "the NIC's queues are set up in what counts as another device's memory";
+        Nic = "nic": "the NIC's queues are set up in memory";
+        Send(count: Few, to: To) = "send COUNT [to WHOM]":
+            "frames are transmitted, to `table` or `nobody` if not to the NIC itself";
+        Room(count: Few) = "room COUNT": "there is room for so many frames that come";
+        Filter = "filter":
+            "the NIC is told to take what is addressed to it or to one address more";
+        Settle = "settle": "what was sent was sent, and what comes has come";
+        Quiet = "quiet": "nothing is expected: whatever comes is judged";
+        Hold(time: u32) = "hold TIME":
+            "what the device asks for while it is to answer waits so many milliseconds";
+        Interrupts = "interrupts": "the interrupt line is listened to";
+        Unmask = "unmask": "the interrupt line is unmasked";
+        Arguments = "arguments":
+            "every request of a feature whose arguments are wrong, and every PROBE";
+    }
 }
 
 /// What is written as migration data.
@@ -114,8 +91,7 @@ pub enum What {
 }
 
 impl What {
-    /// By name.
-    pub const ALL: [(&'static str, What); 6] = [
+    const NAMES: [(&'static str, What); 6] = [
         ("saved", What::Saved),
         ("extended", What::Extended),
         ("reordered", What::Reordered),
@@ -142,9 +118,9 @@ pub enum Log {
     Many,
 }
 
-impl Log {
-    /// By name.
-    pub const ALL: [(&'static str, Log); 6] = [
+impl Named for Log {
+    const WHAT: &'static str = "kind of log";
+    const NAMES: &'static [(&'static str, Log)] = &[
         ("all", Log::All),
         ("none", Log::None),
         ("overlapping", Log::Overlapping),
@@ -165,103 +141,118 @@ pub enum To {
     Nobody,
 }
 
-/// Makes a step of text.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn act(text: &str, table: &Table) -> Result<Act, Problem> {
-    let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let op = match (verb, rest) {
-        ("flags", "") => Op::Flags,
-        ("reach", name) => match table.named(name) {
-            Some(state) => Op::Reach(state.value),
-            None => return Err(unknown(name, table)),
-        },
-        ("set", name) => match (table.named(name), name.parse()) {
-            (Some(state), _) => Op::Set(state.value.into()),
-            (None, Ok(number)) => Op::Set(number),
-            _ => return Err(unknown(name, table)),
-        },
-        ("get", "") => Op::Get,
-        ("read", size) => Op::Read(number(size)?),
-        ("drain", "") => Op::Drain(PIECE),
-        ("drain", size) => Op::Drain(number(size.strip_prefix("by ").unwrap_or(size))?),
-        ("write", rest) => {
-            let (what, size) = rest.split_once(" by ").unwrap_or((rest, "65536"));
-            if what == "truncated" && what != rest {
-                let op = Op::Write(What::Truncated(number(size)?), PIECE);
-                return Ok(Act { text: text.to_owned(), op });
+impl Named for To {
+    const WHAT: &'static str = "addressee";
+    const NAMES: &'static [(&'static str, To)] =
+        &[("us", To::Us), ("table", To::Table), ("nobody", To::Nobody)];
+    const USUAL: Option<To> = Some(To::Us);
+}
+
+impl Named for PageSize {
+    const WHAT: &'static str = "size of pages";
+    const NAMES: &'static [(&'static str, PageSize)] =
+        &[("small", PageSize::Small), ("odd", PageSize::Odd)];
+    const USUAL: Option<PageSize> = Some(PageSize::Good);
+}
+
+impl Named for For {
+    const WHAT: &'static str = "kind of reset";
+    const NAMES: &'static [(&'static str, For)] = &[("for guest", For::Guest)];
+    const USUAL: Option<For> = Some(For::Client);
+}
+
+/// A state of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StateName(pub u8);
+
+impl Word<Table> for StateName {
+    fn read(text: Option<&str>, table: &Table) -> Result<Self, Problem> {
+        let text = text.unwrap_or_default();
+        let found = table.named(text).map(|state| StateName(state.value));
+        found.ok_or_else(|| {
+            let help = did_you_mean(text, table.states.iter().map(|state| state.name.as_str()));
+            (format!("no state is called `{text}`"), help)
+        })
+    }
+
+    fn written(&self, table: &Table) -> Option<String> {
+        let state = table.states.iter().find(|state| state.value == self.0);
+        Some(state.map_or_else(|| self.0.to_string(), |state| state.name.clone()))
+    }
+}
+
+/// A state of the table, or any other number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StateValue(pub u32);
+
+impl Word<Table> for StateValue {
+    fn read(text: Option<&str>, table: &Table) -> Result<Self, Problem> {
+        let known = StateName::read(text, table).map(|state| StateValue(state.0.into()));
+        known.or_else(|problem| {
+            text.unwrap_or_default().parse().map(StateValue).map_err(|_| problem)
+        })
+    }
+
+    fn written(&self, table: &Table) -> Option<String> {
+        let small = u8::try_from(self.0).ok();
+        let known = small.and_then(|value| StateName(value).written(table));
+        known.or_else(|| Some(self.0.to_string()))
+    }
+}
+
+/// The size of a piece of data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece(pub u32);
+
+impl<C> Word<C> for Piece {
+    fn read(text: Option<&str>, context: &C) -> Result<Self, Problem> {
+        let Some(text) = text else { return Ok(Piece(PIECE)) };
+        u32::read(Some(text), context).map(|size| Piece(size.max(1)))
+    }
+
+    fn written(&self, context: &C) -> Option<String> {
+        (self.0 != PIECE).then(|| self.0.written(context)).flatten()
+    }
+}
+
+/// A number of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Few(pub u16);
+
+/// The most frames that a step is about.
+const MOST: u16 = 32;
+
+impl<C> Word<C> for Few {
+    fn read(text: Option<&str>, context: &C) -> Result<Self, Problem> {
+        match u16::read(text, context) {
+            Ok(count) if count <= MOST => Ok(Few(count)),
+            _ => {
+                Err((format!("`{}` is not a number up to {MOST}", text.unwrap_or_default()), None))
             }
-            let what = match what.strip_prefix("corrupted at ") {
-                Some(at) => What::Corrupted(number(at)?),
-                None if what == "truncated" => What::Truncated(1),
-                None => one_of(what, &What::ALL)?,
-            };
-            Op::Write(what, number(size)?.max(1))
         }
-        ("info", "") => Op::Info { short: false },
-        ("info", "short") => Op::Info { short: true },
-        ("opt", "in") => Op::OptIn,
-        ("poll", "") => Op::Poll,
-        ("config", "") => Op::Config,
-        ("registers", "") => Op::Registers,
-        ("look", "") => Op::Look,
-        ("same", "") => Op::Same,
-        ("still", "") => Op::Still,
-        ("log", "stop") => Op::LogStop,
-        ("log", which) => Op::Log(one_of(which, &Log::ALL)?),
-        ("report", "") => Op::Report(PageSize::Good),
-        ("report", "small") => Op::Report(PageSize::Small),
-        ("report", "odd") => Op::Report(PageSize::Odd),
-        ("report", "part") => Op::ReportPart,
-        ("report", "again") => Op::ReportAgain,
-        ("trickle", "") => Op::Trickle,
-        ("reset", "") => Op::Reset(For::Client),
-        ("reset", "for guest") => Op::Reset(For::Guest),
-        ("reopen", "") => Op::Reopen,
-        ("memory", "mapped") => Op::Memory { mapped: true },
-        ("memory", "asked") => Op::Memory { mapped: false },
-        ("nic", "") => Op::Nic { peers: false },
-        ("nic", "among peers") => Op::Nic { peers: true },
-        ("send", rest) => match rest.split_once(" to ").unwrap_or((rest, "us")) {
-            (count, "us") => Op::Send(small(count)?, To::Us),
-            (count, "table") => Op::Send(small(count)?, To::Table),
-            (count, "nobody") => Op::Send(small(count)?, To::Nobody),
-            (_, whom) => return Err((format!("nothing is sent to `{whom}`"), None)),
-        },
-        ("room", count) => Op::Room(small(count)?),
-        ("filter", "") => Op::Filter,
-        ("settle", "") => Op::Settle,
-        ("quiet", "") => Op::Quiet,
-        ("hold", time) => Op::Hold(number(time)?.into()),
-        ("interrupts", "") => Op::Interrupts,
-        ("unmask", "") => Op::Unmask,
-        ("arguments", "") => Op::Arguments,
-        _ => return Err((format!("there is no step `{text}`"), None)),
-    };
-    Ok(Act { text: text.to_owned(), op })
+    }
+
+    fn written(&self, context: &C) -> Option<String> {
+        self.0.written(context)
+    }
 }
 
-fn unknown(name: &str, table: &Table) -> Problem {
-    let help = did_you_mean(name, table.states.iter().map(|state| state.name.as_str()));
-    (format!("no state is called `{name}`"), help)
-}
+impl<C> Word<C> for What {
+    fn read(text: Option<&str>, context: &C) -> Result<Self, Problem> {
+        let text = text.unwrap_or_default();
+        match text.strip_prefix("corrupted at ") {
+            Some(at) => u32::read(Some(at), context).map(What::Corrupted),
+            None if text == "truncated" => Ok(What::Truncated(1)),
+            None => named(text, &What::NAMES, "kind of data"),
+        }
+    }
 
-fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Result<T, Problem> {
-    let found = all.iter().find(|(name, _)| *name == text);
-    found.map(|(_, value)| *value).ok_or_else(|| {
-        let help = did_you_mean(text, all.iter().map(|(name, _)| *name));
-        (format!("nothing is called `{text}` here"), help)
-    })
-}
-
-fn number(text: &str) -> Result<u32, Problem> {
-    text.parse().map_err(|_| (format!("`{text}` is not a number up to 4294967295"), None))
-}
-
-fn small(text: &str) -> Result<u16, Problem> {
-    match text.parse() {
-        Ok(count) if count <= 32 => Ok(count),
-        _ => Err((format!("`{text}` is not a number up to 32"), None)),
+    fn written(&self, _: &C) -> Option<String> {
+        let known = What::NAMES.iter().find(|(_, what)| what == self);
+        Some(match (self, known) {
+            (What::Truncated(_), _) => "truncated".to_owned(),
+            (What::Corrupted(at), _) => format!("corrupted at {at}"),
+            (_, known) => known.map_or_else(String::new, |(name, _)| (*name).to_owned()),
+        })
     }
 }

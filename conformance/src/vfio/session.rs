@@ -42,8 +42,9 @@ use devmig_reference::socket::event::Event as Signal;
 
 use self::memory::Guest;
 use self::work::Work;
+use super::data::PIECE;
 use super::device::{Device, HarnessError, Place};
-use super::script::{Act, Op};
+use super::script::{Act, What};
 use super::suite::Need;
 use crate::harness::verdict::{StepOutcome, TestEnd};
 
@@ -272,45 +273,48 @@ impl<'m> Session<'m> {
     /// # Errors
     /// What ends the test.
     pub fn act(&mut self, act: &Act) -> Result<(), TestEnd> {
-        match &act.op {
-            Op::Flags => self.legal_flags(),
-            Op::Reach(state) => self.reach(*state),
-            Op::Set(state) => self.set(*state).map(|_| ()),
-            Op::Get => self.get().map(|_| ()),
-            Op::Read(size) => self.read(*size).map(|_| ()),
-            Op::Drain(size) => self.drain(*size),
-            Op::Write(what, size) => self.write(*what, *size),
-            Op::Info { short: false } => self.info(),
-            Op::Info { short: true } => self.short_info(),
-            Op::OptIn => self.opt_in(),
-            Op::Poll => self.poll(),
-            Op::Config => self.config(),
-            Op::Registers => self.registers().map(|_| ()),
-            Op::Look => self.look(),
-            Op::Same => self.same(),
-            Op::Still => self.still(),
-            Op::Log(which) => self.log_start(*which),
-            Op::LogStop => self.log_stop(),
-            Op::Report(size) => self.report(*size).map(|_| ()),
-            Op::ReportPart => self.report_part(),
-            Op::ReportAgain => self.report_again(),
-            Op::Trickle => self.trickle(),
-            Op::Reset(whom) => self.reset(*whom),
-            Op::Reopen => self.reopen(),
-            Op::Memory { mapped } => self.give_memory(*mapped),
-            Op::Nic { peers } => self.set_up(*peers),
-            Op::Send(count, to) => self.send(*count, *to),
-            Op::Room(count) => self.room(*count),
-            Op::Filter => self.filter(),
-            Op::Settle => self.settle(),
-            Op::Quiet => self.quiet(),
-            Op::Hold(time) => {
-                self.device.hold(Duration::from_millis(*time));
+        match *act {
+            Act::Flags => self.legal_flags(),
+            Act::Reach(state) => self.reach(state.0),
+            Act::Set(state) => self.set(state.0).map(|_| ()),
+            Act::Get => self.get().map(|_| ()),
+            Act::Read(size) => self.read(size).map(|_| ()),
+            Act::Drain(size) => self.drain(size.0),
+            Act::WriteTruncated(count) => self.write(What::Truncated(count), PIECE),
+            Act::Write(what, size) => self.write(what, size.0),
+            Act::Info => self.info(),
+            Act::InfoShort => self.short_info(),
+            Act::OptIn => self.opt_in(),
+            Act::Poll => self.poll(),
+            Act::Config => self.config(),
+            Act::Registers => self.registers().map(|_| ()),
+            Act::Look => self.look(),
+            Act::Same => self.same(),
+            Act::Still => self.still(),
+            Act::Log(which) => self.log_start(which),
+            Act::LogStop => self.log_stop(),
+            Act::Report(size) => self.report(size).map(|_| ()),
+            Act::ReportPart => self.report_part(),
+            Act::ReportAgain => self.report_again(),
+            Act::Trickle => self.trickle(),
+            Act::Reset(whom) => self.reset(whom),
+            Act::Reopen => self.reopen(),
+            Act::MemoryMapped => self.give_memory(true),
+            Act::MemoryAsked => self.give_memory(false),
+            Act::Nic => self.set_up(false),
+            Act::NicAmongPeers => self.set_up(true),
+            Act::Send(count, to) => self.send(count.0, to),
+            Act::Room(count) => self.room(count.0),
+            Act::Filter => self.filter(),
+            Act::Settle => self.settle(),
+            Act::Quiet => self.quiet(),
+            Act::Hold(time) => {
+                self.device.hold(Duration::from_millis(time.into()));
                 Ok(())
             }
-            Op::Interrupts => self.listen(),
-            Op::Unmask => self.unmask(),
-            Op::Arguments => self.arguments(),
+            Act::Interrupts => self.listen(),
+            Act::Unmask => self.unmask(),
+            Act::Arguments => self.arguments(),
         }
     }
 
@@ -337,7 +341,7 @@ impl<'m> Session<'m> {
         }
         // Data that is refused is the one way there, and not every device takes it.
         self.set(RESUMING.into())?;
-        self.write(super::script::What::Garbage, 64)?;
+        self.write(What::Garbage, 64)?;
         self.set(u32::from(STOP))?;
         self.get()?;
         match self.at {

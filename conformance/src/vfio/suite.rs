@@ -9,7 +9,7 @@ use devmig_model::registry::Library;
 use devmig_model::spec::{Diagnostics, Item, SpecErrors};
 use serde::Deserialize;
 
-use super::script::{self, Act};
+use super::script::Act;
 use crate::harness::suite::{self, Problem, SuiteForm, Variant};
 
 /// The suite of VFIO.
@@ -69,7 +69,7 @@ impl SuiteForm for Form {
     }
 
     fn step(library: &Library, text: &str) -> Result<Act, Problem> {
-        script::act(text, &library.vfio)
+        Act::parse(text, &library.vfio)
     }
 
     fn variants<T>(

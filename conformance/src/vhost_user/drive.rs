@@ -250,8 +250,8 @@ pub fn alphabet(table: &Table) -> Vec<Letter> {
         }
     }
     let others = [
-        (Act::Requests { count: 1, kick: true }, 6),
-        (Act::Requests { count: 1, kick: false }, 1),
+        (Act::Request(1), 6),
+        (Act::Publish(1), 1),
         (Act::Program(Step::Kick { ring: 0 }, Which::Requests), 2),
         (Act::Program(Step::ReadState, Which::Requests), 4),
         (Act::Program(Step::WriteState, Which::Requests), 4),

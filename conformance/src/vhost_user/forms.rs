@@ -17,6 +17,7 @@ use devmig_model::protocol::vhost_user::vocabulary::Effect;
 use devmig_model::protocol::vhost_user::wire::{Flags, Header, PayloadKind};
 
 use super::drive::has;
+use crate::harness::steps::Named;
 
 macro_rules! forms {
     ($($variant:ident $name:literal $what:literal,)+) => {
@@ -24,10 +25,9 @@ macro_rules! forms {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Form { $(#[doc = $what] $variant,)+ }
 
-        impl Form {
-            /// All of them: name, meaning, value.
-            pub const ALL: &'static [(&'static str, &'static str, Form)] =
-                &[$(($name, $what, Form::$variant),)+];
+        impl Named for Form {
+            const WHAT: &'static str = "malformed form";
+            const NAMES: &'static [(&'static str, Self)] = &[$(($name, Form::$variant),)+];
         }
     };
 }
@@ -76,12 +76,6 @@ const NO_RINGS: [u32; 3] = [127, 0xffff, u32::MAX];
 const MANY: usize = 32;
 
 impl Form {
-    /// The one of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(n, ..)| *n == name).map(|(.., value)| *value)
-    }
-
     /// Its cases. `region` is one of guest memory: guest address, size, user address, offset.
     #[must_use]
     pub fn cases(self, table: &Table, region: [u64; 4]) -> Vec<Case> {

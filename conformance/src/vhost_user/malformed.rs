@@ -6,6 +6,8 @@
 
 use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload, VringAddr, VringState};
 
+use crate::harness::steps::Named;
+
 macro_rules! malformed {
     ($($variant:ident $name:literal $what:literal,)+) => {
         /// A way to be malformed.
@@ -14,10 +16,9 @@ macro_rules! malformed {
             $(#[doc = $what] $variant,)+
         }
 
-        impl Malformed {
-            /// All of them: name, meaning, value.
-            pub const ALL: &'static [(&'static str, &'static str, Malformed)] =
-                &[$(($name, $what, Malformed::$variant),)+];
+        impl Named for Malformed {
+            const WHAT: &'static str = "malformed message";
+            const NAMES: &'static [(&'static str, Self)] = &[$(($name, Malformed::$variant),)+];
         }
     };
 }
@@ -53,12 +54,6 @@ pub struct Bytes {
 const NO_RING: u32 = 200;
 
 impl Malformed {
-    /// The one of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(n, ..)| *n == name).map(|(.., value)| *value)
-    }
-
     /// Its bytes. `id` gives a message's number by its name.
     #[must_use]
     pub fn bytes(self, id: impl Fn(&str) -> u32) -> Bytes {

@@ -1,141 +1,80 @@
-//! The steps of a test, as data.
-//!
-//! Every step of a front-end's program (see [`devmig_model::protocol::vhost_user::program`]) is a step of a
-//! test. Without `each ring` or `ring N` before it, it goes to the ring that carries requests.
-//! Besides:
-//!
-//! | step | meaning |
-//! |---|---|
-//! | `request N` | make N requests available, and kick |
-//! | `publish N` | make N requests available, and do not kick |
-//! | `settle` | wait until nothing is owed any more |
-//! | `notified` | the same, and the guest was notified of what was used |
-//! | `first` | wait until something came back |
-//! | `crash` | the back-end is gone, and another takes its place with the same memory |
-//! | `quiet` | nothing is expected: whatever comes is judged |
-//! | `silence` | nothing is expected for as long as a request may take: a reading that owes one is excluded |
-//! | `pause N` | N microseconds in which nobody looks |
-//! | `barrier` | wait for an answer, so that all messages before were read |
-//! | `renew N` | the driver sets the ring up anew, at index N |
-//! | `driver anew` | the driver begins again with a device that was reset: its first request first |
-//! | `reconnect` | a fresh connection (and process, if we start it), with the same guest memory |
-//! | `serves` | a fresh connection, over which a request is processed |
-//! | `renew N elsewhere` | the same, in another place in guest memory |
-//! | `room N` | the driver offers room for N in every ring that something can come through |
-//! | `send N to WHOM` | N are sent to `all`, a `group`, `us` or `nobody`; `from pair P`, if not from the first |
-//! | `tell WHAT` | the device is told of its filter (`strict`, `filter`), its `address`, or to use all `pairs` or `one-pair` |
-//! | `event indices` | from the next SET_FEATURES on, EVENT_IDX is accepted |
-//! | `interrupts off`, `on` | the driver asks not to be notified, or to be again |
-//! | `stray descriptor` | the next message brings a descriptor that it has no use for |
-//! | `closed` | the back-end has closed it |
-//! | `write garbage` | bytes that are no state, through the state channel |
-//! | `write much garbage` | the same, of more than the channel holds at a time |
-//! | `unsettled` | the record says what it said before the last request came back: the back-end died in between |
-//! | `others mark` | from here on another party marks pages in the same dirty log |
-//! | `succeeds`, `fails` | what the last answer said |
-//! | `malformed KIND` | see [`super::malformed`] |
-//! | `every malformed FORM` | see [`super::forms`] |
-//! | `pieces of N` | from here on messages are sent in pieces of N bytes; 0: whole |
-//! | `joined` | from here on messages go together in one write, as far as descriptors and answers allow |
-//! | `outside changes` | something outside changes the device's configuration space |
-//! | `break ring` | the guest writes an index that is further ahead than its ring is long, and kicks |
+//! The steps of a test of vhost-user: those of this file, and every step of a front-end's program (see
+//! [`devmig_model::protocol::vhost_user::program`]). Without `each ring` or `ring N` before it, such a step
+//! goes to the ring that carries requests.
 //!
 //! **Invariant.** A step has no opinion: what the back-end does is judged by the machine.
 
 use devmig_model::protocol::vhost_user::program::{Compiler, Number, Step};
 use devmig_model::protocol::vhost_user::table::Table;
 use devmig_model::protocol::vhost_user::vocabulary::Effect;
-use devmig_model::spec::did_you_mean;
+use devmig_model::registry::Library;
 
 use super::drive::has;
 use super::forms::Form;
 use super::malformed::Malformed;
 use crate::harness::io::virtio::outside::{Command, To};
+use crate::harness::steps::{Named, Word, steps};
 use crate::harness::suite::Problem;
 
-/// One step of a test.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Act {
-    /// A step of a program, to a ring.
-    Program(Step, Which),
-    /// Requests, kicked or not.
-    Requests {
-        /// How many.
-        count: u16,
-        /// Whether the back-end is kicked.
-        kick: bool,
-    },
-    /// Wait until nothing is owed.
-    Settle,
-    /// Wait until the guest was notified.
-    Notified,
-    /// Wait until something came back.
-    First,
-    /// Nothing is expected.
-    Quiet,
-    /// Nothing is expected for as long as a request may take.
-    Silence,
-    /// This many microseconds in which nobody looks.
-    Pause(u16),
-    /// All messages before were read.
-    Barrier,
-    /// The ring begins anew at this index.
-    Renew(u16),
-    /// The same, at another place in guest memory.
-    Elsewhere(u16),
-    /// The driver begins again with the device's first request.
-    Anew,
-    /// Room for so many in every ring that something can come through.
-    Room(u16),
-    /// So many are sent.
-    SendOut {
-        /// How many.
-        count: u16,
-        /// To whom.
-        to: To,
-        /// From the ring of this pair.
-        pair: u8,
-    },
-    /// The device is told something.
-    Tell(Command),
-    /// EVENT_IDX is accepted from now on.
-    Events,
-    /// The driver asks to be notified, or not to be.
-    Interrupts(bool),
-    /// The next message brings a descriptor too many.
-    Stray,
-    /// That was closed.
-    Closed,
-    /// A fresh connection, with the same guest memory.
-    Reconnect,
-    /// A fresh connection, over which a request is processed.
-    Serves,
-    /// Bytes that are no state.
-    WriteGarbage {
-        /// More than a pipe holds.
-        much: bool,
-    },
-    /// The record was not brought up to date for the last request.
-    Unsettled,
-    /// Somebody else marks pages in the log.
-    OthersMark,
-    /// The last answer said success, or not.
-    Answered {
-        /// Whether it must say success.
-        success: bool,
-    },
-    /// Something malformed.
-    Malformed(Malformed),
-    /// Everything of this form.
-    Forms(Form),
-    /// Messages go in pieces of this size, or whole.
-    Pieces(u16),
-    /// Messages go together.
-    Joined,
-    /// Something outside changes the configuration space.
-    Change,
-    /// The guest makes nonsense of its ring.
-    Break,
+steps! {
+    /// One step of a test.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Act in Table {
+        Request(count: u16) = "request COUNT": "make so many requests available, and kick";
+        Publish(count: u16) = "publish COUNT": "make so many requests available, and do not kick";
+        Settle = "settle": "wait until nothing is owed any more";
+        Notified = "notified": "wait until nothing is owed, and the guest was notified of what was used";
+        First = "first": "wait until something came back";
+        Quiet = "quiet": "nothing is expected: whatever comes is judged";
+        Silence = "silence":
+            "nothing is expected for as long as a request may take: an interpretation that owes one is \
+             excluded";
+        Pause(micros: u16) = "pause MICROSECONDS": "nobody looks for so long";
+        Barrier = "barrier": "wait for a reply, so that all messages before were read";
+        Elsewhere(index: u16) = "renew INDEX elsewhere":
+            "the driver sets the ring up anew at this index, at another place in guest memory";
+        Renew(index: u16) = "renew INDEX": "the driver sets the ring up anew at this index";
+        Anew = "driver anew":
+            "the driver begins again with a device that was reset: its first request first";
+        Reconnect = "reconnect":
+            "a fresh connection (and process, if devmig starts it), with the same guest memory";
+        Serves = "serves": "a fresh connection, over which a request is processed";
+        Room(count: u16) = "room COUNT":
+            "the driver offers room for so many in every ring that something can come through";
+        SendOut(count: u16, to: To, pair: Pair) = "send COUNT to WHOM [from pair PAIR]":
+            "so many are sent to `all`, a `group`, `us` or `nobody`";
+        Tell(command: Command) = "tell WHAT":
+            "the device is told of its filter (`strict`, `filter`), its `address`, or to use all \
+             `pairs` or `one-pair`";
+        Events = "event indices": "from the next SET_FEATURES on, EVENT_IDX is accepted";
+        InterruptsOn = "interrupts on": "the driver asks to be notified again";
+        InterruptsOff = "interrupts off": "the driver asks not to be notified";
+        Stray = "stray descriptor": "the next message brings a descriptor that it has no use for";
+        Closed = "closed": "the back-end has closed that descriptor";
+        WriteGarbage = "write garbage": "bytes that are no state, through the state channel";
+        WriteMuchGarbage = "write much garbage":
+            "bytes that are no state, more than the channel holds at a time";
+        Unsettled = "unsettled":
+            "the record says what it said before the last request came back: the back-end died in \
+             between";
+        OthersMark = "others mark": "from here on another party marks pages in the same dirty log";
+        Succeeds = "succeeds": "the last reply said success";
+        Fails = "fails": "the last reply said an error";
+        Forms(form: Form) = "every malformed FORM": "messages of each malformed FORM in turn";
+        Malformed(kind: Malformed) = "malformed KIND": "one malformed message";
+        Pieces(size: u16) = "pieces of SIZE":
+            "from here on messages are sent in pieces of so many bytes; 0: whole";
+        Joined = "joined":
+            "from here on messages go together in one write, as far as descriptors and replies allow";
+        Change = "outside changes":
+            "something outside changes the device's configuration space";
+        Break = "break ring":
+            "the guest writes an index that is further ahead than its ring is long, and kicks";
+    }
+    besides {
+        /// A step of a program, to a ring.
+        Program(step: Step, which: Which) = program_text;
+    }
 }
 
 /// Which ring a program's step is for.
@@ -149,120 +88,59 @@ pub enum Which {
     Index(u8),
 }
 
+/// The pair of queues from whose ring something is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pair(pub u8);
+
+impl<C> Word<C> for Pair {
+    fn read(text: Option<&str>, context: &C) -> Result<Self, Problem> {
+        let Some(text) = text else { return Ok(Pair(0)) };
+        u16::read(Some(text), context).map(|pair| Pair(u8::try_from(pair).unwrap_or(u8::MAX)))
+    }
+
+    fn written(&self, _: &C) -> Option<String> {
+        (self.0 != 0).then(|| self.0.to_string())
+    }
+}
+
+impl Named for To {
+    const WHAT: &'static str = "addressee";
+    const NAMES: &'static [(&'static str, To)] = To::ALL;
+}
+
+impl Named for Command {
+    const WHAT: &'static str = "command of a driver's";
+    const NAMES: &'static [(&'static str, Command)] = Command::ALL;
+}
+
 /// The step that is written like this.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn act(compiler: &Compiler<'_>, text: &str) -> Result<Act, Problem> {
-    Ok(match text.split_once(' ').unwrap_or((text, "")) {
-        ("request", count) => Act::Requests { count: number(count)?, kick: true },
-        ("publish", count) => Act::Requests { count: number(count)?, kick: false },
-        ("pause", micros) => Act::Pause(number(micros)?),
-        ("renew", index) => match index.strip_suffix(" elsewhere") {
-            Some(index) => Act::Elsewhere(number(index)?),
-            None => Act::Renew(number(index)?),
-        },
-        ("room", count) => Act::Room(number(count)?),
-        ("send", rest) => send(rest)?,
-        ("tell", what) => Act::Tell(one_of(what, Command::ALL, "a driver tells")?),
-        ("event", "indices") => Act::Events,
-        ("interrupts", "on") => Act::Interrupts(true),
-        ("interrupts", "off") => Act::Interrupts(false),
-        ("stray", "descriptor") => Act::Stray,
-        ("closed", "") => Act::Closed,
-        ("malformed", kind) => Act::Malformed(Malformed::named(kind).ok_or_else(|| {
-            let help = did_you_mean(kind, Malformed::ALL.iter().map(|(name, ..)| *name));
-            (format!("nothing malformed is called `{kind}`"), help)
-        })?),
-        ("every", rest) => {
-            let name = rest.strip_prefix("malformed ").unwrap_or(rest);
-            Act::Forms(Form::named(name).ok_or_else(|| {
-                let help = did_you_mean(name, Form::ALL.iter().map(|(name, ..)| *name));
-                (format!("no malformed form is called `{name}`"), help)
-            })?)
-        }
-        ("pieces", rest) => Act::Pieces(number(rest.strip_prefix("of ").unwrap_or(rest))?),
-        ("joined", "") => Act::Joined,
-        ("outside", "changes") => Act::Change,
-        ("break", "ring") => Act::Break,
-        ("settle", "") => Act::Settle,
-        ("notified", "") => Act::Notified,
-        ("first", "") => Act::First,
-        ("quiet", "") => Act::Quiet,
-        ("silence", "") => Act::Silence,
-        ("barrier", "") => Act::Barrier,
-        ("reconnect", "") => Act::Reconnect,
-        ("serves", "") => Act::Serves,
-        ("driver", "anew") => Act::Anew,
-        ("write", "garbage") => Act::WriteGarbage { much: false },
-        ("write", "much garbage") => Act::WriteGarbage { much: true },
-        ("unsettled", "") => Act::Unsettled,
-        ("others", "mark") => Act::OthersMark,
-        ("succeeds", "") => Act::Answered { success: true },
-        ("fails", "") => Act::Answered { success: false },
-        ("each", _) => {
-            let rest = text.strip_prefix("each ring ").unwrap_or(text);
-            Act::Program(compiler.single(rest, 0)?, Which::Each)
-        }
-        ("ring", rest) => {
+pub fn act(library: &Library, text: &str) -> Result<Act, Problem> {
+    let compiler = Compiler { table: &library.table, programs: &library.programs, rings: 1 };
+    if Act::is_one(text) {
+        return Act::parse(text, &library.table);
+    }
+    let (step, ring, which) = match text.split_once(' ') {
+        Some(("each", _)) => (text.strip_prefix("each ring ").unwrap_or(text), 0, Which::Each),
+        Some(("ring", rest)) => {
             let (index, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-            let index = u8::try_from(number(index)?).unwrap_or(u8::MAX);
-            Act::Program(compiler.single(rest, index)?, Which::Index(index))
+            let index = u8::try_from(u16::read(Some(index), &())?).unwrap_or(u8::MAX);
+            (rest, index, Which::Index(index))
         }
-        _ => Act::Program(compiler.single(text, 0)?, Which::Requests),
-    })
+        _ => (text, 0, Which::Requests),
+    };
+    Ok(Act::Program(compiler.single(step, ring)?, which))
 }
 
-/// A step as it is written in a file.
-#[must_use]
-pub fn text(act: &Act, table: &Table) -> String {
-    match *act {
-        Act::Program(step, Which::Requests) => step_text(step, table),
-        Act::Program(step, Which::Each) => format!("each ring {}", step_text(step, table)),
-        Act::Program(step, Which::Index(ring)) => format!("ring {ring} {}", step_text(step, table)),
-        Act::Requests { count, kick: true } => format!("request {count}"),
-        Act::Requests { count, kick: false } => format!("publish {count}"),
-        Act::Settle => "settle".into(),
-        Act::Notified => "notified".into(),
-        Act::First => "first".into(),
-        Act::Quiet => "quiet".into(),
-        Act::Silence => "silence".into(),
-        Act::Pause(micros) => format!("pause {micros}"),
-        Act::Barrier => "barrier".into(),
-        Act::Renew(index) => format!("renew {index}"),
-        Act::Elsewhere(index) => format!("renew {index} elsewhere"),
-        Act::Anew => "driver anew".into(),
-        Act::Room(count) => format!("room {count}"),
-        Act::SendOut { count, to, pair: 0 } => format!("send {count} to {}", name(&to, To::ALL)),
-        Act::SendOut { count, to, pair } => {
-            format!("send {count} to {} from pair {pair}", name(&to, To::ALL))
-        }
-        Act::Tell(command) => format!("tell {}", name(&command, Command::ALL)),
-        Act::Events => "event indices".into(),
-        Act::Interrupts(true) => "interrupts on".into(),
-        Act::Interrupts(false) => "interrupts off".into(),
-        Act::Stray => "stray descriptor".into(),
-        Act::Closed => "closed".into(),
-        Act::Reconnect => "reconnect".into(),
-        Act::Serves => "serves".into(),
-        Act::WriteGarbage { much: false } => "write garbage".into(),
-        Act::WriteGarbage { much: true } => "write much garbage".into(),
-        Act::Unsettled => "unsettled".into(),
-        Act::OthersMark => "others mark".into(),
-        Act::Answered { success: true } => "succeeds".into(),
-        Act::Answered { success: false } => "fails".into(),
-        Act::Forms(form) => {
-            let known = Form::ALL.iter().find(|(.., value)| *value == form);
-            format!("every malformed {}", known.map_or("", |(name, ..)| name))
-        }
-        Act::Pieces(size) => format!("pieces of {size}"),
-        Act::Joined => "joined".into(),
-        Act::Change => "outside changes".into(),
-        Act::Break => "break ring".into(),
-        Act::Malformed(kind) => {
-            let known = Malformed::ALL.iter().find(|(.., value)| *value == kind);
-            format!("malformed {}", known.map_or("", |(name, ..)| name))
-        }
+/// A step of a program, as it is written.
+fn program_text(step: Step, which: Which, table: &Table) -> String {
+    let text = step_text(step, table);
+    match which {
+        Which::Requests => text,
+        Which::Each => format!("each ring {text}"),
+        Which::Index(ring) => format!("ring {ring} {text}"),
     }
 }
 
@@ -300,30 +178,4 @@ fn step_text(step: Step, table: &Table) -> String {
             text
         }
     }
-}
-
-/// `N to WHOM`, `N to WHOM from pair P`.
-fn send(text: &str) -> Result<Act, Problem> {
-    let (text, pair) = match text.split_once(" from pair ") {
-        Some((text, pair)) => (text, u8::try_from(number(pair)?).unwrap_or(u8::MAX)),
-        None => (text, 0),
-    };
-    let (count, whom) = text.split_once(" to ").unwrap_or((text, ""));
-    Ok(Act::SendOut { count: number(count)?, to: one_of(whom, To::ALL, "is sent to")?, pair })
-}
-
-fn one_of<T: Copy>(text: &str, all: &[(&str, T)], what: &str) -> Result<T, Problem> {
-    let found = all.iter().find(|(name, _)| *name == text);
-    found.map(|(_, value)| *value).ok_or_else(|| {
-        let help = did_you_mean(text, all.iter().map(|(name, _)| *name));
-        (format!("nothing that {what} is called `{text}`"), help)
-    })
-}
-
-fn name<T: PartialEq>(value: &T, all: &[(&'static str, T)]) -> &'static str {
-    all.iter().find(|(_, other)| other == value).map_or("", |(name, _)| name)
-}
-
-fn number(text: &str) -> Result<u16, Problem> {
-    text.parse().map_err(|_| (format!("`{text}` is not a number up to 65535"), None))
 }

@@ -76,7 +76,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 
-use channel::{LITTLE, MUCH, garbage};
+use channel::{LITTLE, MUCH};
 use judge::harness;
 
 use super::Deadline;
@@ -195,7 +195,8 @@ impl Session<'_> {
     pub fn act(&mut self, act: &Act) -> Result<(), TestEnd> {
         match *act {
             Act::Program(step, which) => self.program(step, which),
-            Act::Requests { count, kick } => self.requests(count, kick),
+            Act::Request(count) => self.requests(count, true),
+            Act::Publish(count) => self.requests(count, false),
             Act::Settle => self.settle(TimeClass::Io),
             Act::Notified => self.settle(TimeClass::Courtesy),
             Act::Quiet => self.quiet(),
@@ -216,13 +217,14 @@ impl Session<'_> {
                 self.renew(ring, index)
             }
             Act::Room(count) => self.room(count),
-            Act::SendOut { count, to, pair } => self.send_out(count, to, pair),
+            Act::SendOut(count, to, pair) => self.send_out(count, to, pair.0),
             Act::Tell(command) => self.tell(command),
             Act::Events => {
                 self.events = true;
                 Ok(())
             }
-            Act::Interrupts(on) => self.interrupts(on),
+            Act::InterruptsOn => self.interrupts(true),
+            Act::InterruptsOff => self.interrupts(false),
             Act::Stray => {
                 self.stray();
                 Ok(())
@@ -231,16 +233,15 @@ impl Session<'_> {
             Act::Reconnect => self.reconnect(),
             Act::Serves => self.serves(),
             Act::First => self.first(),
-            Act::WriteGarbage { much } => {
-                self.state = garbage(self.seed, if much { MUCH } else { LITTLE });
-                self.write_state()
-            }
+            Act::WriteGarbage => self.write_garbage(LITTLE),
+            Act::WriteMuchGarbage => self.write_garbage(MUCH),
             Act::Unsettled => self.unsettle(),
             Act::OthersMark => {
                 self.tracking.others = Some(other_writers::Others::default());
                 Ok(())
             }
-            Act::Answered { success } => self.answered(success),
+            Act::Succeeds => self.answered(true),
+            Act::Fails => self.answered(false),
             Act::Forms(form) => self.forms(form),
             Act::Pieces(size) => {
                 self.pieces = size.into();

@@ -1,6 +1,5 @@
 //! What the suite of vhost-user has besides what every suite has.
 
-use devmig_model::protocol::vhost_user::program::Compiler;
 use devmig_model::registry::Library;
 use devmig_model::spec::{Diagnostics, Item, SpecErrors};
 use serde::Deserialize;
@@ -60,8 +59,7 @@ impl SuiteForm for Form {
     }
 
     fn step(library: &Library, text: &str) -> Result<Act, Problem> {
-        let compiler = Compiler { table: &library.table, programs: &library.programs, rings: 1 };
-        script::act(&compiler, text)
+        script::act(library, text)
     }
 
     fn programs(library: &Library) -> Vec<(&str, Vec<&str>)> {

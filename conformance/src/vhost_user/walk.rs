@@ -52,9 +52,8 @@ impl StepPool {
             let weight = u64::from(letter.weight);
             if at < weight {
                 return match letter.act {
-                    Act::Requests { kick, .. } => {
-                        Act::Requests { count: 1 + random.below(3) as u16, kick }
-                    }
+                    Act::Request(_) => Act::Request(1 + random.below(3) as u16),
+                    Act::Publish(_) => Act::Publish(1 + random.below(3) as u16),
                     act => act,
                 };
             }
@@ -82,7 +81,7 @@ pub(super) fn follows(act: &Act, table: &Table) -> Option<Act> {
     let Act::Program(Step::Send { id, number, .. }, _) = *act else { return None };
     let def = table.messages.get(id.0 as usize)?;
     if def.answer == Some(Answer::Check) {
-        return Some(Act::Answered { success: true });
+        return Some(Act::Succeeds);
     }
     let Number::Literal(value) = number else { return None };
     let message = Message { id, value: Value(value), ..Message::default() };
@@ -97,6 +96,6 @@ pub fn line(test: &Test, acts: &[Act], table: &Table) -> String {
         Need::TwoRings | Need::Outside | Need::PackedRings => None,
     });
     let asks = test.own.acknowledged.then(|| "acknowledged".to_owned());
-    let steps = acts.iter().map(|act| script::text(act, table));
+    let steps = acts.iter().map(|act| act.text(table));
     needs.chain(asks).chain(steps).collect::<Vec<_>>().join("; ")
 }

@@ -50,7 +50,8 @@ impl Session<'_> {
                     .filter_map(|ring| self.step_move(step, ring).transpose())
                     .collect::<Result<_, _>>()?
             }
-            Act::Requests { kick, .. } => {
+            Act::Request(_) | Act::Publish(_) => {
+                let kick = matches!(act, Act::Request(_));
                 let Ok(ring) = self.request_ring() else {
                     return Ok(Err("nobody says what a request is".into()));
                 };

@@ -68,6 +68,12 @@ impl Session<'_> {
         fault.map_or(Ok(()), |fault| self.fault(fault, "the state channel ended".into()))
     }
 
+    /// Writes bytes that are no state.
+    pub(super) fn write_garbage(&mut self, length: usize) -> Result<(), TestEnd> {
+        self.state = garbage(self.seed, length);
+        self.write_state()
+    }
+
     pub(super) fn read_state(&mut self) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.owed);
         while self.channel.is_some() {
@@ -121,7 +127,7 @@ pub(super) const LITTLE: usize = 4096;
 pub(super) const MUCH: usize = 2 << 20;
 
 /// Bytes that are no state of any device: a fixed function of the seed.
-pub(super) fn garbage(seed: u64, length: usize) -> Vec<u8> {
+fn garbage(seed: u64, length: usize) -> Vec<u8> {
     let mut x = seed | 1;
     let byte = |_| {
         x ^= x << 13;

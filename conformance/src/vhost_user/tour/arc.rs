@@ -104,6 +104,6 @@ impl Guide<'_> {
         if arc.waits {
             situation.push("a request waits".into());
         }
-        format!("{}{row}: {}", script::text(act, &self.machine.table), situation.join(", "))
+        format!("{}{row}: {}", act.text(&self.machine.table), situation.join(", "))
     }
 }

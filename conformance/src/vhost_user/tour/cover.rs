@@ -52,11 +52,13 @@ impl Guide<'_> {
         let message = edge.message.as_ref();
         let def = message.map(|m| self.machine.message(m.id));
         match self.acts[edge.arc.act] {
-            Act::Requests { .. } if !waits => vec![Act::Settle],
+            Act::Request(_) | Act::Publish(_) if !waits => vec![Act::Settle],
             Act::Program(Step::Kick { .. }, _) if waited && !waits => vec![Act::Settle],
-            Act::Requests { .. } | Act::Program(Step::Kick { .. }, _) => vec![Act::Barrier],
+            Act::Request(_) | Act::Publish(_) | Act::Program(Step::Kick { .. }, _) => {
+                vec![Act::Barrier]
+            }
             _ if def.is_some_and(|d| d.answer == Some(Answer::Check)) => {
-                vec![Act::Answered { success: true }]
+                vec![Act::Succeeds]
             }
             _ if message.is_some_and(|m| resets(self.machine.message(m.id), m)) => vec![Act::Anew],
             _ if waited && !waits => vec![Act::Barrier, Act::Settle],

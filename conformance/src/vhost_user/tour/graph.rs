@@ -91,7 +91,8 @@ impl Guide<'_> {
         let table = &self.machine.table;
         let mut next = *node;
         let m = match *act {
-            Act::Requests { kick, .. } => Move::Ring { ring: 0, request: true, kick },
+            Act::Request(_) => Move::Ring { ring: 0, request: true, kick: true },
+            Act::Publish(_) => Move::Ring { ring: 0, request: true, kick: false },
             Act::Program(Step::Kick { .. }, _) => {
                 Move::Ring { ring: 0, request: false, kick: true }
             }
