@@ -8,6 +8,7 @@
 //! ```
 //!
 //! **Invariant.** Nothing here knows a protocol.
+pub mod conversation;
 pub mod io;
 pub mod mutation;
 pub mod parallel;

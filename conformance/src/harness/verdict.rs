@@ -34,8 +34,21 @@ pub enum TestEnd {
     Over,
     /// The process died.
     Died(String),
+    /// The test itself breaks a clause.
+    Illegal {
+        /// Which.
+        clause: ClauseId,
+    },
     /// The harness cannot go on.
     Harness(String),
+}
+
+impl TestEnd {
+    /// The harness cannot go on because of this.
+    #[must_use]
+    pub fn harness(why: impl std::fmt::Display) -> Self {
+        TestEnd::Harness(why.to_string())
+    }
 }
 
 /// What became of a step that nobody wrote.
@@ -132,6 +145,10 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
         }
         TestEnd::Over => Outcome::new(Status::Pass),
         TestEnd::Skip(why) => Outcome { observed: Some(why), ..Outcome::new(Status::Skip) },
+        TestEnd::Illegal { clause } => {
+            let why = format!("the test itself breaks {}", library.spec.clause_name(clause));
+            outcome(library, about, TestEnd::Harness(why), log)
+        }
         TestEnd::Harness(why) => {
             Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) }
         }

@@ -10,13 +10,15 @@
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
+use devmig_model::protocol::vfio::event::Event;
 use devmig_model::registry::Library;
 
 use super::device::Place;
 use super::script::Act;
-use super::session::{Limits, Opened, Record, Session, allows};
+use super::session::{Limits, Opened, Session};
 use super::suite::Test;
 use super::walk::{self, Walk};
+use crate::harness::conversation::{Record, replay};
 use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use crate::harness::shorten::shorten;
 use crate::harness::verdict::{
@@ -59,7 +61,7 @@ pub struct Run<'a> {
 struct Ended {
     stop: TestEnd,
     said: Vec<String>,
-    records: Vec<Record>,
+    records: Vec<Record<Event>>,
     machine: Option<devmig_model::protocol::vfio::machine::Device>,
     taken: Vec<(Act, StepOutcome)>,
 }
@@ -146,7 +148,7 @@ fn judged(
             rules
         };
         let rules = without(*known);
-        let ended = match once(run, test, walk, rules, &off, offers, &mut taken) {
+        let ended = match once(run, test, walk, rules, offers, &mut taken) {
             Ok(learned) => {
                 known.choices = learned;
                 break Outcome::new(Status::Pass);
@@ -155,7 +157,7 @@ fn judged(
         };
         let ended = match walk {
             Some(_) => {
-                let (acts, ended) = shortest(run, test, rules, &off, ended);
+                let (acts, ended) = shortest(run, test, rules, ended);
                 again = format!("--play {}", shell_words::quote(&walk::line(&acts)));
                 ended
             }
@@ -166,7 +168,7 @@ fn judged(
             && ended
                 .machine
                 .as_ref()
-                .is_some_and(|machine| allows(machine, without(*open), &ended.records));
+                .is_some_and(|machine| replay(machine, without(*open), &ended.records).is_ok());
         let mut outcome = match contradicts {
             true => contradiction(run.library, &known.choices, ended.said),
             false => outcome(run.library, test.clause, ended.stop, ended.said),
@@ -211,7 +213,6 @@ fn once(
     test: &Test,
     walk: Option<Walk>,
     rules: Rules,
-    waived: &[ClauseId],
     offers: &mut Option<Offers>,
     taken: &mut Vec<(Act, StepOutcome)>,
 ) -> Result<Choices, Box<Ended>> {
@@ -224,16 +225,15 @@ fn once(
     let flags = format!("{:#x}", opened.flags);
     offers.get_or_insert(Offers { features: flags, protocol_features: String::new() });
     let machine = opened.machine.clone();
-    let mut session =
-        Session::new(run.library, run.place, &mut opened, rules, run.limits, waived.to_vec());
+    let mut session = Session::new(run.library, run.place, &mut opened, rules, run.limits);
     let ended = steps(&mut session, run, test, walk, taken);
     if let Err(stop) = ended {
-        let (said, records) = (session.said, session.records);
+        let (said, records) = session.conversation.into_log();
         let taken = std::mem::take(taken);
         return Err(Box::new(Ended { stop, said, records, machine: Some(machine), taken }));
     }
     let choices = run.library.spec.choices().len();
-    let learned = session.possible.readings(choices).into_iter();
+    let learned = session.conversation.learned(choices).into_iter();
     Ok(learned.fold(rules.choices, |learned, (choice, options)| learned.only(choice, &options)))
 }
 
@@ -264,13 +264,7 @@ fn steps(
 }
 
 /// The shortest script that ends as a walk did, and how it ended.
-fn shortest(
-    run: &Run<'_>,
-    test: &Test,
-    rules: Rules,
-    waived: &[ClauseId],
-    first: Box<Ended>,
-) -> (Vec<Act>, Box<Ended>) {
+fn shortest(run: &Run<'_>, test: &Test, rules: Rules, first: Box<Ended>) -> (Vec<Act>, Box<Ended>) {
     let kind = |stop: &TestEnd| match stop {
         TestEnd::Finding { clause, .. } => Some(*clause),
         _ => None,
@@ -282,7 +276,7 @@ fn shortest(
     let mut last = first;
     let short = shorten(&acts, |acts| {
         let test = Test { acts: acts.to_vec(), careful: true, ..test.clone() };
-        match once(run, &test, None, rules, waived, &mut None, &mut Vec::new()) {
+        match once(run, &test, None, rules, &mut None, &mut Vec::new()) {
             Err(ended) if kind(&ended.stop) == Some(wanted) => {
                 last = ended;
                 true

@@ -8,23 +8,20 @@
 mod attempt;
 mod shorten;
 
-use crate::harness::verdict::{Entry as _, accepted, contradiction, outcome, readings};
+use crate::harness::verdict::{Entry as _, TestEnd, accepted, contradiction, outcome, readings};
 use attempt::{Ended, one};
 use shorten::shortest;
 
-use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_engine::rules::{Choices, ClauseSet, Rules};
-use devmig_model::protocol::vhost_user::program::Step;
+use devmig_engine::clause::ChoiceId;
+use devmig_engine::rules::{ClauseSet, Rules};
 use devmig_model::registry::Library;
 
-use super::script::Act;
-use super::session::{
-    Record, Session, Setting, StepOutcome, Subject, TestEnd, TestMachine, allows,
-};
-use super::suite::{Need, Test};
+use super::session::Subject;
+use super::suite::Test;
 use super::walk::{self, StepPool, Walk};
+use crate::harness::conversation::replay;
 use crate::harness::io::target::Target;
-use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use crate::harness::report::{Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use crate::harness::waivers::Waiver;
 
 /// The option of `vhost-user.dirty-log.who-marks` by which the back-end marks.
@@ -112,7 +109,7 @@ pub fn play(
                     let Ended { stop, log, records } = ended;
                     let contradicts = matches!(stop, TestEnd::Finding { .. })
                         && known != open
-                        && allows(&machine, without(open), &records);
+                        && replay(&machine, without(open), &records).is_ok();
                     if contradicts {
                         contradiction(run.library, &known.choices, log)
                     } else {

@@ -1,12 +1,22 @@
 //! One test or walk, once: a fresh conversation, and what was learned in it or how it ended.
 
-use super::*;
+use devmig_engine::rules::{Choices, Rules};
+use devmig_model::protocol::vhost_user::event::Event;
+use devmig_model::protocol::vhost_user::program::Step;
+
+use super::Run;
+use crate::harness::conversation::Record;
+use crate::harness::report::Offers;
+use crate::vhost_user::script::Act;
+use crate::vhost_user::session::{Session, Setting, StepOutcome, TestEnd, TestMachine};
+use crate::vhost_user::suite::{Need, Test};
+use crate::vhost_user::walk::{StepPool, Walk};
 
 /// A test that did not come to its end.
 pub(super) struct Ended {
     pub(super) stop: TestEnd,
     pub(super) log: Vec<String>,
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<Record<Event>>,
 }
 
 #[allow(clippy::too_many_arguments)] // what goes in, and what comes out besides the verdict
@@ -63,12 +73,13 @@ pub(super) fn one(
         });
     }
     if let Err(stop) = ended {
-        return Err(Ended { stop, log: session.log, records: session.records });
+        let (log, records) = session.conversation.into_log();
+        return Err(Ended { stop, log, records });
     }
     let choices = run.library.spec.choices().len();
     let learned = session
-        .possible
-        .readings(choices)
+        .conversation
+        .learned(choices)
         .into_iter()
         .fold(rules.choices, |learned, (choice, options)| learned.only(choice, &options));
     Ok(learned)

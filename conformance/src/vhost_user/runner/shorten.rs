@@ -1,7 +1,13 @@
 //! The shortest script that ends as a random walk did.
 
 use super::attempt::{Ended, one};
-use super::*;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::rules::Rules;
+
+use super::Run;
+use crate::vhost_user::script::Act;
+use crate::vhost_user::session::{StepOutcome, TestEnd, TestMachine};
+use crate::vhost_user::suite::Test;
 
 /// The shortest script that ends as a walk did, and how it ended.
 pub(super) fn shortest(
