@@ -3,7 +3,6 @@
 //! **Invariants.** A test that has no case is skipped, and says what it lacks. The first case that finds
 //! something ends its test. A case that cannot be had (no such transport, no such way) is passed over.
 
-use devmig_engine::clause::ClauseId;
 use devmig_engine::rules::Rules;
 
 use super::cases::{Case, Source};
@@ -42,13 +41,7 @@ impl Draws for Adapter<'_> {
 impl runner::Adapter for Adapter<'_> {
     const SUPPRESSES: bool = false;
 
-    fn converse(
-        &self,
-        test: &Test,
-        _: Rules,
-        _: &[ClauseId],
-        hold: &mut Hold<'_, Form>,
-    ) -> Result<(), TestEnd> {
+    fn converse(&self, test: &Test, _: Rules, hold: &mut Hold<'_, Form>) -> Result<(), TestEnd> {
         let mut once = |hosts: Option<&Hosts>, case: Option<&Case>| {
             hold(&mut Session::new(self.subject, hosts, test, case)?)
         };

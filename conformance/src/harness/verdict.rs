@@ -43,6 +43,14 @@ pub enum TestEnd {
     Harness(String),
 }
 
+impl TestEnd {
+    /// The harness cannot go on because of this.
+    #[must_use]
+    pub fn harness(why: impl std::fmt::Display) -> Self {
+        TestEnd::Harness(why.to_string())
+    }
+}
+
 /// What became of a step that nobody wrote.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StepOutcome {

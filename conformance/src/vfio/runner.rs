@@ -3,17 +3,17 @@
 //! **Invariant.** After a device that hangs and cannot be had anew, the rest is skipped, with that as
 //! the reason.
 
-use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::clause::ChoiceId;
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
 use super::device::Place;
 use super::script::Act;
-use super::session::{Limits, Opened, Record, Session};
+use super::session::{Limits, Opened, Session};
 use super::suite::{Form, Test};
 use super::walk;
-use crate::harness::conversation;
+use crate::harness::conversation::Record;
 use crate::harness::random::Random;
 use crate::harness::report::{Offers, Result as TestResult, SuiteReport};
 use crate::harness::runner::{self, Hold, Next};
@@ -77,12 +77,11 @@ impl runner::Adapter for Adapter<'_> {
         &self,
         _test: &Test,
         rules: Rules,
-        waived: &[ClauseId],
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
         let Subject { place, limits, .. } = self.subject;
         let mut opened = Opened::at(place, self.library, &rules)?;
-        hold(&mut Session::new(self.library, place, &mut opened, rules, limits, waived.to_vec()))
+        hold(&mut Session::new(self.library, place, &mut opened, rules, limits))
     }
 
     fn line(&self, _: &Test, steps: &[Act]) -> String {
@@ -117,11 +116,11 @@ impl runner::Session<Form> for Session<'_> {
     }
 
     fn log(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.said)
+        self.conversation.take_log()
     }
 
     fn learned(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
-        self.possible.readings(choices)
+        self.conversation.learned(choices)
     }
 
     fn offers(&self) -> Option<Offers> {
@@ -132,10 +131,10 @@ impl runner::Session<Form> for Session<'_> {
     fn has_judged(&self, test: &Test) -> bool {
         // What these compare is no event of the machine's.
         let compares = |act: &Act| matches!(act, Act::Flags | Act::Arguments);
-        self.records.iter().any(Record::is_judged) || test.steps.iter().any(compares)
+        self.conversation.records().iter().any(Record::is_judged) || test.steps.iter().any(compares)
     }
 
     fn replay(&self, rules: Rules) -> Result<(), Fault> {
-        conversation::replay(self.machine(), rules, &self.records)
+        self.conversation.replay(rules)
     }
 }

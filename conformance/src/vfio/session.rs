@@ -3,7 +3,7 @@
 //! ```text
 //!   step --> call --> Device (any transport)
 //!                        |
-//!   judge (Possible) <--- what came of it; what memory and descriptors show meanwhile
+//!   conversation   <--- what came of it; what memory and descriptors show meanwhile
 //! ```
 //!
 //! | file | its one job |
@@ -29,12 +29,9 @@ mod memory;
 mod stream;
 mod work;
 
-pub use judge::Record;
-
 use std::time::Duration;
 
 use devmig_engine::clause::ClauseId;
-use devmig_engine::estimate::StateEstimate;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vfio::machine::Device as Machine;
 use devmig_model::registry::Library;
@@ -46,6 +43,7 @@ use super::data::PIECE;
 use super::device::{Device, HarnessError, Place};
 use super::script::{Act, What};
 use super::suite::Need;
+use crate::harness::conversation::Conversation;
 use crate::harness::verdict::{StepOutcome, TestEnd};
 
 const ERROR: u8 = 0;
@@ -140,18 +138,13 @@ fn settled(device: &mut dyn Device) -> Result<(), TestEnd> {
 #[derive(Debug)]
 pub struct Session<'m> {
     library: &'m Library,
-    machine: &'m Machine,
     device: &'m mut dyn Device,
     guest: &'m mut Guest,
     place: &'m dyn Place,
     flags: u64,
     limits: Limits,
-    /// What is possible.
-    pub possible: StateEstimate<'m, Machine>,
-    /// What was said, one line an event.
-    pub said: Vec<String>,
-    /// The same, for judging it again.
-    pub records: Vec<Record>,
+    /// What was said, and what is possible by it.
+    pub conversation: Conversation<'m, Machine>,
     /// Where the device is, as far as it was told.
     at: Option<u8>,
     /// What was read in the last session, and whether that is all.
@@ -170,10 +163,6 @@ pub struct Session<'m> {
     interrupts: Option<Signal>,
     /// Steps are passed over where some reading forbids them.
     careful: bool,
-    /// Clauses that hang on a choice of which one option forbids a step that was taken.
-    excused: Vec<ClauseId>,
-    /// Waived clauses: what they cover is not found again.
-    waived: Vec<ClauseId>,
 }
 
 impl<'m> Session<'m> {
@@ -184,20 +173,16 @@ impl<'m> Session<'m> {
         opened: &'m mut Opened,
         rules: Rules,
         limits: Limits,
-        waived: Vec<ClauseId>,
     ) -> Self {
         let Opened { device, guest, flags, machine } = opened;
         Session {
             library,
-            machine,
             device: &mut **device,
             guest,
             place,
             flags: *flags,
             limits,
-            possible: StateEstimate::new(machine, rules),
-            said: Vec::new(),
-            records: Vec::new(),
+            conversation: Conversation::new(machine, rules),
             at: Some(RUNNING),
             saved: Vec::new(),
             whole: false,
@@ -209,14 +194,7 @@ impl<'m> Session<'m> {
             work: None,
             interrupts: None,
             careful: false,
-            excused: Vec::new(),
-            waived,
         }
-    }
-
-    /// The machine by which it is judged.
-    pub(super) fn machine(&self) -> &'m Machine {
-        self.machine
     }
 
     /// What MIGRATION answers.
@@ -231,7 +209,7 @@ impl<'m> Session<'m> {
     pub fn needs(&mut self, needs: &[Need]) -> Result<(), TestEnd> {
         for need in needs {
             let there = match need {
-                Need::Feature(_, bit) => self.machine.flags >> bit & 1 == 1,
+                Need::Feature(_, bit) => self.conversation.machine().flags >> bit & 1 == 1,
                 Need::Descriptors => self.device.transport().descriptors,
                 Need::Info => {
                     let argsz = self.device.left_argsz();
@@ -321,19 +299,19 @@ impl<'m> Session<'m> {
     /// The features are a set that there is.
     fn legal_flags(&mut self) -> Result<(), TestEnd> {
         let legal = self.library.vfio.legal().contains(&self.flags);
-        if legal && self.flags == self.machine.flags {
+        if legal && self.flags == self.conversation.machine().flags {
             return Ok(());
         }
         let clause = self.clause("vfio.flags.legal")?;
-        let names = self.library.vfio.flag_names(self.machine.flags);
-        let expected = vec![format!("{} ({names})", self.machine.flags)];
+        let names = self.library.vfio.flag_names(self.conversation.machine().flags);
+        let expected = vec![format!("{} ({names})", self.conversation.machine().flags)];
         self.finding_of(clause, format!("MIGRATION answers {:#x}", self.flags), expected)
     }
 
     /// Brings the device into a state.
     fn reach(&mut self, state: u8) -> Result<(), TestEnd> {
         let name = self.library.vfio.name(state);
-        if !self.library.vfio.supports(self.machine.flags, state) {
+        if !self.library.vfio.supports(self.conversation.machine().flags, state) {
             return Err(TestEnd::Skip(format!("needs a device with {name}")));
         }
         if state != ERROR {

@@ -2,16 +2,16 @@
 
 use std::cell::Cell;
 
-use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::clause::ChoiceId;
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::program::Step;
 
 use super::script::Act;
-use super::session::{Record, Session, Setting, Subject, TestMachine};
+use super::session::{Session, Setting, Subject, TestMachine};
 use super::suite::{Form, Need, Test};
 use super::walk::{self, StepPool};
-use crate::harness::conversation;
+use crate::harness::conversation::Record;
 use crate::harness::io::target::Target;
 use crate::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
 use crate::harness::runner::{self, Hold, Next};
@@ -80,7 +80,6 @@ impl runner::Adapter for Adapter<'_> {
         &self,
         test: &Test,
         rules: Rules,
-        _waived: &[ClauseId],
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
         let setting = Setting {
@@ -122,11 +121,11 @@ impl runner::Session<Form> for Session<'_> {
     }
 
     fn log(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.log)
+        self.conversation.take_log()
     }
 
     fn learned(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
-        self.possible.readings(choices)
+        self.conversation.learned(choices)
     }
 
     fn offers(&self) -> Option<Offers> {
@@ -138,11 +137,11 @@ impl runner::Session<Form> for Session<'_> {
     }
 
     fn has_judged(&self, _: &Test) -> bool {
-        self.records.iter().any(Record::is_judged)
+        self.conversation.records().iter().any(Record::is_judged)
     }
 
     fn replay(&self, rules: Rules) -> Result<(), Fault> {
-        conversation::replay(self.machine(), rules, &self.records)
+        self.conversation.replay(rules)
     }
 }
 

@@ -1,293 +1,162 @@
 //! One conversation with an implementation under test, judged by the machine as it goes.
 //!
 //! ```text
-//!   step --> message, request, kick --> the back-end
-//!                                          |
-//!   judge (Possible) <--- report <--- sample: sockets, event descriptors, used rings, state channel
+//!   steps --> Session --> Link, Driver, StateTransfer, BackEndChannel --> the back-end
+//!                |                                                           |
+//!                +--> Conversation <--- report <--- sample ------------------+
+//!                     (harness): log, records, state estimate
 //! ```
 //!
-//! | file | its one job |
+//! | type | its one job |
 //! |---|---|
-//! | `session.rs` | what a conversation consists of, and its steps |
-//! | `session/setting.rs` | whom it talks to, how long it waits, by which rules it is judged |
-//! | `session/connect.rs`, `again.rs` | the first conversation; its end, and the next |
-//! | `session/steps.rs`, `send.rs`, `payload.rs` | what is sent: steps, messages, what those carry |
-//! | `session/guest.rs` | the guest's side: requests and kicks |
-//! | `session/outside.rs` | the device's outside: what comes back, and when it is due |
-//! | `session/stray.rs` | a descriptor that must not stay open |
-//! | `session/wait.rs` | waiting, and silence |
-//! | `session/sample.rs` | looking: the order in which effects are read and causes reported |
-//! | `session/judge.rs` | what is judged, and what ends a test |
-//! | `session/channel.rs` | the channel of device state |
-//! | `session/own.rs` | the back-end's own messages, and what is changed from outside |
-//! | `session/careful.rs` | steps that nobody wrote: taken only where every reading allows them |
-//! | `session/forms.rs` | malformed messages, systematically |
-//! | `session/tracking.rs` | the dirty log, and the record of what is in flight |
-//! | `session/others.rs` | what others do with these: another party's marks, a record left in between |
+//! | [`Conversation`] | what was sent, done and seen, and what is possible by it |
+//! | `Link` (`link.rs`) | the connection and the process behind it: bytes and descriptors |
+//! | `Driver` (`driver.rs`) | the guest: memory, rings, work for the device |
+//! | `Negotiation` (`negotiation.rs`) | what was agreed on and answered |
+//! | `StateTransfer` (`state_transfer.rs`) | the channel of device state |
+//! | `Tracking` (`tracking.rs`, `other_writers.rs`) | the dirty log, the record of what is in flight |
+//! | `BackEndChannel` (`back_end_channel.rs`) | the back-end's own channel |
+//!
+//! | file | how these work together |
+//! |---|---|
+//! | `setting.rs` | whom it talks to, how long it waits, by which rules it is judged |
+//! | `sample.rs`, `reply.rs` | looking: the order in which effects are read and causes reported |
+//! | `send.rs`, `payload.rs` | messages, and what those carry |
+//! | `requests.rs` | chains that become available, and kicks |
+//! | `wait.rs` | waiting, and silence |
+//! | `steps.rs`, `steps/` | the steps of a test: functions of a session |
 //!
 //! **Invariants.** Every wait has a limit. Nothing here names a rule of its own: a clause comes from
 //! the machine, from the wire's form, or from the workload's answer. What the harness itself cannot
 //! do is [`TestEnd::Harness`], never a finding.
 
 mod back_end_channel;
-mod careful;
-mod channel;
-mod connect;
-mod end;
-mod forms;
-mod guest;
-mod judge;
+mod driver;
+mod link;
+mod negotiation;
 mod other_writers;
-mod outside;
 mod payload;
+mod reply;
+mod requests;
 mod sample;
 mod send;
 mod setting;
+mod state_transfer;
 mod steps;
-mod stray_descriptor;
 mod tracking;
 mod wait;
 
 pub use crate::harness::verdict::{StepOutcome, TestEnd};
-pub use judge::Record;
 pub use setting::{Device, Limits, Setting, Subject};
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use devmig_model::protocol::vhost_user::machine::{MAX_RINGS, VhostUser};
 
-use devmig_engine::clause::ClauseId;
-use devmig_engine::estimate::{Fault, StateEstimate};
-use devmig_engine::explore::trace::label;
-use devmig_engine::machine::TimeClass;
-use devmig_engine::rules::Rules;
-use devmig_model::protocol::vhost_user::event::{Event, Message, MessageId, Value};
-use devmig_model::protocol::vhost_user::machine::VhostUser;
-use devmig_model::protocol::vhost_user::program::{Number, Step};
-use devmig_model::protocol::vhost_user::state::LOG_ALL;
-use devmig_model::protocol::vhost_user::systems::F_PROTOCOL_FEATURES;
-use devmig_model::protocol::vhost_user::table::{Condition, MessageDef, Row};
-use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect, Guard};
-use devmig_model::protocol::vhost_user::wire::{
-    Config, Flags, Header, Inflight, MAX_CONFIG, Memory, MemoryRegion, Payload, PayloadKind,
-    Region, Transfer, VringAddr, VringFd, VringState,
-};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pipe::{PipeFlags, pipe_with};
-use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
-
-use channel::{LITTLE, MUCH};
-use judge::harness;
-
-use super::Deadline;
-use super::drive::{Keeps, Move, has};
-use super::event;
-use super::malformed::Bytes;
-use super::script::{Act, Which};
-use super::transport::{Connection, ReceiveError, Received, SendError};
-use crate::harness::io::memory::{GuestMemory, PAGE};
-use crate::harness::io::ring::{Buffer, Ring, RingError};
-use crate::harness::io::target::{Live, Target, TargetError};
-use crate::harness::io::virtio::Workload;
+use self::back_end_channel::BackEndChannel;
+use self::driver::Driver;
+use self::link::Link;
+use self::negotiation::Negotiation;
+use self::state_transfer::StateTransfer;
+use self::tracking::Tracking;
+use super::script::Act;
+use crate::harness::conversation::Conversation;
 
 /// Rings that a session can drive: the machine's capacity.
-pub const RINGS: usize = devmig_model::protocol::vhost_user::machine::MAX_RINGS;
+pub const RINGS: usize = MAX_RINGS;
 /// The machine of a session.
 pub type TestMachine = VhostUser<RINGS>;
 
-/// `VIRTIO_RING_F_EVENT_IDX`.
-const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
-
-/// Guest memory, in bytes.
-const MEMORY: u64 = 64 * PAGE;
-
-/// One ring's driver.
-struct Line {
-    ring: Ring,
-    /// The request of each chain that was ever published, by its head.
-    requests: HashMap<u16, u16>,
-    /// Its buffers.
-    buffers: HashMap<u16, Vec<Buffer>>,
-    /// A kick was written, and not yet seen to be read.
-    kicked: bool,
-    /// Up to which index the machine was told of chains.
-    announced: u16,
-    /// The guest has made nonsense of it: what is used there is not looked at any more.
-    broken: bool,
-    /// What tells the front-end that it cannot be processed.
-    error: event::Event,
-}
-
 /// A conversation.
 pub struct Session<'m> {
-    machine: &'m TestMachine,
-    target: &'m Target,
+    /// What was said, and what is possible by it.
+    pub conversation: Conversation<'m, TestMachine>,
     limits: Limits,
-    device: Device,
-    /// The device's data may be destroyed.
-    scratch: bool,
-    /// What is possible.
-    pub possible: StateEstimate<'m, TestMachine>,
-    /// What was said, one line an event.
-    pub log: Vec<String>,
-    /// The same, for judging it again.
-    pub records: Vec<Record>,
-    rules: Rules,
-    connection: Option<Connection>,
-    live: Live,
-    memory: GuestMemory,
-    lines: Vec<Line>,
-    workload: Box<dyn Workload>,
-    /// Requests ever made.
-    sent: u64,
-    /// Which request of the workload a ring's request is.
-    numbers: HashMap<(u8, u16), u64>,
-    offered: u64,
-    /// What was accepted of that.
-    features: u64,
-    protocol_offered: u64,
-    protocol: u64,
-    declined: u64,
-    bases: [u16; RINGS],
-    acknowledged: bool,
+    link: Link<'m>,
+    driver: Driver,
+    negotiation: Negotiation,
+    transfer: StateTransfer,
+    tracking: Tracking,
+    back_end_channel: BackEndChannel,
     /// Where the configuration space is changed from.
     outside: Option<&'m str>,
-    /// Protocol features were asked for.
-    asked: bool,
-    /// The back-end's own channel.
-    own: back_end_channel::Own,
-    /// Messages that wait to be written together, if they are.
-    held: Option<send::Held>,
-    channel: Option<OwnedFd>,
-    state: Vec<u8>,
-    state_ended: bool,
-    /// The answer that begins the transfer was seen.
-    transfer_answered: bool,
-    answer: Option<(MessageId, Value)>,
+    /// For bytes that are no state.
     seed: u64,
-    first: bool,
-    /// The last message wants no answer, so it may not have been read yet.
-    unread: bool,
-    /// Guest memory that nothing was put into: from one address to another.
-    untouched: [(u64, u64); 2],
-    /// Messages are sent in pieces of so many bytes; 0: whole.
-    pieces: usize,
-    /// No header was sent so yet, no payload.
-    whole: [bool; 2],
-    /// What a careful front-end has set up.
-    keeps: Keeps,
-    /// The dirty log and the record of what is in flight.
-    tracking: tracking::Tracking,
-    /// Requests that came back.
-    completed: u64,
-    /// EVENT_IDX is accepted where it is offered.
-    events: bool,
-    stray: stray_descriptor::Stray,
-    /// Where the rings begin in guest memory, and the buffers end.
-    split: u64,
 }
 
-impl Session<'_> {
+impl<'m> Session<'m> {
+    /// Connects. `first` is false if the implementation was talked to before.
+    ///
+    /// # Errors
+    /// [`TestEnd::Harness`].
+    pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, TestEnd> {
+        let Setting { machine, subject, rules, acknowledged, declined, seed } = setting;
+        let Subject { target, device, scratch, limits, outside } = subject;
+        Ok(Session {
+            conversation: Conversation::new(machine, rules),
+            limits,
+            link: Link::new(target, first, limits.connect)?,
+            driver: Driver::new(device, scratch)?,
+            negotiation: Negotiation::new(acknowledged, declined),
+            transfer: StateTransfer::default(),
+            tracking: Tracking::default(),
+            back_end_channel: BackEndChannel::default(),
+            outside,
+            seed,
+        })
+    }
+
     /// Does one step of a test.
     ///
     /// # Errors
     /// What ends the test.
     pub fn act(&mut self, act: &Act) -> Result<(), TestEnd> {
-        match *act {
-            Act::Program(step, which) => self.program(step, which),
-            Act::Request(count) => self.requests(count, true),
-            Act::Publish(count) => self.requests(count, false),
-            Act::Settle => self.settle(TimeClass::Io),
-            Act::Notified => self.settle(TimeClass::Courtesy),
-            Act::Quiet => self.quiet(),
-            Act::Silence => self.silence(),
-            Act::Pause(micros) => {
-                std::thread::sleep(Duration::from_micros(micros.into()));
-                Ok(())
-            }
-            Act::Barrier => self.barrier(),
-            Act::Renew(index) => self.renew(self.request_ring()?, index),
-            Act::Anew => {
-                self.anew();
-                Ok(())
-            }
-            Act::Elsewhere(index) => {
-                let ring = self.request_ring()?;
-                self.lines[ring as usize].ring.relocate();
-                self.renew(ring, index)
-            }
-            Act::Room(count) => self.room(count),
-            Act::SendOut(count, to, pair) => self.send_out(count, to, pair.0),
-            Act::Tell(command) => self.tell(command),
-            Act::Events => {
-                self.events = true;
-                Ok(())
-            }
-            Act::InterruptsOn => self.interrupts(true),
-            Act::InterruptsOff => self.interrupts(false),
-            Act::Stray => {
-                self.stray();
-                Ok(())
-            }
-            Act::Closed => self.closed(),
-            Act::Reconnect => self.reconnect(),
-            Act::Serves => self.serves(),
-            Act::First => self.first(),
-            Act::WriteGarbage => self.write_garbage(LITTLE),
-            Act::WriteMuchGarbage => self.write_garbage(MUCH),
-            Act::Unsettled => self.unsettle(),
-            Act::OthersMark => {
-                self.tracking.others = Some(other_writers::Others::default());
-                Ok(())
-            }
-            Act::Succeeds => self.answered(true),
-            Act::Fails => self.answered(false),
-            Act::Forms(form) => self.forms(form),
-            Act::Pieces(size) => {
-                self.pieces = size.into();
-                self.whole = [size > 0; 2];
-                Ok(())
-            }
-            Act::Joined => {
-                self.held.get_or_insert_default();
-                Ok(())
-            }
-            Act::Change => self.change(),
-            Act::Break => self.break_ring(self.request_ring()?),
-            Act::Malformed(kind) => {
-                let table = &self.machine.table;
-                let id =
-                    |name: &str| table.named(name).map_or(0, |id| table.messages[id.0 as usize].id);
-                self.malformed(&kind.bytes(id))
-            }
-        }
+        steps::take(self, act)
     }
 
-    /// The machine by which it is judged.
-    pub(super) fn machine(&self) -> &TestMachine {
-        self.machine
+    /// Does a step if it may be done here: if every reading that is still possible allows it.
+    ///
+    /// # Errors
+    /// What ends the test.
+    pub fn carefully(&mut self, act: &Act) -> Result<StepOutcome, TestEnd> {
+        steps::careful::take(self, act)
+    }
+
+    /// The last look, after the last step: what is still to come is judged, and a process that died
+    /// is a finding.
+    ///
+    /// # Errors
+    /// What is found.
+    pub fn end(&mut self) -> Result<(), TestEnd> {
+        if self.link.is_open() && !self.conversation.is_unspecified() {
+            self.sample()?;
+        }
+        self.link.hang_up(self.limits.quiet)?;
+        steps::connection::strays(self)
     }
 
     /// Whether the device's outside can be driven.
     pub fn has_outside(&mut self) -> bool {
-        self.workload.outside().is_some()
+        self.driver.outside().is_some()
     }
 
     /// How many rings the device has.
     #[must_use]
     pub fn rings(&self) -> usize {
-        self.lines.len()
+        self.driver.lines.len()
     }
 
     /// The features and protocol features that the back-end has offered; 0 if it was not asked.
     #[must_use]
     pub fn offers(&self) -> (u64, u64) {
-        (self.offered, self.protocol_offered)
+        (self.negotiation.offered, self.negotiation.protocol_offered)
     }
 
     /// Whether the back-end is known not to offer this protocol feature.
     #[must_use]
     pub fn lacks(&self, bit: u8) -> bool {
-        self.asked && self.protocol_offered >> bit & 1 == 0
+        self.negotiation.asked && self.negotiation.protocol_offered >> bit & 1 == 0
+    }
+
+    fn machine(&self) -> &'m TestMachine {
+        self.conversation.machine()
     }
 }

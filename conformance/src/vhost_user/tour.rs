@@ -29,28 +29,18 @@ mod arc;
 mod cover;
 mod graph;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 
-use devmig_engine::clause::ClauseId;
-use devmig_engine::machine::{Machine as _, Reaction};
+use devmig_engine::machine::Machine as _;
 use devmig_engine::rules::Rules;
-use devmig_model::protocol::vhost_user::event::{Event, Message, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
-use devmig_model::protocol::vhost_user::program::{Number, Step};
-use devmig_model::protocol::vhost_user::state::{State, Transfer};
-use devmig_model::protocol::vhost_user::systems::F_PROTOCOL_FEATURES;
-use devmig_model::protocol::vhost_user::table::MessageDef;
-use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect};
-use devmig_model::protocol::vhost_user::wire::PayloadKind;
 use devmig_model::registry::Library;
 
-use super::drive::{Keeps, Move, alphabet, has, resets};
-use super::script::{self, Act};
-use super::session::StepOutcome;
-use super::suite::{Need, Own, Test};
+use super::drive::alphabet;
+use super::suite::Test;
 use crate::harness::report::{Coverage, SuiteReport};
+use crate::harness::verdict::StepOutcome;
 
-use arc::{Arc, Edge, Leads, Node, arc};
 use cover::Making;
 use graph::Guide;
 

@@ -20,7 +20,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
 
-use devmig_model::protocol::vhost_user::wire::VringAddr;
 use rustix::io::Errno;
 use virtio_bindings::bindings::virtio_ring::{
     VRING_AVAIL_ALIGN_SIZE, VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_ALIGN_SIZE, VRING_DESC_F_NEXT,
@@ -28,7 +27,7 @@ use virtio_bindings::bindings::virtio_ring::{
 };
 use virtio_queue::desc::split::Descriptor;
 
-use super::memory::{Arena, GuestMemory, MemoryError, user_address};
+use super::memory::{Arena, GuestMemory, MemoryError};
 use devmig_reference::socket::event::Event;
 
 /// The most descriptors of a ring.
@@ -336,19 +335,6 @@ impl Ring {
     #[must_use]
     pub fn layout(&self) -> Layout {
         self.layout
-    }
-
-    /// The same in a message's words: user addresses, no logging.
-    #[must_use]
-    pub fn address(&self, index: u32) -> VringAddr {
-        VringAddr {
-            index,
-            flags: 0,
-            descriptor: user_address(self.layout.descriptor),
-            used: user_address(self.layout.used),
-            available: user_address(self.layout.available),
-            log: 0,
-        }
     }
 
     fn slot(&self, index: u16) -> u64 {

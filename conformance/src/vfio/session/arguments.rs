@@ -64,7 +64,7 @@ impl Session<'_> {
     /// A request with as much data as its argsz says, or none where that is short.
     fn request(&mut self, argsz: u32, flags: u32) -> Result<Result<(), Errno>, TestEnd> {
         let data = vec![0; argsz.saturating_sub(8) as usize];
-        self.said.push(format!("-> DEVICE_FEATURE argsz {argsz}, flags {flags:#x}"));
+        self.conversation.note(format!("-> DEVICE_FEATURE argsz {argsz}, flags {flags:#x}"));
         match self.device.feature(argsz, flags, &data) {
             Ok(said) => Ok(said.map(|_| ())),
             Err(HarnessError::Lacks(what)) => Err(TestEnd::Skip(format!("needs {what}"))),

@@ -63,11 +63,10 @@ impl Session<'_> {
 
     /// The stream that is open, if every reading says so.
     fn stream(&mut self) -> Result<Option<Stream>, TestEnd> {
-        let machine = self.machine;
+        let machine = self.conversation.machine();
         let here = |at: u8| machine.table.state(at).map(|state| state.session);
         for stream in [Stream::None, Stream::Saving, Stream::Resuming] {
-            let all = self.possible.every(|state, _| Ok(here(state.at) == Some(stream)));
-            if all.map_err(|fault| TestEnd::Harness(fault.to_string()))? {
+            if self.conversation.every(|state, _| Ok(here(state.at) == Some(stream)))? {
                 return Ok(Some(stream));
             }
         }
@@ -215,10 +214,9 @@ impl Session<'_> {
 
     /// Whether the device is where it works.
     pub(super) fn runs(&mut self) -> Result<bool, TestEnd> {
-        let machine = self.machine;
+        let machine = self.conversation.machine();
         let runs = |at: u8| machine.table.state(at).is_some_and(|state| state.runs);
-        let all = self.possible.every(|state, _| Ok(runs(state.at)));
-        all.map_err(|fault| TestEnd::Harness(fault.to_string()))
+        self.conversation.every(|state, _| Ok(runs(state.at)))
     }
 }
 

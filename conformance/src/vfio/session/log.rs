@@ -82,8 +82,7 @@ impl Session<'_> {
     }
 
     fn may_start(&mut self) -> Result<bool, TestEnd> {
-        let off = self.possible.every(|state, _| Ok(!state.log.on));
-        off.map_err(|fault| TestEnd::Harness(fault.to_string()))
+        self.conversation.every(|state, _| Ok(!state.log.on))
     }
 
     pub(super) fn log_stop(&mut self) -> Result<(), TestEnd> {

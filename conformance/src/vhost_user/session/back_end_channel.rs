@@ -1,15 +1,16 @@
-//! The back-end's own channel: what it says there is judged, and answered at once; and what changes the
-//! device from outside, so that it has something to say.
+//! The back-end's own channel: what it says there, and the answers that it gets.
 //!
 //! **Invariants.** At most [`AT_ONCE`] messages are read at a look and [`MOST`] in a conversation. An
-//! answer is success, and only what the text has answered is.
+//! answer is success.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use devmig_model::protocol::vhost_user::event::{BACK_END, BackEndMessage};
-use devmig_model::protocol::vhost_user::form::{Raw, own};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload};
 
-use super::*;
+use crate::harness::verdict::TestEnd;
+use crate::vhost_user::Deadline;
+use crate::vhost_user::transport::{Connection, ReceiveError, Received};
 
 /// The most messages that are read before something else is looked at.
 const AT_ONCE: usize = 64;
@@ -18,7 +19,7 @@ const MOST: usize = 2000;
 
 /// The channel.
 #[derive(Default)]
-pub(super) struct Own {
+pub(super) struct BackEndChannel {
     connection: Option<Connection>,
     /// How many messages came.
     came: usize,
@@ -26,11 +27,11 @@ pub(super) struct Own {
     wrong: Option<String>,
 }
 
-impl Own {
+impl BackEndChannel {
     /// A new channel, and the end of it that the back-end gets.
     pub(super) fn open(&mut self) -> Result<OwnedFd, TestEnd> {
-        let (ours, theirs) = UnixStream::pair().map_err(harness)?;
-        self.connection = Some(Connection::from_socket(ours).map_err(harness)?);
+        let (ours, theirs) = UnixStream::pair().map_err(TestEnd::harness)?;
+        self.connection = Some(Connection::from_socket(ours).map_err(TestEnd::harness)?);
         Ok(theirs.into())
     }
 
@@ -49,7 +50,7 @@ impl Own {
                 Ok(received) => all.push(received),
                 Err(ReceiveError::Timeout { .. }) => break,
                 Err(ReceiveError::Closed { .. }) => self.connection = None,
-                Err(ReceiveError::Io(error)) => return Err(harness(error)),
+                Err(ReceiveError::Io(error)) => return Err(TestEnd::harness(error)),
                 Err(error) => {
                     self.wrong = Some(error.to_string());
                     self.connection = None;
@@ -60,87 +61,24 @@ impl Own {
         Ok(all)
     }
 
-    fn answer(&mut self, request: u32, deadline: Deadline) {
+    /// What came instead of a message, once.
+    pub(super) fn take_wrong(&mut self) -> Option<String> {
+        self.wrong.take()
+    }
+
+    /// How many messages came, if that is more than any device has to say.
+    pub(super) fn too_many(&self) -> Option<usize> {
+        (self.came > MOST).then_some(MOST)
+    }
+
+    /// Answers a request with success.
+    pub(super) fn answer(&mut self, request: u32, deadline: Deadline) {
         let payload = Payload::U64(0).encode();
         let header = Header { request, flags: Flags::reply(), size: payload.len() as u32 };
         let sent = self.connection.as_mut().map(|c| c.send(header, &payload, &[], deadline));
         // Whoever does not read its answers is asked nothing more.
         if !matches!(sent, Some(Ok(()))) {
             self.connection = None;
-        }
-    }
-}
-
-impl Session<'_> {
-    /// What the back-end said on its channel.
-    pub(super) fn told(&mut self, all: Vec<Received>) -> Result<(), TestEnd> {
-        let laws = &self.machine.laws;
-        for Received { header, payload, fds } in all {
-            let table = &self.machine.table;
-            if !fds.is_empty() && !self.sends_descriptors() {
-                let observed = format!("{} descriptors on its own channel", fds.len());
-                return self.finding(laws.told_descriptors, &observed);
-            }
-            let raw = Raw { header, payload: &payload, descriptors: fds.len(), late: 0 };
-            let event = own(table, RINGS, BACK_END, raw);
-            let Some(Event::BackEndMessage(message)) = event else {
-                let observed = format!(
-                    "message {} with {} bytes on its own channel, which has no such",
-                    header.request, header.size
-                );
-                return self.finding(laws.told_gated, &observed);
-            };
-            self.observe(&Event::BackEndMessage(message))?;
-            self.acknowledge(message)?;
-        }
-        if let Some(wrong) = self.own.wrong.take() {
-            return self.finding(laws.told_gated, &format!("on its own channel: {wrong}"));
-        }
-        if self.own.came > MOST {
-            let observed = format!("more than {MOST} messages on its own channel");
-            return self.finding(ClauseId::NONE, &observed);
-        }
-        Ok(())
-    }
-
-    fn sends_descriptors(&self) -> bool {
-        let bit = self.machine.table.feature("BACKEND_SEND_FD");
-        bit.is_some_and(|bit| self.protocol >> bit & 1 == 1)
-    }
-
-    /// Answers, if an answer is owed.
-    fn acknowledge(&mut self, message: BackEndMessage) -> Result<(), TestEnd> {
-        let Some(def) = self.machine.own_message(message.id) else { return Ok(()) };
-        let acknowledges = self.protocol >> self.machine.table.reply_ack & 1 == 1;
-        let owed = def.reply.is_some() || (message.need_reply && acknowledges);
-        if !owed || self.possible.undefined() {
-            return Ok(());
-        }
-        let id = message.id;
-        self.did(&Event::BackEndAnswer { id, value: Value(0), descriptors: 0 })?;
-        self.own.answer(def.id, Deadline::after(self.limits.quiet));
-        Ok(())
-    }
-
-    /// Has the configuration space changed, and waits until it is.
-    pub(super) fn change(&mut self) -> Result<(), TestEnd> {
-        let Some(outside) = self.outside else {
-            let why = "needs somebody who changes the device from outside: see --outside";
-            return Err(TestEnd::Skip(why.into()));
-        };
-        self.read_all()?;
-        let socket = match (self.target, &self.live.process) {
-            (Target::Socket(path), _) => path.as_path(),
-            (_, Some(process)) => process.socket(),
-            (_, None) => return Err(TestEnd::Harness("there is no process".into())),
-        };
-        let path = outside.replace("{socket}", &socket.to_string_lossy());
-        self.did(&Event::Changed)?;
-        let deadline = Deadline::after(self.limits.owed);
-        let mut caller = Connection::connect(path.as_ref(), deadline).map_err(harness)?;
-        match caller.receive(deadline) {
-            Err(ReceiveError::Closed { after: 0 }) => Ok(()),
-            other => Err(TestEnd::Harness(format!("{path} does not let go: {other:?}"))),
         }
     }
 }

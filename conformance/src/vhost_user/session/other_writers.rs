@@ -12,11 +12,14 @@
 //! the text lets a back-end leave there.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use devmig_model::protocol::vhost_user::wire::Inflight;
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory};
 
-use super::*;
+use super::driver::Driver;
+use crate::harness::verdict::TestEnd;
 
 /// Pages that a byte of the log stands for.
 const PAGES: u64 = 8;
@@ -42,21 +45,22 @@ impl Others {
         self.mark = None;
     }
 
-    /// Looks for the mark made last, and makes the next one among these pages. Whether one was lost.
-    fn turn(
-        &mut self,
-        log: &OwnedFd,
-        length: u64,
-        free: std::ops::Range<u64>,
-    ) -> Result<bool, TestEnd> {
+    /// Looks for the mark made last, and makes the next one among the pages from
+    /// this one to the end of its byte of the log. Whether one was lost.
+    pub(super) fn turn(&mut self, log: &OwnedFd, length: u64, first: u64) -> Result<bool, TestEnd> {
+        let free = first..first.next_multiple_of(PAGES);
+        if free.is_empty() {
+            return Ok(false);
+        }
         if self.map.is_none() {
-            let file = File::from(log.try_clone().map_err(harness)?);
+            let file = File::from(log.try_clone().map_err(TestEnd::harness)?);
             let map = MmapRegion::from_file(FileOffset::new(file, 0), length as usize);
-            self.map = Some(map.map_err(harness)?);
+            self.map = Some(map.map_err(TestEnd::harness)?);
         }
         let Some(map) = &self.map else { return Ok(false) };
-        let byte =
-            |page: u64| map.get_atomic_ref::<AtomicU8>((page / PAGES) as usize).map_err(harness);
+        let byte = |page: u64| {
+            map.get_atomic_ref::<AtomicU8>((page / PAGES) as usize).map_err(TestEnd::harness)
+        };
         let bit = |page: u64| 1_u8 << (page % PAGES);
         if let Some(page) = self.mark
             && byte(page)?.fetch_and(!bit(page), Ordering::SeqCst) & bit(page) == 0
@@ -71,42 +75,26 @@ impl Others {
     }
 }
 
-impl Session<'_> {
-    /// The other party's turn, if there is one: none of its marks may be lost.
-    pub(super) fn others_mark(&mut self) -> Result<(), TestEnd> {
-        // Behind the places where writes to used rings are marked, up to the end of that byte.
-        let first = tracking::log_address(self.lines.len() as u8, 0) / tracking::LOGGED;
-        let free = first..first.next_multiple_of(PAGES);
-        let Some(others) = self.tracking.others.as_mut().filter(|_| !free.is_empty()) else {
-            return Ok(());
-        };
-        let Some((log, _)) = &self.tracking.log else { return Ok(()) };
-        if !others.turn(log, tracking::LOG, free)? {
-            return Ok(());
-        }
-        others.cleared();
-        self.finding(ClauseId::NONE, "a mark of another party in the dirty log is gone")
+/// Has the record say what it said before the request that came back last was taken out of it.
+pub(super) fn unsettle(
+    driver: &Driver,
+    ring: u8,
+    record: Option<&(Inflight, OwnedFd)>,
+) -> Result<(), TestEnd> {
+    let Some((Inflight { mmap_offset, queue_size, .. }, fd)) = record else {
+        return Err(TestEnd::Harness("there is no record of requests in flight".into()));
+    };
+    let line = &driver.line(ring)?.ring;
+    let used = line.used_index().map_err(TestEnd::harness)?.wrapping_sub(1);
+    let slot = u64::from(used % line.size());
+    let mut head = [0; 2];
+    driver.memory.read(line.layout().used + 4 + 8 * slot, &mut head).map_err(TestEnd::harness)?;
+    let at = mmap_offset + u64::from(ring) * PART * (1 + u64::from(*queue_size));
+    let state = at + PART * (1 + u64::from(u16::from_le_bytes(head)));
+    for (at, bytes) in
+        [(at + LAST_BATCH, &head[..]), (at + USED, &used.to_le_bytes()[..]), (state, &[1][..])]
+    {
+        rustix::io::pwrite(fd, bytes, at).map_err(TestEnd::harness)?;
     }
-
-    /// The record says what it said before the request that came back last was taken out of it.
-    pub(super) fn unsettle(&mut self) -> Result<(), TestEnd> {
-        let ring = self.request_ring()?;
-        let Some((Inflight { mmap_offset, queue_size, .. }, fd)) = &self.tracking.record else {
-            return Err(TestEnd::Harness("there is no record of requests in flight".into()));
-        };
-        let line = &self.lines[ring as usize].ring;
-        let used = line.used_index().map_err(harness)?.wrapping_sub(1);
-        let slot = u64::from(used % line.size());
-        let mut head = [0; 2];
-        self.memory.read(line.layout().used + 4 + 8 * slot, &mut head).map_err(harness)?;
-        let at = mmap_offset + u64::from(ring) * PART * (1 + u64::from(*queue_size));
-        let state = at + PART * (1 + u64::from(u16::from_le_bytes(head)));
-        for (at, bytes) in
-            [(at + LAST_BATCH, &head[..]), (at + USED, &used.to_le_bytes()[..]), (state, &[1][..])]
-        {
-            rustix::io::pwrite(fd, bytes, at).map_err(harness)?;
-        }
-        self.log.push(format!("record of ring {ring}: the last request is still in it"));
-        Ok(())
-    }
+    Ok(())
 }

@@ -1,6 +1,17 @@
 //! What a message carries: the payload and the descriptors that its kind has.
 
-use super::*;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use devmig_model::protocol::vhost_user::table::MessageDef;
+use devmig_model::protocol::vhost_user::vocabulary::Effect;
+use devmig_model::protocol::vhost_user::wire::{
+    Config, Inflight, MAX_CONFIG, Memory, MemoryRegion, Payload, PayloadKind, Transfer, VringFd,
+    VringState,
+};
+
+use super::{Session, tracking};
+use crate::harness::verdict::TestEnd;
+use crate::vhost_user::drive::has;
 
 /// Bit 8 of what sets a descriptor: there is none.
 const NO_DESCRIPTOR: u64 = 1 << 8;
@@ -18,13 +29,13 @@ impl Session<'_> {
             let config = self.write_config(*number as u32)?;
             return Ok((Payload::Config(config), Vec::new()));
         }
-        let line = self.lines.get(ring as usize);
+        let line = self.driver.line(ring);
         let mut fds: Vec<OwnedFd> = Vec::new();
-        let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map_err(harness);
+        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(TestEnd::harness);
         let has = |effect| has(def, effect);
         let payload = match def.request {
             PayloadKind::None if has(Effect::SetChannel) => {
-                fds.push(self.own.open()?);
+                fds.push(self.back_end_channel.open()?);
                 Payload::None
             }
             PayloadKind::None => Payload::None,
@@ -32,31 +43,28 @@ impl Session<'_> {
             PayloadKind::VringState => {
                 Payload::VringState(VringState { index: ring.into(), num: *number as u32 })
             }
-            PayloadKind::VringAddr => match line {
-                Some(line) => {
-                    let used = line.ring.layout().used;
-                    let (flags, log) = (*number as u32 & 1, tracking::log_address(ring, used));
-                    Payload::VringAddr(VringAddr { flags, log, ..line.ring.address(ring.into()) })
-                }
-                None => return Err(TestEnd::Harness(format!("there is no ring {ring}"))),
-            },
+            PayloadKind::VringAddr => {
+                let line = line?;
+                let log = tracking::log_address(ring, line.ring.layout().used);
+                Payload::VringAddr(line.address(ring, *number as u32 & 1, log))
+            }
             PayloadKind::Memory => {
-                fds.push(copy(self.memory.descriptor())?);
-                let regions = Memory::new(vec![self.part(part)]);
-                Payload::Memory(regions.map_err(harness)?)
+                fds.push(copy(self.driver.memory.descriptor())?);
+                let regions = Memory::new(vec![self.driver.part(part)]);
+                Payload::Memory(regions.map_err(TestEnd::harness)?)
             }
             PayloadKind::MemoryRegion => {
                 if !has(Effect::RemoveRegion) {
-                    fds.push(copy(self.memory.descriptor())?);
+                    fds.push(copy(self.driver.memory.descriptor())?);
                 }
-                let region = self.part(part);
+                let region = self.driver.part(part);
                 Payload::MemoryRegion(MemoryRegion { padding: 0, region })
             }
             PayloadKind::VringFd if *number & NO_DESCRIPTOR != 0 => {
                 Payload::VringFd(VringFd::new(ring, true))
             }
             PayloadKind::VringFd => {
-                if let Some(line) = line {
+                if let Ok(line) = line {
                     let event = match () {
                         () if has(Effect::SetKick) => &line.ring.kick,
                         () if has(Effect::SetErr) => &line.error,
@@ -68,12 +76,12 @@ impl Session<'_> {
             }
             PayloadKind::Transfer => {
                 let direction = *number as u32;
-                fds.push(self.open_channel(direction)?);
+                fds.push(self.transfer.open(direction)?);
                 Payload::Transfer(Transfer { direction, phase: Transfer::STOPPED })
             }
             PayloadKind::Config => {
                 let bytes = vec![0; (*number).min(MAX_CONFIG as u64) as usize];
-                Payload::Config(Config::new(0, 0, bytes).map_err(harness)?)
+                Payload::Config(Config::new(0, 0, bytes).map_err(TestEnd::harness)?)
             }
             PayloadKind::Log => {
                 *number = (*number).max(1);
@@ -82,8 +90,8 @@ impl Session<'_> {
                 Payload::Log(log)
             }
             PayloadKind::Inflight if def.reply.is_some() => Payload::Inflight(Inflight {
-                num_queues: self.lines.len() as u16,
-                queue_size: self.workload.ring_size(),
+                num_queues: self.driver.rings().into(),
+                queue_size: self.driver.ring_size(),
                 alignment: Some([0; 4]),
                 ..Inflight::default()
             }),
@@ -103,18 +111,16 @@ impl Session<'_> {
         Ok((payload, fds))
     }
 
-    /// A part of guest memory, as one region.
-    fn part(&self, part: u64) -> Region {
-        let whole = self.memory.regions().next().unwrap_or_default();
-        match part {
-            2 => Region { size: self.split, ..whole },
-            3 => Region {
-                guest_address: whole.guest_address + self.split,
-                size: whole.size - self.split,
-                user_address: whole.user_address + self.split,
-                mmap_offset: whole.mmap_offset + self.split,
-            },
-            _ => whole,
+    /// What SET_CONFIG writes.
+    fn write_config(&mut self, flags: u32) -> Result<Config, TestEnd> {
+        const MIGRATED: u32 = 1;
+        let outside = self.outside()?;
+        let (offset, bytes) = outside
+            .config()
+            .ok_or_else(|| TestEnd::Skip("needs a configuration space that is known".into()))?;
+        if flags == MIGRATED {
+            outside.migrated();
         }
+        Config::new(offset, flags, bytes).map_err(TestEnd::harness)
     }
 }

@@ -6,41 +6,53 @@
 //! an answer was *read* may have been written before it was *sent*; only what the next sample finds
 //! came after it.
 
-use super::*;
+use devmig_engine::clause::ClauseId;
+use devmig_model::protocol::vhost_user::event::{BACK_END, BackEndMessage, Event, Value};
+use devmig_model::protocol::vhost_user::form::{Raw, own};
+
+use super::driver::Returned;
+use super::{RINGS, Session};
+use crate::harness::conversation::Record;
+use crate::harness::io::ring::RingError;
+use crate::harness::io::target::TargetError;
+use crate::harness::verdict::TestEnd;
+use crate::vhost_user::Deadline;
+use crate::vhost_user::drive::Move;
+use crate::vhost_user::transport::{ReceiveError, Received};
 
 impl Session<'_> {
     /// Reads effects first, reports causes first. Whether anything came.
     pub(super) fn sample(&mut self) -> Result<bool, TestEnd> {
-        self.flush()?;
-        let incoming = self.connection.as_mut().map(|c| c.receive(Deadline::now()));
-        let own = self.own.receive()?;
-        let (mut calls, mut errors) = (Vec::new(), Vec::new());
-        for (index, line) in self.lines.iter().enumerate() {
-            if line.ring.call.take().map_err(harness)? > 0 {
-                calls.push(index as u8);
-            }
-            if line.error.take().map_err(harness)? > 0 {
-                errors.push(index as u8);
-            }
-        }
-        let noticed = self.noticed()?;
+        let flushed = self.link.flush(self.limits.owed)?;
+        self.sent(flushed)?;
+        let incoming = self.link.receive(Deadline::now());
+        let own = self.back_end_channel.receive()?;
+        let (calls, errors) = self.driver.notified()?;
+        let noticed = self.driver.noticed()?;
         let mut came = self.used()?;
-        came |= self.marks()?;
-        self.others_mark()?;
+        for marked in self.tracking.marks()? {
+            came = true;
+            let (ring, used_ring, log) = (marked.ring, marked.used_ring, marked.log);
+            self.conversation.observe(&Event::Marked { ring, used_ring, log })?;
+        }
+        if self.tracking.others_turn(self.driver.rings())? {
+            let observed = "a mark of another party in the dirty log is gone";
+            self.conversation.unexpected(ClauseId::NONE, observed)?;
+        }
         for ring in noticed {
-            self.observe(&Event::KickRead { ring })?;
+            self.conversation.observe(&Event::KickRead { ring })?;
         }
         for ring in calls {
             came = true;
-            self.observe(&Event::Call { ring })?;
+            self.conversation.observe(&Event::Call { ring })?;
         }
         for ring in errors {
             came = true;
-            self.observe(&Event::Error { ring })?;
+            self.conversation.observe(&Event::Error { ring })?;
         }
         came |= !own.is_empty();
-        self.told(own)?;
-        let read_more = self.read_channel()?;
+        self.back_end_said(own)?;
+        self.transfer.read()?;
         match incoming {
             None | Some(Err(ReceiveError::Timeout { .. })) => {}
             Some(Ok(received)) => {
@@ -50,177 +62,150 @@ impl Session<'_> {
             Some(Err(ReceiveError::Closed { after })) => {
                 came = true;
                 if after > 0 {
-                    self.log.push(format!("<- {after} bytes of a message"));
+                    self.conversation.note(format!("<- {after} bytes of a message"));
                 }
                 self.saw_close()?;
             }
-            Some(Err(ReceiveError::Io(error))) => return Err(harness(error)),
+            Some(Err(ReceiveError::Io(error))) => return Err(TestEnd::harness(error)),
             Some(Err(error)) => {
-                self.finding(self.machine.laws.reply_payload, &error.to_string())?
+                let clause = self.machine().laws.reply_payload;
+                self.conversation.unexpected(clause, &error.to_string())?;
             }
         }
-        // The state's end follows the answer that began the transfer, whichever is seen first.
-        if read_more && self.state_ended && self.transfer_answered {
-            self.transfer_answered = false;
-            self.state_ended = false;
-            self.channel = None;
+        if let Some(length) = self.transfer.finish() {
             came = true;
-            self.saved()?;
+            self.saved(length)?;
         }
         Ok(came)
-    }
-
-    /// The rings whose kick descriptor is no longer readable: what was written to it was read.
-    pub(super) fn noticed(&mut self) -> Result<Vec<u8>, TestEnd> {
-        let mut noticed = Vec::new();
-        for (index, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| line.kicked) {
-            if !line.ring.kick.wait(Deadline::now()).map_err(harness)? {
-                line.kicked = false;
-                noticed.push(index as u8);
-            }
-        }
-        Ok(noticed)
     }
 
     /// The requests that came back.
     pub(super) fn used(&mut self) -> Result<bool, TestEnd> {
+        let laws = &self.machine().laws;
         let mut came = false;
-        for index in 0..self.lines.len() {
-            let ring = index as u8;
-            while !self.lines[index].broken {
-                let line = &mut self.lines[index];
-                let element = line.ring.next_used();
-                let event = match line.ring.take_used() {
+        for ring in 0..self.driver.rings() {
+            loop {
+                let returned = match self.driver.returned(ring) {
                     Ok(None) => break,
-                    Ok(Some(used)) => {
-                        let request = line.requests.get(&used.head).copied().unwrap_or_default();
-                        Some((request, Some((used.head, used.len, element))))
-                    }
-                    // What was never out: either it came back before, or it never was available.
-                    Err(RingError::UsedElement { id, .. }) => {
-                        let head = u16::try_from(id).ok();
-                        let known = head.and_then(|head| line.requests.get(&head)).copied();
-                        Some((known.unwrap_or(line.ring.available_index()), None))
-                    }
+                    Ok(Some(returned)) => returned,
                     Err(error @ RingError::UsedIndex { .. }) => {
-                        return self
-                            .finding(self.machine.laws.available_only, &error.to_string())
-                            .map(|()| true);
+                        self.conversation.unexpected(laws.available_only, &error.to_string())?;
+                        return Ok(true);
                     }
-                    Err(error) => return Err(harness(error)),
+                    Err(error) => return Err(TestEnd::harness(error)),
                 };
-                let Some((request, len)) = event else { break };
                 came = true;
+                let Returned { request, element, chain } = returned;
                 if !self.awaited(ring, element)? {
                     return Ok(true);
                 }
-                self.observe(&Event::Used { ring, request })?;
-                let Some((head, len, element)) = len else { break };
-                self.completed += 1;
-                let buffers = self.lines[index].buffers.get(&head).cloned().unwrap_or_default();
-                self.wrote(ring, &buffers, len, element);
-                let Some(number) = self.numbers.get(&(ring, request)) else {
-                    self.returned(ring, &buffers, len)?;
-                    continue;
-                };
-                if let Err(wrong) = self.workload.check(*number, len) {
-                    let observed = format!("request {request} on ring {ring}: {wrong}");
-                    self.finding(self.machine.laws.processes, &observed)?;
+                self.conversation.observe(&Event::Used { ring, request })?;
+                let Some((buffers, length)) = chain else { break };
+                self.tracking.wrote(&self.driver, ring, &buffers, length, element);
+                if let Err(wrong) = self.driver.check(ring, request, &buffers, length) {
+                    self.conversation.unexpected(laws.processes, &wrong)?;
                 }
             }
         }
         Ok(came)
     }
 
-    pub(super) fn reply(&mut self, received: Received) -> Result<(), TestEnd> {
-        let laws = &self.machine.laws;
-        let (header_law, payload_law) = (laws.reply_header, laws.reply_payload);
-        let Received { header, payload, fds } = received;
-        let flags = header.flags;
-        let table = &self.machine.table;
-        let Some(index) = table.messages.iter().position(|def| def.id == header.request) else {
-            let observed = format!("an answer to message {}, which nobody sent", header.request);
-            return self.finding(header_law, &observed);
-        };
-        let def = &table.messages[index];
-        if flags.version() != Flags::VERSION || !flags.is_reply() {
-            let observed = format!("an answer to {} with flags {flags:?}", def.name);
-            return self.finding(header_law, &observed);
+    /// A chain of this ring comes back, in the used ring's element of this index: whether it is due.
+    fn awaited(&mut self, ring: u8, element: u16) -> Result<bool, TestEnd> {
+        let held = self.driver.outside().is_some_and(|outside| outside.held(ring));
+        if !held || self.driver.line(ring)?.announced() != element {
+            return Ok(true);
         }
-        let kind = def.reply.unwrap_or(PayloadKind::U64);
-        let bare =
-            matches!(kind, PayloadKind::U64 | PayloadKind::VringState | PayloadKind::LogTaken);
-        if !fds.is_empty() && bare {
-            let brought = fds.len();
-            let observed =
-                format!("an answer to {} with {brought} descriptors, and it has none", def.name);
-            return self.finding(payload_law, &observed);
-        }
-        let decoded = match Payload::decode(kind, &payload) {
-            Ok(decoded) => decoded,
-            // An error, by one reading of what is of zero length.
-            Err(_) if kind == PayloadKind::Config && payload.is_empty() => Payload::None,
-            Err(error) => {
-                let observed = format!("an answer to {}: {error}", def.name);
-                return self.finding(payload_law, &observed);
-            }
+        let (clause, observed) = match self.is_disabled(ring)? {
+            true => (
+                self.machine().laws.no_side_effects,
+                format!("a buffer comes back through ring {ring}, which is disabled"),
+            ),
+            false => (
+                ClauseId::NONE,
+                format!("a buffer of ring {ring} comes back, and nothing is to be in it"),
+            ),
         };
-        if let Payload::Config(config) = &decoded {
-            self.configured(config)?;
+        self.conversation.unexpected(clause, &observed)?;
+        Ok(false)
+    }
+
+    /// The back-end has closed the connection.
+    pub(super) fn saw_close(&mut self) -> Result<(), TestEnd> {
+        self.link.close();
+        let is_reply = |record: &Record<Event>| matches!(record, Record::Seen(Event::Reply { .. }));
+        let served = self.conversation.records().iter().any(is_reply);
+        if !served && self.link.may_be_the_last() {
+            let error = "the connection is closed before anything was answered".to_owned();
+            return Err(TestEnd::harness(TargetError::Gone { error }));
         }
-        let record = if let Payload::Inflight(record) = decoded { Some(record) } else { None };
-        let (ring, value) = match decoded {
-            Payload::U64(value) => (0, value),
-            Payload::VringState(state) => (state.index, u64::from(state.num)),
-            Payload::TransferReply(reply) => (0, reply.0),
-            Payload::Config(config) => (0, u64::from(config.size)),
-            Payload::LogTaken(taken) => (0, taken.length()),
-            Payload::None => (0, 0),
-            Payload::Inflight(_) => (0, u64::from(!fds.is_empty())),
-            other => {
-                return Err(TestEnd::Harness(format!("no meaning for an answer of {other:?}")));
+        let ended = self.link.exit_status();
+        match self.conversation.observe(&Event::Close) {
+            Err(TestEnd::Finding { clause, expected, .. }) => {
+                let how = ended.map(|status| format!("; the process ended: {status}"));
+                let observed = format!("the connection is closed{}", how.unwrap_or_default());
+                Err(TestEnd::Finding { clause, observed, expected })
             }
-        };
-        let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
-            let observed = format!("an answer to {} for ring {ring}", def.name);
-            return self.finding(payload_law, &observed);
-        };
-        let id = MessageId(index as u8);
-        let answer = def.answer.unwrap_or(Answer::Ack);
-        let name = def.name.clone();
-        let event =
-            Event::Reply { id, ring, value: Value(value), descriptors: fds.len().min(255) as u8 };
-        self.observe(&event)?;
-        self.answer = Some((id, Value(value)));
-        match answer {
-            Answer::InFlight => match (record, fds.into_iter().next()) {
-                (Some(record), Some(fd)) => self.tracking.record = Some((record, fd)),
-                _ => return Err(TestEnd::Refused(format!("{name} is answered without a buffer"))),
-            },
-            Answer::Features => self.offered = value,
-            Answer::ProtocolFeatures => {
-                self.protocol_offered = value;
-                self.asked = true;
-            }
-            Answer::Base => self.bases[ring as usize] = value as u16,
-            Answer::Transfer if value & 0xff != 0 => {
-                return Err(TestEnd::Refused(format!(
-                    "{name} is answered with error {:#x}",
-                    value & 0xff
-                )));
-            }
-            Answer::Transfer => {
-                self.transfer_answered = true;
-                if let Some(fd) = fds.into_iter().next() {
-                    self.channel = Some(fd);
-                }
-            }
-            // Where a refusal is in order, a text says what follows.
-            Answer::Ack if value != 0 && self.possible.undefined() => {
-                return Err(TestEnd::Refused(format!("{name} is acknowledged with {value:#x}")));
-            }
-            _ => {}
+            other => other,
         }
+    }
+
+    /// What the back-end said on its own channel is judged, and answered at once.
+    fn back_end_said(&mut self, all: Vec<Received>) -> Result<(), TestEnd> {
+        let (table, laws) = (&self.machine().table, &self.machine().laws);
+        for Received { header, payload, fds } in all {
+            let sends_descriptors = table
+                .feature("BACKEND_SEND_FD")
+                .is_some_and(|bit| self.negotiation.protocol >> bit & 1 == 1);
+            if !fds.is_empty() && !sends_descriptors {
+                let observed = format!("{} descriptors on its own channel", fds.len());
+                return self.conversation.unexpected(laws.told_descriptors, &observed);
+            }
+            let raw = Raw { header, payload: &payload, descriptors: fds.len(), late: 0 };
+            let event = own(table, RINGS, BACK_END, raw);
+            let Some(Event::BackEndMessage(message)) = event else {
+                let observed = format!(
+                    "message {} with {} bytes on its own channel, which has no such",
+                    header.request, header.size
+                );
+                return self.conversation.unexpected(laws.told_gated, &observed);
+            };
+            self.conversation.observe(&Event::BackEndMessage(message))?;
+            self.acknowledge(message)?;
+        }
+        if let Some(wrong) = self.back_end_channel.take_wrong() {
+            let observed = format!("on its own channel: {wrong}");
+            return self.conversation.unexpected(laws.told_gated, &observed);
+        }
+        if let Some(most) = self.back_end_channel.too_many() {
+            let observed = format!("more than {most} messages on its own channel");
+            return self.conversation.unexpected(ClauseId::NONE, &observed);
+        }
+        Ok(())
+    }
+
+    /// Answers a message of the back-end's, if an answer is owed.
+    fn acknowledge(&mut self, message: BackEndMessage) -> Result<(), TestEnd> {
+        let machine = self.machine();
+        let Some(def) = machine.own_message(message.id) else { return Ok(()) };
+        let acknowledges = self.negotiation.acknowledges(&machine.table);
+        let owed = def.reply.is_some() || (message.need_reply && acknowledges);
+        if !owed || self.conversation.is_unspecified() {
+            return Ok(());
+        }
+        let id = message.id;
+        self.did(&Event::BackEndAnswer { id, value: Value(0), descriptors: 0 })?;
+        self.back_end_channel.answer(def.id, Deadline::after(self.limits.quiet));
+        Ok(())
+    }
+
+    /// The whole state is here. Its bytes are opaque: the model's number is what it says itself.
+    fn saved(&mut self, length: usize) -> Result<(), TestEnd> {
+        self.conversation.note(format!("<- {length} bytes of device state, and their end"));
+        // What the device remembers cannot be seen, so any number that the model allows will do.
+        let any = (0..=u8::MAX).map(|value| Event::Saved { value });
+        self.conversation.observe_any(any, "the state channel ended")?;
+        self.negotiation.keeps.did(&self.machine().table, &Move::ReadState);
         Ok(())
     }
 }

@@ -1,90 +1,127 @@
-//! Steps of a program: the rings that one is for, and the numbers that it means.
+//! The steps of a test, each a function of a session.
 
-use super::*;
+pub(super) mod careful;
+pub(super) mod connection;
+mod forms;
+mod guest;
+mod outside;
+mod program;
+mod state;
 
-impl Session<'_> {
-    pub(super) fn program(&mut self, step: Step, which: Which) -> Result<(), TestEnd> {
-        let Some(rings) = self.named(which) else {
-            return Err(TestEnd::Skip("needs a device with more rings".into()));
-        };
-        for ring in rings {
-            match step {
-                Step::Send { id, number, need_reply, .. } => {
-                    let all = self.acknowledged;
-                    self.acknowledged |= need_reply;
-                    let sent = self.send(id, ring, number);
-                    self.acknowledged = all;
-                    sent?;
-                }
-                Step::Kick { .. } => self.kick(ring, true)?,
-                Step::Vcpus { .. } => {}
-                Step::ReadState => self.read_state()?,
-                Step::WriteState => self.write_state()?,
-                Step::Successor { died: true } => self.crash()?,
-                Step::Until { .. }
-                | Step::Copy { .. }
-                | Step::Renew { .. }
-                | Step::Successor { died: false } => {
-                    return Err(TestEnd::Harness("this step is for exploring only".into()));
-                }
-            }
+use std::time::Duration;
+
+use devmig_engine::clause::ClauseId;
+use devmig_engine::machine::TimeClass;
+use devmig_model::protocol::vhost_user::vocabulary::Answer;
+
+use super::{Session, other_writers};
+use crate::harness::verdict::TestEnd;
+use crate::vhost_user::Deadline;
+use crate::vhost_user::script::Act;
+
+/// Does one step.
+pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
+    match *act {
+        Act::Program(step, which) => program::take(s, step, which),
+        Act::Request(count) => guest::requests(s, count, true),
+        Act::Publish(count) => guest::requests(s, count, false),
+        Act::Settle => s.settle(TimeClass::Io),
+        Act::Notified => s.settle(TimeClass::Courtesy),
+        Act::Quiet => s.quiet(),
+        Act::Silence => s.silence(),
+        Act::Pause(micros) => {
+            std::thread::sleep(Duration::from_micros(micros.into()));
+            Ok(())
         }
-        Ok(())
-    }
-
-    /// The rings that a step is for, if the device has them.
-    pub(super) fn named(&self, which: Which) -> Option<std::ops::Range<u8>> {
-        Some(match which {
-            Which::Requests => {
-                let ring = self.workload.request_ring().unwrap_or(0);
-                ring as u8..ring as u8 + 1
-            }
-            Which::Index(ring) if usize::from(ring) >= self.lines.len() => return None,
-            Which::Index(ring) => ring..ring + 1,
-            Which::Each => 0..self.lines.len() as u8,
-        })
-    }
-
-    pub(super) fn request_ring(&self) -> Result<u8, TestEnd> {
-        let ring = self.workload.request_ring();
-        ring.and_then(|ring| u8::try_from(ring).ok()).ok_or_else(|| {
-            TestEnd::Skip("needs requests: say what the device is with --device".into())
-        })
-    }
-
-    /// The number that a step means.
-    pub(super) fn number(&self, ring: u8, number: Number) -> Result<u64, TestEnd> {
-        Ok(match number {
-            Number::Literal(value) => value,
-            Number::Saved => u64::from(self.bases[ring as usize]),
-            Number::Used => match self.lines.get(ring as usize) {
-                Some(line) => u64::from(line.ring.used_index().map_err(harness)?),
-                None => return Err(TestEnd::Harness(format!("there is no ring {ring}"))),
-            },
-            Number::Offered => self.offered & (F_PROTOCOL_FEATURES | self.driver_features()),
-            Number::Logging => {
-                self.offered & (F_PROTOCOL_FEATURES | 1 << LOG_ALL | self.driver_features())
-            }
-            Number::Plain => self.offered & self.driver_features() & !F_PROTOCOL_FEATURES,
-            Number::ProtocolOffered => {
-                let features = self.machine.table.features.iter().filter(|f| !f.opt_in);
-                let known = features.map(|f| 1u64 << f.bit);
-                self.protocol_offered & known.fold(0, |mask, bit| mask | bit) & !self.declined
-            }
-        })
-    }
-
-    /// What the driver accepts where it is offered.
-    fn driver_features(&self) -> u64 {
-        self.workload.features() | if self.events { EVENT_IDX } else { 0 }
-    }
-
-    /// The same, where the message itself says more.
-    pub(super) fn value(&self, def: &MessageDef, ring: u8, number: Number) -> Result<u64, TestEnd> {
-        match def.request {
-            PayloadKind::Memory => Ok(1),
-            _ if has(def, Effect::SetSize) => Ok(u64::from(self.workload.ring_size())),
-            _ => self.number(ring, number),
+        Act::Barrier => s.barrier(),
+        Act::Renew(index) => s.renew(s.driver.request_ring()?, index),
+        Act::Anew => {
+            s.driver.begin_again();
+            Ok(())
+        }
+        Act::Elsewhere(index) => {
+            let ring = s.driver.request_ring()?;
+            s.driver.line_mut(ring)?.ring.relocate();
+            s.renew(ring, index)
+        }
+        Act::Room(count) => outside::room(s, count),
+        Act::SendOut(count, to, pair) => outside::send(s, count, to, pair.0),
+        Act::Tell(command) => outside::tell(s, command),
+        Act::Events => {
+            s.driver.wants_event_indices = true;
+            Ok(())
+        }
+        Act::InterruptsOn => guest::interrupts(s, true),
+        Act::InterruptsOff => guest::interrupts(s, false),
+        Act::Stray => {
+            s.link.bring_stray();
+            Ok(())
+        }
+        Act::Closed => stray_closed(s),
+        Act::Reconnect => connection::reconnect(s),
+        Act::Serves => connection::serves(s),
+        Act::First => guest::first(s),
+        Act::WriteGarbage | Act::WriteMuchGarbage => {
+            s.transfer.fill_with_garbage(s.seed, *act == Act::WriteMuchGarbage);
+            state::write(s)
+        }
+        Act::Unsettled => unsettle(s),
+        Act::OthersMark => {
+            s.tracking.share();
+            Ok(())
+        }
+        Act::Succeeds => answered(s, true),
+        Act::Fails => answered(s, false),
+        Act::Forms(form) => forms::all(s, form),
+        Act::Pieces(size) => {
+            s.link.split(size.into(), s.limits.quiet);
+            Ok(())
+        }
+        Act::Joined => {
+            s.link.hold();
+            Ok(())
+        }
+        Act::Change => outside::change(s),
+        Act::Break => guest::corrupt(s),
+        Act::Malformed(kind) => {
+            let table = &s.machine().table;
+            let id =
+                |name: &str| table.named(name).map_or(0, |id| table.messages[id.0 as usize].id);
+            forms::malformed(s, &kind.bytes(id))
         }
     }
+}
+
+/// The last answer was success, or was not.
+fn answered(s: &mut Session<'_>, success: bool) -> Result<(), TestEnd> {
+    let Some((id, value)) = s.negotiation.answer else { return Ok(()) };
+    let def = s.machine().message(id);
+    if def.answer.unwrap_or(Answer::Ack).succeeds(value) == success {
+        return Ok(());
+    }
+    let observed = format!("{} is answered with {:#x}", def.name, value.0);
+    let expected = if success { "success" } else { "an error" };
+    Err(s.conversation.wrong(ClauseId::NONE, &observed, vec![expected.to_owned()]))
+}
+
+/// The stray descriptor is held no more: nobody has the other end.
+fn stray_closed(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    s.read_all()?;
+    let deadline = Deadline::after(s.limits.owed);
+    while !deadline.passed() {
+        if s.link.is_stray_closed()? {
+            return Ok(());
+        }
+        s.sample()?;
+    }
+    let observed = format!("the descriptor is still open after {:?}", s.limits.owed);
+    s.conversation.unexpected(ClauseId::NONE, &observed)
+}
+
+/// The record says what it said before the request that came back last was taken out of it.
+fn unsettle(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    let ring = s.driver.request_ring()?;
+    other_writers::unsettle(&s.driver, ring, s.tracking.record.as_ref())?;
+    s.conversation.note(format!("record of ring {ring}: the last request is still in it"));
+    Ok(())
 }

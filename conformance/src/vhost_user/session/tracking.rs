@@ -12,25 +12,37 @@
 //! **Not here:** marks too many, which cost a front-end a page and break nothing.
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 
 use devmig_model::protocol::vhost_user::wire::{Inflight, Log};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
-use super::*;
+use super::driver::{Driver, MEMORY};
+use super::other_writers::Others;
 use crate::harness::io::ring::Buffer;
+use crate::harness::verdict::TestEnd;
 
 /// Bytes of a page, as the log counts them.
-pub(super) const LOGGED: u64 = 0x1000;
+const LOGGED: u64 = 0x1000;
 /// The log's length in bytes: a bit for each page of guest memory, and whole pages of it.
-pub(super) const LOG: u64 = (MEMORY / LOGGED / 8).next_multiple_of(LOGGED);
+const LOG: u64 = (MEMORY / LOGGED / 8).next_multiple_of(LOGGED);
+
+/// The end of a batch of marks.
+pub(super) struct Marked {
+    pub(super) ring: u8,
+    /// Of the used ring, not of buffers.
+    pub(super) used_ring: bool,
+    /// The number of the log.
+    pub(super) log: u8,
+}
 
 /// The dirty log and the record.
 #[derive(Default)]
 pub(super) struct Tracking {
     /// The log that the back-end was given last, and its number.
-    pub(super) log: Option<(OwnedFd, u8)>,
+    log: Option<(OwnedFd, u8)>,
     /// Another party that marks pages in it, if there is one.
-    pub(super) others: Option<other_writers::Others>,
+    others: Option<Others>,
     /// LOG_ALL was accepted.
     pub(super) accepted: bool,
     /// Rings whose writes to the used ring are logged.
@@ -46,11 +58,11 @@ pub(super) struct Tracking {
 impl Tracking {
     /// A new log, all clear, which takes the place of the one before.
     pub(super) fn renew(&mut self, number: u8) -> Result<(Log, OwnedFd), TestEnd> {
-        let fd = memfd_create("devmig-log", MemfdFlags::CLOEXEC).map_err(harness)?;
-        ftruncate(&fd, LOG).map_err(harness)?;
-        let theirs = fd.try_clone().map_err(harness)?;
+        let fd = memfd_create("devmig-log", MemfdFlags::CLOEXEC).map_err(TestEnd::harness)?;
+        ftruncate(&fd, LOG).map_err(TestEnd::harness)?;
+        let theirs = fd.try_clone().map_err(TestEnd::harness)?;
         self.log = Some((fd, number));
-        self.others = self.others.as_ref().map(|_| other_writers::Others::default());
+        self.others = self.others.as_ref().map(|_| Others::default());
         Ok((Log { size: LOG, offset: 0 }, theirs))
     }
 
@@ -68,6 +80,93 @@ impl Tracking {
         *self = Tracking { record: self.record.take(), ..Tracking::default() };
     }
 
+    /// A request came back: what was written is wanted in the log.
+    pub(super) fn wrote(
+        &mut self,
+        driver: &Driver,
+        ring: u8,
+        buffers: &[Buffer],
+        length: u32,
+        element: u16,
+    ) {
+        if !self.accepted || self.log.is_none() {
+            return;
+        }
+        if length == 0 {
+            self.unwritten.insert(ring);
+        }
+        let mut left = length;
+        for buffer in buffers.iter().filter(|buffer| buffer.writable) {
+            let length = buffer.len.min(left);
+            left -= length;
+            self.want(0, ring, buffer.addr, length.into());
+        }
+        if self.rings.contains(&ring)
+            && let Ok(line) = driver.line(ring)
+        {
+            let at = log_address(ring, line.ring.layout().used);
+            let slot = u64::from(element % line.ring.size());
+            self.want(1, ring, at + 2, 2);
+            self.want(1, ring, at + 4 + 8 * slot, 8);
+        }
+    }
+
+    /// Looks at the log: of what all is marked now that was not before.
+    pub(super) fn marks(&mut self) -> Result<Vec<Marked>, TestEnd> {
+        let Some((log, number)) = &self.log else { return Ok(Vec::new()) };
+        let nothing_wanted = self.wanted.iter().all(BTreeSet::is_empty);
+        if nothing_wanted && self.unwritten.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut bits, log_number) = ([0; LOG as usize], *number);
+        rustix::io::pread(log, &mut bits, 0).map_err(TestEnd::harness)?;
+        let clear = |page: &u64| {
+            bits.get((page / 8) as usize).is_none_or(|byte| byte >> (page % 8) & 1 == 0)
+        };
+        let unwritten = std::mem::take(&mut self.unwritten);
+        let mut marked = Vec::new();
+        for (part, wanted) in self.wanted.iter_mut().enumerate() {
+            let rings: BTreeSet<u8> = wanted.iter().map(|(ring, _)| *ring).collect();
+            wanted.retain(|(_, page)| clear(page));
+            let left = |ring: &u8| wanted.iter().any(|(other, _)| other == ring);
+            let rings = if part == 0 { &rings | &unwritten } else { rings };
+            let all = rings.iter().filter(|ring| !left(ring));
+            let (used_ring, log) = (part == 1, log_number);
+            marked.extend(all.map(|ring| Marked { ring: *ring, used_ring, log }));
+        }
+        Ok(marked)
+    }
+
+    /// Clears the log, as a front-end does that has copied its pages.
+    pub(super) fn clear(&mut self) -> Result<(), TestEnd> {
+        if let Some((log, _)) = &self.log
+            && self.wanted.iter().all(BTreeSet::is_empty)
+        {
+            let zeros = [0; LOG as usize];
+            rustix::io::pwrite(log, &zeros, 0).map(drop).map_err(TestEnd::harness)?;
+            self.others.iter_mut().for_each(Others::cleared);
+        }
+        Ok(())
+    }
+
+    /// Another party marks pages in the log from now on.
+    pub(super) fn share(&mut self) {
+        self.others = Some(Others::default());
+    }
+
+    /// The other party's turn, if there is one. Whether one of its marks was lost.
+    pub(super) fn others_turn(&mut self, rings: u8) -> Result<bool, TestEnd> {
+        let (Some(others), Some((log, _))) = (&mut self.others, &self.log) else {
+            return Ok(false);
+        };
+        // Behind the places where writes to used rings are marked, up to the end of that byte.
+        let lost = others.turn(log, LOG, log_address(rings, 0) / LOGGED)?;
+        if lost {
+            others.cleared();
+        }
+        Ok(lost)
+    }
+
     fn want(&mut self, part: usize, ring: u8, at: u64, length: u64) {
         if let Some(last) = length.checked_sub(1) {
             let pages = at / LOGGED..=at.saturating_add(last) / LOGGED;
@@ -80,99 +179,4 @@ impl Tracking {
 /// an IOMMU. It is in the first pages, where nothing else is logged; the place in the page is the same.
 pub(super) fn log_address(ring: u8, used: u64) -> u64 {
     u64::from(ring) * 2 * LOGGED + used % LOGGED
-}
-
-impl Session<'_> {
-    /// A request came back: what was written is wanted in the log.
-    pub(super) fn wrote(&mut self, ring: u8, buffers: &[Buffer], length: u32, element: u16) {
-        if !self.tracking.accepted || self.tracking.log.is_none() {
-            return;
-        }
-        if length == 0 {
-            self.tracking.unwritten.insert(ring);
-        }
-        let mut left = length;
-        for buffer in buffers.iter().filter(|buffer| buffer.writable) {
-            let length = buffer.len.min(left);
-            left -= length;
-            self.tracking.want(0, ring, buffer.addr, length.into());
-        }
-        if self.tracking.rings.contains(&ring)
-            && let Some(line) = self.lines.get(ring as usize)
-        {
-            let at = log_address(ring, line.ring.layout().used);
-            let slot = u64::from(element % line.ring.size());
-            self.tracking.want(1, ring, at + 2, 2);
-            self.tracking.want(1, ring, at + 4 + 8 * slot, 8);
-        }
-    }
-
-    /// Looks at the log. Whether all of something is marked that was not before.
-    pub(super) fn marks(&mut self) -> Result<bool, TestEnd> {
-        let Some((log, number)) = &self.tracking.log else { return Ok(false) };
-        let nothing_wanted = self.tracking.wanted.iter().all(BTreeSet::is_empty);
-        if nothing_wanted && self.tracking.unwritten.is_empty() {
-            return Ok(false);
-        }
-        let (mut bits, number) = ([0; LOG as usize], *number);
-        rustix::io::pread(log, &mut bits, 0).map_err(harness)?;
-        let clear = |page: &u64| {
-            bits.get((page / 8) as usize).is_none_or(|byte| byte >> (page % 8) & 1 == 0)
-        };
-        let unwritten = std::mem::take(&mut self.tracking.unwritten);
-        let mut marked = Vec::new();
-        for (part, wanted) in self.tracking.wanted.iter_mut().enumerate() {
-            let rings: BTreeSet<u8> = wanted.iter().map(|(ring, _)| *ring).collect();
-            wanted.retain(|(_, page)| clear(page));
-            let left = |ring: &u8| wanted.iter().any(|(other, _)| other == ring);
-            let rings = if part == 0 { &rings | &unwritten } else { rings };
-            marked.extend(rings.iter().filter(|ring| !left(ring)).map(|ring| (*ring, part == 1)));
-        }
-        for (ring, used_ring) in &marked {
-            self.observe(&Event::Marked { ring: *ring, used_ring: *used_ring, log: number })?;
-        }
-        Ok(!marked.is_empty())
-    }
-
-    /// Clears the log, as a front-end does that has copied its pages.
-    pub(super) fn clear_log(&mut self) -> Result<(), TestEnd> {
-        if let Some((log, _)) = &self.tracking.log
-            && self.tracking.wanted.iter().all(BTreeSet::is_empty)
-        {
-            rustix::io::pwrite(log, &[0; LOG as usize], 0).map(drop).map_err(harness)?;
-            self.tracking.others.iter_mut().for_each(other_writers::Others::cleared);
-        }
-        Ok(())
-    }
-
-    /// The back-end dies with requests in flight, and another takes its place with the same memory.
-    pub(super) fn crash(&mut self) -> Result<(), TestEnd> {
-        self.read_all()?;
-        self.hang_up()?;
-        // What it still had in hand is its own; the next one begins after that.
-        let deadline = Deadline::after(self.limits.quiet);
-        while !deadline.passed() {
-            self.used()?;
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.fresh()?;
-        self.did(&Event::Successor { died: true })?;
-        for ring in 0..self.lines.len() as u8 {
-            self.forget_kick(ring)?;
-        }
-        Ok(())
-    }
-
-    /// Waits until something came back, for as long as a request may take.
-    pub(super) fn first(&mut self) -> Result<(), TestEnd> {
-        let deadline = Deadline::after(self.limits.owed);
-        let before = self.completed;
-        while self.completed == before && !self.possible.undefined() {
-            if deadline.passed() {
-                return self.settle(TimeClass::Io);
-            }
-            self.sample()?;
-        }
-        Ok(())
-    }
 }

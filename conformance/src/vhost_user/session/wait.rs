@@ -3,43 +3,45 @@
 //! **Invariant.** Every wait has a limit, and the last look is one that began after it: judging may take
 //! long.
 
-use super::*;
+use std::time::Instant;
+
+use devmig_engine::machine::TimeClass;
+use devmig_model::protocol::vhost_user::event::MessageId;
+use devmig_model::protocol::vhost_user::program::Number;
+use devmig_model::protocol::vhost_user::table::MessageDef;
+use devmig_model::protocol::vhost_user::vocabulary::Answer;
+
+use super::Session;
+use crate::harness::verdict::TestEnd;
+use crate::vhost_user::Deadline;
 
 impl Session<'_> {
     pub(super) fn await_answer(&mut self, id: MessageId) -> Result<(), TestEnd> {
-        self.answer = None;
+        self.negotiation.answer = None;
         let deadline = Deadline::after(self.limits.owed);
         loop {
             // Judging may take long: the last look is one that began after the limit.
             let late = deadline.passed();
             self.sample()?;
-            if self.answer.is_some() || self.possible.undefined() {
+            if self.negotiation.answer.is_some() || self.conversation.is_unspecified() {
                 return Ok(());
             }
-            if self.connection.is_none() {
+            if !self.link.is_open() {
                 return Err(self.over());
             }
             if late {
-                let name = &self.machine.message(id).name;
+                let name = &self.machine().message(id).name;
                 let silence = format!("no answer to {name} in {:?}", self.limits.owed);
-                return match self.silent(TimeClass::Reply) {
-                    Ok(()) => Err(TestEnd::Harness(format!("{silence}, and the model allows it"))),
-                    Err(fault) => self.fault(fault, silence),
-                };
+                self.conversation.silent(TimeClass::Reply, &silence)?;
+                return Err(TestEnd::Harness(format!("{silence}, and the model allows it")));
             }
             self.pause()?;
         }
     }
 
-    /// Waits a little, or until the socket has something.
-    pub(super) fn pause(&mut self) -> Result<(), TestEnd> {
-        let wait = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-        let sockets = self.connection.iter().chain(self.own.socket());
-        let mut fds: Vec<PollFd<'_>> = sockets.map(|c| PollFd::new(c, PollFlags::IN)).collect();
-        match poll(&mut fds, Some(&wait)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(harness(error)),
-        }
+    /// Waits a little, or until a socket has something.
+    pub(super) fn pause(&self) -> Result<(), TestEnd> {
+        self.link.pause(self.back_end_channel.socket())
     }
 
     /// Waits until nothing of this class is owed.
@@ -53,22 +55,16 @@ impl Session<'_> {
             if came {
                 calm = Instant::now();
             }
-            if self.possible.undefined() {
+            if self.conversation.is_unspecified() {
                 return Ok(());
             }
-            let silent = self.possible.may_be_silent(class);
-            if calm.elapsed() >= self.limits.quiet / 4
-                && silent.or_else(|fault| self.fault(fault, String::new()).map(|()| false))?
-            {
+            if calm.elapsed() >= self.limits.quiet / 4 && self.conversation.may_be_silent(class)? {
                 return Ok(());
             }
             // Nobody is waited for who never stops, either.
             if (late && !came) || end.passed() {
                 let observed = format!("nothing more in {:?}", self.limits.owed);
-                return match self.silent(class) {
-                    Ok(()) => Ok(()),
-                    Err(fault) => self.fault(fault, observed),
-                };
+                return self.conversation.silent(class, &observed);
             }
             self.pause()?;
         }
@@ -96,37 +92,24 @@ impl Session<'_> {
             }
             self.pause()?;
         }
-        match self.possible.silent(TimeClass::Io) {
-            Ok(()) => {
-                self.records.push(Record::Silent(TimeClass::Io));
-                Ok(())
-            }
-            Err(_) if self.lines.iter().any(|line| line.kicked) => Ok(()),
-            Err(fault) => self.fault(fault, format!("nothing more in {:?}", self.limits.silence)),
+        if self.driver.is_kicked() && !self.conversation.may_be_silent(TimeClass::Io)? {
+            return Ok(());
         }
+        let observed = format!("nothing more in {:?}", self.limits.silence);
+        self.conversation.silent(TimeClass::Io, &observed)
     }
 
     pub(super) fn barrier(&mut self) -> Result<(), TestEnd> {
         let wanted = |def: &MessageDef| def.answer == Some(Answer::Features);
-        match self.machine.table.messages.iter().position(wanted) {
+        match self.machine().table.messages.iter().position(wanted) {
             Some(index) => self.send(MessageId(index as u8), 0, Number::Literal(0)),
             None => Err(TestEnd::Harness("no message of the table asks for features".into())),
         }
     }
 
-    pub(super) fn answered(&mut self, success: bool) -> Result<(), TestEnd> {
-        let Some((id, value)) = self.answer else { return Ok(()) };
-        let def = self.machine.message(id);
-        if def.answer.unwrap_or(Answer::Ack).succeeds(value) == success {
-            return Ok(());
-        }
-        let observed = format!("{} is answered with {:#x}", def.name, value.0);
-        self.records.push(Record::Wrong);
-        let expected = if success { "success" } else { "an error" };
-        Err(TestEnd::Finding {
-            clause: ClauseId::NONE,
-            observed,
-            expected: vec![expected.to_owned()],
-        })
+    /// Waits until every message was read. A kick that overtakes the messages that set its ring up is
+    /// a race that front-ends do run into; the tests here do not.
+    pub(super) fn read_all(&mut self) -> Result<(), TestEnd> {
+        if self.negotiation.unread && self.link.is_open() { self.barrier() } else { Ok(()) }
     }
 }

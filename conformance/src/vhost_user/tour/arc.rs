@@ -1,6 +1,13 @@
 //! Arcs: a row of a message, or another step, in a situation; and the states between them.
 
-use super::*;
+use devmig_model::protocol::vhost_user::event::Message;
+use devmig_model::protocol::vhost_user::program::Step;
+use devmig_model::protocol::vhost_user::state::{State, Transfer};
+use devmig_model::protocol::vhost_user::systems::F_PROTOCOL_FEATURES;
+
+use super::graph::Guide;
+use crate::vhost_user::drive::Keeps;
+use crate::vhost_user::script::Act;
 
 /// A state of the closed system.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

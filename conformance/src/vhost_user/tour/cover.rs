@@ -1,6 +1,16 @@
 //! The covering walk: to the nearest arc that is not driven yet, again and again, as scripts.
 
-use super::*;
+use std::collections::{HashMap, VecDeque};
+
+use devmig_engine::machine::Machine as _;
+use devmig_model::protocol::vhost_user::program::Step;
+use devmig_model::protocol::vhost_user::vocabulary::Answer;
+
+use super::arc::{Arc, Edge};
+use super::graph::Guide;
+use crate::vhost_user::drive::resets;
+use crate::vhost_user::script::Act;
+use crate::vhost_user::suite::{Need, Own, Test};
 
 /// The longest script: a failure hides what comes after it.
 const LONGEST: usize = 150;

@@ -1,6 +1,25 @@
 //! Everything that one ring, one front-end and an eager back-end can come to, by the machine's own rules.
 
-use super::*;
+use std::collections::HashMap;
+
+use devmig_engine::clause::ClauseId;
+use devmig_engine::machine::{Machine as _, Reaction};
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vhost_user::event::{Event, Message, Value};
+use devmig_model::protocol::vhost_user::machine::VhostUser;
+use devmig_model::protocol::vhost_user::program::{Number, Step};
+use devmig_model::protocol::vhost_user::state::{State, Transfer};
+use devmig_model::protocol::vhost_user::systems::F_PROTOCOL_FEATURES;
+use devmig_model::protocol::vhost_user::table::MessageDef;
+use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect};
+use devmig_model::protocol::vhost_user::wire::PayloadKind;
+use devmig_model::registry::Library;
+
+use super::arc::{Edge, Leads, Node, arc};
+use super::cover::Making;
+use crate::vhost_user::drive::{Keeps, Move, has};
+use crate::vhost_user::script;
+use crate::vhost_user::script::Act;
 
 /// VIRTIO_F_VERSION_1, which stands for the device's features.
 const DEVICE_FEATURES: u64 = 1 << 32;

@@ -37,13 +37,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::event::{
-    Act, Answer, Call, DEVICE, Data, Event, For, PageSize, Pending, Ranges, Region,
-};
+use super::event::{Act, Call, DEVICE, Data, Event, PageSize};
 use super::names::{ChoiceIds, ClauseIds, Names};
-use super::path::{NoPath, Paths};
+use super::path::Paths;
 use super::state::{Log, State, Stream};
-use super::table::{Dma, Session, Table};
+use super::table::{Session, Table};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{
     Did, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass, Verdict,

@@ -31,17 +31,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::event::{BACK_END, Event, FRONT_END, Message, MessageId, Value};
+use super::event::{BACK_END, Event, Message, MessageId, Value};
 use super::ids::{ChoiceIds, ClauseIds};
 use super::state::{BUFFERS, PendingReply, Ring, State, Transfer, USED_RING};
-use super::table::{Gate, MessageDef, Row, Table};
-use super::vocabulary::{Answer, DRIVER_OK, Effect, SUSPEND, Signal};
+use super::table::{Gate, MessageDef, Table};
+use super::vocabulary::{Answer, DRIVER_OK, Effect, SUSPEND};
 use super::wire::PayloadKind;
 use crate::protocol::ring::{Act, Ring as AbstractRing};
-use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{
-    Did, Event as _, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus,
-    TimeClass, Verdict,
+    Did, Event as _, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus, Verdict,
 };
 use devmig_engine::rules::{OpenChoice, RuleContext};
 

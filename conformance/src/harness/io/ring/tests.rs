@@ -167,7 +167,6 @@ fn sizes_and_alignment_are_the_specifications() {
         let ring = Ring::new(&memory, &mut Arena::new(1, PAGE - 1), size).unwrap();
         let Layout { descriptor, available, used } = ring.layout();
         assert_eq!((descriptor % 16, available % 2, used % 4), (0, 0, 0));
-        assert_eq!(ring.address(3).used, user_address(used));
     }
 }
 

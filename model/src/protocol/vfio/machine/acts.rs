@@ -1,6 +1,12 @@
 //! What the device does by itself, and what its peer does to it.
 
-use super::*;
+use devmig_engine::machine::{Reaction, Verdict};
+use devmig_engine::rules::RuleContext;
+
+use super::{Device, INSIDE, broken, option};
+use crate::protocol::vfio::event::Act;
+use crate::protocol::vfio::state::State;
+use crate::protocol::vfio::table::{Dma, Session};
 
 impl Device {
     /// What the device does by itself.

@@ -1,6 +1,14 @@
 //! Where a SET leads, and what each arc on the way brings about: by the table.
 
-use super::*;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::machine::Step;
+use devmig_engine::rules::{OpenChoice, RuleContext};
+
+use super::{Device, ERROR, option};
+use crate::protocol::vfio::event::{Call, DEVICE};
+use crate::protocol::vfio::path::NoPath;
+use crate::protocol::vfio::state::{State, Stream};
+use crate::protocol::vfio::table::{Dma, Session};
 
 impl Device {
     pub(super) fn dma(&self, at: u8) -> Dma {

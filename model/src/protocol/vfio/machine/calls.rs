@@ -1,6 +1,12 @@
 //! Calls and their answers: SET, RESET, the data of a session, what is still to be read.
 
-use super::*;
+use devmig_engine::machine::{Reaction, Verdict};
+use devmig_engine::rules::{OpenChoice, RuleContext};
+
+use super::{Device, ERROR, INSIDE, RUNNING, broken, option};
+use crate::protocol::vfio::event::{Answer, Call, Data, For, Pending, Region};
+use crate::protocol::vfio::state::{Log, State, Stream};
+use crate::protocol::vfio::table::{Dma, Session};
 
 impl Device {
     /// The client calls.

@@ -1,6 +1,12 @@
 //! Accesses to the device, and the log of its writes.
 
-use super::*;
+use devmig_engine::machine::{Reaction, Verdict};
+use devmig_engine::rules::RuleContext;
+
+use super::{Device, broken, option};
+use crate::protocol::vfio::event::{Answer, Call, PageSize, Ranges, Region};
+use crate::protocol::vfio::state::{Log, State};
+use crate::protocol::vfio::table::Session;
 
 impl Device {
     pub(super) fn accessed(

@@ -1,6 +1,15 @@
 //! The front-end's messages, and the back-end's answers to them: by the table's rows.
 
-use super::*;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::machine::{Reaction, Verdict};
+use devmig_engine::rules::{OpenChoice, RuleContext};
+
+use super::{VhostUser, granted, option};
+use crate::protocol::vhost_user::event::{Event, Message, MessageId, Value};
+use crate::protocol::vhost_user::state::{PendingReply, State};
+use crate::protocol::vhost_user::table::{MessageDef, Row};
+use crate::protocol::vhost_user::vocabulary::Answer;
+use crate::protocol::vhost_user::wire::PayloadKind;
 
 /// The lengths of what answers SET_LOG_BASE, by the options of its choice.
 const TAKEN: [Value; 3] = [Value(8), Value(16), Value(0)];

@@ -1,6 +1,13 @@
 //! What is owed: by whom, under which clause, until when, and by what it is discharged.
 
-use super::*;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::machine::{Did, Obligation, Owed, Step, TimeClass};
+use devmig_engine::rules::{OpenChoice, RuleContext};
+
+use super::{MAX_RINGS, VhostUser, option, step};
+use crate::protocol::vhost_user::event::{BACK_END, Event, FRONT_END};
+use crate::protocol::vhost_user::state::{BUFFERS, State, Transfer, USED_RING};
+use crate::protocol::vhost_user::vocabulary::Signal;
 
 // Obligations, by index: one a ring from RING on.
 const REPLY: u32 = 0;

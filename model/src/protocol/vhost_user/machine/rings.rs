@@ -1,6 +1,12 @@
 //! What the back-end does with rings, without a message: takes requests, uses them, notifies, marks.
 
-use super::*;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::machine::{Reaction, Verdict};
+use devmig_engine::rules::{OpenChoice, RuleContext};
+
+use super::{VhostUser, option};
+use crate::protocol::vhost_user::state::{BUFFERS, PendingReply, Ring, State, USED_RING};
+use crate::protocol::vhost_user::vocabulary::{Answer, DRIVER_OK, SUSPEND};
 
 impl<const R: usize> VhostUser<R> {
     /// The back-end puts a request into the used ring.

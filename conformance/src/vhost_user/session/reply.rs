@@ -1,0 +1,110 @@
+//! Answers: decoded, judged, and remembered for what they are about.
+
+use devmig_engine::clause::ClauseId;
+use devmig_model::protocol::vhost_user::event::{Event, MessageId, Value};
+use devmig_model::protocol::vhost_user::vocabulary::Answer;
+use devmig_model::protocol::vhost_user::wire::{Config, Flags, Payload, PayloadKind};
+
+use super::{RINGS, Session};
+use crate::harness::verdict::TestEnd;
+use crate::vhost_user::transport::Received;
+
+impl Session<'_> {
+    /// An answer came.
+    pub(super) fn reply(&mut self, received: Received) -> Result<(), TestEnd> {
+        let laws = &self.machine().laws;
+        let (header_law, payload_law) = (laws.reply_header, laws.reply_payload);
+        let Received { header, payload, fds } = received;
+        let flags = header.flags;
+        let table = &self.machine().table;
+        let Some(index) = table.messages.iter().position(|def| def.id == header.request) else {
+            let observed = format!("an answer to message {}, which nobody sent", header.request);
+            return self.conversation.unexpected(header_law, &observed);
+        };
+        let def = &table.messages[index];
+        if flags.version() != Flags::VERSION || !flags.is_reply() {
+            let observed = format!("an answer to {} with flags {flags:?}", def.name);
+            return self.conversation.unexpected(header_law, &observed);
+        }
+        let kind = def.reply.unwrap_or(PayloadKind::U64);
+        let bare =
+            matches!(kind, PayloadKind::U64 | PayloadKind::VringState | PayloadKind::LogTaken);
+        if !fds.is_empty() && bare {
+            let brought = fds.len();
+            let observed =
+                format!("an answer to {} with {brought} descriptors, and it has none", def.name);
+            return self.conversation.unexpected(payload_law, &observed);
+        }
+        let decoded = match Payload::decode(kind, &payload) {
+            Ok(decoded) => decoded,
+            // An error, by one reading of what is of zero length.
+            Err(_) if kind == PayloadKind::Config && payload.is_empty() => Payload::None,
+            Err(error) => {
+                let observed = format!("an answer to {}: {error}", def.name);
+                return self.conversation.unexpected(payload_law, &observed);
+            }
+        };
+        if let Payload::Config(config) = &decoded {
+            self.configured(config)?;
+        }
+        let record = if let Payload::Inflight(record) = decoded { Some(record) } else { None };
+        let (ring, value) = match decoded {
+            Payload::U64(value) => (0, value),
+            Payload::VringState(state) => (state.index, u64::from(state.num)),
+            Payload::TransferReply(reply) => (0, reply.0),
+            Payload::Config(config) => (0, u64::from(config.size)),
+            Payload::LogTaken(taken) => (0, taken.length()),
+            Payload::None => (0, 0),
+            Payload::Inflight(_) => (0, u64::from(!fds.is_empty())),
+            other => {
+                return Err(TestEnd::Harness(format!("no meaning for an answer of {other:?}")));
+            }
+        };
+        let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
+            let observed = format!("an answer to {} for ring {ring}", def.name);
+            return self.conversation.unexpected(payload_law, &observed);
+        };
+        let id = MessageId(index as u8);
+        let answer = def.answer.unwrap_or(Answer::Ack);
+        let name = def.name.clone();
+        let event =
+            Event::Reply { id, ring, value: Value(value), descriptors: fds.len().min(255) as u8 };
+        self.conversation.observe(&event)?;
+        self.negotiation.answer = Some((id, Value(value)));
+        match answer {
+            Answer::InFlight => match (record, fds.into_iter().next()) {
+                (Some(record), Some(fd)) => self.tracking.record = Some((record, fd)),
+                _ => return Err(TestEnd::Refused(format!("{name} is answered without a buffer"))),
+            },
+            Answer::Features => self.negotiation.offered = value,
+            Answer::ProtocolFeatures => {
+                self.negotiation.protocol_offered = value;
+                self.negotiation.asked = true;
+            }
+            Answer::Base => self.negotiation.bases[ring as usize] = value as u16,
+            Answer::Transfer if value & 0xff != 0 => {
+                return Err(TestEnd::Refused(format!(
+                    "{name} is answered with error {:#x}",
+                    value & 0xff
+                )));
+            }
+            Answer::Transfer => {
+                self.transfer.begin(fds.into_iter().next());
+            }
+            // Where a refusal is in order, a text says what follows.
+            Answer::Ack if value != 0 && self.conversation.is_unspecified() => {
+                return Err(TestEnd::Refused(format!("{name} is acknowledged with {value:#x}")));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A part of the configuration space was read.
+    fn configured(&mut self, config: &Config) -> Result<(), TestEnd> {
+        let Some(outside) = self.driver.outside() else { return Ok(()) };
+        let Err(wrong) = outside.configured(config.offset, config.bytes()) else { return Ok(()) };
+        let observed = format!("configuration space: {wrong}");
+        self.conversation.unexpected(ClauseId::NONE, &observed)
+    }
+}
