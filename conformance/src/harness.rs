@@ -16,7 +16,7 @@ pub mod random;
 pub mod report;
 pub mod runner;
 pub mod shorten;
-pub(crate) mod steps;
+pub mod steps;
 pub mod suite;
 pub(crate) mod suite_files;
 pub mod verdict;
