@@ -434,13 +434,3 @@ impl Expected {
         out
     }
 }
-
-/// A choice as [`decide`] varies it.
-pub(crate) fn varied(library: &Library, id: ChoiceId) -> decide::Choice {
-    let options = library.spec.get_choice(id).map_or(&[][..], |choice| &choice.options);
-    decide::Choice {
-        id,
-        name: library.spec.choice_name(id).to_owned(),
-        options: options.iter().map(|option| option.name.clone()).collect(),
-    }
-}

@@ -19,8 +19,9 @@ use devmig_reference::nic::{Encoder, Mutant, Release};
 
 use super::golden;
 use super::runner::{self, Run};
-use super::subject::{Subject, Transport};
+use super::subject::Subject;
 use super::suite::Test;
+use super::transport::Transport;
 use crate::harness::mutation::{self, HarnessError, MutantResult, MutationReport};
 use crate::harness::parallel::in_turn;
 use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};

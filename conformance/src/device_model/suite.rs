@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::cases::Kind;
 use super::script::Step;
-use super::subject::Transport;
+use super::transport::Transport;
 use crate::harness::suite_files;
 use crate::harness::verdict::{Entry, TestInfo};
 

@@ -16,8 +16,6 @@ use devmig_model::protocol::vhost_user::table::{MessageDef, Table};
 use devmig_model::protocol::vhost_user::vocabulary::Effect;
 use devmig_model::protocol::vhost_user::wire::{Flags, Header, PayloadKind};
 
-use super::drive::has;
-
 macro_rules! forms {
     ($($variant:ident $name:literal $what:literal,)+) => {
         /// What is wrong.
@@ -224,7 +222,7 @@ fn values(def: &MessageDef, payload: &[u8]) -> Vec<(String, Vec<u8>)> {
         (what, payload)
     };
     match def.request {
-        PayloadKind::VringState if has(def, Effect::SetSize) => [0u32, 3, 32769, 65536, u32::MAX]
+        PayloadKind::VringState if def.has(Effect::SetSize) => [0u32, 3, 32769, 65536, u32::MAX]
             .map(|n| with(format!("with size {n}"), 4, &n.to_ne_bytes()))
             .to_vec(),
         PayloadKind::VringState => [65536u32, 0x8000_0000, u32::MAX]

@@ -35,13 +35,11 @@ use devmig_engine::machine::Machine as _;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::machine::VhostUser;
 use devmig_model::registry::Library;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::drive::alphabet;
 use super::session::StepOutcome;
 use super::suite::Test;
-use crate::harness::report::SuiteReport;
+use crate::harness::report::{Coverage, SuiteReport};
 
 use cover::Making;
 use graph::Guide;
@@ -57,17 +55,6 @@ pub struct Tours {
     names: Vec<String>,
     /// Arcs that no tour drives, and why.
     barred: BTreeMap<String, String>,
-}
-
-/// How much of the machine was driven.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Coverage {
-    /// Arcs that exist.
-    pub arcs: usize,
-    /// Arcs that were driven.
-    pub driven: usize,
-    /// Arcs that were not, by the reason.
-    pub not_driven: BTreeMap<String, Vec<String>>,
 }
 
 impl Tours {
@@ -162,22 +149,5 @@ impl Tours {
             not_driven.entry(reason.clone()).or_default().push(name.clone());
         }
         Coverage { arcs: self.names.len() + self.barred.len(), driven: driven.len(), not_driven }
-    }
-}
-
-impl Coverage {
-    /// A few lines for people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut out = format!("{} of {} arcs of the machine driven\n", self.driven, self.arcs);
-        for (why, arcs) in &self.not_driven {
-            let first = arcs.first().map_or("", String::as_str);
-            let more = match arcs.len() {
-                1 => String::new(),
-                n => format!(" and {} more", n - 1),
-            };
-            out += &format!("  {:>4} not: {why}\n            {first}{more}\n", arcs.len());
-        }
-        out
     }
 }

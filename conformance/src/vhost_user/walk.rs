@@ -8,7 +8,7 @@
 //! ```
 //!
 //! **Invariants.** The same seed draws the same walk from a back-end that does the same. A script is
-//! played carefully (see `session/careful.rs`), so no part of one is at fault itself.
+//! played carefully (see `session/steps/careful.rs`), so no part of one is at fault itself.
 
 use devmig_model::protocol::vhost_user::program::Step;
 use devmig_model::protocol::vhost_user::table::Table;

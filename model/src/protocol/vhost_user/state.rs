@@ -10,6 +10,8 @@ use devmig_engine::pack::{PackAs, as_list};
 use devmig_engine::packed;
 use devmig_engine::queue::Queue;
 
+/// Bit 30: `VHOST_USER_F_PROTOCOL_FEATURES`.
+pub const F_PROTOCOL_FEATURES: u64 = 1 << 30;
 /// The bit of VHOST_F_LOG_ALL.
 pub const LOG_ALL: u8 = 26;
 /// At most this many answers are owed at once; a back-end that owes more reads nothing further.

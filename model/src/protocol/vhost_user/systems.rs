@@ -101,8 +101,7 @@ pub struct SystemDef {
     pub expect: Expect,
 }
 
-/// Bit 30: VHOST_USER_F_PROTOCOL_FEATURES.
-pub const F_PROTOCOL_FEATURES: u64 = 1 << 30;
+pub use super::state::F_PROTOCOL_FEATURES;
 
 /// The name of a property, from its index.
 fn property_index(name: &str) -> Option<usize> {
