@@ -238,7 +238,6 @@ impl Uses<'_> {
             syn::UseTree::Rename(rename) if rename.ident == "self" => {}
             syn::UseTree::Rename(rename) => path.push(rename.ident.to_string()),
             syn::UseTree::Glob(_) => path.push("*".to_owned()),
-            _ => {}
         }
         self.paths.push((self.here.clone(), path));
     }

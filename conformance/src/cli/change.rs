@@ -16,10 +16,10 @@
 use std::collections::BTreeSet;
 
 use devmig_engine::clause::ChoiceId;
+use devmig_engine::explore::Report;
 use devmig_engine::explore::report::{PropertyReport, PropertyVerdict};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::trace::{self, Line};
-use devmig_engine::explore::{Report, decide};
 use devmig_engine::system::PropertyKind;
 use devmig_model::protocol::vfio::lint::{Expect, Finding, Lint};
 use devmig_model::registry::{Library, Proposal};

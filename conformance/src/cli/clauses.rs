@@ -1,7 +1,7 @@
 //! `devmig clauses`, `devmig choices`: what is normative, what carries it, and what is left open.
 
 use devmig_model::registry::Library;
-use devmig_model::spec::{Choice, Citation, Clause, Level, Spec, matches};
+use devmig_model::spec::{Clause, Level, Spec, matches};
 use serde::Serialize;
 
 use super::explain::{default, explained_choice, version};

@@ -372,7 +372,7 @@ fn stale(waivers: &[Waiver], report: &SuiteReport) -> Vec<String> {
     let ran = |status| !matches!(status, Status::Skip | Status::Error);
     let needless = |waiver: &&Waiver| {
         let mut could = report.results.iter().filter(|r| ran(r.status));
-        could.any(|r| matches(&waiver.test, &r.test))
+        could.any(|r| waiver.is_about(&r.test))
             && !report
                 .results
                 .iter()

@@ -38,6 +38,12 @@ pub struct Waiver {
 }
 
 impl Waiver {
+    /// Whether it waives findings of this test.
+    #[must_use]
+    pub fn is_about(&self, test: &str) -> bool {
+        matches(&self.test, test)
+    }
+
     /// Whether it waives this finding.
     #[must_use]
     pub fn covers(&self, test: &str, clause: &str) -> bool {

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
-use devmig_model::registry::Library;
 use devmig_model::spec::matches;
 
 use super::kernel::Guests;
@@ -328,6 +327,7 @@ mod tests {
     use super::*;
     use crate::harness::report::Outcome;
     use crate::harness::verdict::Entry as _;
+    use devmig_model::registry::Library;
 
     /// What differs where the first three tests of VFIO's suite ended so by node, and so by group.
     fn of(node: &[Status], group: &[Status]) -> Vec<String> {

@@ -12,11 +12,9 @@
 //! A bad item never hides the next: every item is read by itself, and an unknown key is noted and
 //! then left out, so that the rest of its item is still looked at.
 
-use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
-use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+use miette::SpanContents;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::de::{DeTable, DeValue};
 

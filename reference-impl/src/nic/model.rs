@@ -18,14 +18,11 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use devmig_model::device_model::form::ImplementationForm;
 use devmig_model::device_model::rfc::InfoForm;
 use devmig_model::device_model::{
     Affects, Allowed, Constraint, Definition, Implementation, Model, ModelId, Name, Parameter,
     Settings, Stated, Type, Value,
 };
-
-use super::mutants::Mutant;
 
 /// The release of the device: which program this is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -10,11 +10,9 @@ use super::Error;
 use super::behaviour::{Behaving, Behaviour, Seen};
 use super::options::{Listed, Options, listed};
 use super::report::{Report, check};
-use super::search::Limits;
 use super::view::{self, Counts};
-use crate::clause::ClauseId;
 use crate::machine::Machine;
-use crate::system::{Expected, PropertyKind, System, Test};
+use crate::system::System;
 
 /// A system that can be checked.
 pub trait Check: Send + Sync {

@@ -35,7 +35,7 @@ pub struct Listed {
 
 /// The properties of a system in the order of its report: its own, each `always` followed by its
 /// twin, then those that are checked of every system.
-pub fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>(
+pub(super) fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>(
     system: &System<M, Q, N, W>,
 ) -> Vec<Listed> {
     let mut all = Vec::new();
