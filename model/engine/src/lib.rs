@@ -13,6 +13,13 @@
 //!
 //! **Not here.** The text of a clause, the names of systems' files, sockets, and anything that
 //! happens in real time.
+extern crate self as devmig_engine;
+
+/// Packs a struct or an enum: see [`pack`].
+pub use devmig_engine_derive::packed;
+#[doc(hidden)]
+pub use serde;
+
 pub mod clause;
 pub mod compose;
 pub mod estimate;

@@ -58,16 +58,16 @@ impl Event for Act {
     }
 }
 
-packed! {
-    /// All there is.
-    pub struct Toy {
-        /// Counts.
-        pub n: u8 = 3,
-        /// A request was read.
-        pub owing: bool = 1,
-        /// The server is busy with something else.
-        pub busy: bool = 1,
-    }
+/// All there is.
+#[packed]
+pub struct Toy {
+    /// Counts.
+    #[bits(3)]
+    pub n: u8,
+    /// A request was read.
+    pub owing: bool,
+    /// The server is busy with something else.
+    pub busy: bool,
 }
 
 /// What the toy does.
@@ -324,19 +324,18 @@ fn laws_find_what_breaks_them() {
 mod wide {
     use super::*;
 
-    packed! {
-        /// Three digits.
-        pub struct Digits {
-            /// Each up to 40.
-            pub digit: [Digit; 3],
-        }
+    /// Three digits.
+    #[packed]
+    pub struct Digits {
+        /// Each up to 40.
+        pub digit: [Digit; 3],
     }
-    packed! {
-        /// One digit.
-        pub struct Digit {
-            /// Up to 40.
-            pub n: u8 = 6,
-        }
+    /// One digit.
+    #[packed]
+    pub struct Digit {
+        /// Up to 40.
+        #[bits(6)]
+        pub n: u8,
     }
 
     pub(super) struct Count;
