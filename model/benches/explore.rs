@@ -23,6 +23,7 @@ use devmig_engine::machine::{Channel, Event, Machine, Party, Reaction, Step, Sti
 use devmig_engine::pack::QueueNumber;
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, System};
 use stateright::{Checker, Model};
 
@@ -156,7 +157,7 @@ impl Machine for Destination {
 type Parties = (Source, Destination);
 type GlobalState = GlobalStateOf<Parties, 3, 3>;
 
-fn system() -> System<Parties, 3, 3, 1> {
+fn system() -> system!(Parties, queues = 3, room = 3) {
     System {
         name: "bench/channels".to_owned(),
         protocol: "bench",

@@ -20,6 +20,18 @@ pub use devmig_engine_derive::packed;
 #[doc(hidden)]
 pub use serde;
 
+/// What a machine and its system are written with.
+pub mod prelude {
+    pub use crate::explore::{Check, Options};
+    pub use crate::machine::{
+        Channel, Did, Event, Kind, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus,
+        TimeClass, Verdict,
+    };
+    pub use crate::rules::{OpenChoice, RuleContext};
+    pub use crate::system::{Property, System};
+    pub use crate::{packed, system};
+}
+
 pub mod clause;
 pub mod compose;
 pub mod estimate;

@@ -286,6 +286,12 @@ pack_tuple!(A B C);
 pack_tuple!(A B C D);
 pack_tuple!(A B C D E);
 
+/// The value whose bits are all zero.
+pub(crate) fn zeroed<T: Pack>() -> T {
+    // More words than any state has that can be explored.
+    Bits([0; 64]).unpack()
+}
+
 /// How many words a value of `bits` bits takes; at least one.
 #[must_use]
 pub const fn words(bits: u32) -> usize {

@@ -28,6 +28,7 @@ use devmig_engine::machine::{
 };
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Expected, Property, System, Transition};
 
 const DEVICE: Party = Party("device");
@@ -231,7 +232,7 @@ impl Machine for CopierRules {
 }
 
 /// The composition: no queue, and every state in one word.
-pub type Copying = System<(DeviceRules, PageRules, CopierRules), 0, 0, 1>;
+pub type Copying = system!((DeviceRules, PageRules, CopierRules));
 type GlobalState = GlobalStateOf<(DeviceRules, PageRules, CopierRules), 0, 0>;
 type Seen<'a> = Transition<'a, GlobalState, Act>;
 

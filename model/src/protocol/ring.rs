@@ -26,6 +26,7 @@ use devmig_engine::machine::{
 };
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, Refinement, System, Transition};
 
 /// Who makes requests.
@@ -204,7 +205,7 @@ impl Refines<Ring> for Ring {
 pub const RING: &str = "ring";
 
 /// The abstract ring as a system.
-pub type Abstract = System<(Ring,), 0, 0, 1>;
+pub type Abstract = system!((Ring,));
 type GlobalState = GlobalStateOf<(Ring,), 0, 0>;
 type Seen<'a> = Transition<'a, GlobalState, Act>;
 

@@ -17,6 +17,8 @@ use devmig_engine::machine::{
     Verdict as Says,
 };
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system;
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, System};
 use devmig_engine::{pack, packed};
 use serde::Serialize;
@@ -163,7 +165,7 @@ impl Machine for Both {
     }
 }
 
-fn toy(play: Play, rules: Rules) -> System<(Both,), 1, 1, 1> {
+fn toy(play: Play, rules: Rules) -> system!((Both,), queues = 1, room = 1) {
     System {
         name: "toy".to_owned(),
         protocol: "toy",
@@ -368,7 +370,7 @@ mod wide {
     }
 }
 
-fn digits() -> System<(wide::Count,), 0, 0, 1> {
+fn digits() -> system!((wide::Count,)) {
     type GlobalState = devmig_engine::compose::GlobalStateOf<(wide::Count,), 0, 0>;
     type Seen<'a> = devmig_engine::system::Transition<'a, GlobalState, Act>;
     let sum = |w: &GlobalState| w.parts.0.digit.iter().map(|d| u32::from(d.n)).sum::<u32>();
