@@ -3,7 +3,7 @@ use devmig_engine::prelude::*;
 
 #[packed]
 #[derive(Default)]
-pub enum Mail {
+pub(crate) enum Mail {
     #[default]
     Put,
     Answer,
@@ -17,7 +17,7 @@ impl Event for Mail {
     }
 }
 
-pub struct Reader;
+pub(crate) struct Reader;
 impl Machine for Reader {
     type State = u8; // messages that wait for an answer
     type Event = Mail;
@@ -37,9 +37,9 @@ impl Machine for Reader {
     }
 }
 
-pub fn main() -> Result<(), devmig_engine::explore::Error> {
+pub(crate) fn main() -> Result<(), devmig_engine::explore::Error> {
     let system = <system!(Reader, queues = 1, room = 2)>::new("mailbox", Reader)
         .always("at most two wait", |t| t.event().map(|_| t.after.parts <= 2))
         .leads_to("there is room again", |w| w.parts == 2, |w| w.parts < 2);
-    Ok(print!("{}", system.check(&Options::default())?.text()))
+    system.check(&Options::default()).map(|report| print!("{}", report.text()))
 }

@@ -292,12 +292,15 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> System<M, Q, N,
     }
 }
 
+/// Who does an event at the abstract machine, and its words there; `None`: it is not known there.
+pub type EventMap<E> = Box<dyn Fn(&E) -> Option<(Party, String)> + Send + Sync>;
+
 /// A refinement mapping by the name of its abstract machine.
 pub struct Refinement<E> {
     /// The abstract machine, e.g. `ring`.
     pub of: &'static str,
     /// Who does an event, and its words there; `None`: the abstract machine does not know it.
-    pub map: Box<dyn Fn(&E) -> Option<(Party, String)> + Send + Sync>,
+    pub map: EventMap<E>,
 }
 
 impl<E> Refinement<E> {

@@ -18,7 +18,6 @@ use devmig_engine::machine::{
 };
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
 use devmig_engine::system;
-use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, System};
 use devmig_engine::{pack, packed};
 use serde::Serialize;
@@ -62,7 +61,7 @@ impl Event for Act {
 
 /// All there is.
 #[packed]
-pub struct Toy {
+struct Toy {
     /// Counts.
     #[bits(3)]
     pub n: u8,
@@ -328,13 +327,13 @@ mod wide {
 
     /// Three digits.
     #[packed]
-    pub struct Digits {
+    pub(super) struct Digits {
         /// Each up to 40.
         pub digit: [Digit; 3],
     }
     /// One digit.
     #[packed]
-    pub struct Digit {
+    pub(super) struct Digit {
         /// Up to 40.
         #[bits(6)]
         pub n: u8,

@@ -17,7 +17,6 @@ use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value}
 use devmig_model::protocol::vhost_user::machine::VhostUser;
 use devmig_model::registry::Library;
 use proptest::prelude::*;
-use serde::Serialize;
 
 use crate::common::{builtin, proposal};
 
@@ -34,7 +33,8 @@ const NOT_TOO_OFTEN: ClauseId = ClauseId::new(1);
 const RESET: ClauseId = ClauseId::new(2);
 const POLITE: ClauseId = ClauseId::new(3);
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[packed(unqueued)]
+#[derive(Default)]
 enum Light {
     #[default]
     Press,
@@ -54,7 +54,7 @@ impl devmig_engine::machine::Event for Light {
 
 /// What the lamp remembers.
 #[packed]
-pub struct LampState {
+struct LampState {
     /// How bright it is.
     #[bits(4)]
     pub level: u8,

@@ -93,7 +93,7 @@ fn system(name: &str, about: &str, steps: Vec<Step>, (names, rules): (Names, Rul
         Some(Event::Used(request)) => Some(*request),
         _ => None,
     };
-    let refinements = vec![Refinement::new::<Ring>(RING, device.clone())];
+    let refinements = vec![Refinement::new::<Ring>(RING, device)];
     System {
         name: name.to_owned(),
         protocol: "vdpa",
