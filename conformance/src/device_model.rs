@@ -43,3 +43,4 @@ pub mod session;
 pub mod state;
 pub mod subject;
 pub mod suite;
+pub mod transport;

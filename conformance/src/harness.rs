@@ -15,6 +15,7 @@ pub mod parallel;
 pub mod random;
 pub mod report;
 pub mod runner;
+pub mod session;
 pub mod shorten;
 pub mod steps;
 pub mod suite;

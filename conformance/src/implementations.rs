@@ -25,6 +25,7 @@
 
 mod kernel;
 mod run;
+mod setting;
 
 use std::collections::BTreeMap;
 
@@ -38,8 +39,9 @@ use crate::harness::report::Offers;
 use crate::vhost_user::session::Device;
 use crate::vhost_user::suite::Test;
 
-pub(crate) use run::cache;
-pub use run::{Setting, Verdict};
+pub use run::Verdict;
+pub use setting::Setting;
+pub(crate) use setting::cache;
 
 macro_rules! builtin {
     ($($name:literal)*) => {

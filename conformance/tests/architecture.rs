@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 
 /// The crates of the workspace: the name in a path, and the folder.
-const CRATES: [(&str, &str); 4] = [
+const CRATES: [(&str, &str); 5] = [
+    ("devmig_engine_derive", "model/engine/derive/src"),
     ("devmig_engine", "model/engine/src"),
     ("devmig_model", "model/src"),
     ("devmig_reference", "reference-impl/src"),
@@ -238,7 +239,6 @@ impl Uses<'_> {
             syn::UseTree::Rename(rename) if rename.ident == "self" => {}
             syn::UseTree::Rename(rename) => path.push(rename.ident.to_string()),
             syn::UseTree::Glob(_) => path.push("*".to_owned()),
-            _ => {}
         }
         self.paths.push((self.here.clone(), path));
     }
@@ -273,7 +273,16 @@ fn modules_have_files_of_their_name() {
 
 #[test]
 fn the_engine_names_no_protocol() {
-    let known = ["std", "core", "schemars", "serde", "serde_json", "stateright", "thiserror"];
+    let known = [
+        "std",
+        "core",
+        "devmig_engine_derive",
+        "schemars",
+        "serde",
+        "serde_json",
+        "stateright",
+        "thiserror",
+    ];
     let foreign = |_: &Tree, import: &Import| {
         let root = &import.path[0];
         root != "devmig_engine" && !known.contains(&root.as_str())

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use devmig_conformance::device_model::golden::{Golden, builtin, read};
-use devmig_conformance::device_model::subject::Transport;
+use devmig_conformance::device_model::transport::Transport;
 use devmig_model::device_model::check;
 use devmig_reference::nic::{
     Build, Encoder, Given, Link, Mutant, Nic, NicConfig, Order, Release, model,

@@ -22,6 +22,7 @@ pub mod diagnostic;
 pub mod exception;
 pub mod file;
 pub mod source;
+mod source_file;
 pub mod traceability;
 
 use std::collections::BTreeMap;
@@ -30,8 +31,9 @@ pub use choice::{Choice, ChoiceOption};
 pub use clause::{Clause, Level};
 pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
 pub use exception::{Exception, Lack};
-pub use file::{Item, SourceFile, Spanned, Tables, with_help};
+pub use file::{Item, Spanned, Tables, with_help};
 pub use source::{Citation, Source, Version};
+pub use source_file::SourceFile;
 
 use choice::RawChoice;
 use clause::RawClause;

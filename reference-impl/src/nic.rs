@@ -19,6 +19,7 @@
 
 pub mod config;
 pub mod control;
+pub mod description;
 pub mod filter;
 pub mod frame;
 pub mod link;

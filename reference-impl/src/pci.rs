@@ -44,6 +44,7 @@ pub mod config_space;
 pub mod engine;
 pub mod function;
 pub mod registers;
+pub mod ring;
 mod state;
 
 pub use engine::{Dma, DmaError};

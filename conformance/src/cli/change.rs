@@ -16,10 +16,10 @@
 use std::collections::BTreeSet;
 
 use devmig_engine::clause::ChoiceId;
+use devmig_engine::explore::Report;
 use devmig_engine::explore::report::{PropertyReport, PropertyVerdict};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::trace::{self, Line};
-use devmig_engine::explore::{Report, decide};
 use devmig_engine::system::PropertyKind;
 use devmig_model::protocol::vfio::lint::{Expect, Finding, Lint};
 use devmig_model::registry::{Library, Proposal};
@@ -432,15 +432,5 @@ impl Expected {
             }
         }
         out
-    }
-}
-
-/// A choice as [`decide`] varies it.
-pub(crate) fn varied(library: &Library, id: ChoiceId) -> decide::Choice {
-    let options = library.spec.get_choice(id).map_or(&[][..], |choice| &choice.options);
-    decide::Choice {
-        id,
-        name: library.spec.choice_name(id).to_owned(),
-        options: options.iter().map(|option| option.name.clone()).collect(),
     }
 }

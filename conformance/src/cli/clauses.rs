@@ -1,10 +1,10 @@
 //! `devmig clauses`, `devmig choices`: what is normative, what carries it, and what is left open.
 
 use devmig_model::registry::Library;
-use devmig_model::spec::{Choice, Citation, Clause, Level, Spec, matches};
+use devmig_model::spec::{Clause, Level, Spec, matches};
 use serde::Serialize;
 
-use super::explain::explained_choice;
+use super::explain::{default, explained_choice, version};
 use super::grid::{count, grid};
 use super::{Error, Format, Out, Status};
 use crate::coverage::{self, Carried};
@@ -164,16 +164,6 @@ fn covered_row(clause: &Carried) -> Vec<String> {
     ]
 }
 
-/// The name of a document and of a version of it.
-pub(super) fn version<'a>(
-    spec: &'a Spec,
-    citation: &Citation,
-    version: usize,
-) -> (&'a str, &'a str) {
-    let Some(source) = spec.sources().get(citation.source) else { return ("", "") };
-    (&source.id, source.versions.get(version).map_or("", |version| &version.name))
-}
-
 fn listed<'a>(spec: &'a Spec, clause: &'a Clause) -> ListedClause<'a> {
     let name = |index| version(spec, &clause.citation, index).1;
     ListedClause {
@@ -218,8 +208,4 @@ pub(crate) fn choices(args: &ChoicesArgs, out: &mut Out<'_>) -> Result<Status, E
         }
     }
     Ok(Status::Good)
-}
-
-pub(super) fn default(choice: &Choice) -> &str {
-    choice.options.get(usize::from(choice.default)).map_or("", |option| &option.name)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Options;
-use devmig_engine::explore::decide::{Decision, decide};
+use devmig_engine::explore::decide::{self, Decision, decide};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::rules::Rules;
 use devmig_model::device_model::schemes::{self, Row};
@@ -12,7 +12,6 @@ use devmig_model::registry::Library;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::change::varied;
 use super::select::{self, Bounds, Pins};
 use super::{Error, Format, Out, Status};
 
@@ -178,4 +177,14 @@ pub(crate) fn decided(
     let decision = decide(under, &Rules::default(), &varied, &options)
         .map_err(|cause| Error::Explore { system: name.clone(), cause })?;
     Ok(Decided { system: name, decision })
+}
+
+/// A choice as [`decide`] varies it.
+pub(super) fn varied(library: &Library, id: ChoiceId) -> decide::Choice {
+    let options = library.spec.get_choice(id).map_or(&[][..], |choice| &choice.options);
+    decide::Choice {
+        id,
+        name: library.spec.choice_name(id).to_owned(),
+        options: options.iter().map(|option| option.name.clone()).collect(),
+    }
 }

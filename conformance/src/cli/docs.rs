@@ -22,7 +22,7 @@ use devmig_model::spec::builtin_proposals;
 
 use super::change::{Examined, examine};
 use super::decide::{Decided, decided};
-use super::grid::thousands;
+use super::grid::{cell, thousands};
 use super::hunt::hunted;
 use super::progress::Meter;
 use super::{
@@ -254,10 +254,6 @@ fn filled(text: &str, path: &Path) -> Result<String, Error> {
         rest = &from[end + END.len()..];
     }
     Ok(out + rest)
-}
-
-pub(super) fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
 }
 
 fn trace_block(lines: &[trace::Line], cycle_at: Option<usize>) -> String {

@@ -11,7 +11,6 @@ use devmig_model::protocol::vhost_user::properties;
 use devmig_model::registry::Library;
 use devmig_model::spec::{Choice, Citation, Spec, SpecErrors, diagnostic};
 
-use super::clauses::{default, version};
 use super::{Error, Out, Status};
 use crate::coverage;
 use crate::implementations::{self, Peer, When};
@@ -171,4 +170,19 @@ pub(super) fn explained_choice(spec: &Spec, choice: &Choice) -> String {
         text += &field("left open by", spec.clause_name(*clause));
     }
     text + &cited(spec, &choice.citation)
+}
+
+/// The name of the option that holds unless another is chosen.
+pub(super) fn default(choice: &Choice) -> &str {
+    choice.options.get(usize::from(choice.default)).map_or("", |option| &option.name)
+}
+
+/// The name of a document and of a version of it.
+pub(super) fn version<'a>(
+    spec: &'a Spec,
+    citation: &Citation,
+    version: usize,
+) -> (&'a str, &'a str) {
+    let Some(source) = spec.sources().get(citation.source) else { return ("", "") };
+    (&source.id, source.versions.get(version).map_or("", |version| &version.name))
 }

@@ -6,7 +6,7 @@
 use devmig_model::registry::Library;
 
 use super::Error;
-use super::docs::cell;
+use super::grid::cell;
 use crate::implementations::{self, Deviation, Peer, When};
 use crate::vhost_user::suite;
 

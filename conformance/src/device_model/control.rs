@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use super::arguments::Asked;
-use super::subject::Transport;
+use super::transport::Transport;
 use crate::harness::io::process::{Command, Process};
 use crate::harness::verdict::TestEnd;
 

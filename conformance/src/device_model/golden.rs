@@ -12,7 +12,7 @@ use devmig_model::device_model::Instance;
 use devmig_model::device_model::form::MAX_FILE;
 use devmig_reference::golden::{Form, SCHEMA, vectors};
 
-use super::subject::Transport;
+use super::transport::Transport;
 
 /// The most files.
 pub const MOST: usize = 4096;

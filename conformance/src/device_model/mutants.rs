@@ -20,8 +20,9 @@ use devmig_reference::nic::{Encoder, Mutant, Release};
 
 use super::golden;
 use super::runner::{self, Run};
-use super::subject::{Subject, Transport};
+use super::subject::Subject;
 use super::suite::{Form, Test};
+use super::transport::Transport;
 use crate::harness::mutation::{self, HarnessError, Reference};
 use crate::harness::report::{Status, SuiteReport};
 use crate::harness::suite_files;

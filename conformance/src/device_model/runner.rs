@@ -11,7 +11,8 @@ use super::session::{Hosts, Session};
 use super::subject::Subject;
 use super::suite::{Form, Test};
 use crate::harness::report::{Result as TestResult, SuiteReport};
-use crate::harness::runner::{self, Hold, Next};
+use crate::harness::runner::{self, Next};
+use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::Draws;
 
@@ -79,7 +80,7 @@ impl runner::Adapter for Adapter<'_> {
     }
 }
 
-impl runner::Session<Form> for Session<'_> {
+impl session::Session<Form> for Session<'_> {
     fn step(&mut self, _: &Test, step: &Step) -> Result<(), TestEnd> {
         Session::step(self, *step)
     }

@@ -22,8 +22,9 @@ use super::cases::Case;
 use super::control::Control;
 use super::script::Step;
 use super::state::Device;
-use super::subject::{Subject, Transport};
+use super::subject::Subject;
 use super::suite::Test;
+use super::transport::Transport;
 use crate::harness::verdict::TestEnd;
 use crate::vfio::device::HarnessError;
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::cases::Kind;
 use super::script::Step;
-use super::subject::Transport;
+use super::transport::Transport;
 use crate::harness::suite::{self, Problem, SuiteForm, Variant, named};
 
 /// The suite of device models.

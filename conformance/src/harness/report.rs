@@ -20,10 +20,18 @@ use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::harness::verdict::StepOutcome;
-use crate::harness::waivers::{Waiver, stale};
+use crate::harness::waivers::Waiver;
 pub use coverage::Coverage;
 pub use junit::junit;
+
+/// What became of a step that nobody wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StepOutcome {
+    /// It was taken.
+    Yes,
+    /// It was passed over, and why.
+    No(String),
+}
 
 /// How a test ended.
 #[derive(
@@ -373,4 +381,18 @@ pub fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
     }
     whole.summary = Summary::of(&whole.results);
     Some(whole)
+}
+
+/// The waivers that no finding of a run needed, though a test ran that could have shown one.
+fn stale(waivers: &[Waiver], report: &SuiteReport) -> Vec<String> {
+    let ran = |status| !matches!(status, Status::Skip | Status::Error);
+    let needless = |waiver: &&Waiver| {
+        let mut could = report.results.iter().filter(|r| ran(r.status));
+        could.any(|r| waiver.is_about(&r.test))
+            && !report
+                .results
+                .iter()
+                .any(|r| r.waived.iter().any(|w| waiver.covers(&r.test, &w.clause)))
+    };
+    waivers.iter().filter(needless).map(Waiver::to_string).collect()
 }

@@ -19,6 +19,7 @@ use devmig_engine::rules::{Choices, ClauseSet, Rules};
 use devmig_model::registry::Library;
 
 use super::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use super::session::{Hold, Session};
 use super::shorten::shorten;
 use super::suite::{StepOf, SuiteForm, Test};
 use super::verdict::{StepOutcome, TestEnd, accepted, contradiction, outcome, readings};
@@ -62,55 +63,6 @@ impl<S> Run<'_, S> {
     }
 }
 
-/// A conversation with an implementation.
-pub trait Session<F: SuiteForm> {
-    /// Whether what the test needs is there, as far as that can be known before its first step.
-    ///
-    /// # Errors
-    /// [`TestEnd::Skip`], or what was found by asking.
-    fn begin(&mut self, _test: &Test<F>) -> Result<(), TestEnd> {
-        Ok(())
-    }
-    /// Takes a step of a test.
-    ///
-    /// # Errors
-    /// What ends the test.
-    fn step(&mut self, test: &Test<F>, step: &F::Step) -> Result<(), TestEnd>;
-    /// Takes a generated step, if every interpretation that is still possible allows it.
-    ///
-    /// # Errors
-    /// What ends the test.
-    fn carefully(&mut self, step: &F::Step) -> Result<StepOutcome, TestEnd>;
-    /// Ends the conversation.
-    ///
-    /// # Errors
-    /// What is found meanwhile.
-    fn end(&mut self) -> Result<(), TestEnd> {
-        Ok(())
-    }
-    /// What was said, one line an event.
-    fn log(&mut self) -> Vec<String>;
-    /// The choices that were met, of so many, with the options that are still possible.
-    fn learned(&self, _choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
-        Vec::new()
-    }
-    /// What the implementation offers, once it was asked.
-    fn offers(&self) -> Option<Offers> {
-        None
-    }
-    /// Whether anything that the implementation did was judged.
-    fn has_judged(&self, _test: &Test<F>) -> bool {
-        true
-    }
-    /// Judges the conversation by other rules.
-    ///
-    /// # Errors
-    /// The fault that it has by them.
-    fn replay(&self, _rules: Rules) -> Result<(), Fault> {
-        Err(Fault::Broken { clauses: Vec::new(), allowed: Vec::new() })
-    }
-}
-
 /// What is done after a result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Next {
@@ -130,9 +82,6 @@ impl Next {
         if unreached { Next::Stop } else { Next::GoOn }
     }
 }
-
-/// Holds a conversation that was opened.
-pub type Hold<'h, F> = dyn FnMut(&mut dyn Session<F>) -> Result<(), TestEnd> + 'h;
 
 /// What a protocol brings to the runner.
 pub trait Adapter: Draws {

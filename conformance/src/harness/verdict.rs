@@ -11,6 +11,7 @@ use devmig_engine::rules::Choices;
 use devmig_model::registry::Library;
 use devmig_model::spec::Level;
 
+pub use crate::harness::report::StepOutcome;
 use crate::harness::report::{Outcome, Result as TestResult, Status, Waived};
 use crate::harness::waivers::Waiver;
 
@@ -49,15 +50,6 @@ impl TestEnd {
     pub fn harness(why: impl std::fmt::Display) -> Self {
         TestEnd::Harness(why.to_string())
     }
-}
-
-/// What became of a step that nobody wrote.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum StepOutcome {
-    /// It was taken.
-    Yes,
-    /// It was passed over, and why.
-    No(String),
 }
 
 /// A test, and what is said about it in a report.

@@ -17,8 +17,6 @@ use devmig_model::spec::{
 };
 use serde::Deserialize;
 
-use crate::harness::report::{Status, SuiteReport};
-
 /// One `[[waiver]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +38,12 @@ pub struct Waiver {
 }
 
 impl Waiver {
+    /// Whether it waives findings of this test.
+    #[must_use]
+    pub fn is_about(&self, test: &str) -> bool {
+        matches(&self.test, test)
+    }
+
     /// Whether it waives this finding.
     #[must_use]
     pub fn covers(&self, test: &str, clause: &str) -> bool {
@@ -98,19 +102,4 @@ fn waiver(item: &Item<RawWaiver>, tests: &[&str], clauses: &[&str], d: &mut Diag
         d.push(error.help("why the finding is accepted, and until when"));
     }
     Waiver { test, clause, reason: raw.reason.get_ref().trim().to_owned() }
-}
-
-/// The waivers that no finding of a run needed, though a test ran that could have shown one.
-#[must_use]
-pub fn stale(waivers: &[Waiver], report: &SuiteReport) -> Vec<String> {
-    let ran = |status| !matches!(status, Status::Skip | Status::Error);
-    let needless = |waiver: &&Waiver| {
-        let mut could = report.results.iter().filter(|r| ran(r.status));
-        could.any(|r| matches(&waiver.test, &r.test))
-            && !report
-                .results
-                .iter()
-                .any(|r| r.waived.iter().any(|w| waiver.covers(&r.test, &w.clause)))
-    };
-    waivers.iter().filter(needless).map(Waiver::to_string).collect()
 }

@@ -11,7 +11,7 @@
 //! taken only where every interpretation that is still possible allows it, so no walk is at fault itself.
 
 use super::random::Random;
-use super::runner::Session;
+use super::session::Session;
 use super::suite::{StepOf, SuiteForm, Test};
 use super::verdict::{StepOutcome, TestEnd};
 

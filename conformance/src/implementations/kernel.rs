@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use devmig_model::spec::matches;
 
-use super::run::{Setting, cache};
+use super::setting::{Setting, cache};
 use super::{Peer, Serves};
 use crate::harness::report::SuiteReport;
 use crate::vfio::guest::{Machine, Opening, Plan};

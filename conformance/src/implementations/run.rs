@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
-use devmig_model::registry::Library;
 use devmig_model::spec::matches;
 
 use super::kernel::Guests;
+use super::setting::{Setting, cache};
 use super::{Deviation, Peer, Serves, When};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
@@ -292,23 +292,6 @@ fn differences(node: &SuiteReport, group: &SuiteReport) -> Vec<String> {
     node.results.iter().filter_map(differs).collect()
 }
 
-/// What a run of peers shares.
-#[derive(Clone, Copy)]
-pub struct Setting<'a> {
-    /// Everything that is loaded.
-    pub library: &'a Library,
-    /// The tests of vhost-user.
-    pub suite: &'a [Test],
-    /// The tests of VFIO.
-    pub vfio: &'a [crate::vfio::suite::Test],
-    /// The version of the text of vhost-user.
-    pub text: &'a str,
-    /// The rules of that version.
-    pub rules: devmig_engine::rules::Rules,
-    /// Told of each test that is over.
-    pub done: &'a dyn Fn(&str),
-}
-
 /// A test and the clause that it found broken.
 type Finding = (String, String);
 
@@ -340,21 +323,11 @@ fn words((test, clause): &Finding) -> String {
     format!("{test} violates {clause}")
 }
 
-/// Where peers are installed that the system does not have.
-pub(crate) fn cache() -> PathBuf {
-    std::env::var_os("DEVMIG_PEERS").map_or_else(
-        || {
-            let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-            home.join(".cache").join("devmig-peers")
-        },
-        PathBuf::from,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::harness::report::Outcome;
+    use devmig_model::registry::Library;
 
     /// What differs where the first three tests of VFIO's suite ended so by node, and so by group.
     fn of(node: &[Status], group: &[Status]) -> Vec<String> {

@@ -16,7 +16,8 @@ use super::walk;
 use crate::harness::conversation::Record;
 use crate::harness::random::Random;
 use crate::harness::report::{Offers, Result as TestResult, SuiteReport};
-use crate::harness::runner::{self, Hold, Next};
+use crate::harness::runner::{self, Next};
+use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::{Draws, Walk};
 
@@ -98,7 +99,7 @@ impl runner::Adapter for Adapter<'_> {
     }
 }
 
-impl runner::Session<Form> for Session<'_> {
+impl session::Session<Form> for Session<'_> {
     fn begin(&mut self, test: &Test) -> Result<(), TestEnd> {
         self.needs(&test.needs)
     }

@@ -59,12 +59,6 @@ pub struct Keeps {
     state: bool,
 }
 
-/// Whether some row of this message has this effect.
-#[must_use]
-pub fn has(def: &MessageDef, effect: Effect) -> bool {
-    def.rows.iter().any(|row| row.receive.contains(&effect) || row.reply.contains(&effect))
-}
-
 /// The status of a device that may be used (VIRTIO 2.1).
 const DRIVER_OK: u8 = 4;
 /// Requests that may wait in a ring.
@@ -112,7 +106,7 @@ impl Keeps {
                 let def = &table.messages[m.id.0 as usize];
                 let ring = &s.rings[m.ring as usize];
                 let set_up = self.rings[m.ring as usize];
-                let has = |effect| has(def, effect);
+                let has = |effect| def.has(effect);
                 let moves = [
                     Effect::SetMemory,
                     Effect::AddRegion,
@@ -167,7 +161,7 @@ impl Keeps {
     pub fn in_order(&self, table: &Table, m: &Message) -> bool {
         let def = &table.messages[m.id.0 as usize];
         let ring = self.rings[m.ring as usize];
-        (ring.addresses || !has(def, Effect::SetBase)) && (ring.base || !has(def, Effect::SetCall))
+        (ring.addresses || !def.has(Effect::SetBase)) && (ring.base || !def.has(Effect::SetCall))
     }
 
     /// It was done.
@@ -180,15 +174,15 @@ impl Keeps {
         };
         let def = &table.messages[m.id.0 as usize];
         let ring = &mut self.rings[m.ring as usize];
-        ring.size |= has(def, Effect::SetSize);
-        ring.base |= has(def, Effect::SetBase);
-        ring.addresses |= has(def, Effect::SetAddresses);
-        ring.call |= has(def, Effect::SetCall);
-        ring.kick |= has(def, Effect::SetKick);
-        if has(def, Effect::Stop) {
+        ring.size |= def.has(Effect::SetSize);
+        ring.base |= def.has(Effect::SetBase);
+        ring.addresses |= def.has(Effect::SetAddresses);
+        ring.call |= def.has(Effect::SetCall);
+        ring.kick |= def.has(Effect::SetKick);
+        if def.has(Effect::Stop) {
             (ring.base, ring.call, ring.kick) = (false, false, false);
         }
-        if has(def, Effect::RemoveRegion) {
+        if def.has(Effect::RemoveRegion) {
             self.rings.iter_mut().for_each(|ring| ring.addresses = false);
         }
         if resets(def, m) {
@@ -225,7 +219,7 @@ pub fn alphabet(table: &Table) -> Vec<Letter> {
                 Step::Send { id: MessageId(index as u8), ring: 0, number, need_reply: false };
             all.push(Letter { act: Act::Program(step, Which::Requests), weight });
         };
-        let has = |effect| has(def, effect);
+        let has = |effect| def.has(effect);
         if has(Effect::SetBase) {
             add(Number::Saved, 4);
         } else if has(Effect::SetEnabled) {
@@ -283,5 +277,5 @@ fn speaks(def: &MessageDef) -> bool {
         def.reply,
         None | Some(PayloadKind::U64 | PayloadKind::VringState | PayloadKind::TransferReply)
     );
-    gated && shows && makes && understands && !has(def, Effect::SetChannel)
+    gated && shows && makes && understands && !def.has(Effect::SetChannel)
 }

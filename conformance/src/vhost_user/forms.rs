@@ -16,7 +16,6 @@ use devmig_model::protocol::vhost_user::table::{MessageDef, Table};
 use devmig_model::protocol::vhost_user::vocabulary::Effect;
 use devmig_model::protocol::vhost_user::wire::{Flags, Header, PayloadKind};
 
-use super::drive::has;
 use crate::harness::steps::Named;
 
 macro_rules! forms {
@@ -218,7 +217,7 @@ fn values(def: &MessageDef, payload: &[u8]) -> Vec<(String, Vec<u8>)> {
         (what, payload)
     };
     match def.request {
-        PayloadKind::VringState if has(def, Effect::SetSize) => [0u32, 3, 32769, 65536, u32::MAX]
+        PayloadKind::VringState if def.has(Effect::SetSize) => [0u32, 3, 32769, 65536, u32::MAX]
             .map(|n| with(format!("with size {n}"), 4, &n.to_ne_bytes()))
             .to_vec(),
         PayloadKind::VringState => [65536u32, 0x8000_0000, u32::MAX]

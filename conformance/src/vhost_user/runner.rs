@@ -14,7 +14,8 @@ use super::walk::{self, StepPool};
 use crate::harness::conversation::Record;
 use crate::harness::io::target::Target;
 use crate::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
-use crate::harness::runner::{self, Hold, Next};
+use crate::harness::runner::{self, Next};
+use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::{Draws, Walk};
 
@@ -106,7 +107,7 @@ impl runner::Adapter for Adapter<'_> {
     }
 }
 
-impl runner::Session<Form> for Session<'_> {
+impl session::Session<Form> for Session<'_> {
     fn step(&mut self, test: &Test, step: &Act) -> Result<(), TestEnd> {
         self.needs(&test.needs)?;
         self.act(step)

@@ -9,7 +9,6 @@ use devmig_model::protocol::vhost_user::table::Table;
 use devmig_model::protocol::vhost_user::vocabulary::Effect;
 use devmig_model::registry::Library;
 
-use super::drive::has;
 use super::forms::Form;
 use super::malformed::Malformed;
 use crate::harness::io::virtio::outside::{Command, To};
@@ -162,7 +161,7 @@ fn step_text(step: Step, table: &Table) -> String {
         Step::Successor { died: false } => "move".into(),
         Step::Send { id, number, need_reply, .. } => {
             let Some(def) = table.messages.get(id.0 as usize) else { return String::new() };
-            let says = has(def, Effect::SetEnabled) || has(def, Effect::SetStatus);
+            let says = def.has(Effect::SetEnabled) || def.has(Effect::SetStatus);
             let mut text = match number {
                 Number::Literal(0) if !says => def.name.clone(),
                 Number::Literal(number) => format!("{} {number}", def.name),

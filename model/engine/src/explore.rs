@@ -30,13 +30,15 @@ pub mod compare;
 pub mod decide;
 pub mod liveness;
 pub mod naive;
+mod options;
 pub mod report;
 pub mod search;
 pub mod table;
 pub mod trace;
 pub mod view;
 
-pub use check::{Check, Listed, Options};
+pub use check::Check;
+pub use options::{Listed, Options};
 pub use report::Report;
 
 use crate::clause::ChoiceId;

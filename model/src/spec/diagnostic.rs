@@ -13,7 +13,7 @@ use std::ops::Range;
 use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 use thiserror::Error;
 
-use super::file::SourceFile;
+use super::source_file::SourceFile;
 
 /// One problem of a specification.
 #[derive(Clone, Debug, Error)]

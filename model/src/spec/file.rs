@@ -12,49 +12,18 @@
 //! A bad item never hides the next: every item is read by itself, and an unknown key is noted and
 //! then left out, so that the rest of its item is still looked at.
 
-use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
-use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+use miette::SpanContents;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::de::{DeTable, DeValue};
 
 pub use toml::Spanned;
 
 use super::diagnostic::{Diagnostics, SpecError, did_you_mean};
-
-/// A named text. Cheap to clone.
-#[derive(Clone)]
-pub struct SourceFile(Arc<(String, String)>);
+use super::source_file::SourceFile;
 
 impl SourceFile {
-    /// A text under a name, which reports show.
-    #[must_use]
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        SourceFile(Arc::new((name.into(), text.into())))
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.0.0
-    }
-
-    /// Its text.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.0.1
-    }
-
-    /// The nearest span that lies within the text, and on one line if it began as a whole item.
-    pub(super) fn clamp(&self, span: Range<usize>) -> Range<usize> {
-        let text = self.text();
-        let start = text.floor_char_boundary(span.start.min(text.len()));
-        let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
-        start..end
-    }
-
     /// Parses the file.
     ///
     /// A malformed file yields no items at all: half a file would only give rise to complaints
@@ -78,31 +47,6 @@ impl SourceFile {
             ));
         }
         Tables { file: self, root: DeTable::new() }
-    }
-}
-
-impl fmt::Debug for SourceFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SourceFile({:?})", self.name())
-    }
-}
-
-impl SourceCode for SourceFile {
-    fn read_span<'a>(
-        &'a self,
-        span: &SourceSpan,
-        context_lines_before: usize,
-        context_lines_after: usize,
-    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let inner = self.text().read_span(span, context_lines_before, context_lines_after)?;
-        Ok(Box::new(MietteSpanContents::new_named(
-            self.name().to_owned(),
-            inner.data(),
-            *inner.span(),
-            inner.line(),
-            inner.column(),
-            inner.line_count(),
-        )))
     }
 }
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
-use super::file::{Item, SourceFile, Spanned, with_help};
+use super::file::{Item, Spanned, with_help};
+use super::source_file::SourceFile;
 use super::{Spec, not_empty};
 use crate::device_model::schemes;
 use devmig_engine::clause::{ChoiceId, ClauseId};

@@ -18,15 +18,11 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use devmig_model::device_model::form::ImplementationForm;
 use devmig_model::device_model::rfc::InfoForm;
 use devmig_model::device_model::{
     Affects, Allowed, Constraint, Definition, Implementation, Model, ModelId, Name, Parameter,
     Settings, Stated, Type, Value,
 };
-
-use super::config::{Given, Order};
-use super::mutants::Mutant;
 
 /// The release of the device: which program this is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -335,7 +331,7 @@ pub fn options() -> impl Iterator<Item = (&'static str, &'static str, &'static s
 
 /// The description, in the form of the third version of the RFC.
 #[must_use]
-fn info(implementation: &Implementation) -> InfoForm {
+pub(super) fn info(implementation: &Implementation) -> InfoForm {
     let mut info = InfoForm::from(implementation);
     for model in info.models.0.values_mut() {
         for (name, parameter) in &mut model.params.0 {
@@ -344,35 +340,6 @@ fn info(implementation: &Implementation) -> InfoForm {
         }
     }
     info
-}
-
-/// What a build says that it makes, given what it was asked for besides: nothing of that matters, unless
-/// something is wrong with it.
-///
-/// # Errors
-/// See [`implementation`].
-pub fn described(order: &Order) -> Result<(InfoForm, ImplementationForm), BadTable> {
-    let host = implementation(order.build.release)?;
-    let (mut info, mut own) = (info(&host), ImplementationForm::from(&host));
-    let id = NicModel::Nic.id();
-    let models = own.models.0.iter_mut().filter(|model| model.model == id);
-    let ours = models.flat_map(|model| &mut model.parameters.0);
-    let theirs = info.models.0.get_mut(id).into_iter().flat_map(|model| &mut model.params.0);
-    // Both forms say the same, whatever is wrong.
-    let each = |name: &str, init: &mut Value, off: &mut Option<Value>| match order.build.mutant {
-        Some(Mutant::InitNotAllowed) if name == "rx-filter-size" => *init = Value::Int(4096),
-        Some(Mutant::OffWrong) if name == "rss" => *off = Some(Value::Bool(true)),
-        Some(Mutant::DescriptionVaries) => {
-            let asked = order.given.iter().find(|(asked, _)| asked == name);
-            if let Some((_, Given::Text(text))) = asked {
-                *init = init.kind().read(text).unwrap_or_else(|_| init.clone());
-            }
-        }
-        _ => {}
-    };
-    ours.for_each(|p| each(p.name.as_str(), &mut p.init_value, &mut p.off_value));
-    theirs.for_each(|(name, p)| each(name.as_str(), &mut p.init_value, &mut p.off_value));
-    Ok((info, own))
 }
 
 #[cfg(test)]
@@ -398,17 +365,5 @@ mod tests {
         for (name, option, _) in options() {
             assert_eq!(option, format!("m-{name}"));
         }
-    }
-
-    #[test]
-    fn a_description_that_is_written_is_read_as_what_it_was() {
-        use devmig_model::device_model::{form, rfc};
-        let two = implementation(Release::Two).unwrap();
-        let (info, own) = described(&Order::default()).unwrap();
-        let own = serde_json::to_vec(&own).unwrap();
-        assert_eq!(form::implementation(&own).unwrap(), two);
-        let read = rfc::info(&serde_json::to_vec(&info).unwrap()).unwrap();
-        let ids = |of: &Implementation| of.models().keys().cloned().collect::<Vec<_>>();
-        assert_eq!(ids(&read), ids(&two));
     }
 }

@@ -140,11 +140,12 @@ mod tests {
     #[test]
     fn what_is_described_wrongly_differs() {
         let given = [("rx-filter-size", "8")];
-        let described = |mutant| super::super::model::described(&order(mutant, &given)).unwrap();
+        let described =
+            |mutant| super::super::description::described(&order(mutant, &given)).unwrap();
         for mutant in [Mutant::DescriptionVaries, Mutant::OffWrong, Mutant::InitNotAllowed] {
             assert_ne!(described(Some(mutant)), described(None), "{mutant}");
         }
-        let plain = super::super::model::described(&order(None, &[])).unwrap();
+        let plain = super::super::description::described(&order(None, &[])).unwrap();
         assert_eq!(described(None), plain, "what is asked for changes nothing of the description");
     }
 

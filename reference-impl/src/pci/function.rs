@@ -141,9 +141,9 @@ impl Function {
             registers::MASK => self.registers.mask,
             0x18 => u32::from_le_bytes([a, b, c, d]),
             0x1c => u32::from_le_bytes([e, f, 0, 0]),
-            0x20 => self.registers.command as u32,
-            0x24 => (self.registers.command >> 32) as u32,
-            0x28 => self.registers.run,
+            registers::COMMAND => self.registers.command as u32,
+            registers::COMMAND_HIGH => (self.registers.command >> 32) as u32,
+            registers::RUN => self.registers.run,
             0x2c => self.registers.ack,
             0x40.. => {
                 let counter = counters.get((at - 0x40) / 8).copied().unwrap_or(0);
@@ -168,9 +168,9 @@ impl Function {
             }
             0x10 => r.cause &= !value,
             registers::MASK => r.mask = value & cause::ALL,
-            0x20 => r.command = r.command & !0xffff_ffff | u64::from(value),
-            0x24 => r.command = r.command & 0xffff_ffff | u64::from(value) << 32,
-            0x28 => r.run = value,
+            registers::COMMAND => r.command = r.command & !0xffff_ffff | u64::from(value),
+            registers::COMMAND_HIGH => r.command = r.command & 0xffff_ffff | u64::from(value) << 32,
+            registers::RUN => r.run = value,
             _ => {}
         }
     }

@@ -10,6 +10,26 @@ pub const CONTROL: usize = 0x08;
 /// Where it is said what interrupts.
 pub const MASK: usize = 0x14;
 
+/// Registers of a queue, from where its registers begin: where its ring is, low half first.
+pub const RING: usize = 0x00;
+/// The high half.
+pub const RING_HIGH: usize = 0x04;
+/// How many descriptors there are.
+pub const SIZE: usize = 0x08;
+/// Whether it is used.
+pub const ENABLE: usize = 0x0c;
+/// How many descriptors the driver has made available: the doorbell.
+pub const HEAD: usize = 0x10;
+/// How many the device is done with.
+pub const TAIL: usize = 0x14;
+
+/// Where a command is, low half first.
+pub const COMMAND: usize = 0x20;
+/// The high half.
+pub const COMMAND_HIGH: usize = 0x24;
+/// Where writing a command's length runs it.
+pub const RUN: usize = 0x28;
+
 /// The most descriptors of a queue.
 pub const MAX_SIZE: u32 = 1024;
 
@@ -71,12 +91,12 @@ impl Queue {
     #[must_use]
     pub fn read(&self, offset: usize) -> u32 {
         match offset {
-            0x00 => self.ring as u32,
-            0x04 => (self.ring >> 32) as u32,
-            0x08 => self.size,
-            0x0c => self.enabled.into(),
-            0x10 => self.head.into(),
-            0x14 => self.tail.into(),
+            RING => self.ring as u32,
+            RING_HIGH => (self.ring >> 32) as u32,
+            SIZE => self.size,
+            ENABLE => self.enabled.into(),
+            HEAD => self.head.into(),
+            TAIL => self.tail.into(),
             _ => 0,
         }
     }
@@ -84,16 +104,16 @@ impl Queue {
     /// Sets one register. A queue that is enabled anew begins at 0.
     pub fn write(&mut self, offset: usize, value: u32) {
         match offset {
-            0x00 => self.ring = self.ring & !0xffff_ffff | u64::from(value),
-            0x04 => self.ring = self.ring & 0xffff_ffff | u64::from(value) << 32,
-            0x08 => self.size = value,
-            0x0c => {
+            RING => self.ring = self.ring & !0xffff_ffff | u64::from(value),
+            RING_HIGH => self.ring = self.ring & 0xffff_ffff | u64::from(value) << 32,
+            SIZE => self.size = value,
+            ENABLE => {
                 if value & 1 == 1 && !self.enabled {
                     (self.head, self.tail) = (0, 0);
                 }
                 self.enabled = value & 1 == 1;
             }
-            0x10 => self.head = value as u16,
+            HEAD => self.head = value as u16,
             _ => {}
         }
     }

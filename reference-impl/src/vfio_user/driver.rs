@@ -26,9 +26,10 @@ use rustix::fs::MemfdFlags;
 
 use super::client::Client;
 use crate::pci::config_space::{COMMAND, MEMORY_AND_MASTER};
-use crate::pci::engine::{DONE, made_available};
+use crate::pci::engine::made_available;
 use crate::pci::region;
-use crate::pci::registers::{CONTROL, GO, QUEUE, QUEUES};
+use crate::pci::registers::{CONTROL, GO};
+use crate::pci::ring::{DriverRing, STATUS_LENGTH, Status};
 use crate::socket::Deadline;
 
 /// Bytes of a page.
@@ -162,10 +163,10 @@ impl Driver {
         let master = client.write(region::CONFIG, COMMAND as u64, &MEMORY_AND_MASTER);
         master.map_err(DriverError::Register)?;
         for queue in [0, 1] {
-            driver.put(memory, ring(queue), &[0; 16 * SIZE as usize])?;
-            let registers = [(0x00, ring(queue) as u32), (0x04, 0), (0x08, SIZE.into()), (0x0c, 1)];
-            for (register, value) in registers {
-                write(client, at(queue, register), value)?;
+            let ring = ring(queue);
+            driver.put(memory, ring.address, &vec![0; ring.length()])?;
+            for (register, value) in ring.set_up() {
+                write(client, register, value)?;
             }
         }
         write(client, CONTROL as u64, GO)?;
@@ -196,7 +197,7 @@ impl Driver {
             self.sent = self.sent.wrapping_add(1);
         }
         for queue in [0, 1] {
-            write(client, at(queue, 0x10), self.sent.into())?;
+            write(client, ring(queue).doorbell(), self.sent.into())?;
         }
         Ok(count)
     }
@@ -229,9 +230,8 @@ impl Driver {
     pub fn look(&mut self, memory: &GuestMemory) -> Result<u16, DriverError> {
         // The device reports what it sent before it delivers it.
         while self.done != self.sent {
-            let status = memory.read(descriptor(0, self.done) + 12, 4)?;
-            let status = status.try_into().map(u32::from_le_bytes).unwrap_or_default();
-            if status & DONE == 0 {
+            let status = memory.read(ring(0).status_at(self.done), STATUS_LENGTH)?;
+            if Status::from_bytes(&status) == Status::Waiting {
                 break;
             }
             self.done = self.done.wrapping_add(1);
@@ -252,7 +252,7 @@ impl Driver {
         n: u16,
         length: u32,
     ) -> Result<(), DriverError> {
-        self.put(memory, descriptor(queue, n), &made_available(buffer(queue, n), length))
+        self.put(memory, ring(queue).descriptor(n), &made_available(buffer(queue, n), length))
     }
 
     /// The guest writes.
@@ -265,9 +265,9 @@ impl Driver {
 
     /// What the device is going to write.
     fn expect(&mut self, n: u16, frame: &[u8]) {
-        let status = (DONE | frame.len() as u32).to_le_bytes();
+        let status = Status::done(frame.len() as u32);
         for queue in [0, 1] {
-            self.image(descriptor(queue, n) + 12, &status);
+            self.image(ring(queue).status_at(n), &status);
         }
         self.image(buffer(0, n), frame);
     }
@@ -281,12 +281,8 @@ impl Driver {
 }
 
 /// Queue 1 transmits, queue 0 receives.
-const fn ring(queue: u64) -> u64 {
-    (1 - queue) * PAGE
-}
-
-fn descriptor(queue: u64, n: u16) -> u64 {
-    ring(queue) + 16 * u64::from(n % SIZE)
+const fn ring(queue: u64) -> DriverRing {
+    DriverRing { queue, address: (1 - queue) * PAGE, size: SIZE }
 }
 
 fn buffer(queue: u64, n: u16) -> u64 {
@@ -304,10 +300,6 @@ fn frame(n: u16) -> Vec<u8> {
     frame
 }
 
-fn at(queue: u64, register: u64) -> u64 {
-    QUEUES as u64 + queue * QUEUE as u64 + register
-}
-
 fn write(client: &mut impl Registers, register: u64, value: u32) -> Result<(), DriverError> {
     let written = client.write(region::BAR0, register, &value.to_le_bytes());
     written.map_err(DriverError::Register)
@@ -322,7 +314,7 @@ mod tests {
         let mut places = Vec::new();
         for queue in [0, 1] {
             for n in 0..SIZE {
-                places.push((descriptor(queue, n), 16));
+                places.push((ring(queue).descriptor(n), 16));
                 places.push((buffer(queue, n), BUFFER));
             }
         }

@@ -13,7 +13,7 @@ use devmig_model::device_model::form::InstanceForm;
 use devmig_reference::nic::{
     Build, ConfigError, Encoder, Given, Mutant, NicConfig, Order, Release,
 };
-use devmig_reference::nic::{NicModel, model};
+use devmig_reference::nic::{NicModel, description, model};
 
 use super::{Error, Out, Status};
 
@@ -150,7 +150,7 @@ impl Making {
     ) -> Result<Option<Status>, Error> {
         let mutant = self.order.build.mutant;
         let described =
-            || model::described(&self.order).map_err(|error| Error::Serve(error.to_string()));
+            || description::described(&self.order).map_err(|error| Error::Serve(error.to_string()));
         match self.print {
             None => return Ok(None),
             Some(Print::Instance) => {

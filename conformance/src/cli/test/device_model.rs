@@ -11,8 +11,9 @@ use super::{Error, Out, Status, this_program};
 use crate::device_model::golden;
 use crate::device_model::mutants::MutationRun;
 use crate::device_model::runner::{self, Run};
-use crate::device_model::subject::{Subject, Transport};
+use crate::device_model::subject::Subject;
 use crate::device_model::suite::{self, Test};
+use crate::device_model::transport::Transport;
 use crate::harness::mutation::hunt;
 use crate::harness::report::Result as TestResult;
 

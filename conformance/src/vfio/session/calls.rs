@@ -2,15 +2,12 @@
 
 use devmig_model::protocol::vfio::event::{Act, Answer, Call, For, Region};
 use devmig_model::protocol::vfio::table::Session as Stream;
+use devmig_reference::pci::region::{BAR0, CONFIG};
 use rustix::io::Errno;
 
 use super::Session;
 use crate::harness::verdict::TestEnd;
 use crate::vfio::device::{Device, Said};
-
-/// Configuration space, and BAR 0, as VFIO numbers the regions of a PCI device.
-pub(super) const CONFIG: u32 = 7;
-pub(super) const BAR0: u32 = 0;
 
 impl Session<'_> {
     /// Calls, and has the answer judged.

@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use devmig_engine::clause::ClauseId;
 use devmig_reference::pci::config_space::{self, MEMORY_AND_MASTER};
-use devmig_reference::pci::engine::{DONE, FAILED, made_available};
-use devmig_reference::pci::registers::{CONTROL, FILTER, GO, ID, MASK, QUEUE, QUEUES, cause};
+use devmig_reference::pci::engine::made_available;
+use devmig_reference::pci::region::{BAR0, CONFIG};
+use devmig_reference::pci::registers::{
+    COMMAND, COMMAND_HIGH, CONTROL, FILTER, GO, ID, MASK, RUN, cause,
+};
+use devmig_reference::pci::ring::{DriverRing, STATUS_LENGTH, Status};
 use devmig_reference::socket::Deadline;
 
 use super::Session;
-use super::calls::{BAR0, CONFIG};
 use super::memory::{BASE, PAGE, PEER};
 use crate::harness::verdict::TestEnd;
 use crate::vfio::script::To;
@@ -32,9 +35,6 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// An address that the filter is told to let through, and one that no filter knows.
 const TABLE: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 const NOBODY: [u8; 6] = [0x02, 0, 0, 0, 0, 0x66];
-
-const COMMAND: u64 = 0x20;
-const RUN: u64 = 0x28;
 
 /// The driver's side.
 #[derive(Clone, Debug)]
@@ -53,8 +53,9 @@ pub(super) struct Work {
 }
 
 impl Work {
-    fn ring(&self, transmit: bool) -> u64 {
-        BASE + (self.first + u64::from(!transmit)) * PAGE
+    fn ring(&self, transmit: bool) -> DriverRing {
+        let address = BASE + (self.first + u64::from(!transmit)) * PAGE;
+        DriverRing { queue: transmit.into(), address, size: SIZE }
     }
 
     fn command(&self) -> u64 {
@@ -116,17 +117,14 @@ impl Session<'_> {
         let due = Vec::new();
         let work = Work { first, buffers, address, filtering, sent, room, due, came };
         for transmit in [true, false] {
-            self.guest.put(work.ring(transmit), &[0; 16 * SIZE as usize])?;
+            let ring = work.ring(transmit);
+            self.guest.put(ring.address, &vec![0; ring.length()])?;
         }
         self.write_region(CONFIG, config_space::COMMAND as u64, &MEMORY_AND_MASTER)?;
-        for (queue, transmit) in [(0, false), (1, true)] {
-            let at = (QUEUES + queue * QUEUE) as u64;
-            let ring = work.ring(transmit);
-            self.set_register(at + 0x0c, 0)?;
-            self.set_register(at, ring as u32)?;
-            self.set_register(at + 4, (ring >> 32) as u32)?;
-            self.set_register(at + 8, SIZE.into())?;
-            self.set_register(at + 0x0c, 1)?;
+        for transmit in [false, true] {
+            for (register, value) in work.ring(transmit).set_up() {
+                self.set_register(register, value)?;
+            }
         }
         self.set_register(CONTROL as u64, GO)?;
         self.work = Some(work);
@@ -137,8 +135,14 @@ impl Session<'_> {
         self.work.clone().ok_or_else(|| TestEnd::Skip("needs a NIC that was set up".into()))
     }
 
-    fn describe(&mut self, ring: u64, n: u16, buffer: u64, length: u32) -> Result<(), TestEnd> {
-        self.guest.put(ring + 16 * u64::from(n % SIZE), &made_available(buffer, length))
+    fn describe(
+        &mut self,
+        ring: DriverRing,
+        n: u16,
+        buffer: u64,
+        length: u32,
+    ) -> Result<(), TestEnd> {
+        self.guest.put(ring.descriptor(n), &made_available(buffer, length))
     }
 
     /// Transmits frames.
@@ -166,9 +170,9 @@ impl Session<'_> {
             }
             work.sent = work.sent.wrapping_add(1);
         }
-        let head = work.sent;
+        let (doorbell, head) = (work.ring(true).doorbell(), work.sent);
         self.work = Some(work);
-        self.set_register((QUEUES + QUEUE) as u64 + 0x10, head.into())
+        self.set_register(doorbell, head.into())
     }
 
     /// There is room for frames.
@@ -182,9 +186,9 @@ impl Session<'_> {
             self.describe(work.ring(false), n, buffer, 128)?;
             work.room = work.room.wrapping_add(1);
         }
-        let head = work.room;
+        let (doorbell, head) = (work.ring(false).doorbell(), work.room);
         self.work = Some(work);
-        self.set_register(QUEUES as u64 + 0x10, head.into())
+        self.set_register(doorbell, head.into())
     }
 
     /// The NIC takes what is addressed to it, and to one address more.
@@ -196,11 +200,11 @@ impl Session<'_> {
         for command in [vec![0, 0, 0], table] {
             let at = work.command();
             self.guest.put(at, &command)?;
-            self.set_register(COMMAND, at as u32)?;
-            self.set_register(COMMAND + 4, (at >> 32) as u32)?;
-            self.set_register(RUN, command.len() as u32)?;
+            self.set_register(COMMAND as u64, at as u32)?;
+            self.set_register(COMMAND_HIGH as u64, (at >> 32) as u32)?;
+            self.set_register(RUN as u64, command.len() as u32)?;
             let deadline = Deadline::after(self.limits.work);
-            while self.registers_at(RUN, 4)? != [0; 4] {
+            while self.registers_at(RUN as u64, 4)? != [0; 4] {
                 if deadline.passed() {
                     return self.undone("a command is not run");
                 }
@@ -250,9 +254,9 @@ impl Session<'_> {
         self.finding_of(ClauseId::NONE, observed.to_owned(), expected)
     }
 
-    fn status(&self, work: &Work, transmit: bool, n: u16) -> Result<u32, TestEnd> {
-        let bytes = self.guest.get(work.ring(transmit) + 16 * u64::from(n % SIZE) + 12, 4)?;
-        Ok(bytes.try_into().map(u32::from_le_bytes).unwrap_or_default())
+    fn status(&self, work: &Work, transmit: bool, n: u16) -> Result<Status, TestEnd> {
+        let bytes = self.guest.get(work.ring(transmit).status_at(n), STATUS_LENGTH)?;
+        Ok(Status::from_bytes(&bytes))
     }
 
     /// Whether all that was sent is marked as done, and all that there is room for has come.
@@ -261,7 +265,7 @@ impl Session<'_> {
         let expected = work.room.min(work.due.len() as u16);
         let done = |transmit, count: u16| {
             let last = count.checked_sub(1);
-            last.map_or(Ok(true), |n| Ok(self.status(&work, transmit, n)? & DONE != 0))
+            last.map_or(Ok(true), |n| Ok(self.status(&work, transmit, n)? != Status::Waiting))
         };
         Ok(done(true, work.sent)? && done(false, expected)?)
     }
@@ -282,14 +286,15 @@ impl Session<'_> {
         for n in work.came..expected {
             let status = self.status(&work, false, n)?;
             let came = self.guest.get(work.buffer(false, n), FRAME)?;
-            if status != DONE | FRAME as u32 || work.due.get(usize::from(n)) != Some(&came) {
-                let failed = if status & FAILED == 0 { "" } else { ", and is marked as failed" };
+            if status != Status::Done(FRAME as u32) || work.due.get(usize::from(n)) != Some(&came) {
+                let is_failed = status == Status::Failed;
+                let failed = if is_failed { ", and is marked as failed" } else { "" };
                 return self
                     .undone(&format!("frame {n} does not come back as it was sent{failed}"));
             }
         }
         // One more than should come is one too many.
-        if work.room > expected && self.status(&work, false, expected)? & DONE != 0 {
+        if work.room > expected && self.status(&work, false, expected)? != Status::Waiting {
             return self.undone("a frame came that the filter does not let through");
         }
         self.work = Some(Work { came: expected, ..work });

@@ -11,7 +11,6 @@ use devmig_model::protocol::vhost_user::wire::{
 
 use super::{Session, tracking};
 use crate::harness::verdict::TestEnd;
-use crate::vhost_user::drive::has;
 
 /// Bit 8 of what sets a descriptor: there is none.
 const NO_DESCRIPTOR: u64 = 1 << 8;
@@ -32,7 +31,7 @@ impl Session<'_> {
         let line = self.driver.line(ring);
         let mut fds: Vec<OwnedFd> = Vec::new();
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(TestEnd::harness);
-        let has = |effect| has(def, effect);
+        let has = |effect| def.has(effect);
         let payload = match def.request {
             PayloadKind::None if has(Effect::SetChannel) => {
                 fds.push(self.back_end_channel.open()?);

@@ -11,7 +11,7 @@ use devmig_model::protocol::vhost_user::wire::{Flags, Header, PayloadKind};
 use super::Session;
 use super::link::{Part, Sent};
 use crate::harness::verdict::TestEnd;
-use crate::vhost_user::drive::{Move, has};
+use crate::vhost_user::drive::Move;
 
 impl Session<'_> {
     pub(super) fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), TestEnd> {
@@ -29,7 +29,7 @@ impl Session<'_> {
             return Err(TestEnd::Skip("needs VHOST_F_LOG_ALL (feature bit 26)".into()));
         }
         let mut number = self.value(def, ring, number)?;
-        let has = |effect| has(def, effect);
+        let has = |effect| def.has(effect);
         let needs_bit_30 = |row: &Row| {
             let without = Condition { guard: Guard::Bit30Offered, wanted: false };
             row.breaks.is_some() && row.when.contains(&without)
@@ -86,7 +86,7 @@ impl Session<'_> {
     pub(super) fn value(&self, def: &MessageDef, ring: u8, number: Number) -> Result<u64, TestEnd> {
         match def.request {
             PayloadKind::Memory => Ok(1),
-            _ if has(def, Effect::SetSize) => Ok(u64::from(self.driver.ring_size())),
+            _ if def.has(Effect::SetSize) => Ok(u64::from(self.driver.ring_size())),
             _ => self.negotiation.number(&self.machine().table, &self.driver, ring, number),
         }
     }

@@ -1,13 +1,10 @@
 //! Arcs: a row of a message, or another step, in a situation; and the states between them.
 
 use devmig_model::protocol::vhost_user::event::Message;
-use devmig_model::protocol::vhost_user::program::Step;
 use devmig_model::protocol::vhost_user::state::{State, Transfer};
 use devmig_model::protocol::vhost_user::systems::F_PROTOCOL_FEATURES;
 
-use super::graph::Guide;
 use crate::vhost_user::drive::Keeps;
-use crate::vhost_user::script::Act;
 
 /// A state of the closed system.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -77,40 +74,5 @@ pub(super) fn arc(node: &Node, act: usize, row: Option<u8>) -> Arc {
         status: s.status,
         transfer: s.transfer,
         waits: ring.waiting() > 0,
-    }
-}
-
-impl Guide<'_> {
-    /// The name of an arc.
-    pub(super) fn name(&self, arc: &Arc) -> String {
-        let act = &self.acts[arc.act];
-        let row = match (arc.row, act) {
-            (Some(row), Act::Program(Step::Send { id, .. }, _))
-                if self.machine.message(*id).rows.len() > 1 =>
-            {
-                format!(" (row {})", row + 1)
-            }
-            _ => String::new(),
-        };
-        let features = match arc.features {
-            Features::None => "no features",
-            Features::Plain => "features without bit 30",
-            Features::All => "features",
-        };
-        let mut situation = vec![
-            if arc.started { "started" } else { "stopped" }.to_owned(),
-            if arc.enabled { "enabled" } else { "disabled" }.to_owned(),
-            features.to_owned(),
-        ];
-        if arc.status != 0 {
-            situation.push(format!("status {}", arc.status));
-        }
-        if arc.transfer != Transfer::None {
-            situation.push(format!("{:?}", arc.transfer).to_lowercase());
-        }
-        if arc.waits {
-            situation.push("a request waits".into());
-        }
-        format!("{}{row}: {}", act.text(&self.machine.table), situation.join(", "))
     }
 }

@@ -27,7 +27,7 @@ impl Guide<'_> {
     /// Covers what is not covered yet with one feature; `None` for no feature at all.
     pub(super) fn tour(&self, part: Option<(&str, u8)>, making: &mut Making) {
         let Some((connect, start)) = self.connected() else { return };
-        let (nodes, edges) = self.graph(start, making);
+        let (nodes, edges) = self.graph(start, &mut making.barred);
         let (mut script, mut arcs) = (connect.clone(), vec![None; connect.len()]);
         let mut at = 0;
         loop {

@@ -15,9 +15,8 @@ use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect};
 use devmig_model::protocol::vhost_user::wire::PayloadKind;
 use devmig_model::registry::Library;
 
-use super::arc::{Edge, Leads, Node, arc};
-use super::cover::Making;
-use crate::vhost_user::drive::{Keeps, Move, has};
+use super::arc::{Arc, Edge, Features, Leads, Node, arc};
+use crate::vhost_user::drive::{Keeps, Move};
 use crate::vhost_user::script;
 use crate::vhost_user::script::Act;
 
@@ -36,8 +35,45 @@ pub(super) struct Guide<'l> {
 }
 
 impl Guide<'_> {
+    /// The name of an arc.
+    pub(super) fn name(&self, arc: &Arc) -> String {
+        let act = &self.acts[arc.act];
+        let row = match (arc.row, act) {
+            (Some(row), Act::Program(Step::Send { id, .. }, _))
+                if self.machine.message(*id).rows.len() > 1 =>
+            {
+                format!(" (row {})", row + 1)
+            }
+            _ => String::new(),
+        };
+        let features = match arc.features {
+            Features::None => "no features",
+            Features::Plain => "features without bit 30",
+            Features::All => "features",
+        };
+        let mut situation = vec![
+            if arc.started { "started" } else { "stopped" }.to_owned(),
+            if arc.enabled { "enabled" } else { "disabled" }.to_owned(),
+            features.to_owned(),
+        ];
+        if arc.status != 0 {
+            situation.push(format!("status {}", arc.status));
+        }
+        if arc.transfer != Transfer::None {
+            situation.push(format!("{:?}", arc.transfer).to_lowercase());
+        }
+        if arc.waits {
+            situation.push("a request waits".into());
+        }
+        format!("{}{row}: {}", act.text(&self.machine.table), situation.join(", "))
+    }
+
     /// Everything that can be reached, and how. What may not be done is noted.
-    pub(super) fn graph(&self, start: Node, making: &mut Making) -> (Vec<Node>, Vec<Vec<Edge>>) {
+    pub(super) fn graph(
+        &self,
+        start: Node,
+        barred: &mut HashMap<Arc, String>,
+    ) -> (Vec<Node>, Vec<Vec<Edge>>) {
         let mut index = HashMap::from([(start, 0)]);
         let (mut nodes, mut edges) = (vec![start], Vec::new());
         while let Some(node) = nodes.get(edges.len()).copied() {
@@ -47,7 +83,7 @@ impl Guide<'_> {
                 match self.leads(&node, &self.acts[at], message.as_ref()) {
                     Leads::Away => {}
                     Leads::Barred { row, why } => {
-                        making.barred.entry(arc(&node, at, row)).or_insert(why);
+                        barred.entry(arc(&node, at, row)).or_insert(why);
                     }
                     Leads::To { node: next, row } => {
                         let to = *index.entry(next).or_insert_with(|| {
@@ -94,7 +130,7 @@ impl Guide<'_> {
         let ring = &node.state.rings[0];
         let value = match number {
             _ if def.request == PayloadKind::Memory => 1,
-            _ if has(def, Effect::SetSize) => 256,
+            _ if def.has(Effect::SetSize) => 256,
             Number::Literal(value) => value,
             Number::Used => u64::from(ring.used),
             Number::Logging => return None,

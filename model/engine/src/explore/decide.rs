@@ -12,7 +12,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::check::{Check, Options};
+use super::check::Check;
+use super::options::Options;
 use super::report::{PropertyVerdict, Report};
 use super::{Error, trace};
 use crate::clause::ChoiceId;

@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Error;
-use super::check::{Listed, Options, listed};
 use super::liveness::{self, Starvation, States};
+use super::options::{Listed, Options, listed};
 use super::search::{Explored, Incomplete, Tally, Witness, explore};
 use super::trace::{self, Line, StepOf, lines, step_at, steps_to};
 use crate::clause::ClauseId;

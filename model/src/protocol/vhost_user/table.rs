@@ -210,6 +210,12 @@ impl MessageDef {
             PayloadKind::VringState | PayloadKind::VringAddr | PayloadKind::VringFd
         )
     }
+
+    /// Whether some row of it has this effect.
+    #[must_use]
+    pub fn has(&self, effect: Effect) -> bool {
+        self.rows.iter().any(|row| row.receive.contains(&effect) || row.reply.contains(&effect))
+    }
 }
 
 /// A message of the back-end's own.

@@ -11,8 +11,8 @@ use crate::protocol::vfio::table::{Dma, Session};
 impl Device {
     /// The client calls.
     pub(super) fn called(&self, s: &State, call: Call, judge: &mut RuleContext) -> Verdict<Self> {
-        let mut next = State { pending: Pending(Some(call)), failed: false, opened: false, ..*s };
-        if s.pending.0.is_some() {
+        let mut next = State { pending: Some(call), failed: false, opened: false, ..*s };
+        if s.pending.is_some() {
             // Two calls at once: no text says in which order they take effect.
             return Ok(Reaction::Unspecified(self.laws.completes));
         }
@@ -81,8 +81,8 @@ impl Device {
         answer: Answer,
         judge: &mut RuleContext,
     ) -> Verdict<Self> {
-        let Some(call) = s.pending.0 else { return Ok(Reaction::Disabled) };
-        let done = State { pending: Pending(None), failed: false, opened: false, ..*s };
+        let Some(call) = s.pending else { return Ok(Reaction::Disabled) };
+        let done = State { pending: None, failed: false, opened: false, ..*s };
         let laws = &self.laws;
         match (call, answer) {
             (Call::Set(_), _) => self.set_answered(s, &done, answer, judge),
@@ -132,7 +132,7 @@ impl Device {
         answer: Answer,
         judge: &mut RuleContext,
     ) -> Verdict<Self> {
-        let (Some(way), Some(Call::Set(to))) = (self.path(s, judge)?, s.pending.0) else {
+        let (Some(way), Some(Call::Set(to))) = (self.path(s, judge)?, s.pending) else {
             return Ok(Reaction::Disabled);
         };
         let descriptor = match answer {
