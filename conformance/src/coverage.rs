@@ -1,4 +1,4 @@
-//! What carries each clause: derived from the systems, the suite, the mutants and the recordings, and
+//! Coverage of the clauses: derived from the systems, the suite, the mutants and the recordings, and
 //! written nowhere.
 //!
 //! ```text

@@ -270,7 +270,7 @@ impl<'m, M: Machine> Possible<'m, M> {
         self.candidates.iter().map(|c| c.read).max().unwrap_or_default()
     }
 
-    /// What reading the next message comes to; `None` if there is none, or no text says what follows.
+    /// What reading the next message comes to; `None` if there is none, or the specification does not say what follows.
     fn reads(&self, c: &Candidate<M::State>, off: &ClauseSet) -> Result<Option<On<M::State>>, Ask> {
         let Some(event) = self.sent.get(c.read).filter(|_| !c.undefined) else { return Ok(None) };
         let mut rules = Rules { choices: c.choices, ..self.rules };
@@ -390,7 +390,7 @@ impl<'m, M: Machine> Possible<'m, M> {
         let mut all: Vec<String> = Vec::new();
         for c in &self.candidates {
             if c.undefined {
-                return vec!["anything: no text says what follows".into()];
+                return vec!["anything: the specification does not say what follows".into()];
             }
             self.machine.offers(&c.state, &mut |offer| {
                 let (Offer::May(event) | Offer::Does(event)) = offer;

@@ -293,7 +293,7 @@ impl Examined {
         }
     }
 
-    /// For the console.
+    /// Plain text
     pub(crate) fn text(&self) -> String {
         let mut out = format!("{}: {}\n  {}\n", self.proposal, self.title, self.about);
         for system in &self.systems {

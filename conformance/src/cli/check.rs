@@ -14,27 +14,24 @@ use super::progress::Meter;
 use super::select::{self, Bounds, Pins};
 use super::{Error, Format, Out, Status, change};
 
-/// Explores systems exhaustively, and says which properties hold.
-///
-/// Exit code 0 if all is as expected, 1 if not, 2 for bad usage or a specification with errors,
-/// 3 if a bound cut the run short.
+/// Explore systems exhaustively and check their properties
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Names of systems, or patterns in which `*` stands for anything; all if none is given
+    /// Systems by name or pattern (`*` matches any characters) [default: all]
     #[arg(value_name = "SYSTEM|GLOB")]
     systems: Vec<String>,
-    /// Say what there is to check, and check nothing
+    /// List the systems and their properties instead of checking them
     #[arg(long, conflicts_with_all = ["full", "threads", "max_states", "max_depth", "timeout"])]
     list: bool,
-    /// With the changes of this file: what they change, and whether its expectations are met
+    /// Apply this proposal: show what it changes, and whether its expectations are met
     #[arg(long, value_name = "FILE")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
-    /// How the result is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Show every trace: of systems that are as expected, of what is reachable, of where it ends
+    /// Show every trace, also for expected verdicts, reachable states and ends
     #[arg(long, conflicts_with = "proposal")]
     full: bool,
     #[command(flatten)]
@@ -122,7 +119,7 @@ pub(super) struct List<'a> {
 struct ListedSystem<'a> {
     /// Its name.
     system: &'a str,
-    /// What it belongs to.
+    /// Its protocol.
     area: &'a str,
     /// What it is about.
     about: &'a str,

@@ -16,26 +16,25 @@ use super::change::varied;
 use super::select::{self, Bounds, Pins};
 use super::{Error, Format, Out, Status};
 
-/// Sets the options of open choices against the properties of a system.
+/// Show which properties hold under each interpretation
 ///
-/// Without arguments: every question that the specification asks. The exit code is 0, or 3 if a
-/// bound cut a run short: which option is right is not for a program to say.
+/// Without arguments, show the decisions that the specification lists.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The system, or `device-model`: schemes of compatibility against their laws
+    /// The system, or `device-model`: the compatibility schemes and their laws
     system: Option<String>,
-    /// The choices whose options are tried, all combinations of them
+    /// Choices to vary; all combinations of their options are checked
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', requires = "system")]
     choices: Vec<String>,
-    /// With the changes of this file
+    /// Apply this proposal
     #[arg(long, value_name = "FILE")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
-    /// Show the tables, and no counterexamples
+    /// Show the tables without counterexamples
     #[arg(long)]
     brief: bool,
-    /// How the result is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]

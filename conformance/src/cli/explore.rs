@@ -9,15 +9,15 @@ use devmig_model::explore::Check;
 use super::select::{self, Pins};
 use super::{Error, Out, Status};
 
-/// Serves stateright's Explorer: a system's states and steps in a browser, until it is interrupted.
+/// Explore the states of a system interactively in a browser (stateright Explorer)
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The system
+    /// System to explore
     system: String,
-    /// Where to listen; the page is for whoever can reach it
+    /// Address to listen on; everyone who can reach it can see the page
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// With the changes of this file
+    /// Apply this proposal
     #[arg(long, value_name = "FILE")]
     proposal: Option<PathBuf>,
     #[command(flatten)]

@@ -48,7 +48,7 @@ impl Hunted {
         };
         let (found, expected) = (list(&self.found), list(&self.expected));
         let Some(reason) = &self.report.incomplete else {
-            return format!("bug/{}: noticed by {found}, not by {expected}\n", self.bug);
+            return format!("bug/{}: detected by {found}, expected {expected}\n", self.bug);
         };
         format!("bug/{}: the run is incomplete: {reason}\n", self.bug)
     }

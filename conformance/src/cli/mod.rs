@@ -59,12 +59,12 @@ use crate::vhost_user::process::end_all;
 pub(crate) use error::{Error, Status};
 pub(crate) use out::Out;
 
-/// An executable specification of device live migration: check it, test implementations against
-/// it, change it with a file, read it.
+/// An executable specification of device live migration: check it, test implementations against it,
+/// change it with a proposal file
 #[derive(Debug, Parser)]
 #[command(name = "devmig", version, max_term_width = 100)]
 struct Cli {
-    /// Colours and progress: `auto` asks whether the output is a terminal.
+    /// Use colours and show progress; `auto`: if the output is a terminal
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
     #[command(subcommand)]
@@ -98,7 +98,7 @@ enum Command {
 /// When to use colours.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set
     Auto,
     /// Always.
     Always,
@@ -109,10 +109,10 @@ enum Color {
 /// How a result is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Plain text
     #[default]
     Text,
-    /// For programs: one document with `"schema": 1`.
+    /// One JSON document with a schema version
     Json,
 }
 

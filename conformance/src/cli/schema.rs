@@ -12,10 +12,10 @@ use super::{Error, Out, Status, change, check, compat, decide, peers, test, veri
 use crate::compat::fleet;
 use crate::report::SuiteReport;
 
-/// Prints the JSON Schema of a document that is read, or that `--format json` writes.
+/// Print the JSON schema of a document that devmig reads or writes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which; without it, their names are listed
+    /// Name of the document [default: list the names]
     #[arg(value_name = "DOCUMENT")]
     document: Option<String>,
 }

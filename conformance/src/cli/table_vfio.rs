@@ -47,7 +47,7 @@ impl<'a> Device<'a> {
             Some(name) => Reading::ALL
                 .into_iter()
                 .find(|reading| reading.name() == name)
-                .ok_or_else(|| Error::usage(format!("no reading is called `{name}`"), None))?,
+                .ok_or_else(|| Error::usage(format!("no interpretation is called `{name}`"), None))?,
         };
         Ok(Device { table, flags, reading })
     }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::{Error, Out, Status};
 
-/// Run a conformance suite against an implementation.
+/// Test an implementation with a conformance suite
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -20,13 +20,10 @@ use crate::report::{self, SuiteReport};
 use crate::vfio::mutants::Bench;
 use devmig_model::explore::Report;
 
-/// Checks every system, every proposal with its expectations, and every mistake with what notices
-/// it, that is built in, and tests the reference back-end.
-///
-/// Exit code 0 if all is as expected, 1 if not, 3 if a bound cut a run short.
+/// Check all built-in systems, proposals and bugs, and test the reference devices
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How the result is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
@@ -44,7 +41,7 @@ pub(super) struct Document<'a> {
     systems: &'a [Report],
     /// Every proposal, against the base.
     proposals: &'a [Examined],
-    /// Every mistake, with what notices it.
+    /// Every bug of a real implementation, with the properties that detect it.
     bugs: &'a [Hunted],
     /// The suite against the reference back-end.
     suite: &'a SuiteReport,

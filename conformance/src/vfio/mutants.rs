@@ -215,7 +215,7 @@ impl<'a> Bench<'a> {
             if let Some((_, options)) = reading
                 && !options.iter().any(|possible| possible == option)
             {
-                wrong.push(format!("{name} is {option}, and was read as {options:?}"));
+                wrong.push(format!("{name} is {option}, but {options:?} was observed"));
             }
         }
         wrong

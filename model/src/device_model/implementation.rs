@@ -40,7 +40,7 @@ pub enum BadModel {
     #[error("{0} has a value for `{1}` that is not of type {2}")]
     Type(String, Name, Type),
     /// A definition of another model.
-    #[error("the definition is of `{0}`, which does not stand there")]
+    #[error("the definition is of `{0}`, which is missing")]
     Definition(ModelId),
     /// A row of a table that does not fit its heading.
     #[error("a constraint has {0} parameters and a row of {1}")]

@@ -197,7 +197,7 @@ impl Report {
         }
         for ending in &self.undefined {
             let Ending { clause, count, .. } = ending;
-            let _ = writeln!(out, "  undefined after {clause}: {count} transitions end there");
+            let _ = writeln!(out, "  unspecified after {clause}: {count} transitions end there");
         }
         out
     }
@@ -240,7 +240,7 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
             Incomplete::States(n) => format!("stopped at {n} states"),
             Incomplete::Depth(n) => format!("stopped at depth {n}"),
             Incomplete::Deadline(time) => format!("stopped after {} s", time.as_secs_f64()),
-            Incomplete::Overflow { field, .. } => format!("`{field}` outgrows its packing"),
+            Incomplete::Overflow { field, .. } => format!("`{field}` exceeds its packing"),
         }),
         overflow: match explored.incomplete {
             Some(Incomplete::Overflow { at, .. }) => Some(writer.trace(at)?),
@@ -368,7 +368,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             .collect();
         if !unmet.is_empty() && self.explored.incomplete.is_none() {
             found.violated = Some(true);
-            found.note = Some(format!("declared, but not broken: {}", unmet.join(", ")));
+            found.note = Some(format!("declared, but not violated: {}", unmet.join(", ")));
         }
         Ok(found)
     }
@@ -392,7 +392,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
         let note = violation.obligation.map(|index| {
             let owed = closed.obligation(index);
             let clause = self.clause(owed.clause).map(|c| format!(" ({c})")).unwrap_or_default();
-            format!("owed for ever: {} by {}{clause}", owed.what, owed.by)
+            format!("owed forever: {} by {}{clause}", owed.what, owed.by)
         });
         let trace = Some(self.lines(&steps));
         Ok(Found { violated: Some(true), trace, cycle_at, note })

@@ -213,7 +213,7 @@ fn line<M: Machine, const Q: usize, const N: usize>(
     };
     event += match &step.outcome {
         Outcome::To(_) => "",
-        Outcome::Broken(_) => " (breaks a rule)",
+        Outcome::Broken(_) => " (violates a rule)",
         Outcome::Undefined(_) => " (undefined)",
     };
     let clause = broken.filter(|id| *id != ClauseId::NONE).map(clause);

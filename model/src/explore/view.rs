@@ -84,7 +84,7 @@ impl<T: Pack + Debug, const W: usize> Debug for State<T, W> {
         match self {
             State::At(key, _) => key.unpack::<T>().fmt(f),
             State::Seen(i) => write!(f, "seen by property {}", i / 2),
-            State::Overflow(field) => write!(f, "`{field}` outgrows its packing"),
+            State::Overflow(field) => write!(f, "`{field}` exceeds its packing"),
         }
     }
 }

@@ -379,7 +379,7 @@ impl Spec {
     /// If there is no such choice or option: names the nearest.
     pub fn pin(&self, written: &str) -> Result<(ChoiceId, u8), SpecError> {
         let Some((name, option)) = written.split_once('=') else {
-            let error = SpecError::new(format!("`{written}` pins no choice"));
+            let error = SpecError::new(format!("`{written}` is not a choice and an option"));
             return Err(error.help("write it as `NAME=OPTION`"));
         };
         let (name, option) = (name.trim(), option.trim());

@@ -86,8 +86,8 @@ pub fn load(
         }
         if raw.carried_by.is_empty() && raw.later.is_none() {
             d.push(
-                item.error(raw.row.span(), "nothing carries this row", "lost")
-                    .help("add what does to `carried_by`, or `later = \"…\"` and why"),
+                item.error(raw.row.span(), "no item covers this row", "lost")
+                    .help("add the items that cover it to `carried_by`, or a reason to `later`"),
             );
         }
         let carried_by = raw.carried_by.iter().filter_map(|written| {

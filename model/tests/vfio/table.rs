@@ -290,7 +290,7 @@ fn what_makes_no_table_is_refused() {
     assert!(refused(&many).starts_with("there are at most 8 features"));
     let pair =
         "[[vfio-pair]]\nfrom = \"STOP\"\nto = \"RUNNING\"\nhow = \"blocked\"\nby = \"text\"\n";
-    assert_eq!(refused(&format!("{pair}remove = true\n")), "nothing is said of this pair");
+    assert_eq!(refused(&format!("{pair}remove = true\n")), "this pair is not listed");
 }
 
 /// Any table gives paths that follow its arcs, or none: no text makes it panic or run on.

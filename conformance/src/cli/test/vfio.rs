@@ -23,26 +23,25 @@ use crate::vfio::walk::Walk;
 /// What every transport's command takes.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Common {
-    /// So many random walks, each from a seed of its own (--seed and the numbers after it), and no
-    /// other tests.
+    /// Run this many random walks instead of tests, with the seeds from `--seed` upwards
     #[arg(long, value_name = "N")]
     walks: Option<usize>,
-    /// So many steps in each walk.
+    /// Number of steps in each walk
     #[arg(long, value_name = "M", default_value_t = 60)]
     steps: usize,
-    /// The tests of this file (in the form of the suite's own), and no others.
+    /// Run the tests in this file instead (in the form of the built-in suite)
     #[arg(long, value_name = "FILE", conflicts_with = "only")]
     script: Option<PathBuf>,
-    /// These steps, and nothing else: what a walk that found something prints.
+    /// Run only these steps, as printed by a walk with a finding
     #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"])]
     play: Option<String>,
-    /// Judge by one reading of what the text leaves open.
+    /// Fix the interpretation of a choice; see `devmig choices`
     #[arg(long, value_name = "NAME=OPTION")]
     choice: Vec<String>,
-    /// Judge by this version of the text of VFIO.
+    /// Version of the VFIO specification
     #[arg(long, value_name = "VERSION", default_value = "6.18")]
     pub(super) text: String,
-    /// How long a call may take, in seconds.
+    /// Maximum time for each call, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     timeout: f64,
     /// Write each result there as it comes, a line of JSON each: what is left of a run that is ended

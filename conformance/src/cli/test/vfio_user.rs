@@ -12,23 +12,23 @@ use crate::vfio::mutants::Bench;
 use crate::vfio::user::{Socket, Spawn};
 use crate::vhost_user::process::Command;
 
-/// The VFIO suite, against a server of vfio-user.
+/// Test a vfio-user server with the VFIO suite
 #[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list", "mutants"]))]
 pub(super) struct Args {
-    /// The socket that the server listens on.
+    /// Socket on which the server listens
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// A command that starts the server; `{socket}` stands for the path to listen on. Each test
-    /// starts it anew.
+    /// Command that starts the server; `{socket}` is replaced by the path to listen on. Each test
+    /// starts it anew
     #[arg(long, value_name = "COMMAND")]
     spawn: Option<String>,
-    /// A command that starts a device of another model or configuration, whose data the device under
-    /// test must not take.
+    /// Command that starts a device of another model or configuration, whose data the device under
+    /// test must refuse
     #[arg(long, value_name = "COMMAND")]
     foreign: Option<String>,
-    /// Hold the suite against the faults of the reference device, which this command starts itself:
-    /// a test that cites the clause has to find each of them. `--only` names faults.
+    /// Run the suite against each mutant of the reference device; a test of the violated clause
+    /// must find it. `--only` selects mutants
     #[arg(long)]
     mutants: bool,
     #[command(flatten)]

@@ -176,7 +176,7 @@ impl Session<'_> {
     /// Why nothing more can be sent: the back-end has closed, and may.
     pub(super) fn over(&self) -> Stop {
         match self.possible.undefined() {
-            true => Stop::Skip("the connection was closed where no text says what follows".into()),
+            true => Stop::Skip("the connection was closed where the specification does not say what follows".into()),
             false => Stop::Over,
         }
     }

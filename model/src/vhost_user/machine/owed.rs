@@ -70,7 +70,7 @@ impl<const R: usize> VhostUser<R> {
                 by: FRONT_END,
                 clause,
                 class,
-                what: "back-end's message answered",
+                what: "back-end request answered",
             };
         }
         let (clause, class, what) = match index {
@@ -81,8 +81,8 @@ impl<const R: usize> VhostUser<R> {
             MARK_USED_RING => {
                 (self.laws.marks_used_ring, TimeClass::Io, "used ring marked in the dirty log")
             }
-            REPORT => (self.laws.reports, TimeClass::Courtesy, "broken ring reported"),
-            CHANGE => (self.laws.tells_change, TimeClass::Courtesy, "change of configuration told"),
+            REPORT => (self.laws.reports, TimeClass::Courtesy, "corrupted ring reported"),
+            CHANGE => (self.laws.tells_change, TimeClass::Courtesy, "configuration change reported"),
             CLOSE => (self.laws.expels, TimeClass::Io, "connection closed"),
             SUSPEND => (ClauseId::NONE, TimeClass::Io, "device suspended"),
             _ => (self.laws.processes, TimeClass::Io, "request processed"),
