@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use devmig_conformance::coverage;
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::{Exception, Lack};
 
 #[test]

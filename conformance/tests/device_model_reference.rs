@@ -3,25 +3,25 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
-use devmig_conformance::device_model::mutants::{Bed, Bench};
+use devmig_conformance::device_model::mutants::{TestBed, MutationRun};
 use devmig_conformance::device_model::suite;
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_reference::nic::Mutant;
 
-fn with_bench(work: impl FnOnce(&Bench<'_>)) {
+fn with_bench(work: impl FnOnce(&MutationRun<'_>)) {
     let library = Library::builtin().unwrap();
     let suite = suite::builtin(&library).unwrap();
     let program = env!("CARGO_BIN_EXE_devmig").to_owned();
-    work(&Bench::new(&library, &suite, program).unwrap());
+    work(&MutationRun::new(&library, &suite, program).unwrap());
 }
 
 #[test]
 fn the_reference_passes_in_every_release_with_every_encoder() {
     with_bench(|bench| {
-        for bed in Bed::ALL {
+        for bed in TestBed::ALL {
             let report = bench.as_it_is(bed, 24).unwrap();
             println!("{}: {:?}", bed.name(), report.summary);
-            let wrong = Bench::complaints(&report);
+            let wrong = MutationRun::complaints(&report);
             assert!(wrong.is_empty(), "{}:\n{}", bed.name(), wrong.join("\n"));
             // What the first release has no use for: joint constraints; the second: what it refuses.
             let skipped = report.results.iter().filter(|result| result.observed.is_some());

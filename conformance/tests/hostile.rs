@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use devmig_model::vhost_user::wire::{Flags, Header};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header};
 use devmig_reference::nic::{Link, NicConfig, Parameters};
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Connection, Received};

@@ -3,19 +3,19 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
-use devmig_conformance::parallel::in_turn;
-use devmig_conformance::vhost_user::mutants::{AT_ONCE, Bed, Bench};
+use devmig_conformance::harness::parallel::in_turn;
+use devmig_conformance::vhost_user::mutants::{AT_ONCE, TestBed, MutationRun};
 use devmig_conformance::vhost_user::suite;
-use devmig_model::library::Library;
-use devmig_model::rules::Rules;
+use devmig_model::registry::Library;
+use devmig_engine::rules::Rules;
 use devmig_reference::vhost_user::{Mutant, Settings};
 
-fn with_bench(work: impl FnOnce(&Bench<'_>)) {
+fn with_bench(work: impl FnOnce(&MutationRun<'_>)) {
     let library = Library::builtin().unwrap();
     let suite = suite::builtin(&library).unwrap();
     let mut rules = Rules { off: library.spec.unobservable(), ..Rules::default() };
     rules.off.extend(&library.spec.not_in_force("vhost-user", "10.2").unwrap());
-    work(&Bench::new(&library, &suite, rules, "10.2").unwrap());
+    work(&MutationRun::new(&library, &suite, rules, "10.2").unwrap());
 }
 
 #[test]
@@ -23,11 +23,11 @@ fn the_reference_passes_under_every_reading() {
     with_bench(|bench| {
         let all = bench.suite.iter().collect::<Vec<_>>();
         // What a disk cannot be put to is what the settings can matter for on a NIC.
-        let beyond: Vec<_> = all.iter().copied().filter(|test| !Bed::Disk.suits(test)).collect();
+        let beyond: Vec<_> = all.iter().copied().filter(|test| !TestBed::Disk.suits(test)).collect();
         let mut runs = Vec::new();
         for (name, settings) in Settings::each() {
-            runs.push((Bed::Disk, name.clone(), settings, &all));
-            runs.push((Bed::Nic, name, settings, &beyond));
+            runs.push((TestBed::Disk, name.clone(), settings, &all));
+            runs.push((TestBed::Nic, name, settings, &beyond));
         }
         let wrong = in_turn(&runs, AT_ONCE, |(bed, name, settings, tests)| {
             let report = bench.run(*bed, *settings, None, tests).unwrap();

@@ -8,14 +8,14 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use devmig_conformance::report::{Status, SuiteReport};
-use devmig_conformance::vfio::mutants::{Bed, place};
+use devmig_conformance::harness::report::{Status, SuiteReport};
+use devmig_conformance::vfio::mutants::{TestBed, place};
 use devmig_conformance::vfio::runner::{self, Run};
 use devmig_conformance::vfio::session::Limits;
 use devmig_conformance::vfio::suite;
 use devmig_conformance::vfio::user::Socket;
-use devmig_model::library::Library;
-use devmig_model::vfio_user::Header;
+use devmig_model::registry::Library;
+use devmig_model::protocol::vfio_user::Header;
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Channel, Received};
 use devmig_reference::vfio_user::client::Link as _;
@@ -37,7 +37,7 @@ fn pass_on(channel: &mut Channel<Header>, reply: &Received<Header>) {
 
 /// The reference behind a socket, all of whose later replies are tampered with.
 fn serve(listener: &UnixListener, tamper: Tamper) {
-    let core = place(Bed::Process, 5, Default::default(), None).unwrap().core;
+    let core = place(TestBed::Process, 5, Default::default(), None).unwrap().core;
     let device = Local::new(Core::new(&core));
     while let Ok((socket, _)) = listener.accept() {
         let mut channel: Channel<Header> = Channel::from_socket(socket).unwrap();

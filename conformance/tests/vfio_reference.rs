@@ -3,17 +3,17 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
-use devmig_conformance::parallel::in_turn;
-use devmig_conformance::vfio::mutants::{AT_ONCE, Bed, Bench};
+use devmig_conformance::harness::parallel::in_turn;
+use devmig_conformance::vfio::mutants::{AT_ONCE, TestBed, MutationRun};
 use devmig_conformance::vfio::suite;
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_reference::vfio_user::{Mutant, Settings};
 
-fn with_bench(work: impl FnOnce(&Bench<'_>)) {
+fn with_bench(work: impl FnOnce(&MutationRun<'_>)) {
     let library = Library::builtin().unwrap();
     let suite = suite::builtin(&library).unwrap();
     let rules = library.spec.judged_by("linux-vfio", "6.18").unwrap();
-    work(&Bench::new(&library, &suite, rules, "6.18").unwrap());
+    work(&MutationRun::new(&library, &suite, rules, "6.18").unwrap());
 }
 
 #[test]
@@ -23,11 +23,11 @@ fn the_reference_passes_in_every_set_under_every_reading() {
         let mut runs = Vec::new();
         for flags in [1, 3, 5, 7] {
             runs.extend(
-                Bed::ALL.map(|bed| (bed, flags, "the defaults".into(), Default::default())),
+                TestBed::ALL.map(|bed| (bed, flags, "the defaults".into(), Default::default())),
             );
         }
         for (name, settings) in Settings::each() {
-            runs.push((Bed::Socket, 7, name, settings));
+            runs.push((TestBed::Socket, 7, name, settings));
         }
         let wrong = in_turn(&runs, AT_ONCE, |(bed, flags, name, settings)| {
             let report = bench.run(*bed, *flags, *settings, None, &all).unwrap();

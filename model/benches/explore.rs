@@ -15,15 +15,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use devmig_model::compose::{Closed, WorldOf};
-use devmig_model::explore::Options;
-use devmig_model::explore::search::{Limits, explore};
-use devmig_model::explore::view::View;
-use devmig_model::machine::{Channel, Event, Machine, Offer, On, Party, Step, Verdict};
-use devmig_model::pack::QueueNumber;
-use devmig_model::packed;
-use devmig_model::rules::{Ask, Judge, Rules};
-use devmig_model::system::{Expect, Property, System};
+use devmig_engine::compose::{Closed, GlobalStateOf};
+use devmig_engine::explore::Options;
+use devmig_engine::explore::search::{Limits, explore};
+use devmig_engine::explore::view::View;
+use devmig_engine::machine::{Channel, Event, Machine, Stimulus, Reaction, Party, Step, Verdict};
+use devmig_engine::pack::QueueNumber;
+use devmig_engine::packed;
+use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system::{Expect, Property, System};
 use stateright::{Checker, Model};
 
 const SOURCE: Party = Party("source");
@@ -95,22 +95,22 @@ impl Machine for Source {
         [Page { version: 0, dirty: true }; PAGES]
     }
     #[inline]
-    fn on(&self, _: &Self::State, _: &Message, _: &mut Judge) -> Verdict<Self> {
-        Ok(On::Ignore)
+    fn on(&self, _: &Self::State, _: &Message, _: &mut RuleContext) -> Verdict<Self> {
+        Ok(Reaction::Ignore)
     }
     #[inline]
-    fn sent(&self, s: &Self::State, message: &Message, _: &mut Judge) -> Verdict<Self> {
+    fn sent(&self, s: &Self::State, message: &Message, _: &mut RuleContext) -> Verdict<Self> {
         let mut next = *s;
         next[usize::from(message.page)].dirty = false;
-        Ok(On::To(next))
+        Ok(Reaction::To(next))
     }
     #[inline]
     fn hidden(
         &self,
         s: &Self::State,
-        _: &mut Judge,
+        _: &mut RuleContext,
         f: &mut dyn FnMut(Step, Self::State),
-    ) -> Result<(), Ask> {
+    ) -> Result<(), OpenChoice> {
         let running = s.iter().any(|page| page.dirty);
         for (n, page) in s.iter().enumerate() {
             if running && !page.dirty && page.version < LAST {
@@ -122,12 +122,12 @@ impl Machine for Source {
         Ok(())
     }
     #[inline]
-    fn offers(&self, s: &Self::State, f: &mut dyn FnMut(Offer<Message>)) {
+    fn stimuli(&self, s: &Self::State, f: &mut dyn FnMut(Stimulus<Message>)) {
         for (n, page) in s.iter().enumerate() {
             if page.dirty {
                 for channel in (0..CHANNELS).map(QueueNumber) {
                     let (page, version) = (n as u8, page.version);
-                    f(Offer::Does(Message { channel, page, version }));
+                    f(Stimulus::Unguarded(Message { channel, page, version }));
                 }
             }
         }
@@ -145,15 +145,15 @@ impl Machine for Destination {
         [Copy { version: 0 }; PAGES]
     }
     #[inline]
-    fn on(&self, s: &Self::State, message: &Message, _: &mut Judge) -> Verdict<Self> {
+    fn on(&self, s: &Self::State, message: &Message, _: &mut RuleContext) -> Verdict<Self> {
         let mut next = *s;
         next[usize::from(message.page)].version = message.version;
-        Ok(On::To(next))
+        Ok(Reaction::To(next))
     }
 }
 
 type Parties = (Source, Destination);
-type World = WorldOf<Parties, 3, 3>;
+type GlobalState = GlobalStateOf<Parties, 3, 3>;
 
 fn system() -> System<Parties, 3, 3, 1> {
     System {
@@ -161,7 +161,7 @@ fn system() -> System<Parties, 3, 3, 1> {
         area: "bench",
         about: "Pages on three channels.".to_owned(),
         closed: Closed { machine: (Source, Destination), rules: Rules::default() },
-        properties: vec![Property::at_end("the copy is the source", |w: &World| {
+        properties: vec![Property::at_end("the copy is the source", |w: &GlobalState| {
             (0..PAGES).all(|n| w.parts.0[n].dirty || w.parts.0[n].version == w.parts.1[n].version)
         })],
         expect: Expect::default(),
@@ -241,7 +241,7 @@ fn main() {
         return;
     }
     measure("devmig, with liveness", || {
-        match devmig_model::explore::report::check(&system(), &Options::default()) {
+        match devmig_engine::explore::report::check(&system(), &Options::default()) {
             Ok(report) => (report.states, report.transitions, Some(report.table_bytes as usize)),
             Err(error) => {
                 println!("{error}");

@@ -18,7 +18,7 @@ use std::error::Error;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use devmig_model::vfio_user::{LoggingStart, Range};
+use devmig_model::protocol::vfio_user::{LoggingStart, Range};
 use devmig_reference::migration::Flow;
 use devmig_reference::migration::State::{self, *};
 use devmig_reference::nic::{Link, NicConfig, Parameters};

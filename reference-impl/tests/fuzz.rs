@@ -19,7 +19,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use devmig_model::vhost_user::wire::{Flags, Header, PayloadKind};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, PayloadKind};
 use devmig_reference::block::{Block, BlockOptions};
 use devmig_reference::vhost_user::ids::{self, Message, OFFERED_PROTOCOL_FEATURES};
 use devmig_reference::vhost_user::{Backend, Output, Settings};

@@ -1,6 +1,6 @@
 //! The reference says nothing that the specification does not: its names are those of `specs/`.
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_reference::vhost_user::ids::{self, OFFERED_PROTOCOL_FEATURES};
 use devmig_reference::vhost_user::{Mutant, Settings};
 

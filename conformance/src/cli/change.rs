@@ -15,14 +15,14 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::clause::ChoiceId;
-use devmig_model::explore::report::{PropertyReport, PropertyVerdict};
-use devmig_model::explore::search::Limits;
-use devmig_model::explore::trace::{self, Line};
-use devmig_model::explore::{Report, decide};
-use devmig_model::library::{Library, Proposal};
-use devmig_model::system::PropertyKind;
-use devmig_model::vfio::lint::{Expect, Finding, Lint};
+use devmig_engine::clause::ChoiceId;
+use devmig_engine::explore::report::{PropertyReport, PropertyVerdict};
+use devmig_engine::explore::search::Limits;
+use devmig_engine::explore::trace::{self, Line};
+use devmig_engine::explore::{Report, decide};
+use devmig_model::registry::{Library, Proposal};
+use devmig_engine::system::PropertyKind;
+use devmig_model::protocol::vfio::lint::{Expect, Finding, Lint};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};

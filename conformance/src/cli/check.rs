@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use devmig_model::explore::report::PropertyVerdict;
-use devmig_model::explore::{Check, Report};
-use devmig_model::library::Library;
-use devmig_model::system::PropertyKind;
+use devmig_engine::explore::report::PropertyVerdict;
+use devmig_engine::explore::{Check, Report};
+use devmig_model::registry::Library;
+use devmig_engine::system::PropertyKind;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -144,7 +144,7 @@ fn list(
     format: Format,
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
-    let property = |listed: devmig_model::explore::Listed| ListedProperty {
+    let property = |listed: devmig_engine::explore::Listed| ListedProperty {
         name: listed.name,
         clause: listed.clause.map(|clause| library.spec.clause_name(clause)),
         kind: listed.kind,
@@ -178,14 +178,14 @@ fn one(system: &dyn Check, report: &Report, full: bool) -> String {
         for property in &report.properties {
             if let (PropertyVerdict::Holds, Some(trace)) = (property.verdict, &property.trace) {
                 all += &format!("\n{}, for example:\n", property.name);
-                all += &devmig_model::explore::trace::text_full(trace, None);
+                all += &devmig_engine::explore::trace::text_full(trace, None);
             }
         }
         let endings = report.broken.iter().map(|e| ("broken", e));
         for (how, ending) in endings.chain(report.undefined.iter().map(|e| ("undefined after", e)))
         {
             all += &format!("\n{how} {}, for example:\n", ending.clause);
-            all += &devmig_model::explore::trace::text_full(&ending.trace, None);
+            all += &devmig_engine::explore::trace::text_full(&ending.trace, None);
         }
     }
     all

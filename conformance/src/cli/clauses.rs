@@ -1,6 +1,6 @@
 //! `devmig clauses`, `devmig choices`: what is normative, what carries it, and what is left open.
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::{Choice, Citation, Clause, Level, Spec, matches};
 use serde::Serialize;
 

@@ -12,11 +12,11 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use devmig_model::clause::{ChoiceId, ClauseId};
-use devmig_model::explore::behaviour::Seen;
-use devmig_model::explore::compare::{Comparison, Limits, Progress, Verdict, compare};
-use devmig_model::explore::{self, Check};
-use devmig_model::library::Library;
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::explore::behaviour::Seen;
+use devmig_engine::explore::compare::{Comparison, Limits, Progress, Verdict, compare};
+use devmig_engine::explore::{self, Check};
+use devmig_model::registry::Library;
 use devmig_model::spec;
 use serde::Serialize;
 

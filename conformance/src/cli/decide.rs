@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use devmig_model::clause::{ChoiceId, ClauseId};
+use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_model::device_model::schemes::{self, Row};
-use devmig_model::explore::Options;
-use devmig_model::explore::decide::{Decision, decide};
-use devmig_model::explore::search::Limits;
-use devmig_model::library::Library;
-use devmig_model::rules::Rules;
+use devmig_engine::explore::Options;
+use devmig_engine::explore::decide::{Decision, decide};
+use devmig_engine::explore::search::Limits;
+use devmig_model::registry::Library;
+use devmig_engine::rules::Rules;
 use schemars::JsonSchema;
 use serde::Serialize;
 

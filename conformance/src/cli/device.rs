@@ -34,7 +34,7 @@ use devmig_reference::vhost_user::{Mutant, Options, Settings, Stop, serve};
 
 use self::blk::Blk;
 use self::listen::listen;
-use self::nic::{Nic, Place};
+use self::nic::{Nic, Endpoint};
 
 use super::{Error, Out, Status};
 
@@ -90,11 +90,11 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             // taken what follows for its own.
             let place = nic.place().or_else(|nowhere| making.config().and(Err(nowhere)))?;
             match place {
-                Place::VhostUser(path) => {
+                Endpoint::VhostUser(path) => {
                     let options = Options::nic(nic.over_vhost_user(&making)?);
                     back_end(path, &nic.common, options, out)
                 }
-                Place::VfioUser(path) => vfio_user::run(path, nic, &making, out),
+                Endpoint::VfioUser(path) => vfio_user::run(path, nic, &making, out),
             }
         }
         Device::Serve(args) => serve::run(args, out),

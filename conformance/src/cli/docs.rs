@@ -13,11 +13,11 @@
 
 use std::path::{Path, PathBuf};
 
-use devmig_model::explore::Report;
-use devmig_model::explore::report::PropertyVerdict;
-use devmig_model::explore::search::Limits;
-use devmig_model::explore::trace;
-use devmig_model::library::Library;
+use devmig_engine::explore::Report;
+use devmig_engine::explore::report::PropertyVerdict;
+use devmig_engine::explore::search::Limits;
+use devmig_engine::explore::trace;
+use devmig_model::registry::Library;
 use devmig_model::spec::builtin_proposals;
 
 use super::change::{Examined, examine};
@@ -288,8 +288,8 @@ fn systems_body(reports: &[(String, Report)]) -> String {
             }
             out += &p.note.as_ref().map_or_else(String::new, |note| format!("{note}\n\n"));
         }
-        let ending = |how: &str, endings: &[devmig_model::explore::report::Ending]| {
-            let line = |e: &devmig_model::explore::report::Ending| {
+        let ending = |how: &str, endings: &[devmig_engine::explore::report::Ending]| {
+            let line = |e: &devmig_engine::explore::report::Ending| {
                 format!("- {how} {}: {} transitions end there\n", e.clause, thousands(e.count))
             };
             endings.iter().map(line).collect::<String>()

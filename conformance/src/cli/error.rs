@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use devmig_model::explore;
+use devmig_engine::explore;
 use devmig_model::spec::{SpecError, SpecErrors};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
@@ -19,7 +19,7 @@ pub(crate) enum Status {
     /// Bad usage, or a specification with an error.
     Usage,
     /// devmig's own trouble.
-    Trouble,
+    HarnessError,
 }
 
 impl From<Status> for ExitCode {
@@ -29,7 +29,7 @@ impl From<Status> for ExitCode {
             Status::Bad => 1,
             Status::Usage => 2,
             Status::Incomplete => 3,
-            Status::Trouble => 4,
+            Status::HarnessError => 4,
         })
     }
 }
@@ -112,7 +112,7 @@ impl Error {
             Error::Write { .. }
             | Error::Explore { .. }
             | Error::Serve(_)
-            | Error::Reference { .. } => Status::Trouble,
+            | Error::Reference { .. } => Status::HarnessError,
         }
     }
 

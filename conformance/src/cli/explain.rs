@@ -6,15 +6,15 @@
 //!   peers/    -> who violates it, who reads it how
 //! ```
 
-use devmig_model::clause::ClauseId;
-use devmig_model::library::Library;
+use devmig_engine::clause::ClauseId;
+use devmig_model::registry::Library;
 use devmig_model::spec::{Choice, Citation, Spec, SpecErrors, diagnostic};
-use devmig_model::vhost_user::properties;
+use devmig_model::protocol::vhost_user::properties;
 
 use super::clauses::{default, version};
 use super::{Error, Out, Status};
 use crate::coverage;
-use crate::peers::{self, Peer, When};
+use crate::implementations::{self, Peer, When};
 use crate::vhost_user::suite;
 
 /// Explain a clause or a choice: its text, the party that it binds, and its source

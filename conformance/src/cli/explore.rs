@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use devmig_model::explore::Check;
+use devmig_engine::explore::Check;
 
 use super::select::{self, Pins};
 use super::{Error, Out, Status};

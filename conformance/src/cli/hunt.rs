@@ -1,10 +1,10 @@
 //! The mistakes of `specs/vhost-user/bugs.toml`: whether each is noticed by what is said to notice it.
 
-use devmig_model::explore::report::PropertyVerdict;
-use devmig_model::explore::search::Limits;
-use devmig_model::explore::{Options, Report};
-use devmig_model::library::Library;
-use devmig_model::vhost_user::bugs::Bug;
+use devmig_engine::explore::report::PropertyVerdict;
+use devmig_engine::explore::search::Limits;
+use devmig_engine::explore::{Options, Report};
+use devmig_model::registry::Library;
+use devmig_model::protocol::vhost_user::bugs::Bug;
 use schemars::JsonSchema;
 use serde::Serialize;
 

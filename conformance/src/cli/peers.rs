@@ -2,15 +2,15 @@
 //! each is known to do.
 
 use clap::Args as ClapArgs;
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Error, Format, Out, Status, progress, test};
-use crate::parallel::in_turn;
-use crate::peers::{self, Peer, Serves, Setting, Verdict};
-use crate::report::SuiteReport;
+use crate::harness::parallel::in_turn;
+use crate::implementations::{self, Peer, Serves, Setting, Verdict};
+use crate::harness::report::SuiteReport;
 use crate::vhost_user::suite;
 
 /// Test real implementations and compare the findings with known deviations

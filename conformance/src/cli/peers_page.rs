@@ -1,13 +1,13 @@
 //! The page of real back-ends: what is held of each, as a matrix.
 //!
-//! **Invariant.** Nothing is measured here: it is drawn from `conformance/peers/`, which
+//! **Invariant.** Nothing is measured here: it is drawn from `conformance/implementations/`, which
 //! `devmig peers` verifies. What is sensitive shows its clause and nothing else.
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 
 use super::Error;
 use super::docs::cell;
-use crate::peers::{self, Deviation, Peer, When};
+use crate::implementations::{self, Deviation, Peer, When};
 use crate::vhost_user::suite;
 
 /// The page's body.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use devmig_model::explore::search::{Limits, Progress};
-use devmig_model::explore::{Check, Report};
-use devmig_model::library::Library;
+use devmig_engine::explore::search::{Limits, Progress};
+use devmig_engine::explore::{Check, Report};
+use devmig_model::registry::Library;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::grid::thousands;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec;
 use serde_json::json;
 

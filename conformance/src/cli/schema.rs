@@ -5,12 +5,12 @@
 
 use devmig_model::device_model::read::Verdict;
 use devmig_model::device_model::{form, rfc};
-use devmig_model::explore::Report;
+use devmig_engine::explore::Report;
 use schemars::{Schema, schema_for};
 
 use super::{Error, Out, Status, change, check, compat, decide, peers, test, verify};
 use crate::compat::fleet;
-use crate::report::SuiteReport;
+use crate::harness::report::SuiteReport;
 
 /// Print the JSON schema of a document that devmig reads or writes
 #[derive(Debug, clap::Args)]

@@ -4,10 +4,10 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use devmig_model::clause::{ChoiceId, ClauseId};
-use devmig_model::explore::search::Limits;
-use devmig_model::explore::{Check, Options, Report};
-use devmig_model::library::Library;
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::explore::search::Limits;
+use devmig_engine::explore::{Check, Options, Report};
+use devmig_model::registry::Library;
 use devmig_model::spec::{self, Spec};
 
 use super::{Error, Status};
@@ -174,9 +174,9 @@ pub(crate) fn explore(
 
 /// The exit code that a report asks for.
 pub(crate) fn status(report: &Report) -> Status {
-    use devmig_model::explore::report::PropertyVerdict::Unknown;
+    use devmig_engine::explore::report::PropertyVerdict::Unknown;
     let unexpected =
-        |p: &devmig_model::explore::report::PropertyReport| !p.as_expected && p.verdict != Unknown;
+        |p: &devmig_engine::explore::report::PropertyReport| !p.as_expected && p.verdict != Unknown;
     if report.as_expected {
         Status::Good
     } else if report.properties.iter().any(unexpected) || report.incomplete.is_none() {

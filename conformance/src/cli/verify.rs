@@ -1,7 +1,7 @@
 //! `devmig verify`: everything that is built in, once: systems and proposals are explored, and the
 //! suite is run against the reference back-end, over a real socket.
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::builtin_proposals;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,11 +14,11 @@ use super::progress::Meter;
 use super::select::{self, Bounds};
 use super::{Error, Format, Out, Status, progress, test};
 use crate::device_model;
-use crate::device_model::mutants::{Bed, FEW};
-use crate::reference;
-use crate::report::{self, SuiteReport};
-use crate::vfio::mutants::Bench;
-use devmig_model::explore::Report;
+use crate::device_model::mutants::{TestBed, FEW};
+use crate::vhost_user::reference;
+use crate::harness::report::{self, SuiteReport};
+use crate::vfio::mutants::MutationRun;
+use devmig_engine::explore::Report;
 
 /// Check all built-in systems, proposals and bugs, and test the reference devices
 #[derive(Debug, clap::Args)]
@@ -132,7 +132,7 @@ fn tested(library: &Library) -> Result<SuiteReport, Error> {
 fn vfio_tested(library: &Library) -> Result<SuiteReport, Error> {
     let suite = crate::vfio::suite::builtin(library)?;
     let rules = library.spec.judged_by("linux-vfio", "6.18")?;
-    let bench = Bench::new(library, &suite, rules, "6.18")?;
+    let bench = MutationRun::new(library, &suite, rules, "6.18")?;
     bench.all_features().map_err(|why| Error::Reference { why: why.to_string() })
 }
 
@@ -141,8 +141,8 @@ fn vfio_tested(library: &Library) -> Result<SuiteReport, Error> {
 fn models_tested(library: &Library) -> Result<SuiteReport, Error> {
     let suite = device_model::suite::builtin(library)?;
     let program = test::this_program()?;
-    let bench = device_model::mutants::Bench::new(library, &suite, program)?;
-    let report = bench.as_it_is(Bed::ALL[1], FEW);
+    let bench = device_model::mutants::MutationRun::new(library, &suite, program)?;
+    let report = bench.as_it_is(TestBed::ALL[1], FEW);
     report.map_err(|why| Error::Reference { why: why.to_string() })
 }
 
@@ -151,7 +151,7 @@ fn suite_status(report: &SuiteReport) -> Status {
     match (summary.error, summary.fail + summary.warn) {
         (0, 0) => Status::Good,
         (0, _) => Status::Bad,
-        _ => Status::Trouble,
+        _ => Status::HarnessError,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand};
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Error, Format, Out, Status, test};
@@ -125,7 +125,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let mut judge = Judge::new(&law);
     let Some(front) = socket.accept(until, &stop)? else {
         out.text("no front-end came\n")?;
-        return Ok(Status::Trouble);
+        return Ok(Status::HarnessError);
     };
     let back = UnixStream::connect(&args.connect).map_err(|cause| {
         let help = "start the back-end first; it must not serve another connection".to_owned();

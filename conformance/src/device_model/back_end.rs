@@ -16,7 +16,7 @@ use std::io::pipe;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use devmig_model::vhost_user::wire::{Flags, Header, Payload, Transfer};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload, Transfer};
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Connection, ReceiveError};
 use devmig_reference::vhost_user::ids::{Message, PROTOCOL_FEATURES_BIT, feature};
@@ -25,8 +25,8 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 use crate::vfio::data::{MOST, PIECE};
-use crate::vfio::device::{Said, Trouble};
-use crate::vhost_user::process::Process;
+use crate::vfio::device::{Said, HarnessError};
+use crate::harness::io::process::Process;
 
 /// What a front-end needs of the back-end's protocol features.
 const WANTED: u64 = 1 << feature::DEVICE_STATE;
@@ -47,12 +47,12 @@ impl BackEnd {
     /// Agrees with it on what a transfer of state needs.
     ///
     /// # Errors
-    /// See [`Trouble`]; [`Trouble::Lacks`] for one that has no transfer of state.
+    /// See [`HarnessError`]; [`HarnessError::Lacks`] for one that has no transfer of state.
     pub fn over(
         connection: Connection,
         process: Option<Process>,
         limit: Duration,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, HarnessError> {
         let mut own = BackEnd { connection, limit, _process: process };
         let offered = own.ask(Message::GET_FEATURES, &Payload::None, &[])?.0;
         let protocol = match offered >> PROTOCOL_FEATURES_BIT & 1 {
@@ -60,7 +60,7 @@ impl BackEnd {
             _ => 0,
         };
         if protocol & WANTED == 0 {
-            return Err(Trouble::Lacks("a back-end that transfers its state (DEVICE_STATE)"));
+            return Err(HarnessError::Lacks("a back-end that transfers its state (DEVICE_STATE)"));
         }
         own.tell(Message::SET_PROTOCOL_FEATURES, &Payload::U64(WANTED), &[])?;
         own.tell(Message::SET_OWNER, &Payload::None, &[])?;
@@ -73,12 +73,12 @@ impl BackEnd {
         message: Message,
         payload: &Payload,
         fds: &[BorrowedFd<'_>],
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), HarnessError> {
         let bytes = payload.encode();
         let (request, size) = (message.id(), bytes.len() as u32);
         let header = Header { request, flags: Flags::request(), size };
         let sent = self.connection.send(header, &bytes, fds, Deadline::after(self.limit));
-        sent.map_err(|error| Trouble::Gone(format!("{message:?}: {error}")))
+        sent.map_err(|error| HarnessError::Gone(format!("{message:?}: {error}")))
     }
 
     /// The number that a message is answered with, and the first descriptor that came with it.
@@ -87,22 +87,22 @@ impl BackEnd {
         message: Message,
         payload: &Payload,
         fds: &[BorrowedFd<'_>],
-    ) -> Result<(u64, Option<OwnedFd>), Trouble> {
+    ) -> Result<(u64, Option<OwnedFd>), HarnessError> {
         self.tell(message, payload, fds)?;
         let reply = self.connection.receive(Deadline::after(self.limit));
         let reply = reply.map_err(|error| match error {
-            ReceiveError::Timeout { .. } => Trouble::Silent(format!("{message:?}: {error}")),
+            ReceiveError::Timeout { .. } => HarnessError::Silent(format!("{message:?}: {error}")),
             ReceiveError::Closed { .. } | ReceiveError::Io(_) => {
-                Trouble::Gone(format!("{message:?}: {error}"))
+                HarnessError::Gone(format!("{message:?}: {error}"))
             }
-            _ => Trouble::Wrong(format!("{message:?}: {error}")),
+            _ => HarnessError::Wrong(format!("{message:?}: {error}")),
         })?;
         let number = <[u8; 8]>::try_from(reply.payload.as_slice()).map(u64::from_ne_bytes);
         match number {
             Ok(number) if reply.header.request == message.id() => {
                 Ok((number, reply.fds.into_iter().next()))
             }
-            _ => Err(Trouble::Wrong(format!("the reply to {message:?} is not a number"))),
+            _ => Err(HarnessError::Wrong(format!("the reply to {message:?} is not a number"))),
         }
     }
 
@@ -114,7 +114,7 @@ impl BackEnd {
             (0, true) => Ok(Ok(None)),
             (0, false) => match own {
                 Some(own) => Ok(Ok(Some(own))),
-                None => Err(Trouble::Wrong("the reply should have a descriptor, but has none".into())),
+                None => Err(HarnessError::Wrong("the reply should have a descriptor, but has none".into())),
             },
             _ => Ok(Err(Errno::IO)),
         }
@@ -128,7 +128,7 @@ impl BackEnd {
     /// Its state.
     ///
     /// # Errors
-    /// See [`Trouble`]; EFBIG for more than [`MOST`] bytes, EIO if it refuses.
+    /// See [`HarnessError`]; EFBIG for more than [`MOST`] bytes, EIO if it refuses.
     pub fn save(&mut self) -> Said<Vec<u8>> {
         let (reader, writer) = pipe().map_err(harness)?;
         let own = match self.begin(Transfer::SAVE, writer.as_fd())? {
@@ -143,7 +143,7 @@ impl BackEnd {
         let mut piece = vec![0; PIECE as usize];
         loop {
             if !deadline.wait(from.as_fd(), PollFlags::IN).map_err(harness)? {
-                return Err(Trouble::Silent("the state has no end".into()));
+                return Err(HarnessError::Silent("the state has no end".into()));
             }
             match rustix::io::read(&from, piece.as_mut_slice()) {
                 Ok(0) => break,
@@ -161,7 +161,7 @@ impl BackEnd {
     /// Loads a state. An error is a refusal: the device is not that state's.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     pub fn load(&mut self, state: &[u8]) -> Said<()> {
         let (reader, writer) = pipe().map_err(harness)?;
         let own = match self.begin(Transfer::LOAD, reader.as_fd())? {
@@ -175,7 +175,7 @@ impl BackEnd {
         let mut rest = state;
         while !rest.is_empty() {
             if !deadline.wait(to.as_fd(), PollFlags::OUT).map_err(harness)? {
-                return Err(Trouble::Silent("the state is not read to its end".into()));
+                return Err(HarnessError::Silent("the state is not read to its end".into()));
             }
             match rustix::io::write(&to, rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
@@ -190,13 +190,13 @@ impl BackEnd {
     }
 }
 
-fn waits_never(fd: &OwnedFd) -> Result<(), Trouble> {
+fn waits_never(fd: &OwnedFd) -> Result<(), HarnessError> {
     let flags = fcntl_getfl(fd).map_err(harness)?;
     fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(harness)
 }
 
-fn harness(error: impl std::fmt::Display) -> Trouble {
-    Trouble::Harness(error.to_string())
+fn harness(error: impl std::fmt::Display) -> HarnessError {
+    HarnessError::Harness(error.to_string())
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ use tempfile::TempDir;
 
 use super::asked::Asked;
 use super::subject::Transport;
-use crate::verdict::Stop;
-use crate::vhost_user::process::{Command, Process};
+use crate::harness::verdict::TestEnd;
+use crate::harness::io::process::{Command, Process};
 
 /// The longest answer, in bytes.
 pub const MOST: usize = MAX_FILE;
@@ -76,8 +76,8 @@ impl Control {
     /// Starts it, and connects as soon as it listens.
     ///
     /// # Errors
-    /// [`Stop::Harness`] if it cannot be started.
-    pub fn start(words: &[String], limit: Duration) -> Result<Self, Stop> {
+    /// [`TestEnd::Harness`] if it cannot be started.
+    pub fn start(words: &[String], limit: Duration) -> Result<Self, TestEnd> {
         let command = Command::plain(words.to_vec()).map_err(harness)?;
         let mut process = command.spawn().map_err(harness)?;
         let deadline = Deadline::after(limit);
@@ -86,7 +86,7 @@ impl Control {
                 Ok(stream) => break stream,
                 Err(error) if process.exit_status().is_some() || deadline.passed() => {
                     let said = process.last_output();
-                    return Err(Stop::Harness(format!(
+                    return Err(TestEnd::Harness(format!(
                         "cannot connect to the control program: {error}\n{}",
                         said.trim_end()
                     )));
@@ -109,7 +109,7 @@ impl Control {
     ///
     /// # Errors
     /// See [`Control::call`].
-    pub fn add(&mut self, id: &str, asked: &Asked, transport: Transport) -> Result<Answer, Stop> {
+    pub fn add(&mut self, id: &str, asked: &Asked, transport: Transport) -> Result<Answer, TestEnd> {
         let socket = serde_json::Value::from(self.socket(id).to_string_lossy());
         let members = format!(
             "\"id\":\"{id}\",{},\"transport\":\"{}\",\"socket\":{socket}",
@@ -123,7 +123,7 @@ impl Control {
     ///
     /// # Errors
     /// See [`Control::call`]; a finding for what is no list of instances.
-    pub fn list(&mut self) -> Result<Vec<(String, Instance)>, Stop> {
+    pub fn list(&mut self) -> Result<Vec<(String, Instance)>, TestEnd> {
         let said = match self.call("device-list", "{}")? {
             Answer::Done(said) => said,
             Answer::Refused(why) => return Err(finding(format!("device-list is refused: {why}"))),
@@ -142,7 +142,7 @@ impl Control {
     ///
     /// # Errors
     /// See [`Control::call`].
-    pub fn set(&mut self, id: &str, asked: &Asked) -> Result<Answer, Stop> {
+    pub fn set(&mut self, id: &str, asked: &Asked) -> Result<Answer, TestEnd> {
         let params = format!("{{\"id\":\"{id}\",\"parameters\":{}}}", asked.parameters());
         self.call("device-set", &params)
     }
@@ -151,15 +151,15 @@ impl Control {
     ///
     /// # Errors
     /// See [`Control::call`].
-    pub fn delete(&mut self, id: &str) -> Result<Answer, Stop> {
+    pub fn delete(&mut self, id: &str) -> Result<Answer, TestEnd> {
         self.call("device-del", &format!("{{\"id\":\"{id}\"}}"))
     }
 
     /// One call, with parameters in JSON.
     ///
     /// # Errors
-    /// A finding if what comes is no answer to it; [`Stop::Died`] if nobody is there any more.
-    pub fn call(&mut self, method: &str, params: &str) -> Result<Answer, Stop> {
+    /// A finding if what comes is no answer to it; [`TestEnd::Died`] if nobody is there any more.
+    pub fn call(&mut self, method: &str, params: &str) -> Result<Answer, TestEnd> {
         self.calls += 1;
         let id = self.calls;
         let line = format!(
@@ -184,7 +184,7 @@ impl Control {
         }
     }
 
-    fn line(&mut self, method: &str, deadline: Deadline) -> Result<Vec<u8>, Stop> {
+    fn line(&mut self, method: &str, deadline: Deadline) -> Result<Vec<u8>, TestEnd> {
         let mut piece = vec![0; 1 << 14];
         let mut looked = 0;
         loop {
@@ -216,18 +216,18 @@ impl Control {
         }
     }
 
-    fn gone(&mut self, why: &str) -> Stop {
+    fn gone(&mut self, why: &str) -> TestEnd {
         let ended = self.process.wait(Deadline::after(Duration::from_millis(200)));
         let how = ended.map(|status| format!("; it ended: {status}")).unwrap_or_default();
-        Stop::Died(format!("the control program is gone: {why}{how}"))
+        TestEnd::Died(format!("the control program is gone: {why}{how}"))
     }
 }
 
-fn harness(error: impl std::fmt::Display) -> Stop {
-    Stop::Harness(error.to_string())
+fn harness(error: impl std::fmt::Display) -> TestEnd {
+    TestEnd::Harness(error.to_string())
 }
 
-fn finding(observed: String) -> Stop {
-    let clause = devmig_model::clause::ClauseId::NONE;
-    Stop::Finding { clause, observed, expected: Vec::new() }
+fn finding(observed: String) -> TestEnd {
+    let clause = devmig_engine::clause::ClauseId::NONE;
+    TestEnd::Finding { clause, observed, expected: Vec::new() }
 }

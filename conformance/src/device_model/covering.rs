@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use devmig_model::device_model::{Allowed, Configuration, Model, Name, Value};
 
-use crate::random::Random;
+use crate::harness::random::Random;
 
 /// The most values of one parameter that are all tried.
 const WHOLE: u64 = 8;

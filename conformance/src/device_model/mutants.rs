@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::{SourceFile, SpecErrors};
 use devmig_reference::nic::{Encoder, Mutant, Release};
 
@@ -21,10 +21,10 @@ use super::golden;
 use super::runner::{self, Run};
 use super::subject::{Subject, Transport};
 use super::suite::Test;
-use crate::entries;
-use crate::hunt::{self, Fate, Hunt, Trouble};
-use crate::parallel::in_turn;
-use crate::report::{Result as TestResult, Status, SuiteReport, merged};
+use crate::harness::suite_files;
+use crate::harness::mutation::{self, MutantResult, MutationReport, HarnessError};
+use crate::harness::parallel::in_turn;
+use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
 
 /// Programs that are tested at once.
 pub const AT_ONCE: usize = 4;
@@ -34,24 +34,24 @@ pub const FEW: usize = 12;
 
 /// A build of the reference, and one that it exchanges state with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bed {
+pub struct TestBed {
     /// What is under test.
     pub own: (Release, Encoder),
     /// Its peer.
     pub peer: (Release, Encoder),
 }
 
-impl Bed {
+impl TestBed {
     /// Every release and encoder, each with a peer that is as far from it as can be. A fault is looked
     /// for in them in this order.
-    pub const ALL: [Bed; 4] = {
+    pub const ALL: [TestBed; 4] = {
         use Encoder::{First, Second};
         use Release::{One, Two};
         [
-            Bed { own: (One, First), peer: (Two, Second) },
-            Bed { own: (Two, Second), peer: (One, First) },
-            Bed { own: (Two, First), peer: (Two, Second) },
-            Bed { own: (One, Second), peer: (Two, First) },
+            TestBed { own: (One, First), peer: (Two, Second) },
+            TestBed { own: (Two, Second), peer: (One, First) },
+            TestBed { own: (Two, First), peer: (Two, Second) },
+            TestBed { own: (One, Second), peer: (Two, First) },
         ]
     };
 
@@ -71,7 +71,7 @@ fn encoder(encoder: Encoder) -> &'static str {
 
 /// Where the suite meets the reference.
 #[derive(Debug)]
-pub struct Bench<'a> {
+pub struct MutationRun<'a> {
     /// Everything that is loaded.
     pub library: &'a Library,
     /// All tests.
@@ -82,7 +82,7 @@ pub struct Bench<'a> {
     idle: Vec<String>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> MutationRun<'a> {
     /// For a suite; `program` is the path of `devmig`.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Self, SpecErrors> {
         let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
         let names: Vec<&str> = suite.iter().map(|test| test.base.as_str()).collect();
-        Ok(Bench { library, suite, program, idle: entries::idle(&names, &file)? })
+        Ok(MutationRun { library, suite, program, idle: entries::idle(&names, &file)? })
     }
 
     fn words(
@@ -117,11 +117,11 @@ impl<'a> Bench<'a> {
     /// If there are no golden states, which is a bug.
     pub fn subject(
         &self,
-        bed: Bed,
+        bed: TestBed,
         mutant: Option<Mutant>,
         most: usize,
-    ) -> Result<Subject, Trouble> {
-        let golden = golden::builtin().map_err(|error| Trouble(error.to_string()))?;
+    ) -> Result<Subject, HarnessError> {
+        let golden = golden::builtin().map_err(|error| HarnessError(error.to_string()))?;
         Ok(Subject {
             program: self.words(&["nic"], bed.own, mutant),
             transports: Transport::ALL.map(|transport| (transport, transport.usual())).to_vec(),
@@ -138,14 +138,14 @@ impl<'a> Bench<'a> {
     /// Tests against the reference as this build, with this fault.
     ///
     /// # Errors
-    /// See [`Bench::subject`].
+    /// See [`MutationRun::subject`].
     pub fn run(
         &self,
-        bed: Bed,
+        bed: TestBed,
         mutant: Option<Mutant>,
         most: usize,
         tests: &[&Test],
-    ) -> Result<SuiteReport, Trouble> {
+    ) -> Result<SuiteReport, HarnessError> {
         let subject = self.subject(bed, mutant, most)?;
         let run = Run {
             library: self.library,
@@ -159,13 +159,13 @@ impl<'a> Bench<'a> {
     /// The whole suite against the reference as it is, several tests at a time.
     ///
     /// # Errors
-    /// See [`Bench::subject`].
-    pub fn as_it_is(&self, bed: Bed, most: usize) -> Result<SuiteReport, Trouble> {
+    /// See [`MutationRun::subject`].
+    pub fn as_it_is(&self, bed: TestBed, most: usize) -> Result<SuiteReport, HarnessError> {
         let tests: Vec<&Test> = self.suite.iter().collect();
         let parts: Vec<&[&Test]> = tests.chunks(4).collect();
         let reports = in_turn(&parts, AT_ONCE, |part| self.run(bed, None, most, part));
         let reports = reports.into_iter().collect::<Result<Vec<_>, _>>()?;
-        merged(reports).ok_or_else(|| Trouble("there are no tests".into()))
+        merged(reports).ok_or_else(|| HarnessError("there are no tests".into()))
     }
 
     /// What is wrong with such a run, which should find nothing.
@@ -180,29 +180,29 @@ impl<'a> Bench<'a> {
     /// are all there are, and a test that finds none of them is complained of.
     ///
     /// # Errors
-    /// See [`Bench::subject`].
+    /// See [`MutationRun::subject`].
     pub fn hunt(
         &self,
         mutants: &[Mutant],
         all: bool,
-        done: impl Fn(&Fate) + Sync,
-    ) -> Result<Hunt, Trouble> {
+        done: impl Fn(&MutantResult) + Sync,
+    ) -> Result<MutationReport, HarnessError> {
         let tests: Vec<&Test> = self.suite.iter().collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
             let run = |bed| self.run(bed, Some(*mutant), FEW, &tests);
             let cites = |result: &TestResult| hunt::cites(self.library, &tests, *mutant, result);
-            let fate = Fate::sought(*mutant, Bed::ALL, run, cites)?;
+            let fate = MutantResult::sought(*mutant, TestBed::ALL, run, cites)?;
             let fate = fate.judged();
             done(&fate);
             Ok(fate)
         });
-        let fates = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
+        let fates = fates.into_iter().collect::<Result<Vec<MutantResult>, HarnessError>>()?;
         let wrong = if all { self.useless(&fates) } else { Vec::new() };
-        Ok(Hunt::of(fates, wrong))
+        Ok(MutationReport::of(fates, wrong))
     }
 
     /// Tests that find nothing, and are not said to; and the reverse.
-    fn useless(&self, fates: &[Fate]) -> Vec<String> {
+    fn useless(&self, fates: &[MutantResult]) -> Vec<String> {
         let mut bases: Vec<&str> = self.suite.iter().map(|test| test.base.as_str()).collect();
         bases.dedup();
         let wrong = bases.into_iter().filter_map(|base| {

@@ -3,15 +3,15 @@
 //! **Invariants.** A test that has no case is skipped, and says what it lacks. The first case that finds
 //! something ends its test. A case that cannot be had (no such transport, no such way) is passed over.
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 
 use super::cases::{Case, Source};
 use super::session::{Hosts, Session};
 use super::subject::Subject;
 use super::suite::Test;
-use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, Waived};
-use crate::verdict::{Entry as _, Stop, accepted, outcome};
-use crate::waivers::Waiver;
+use crate::harness::report::{Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use crate::harness::verdict::{Entry as _, TestEnd, accepted, outcome};
+use crate::harness::waivers::Waiver;
 
 /// The version of the text.
 pub const TEXT: &str = "1";
@@ -42,7 +42,7 @@ pub fn run(run: &Run<'_>, tests: &[&Test], mut done: impl FnMut(&TestResult)) ->
 }
 
 /// One test, and what a waiver accepts of it.
-fn judged(run: &Run<'_>, test: &Test, hosts: &Result<Hosts, Stop>) -> TestResult {
+fn judged(run: &Run<'_>, test: &Test, hosts: &Result<Hosts, TestEnd>) -> TestResult {
     let (ended, log) = match once(run, test, hosts) {
         Ok(()) => (None, Vec::new()),
         Err((stop, log)) => (Some(stop), log),
@@ -65,16 +65,16 @@ fn judged(run: &Run<'_>, test: &Test, hosts: &Result<Hosts, Stop>) -> TestResult
 fn once(
     run: &Run<'_>,
     test: &Test,
-    hosts: &Result<Hosts, Stop>,
-) -> Result<(), (Stop, Vec<String>)> {
+    hosts: &Result<Hosts, TestEnd>,
+) -> Result<(), (TestEnd, Vec<String>)> {
     let plain = |stop| (stop, Vec::new());
     let Some(kind) = test.each else {
         return steps(run, test, hosts.as_ref().ok(), None);
     };
     let hosts = match hosts {
         Ok(hosts) => hosts,
-        Err(harness @ Stop::Harness(_)) => return Err(plain(harness.clone())),
-        Err(_) => return Err(plain(Stop::Skip("needs a readable description".into()))),
+        Err(harness @ TestEnd::Harness(_)) => return Err(plain(harness.clone())),
+        Err(_) => return Err(plain(TestEnd::Skip("needs a readable description".into()))),
     };
     let subject = run.subject;
     let source = Source {
@@ -87,18 +87,18 @@ fn once(
     let cases = source.cases(kind);
     if cases.is_empty() {
         let what = kind.needs().unwrap_or("a case that its description provides");
-        return Err(plain(Stop::Skip(format!("needs {what}"))));
+        return Err(plain(TestEnd::Skip(format!("needs {what}"))));
     }
     let (mut tried, mut passed_over) = (false, None);
     for case in &cases {
         match steps(run, test, Some(hosts), Some(case)) {
-            Err((Stop::Skip(why), _)) => passed_over = Some(why),
+            Err((TestEnd::Skip(why), _)) => passed_over = Some(why),
             Err(other) => return Err(other),
             Ok(()) => tried = true,
         }
     }
     match passed_over.filter(|_| !tried) {
-        Some(why) => Err(plain(Stop::Skip(why))),
+        Some(why) => Err(plain(TestEnd::Skip(why))),
         None => Ok(()),
     }
 }
@@ -109,7 +109,7 @@ fn steps(
     test: &Test,
     hosts: Option<&Hosts>,
     case: Option<&Case>,
-) -> Result<(), (Stop, Vec<String>)> {
+) -> Result<(), (TestEnd, Vec<String>)> {
     let session = Session::new(run.subject, hosts, test, case);
     let mut session = session.map_err(|stop| (stop, Vec::new()))?;
     for step in &test.steps {

@@ -14,7 +14,7 @@ mod moving;
 
 pub use description::Hosts;
 
-use devmig_model::clause::ClauseId;
+use devmig_engine::clause::ClauseId;
 
 use self::making::{Attempt, Before};
 use super::asked::Asked;
@@ -24,8 +24,8 @@ use super::script::Step;
 use super::state::Device;
 use super::subject::{Subject, Transport};
 use super::suite::Test;
-use crate::verdict::Stop;
-use crate::vfio::device::Trouble;
+use crate::harness::verdict::TestEnd;
+use crate::vfio::device::HarnessError;
 
 /// One case of one test.
 #[derive(Debug)]
@@ -54,19 +54,19 @@ impl<'a> Session<'a> {
     /// Nothing is done yet.
     ///
     /// # Errors
-    /// [`Stop::Skip`] if the subject has no such transport.
+    /// [`TestEnd::Skip`] if the subject has no such transport.
     pub fn new(
         subject: &'a Subject,
         hosts: Option<&'a Hosts>,
         test: &'a Test,
         case: Option<&'a Case>,
-    ) -> Result<Self, Stop> {
+    ) -> Result<Self, TestEnd> {
         let transport = match test.transport {
             Some(transport) => transport,
             None => subject.transports.first().map_or(Transport::VhostUser, |(first, _)| *first),
         };
         if subject.listening(transport).is_none() {
-            return Err(Stop::Skip(format!("needs a device over {}", transport.name())));
+            return Err(TestEnd::Skip(format!("needs a device over {}", transport.name())));
         }
         Ok(Session {
             subject,
@@ -89,8 +89,8 @@ impl<'a> Session<'a> {
     /// Takes a step.
     ///
     /// # Errors
-    /// See [`Stop`].
-    pub fn step(&mut self, step: Step) -> Result<(), Stop> {
+    /// See [`TestEnd`].
+    pub fn step(&mut self, step: Step) -> Result<(), TestEnd> {
         match step {
             Step::Describe => self.describe(),
             Step::DescribeAgain => self.describe_again(false),
@@ -124,12 +124,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn case(&self) -> Result<&'a Case, Stop> {
-        self.case.ok_or_else(|| Stop::Harness("this step is for a case".into()))
+    fn case(&self) -> Result<&'a Case, TestEnd> {
+        self.case.ok_or_else(|| TestEnd::Harness("this step is for a case".into()))
     }
 
     /// What is asked for now.
-    fn asked(&self) -> Result<&'a Asked, Stop> {
+    fn asked(&self) -> Result<&'a Asked, TestEnd> {
         let case = self.case()?;
         match self.is_other {
             false => Ok(&case.asked),
@@ -137,9 +137,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn other(&self) -> Result<&'a Asked, Stop> {
+    fn other(&self) -> Result<&'a Asked, TestEnd> {
         let other = self.case()?.other.as_ref();
-        other.ok_or_else(|| Stop::Harness("this step is for a case with another device".into()))
+        other.ok_or_else(|| TestEnd::Harness("this step is for a case with another device".into()))
     }
 
     fn say(&mut self, line: impl Into<String>) {
@@ -160,24 +160,24 @@ enum Who {
     Elsewhere,
 }
 
-fn finding(observed: impl Into<String>, expected: &str) -> Stop {
+fn finding(observed: impl Into<String>, expected: &str) -> TestEnd {
     let expected = match expected {
         "" => Vec::new(),
         text => vec![text.to_owned()],
     };
-    Stop::Finding { clause: ClauseId::NONE, observed: observed.into(), expected }
+    TestEnd::Finding { clause: ClauseId::NONE, observed: observed.into(), expected }
 }
 
-fn harness(error: impl std::fmt::Display) -> Stop {
-    Stop::Harness(error.to_string())
+fn harness(error: impl std::fmt::Display) -> TestEnd {
+    TestEnd::Harness(error.to_string())
 }
 
 /// What a device's trouble means for a test.
-fn stop(trouble: Trouble) -> Stop {
+fn stop(trouble: HarnessError) -> TestEnd {
     match trouble {
-        Trouble::Lacks(what) => Stop::Skip(format!("needs {what}")),
-        Trouble::Harness(why) => Stop::Harness(why),
-        Trouble::Gone(why) => Stop::Died(why),
-        Trouble::Wrong(observed) | Trouble::Silent(observed) => finding(observed, "an answer"),
+        HarnessError::Lacks(what) => TestEnd::Skip(format!("needs {what}")),
+        HarnessError::Harness(why) => TestEnd::Harness(why),
+        HarnessError::Gone(why) => TestEnd::Died(why),
+        HarnessError::Wrong(observed) | HarnessError::Silent(observed) => finding(observed, "an answer"),
     }
 }

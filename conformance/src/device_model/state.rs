@@ -34,7 +34,7 @@ impl Device {
     /// Its state.
     ///
     /// # Errors
-    /// See [`device::Trouble`]; a number if it refuses.
+    /// See [`device::HarnessError`]; a number if it refuses.
     pub fn save(&mut self) -> Said<Vec<u8>> {
         match self {
             Device::VhostUser(back_end) => back_end.save(),
@@ -45,7 +45,7 @@ impl Device {
     /// Loads a state, as a whole: a number if it is refused.
     ///
     /// # Errors
-    /// See [`device::Trouble`].
+    /// See [`device::HarnessError`].
     pub fn load(&mut self, state: &[u8]) -> Said<()> {
         let device = match self {
             Device::VhostUser(back_end) => return back_end.load(state),
@@ -65,10 +65,10 @@ impl Device {
     /// What a guest can read of it, by region: configuration space, and the beginning of the first BAR.
     ///
     /// # Errors
-    /// See [`device::Trouble`]; [`device::Trouble::Lacks`] where a guest reads none of it this way.
-    pub fn seen(&mut self) -> Result<Vec<(u32, Vec<u8>)>, device::Trouble> {
+    /// See [`device::HarnessError`]; [`device::HarnessError::Lacks`] where a guest reads none of it this way.
+    pub fn seen(&mut self) -> Result<Vec<(u32, Vec<u8>)>, device::HarnessError> {
         let Device::VfioUser(device) = self else {
-            return Err(device::Trouble::Lacks("a device with regions"));
+            return Err(device::HarnessError::Lacks("a device with regions"));
         };
         let mut seen = Vec::new();
         for (region, length) in [(region::CONFIG, CONFIG_SPACE), (region::BAR0, BEGINNING)] {

@@ -8,8 +8,8 @@
 //! **Invariant.** A test that exists is valid: its clause, kind of case and steps were resolved, and its
 //! id is its own.
 
-use devmig_model::clause::ClauseId;
-use devmig_model::library::Library;
+use devmig_engine::clause::ClauseId;
+use devmig_model::registry::Library;
 use devmig_model::spec::{
     Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean, with_help,
 };
@@ -18,8 +18,8 @@ use serde::Deserialize;
 use super::cases::Kind;
 use super::script::Step;
 use super::subject::Transport;
-use crate::entries;
-use crate::verdict::{About, Entry};
+use crate::harness::suite_files;
+use crate::harness::verdict::{TestInfo, Entry};
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -71,8 +71,8 @@ pub struct Test {
 }
 
 impl Entry for Test {
-    fn about(&self) -> About<'_> {
-        About { test: &self.id, purpose: &self.purpose, clause: self.clause }
+    fn about(&self) -> TestInfo<'_> {
+        TestInfo { test: &self.id, purpose: &self.purpose, clause: self.clause }
     }
 }
 

@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, matches};
 use serde::Deserialize;
 
-use crate::peers;
+use crate::implementations;
 use crate::watch::record::Side;
 use crate::watch::report::Report;
 

@@ -17,7 +17,7 @@ use super::guest::Guest;
 use super::known::{BackEnd, Kind};
 use super::qmp::Qmp;
 use crate::vhost_user::Deadline;
-use crate::vhost_user::process::{Command, FOLDER, Process};
+use crate::harness::io::process::{Command, FOLDER, Process};
 use crate::vhost_user::transport::Connection;
 use crate::watch::record::{Event, Writer};
 use crate::watch::relay::Relay;

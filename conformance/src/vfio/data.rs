@@ -14,7 +14,7 @@ pub const MOST: usize = 1 << 26;
 /// What a device gives in one session in STOP_COPY; it is in RUNNING afterwards.
 ///
 /// # Errors
-/// See [`super::device::Trouble`]; EFBIG for more than [`MOST`] bytes.
+/// See [`super::device::HarnessError`]; EFBIG for more than [`MOST`] bytes.
 pub fn saved(device: &mut dyn Device) -> Said<Vec<u8>> {
     if let Err(errno) = device.set(State::STOP_COPY as u32)? {
         return Ok(Err(errno));

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   session --set, get, read, write, ...--> Device --+
-//!           <--answer, errno, Trouble-----         +-- user.rs     vfio-user, over a socket or in this process
+//!           <--answer, errno, HarnessError-----         +-- user.rs     vfio-user, over a socket or in this process
 //!                                                    +-- kernel/     ioctls
 //! ```
 //!
-//! The words are those of [`devmig_model::vfio::event`]; numbers are passed as they are, also such as
+//! The words are those of [`devmig_model::protocol::vfio::event`]; numbers are passed as they are, also such as
 //! no text knows. An answer has two levels: what the device says (an answer, or the number by which it
-//! refuses), and [`Trouble`], after which there is nothing to be judged by numbers.
+//! refuses), and [`HarnessError`], after which there is nothing to be judged by numbers.
 //!
 //! **Invariants.** Every call ends within the transport's limit. A transport judges nothing: what
 //! comes back is what came.
@@ -19,11 +19,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 /// What a device says: an answer, or the number by which it refuses.
-pub type Said<T> = Result<Result<T, Errno>, Trouble>;
+pub type Said<T> = Result<Result<T, Errno>, HarnessError>;
 
 /// Why a call has neither answer nor number.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Trouble {
+pub enum HarnessError {
     /// This transport, or this device over it, has no way to ask for that: a test that needs it is
     /// skipped.
     Lacks(&'static str),
@@ -102,47 +102,47 @@ pub trait Device: std::fmt::Debug {
     /// holds pointers is not for this call, see those for the DMA log.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn feature(&mut self, argsz: u32, flags: u32, data: &[u8]) -> Said<Vec<u8>>;
 
     /// GET of MIGRATION: the features, as bits.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn flags(&mut self) -> Said<u64>;
 
     /// SET of the migration state, by any number: whether a data descriptor came back. It takes the
     /// place of the one before, which is closed.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn set(&mut self, state: u32) -> Said<bool>;
 
     /// GET of it, and whether a data descriptor came with it, which the text forbids.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn get(&mut self) -> Said<(u32, bool)>;
 
     /// A read of migration data, of at most so many bytes. Where data passes through descriptors: the
     /// last that came back, also after its session; EBADF if none ever did.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn read(&mut self, most: u32) -> Said<Read>;
 
     /// A write of migration data; how much of it was taken. As for a read.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn write(&mut self, bytes: &[u8]) -> Said<usize>;
 
     /// GET_PRECOPY_INFO, with this argsz.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn left(&mut self, _argsz: u32) -> Said<Left> {
-        Err(Trouble::Lacks("a transport that reports the remaining data (GET_PRECOPY_INFO)"))
+        Err(HarnessError::Lacks("a transport that reports the remaining data (GET_PRECOPY_INFO)"))
     }
 
     /// What `argsz` is for GET_PRECOPY_INFO.
@@ -153,83 +153,83 @@ pub trait Device: std::fmt::Debug {
     /// The client opts in to REINIT.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn opt_in(&mut self) -> Said<()> {
-        Err(Trouble::Lacks("a transport that opts in to REINIT (PRECOPY_INFOv2)"))
+        Err(HarnessError::Lacks("a transport that opts in to REINIT (PRECOPY_INFOv2)"))
     }
 
     /// Poll of the data descriptor, waiting so long.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn poll(&mut self, _limit: Duration) -> Said<Ready> {
-        Err(Trouble::Lacks("a transport with data descriptors"))
+        Err(HarnessError::Lacks("a transport with data descriptors"))
     }
 
     /// Reads part of a region, numbered as VFIO numbers those of a PCI device.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Said<Vec<u8>>;
 
     /// Writes part of a region.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn region_write(&mut self, region: u32, offset: u64, bytes: &[u8]) -> Said<()>;
 
     /// DMA_LOGGING_START, with a page size as a hint: the page size that comes back.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn log_start(&mut self, page_size: u64, ranges: &[Range]) -> Said<u64>;
 
     /// DMA_LOGGING_STOP.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn log_stop(&mut self) -> Said<()>;
 
     /// DMA_LOGGING_REPORT into a bitmap that holds `before` in each of its words.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn log_report(&mut self, range: Range, page_size: u64, before: u64) -> Said<Vec<u64>>;
 
     /// DEVICE_RESET.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn reset(&mut self) -> Said<()>;
 
     /// This client goes, and another comes to the same device.
     ///
     /// # Errors
-    /// See [`Trouble`].
-    fn reopen(&mut self) -> Result<(), Trouble>;
+    /// See [`HarnessError`].
+    fn reopen(&mut self) -> Result<(), HarnessError>;
 
     /// Gives the device memory: from this place of a descriptor on; or, without one, to be asked for.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn map(&mut self, _range: Range, _from: Option<(BorrowedFd<'_>, u64)>) -> Said<()> {
-        Err(Trouble::Lacks("a transport over which the tester gives the device memory"))
+        Err(HarnessError::Lacks("a transport over which the tester gives the device memory"))
     }
 
     /// The interrupt line is signalled through this descriptor.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn trigger(&mut self, _event: BorrowedFd<'_>) -> Said<()> {
-        Err(Trouble::Lacks("a transport over which the tester takes interrupts"))
+        Err(HarnessError::Lacks("a transport over which the tester takes interrupts"))
     }
 
     /// The interrupt line is unmasked.
     ///
     /// # Errors
-    /// See [`Trouble`].
+    /// See [`HarnessError`].
     fn unmask(&mut self) -> Said<()> {
-        Err(Trouble::Lacks("a transport over which the tester takes interrupts"))
+        Err(HarnessError::Lacks("a transport over which the tester takes interrupts"))
     }
 
     /// From now on, what the device asks for while it is to answer is served so much later, or after
@@ -239,8 +239,8 @@ pub trait Device: std::fmt::Debug {
     /// Serves what the device asks for by itself, for so long.
     ///
     /// # Errors
-    /// See [`Trouble`].
-    fn serve(&mut self, time: Duration) -> Result<(), Trouble> {
+    /// See [`HarnessError`].
+    fn serve(&mut self, time: Duration) -> Result<(), HarnessError> {
         std::thread::sleep(time);
         Ok(())
     }
@@ -252,8 +252,8 @@ pub trait Place: std::fmt::Debug {
     /// asking.
     ///
     /// # Errors
-    /// See [`Trouble`]: [`Trouble::Harness`] says what to do.
-    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble>;
+    /// See [`HarnessError`]: [`HarnessError::Harness`] says what to do.
+    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, HarnessError>;
 
     /// Whether each opening makes a new device, so that one which hangs keeps no other from running.
     fn fresh(&self) -> bool;
@@ -262,8 +262,8 @@ pub trait Place: std::fmt::Debug {
     /// one must not take. None if nobody named one.
     ///
     /// # Errors
-    /// See [`Trouble`].
-    fn foreign(&self) -> Result<Option<Vec<u8>>, Trouble> {
+    /// See [`HarnessError`].
+    fn foreign(&self) -> Result<Option<Vec<u8>>, HarnessError> {
         Ok(None)
     }
 }

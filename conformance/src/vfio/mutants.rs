@@ -9,9 +9,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use devmig_model::clause::ChoiceId;
-use devmig_model::library::Library;
-use devmig_model::rules::Rules;
+use devmig_engine::clause::ChoiceId;
+use devmig_model::registry::Library;
+use devmig_engine::rules::Rules;
 use devmig_model::spec::{SourceFile, SpecErrors};
 use devmig_reference::migration::state;
 use devmig_reference::nic::{Link, NicConfig, Parameters};
@@ -23,10 +23,10 @@ use super::runner::{self, Run};
 use super::session::Limits;
 use super::suite::Test;
 use super::user::Reference;
-use crate::entries;
-use crate::hunt::{self, Fate, Hunt, Trouble};
-use crate::parallel::in_turn;
-use crate::report::{Result as TestResult, Status, SuiteReport, merged};
+use crate::harness::suite_files;
+use crate::harness::mutation::{self, MutantResult, MutationReport, HarnessError};
+use crate::harness::parallel::in_turn;
+use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
 
 /// Devices that are tested at once. Most of the time is spent waiting.
 pub const AT_ONCE: usize = 4;
@@ -35,39 +35,39 @@ const LATENCY: Duration = Duration::from_millis(1);
 
 /// How the reference is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bed {
+pub enum TestBed {
     /// Over a real socket.
     Socket,
     /// In this process, where also can be asked what vfio-user has no message for.
     Process,
 }
 
-impl Bed {
+impl TestBed {
     /// Both.
-    pub const ALL: [Bed; 2] = [Bed::Socket, Bed::Process];
+    pub const ALL: [TestBed; 2] = [TestBed::Socket, TestBed::Process];
 
     /// As reports name it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Bed::Socket => "vfio-user",
-            Bed::Process => "in process",
+            TestBed::Socket => "vfio-user",
+            TestBed::Process => "in process",
         }
     }
 }
 
 /// Where a fault is looked for, until a test that cites its clause has found it: over a socket first,
 /// then where more can be asked, then by what only some devices do.
-const BEDS: [(Bed, u64, &str); 4] = [
-    (Bed::Socket, 5, ""),
-    (Bed::Process, 5, ""),
-    (Bed::Socket, 7, ""),
-    (Bed::Socket, 5, "resume.bad-data=error"),
+const BEDS: [(TestBed, u64, &str); 4] = [
+    (TestBed::Socket, 5, ""),
+    (TestBed::Process, 5, ""),
+    (TestBed::Socket, 7, ""),
+    (TestBed::Socket, 5, "resume.bad-data=error"),
 ];
 
 /// Where the suite meets the reference.
 #[derive(Debug)]
-pub struct Bench<'a> {
+pub struct MutationRun<'a> {
     /// Everything that is loaded.
     pub library: &'a Library,
     /// All tests.
@@ -80,7 +80,7 @@ pub struct Bench<'a> {
     idle: Vec<String>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> MutationRun<'a> {
     /// For a suite, judged by rules.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl<'a> Bench<'a> {
         let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
         let names: Vec<&str> = suite.iter().map(|test| test.entry.as_str()).collect();
         let idle = entries::idle(&names, &file)?;
-        Ok(Bench { library, suite, rules, text: text.to_owned(), idle })
+        Ok(MutationRun { library, suite, rules, text: text.to_owned(), idle })
     }
 
     /// Tests against the reference with these features, settings and this fault.
@@ -103,12 +103,12 @@ impl<'a> Bench<'a> {
     /// If the reference cannot be made.
     pub fn run(
         &self,
-        bed: Bed,
+        bed: TestBed,
         flags: u64,
         settings: Settings,
         mutant: Option<Mutant>,
         tests: &[&Test],
-    ) -> Result<SuiteReport, Trouble> {
+    ) -> Result<SuiteReport, HarnessError> {
         let as_vfio = flags & state::P2P != 0;
         let p2p = if as_vfio { P2p::AsVfio } else { P2p::Unused };
         let settings = Settings { p2p, ..settings };
@@ -136,14 +136,14 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// If the reference cannot be made.
-    pub fn all_features(&self) -> Result<SuiteReport, Trouble> {
+    pub fn all_features(&self) -> Result<SuiteReport, HarnessError> {
         let tests: Vec<&Test> = self.suite.iter().collect();
         let parts: Vec<&[&Test]> = tests.chunks(tests.len().div_ceil(AT_ONCE).max(1)).collect();
         let settings = Settings::default();
         let reports =
-            in_turn(&parts, AT_ONCE, |part| self.run(Bed::Socket, 7, settings, None, part));
+            in_turn(&parts, AT_ONCE, |part| self.run(TestBed::Socket, 7, settings, None, part));
         let reports = reports.into_iter().collect::<Result<Vec<_>, _>>()?;
-        merged(reports).ok_or_else(|| Trouble("there are no tests".into()))
+        merged(reports).ok_or_else(|| HarnessError("there are no tests".into()))
     }
 
     /// Hunts these faults with the whole suite. `done` is told of each as it ends. If `all` is set, these
@@ -155,27 +155,27 @@ impl<'a> Bench<'a> {
         &self,
         mutants: &[Mutant],
         all: bool,
-        done: impl Fn(&Fate) + Sync,
-    ) -> Result<Hunt, Trouble> {
+        done: impl Fn(&MutantResult) + Sync,
+    ) -> Result<MutationReport, HarnessError> {
         let tests: Vec<&Test> = self.suite.iter().collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
             let run = |(bed, flags, settings)| {
                 self.run(bed, flags, parsed(settings)?, Some(*mutant), &tests)
             };
             let cites = |result: &TestResult| hunt::cites(self.library, &tests, *mutant, result);
-            let fate = Fate::sought(*mutant, BEDS, run, cites)?;
+            let fate = MutantResult::sought(*mutant, BEDS, run, cites)?;
             let fate = fate.judged();
             done(&fate);
             Ok(fate)
         });
-        let mutants = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
+        let mutants = fates.into_iter().collect::<Result<Vec<MutantResult>, HarnessError>>()?;
         let wrong = if all { self.idle(&mutants)? } else { Vec::new() };
-        Ok(Hunt::of(mutants, wrong))
+        Ok(MutationReport::of(mutants, wrong))
     }
 
     /// Entries of the suite of which no test finds a fault, and that are not listed; or the other way
     /// round. Where a fault was found before everything was tried, the rest is tried with those.
-    fn idle(&self, fates: &[Fate]) -> Result<Vec<String>, Trouble> {
+    fn idle(&self, fates: &[MutantResult]) -> Result<Vec<String>, HarnessError> {
         let mut entries: BTreeMap<&str, bool> = BTreeMap::new();
         for test in self.suite {
             *entries.entry(&test.entry).or_default() |=
@@ -192,7 +192,7 @@ impl<'a> Bench<'a> {
             }
             Ok(found)
         });
-        let found = found.into_iter().collect::<Result<Vec<_>, Trouble>>()?.concat();
+        let found = found.into_iter().collect::<Result<Vec<_>, HarnessError>>()?.concat();
         for test in still.iter().filter(|test| found.contains(&test.id)) {
             entries.insert(&test.entry, true);
         }
@@ -229,8 +229,8 @@ fn pin(library: &Library, setting: &str, all: bool) -> Option<(ChoiceId, u8)> {
     wanted.then(|| pin("vfio-user").or_else(|| pin("vfio"))).flatten()
 }
 
-fn parsed(settings: &str) -> Result<Settings, Trouble> {
-    settings.parse().map_err(|error| Trouble(format!("{error}")))
+fn parsed(settings: &str) -> Result<Settings, HarnessError> {
+    settings.parse().map_err(|error| HarnessError(format!("{error}")))
 }
 
 fn core(
@@ -238,9 +238,9 @@ fn core(
     settings: Settings,
     mutant: Option<Mutant>,
     filter: u16,
-) -> Result<CoreOptions, Trouble> {
+) -> Result<CoreOptions, HarnessError> {
     let parameters = Parameters { rx_filter_size: filter, ..Parameters::default() };
-    let config = NicConfig::new(parameters).map_err(|error| Trouble(error.to_string()))?;
+    let config = NicConfig::new(parameters).map_err(|error| HarnessError(error.to_string()))?;
     let function = FunctionOptions { config, link: Link::Loopback, latency: LATENCY };
     Ok(CoreOptions { function, features: flags, settings, mutant })
 }
@@ -250,16 +250,16 @@ fn core(
 /// # Errors
 /// If it cannot be made.
 pub fn place(
-    bed: Bed,
+    bed: TestBed,
     flags: u64,
     settings: Settings,
     mutant: Option<Mutant>,
-) -> Result<Reference, Trouble> {
+) -> Result<Reference, HarnessError> {
     let filter = Parameters::default().rx_filter_size;
     Ok(Reference {
         core: core(flags, settings, mutant, filter)?,
         other: core(flags, settings, None, filter + 1)?,
-        socket: bed == Bed::Socket,
+        socket: bed == TestBed::Socket,
         limit: Duration::from_secs(2),
     })
 }

@@ -8,19 +8,19 @@
 //! **Invariant.** After a device that hangs and cannot be had anew, the rest is skipped, with that as
 //! the reason.
 
-use devmig_model::clause::{ChoiceId, ClauseId};
-use devmig_model::library::Library;
-use devmig_model::rules::{Choices, ClauseSet, Rules};
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_model::registry::Library;
+use devmig_engine::rules::{Choices, ClauseSet, Rules};
 
 use super::device::Place;
 use super::script::Act;
 use super::session::{Limits, Opened, Record, Session, allows};
 use super::suite::Test;
 use super::walk::{self, Walk};
-use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
-use crate::shorten::shorten;
-use crate::verdict::{Entry as _, Stop, Taken, accepted, contradiction, outcome, readings};
-use crate::waivers::Waiver;
+use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use crate::harness::shorten::shorten;
+use crate::harness::verdict::{Entry as _, TestEnd, StepOutcome, accepted, contradiction, outcome, readings};
+use crate::harness::waivers::Waiver;
 
 /// The options of `vfio-user.p2p.flag`.
 const UNUSED: u8 = 0;
@@ -55,11 +55,11 @@ pub struct Run<'a> {
 
 /// A test that did not come to its end.
 struct Ended {
-    stop: Stop,
+    stop: TestEnd,
     said: Vec<String>,
     records: Vec<Record>,
-    machine: Option<devmig_model::vfio::machine::Device>,
-    taken: Vec<(Act, Taken)>,
+    machine: Option<devmig_model::protocol::vfio::machine::Device>,
+    taken: Vec<(Act, StepOutcome)>,
 }
 
 /// Runs these tests, then these walks. `done` is told of each result as it comes.
@@ -159,7 +159,7 @@ fn judged(
             }
             None => ended,
         };
-        let contradicts = matches!(ended.stop, Stop::Finding { .. })
+        let contradicts = matches!(ended.stop, TestEnd::Finding { .. })
             && known != open
             && ended
                 .machine
@@ -196,7 +196,7 @@ fn result(
     test: &Test,
     outcome: Outcome,
     waived: Vec<Waived>,
-    taken: Vec<Taken>,
+    taken: Vec<StepOutcome>,
     again: String,
 ) -> TestResult {
     let again = format!("{} {again} --seed {}", run.reproduce, run.seed);
@@ -211,7 +211,7 @@ fn once(
     rules: Rules,
     waived: &[ClauseId],
     offers: &mut Option<Offers>,
-    taken: &mut Vec<(Act, Taken)>,
+    taken: &mut Vec<(Act, StepOutcome)>,
 ) -> Result<Choices, Box<Ended>> {
     taken.clear();
     let fresh = |stop| {
@@ -240,8 +240,8 @@ fn steps(
     run: &Run<'_>,
     test: &Test,
     walk: Option<Walk>,
-    taken: &mut Vec<(Act, Taken)>,
-) -> Result<(), Stop> {
+    taken: &mut Vec<(Act, StepOutcome)>,
+) -> Result<(), TestEnd> {
     session.needs(&test.needs)?;
     if let Some(walk) = walk {
         return walk.go(session, &run.library.vfio, taken);
@@ -249,7 +249,7 @@ fn steps(
     for act in &test.acts {
         if test.careful {
             // What is found by a step includes it.
-            taken.push((act.clone(), Taken::Yes));
+            taken.push((act.clone(), StepOutcome::Yes));
             let done = session.carefully(act)?;
             if let Some((_, last)) = taken.last_mut() {
                 *last = done;
@@ -270,10 +270,10 @@ fn shortest(
     first: Box<Ended>,
 ) -> (Vec<Act>, Box<Ended>) {
     let kind = |stop: &Stop| match stop {
-        Stop::Finding { clause, .. } => Some(*clause),
+        TestEnd::Finding { clause, .. } => Some(*clause),
         _ => None,
     };
-    let went = |(act, taken): &(Act, Taken)| (*taken == Taken::Yes).then(|| act.clone());
+    let went = |(act, taken): &(Act, StepOutcome)| (*taken == StepOutcome::Yes).then(|| act.clone());
     let acts: Vec<Act> = first.taken.iter().filter_map(went).collect();
     let Some(wanted) = kind(&first.stop) else { return (acts, first) };
     let mut last = first;

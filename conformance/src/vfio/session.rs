@@ -19,7 +19,7 @@
 //!
 //! **Invariants.** Every wait has a limit. Nothing here names a rule of its own but for what the machine
 //! leaves to a tester: numbers of errors, bits of a bitmap, and what registers show after data was taken
-//! over. What the harness itself cannot do is [`Stop::Harness`], never a finding.
+//! over. What the harness itself cannot do is [`TestEnd::Harness`], never a finding.
 
 mod arguments;
 mod calls;
@@ -33,19 +33,19 @@ pub use judge::{Record, allows};
 
 use std::time::Duration;
 
-use devmig_model::clause::ClauseId;
-use devmig_model::library::Library;
-use devmig_model::possible::Possible;
-use devmig_model::rules::Rules;
-use devmig_model::vfio::machine::Device as Machine;
+use devmig_engine::clause::ClauseId;
+use devmig_model::registry::Library;
+use devmig_engine::estimate::StateEstimate;
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vfio::machine::Device as Machine;
 use devmig_reference::socket::event::Event as Signal;
 
 use self::memory::Guest;
 use self::work::Work;
-use super::device::{Device, Place, Trouble};
+use super::device::{Device, Place, HarnessError};
 use super::script::{Act, Op};
 use super::suite::Need;
-use crate::verdict::{Stop, Taken};
+use crate::harness::verdict::{TestEnd, StepOutcome};
 
 const ERROR: u8 = 0;
 const RUNNING: u8 = 2;
@@ -82,13 +82,13 @@ impl Opened {
     ///
     /// # Errors
     /// Why there is nothing to be tested.
-    pub fn at(place: &dyn Place, library: &Library, rules: &Rules) -> Result<Self, Stop> {
-        let guest = Guest::new().map_err(|error| Stop::Harness(error.to_string()))?;
+    pub fn at(place: &dyn Place, library: &Library, rules: &Rules) -> Result<Self, TestEnd> {
+        let guest = Guest::new().map_err(|error| TestEnd::Harness(error.to_string()))?;
         let mut device = place.open(guest.shared()).map_err(judge::unopened)?;
         let flags = match device.flags() {
             Ok(Ok(flags)) => flags,
             Ok(Err(errno)) => {
-                return Err(Stop::Skip(format!("needs a device that supports migration ({errno})")));
+                return Err(TestEnd::Skip(format!("needs a device that supports migration ({errno})")));
             }
             Err(trouble) => return Err(judge::unopened(trouble)),
         };
@@ -115,12 +115,12 @@ fn means_p2p(library: &Library, rules: &Rules) -> bool {
 }
 
 /// Has a device that somebody else left in some state in RUNNING.
-fn settled(device: &mut dyn Device) -> Result<(), Stop> {
+fn settled(device: &mut dyn Device) -> Result<(), TestEnd> {
     let lost = |what: String| {
         let what = format!("the device cannot be set to RUNNING: {what}; restart it");
-        Stop::Harness(what)
+        TestEnd::Harness(what)
     };
-    let plain = |trouble: Trouble| lost(format!("{trouble:?}"));
+    let plain = |trouble: HarnessError| lost(format!("{trouble:?}"));
     if let Err(errno) = device.reset().map_err(plain)? {
         return Err(lost(format!("RESET is refused ({errno})")));
     }
@@ -146,7 +146,7 @@ pub struct Session<'m> {
     flags: u64,
     limits: Limits,
     /// What is possible.
-    pub possible: Possible<'m, Machine>,
+    pub possible: StateEstimate<'m, Machine>,
     /// What was said, one line an event.
     pub said: Vec<String>,
     /// The same, for judging it again.
@@ -194,7 +194,7 @@ impl<'m> Session<'m> {
             place,
             flags: *flags,
             limits,
-            possible: Possible::new(machine, rules),
+            possible: StateEstimate::new(machine, rules),
             said: Vec::new(),
             records: Vec::new(),
             at: Some(RUNNING),
@@ -216,21 +216,21 @@ impl<'m> Session<'m> {
     /// Whether what a test needs is there.
     ///
     /// # Errors
-    /// [`Stop::Skip`], or what was found by asking.
-    pub fn needs(&mut self, needs: &[Need]) -> Result<(), Stop> {
+    /// [`TestEnd::Skip`], or what was found by asking.
+    pub fn needs(&mut self, needs: &[Need]) -> Result<(), TestEnd> {
         for need in needs {
             let there = match need {
                 Need::Feature(_, bit) => self.machine.flags >> bit & 1 == 1,
                 Need::Descriptors => self.device.transport().descriptors,
                 Need::Info => {
                     let argsz = self.device.left_argsz();
-                    !matches!(self.device.left(argsz), Err(Trouble::Lacks(_)))
+                    !matches!(self.device.left(argsz), Err(HarnessError::Lacks(_)))
                 }
                 Need::Log => self.has_log()?,
                 Need::Nic => self.is_nic()?,
             };
             if !there {
-                return Err(Stop::Skip(match need {
+                return Err(TestEnd::Skip(match need {
                     Need::Feature(name, _) => format!("needs {name}"),
                     Need::Descriptors => "needs a transport with data descriptors".into(),
                     Need::Info => "needs a transport with GET_PRECOPY_INFO".into(),
@@ -246,13 +246,13 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// What ends the test.
-    pub fn carefully(&mut self, act: &Act) -> Result<Taken, Stop> {
+    pub fn carefully(&mut self, act: &Act) -> Result<StepOutcome, TestEnd> {
         self.careful = true;
         let done = self.act(act);
         self.careful = false;
         match done {
-            Ok(()) => Ok(Taken::Yes),
-            Err(Stop::Skip(why)) => Ok(Taken::No(why)),
+            Ok(()) => Ok(StepOutcome::Yes),
+            Err(TestEnd::Skip(why)) => Ok(StepOutcome::No(why)),
             Err(stop) => Err(stop),
         }
     }
@@ -261,7 +261,7 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     /// What ends the test.
-    pub fn act(&mut self, act: &Act) -> Result<(), Stop> {
+    pub fn act(&mut self, act: &Act) -> Result<(), TestEnd> {
         match &act.op {
             Op::Flags => self.legal_flags(),
             Op::Reach(state) => self.reach(*state),
@@ -305,7 +305,7 @@ impl<'m> Session<'m> {
     }
 
     /// The features are a set that there is.
-    fn legal_flags(&mut self) -> Result<(), Stop> {
+    fn legal_flags(&mut self) -> Result<(), TestEnd> {
         let legal = self.library.vfio.legal().contains(&self.flags);
         if legal && self.flags == self.machine.flags {
             return Ok(());
@@ -317,10 +317,10 @@ impl<'m> Session<'m> {
     }
 
     /// Brings the device into a state.
-    fn reach(&mut self, state: u8) -> Result<(), Stop> {
+    fn reach(&mut self, state: u8) -> Result<(), TestEnd> {
         let name = self.library.vfio.name(state);
         if !self.library.vfio.supports(self.machine.flags, state) {
-            return Err(Stop::Skip(format!("needs a device with {name}")));
+            return Err(TestEnd::Skip(format!("needs a device with {name}")));
         }
         if state != ERROR {
             return self.set(state.into()).map(|_| ());
@@ -332,12 +332,12 @@ impl<'m> Session<'m> {
         self.get()?;
         match self.at {
             Some(ERROR) => Ok(()),
-            _ => Err(Stop::Skip("needs a device that goes to ERROR when data is bad".into())),
+            _ => Err(TestEnd::Skip("needs a device that goes to ERROR when data is bad".into())),
         }
     }
 
-    fn clause(&self, id: &str) -> Result<ClauseId, Stop> {
-        self.library.spec.clause(id).map_err(|error| Stop::Harness(error.to_string()))
+    fn clause(&self, id: &str) -> Result<ClauseId, TestEnd> {
+        self.library.spec.clause(id).map_err(|error| TestEnd::Harness(error.to_string()))
     }
 }
 

@@ -8,16 +8,16 @@
 //! **Invariant.** A test that exists is valid: its clause, features and steps were resolved, and its
 //! id is its own.
 
-use devmig_model::clause::ClauseId;
-use devmig_model::library::Library;
+use devmig_engine::clause::ClauseId;
+use devmig_model::registry::Library;
 use devmig_model::spec::{
     Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean, with_help,
 };
 use serde::Deserialize;
 
 use super::script::{self, Act};
-use crate::entries::{self, TestEntry};
-use crate::verdict::{About, Entry};
+use crate::harness::suite_files::{self, TestEntry};
+use crate::harness::verdict::{TestInfo, Entry};
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -92,8 +92,8 @@ pub enum Need {
 }
 
 impl Entry for Test {
-    fn about(&self) -> About<'_> {
-        About { test: &self.id, purpose: &self.purpose, clause: self.clause }
+    fn about(&self) -> TestInfo<'_> {
+        TestInfo { test: &self.id, purpose: &self.purpose, clause: self.clause }
     }
 }
 

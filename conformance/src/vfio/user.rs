@@ -1,11 +1,11 @@
 //! A device over vfio-user: at a socket, or a core in this process.
 //!
 //! ```text
-//!   Socket, Spawn, Reference --open--> User { Client } --call--> a reply, or Trouble
+//!   Socket, Spawn, Reference --open--> User { Client } --call--> a reply, or HarnessError
 //!   Core --------------------open--> the same, without a socket; and what vfio-user cannot ask
 //! ```
 //!
-//! **Invariants.** What a server does against the form of the protocol is [`Trouble`], never a panic;
+//! **Invariants.** What a server does against the form of the protocol is [`HarnessError`], never a panic;
 //! the client bounds what it keeps of it. What was started is ended when the device is dropped.
 
 use std::os::fd::BorrowedFd;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use devmig_model::vfio_user::{Feature, FeatureFlags, Header, LoggingStart, Range as WireRange};
+use devmig_model::protocol::vfio_user::{Feature, FeatureFlags, Header, LoggingStart, Range as WireRange};
 use devmig_reference::migration::Refused;
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Channel, ReceiveError};
@@ -25,8 +25,8 @@ use devmig_reference::vfio_user::{
 use rustix::io::Errno;
 
 use super::data;
-use super::device::{Device, Left, Place, Range, Read, Said, Transport, Trouble};
-use crate::vhost_user::process::{Command, Process};
+use super::device::{Device, Left, Place, Range, Read, Said, Transport, HarnessError};
+use crate::harness::io::process::{Command, Process};
 
 /// A server that somebody else runs.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Memory for Shared {
 }
 
 impl Place for Socket {
-    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble> {
+    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, HarnessError> {
         User::connect(Server::Elsewhere, self.path.clone(), memory, self.limit)
     }
 
@@ -115,13 +115,13 @@ impl Place for Socket {
         false
     }
 
-    fn foreign(&self) -> Result<Option<Vec<u8>>, Trouble> {
+    fn foreign(&self) -> Result<Option<Vec<u8>>, HarnessError> {
         self.foreign.as_ref().map(|command| given(spawned(command, self.limit)?)).transpose()
     }
 }
 
 impl Place for Spawn {
-    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble> {
+    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, HarnessError> {
         spawn(&self.command, memory, self.limit)
     }
 
@@ -129,13 +129,13 @@ impl Place for Spawn {
         true
     }
 
-    fn foreign(&self) -> Result<Option<Vec<u8>>, Trouble> {
+    fn foreign(&self) -> Result<Option<Vec<u8>>, HarnessError> {
         self.foreign.as_ref().map(|command| given(spawned(command, self.limit)?)).transpose()
     }
 }
 
 impl Place for Reference {
-    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble> {
+    fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, HarnessError> {
         self.start(&self.core, memory)
     }
 
@@ -143,7 +143,7 @@ impl Place for Reference {
         true
     }
 
-    fn foreign(&self) -> Result<Option<Vec<u8>>, Trouble> {
+    fn foreign(&self) -> Result<Option<Vec<u8>>, HarnessError> {
         let other =
             self.start(&self.other, Box::new(devmig_reference::vfio_user::client::NoMemory));
         given(other?).map(Some)
@@ -155,7 +155,7 @@ impl Reference {
         &self,
         core: &CoreOptions,
         memory: Box<dyn Memory>,
-    ) -> Result<Box<dyn Device>, Trouble> {
+    ) -> Result<Box<dyn Device>, HarnessError> {
         if !self.socket {
             let local = Local::new(Core::new(core));
             return User::connect(Server::Here(local), PathBuf::new(), memory, self.limit);
@@ -167,7 +167,7 @@ impl Reference {
     }
 }
 
-fn spawned(command: &Command, limit: Duration) -> Result<Box<dyn Device>, Trouble> {
+fn spawned(command: &Command, limit: Duration) -> Result<Box<dyn Device>, HarnessError> {
     spawn(command, Box::new(devmig_reference::vfio_user::client::NoMemory), limit)
 }
 
@@ -175,7 +175,7 @@ fn spawn(
     command: &Command,
     memory: Box<dyn Memory>,
     limit: Duration,
-) -> Result<Box<dyn Device>, Trouble> {
+) -> Result<Box<dyn Device>, HarnessError> {
     let (process, channel) = command.start_over(Deadline::after(limit)).map_err(harness)?;
     started(process, channel, memory, limit)
 }
@@ -189,7 +189,7 @@ pub fn started(
     channel: Channel<Header>,
     memory: Box<dyn Memory>,
     limit: Duration,
-) -> Result<Box<dyn Device>, Trouble> {
+) -> Result<Box<dyn Device>, HarnessError> {
     let path = process.socket().to_owned();
     let memory = Shared(Arc::new(Mutex::new(memory)));
     let server = Server::Process(process);
@@ -199,13 +199,13 @@ pub fn started(
 }
 
 /// What a device gives when it is saved.
-fn given(mut device: Box<dyn Device>) -> Result<Vec<u8>, Trouble> {
-    let unable = |what: &str| Trouble::Harness(format!("the other device cannot be saved: {what}"));
+fn given(mut device: Box<dyn Device>) -> Result<Vec<u8>, HarnessError> {
+    let unable = |what: &str| HarnessError::Harness(format!("the other device cannot be saved: {what}"));
     data::saved(&mut *device)?.map_err(|errno| unable(&errno.to_string()))
 }
 
-fn harness(error: impl std::fmt::Display) -> Trouble {
-    Trouble::Harness(error.to_string())
+fn harness(error: impl std::fmt::Display) -> HarnessError {
+    HarnessError::Harness(error.to_string())
 }
 
 impl User {
@@ -214,18 +214,18 @@ impl User {
         path: PathBuf,
         memory: Box<dyn Memory>,
         limit: Duration,
-    ) -> Result<Box<dyn Device>, Trouble> {
+    ) -> Result<Box<dyn Device>, HarnessError> {
         let memory = Shared(Arc::new(Mutex::new(memory)));
         let mut user = User { client: None, server, path, memory, limit };
         user.reopen().map_err(|trouble| match trouble {
             // Nobody was there: nothing that a device did.
-            Trouble::Gone(why) => Trouble::Harness(why),
+            HarnessError::Gone(why) => HarnessError::Harness(why),
             other => other,
         })?;
         Ok(Box::new(user))
     }
 
-    fn agree(&mut self, channel: Channel<Header>) -> Result<(), Trouble> {
+    fn agree(&mut self, channel: Channel<Header>) -> Result<(), HarnessError> {
         let mut client = Client::over(channel, Box::new(self.memory.clone()), self.limit);
         let agreed = client.negotiate();
         self.client = Some(client);
@@ -235,7 +235,7 @@ impl User {
     /// One command, and what came of it.
     fn ask<T>(&mut self, ask: impl FnOnce(&mut Client) -> Result<T, ClientError>) -> Said<T> {
         let Some(client) = &mut self.client else {
-            return Err(Trouble::Harness("there is no connection".into()));
+            return Err(HarnessError::Harness("there is no connection".into()));
         };
         match ask(client) {
             Ok(value) => Ok(Ok(value)),
@@ -246,17 +246,17 @@ impl User {
         }
     }
 
-    fn trouble(&mut self, error: &ClientError) -> Trouble {
+    fn trouble(&mut self, error: &ClientError) -> HarnessError {
         let said = error.to_string();
         let silent = matches!(error, ClientError::Receive { error, .. }
             if matches!(**error, ReceiveError::Timeout { .. }));
         let ours = matches!(error, ClientError::TooLong(_) | ClientError::Over);
         match error {
-            ClientError::Connect(_) => Trouble::Gone(said),
-            _ if ours => Trouble::Harness(said),
-            _ if silent => Trouble::Silent(format!("{said} within {:?}", self.limit)),
-            ClientError::Receive { .. } | ClientError::Send(_) => Trouble::Gone(self.ended(said)),
-            _ => Trouble::Wrong(said),
+            ClientError::Connect(_) => HarnessError::Gone(said),
+            _ if ours => HarnessError::Harness(said),
+            _ if silent => HarnessError::Silent(format!("{said} within {:?}", self.limit)),
+            ClientError::Receive { .. } | ClientError::Send(_) => HarnessError::Gone(self.ended(said)),
+            _ => HarnessError::Wrong(said),
         }
     }
 
@@ -307,7 +307,7 @@ impl Device for User {
 
     fn left(&mut self, argsz: u32) -> Said<Left> {
         let Server::Here(local) = &self.server else {
-            return Err(Trouble::Lacks(
+            return Err(HarnessError::Lacks(
                 "a transport that reports the remaining data (GET_PRECOPY_INFO)",
             ));
         };
@@ -327,7 +327,7 @@ impl Device for User {
 
     fn opt_in(&mut self) -> Said<()> {
         let Server::Here(local) = &self.server else {
-            return Err(Trouble::Lacks("a transport that opts in to REINIT (PRECOPY_INFOv2)"));
+            return Err(HarnessError::Lacks("a transport that opts in to REINIT (PRECOPY_INFOv2)"));
         };
         local.core().opt_in();
         Ok(Ok(()))
@@ -362,7 +362,7 @@ impl Device for User {
         self.ask(Client::reset)
     }
 
-    fn reopen(&mut self) -> Result<(), Trouble> {
+    fn reopen(&mut self) -> Result<(), HarnessError> {
         self.client = None;
         let memory = Box::new(self.memory.clone());
         if let Server::Here(local) = &self.server {
@@ -372,7 +372,7 @@ impl Device for User {
             return agreed.map_err(|error| self.trouble(&error));
         }
         let channel = Channel::connect(&self.path, Deadline::after(self.limit));
-        let channel = channel.map_err(|error| Trouble::Gone(self.ended(error.to_string())))?;
+        let channel = channel.map_err(|error| HarnessError::Gone(self.ended(error.to_string())))?;
         self.agree(channel)
     }
 
@@ -394,10 +394,10 @@ impl Device for User {
         }
     }
 
-    fn serve(&mut self, time: Duration) -> Result<(), Trouble> {
+    fn serve(&mut self, time: Duration) -> Result<(), HarnessError> {
         match self.ask(|client| client.serve(time))? {
             Ok(()) => Ok(()),
-            Err(errno) => Err(Trouble::Wrong(format!("an error came unasked: {errno}"))),
+            Err(errno) => Err(HarnessError::Wrong(format!("an error came unasked: {errno}"))),
         }
     }
 }

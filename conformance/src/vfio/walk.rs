@@ -3,14 +3,14 @@
 //! **Invariants.** The same seed draws the same walk from a device that does the same. A step is taken
 //! only where every reading that is still possible allows it, so no walk is at fault itself.
 
-use devmig_model::library::Library;
-use devmig_model::vfio::table::Table;
+use devmig_model::registry::Library;
+use devmig_model::protocol::vfio::table::Table;
 
 use super::script::{self, Act};
 use super::session::Session;
 use super::suite::Test;
-use crate::random::Random;
-use crate::verdict::{Stop, Taken};
+use crate::harness::random::Random;
+use crate::harness::verdict::{TestEnd, StepOutcome};
 
 /// A walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,8 +86,8 @@ impl Walk {
         &self,
         session: &mut Session<'_>,
         table: &Table,
-        taken: &mut Vec<(Act, Taken)>,
-    ) -> Result<(), Stop> {
+        taken: &mut Vec<(Act, StepOutcome)>,
+    ) -> Result<(), TestEnd> {
         let mut random = Random::new(self.seed ^ 0x7666_696f);
         for n in 0..self.steps {
             let text = match random.below(2) {
@@ -98,8 +98,8 @@ impl Walk {
                     LETTERS.get(at).copied().unwrap_or("get").to_owned()
                 }
             };
-            let act = script::act(&text, table).map_err(|(why, _)| Stop::Harness(why))?;
-            taken.push((act.clone(), Taken::Yes));
+            let act = script::act(&text, table).map_err(|(why, _)| TestEnd::Harness(why))?;
+            taken.push((act.clone(), StepOutcome::Yes));
             let done = session.carefully(&act)?;
             if let Some((_, last)) = taken.last_mut() {
                 *last = done;

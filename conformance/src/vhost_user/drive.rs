@@ -11,13 +11,13 @@
 //! runs with memory, size and addresses, goes on where it stopped, and what a transfer needs to stay
 //! as it is stays so.
 
-use devmig_model::vhost_user::event::{Message, MessageId};
-use devmig_model::vhost_user::machine::MAX_RINGS;
-use devmig_model::vhost_user::program::{Number, Step};
-use devmig_model::vhost_user::state::{State, Transfer};
-use devmig_model::vhost_user::table::{Condition, MessageDef, Table};
-use devmig_model::vhost_user::vocabulary::{Effect, Guard};
-use devmig_model::vhost_user::wire::PayloadKind;
+use devmig_model::protocol::vhost_user::event::{Message, MessageId};
+use devmig_model::protocol::vhost_user::machine::MAX_RINGS;
+use devmig_model::protocol::vhost_user::program::{Number, Step};
+use devmig_model::protocol::vhost_user::state::{State, Transfer};
+use devmig_model::protocol::vhost_user::table::{Condition, MessageDef, Table};
+use devmig_model::protocol::vhost_user::vocabulary::{Effect, Guard};
+use devmig_model::protocol::vhost_user::wire::PayloadKind;
 
 use super::script::{Act, Which};
 

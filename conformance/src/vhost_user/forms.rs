@@ -12,9 +12,9 @@
 //!
 //! **Not here:** single malformed messages with a name of their own (see [`super::malformed`]).
 
-use devmig_model::vhost_user::table::{MessageDef, Table};
-use devmig_model::vhost_user::vocabulary::Effect;
-use devmig_model::vhost_user::wire::{Flags, Header, PayloadKind};
+use devmig_model::protocol::vhost_user::table::{MessageDef, Table};
+use devmig_model::protocol::vhost_user::vocabulary::Effect;
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, PayloadKind};
 
 use super::drive::has;
 

@@ -4,7 +4,7 @@
 //! nothing is judged but this: the back-end ends the conversation or goes on with it, and serves
 //! the next one. Bytes only; what follows is the session's.
 
-use devmig_model::vhost_user::wire::{Flags, Header, Payload, VringAddr, VringState};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload, VringAddr, VringState};
 
 macro_rules! malformed {
     ($($variant:ident $name:literal $what:literal,)+) => {

@@ -19,8 +19,8 @@ pub use expected::Expected;
 
 use std::time::Duration;
 
-use devmig_model::library::Library;
-use devmig_model::rules::Rules;
+use devmig_model::registry::Library;
+use devmig_engine::rules::Rules;
 use devmig_model::spec::SpecErrors;
 use devmig_reference::nic::{Link, NicConfig, Parameters};
 use devmig_reference::vhost_user::net::NetOptions;
@@ -31,10 +31,10 @@ use expected::Slow;
 use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
 use super::suite::{Need, Test};
-use super::target::Target;
-use crate::hunt::{self, Fate, Hunt, Trouble};
-use crate::parallel::in_turn;
-use crate::report::{Result as TestResult, Status, SuiteReport};
+use crate::harness::io::target::Target;
+use crate::harness::mutation::{self, MutantResult, MutationReport, HarnessError};
+use crate::harness::parallel::in_turn;
+use crate::harness::report::{Result as TestResult, Status, SuiteReport};
 
 /// Back-ends that are tested at once. Most of the time is spent waiting.
 pub const AT_ONCE: usize = 8;
@@ -43,7 +43,7 @@ const ENDS: Duration = Duration::from_secs(5);
 
 /// Where the suite meets the reference.
 #[derive(Debug)]
-pub struct Bench<'a> {
+pub struct MutationRun<'a> {
     /// Everything that is loaded.
     pub library: &'a Library,
     /// All tests.
@@ -58,22 +58,22 @@ pub struct Bench<'a> {
 
 /// A device of the reference's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bed {
+pub enum TestBed {
     /// A disk with one ring.
     Disk,
     /// A NIC whose wire is a loop, with two pairs of queues and a ring of commands.
     Nic,
 }
 
-impl Bed {
+impl TestBed {
     /// Both.
-    pub const ALL: [Bed; 2] = [Bed::Disk, Bed::Nic];
+    pub const ALL: [TestBed; 2] = [TestBed::Disk, TestBed::Nic];
 
     /// What the suite takes it for.
     fn device(self) -> Device {
         match self {
-            Bed::Disk => Device::Blk,
-            Bed::Nic => Device::NetLoopback,
+            TestBed::Disk => Device::Blk,
+            TestBed::Nic => Device::NetLoopback,
         }
     }
 
@@ -81,8 +81,8 @@ impl Bed {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Bed::Disk => "blk",
-            Bed::Nic => "net-loopback",
+            TestBed::Disk => "blk",
+            TestBed::Nic => "net-loopback",
         }
     }
 
@@ -93,7 +93,7 @@ impl Bed {
         let mut own = settings;
         let plain = own.list().any(|setting| setting == "disabled.requests=finish");
         match self {
-            Bed::Nic if plain && own.set("disabled.requests=process").is_ok() => own,
+            TestBed::Nic if plain && own.set("disabled.requests=process").is_ok() => own,
             _ => settings,
         }
     }
@@ -101,7 +101,7 @@ impl Bed {
     /// Whether it has what a test needs, apart from protocol features.
     #[must_use]
     pub fn suits(self, test: &Test) -> bool {
-        self == Bed::Nic || test.needs.iter().all(|need| matches!(need, Need::Feature(..)))
+        self == TestBed::Nic || test.needs.iter().all(|need| matches!(need, Need::Feature(..)))
     }
 
     fn options(
@@ -109,18 +109,18 @@ impl Bed {
         settings: Settings,
         mutant: Option<Mutant>,
         slow: Slow,
-    ) -> Result<Options, Trouble> {
+    ) -> Result<Options, HarnessError> {
         let settings = self.settings(settings);
         let mut options = Options { settings, mutant, ..Options::default() };
         let latency = slow.latency;
         match self {
-            Bed::Disk => {
+            TestBed::Disk => {
                 options.block.latency = latency;
                 options.block.out_of_order = slow.out_of_order;
             }
-            Bed::Nic => {
+            TestBed::Nic => {
                 let config = NicConfig::new(Parameters { queue_pairs: 2, ..Parameters::default() });
-                let config = config.map_err(|error| Trouble(error.to_string()))?;
+                let config = config.map_err(|error| HarnessError(error.to_string()))?;
                 options.net =
                     Some(NetOptions { config, link: Link::Loopback, latency, flap: None });
             }
@@ -133,7 +133,7 @@ impl Bed {
 /// test, is not late, and on a busy machine either may be.
 const TRIES: usize = 3;
 
-impl<'a> Bench<'a> {
+impl<'a> MutationRun<'a> {
     /// For a suite, judged by rules.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl<'a> Bench<'a> {
         text: &str,
     ) -> Result<Self, SpecErrors> {
         let expected = Expected::builtin(library, suite)?;
-        Ok(Bench { library, suite, rules, text: text.to_owned(), expected })
+        Ok(MutationRun { library, suite, rules, text: text.to_owned(), expected })
     }
 
     /// The tests whose script is legal: a malformed message ends what can be judged.
@@ -160,11 +160,11 @@ impl<'a> Bench<'a> {
     /// If the reference cannot be started or ended.
     pub fn run(
         &self,
-        bed: Bed,
+        bed: TestBed,
         settings: Settings,
         mutant: Option<Mutant>,
         tests: &[&Test],
-    ) -> Result<SuiteReport, Trouble> {
+    ) -> Result<SuiteReport, HarnessError> {
         let slow = self.expected.slow.iter().find(|(slow, _)| Some(*slow) == mutant);
         let usual = Slow { latency: Duration::from_millis(4), out_of_order: false };
         let slow = slow.map_or(usual, |(_, slow)| *slow);
@@ -180,7 +180,7 @@ impl<'a> Bench<'a> {
             quiet: Duration::from_millis(40).max(latency * 3),
         };
         let running = Running::start(bed.options(settings, mutant, slow)?)
-            .map_err(|error| Trouble(error.to_string()))?;
+            .map_err(|error| HarnessError(error.to_string()))?;
         let target = Target::Socket(running.socket());
         let outside = running.outside().to_string_lossy().into_owned();
         let run = Run {
@@ -200,7 +200,7 @@ impl<'a> Bench<'a> {
             waivers: Vec::new(),
         };
         let report = runner::run(&run, tests, |_| ());
-        running.stop(ENDS).map_err(|error| Trouble(error.to_string()))?;
+        running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;
         Ok(report)
     }
 
@@ -208,7 +208,7 @@ impl<'a> Bench<'a> {
     #[must_use]
     pub fn complaints(
         &self,
-        bed: Bed,
+        bed: TestBed,
         settings: &Settings,
         tests: &[&Test],
         report: &SuiteReport,
@@ -254,21 +254,21 @@ impl<'a> Bench<'a> {
         mutants: &[Mutant],
         tests: &[&Test],
         all: bool,
-        done: impl Fn(&Fate) + Sync,
-    ) -> Result<Hunt, Trouble> {
+        done: impl Fn(&MutantResult) + Sync,
+    ) -> Result<MutationReport, HarnessError> {
         let beyond: Vec<&Test> =
-            tests.iter().copied().filter(|test| !Bed::Disk.suits(test)).collect();
+            tests.iter().copied().filter(|test| !TestBed::Disk.suits(test)).collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
             // What a disk cannot show: on the NIC, if it is still to be shown.
-            let beds = [(Bed::Disk, tests), (Bed::Nic, beyond.as_slice())];
+            let beds = [(TestBed::Disk, tests), (TestBed::Nic, beyond.as_slice())];
             let once = || {
-                let run = |(bed, tests): (Bed, &[&Test])| {
+                let run = |(bed, tests): (TestBed, &[&Test])| {
                     self.run(bed, Settings::default(), Some(*mutant), tests)
                 };
                 let cites = |result: &TestResult| hunt::cites(self.library, tests, *mutant, result);
-                Ok(self.judged(*mutant, Fate::sought(*mutant, beds, run, cites)?))
+                Ok(self.judged(*mutant, MutantResult::sought(*mutant, beds, run, cites)?))
             };
-            let mut fate: Fate = once()?;
+            let mut fate: MutantResult = once()?;
             for _ in 1..TRIES {
                 if fate.killed {
                     break;
@@ -278,18 +278,18 @@ impl<'a> Bench<'a> {
             done(&fate);
             Ok(fate)
         });
-        let fates = fates.into_iter().collect::<Result<Vec<Fate>, Trouble>>()?;
+        let fates = fates.into_iter().collect::<Result<Vec<MutantResult>, HarnessError>>()?;
         let mut wrong = Vec::new();
         for test in tests.iter().filter(|_| all) {
             let useful = fates.iter().any(|fate| fate.is_found_by(&test.id));
             let listed = self.expected.idle.contains(&test.id);
             wrong.extend(hunt::needless(&test.id, useful, listed));
         }
-        Ok(Hunt::of(fates, wrong))
+        Ok(MutationReport::of(fates, wrong))
     }
 
     /// With what is expected of a fault that is found in another clause's name.
-    fn judged(&self, mutant: Mutant, mut fate: Fate) -> Fate {
+    fn judged(&self, mutant: Mutant, mut fate: MutantResult) -> MutantResult {
         let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
         if let Some((_, clause, why)) = as_other {
             if fate.killed {

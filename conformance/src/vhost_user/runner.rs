@@ -8,22 +8,22 @@
 mod attempt;
 mod shorten;
 
-use crate::verdict::{Entry as _, accepted, contradiction, outcome, readings};
+use crate::harness::verdict::{Entry as _, accepted, contradiction, outcome, readings};
 use attempt::{Ended, one};
 use shorten::shortest;
 
-use devmig_model::clause::{ChoiceId, ClauseId};
-use devmig_model::library::Library;
-use devmig_model::rules::{Choices, ClauseSet, Rules};
-use devmig_model::vhost_user::program::Step;
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_model::registry::Library;
+use devmig_engine::rules::{Choices, ClauseSet, Rules};
+use devmig_model::protocol::vhost_user::program::Step;
 
 use super::script::Act;
-use super::session::{Record, Session, Setting, Stop, Subject, Taken, TestMachine, allows};
+use super::session::{Record, Session, Setting, TestEnd, Subject, StepOutcome, TestMachine, allows};
 use super::suite::{Need, Test};
-use super::target::Target;
-use super::walk::{self, Urn, Walk};
-use crate::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
-use crate::waivers::Waiver;
+use crate::harness::io::target::Target;
+use super::walk::{self, StepPool, Walk};
+use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use crate::harness::waivers::Waiver;
 
 /// The option of `vhost-user.dirty-log.who-marks` by which the back-end marks.
 const MARKED_BY_BACK_END: u8 = 0;
@@ -60,7 +60,7 @@ pub fn play(
     mut done: impl FnMut(&TestResult),
 ) -> SuiteReport {
     let machine = run.library.tester();
-    let urn = Urn::of(run.library);
+    let urn = StepPool::of(run.library);
     let open = run.pinned.iter().fold(
         Rules { choices: run.library.spec.open().and(&run.rules.choices), ..run.rules },
         |rules, (choice, option)| rules.fixing(*choice, *option),
@@ -108,7 +108,7 @@ pub fn play(
                         None => ended,
                     };
                     let Ended { stop, log, records } = ended;
-                    let contradicts = matches!(stop, Stop::Finding { .. })
+                    let contradicts = matches!(stop, TestEnd::Finding { .. })
                         && known != open
                         && allows(&machine, without(open), &records);
                     if contradicts {

@@ -1,6 +1,6 @@
 //! The steps of a test, as data.
 //!
-//! Every step of a front-end's program (see [`devmig_model::vhost_user::program`]) is a step of a
+//! Every step of a front-end's program (see [`devmig_model::protocol::vhost_user::program`]) is a step of a
 //! test. Without `each ring` or `ring N` before it, it goes to the ring that carries requests.
 //! Besides:
 //!
@@ -43,14 +43,14 @@
 //! **Invariant.** A step has no opinion: what the back-end does is judged by the machine.
 
 use devmig_model::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
-use devmig_model::vhost_user::program::{Compiler, Number, Step};
-use devmig_model::vhost_user::table::Table;
-use devmig_model::vhost_user::vocabulary::Effect;
+use devmig_model::protocol::vhost_user::program::{Compiler, Number, Step};
+use devmig_model::protocol::vhost_user::table::Table;
+use devmig_model::protocol::vhost_user::vocabulary::Effect;
 
 use super::drive::has;
 use super::forms::Form;
 use super::malformed::Malformed;
-use super::workload::outside::{Command, To};
+use crate::harness::io::virtio::outside::{Command, To};
 
 /// One step of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

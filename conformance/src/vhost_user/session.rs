@@ -27,7 +27,7 @@
 //!
 //! **Invariants.** Every wait has a limit. Nothing here names a rule of its own: a clause comes from
 //! the machine, from the wire's form, or from the workload's answer. What the harness itself cannot
-//! do is [`Stop::Harness`], never a finding.
+//! do is [`TestEnd::Harness`], never a finding.
 
 mod again;
 mod careful;
@@ -48,7 +48,7 @@ mod stray;
 mod tracking;
 mod wait;
 
-pub use crate::verdict::{Stop, Taken};
+pub use crate::harness::verdict::{TestEnd, StepOutcome};
 pub use judge::{Record, allows};
 pub use setting::{Device, Limits, Setting, Subject};
 
@@ -56,19 +56,19 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use devmig_model::clause::ClauseId;
-use devmig_model::explore::trace::label;
-use devmig_model::machine::TimeClass;
-use devmig_model::possible::{Fault, Possible};
-use devmig_model::rules::Rules;
-use devmig_model::vhost_user::event::{Event, Message, MessageId, Value};
-use devmig_model::vhost_user::machine::VhostUser;
-use devmig_model::vhost_user::program::{Number, Step};
-use devmig_model::vhost_user::state::LOG_ALL;
-use devmig_model::vhost_user::systems::F_PROTOCOL_FEATURES;
-use devmig_model::vhost_user::table::{Condition, MessageDef, Row};
-use devmig_model::vhost_user::vocabulary::{Answer, Effect, Guard};
-use devmig_model::vhost_user::wire::{
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::trace::label;
+use devmig_engine::machine::TimeClass;
+use devmig_engine::estimate::{Fault, StateEstimate};
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vhost_user::event::{Event, Message, MessageId, Value};
+use devmig_model::protocol::vhost_user::machine::VhostUser;
+use devmig_model::protocol::vhost_user::program::{Number, Step};
+use devmig_model::protocol::vhost_user::state::LOG_ALL;
+use devmig_model::protocol::vhost_user::systems::F_PROTOCOL_FEATURES;
+use devmig_model::protocol::vhost_user::table::{Condition, MessageDef, Row};
+use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect, Guard};
+use devmig_model::protocol::vhost_user::wire::{
     Config, Flags, Header, Inflight, MAX_CONFIG, Memory, MemoryRegion, Payload, PayloadKind,
     Region, Transfer, VringAddr, VringFd, VringState,
 };
@@ -83,15 +83,15 @@ use super::Deadline;
 use super::drive::{Keeps, Move, has};
 use super::event;
 use super::malformed::Bytes;
-use super::memory::{GuestMemory, PAGE};
-use super::ring::{Buffer, Ring, RingError};
+use crate::harness::io::memory::{GuestMemory, PAGE};
+use crate::harness::io::ring::{Buffer, Ring, RingError};
 use super::script::{Act, Which};
-use super::target::{Live, Target, TargetError};
+use crate::harness::io::target::{Live, Target, TargetError};
 use super::transport::{Connection, ReceiveError, Received, SendError};
-use super::workload::Workload;
+use crate::harness::io::virtio::Workload;
 
 /// Rings that a session can drive: the machine's capacity.
-pub const RINGS: usize = devmig_model::vhost_user::machine::MAX_RINGS;
+pub const RINGS: usize = devmig_model::protocol::vhost_user::machine::MAX_RINGS;
 /// The machine of a session.
 pub type TestMachine = VhostUser<RINGS>;
 
@@ -127,7 +127,7 @@ pub struct Session<'m> {
     /// The device's data may be destroyed.
     scratch: bool,
     /// What is possible.
-    pub possible: Possible<'m, TestMachine>,
+    pub possible: StateEstimate<'m, TestMachine>,
     /// What was said, one line an event.
     pub log: Vec<String>,
     /// The same, for judging it again.
@@ -192,7 +192,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// What ends the test.
-    pub fn act(&mut self, act: &Act) -> Result<(), Stop> {
+    pub fn act(&mut self, act: &Act) -> Result<(), TestEnd> {
         match *act {
             Act::Program(step, which) => self.program(step, which),
             Act::Requests { count, kick } => self.requests(count, kick),
@@ -275,7 +275,7 @@ impl Session<'_> {
 
     /// The features and protocol features that the back-end has offered; 0 if it was not asked.
     #[must_use]
-    pub fn offers(&self) -> (u64, u64) {
+    pub fn stimuli(&self) -> (u64, u64) {
         (self.offered, self.protocol_offered)
     }
 

@@ -3,15 +3,15 @@
 //! **Invariant.** A test that exists is valid: its clause, features and steps were resolved, and its
 //! id is its own.
 
-use devmig_model::clause::ClauseId;
-use devmig_model::library::Library;
+use devmig_engine::clause::ClauseId;
+use devmig_model::registry::Library;
 use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
-use devmig_model::vhost_user::program::Compiler;
+use devmig_model::protocol::vhost_user::program::Compiler;
 use serde::Deserialize;
 
 use super::script::{self, Act};
-use crate::entries;
-use crate::verdict::{About, Entry};
+use crate::harness::suite_files;
+use crate::harness::verdict::{TestInfo, Entry};
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -66,8 +66,8 @@ pub enum Need {
 }
 
 impl Entry for Test {
-    fn about(&self) -> About<'_> {
-        About { test: &self.id, purpose: &self.purpose, clause: self.clause }
+    fn about(&self) -> TestInfo<'_> {
+        TestInfo { test: &self.id, purpose: &self.purpose, clause: self.clause }
     }
 }
 

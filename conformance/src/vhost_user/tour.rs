@@ -31,26 +31,26 @@ mod graph;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use devmig_model::clause::ClauseId;
-use devmig_model::library::Library;
-use devmig_model::machine::{Machine as _, On};
-use devmig_model::rules::Rules;
-use devmig_model::vhost_user::event::{Event, Message, Value};
-use devmig_model::vhost_user::machine::VhostUser;
-use devmig_model::vhost_user::program::{Number, Step};
-use devmig_model::vhost_user::state::{State, Transfer};
-use devmig_model::vhost_user::systems::F_PROTOCOL_FEATURES;
-use devmig_model::vhost_user::table::MessageDef;
-use devmig_model::vhost_user::vocabulary::{Answer, Effect};
-use devmig_model::vhost_user::wire::PayloadKind;
+use devmig_engine::clause::ClauseId;
+use devmig_model::registry::Library;
+use devmig_engine::machine::{Machine as _, Reaction};
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vhost_user::event::{Event, Message, Value};
+use devmig_model::protocol::vhost_user::machine::VhostUser;
+use devmig_model::protocol::vhost_user::program::{Number, Step};
+use devmig_model::protocol::vhost_user::state::{State, Transfer};
+use devmig_model::protocol::vhost_user::systems::F_PROTOCOL_FEATURES;
+use devmig_model::protocol::vhost_user::table::MessageDef;
+use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect};
+use devmig_model::protocol::vhost_user::wire::PayloadKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drive::{Keeps, Move, alphabet, has, resets};
 use super::script::{self, Act};
-use super::session::Taken;
+use super::session::StepOutcome;
 use super::suite::{Need, Test};
-use crate::report::SuiteReport;
+use crate::harness::report::SuiteReport;
 
 use arc::{Arc, Edge, Leads, Node, arc};
 use cover::Making;
@@ -149,10 +149,10 @@ impl Tours {
             for (at, arc) in arcs.iter().enumerate() {
                 let Some(arc) = *arc else { continue };
                 match result.taken.get(at) {
-                    Some(Taken::Yes) => {
+                    Some(StepOutcome::Yes) => {
                         driven.insert(arc);
                     }
-                    Some(Taken::No(reason)) => {
+                    Some(StepOutcome::No(reason)) => {
                         why.insert(arc, reason.clone());
                     }
                     None => {

@@ -10,18 +10,18 @@
 //! **Invariants.** The same seed draws the same walk from a back-end that does the same. A script is
 //! played carefully (see `session/careful.rs`), so no part of one is at fault itself.
 
-use devmig_model::vhost_user::program::Step;
-use devmig_model::vhost_user::table::Table;
+use devmig_model::protocol::vhost_user::program::Step;
+use devmig_model::protocol::vhost_user::table::Table;
 
 use super::drive::{Letter, alphabet, resets};
 use super::script::{self, Act};
-use super::session::{Session, Stop, Taken};
+use super::session::{Session, Stop, StepOutcome};
 use super::suite::{Need, Test};
-use crate::random::Random;
-use devmig_model::library::Library;
-use devmig_model::vhost_user::event::{Message, Value};
-use devmig_model::vhost_user::program::Number;
-use devmig_model::vhost_user::vocabulary::Answer;
+use crate::harness::random::Random;
+use devmig_model::registry::Library;
+use devmig_model::protocol::vhost_user::event::{Message, Value};
+use devmig_model::protocol::vhost_user::program::Number;
+use devmig_model::protocol::vhost_user::vocabulary::Answer;
 
 /// Draws for each step before a walk gives up.
 const DRAWS: usize = 50;
@@ -37,13 +37,13 @@ pub struct Walk {
 
 /// What a walk draws from.
 #[derive(Clone, Debug)]
-pub struct Urn {
+pub struct StepPool {
     letters: Vec<Letter>,
     sum: u64,
     connect: Vec<Act>,
 }
 
-impl Urn {
+impl StepPool {
     /// Everything that a front-end can do with this library's table.
     #[must_use]
     pub fn of(library: &Library) -> Self {
@@ -64,7 +64,7 @@ impl Urn {
                 script::Which::Requests,
             ))
         });
-        Urn { letters, sum, connect: connect.collect() }
+        StepPool { letters, sum, connect: connect.collect() }
     }
 
     fn draw(&self, random: &mut Random) -> Act {
@@ -112,7 +112,7 @@ impl Walk {
     pub fn go(
         &self,
         session: &mut Session<'_>,
-        urn: &Urn,
+        urn: &StepPool,
         table: &Table,
         taken: &mut Vec<Act>,
     ) -> Result<(), Stop> {
@@ -127,7 +127,7 @@ impl Walk {
             let act = urn.draw(&mut random);
             // What is found by it includes it.
             taken.push(act);
-            if session.carefully(&act)? != Taken::Yes {
+            if session.carefully(&act)? != StepOutcome::Yes {
                 taken.pop();
                 continue;
             }

@@ -18,21 +18,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use devmig_model::clause::ClauseId;
-use devmig_model::explore::trace::label;
-use devmig_model::library::Library;
-use devmig_model::machine::TimeClass;
-use devmig_model::possible::{Fault, Possible};
-use devmig_model::rules::{ClauseSet, Rules};
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::trace::label;
+use devmig_model::registry::Library;
+use devmig_engine::machine::TimeClass;
+use devmig_engine::estimate::{Fault, StateEstimate};
+use devmig_engine::rules::{ClauseSet, Rules};
 use devmig_model::spec::SpecErrors;
-use devmig_model::vhost_user::event::{BACK_END, Event as Protocol, FRONT_END};
-use devmig_model::vhost_user::form::{self, FormLaws, Raw, definition};
-use devmig_model::vhost_user::machine::MAX_RINGS;
-use devmig_model::vhost_user::mapped::{Mapped, MappedLaws};
-use devmig_model::vhost_user::monitor::{Monitor, MonitorLaws, Seen};
-use devmig_model::vhost_user::table::MessageDef;
-use devmig_model::vhost_user::vocabulary::Effect;
-use devmig_model::vhost_user::wire::{Header, Payload};
+use devmig_model::protocol::vhost_user::event::{BACK_END, Event as Protocol, FRONT_END};
+use devmig_model::protocol::vhost_user::form::{self, FormLaws, Raw, definition};
+use devmig_model::protocol::vhost_user::machine::MAX_RINGS;
+use devmig_model::protocol::vhost_user::mapped::{Mapped, MappedLaws};
+use devmig_model::protocol::vhost_user::monitor::{Monitor, MonitorLaws, Seen};
+use devmig_model::protocol::vhost_user::table::MessageDef;
+use devmig_model::protocol::vhost_user::vocabulary::Effect;
+use devmig_model::protocol::vhost_user::wire::{Header, Payload};
 
 use super::record::{Channel, Event, Said, Side, What};
 use super::report::{Finding, Report};
@@ -81,7 +81,7 @@ impl Law {
 #[derive(Debug)]
 pub struct Judge<'l> {
     law: &'l Law,
-    possible: Possible<'l, Monitor<MAX_RINGS>>,
+    possible: StateEstimate<'l, Monitor<MAX_RINGS>>,
     mapped: Mapped,
     findings: Vec<Finding>,
     last: VecDeque<String>,
@@ -111,7 +111,7 @@ impl<'l> Judge<'l> {
     pub fn new(law: &'l Law) -> Self {
         Judge {
             law,
-            possible: Possible::watching(&law.machine, law.rules),
+            possible: StateEstimate::watching(&law.machine, law.rules),
             mapped: Mapped::default(),
             findings: Vec::new(),
             last: VecDeque::new(),

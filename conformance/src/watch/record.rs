@@ -27,7 +27,7 @@
 
 use std::io::{BufRead, Read as _, Write};
 
-use devmig_model::vhost_user::wire::{Header, MAX_PAYLOAD};
+use devmig_model::protocol::vhost_user::wire::{Header, MAX_PAYLOAD};
 use serde::{Deserialize, Serialize};
 
 /// The version of this form.

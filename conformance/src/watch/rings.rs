@@ -12,8 +12,8 @@
 
 use std::os::fd::OwnedFd;
 
-use devmig_model::vhost_user::machine::MAX_RINGS;
-use devmig_model::vhost_user::wire::{Header, Payload, PayloadKind, Region, VringAddr};
+use devmig_model::protocol::vhost_user::machine::MAX_RINGS;
+use devmig_model::protocol::vhost_user::wire::{Header, Payload, PayloadKind, Region, VringAddr};
 
 use super::record::{Side, What};
 

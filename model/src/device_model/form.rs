@@ -19,7 +19,7 @@ use super::definition::Affects;
 use super::id::{BadId, ModelId};
 use super::implementation::{BadModel, Implementation};
 use super::instance::Instance;
-use super::limited::{List, Object, OneOrMore};
+use super::bounded_json::{List, Object, OneOrMore};
 use super::value::{Name, Type, Value};
 
 /// The longest file, in bytes.

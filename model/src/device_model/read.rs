@@ -11,7 +11,7 @@ use super::configuration::Settings;
 use super::form::{self, BadForm};
 use super::implementation::Implementation;
 use super::instance::Instance;
-use super::listed::{Listed, Opaque};
+use super::opaque_string::{Listed, Opaque};
 use super::reason::Reason;
 use super::refusal::Refusal;
 use super::rfc::{self, Versioned, Versions};

@@ -15,7 +15,7 @@ use super::form::{
 use super::id::ModelId;
 use super::implementation::{BadModel, Implementation, Model, Parameter};
 use super::instance::Instance;
-use super::limited::{List, Object, OneOrMore};
+use super::bounded_json::{List, Object, OneOrMore};
 use super::value::{Name, Value};
 
 impl InstanceForm {

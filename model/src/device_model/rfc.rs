@@ -22,7 +22,7 @@ use super::form::{
 };
 use super::id::{ModelId, Profile};
 use super::implementation::{BadModel, Implementation, Model};
-use super::limited::{List, Object};
+use super::bounded_json::{List, Object};
 use super::reason::Reason;
 use super::refusal::Refusal;
 use super::value::{Name, Type, Value};

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::diagnostic::{Diagnostics, did_you_mean};
 use super::file::{Item, Spanned, with_help};
 use super::source::{self, Citation, Cites, Source};
-use crate::clause::ClauseId;
-use crate::rules::MAX_OPTIONS;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::rules::MAX_OPTIONS;
 
 /// A point that a text leaves open.
 #[derive(Clone, Debug)]

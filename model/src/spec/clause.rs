@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnostic::{Diagnostics, did_you_mean};
 use super::file::{Item, Spanned, with_help};
 use super::source::{self, Citation, Cites, Source};
-use crate::clause::ClauseId;
+use devmig_engine::clause::ClauseId;
 
 /// How strongly a clause binds, as RFC 2119 spells it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]

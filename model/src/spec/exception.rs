@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnostic::{Diagnostics, did_you_mean};
 use super::file::{Item, Spanned, with_help};
 use super::matches;
-use crate::clause::ClauseId;
+use devmig_engine::clause::ClauseId;
 
 /// What a clause can lack.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]

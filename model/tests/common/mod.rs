@@ -1,9 +1,9 @@
 //! What several tests load.
 #![allow(dead_code)] // each test uses some of it
 
-use devmig_model::explore::report::PropertyReport;
-use devmig_model::explore::trace;
-use devmig_model::library::Library;
+use devmig_engine::explore::report::PropertyReport;
+use devmig_engine::explore::trace;
+use devmig_model::registry::Library;
 
 /// What is built in.
 pub(crate) fn builtin() -> Library {

@@ -4,14 +4,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::clause::ClauseId;
-use devmig_model::explore::Options;
-use devmig_model::explore::report::{PropertyVerdict, Report, check};
-use devmig_model::laws::{self, Wrong};
-use devmig_model::library::Library;
-use devmig_model::orchestration::properties;
-use devmig_model::orchestration::systems::SystemDef;
-use devmig_model::rules::Rules;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Options;
+use devmig_engine::explore::report::{PropertyVerdict, Report, check};
+use devmig_engine::laws::{self, Wrong};
+use devmig_model::registry::Library;
+use devmig_model::protocol::orchestration::properties;
+use devmig_model::protocol::orchestration::systems::SystemDef;
+use devmig_engine::rules::Rules;
 
 use crate::common::{builtin, story};
 
@@ -41,7 +41,7 @@ fn every_system_is_as_expected() {
     insta::assert_snapshot!("counts", counts);
 }
 
-/// Laws 1, 2, 3, 5, 6 and 7, on each system.
+/// ClauseIds 1, 2, 3, 5, 6 and 7, on each system.
 #[test]
 fn every_system_passes_the_laws() {
     let library = builtin();

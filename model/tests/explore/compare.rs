@@ -5,17 +5,17 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::clause::ClauseId;
-use devmig_model::explore::behaviour::{
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::behaviour::{
     ANYTHING, Behaviour, CHAOS, ENDED, INITIAL, LOST, Label, Labels, Move, Node, SILENCE, Seen,
     Taken,
 };
-use devmig_model::explore::compare::{
+use devmig_engine::explore::compare::{
     Comparison, Cut, Inclusion, Limits, Verdict, compare, included,
 };
-use devmig_model::explore::trace::Line;
-use devmig_model::explore::{Check, Error};
-use devmig_model::library::Library;
+use devmig_engine::explore::trace::Line;
+use devmig_engine::explore::{Check, Error};
+use devmig_model::registry::Library;
 use proptest::prelude::*;
 
 use crate::common::{builtin, proposal};

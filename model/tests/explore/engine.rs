@@ -5,19 +5,19 @@
 
 use std::sync::Arc;
 
-use devmig_model::clause::{ChoiceId, ClauseId};
-use devmig_model::compose::Closed;
-use devmig_model::explore::decide::{Choice, decide};
-use devmig_model::explore::report::{PropertyVerdict, Report, Verdict, check};
-use devmig_model::explore::search::{Limits, explore};
-use devmig_model::explore::{Check, Error, Options};
-use devmig_model::laws;
-use devmig_model::machine::{
-    Channel, Did, Event, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass,
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::compose::Closed;
+use devmig_engine::explore::decide::{Choice, decide};
+use devmig_engine::explore::report::{PropertyVerdict, Report, Verdict, check};
+use devmig_engine::explore::search::{Limits, explore};
+use devmig_engine::explore::{Check, Error, Options};
+use devmig_engine::laws;
+use devmig_engine::machine::{
+    Channel, Did, Event, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass,
     Verdict as Says,
 };
-use devmig_model::rules::{Ask, Judge, Rules};
-use devmig_model::system::{Expect, Property, System};
+use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system::{Expect, Property, System};
 use devmig_model::{pack, packed};
 use serde::Serialize;
 
@@ -87,10 +87,10 @@ struct Play {
     replies_when_busy: bool,
     /// The counter may not rest before it counted this far.
     rests_from: u8,
-    /// `offers` forgets the last count.
+    /// `stimuli` forgets the last count.
     forgets: bool,
     /// The counter refuses the server's reply.
-    meddles: bool,
+    violates_input_enabledness: bool,
 }
 
 struct Both(Play);
@@ -103,30 +103,30 @@ impl Machine for Both {
         "toy"
     }
     fn plays(&self, party: Party) -> bool {
-        party == COUNTER || party == SERVER && !self.0.meddles
+        party == COUNTER || party == SERVER && !self.0.violates_input_enabledness
     }
     fn initial(&self) -> Toy {
         Toy { n: 0, owing: false, busy: false }
     }
-    fn on(&self, s: &Toy, event: &Act, judge: &mut Judge) -> Says<Self> {
+    fn on(&self, s: &Toy, event: &Act, judge: &mut RuleContext) -> Says<Self> {
         Ok(match event {
-            Act::Count if s.n >= self.0.last => On::Refuse,
+            Act::Count if s.n >= self.0.last => Reaction::Disabled,
             Act::Count if s.n == 3 && self.0.breaks && judge.enforces(OFF_BY_ONE) => {
-                On::Broken(OFF_BY_ONE)
+                Reaction::Violation(OFF_BY_ONE)
             }
             Act::Count if s.n == 2 && self.0.chooses && judge.choice(WRAP)? == 1 => {
-                On::Undefined(AFTER_WRAP)
+                Reaction::Unspecified(AFTER_WRAP)
             }
-            Act::Count => On::To(Toy { n: s.n + 1, ..*s }),
-            Act::Request => On::To(Toy { owing: true, ..*s }),
-            Act::Reply if !s.owing || s.busy && !self.0.replies_when_busy => On::Refuse,
-            Act::Reply => On::To(Toy { owing: false, n: 1, ..*s }),
+            Act::Count => Reaction::To(Toy { n: s.n + 1, ..*s }),
+            Act::Request => Reaction::To(Toy { owing: true, ..*s }),
+            Act::Reply if !s.owing || s.busy && !self.0.replies_when_busy => Reaction::Disabled,
+            Act::Reply => Reaction::To(Toy { owing: false, n: 1, ..*s }),
         })
     }
-    fn sent(&self, s: &Toy, _: &Act, _: &mut Judge) -> Says<Self> {
-        Ok(if s.n == 0 && !s.owing { On::To(*s) } else { On::Refuse })
+    fn sent(&self, s: &Toy, _: &Act, _: &mut RuleContext) -> Says<Self> {
+        Ok(if s.n == 0 && !s.owing { Reaction::To(*s) } else { Reaction::Disabled })
     }
-    fn owes(&self, s: &Toy, _: &mut Judge) -> Result<Owed, Ask> {
+    fn owes(&self, s: &Toy, _: &mut RuleContext) -> Result<Owed, OpenChoice> {
         Ok(Owed::NONE.with_if(s.owing, 3))
     }
     fn obligation(&self, _: u32) -> Obligation {
@@ -135,20 +135,20 @@ impl Machine for Both {
     fn discharges(&self, _: &Toy, did: &Did<Act>) -> Owed {
         Owed::NONE.with_if(*did == Did::Event(Act::Reply), 3)
     }
-    fn hidden(&self, s: &Toy, _: &mut Judge, f: &mut dyn FnMut(Step, Toy)) -> Result<(), Ask> {
+    fn hidden(&self, s: &Toy, _: &mut RuleContext, f: &mut dyn FnMut(Step, Toy)) -> Result<(), OpenChoice> {
         if self.0.idles && s.owing {
             f(Step::alone(SERVER, "turn"), Toy { busy: !s.busy, ..*s });
         }
         Ok(())
     }
-    fn offers(&self, s: &Toy, f: &mut dyn FnMut(Offer<Act>)) {
+    fn stimuli(&self, s: &Toy, f: &mut dyn FnMut(Stimulus<Act>)) {
         if !(self.0.forgets && s.n + 1 == self.0.last) {
-            f(Offer::Does(Act::Count));
+            f(Stimulus::Unguarded(Act::Count));
         }
         if self.0.requests {
-            f(Offer::May(Act::Request));
+            f(Stimulus::Guarded(Act::Request));
         }
-        f(Offer::May(Act::Reply));
+        f(Stimulus::Guarded(Act::Reply));
     }
     fn domain(&self, f: &mut dyn FnMut(Act)) {
         [Act::Count, Act::Reply].into_iter().for_each(f);
@@ -202,8 +202,8 @@ fn an_initial_state_must_fit() {
         fn initial(&self) -> Toy {
             Toy { n: 8, owing: false, busy: false }
         }
-        fn on(&self, _: &Toy, _: &Act, _: &mut Judge) -> Says<Self> {
-            Ok(On::Ignore)
+        fn on(&self, _: &Toy, _: &Act, _: &mut RuleContext) -> Says<Self> {
+            Ok(Reaction::Ignore)
         }
     }
     let like = toy(Play::default(), Rules::default());
@@ -264,8 +264,8 @@ fn decide_sets_options_against_properties() {
     let system = |rules| {
         let mut system = toy(play, rules);
         system.properties =
-            vec![Property::reachable("four", |t: &devmig_model::system::Transition<_, Act>| {
-                let after: &devmig_model::compose::WorldOf<(Both,), 1, 1> = t.after;
+            vec![Property::reachable("four", |t: &devmig_engine::system::Transition<_, Act>| {
+                let after: &devmig_engine::compose::GlobalStateOf<(Both,), 1, 1> = t.after;
                 after.parts.0.n == 4
             })];
         Box::new(system) as Box<dyn Check>
@@ -307,7 +307,7 @@ fn laws_find_what_breaks_them() {
     insta::assert_snapshot!(
         [
             wrong(Play { last: 3, forgets: true, ..Play::default() }),
-            wrong(Play { last: 3, meddles: true, ..Play::default() }),
+            wrong(Play { last: 3, violates_input_enabledness: true, ..Play::default() }),
         ]
         .join("\n")
     );
@@ -343,15 +343,15 @@ mod wide {
         fn initial(&self) -> Digits {
             Digits { digit: [Digit { n: 0 }; 3] }
         }
-        fn on(&self, _: &Digits, _: &Act, _: &mut Judge) -> Says<Self> {
-            Ok(On::Ignore)
+        fn on(&self, _: &Digits, _: &Act, _: &mut RuleContext) -> Says<Self> {
+            Ok(Reaction::Ignore)
         }
         fn hidden(
             &self,
             s: &Digits,
-            _: &mut Judge,
+            _: &mut RuleContext,
             f: &mut dyn FnMut(Step, Digits),
-        ) -> Result<(), Ask> {
+        ) -> Result<(), OpenChoice> {
             for i in 0..3 {
                 let mut next = *s;
                 next.digit[i].n = (s.digit[i].n + 1) % 41;
@@ -363,9 +363,9 @@ mod wide {
 }
 
 fn digits() -> System<(wide::Count,), 0, 0, 1> {
-    type World = devmig_model::compose::WorldOf<(wide::Count,), 0, 0>;
-    type Seen<'a> = devmig_model::system::Transition<'a, World, Act>;
-    let sum = |w: &World| w.parts.0.digit.iter().map(|d| u32::from(d.n)).sum::<u32>();
+    type GlobalState = devmig_engine::compose::GlobalStateOf<(wide::Count,), 0, 0>;
+    type Seen<'a> = devmig_engine::system::Transition<'a, GlobalState, Act>;
+    let sum = |w: &GlobalState| w.parts.0.digit.iter().map(|d| u32::from(d.n)).sum::<u32>();
     System {
         name: "digits".to_owned(),
         area: "toy",
@@ -373,7 +373,7 @@ fn digits() -> System<(wide::Count,), 0, 0, 1> {
         closed: Closed { machine: (wide::Count,), rules: Rules::default() },
         properties: vec![
             Property::always("below 30", |_: &Seen| true, move |t: &Seen| sum(t.after) < 30),
-            Property::at_end("not all the same", |w: &World| {
+            Property::at_end("not all the same", |w: &GlobalState| {
                 w.parts.0.digit[0] == w.parts.0.digit[1] || w.parts.0.digit[0].n < 17
             }),
         ],

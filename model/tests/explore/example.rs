@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use devmig_model::clause::ClauseId;
-use devmig_model::example::{Clauses, Copier, Copying, Device, Page, system};
-use devmig_model::explore::report::{PropertyVerdict, Report, check};
-use devmig_model::explore::search::Limits;
-use devmig_model::explore::{Check, Options};
-use devmig_model::laws;
-use devmig_model::pack::Bits;
-use devmig_model::rules::Rules;
+use devmig_engine::clause::ClauseId;
+use devmig_model::protocol::example::{Clauses, Copier, Copying, Device, Page, system};
+use devmig_engine::explore::report::{PropertyVerdict, Report, check};
+use devmig_engine::explore::search::Limits;
+use devmig_engine::explore::{Check, Options};
+use devmig_engine::laws;
+use devmig_engine::pack::Bits;
+use devmig_engine::rules::Rules;
 use proptest::prelude::*;
 
 fn clauses() -> Clauses {

@@ -3,17 +3,17 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::clause::{ChoiceId, ClauseId};
-use devmig_model::compose::{Action, Closed, Outcome};
-use devmig_model::example::{self, Act};
-use devmig_model::library::Library;
-use devmig_model::machine::{
-    Channel, Did, Event as _, Machine, Obligation, Offer, On, Owed, Party, Step, TimeClass, Verdict,
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::compose::{Action, Closed, Outcome};
+use devmig_model::protocol::example::{self, Act};
+use devmig_model::registry::Library;
+use devmig_engine::machine::{
+    Channel, Did, Event as _, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict,
 };
-use devmig_model::possible::{Fault, Possible};
-use devmig_model::rules::{Ask, Choices, Judge, Rules};
-use devmig_model::vhost_user::event::{BACK_END, Event, Message, Value};
-use devmig_model::vhost_user::machine::VhostUser;
+use devmig_engine::estimate::{Fault, StateEstimate};
+use devmig_engine::rules::{OpenChoice, Choices, RuleContext, Rules};
+use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value};
+use devmig_model::protocol::vhost_user::machine::VhostUser;
 use devmig_model::{packed, unqueued};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -42,7 +42,7 @@ enum Light {
     Thanks,
 }
 
-impl devmig_model::machine::Event for Light {
+impl devmig_engine::machine::Event for Light {
     fn owner(&self) -> Party {
         if matches!(self, Light::Press | Light::Reset) { TESTER } else { LAMP }
     }
@@ -82,25 +82,25 @@ impl Machine for Lamp {
     fn initial(&self) -> LampState {
         LampState { level: 0, presses: 0, owes: false, age: 0 }
     }
-    fn on(&self, s: &LampState, event: &Light, judge: &mut Judge) -> Verdict<Self> {
+    fn on(&self, s: &LampState, event: &Light, judge: &mut RuleContext) -> Verdict<Self> {
         Ok(match event {
             Light::Press if s.presses == 3 && judge.enforces(NOT_TOO_OFTEN) => {
-                On::Broken(NOT_TOO_OFTEN)
+                Reaction::Violation(NOT_TOO_OFTEN)
             }
             Light::Press => {
                 let by = [1, 2, 0][judge.choice(STEP)? as usize];
                 let bright = if s.presses == 0 { 8 * judge.choice(BIRTH)? } else { 0 };
                 let level = s.level + by + bright;
-                On::To(LampState { level, presses: s.presses + 1, owes: true, ..*s })
+                Reaction::To(LampState { level, presses: s.presses + 1, owes: true, ..*s })
             }
-            Light::Reset => On::Undefined(RESET),
-            Light::Blink(_) if !s.owes => On::Refuse,
-            Light::Blink(level) if *level != s.level && judge.enforces(SHOWS) => On::Broken(SHOWS),
-            Light::Blink(_) => On::To(LampState { owes: false, ..*s }),
-            Light::Thanks => On::Ignore,
+            Light::Reset => Reaction::Unspecified(RESET),
+            Light::Blink(_) if !s.owes => Reaction::Disabled,
+            Light::Blink(level) if *level != s.level && judge.enforces(SHOWS) => Reaction::Violation(SHOWS),
+            Light::Blink(_) => Reaction::To(LampState { owes: false, ..*s }),
+            Light::Thanks => Reaction::Ignore,
         })
     }
-    fn owes(&self, s: &LampState, _: &mut Judge) -> Result<Owed, Ask> {
+    fn owes(&self, s: &LampState, _: &mut RuleContext) -> Result<Owed, OpenChoice> {
         Ok(Owed::NONE.with_if(s.owes, 0).with_if(!s.owes && s.presses > 0, 1))
     }
     fn obligation(&self, index: u32) -> Obligation {
@@ -116,16 +116,16 @@ impl Machine for Lamp {
     fn hidden(
         &self,
         s: &LampState,
-        _: &mut Judge,
+        _: &mut RuleContext,
         f: &mut dyn FnMut(Step, LampState),
-    ) -> Result<(), Ask> {
+    ) -> Result<(), OpenChoice> {
         if self.ages {
             f(Step::alone(LAMP, "a second"), LampState { age: s.age + 1, ..*s });
         }
         Ok(())
     }
-    fn offers(&self, s: &LampState, f: &mut dyn FnMut(Offer<Light>)) {
-        f(Offer::May(Light::Blink(s.level)));
+    fn stimuli(&self, s: &LampState, f: &mut dyn FnMut(Stimulus<Light>)) {
+        f(Stimulus::Guarded(Light::Blink(s.level)));
     }
 }
 
@@ -151,7 +151,7 @@ fn broken(result: Result<(), Fault>) -> (Vec<ClauseId>, Vec<String>) {
 
 #[test]
 fn a_message_may_be_read_now_or_later_but_not_never() {
-    let mut set = Possible::new(&NEW, fixed());
+    let mut set = StateEstimate::new(&NEW, fixed());
     set.silent(TimeClass::Io).unwrap();
     set.send(Light::Press);
     // Not read yet, and so nothing to show: but silence would mean that it is never read.
@@ -166,7 +166,7 @@ fn a_message_may_be_read_now_or_later_but_not_never() {
 
 #[test]
 fn what_is_not_allowed_names_the_clause_and_what_was_allowed() {
-    let mut set = Possible::new(&NEW, fixed());
+    let mut set = StateEstimate::new(&NEW, fixed());
     let (clauses, allowed) = broken(set.observe(&Light::Blink(1)));
     assert_eq!(clauses, [], "not broken, only impossible");
     assert_eq!(allowed, ["silence"]);
@@ -180,7 +180,7 @@ fn what_is_not_allowed_names_the_clause_and_what_was_allowed() {
 
 #[test]
 fn silence_is_judged_by_its_class_and_its_clause() {
-    let mut set = Possible::new(&NEW, fixed());
+    let mut set = StateEstimate::new(&NEW, fixed());
     set.send(Light::Press);
     let (clauses, _) = broken(set.silent(TimeClass::Reply));
     // The furthest candidate owes a blink, the other has not read.
@@ -188,7 +188,7 @@ fn silence_is_judged_by_its_class_and_its_clause() {
     set.observe(&Light::Blink(1)).unwrap();
     set.silent(TimeClass::Io).unwrap();
     assert_eq!(broken(set.silent(TimeClass::Courtesy)).0, [POLITE]);
-    let mut waived = Possible::new(&NEW, fixed().without(SHOWS));
+    let mut waived = StateEstimate::new(&NEW, fixed().without(SHOWS));
     waived.send(Light::Press);
     waived.silent(TimeClass::Io).unwrap();
     assert!(waived.hits.contains(SHOWS) || waived.len() == 1);
@@ -196,7 +196,7 @@ fn silence_is_judged_by_its_class_and_its_clause() {
 
 #[test]
 fn a_choice_is_split_when_it_is_first_asked_for() {
-    let mut set = Possible::new(&NEW, open());
+    let mut set = StateEstimate::new(&NEW, open());
     set.silent(TimeClass::Io).unwrap();
     assert_eq!((set.len(), set.readings(2)), (1, vec![]));
     set.send(Light::Press);
@@ -209,7 +209,7 @@ fn a_choice_is_split_when_it_is_first_asked_for() {
 
 #[test]
 fn an_option_that_was_excluded_stays_excluded() {
-    let mut set = Possible::new(&NEW, open());
+    let mut set = StateEstimate::new(&NEW, open());
     set.send(Light::Press);
     set.observe(&Light::Blink(1)).unwrap();
     set.send(Light::Press);
@@ -222,7 +222,7 @@ fn an_option_that_was_excluded_stays_excluded() {
 
 #[test]
 fn options_that_nothing_tells_apart_stay_possible() {
-    let mut set = Possible::new(&NEW, open().without(SHOWS));
+    let mut set = StateEstimate::new(&NEW, open().without(SHOWS));
     set.send(Light::Press);
     set.observe(&Light::Blink(1)).unwrap();
     assert_eq!(set.readings(2), [(STEP, vec![0, 1, 2]), (BIRTH, vec![0, 1])]);
@@ -231,7 +231,7 @@ fn options_that_nothing_tells_apart_stay_possible() {
 
 #[test]
 fn a_choice_that_is_pinned_is_no_reading() {
-    let mut set = Possible::new(&NEW, open().fixing(STEP, 2));
+    let mut set = StateEstimate::new(&NEW, open().fixing(STEP, 2));
     set.send(Light::Press);
     assert_eq!(broken(set.observe(&Light::Blink(1))).0, [SHOWS]);
     set.observe(&Light::Blink(8)).unwrap();
@@ -240,21 +240,21 @@ fn a_choice_that_is_pinned_is_no_reading() {
 
 #[test]
 fn a_script_that_breaks_a_rule_is_the_scripts_fault() {
-    let mut set = Possible::new(&NEW, fixed());
+    let mut set = StateEstimate::new(&NEW, fixed());
     for n in 0..3 {
         set.send(Light::Press);
         set.observe(&Light::Blink(n + 1)).unwrap();
     }
     set.send(Light::Press);
     assert_eq!(set.observe(&Light::Blink(4)), Err(Fault::Script { clause: NOT_TOO_OFTEN }));
-    let mut set = Possible::new(&NEW, fixed().without(NOT_TOO_OFTEN));
+    let mut set = StateEstimate::new(&NEW, fixed().without(NOT_TOO_OFTEN));
     (0..4).for_each(|_| set.send(Light::Press));
     set.observe(&Light::Blink(4)).unwrap();
 }
 
 #[test]
 fn where_no_text_says_what_follows_anything_is_allowed() {
-    let mut set = Possible::new(&NEW, fixed());
+    let mut set = StateEstimate::new(&NEW, fixed());
     set.send(Light::Reset);
     set.observe(&Light::Thanks).unwrap();
     assert!(!set.undefined(), "it may not have been read");
@@ -267,7 +267,7 @@ fn where_no_text_says_what_follows_anything_is_allowed() {
 
 #[test]
 fn a_set_that_outgrows_its_bound_is_no_verdict() {
-    let mut set = Possible::new(&OLD, fixed());
+    let mut set = StateEstimate::new(&OLD, fixed());
     assert_eq!(set.observe(&Light::Thanks), Err(Fault::TooMany));
     assert_eq!(set.may_be_silent(TimeClass::Io), Err(Fault::TooMany));
 }
@@ -282,7 +282,7 @@ fn copying() -> example::Copying {
 #[test]
 fn hidden_steps_are_taken_unseen() {
     let system = copying();
-    let mut set = Possible::new(&system.closed.machine, Rules::default());
+    let mut set = StateEstimate::new(&system.closed.machine, Rules::default());
     set.did(&Act::Read(0)).unwrap();
     // Nobody saw that the value was fetched.
     set.observe(&Act::Write(1)).unwrap();
@@ -312,12 +312,12 @@ fn open_choices(library: &Library) -> Rules {
 
 struct Talk<'a> {
     library: &'a Library,
-    set: Possible<'a, VhostUser<2>>,
+    set: StateEstimate<'a, VhostUser<2>>,
 }
 
 impl<'a> Talk<'a> {
     fn new(library: &'a Library, machine: &'a VhostUser<2>, rules: Rules) -> Self {
-        Talk { library, set: Possible::new(machine, rules) }
+        Talk { library, set: StateEstimate::new(machine, rules) }
     }
 
     fn event(&self, name: &str, ring: u8, value: u64) -> Message {
@@ -517,7 +517,7 @@ fn wolf<M: Machine>(
     walk: &[Seen<M::Event>],
     own: impl Fn(&M::Event) -> bool,
 ) -> Option<(usize, Fault)> {
-    let mut set = Possible::new(machine, rules);
+    let mut set = StateEstimate::new(machine, rules);
     walk.iter().enumerate().find_map(|(n, seen)| {
         let result = match &seen.action {
             Action::Send(event) => {

@@ -2,16 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::clause::ClauseId;
-use devmig_model::explore::behaviour::Seen;
-use devmig_model::explore::compare::{Comparison, Limits, Verdict, compare};
-use devmig_model::explore::report::{Report, check};
-use devmig_model::explore::{Check, Options, trace};
-use devmig_model::laws::{self, Wrong};
-use devmig_model::library::Library;
-use devmig_model::ring;
-use devmig_model::rules::Rules;
-use devmig_model::vdpa::systems::{Names, Vdpa, systems};
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::behaviour::Seen;
+use devmig_engine::explore::compare::{Comparison, Limits, Verdict, compare};
+use devmig_engine::explore::report::{Report, check};
+use devmig_engine::explore::{Check, Options, trace};
+use devmig_engine::laws::{self, Wrong};
+use devmig_model::registry::Library;
+use devmig_model::protocol::ring;
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vdpa::systems::{Names, Vdpa, systems};
 
 use crate::common::builtin;
 
@@ -92,7 +92,7 @@ fn vdpa_systems_are_as_expected() {
         let (states, transitions) = (report.states, report.transitions);
         counts += &format!("{:28} {states} states, {transitions} transitions\n", report.system);
         for property in report.properties.iter().filter(|p| p.trace.is_some()) {
-            if property.verdict == devmig_model::explore::report::PropertyVerdict::Violated {
+            if property.verdict == devmig_engine::explore::report::PropertyVerdict::Violated {
                 let text = trace::text(property.trace.as_deref().unwrap(), None);
                 counts += &format!("\n{}: {}\n{text}", report.system, property.name);
             }

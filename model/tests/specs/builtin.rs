@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use devmig_model::clause::ClauseId;
+use devmig_engine::clause::ClauseId;
 use devmig_model::spec::{Lack, Level, Spec, builtin_files};
 
 fn builtin() -> Spec {

@@ -8,7 +8,7 @@
 //! a refusal has at least one diagnostic, and each can be drawn. The same edits are made in every run.
 
 use arbitrary::{Arbitrary, Unstructured};
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::builtin_files;
 use miette::{GraphicalReportHandler, GraphicalTheme};
 

@@ -7,15 +7,15 @@
 
 use std::collections::BTreeMap;
 
-use devmig_model::clause::ClauseId;
-use devmig_model::explore::Options;
-use devmig_model::explore::behaviour::Seen;
-use devmig_model::explore::compare::{Comparison, Limits, Verdict, compare};
-use devmig_model::explore::report::{PropertyVerdict, Report, check};
-use devmig_model::laws::{self, Wrong};
-use devmig_model::library::Library;
-use devmig_model::rules::Rules;
-use devmig_model::vfio::systems::SystemDef;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Options;
+use devmig_engine::explore::behaviour::Seen;
+use devmig_engine::explore::compare::{Comparison, Limits, Verdict, compare};
+use devmig_engine::explore::report::{PropertyVerdict, Report, check};
+use devmig_engine::laws::{self, Wrong};
+use devmig_model::registry::Library;
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vfio::systems::SystemDef;
 
 use crate::common::{builtin, proposal, story};
 
@@ -77,7 +77,7 @@ fn the_proposal_changes_no_device_without_its_feature() {
     }
 }
 
-/// Laws 1, 2, 3, 5, 6 and 7, on each system.
+/// ClauseIds 1, 2, 3, 5, 6 and 7, on each system.
 #[test]
 fn every_system_passes_the_laws() {
     let library = builtin();
@@ -161,7 +161,7 @@ fn every_decision_is_a_snapshot() {
 #[test]
 fn every_property_is_checked_somewhere() {
     let library = builtin();
-    for (index, (name, ..)) in devmig_model::vfio::properties::ALL.iter().enumerate() {
+    for (index, (name, ..)) in devmig_model::protocol::vfio::properties::ALL.iter().enumerate() {
         let uses = |def: &SystemDef| def.holds.contains(&index) || def.violated.contains(&index);
         assert!(library.vfio_systems.iter().any(uses), "{name}");
     }

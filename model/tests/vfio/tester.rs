@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::library::Library;
-use devmig_model::machine::{Machine, On};
-use devmig_model::rules::Rules;
-use devmig_model::vfio::event::{Act, Answer, Call, Data, Event, For, PageSize, Ranges, Region};
-use devmig_model::vfio::machine::Device;
-use devmig_model::vfio::state::State;
+use devmig_model::registry::Library;
+use devmig_engine::machine::{Machine, Reaction};
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vfio::event::{Act, Answer, Call, Data, Event, For, PageSize, Ranges, Region};
+use devmig_model::protocol::vfio::machine::Device;
+use devmig_model::protocol::vfio::state::State;
 use proptest::prelude::*;
 
 use crate::common::builtin;
@@ -49,9 +49,9 @@ impl<'a> Talk<'a> {
         for state in &self.states {
             let event = Event { device: 0, act };
             match self.device.on(state, &event, &mut self.rules.judge()).unwrap() {
-                On::To(to) if !next.contains(&to) => next.push(to),
-                On::Ignore if !next.contains(state) => next.push(*state),
-                On::Broken(clause) | On::Undefined(clause) => {
+                Reaction::To(to) if !next.contains(&to) => next.push(to),
+                Reaction::Ignore if !next.contains(state) => next.push(*state),
+                Reaction::Violation(clause) | Reaction::Unspecified(clause) => {
                     let name = self.library.spec.clause_name(clause).to_owned();
                     if !broken.contains(&name) {
                         broken.push(name);

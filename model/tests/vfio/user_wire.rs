@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::vfio_user::{
+use devmig_model::protocol::vfio_user::{
     Access, Capabilities, CapabilitiesError, Command, DeviceState, DmaMap, DmaWritten, Feature,
     FeatureFlags, Flags, Header, IrqSet, LoggingReport, LoggingStart, MAX_PAYLOAD, MigData,
     MigrationFlags, Range, Reply, Request, Sender, TwinSocket, Version, WireError, Write,

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::explore::report::PropertyVerdict;
-use devmig_model::explore::{Options, trace};
-use devmig_model::library::Library;
+use devmig_engine::explore::report::PropertyVerdict;
+use devmig_engine::explore::{Options, trace};
+use devmig_model::registry::Library;
 use devmig_model::spec::builtin_files;
 
 use crate::common::builtin;

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::explore::Options;
-use devmig_model::explore::decide::{self, Choice, Decision, Row};
-use devmig_model::explore::report::PropertyVerdict;
-use devmig_model::library::{self, Library};
+use devmig_engine::explore::Options;
+use devmig_engine::explore::decide::{self, Choice, Decision, Row};
+use devmig_engine::explore::report::PropertyVerdict;
+use devmig_model::registry::{self, Library};
 
 use crate::common::{builtin, proposal};
 
@@ -39,7 +39,7 @@ fn of(library: &Library, system: &str) -> Decision {
 
 fn violated(row: &Row) -> BTreeSet<&str> {
     let violated = |p: &&_| -> bool {
-        let p: &devmig_model::explore::report::PropertyReport = p;
+        let p: &devmig_engine::explore::report::PropertyReport = p;
         p.verdict == PropertyVerdict::Violated
     };
     row.report.properties.iter().filter(violated).map(|p| p.name.as_str()).collect()

@@ -6,21 +6,21 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::clause::ClauseId;
-use devmig_model::explore::report::{Report, check};
-use devmig_model::explore::search::explore;
-use devmig_model::explore::{Error, Options};
-use devmig_model::laws::{self, Wrong};
-use devmig_model::library::Library;
-use devmig_model::pack::Bits;
-use devmig_model::vhost_user::event::Value;
-use devmig_model::vhost_user::state::{Ring, State};
-use devmig_model::vhost_user::systems::SystemDef;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::report::{Report, check};
+use devmig_engine::explore::search::explore;
+use devmig_engine::explore::{Error, Options};
+use devmig_engine::laws::{self, Wrong};
+use devmig_model::registry::Library;
+use devmig_engine::pack::Bits;
+use devmig_model::protocol::vhost_user::event::Value;
+use devmig_model::protocol::vhost_user::state::{Ring, State};
+use devmig_model::protocol::vhost_user::systems::SystemDef;
 use proptest::prelude::*;
 
 use crate::common::{builtin, proposal};
 
-/// Laws 1, 2, 3, 5, 6 and 7.
+/// ClauseIds 1, 2, 3, 5, 6 and 7.
 fn all(library: &Library, def: &SystemDef) -> Wrong {
     let (builder, rules) = (library.vhost_user(), library.rules(def));
     match def.rings {
@@ -75,7 +75,7 @@ fn the_ring_passes_the_laws_under_every_option() {
             let explored = explore(&system, &Default::default()).unwrap();
             let report = check(&system, &Options::default()).unwrap();
             let mut wrong = laws::nobody_meddles(&system, &explored).unwrap();
-            wrong.extend(laws::offers_are_complete(&system, &explored).unwrap());
+            wrong.extend(laws::stimuli_are_complete(&system, &explored).unwrap());
             wrong.extend(laws::packing_round_trips(&system, &explored).unwrap());
             wrong.extend(laws::liveness_agrees(&system, &explored, &report).unwrap());
             assert!(report.incomplete.is_none(), "{}", report.text());
@@ -195,7 +195,7 @@ fn ring() -> impl Strategy<Value = Ring> {
                 started: bits[3],
                 enabled: bits[4],
                 kicked: bits[5],
-                parked: bits[6],
+                kick_fd_stale: bits[6],
                 base: narrow(numbers[1], 7),
                 available: narrow(numbers[2], 7),
                 used: narrow(numbers[3], 7),

@@ -4,12 +4,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::explore::report::{PropertyVerdict, Report};
-use devmig_model::explore::{Options, trace};
-use devmig_model::library::Library;
+use devmig_engine::explore::report::{PropertyVerdict, Report};
+use devmig_engine::explore::{Options, trace};
+use devmig_model::registry::Library;
 use devmig_model::spec::traceability;
-use devmig_model::system::PropertyKind;
-use devmig_model::vhost_user::systems::SystemDef;
+use devmig_engine::system::PropertyKind;
+use devmig_model::protocol::vhost_user::systems::SystemDef;
 
 use crate::common::{builtin, proposal, story};
 

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::library::Library;
-use devmig_model::machine::{Machine, On, TimeClass};
-use devmig_model::possible::{Fault, Possible};
-use devmig_model::rules::Rules;
-use devmig_model::vhost_user::event::{BackEndMessage, Event, Message, MessageId, Value};
-use devmig_model::vhost_user::machine::{MAX_RINGS, VhostUser};
-use devmig_model::vhost_user::state::State;
+use devmig_model::registry::Library;
+use devmig_engine::machine::{Machine, Reaction, TimeClass};
+use devmig_engine::estimate::{Fault, StateEstimate};
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vhost_user::event::{BackEndMessage, Event, Message, MessageId, Value};
+use devmig_model::protocol::vhost_user::machine::{MAX_RINGS, VhostUser};
+use devmig_model::protocol::vhost_user::state::State;
 
 use crate::common::builtin;
 
@@ -72,7 +72,7 @@ fn breaks(version: &str, name: &str, state: &State<MAX_RINGS>) -> Option<String>
     let event = Event::Message(message(&library, name, 0));
     let rules = Rules { choices: library.spec.defaults(), ..rules };
     match library.tester().on(state, &event, &mut rules.judge()).unwrap() {
-        On::Broken(clause) => Some(library.spec.clause_name(clause).to_owned()),
+        Reaction::Violation(clause) => Some(library.spec.clause_name(clause).to_owned()),
         _ => None,
     }
 }
@@ -114,7 +114,7 @@ fn no_message_of_the_back_ends_own_passes_its_gate_unasked() {
     for index in 0..library.table.back_end.len() as u8 {
         let id = MessageId(index);
         let event = Event::BackEndMessage(BackEndMessage { id, ..BackEndMessage::default() });
-        let gated = On::Broken(library.spec.clause("vhost-user.back-end-message.gated").unwrap());
+        let gated = Reaction::Violation(library.spec.clause("vhost-user.back-end-message.gated").unwrap());
         assert_eq!(machine.on(&shut, &event, &mut rules.judge()).unwrap(), gated);
         assert_ne!(machine.on(&open, &event, &mut rules.judge()).unwrap(), gated);
         // Without a channel there is nothing to say it on.
@@ -123,16 +123,16 @@ fn no_message_of_the_back_ends_own_passes_its_gate_unasked() {
     }
     // While the device is suspended it says nothing.
     shut = open;
-    shut.born = true;
+    shut.ever_started = true;
     let event = Event::BackEndMessage(BackEndMessage { id: MessageId(1), ..Default::default() });
     let silent = library.spec.clause("vhost-user.suspended.no-messages").unwrap();
-    assert_eq!(machine.on(&shut, &event, &mut rules.judge()).unwrap(), On::Broken(silent));
+    assert_eq!(machine.on(&shut, &event, &mut rules.judge()).unwrap(), Reaction::Violation(silent));
 }
 
 /// A ring with a request in flight is stopped.
-fn stopped<'m>(machine: &'m Tester, library: &Library, rules: Rules) -> Possible<'m, Tester> {
-    let mut possible = Possible::new(machine, rules);
-    let send = |possible: &mut Possible<'m, Tester>, name: &str, value: u64| {
+fn stopped<'m>(machine: &'m Tester, library: &Library, rules: Rules) -> StateEstimate<'m, Tester> {
+    let mut possible = StateEstimate::new(machine, rules);
+    let send = |possible: &mut StateEstimate<'m, Tester>, name: &str, value: u64| {
         possible.send(Event::Message(message(library, name, value)));
     };
     let features = Value(1 << 30);
@@ -191,8 +191,8 @@ fn an_acknowledgement_that_nobody_asked_for_tells_the_readings_apart() {
     let machine = library.tester();
     let id = library.table.named("SET_BACKEND_REQ_FD").unwrap();
     let acknowledgement = Event::Reply { id, ring: 0, value: Value(0), descriptors: 0 };
-    let mut conversation = Possible::new(&machine, rules);
-    let answer = |possible: &mut Possible<'_, Tester>, name: &str, value: u64| {
+    let mut conversation = StateEstimate::new(&machine, rules);
+    let answer = |possible: &mut StateEstimate<'_, Tester>, name: &str, value: u64| {
         possible.send(Event::Message(message(&library, name, 0)));
         let id = library.table.named(name).unwrap();
         let reply = Event::Reply { id, ring: 0, value: Value(value), descriptors: 0 };
@@ -207,7 +207,7 @@ fn an_acknowledgement_that_nobody_asked_for_tells_the_readings_apart() {
     let asked = rules.fixing(choice, library.spec.option(choice, "asked").unwrap());
     // Silence is fine by one reading, so it is no fault while both are open.
     conversation.silent(TimeClass::Reply).unwrap();
-    let mut other = Possible::new(&machine, asked);
+    let mut other = StateEstimate::new(&machine, asked);
     answer(&mut other, "GET_FEATURES", 1 << 30);
     answer(&mut other, "GET_PROTOCOL_FEATURES", 1 << 3 | 1 << 5);
     other.send(Event::Message(set));

@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::possible::Possible;
-use devmig_model::rules::Rules;
-use devmig_model::vhost_user::event::{Event, Message, Value};
+use devmig_engine::estimate::StateEstimate;
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vhost_user::event::{Event, Message, Value};
 
 /// A message: its name, number, and need_reply.
 type Sent<'a> = (&'a str, u64, bool);
@@ -24,7 +24,7 @@ fn judge(clause: &str, waived: bool, sent: &[Sent<'_>], last: (&str, u8, u64)) -
     let machine = library.tester();
     let clause = library.spec.clause(clause).unwrap();
     let rules = if waived { Rules::default().without(clause) } else { Rules::default() };
-    let mut possible = Possible::new(&machine, rules);
+    let mut possible = StateEstimate::new(&machine, rules);
     let reply = |(name, ring, value): (&str, u8, u64)| Event::Reply {
         id: library.table.named(name).unwrap(),
         ring,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::vfio_user::{LoggingReport, Range};
+use devmig_model::protocol::vfio_user::{LoggingReport, Range};
 
 /// Bytes of a page, as the log counts them; also the smallest page that START gives.
 pub const PAGE: u64 = 0x1000;

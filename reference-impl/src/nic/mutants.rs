@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn every_fault_names_a_clause_that_there_is() {
-        let library = devmig_model::library::Library::builtin().unwrap();
+        let library = devmig_model::registry::Library::builtin().unwrap();
         for mutant in Mutant::ALL {
             assert!(library.spec.clause(mutant.clause()).is_ok(), "{mutant}");
         }

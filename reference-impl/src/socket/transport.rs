@@ -23,8 +23,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use devmig_model::vfio_user;
-use devmig_model::vhost_user::wire::{Header, MAX_PAYLOAD};
+use devmig_model::protocol::vfio_user;
+use devmig_model::protocol::vhost_user::wire::{Header, MAX_PAYLOAD};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{

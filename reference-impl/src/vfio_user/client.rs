@@ -30,7 +30,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use devmig_model::vfio_user::{
+use devmig_model::protocol::vfio_user::{
     Capabilities, Command, DmaAccess, DmaWritten, Flags, Header, Kind, MAX_DATA, MAX_DESCRIPTORS,
     MAX_PAYLOAD, Reply, Request, Sender, Version,
 };

@@ -13,7 +13,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use devmig_model::vfio_user::Header;
+use devmig_model::protocol::vfio_user::Header;
 
 use super::client::Link;
 use super::core::{Core, Output};

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use devmig_model::vfio_user::{DmaMap, DmaUnmap};
+use devmig_model::protocol::vfio_user::{DmaMap, DmaUnmap};
 use rustix::io::Errno;
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use devmig_model::vfio_user::Header;
+use devmig_model::protocol::vfio_user::Header;
 use rustix::event::{PollFd, PollFlags};
 
 use super::core::{Core, CoreOptions, Output};

@@ -38,7 +38,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use devmig_model::vhost_user::wire::{Flags, Header, Payload};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload};
 
 use self::answers::{Answer, Owed};
 use self::channel::Channel;

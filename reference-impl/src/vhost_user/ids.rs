@@ -3,7 +3,7 @@
 //! The columns that a back-end needs of `specs/vhost-user/messages.toml`, as constants to match on,
 //! and those messages which the slice there does not have yet. A test holds both together.
 
-use devmig_model::vhost_user::wire::PayloadKind;
+use devmig_model::protocol::vhost_user::wire::PayloadKind;
 
 /// `VHOST_USER_F_PROTOCOL_FEATURES`, a bit of the virtio features.
 pub const PROTOCOL_FEATURES_BIT: u32 = 30;

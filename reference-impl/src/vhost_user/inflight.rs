@@ -19,7 +19,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use devmig_model::vhost_user::wire::Inflight;
+use devmig_model::protocol::vhost_user::wire::Inflight;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 

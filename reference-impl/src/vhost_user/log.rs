@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use devmig_model::vhost_user::wire::Log;
+use devmig_model::protocol::vhost_user::wire::Log;
 use vm_memory::{MmapRegion, VolatileMemory};
 
 use super::memory::{MemoryError, map_file};

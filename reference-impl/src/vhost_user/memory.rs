@@ -12,7 +12,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use devmig_model::vhost_user::wire::Region;
+use devmig_model::protocol::vhost_user::wire::Region;
 use rustix::io::Errno;
 use vm_memory::mmap::{FromRangesError, GuestRegionMmap};
 use vm_memory::{

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-use devmig_model::vhost_user::wire::{Memory, Payload, Region, VringAddr};
+use devmig_model::protocol::vhost_user::wire::{Memory, Payload, Region, VringAddr};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use virtio_queue::desc::split::Descriptor;

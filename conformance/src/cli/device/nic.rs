@@ -42,7 +42,7 @@ pub(super) struct Nic {
 const FEATURES: &str = "stop-copy,pre-copy";
 
 /// Where it is served, and as what.
-pub(super) enum Place<'a> {
+pub(super) enum Endpoint<'a> {
     /// As a virtio device.
     VhostUser(&'a Path),
     /// As a PCI device.
@@ -59,10 +59,10 @@ enum LinkTo {
 }
 
 impl Nic {
-    pub(super) fn place(&self) -> Result<Place<'_>, Error> {
+    pub(super) fn place(&self) -> Result<Endpoint<'_>, Error> {
         match (&self.vfio_user, &self.socket_path) {
-            (Some(path), _) => Ok(Place::VfioUser(path)),
-            (None, Some(path)) => Ok(Place::VhostUser(path)),
+            (Some(path), _) => Ok(Endpoint::VfioUser(path)),
+            (None, Some(path)) => Ok(Endpoint::VhostUser(path)),
             (None, None) => {
                 let help = "add --socket-path PATH or --vfio-user PATH".to_owned();
                 Err(Error::usage("no socket to listen on", Some(help)))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_reference::vfio_user::{CoreOptions, Mutant, ServerOptions, Settings, serve};
 
 use super::making::Making;

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs};
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 
 use super::shared::{Shared, seconds};
 use super::{Error, Out, Status, this_program};
 use crate::device_model::golden;
-use crate::device_model::mutants::Bench;
+use crate::device_model::mutants::MutationRun;
 use crate::device_model::runner::{self, Run};
 use crate::device_model::subject::{Subject, Transport};
 use crate::device_model::suite::{self, Test};
-use crate::report::Result as TestResult;
+use crate::harness::report::Result as TestResult;
 
 /// Test a program that implements a device against its description
 #[derive(Debug, ClapArgs)]
@@ -163,6 +163,6 @@ fn mutants(
     shared: &Shared,
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
-    let bench = Bench::new(library, suite, this_program()?)?;
+    let bench = MutationRun::new(library, suite, this_program()?)?;
     shared.hunt(out, |mutants, all, done| bench.hunt(mutants, all, done))
 }

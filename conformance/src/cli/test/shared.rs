@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::{self, SourceFile};
 use devmig_reference::switches::Fault;
 
 use super::super::{Error, Format, Out, Status, progress, select};
 use super::{Listed, ListedTest, clause_text};
-use crate::hunt::{Fate, Hunt, Trouble};
-use crate::report::{Result as TestResult, SuiteReport, junit};
-use crate::verdict::{About, Entry};
-use crate::waivers::{self, Waiver};
+use crate::harness::mutation::{MutantResult, MutationReport, HarnessError};
+use crate::harness::report::{Result as TestResult, SuiteReport, junit};
+use crate::harness::verdict::{TestInfo, Entry};
+use crate::harness::waivers::{self, Waiver};
 
 /// What every suite's command takes.
 #[derive(Debug, ClapArgs)]
@@ -64,7 +64,7 @@ impl Shared {
         out: &mut Out<'_>,
     ) -> Result<Status, Error> {
         let entry = |test: &&T| {
-            let About { test, purpose, clause } = test.about();
+            let TestInfo { test, purpose, clause } = test.about();
             let clause = library.spec.clause_name(clause).to_owned();
             ListedTest { test: test.to_owned(), clause, purpose: purpose.to_owned() }
         };
@@ -129,7 +129,7 @@ impl Shared {
         Ok(match report.summary.exit_code() {
             0 => Status::Good,
             1 => Status::Bad,
-            _ => Status::Trouble,
+            _ => Status::HarnessError,
         })
     }
 
@@ -137,7 +137,7 @@ impl Shared {
     pub(super) fn hunt<M: Fault>(
         &self,
         out: &mut Out<'_>,
-        hunt: impl FnOnce(&[M], bool, &(dyn Fn(&Fate) + Sync)) -> Result<Hunt, Trouble>,
+        hunt: impl FnOnce(&[M], bool, &(dyn Fn(&MutantResult) + Sync)) -> Result<MutationReport, HarnessError>,
     ) -> Result<Status, Error> {
         let matches = |mutant: &M, pattern: &String| spec::matches(pattern, mutant.name());
         for pattern in &self.only {

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use devmig_model::library::Library;
-use devmig_model::rules::Rules;
+use devmig_model::registry::Library;
+use devmig_engine::rules::Rules;
 use devmig_model::spec::SourceFile;
 
 use super::super::select;
 use super::shared::{Shared, created, failed, seconds};
 use super::{Error, Out, Status};
-use crate::report::Result as TestResult;
+use crate::harness::report::Result as TestResult;
 use crate::vfio::device::Place;
 use crate::vfio::runner::{self, Run};
 use crate::vfio::session::Limits;

@@ -13,7 +13,7 @@ use crate::vfio::kernel::{Address, KernelDevice};
 ///
 /// The tester gives the device no memory, and no other program may use the device at the same time.
 /// A kernel may never return from some calls (tests that are known to hang run last), so run this
-/// in a guest: see `conformance/peers/linux-mtty.toml` for an example.
+/// in a guest: see `conformance/implementations/linux-mtty.toml` for an example.
 #[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("where").required(true).args(["cdev", "group", "list"]))]
 pub(super) struct Args {

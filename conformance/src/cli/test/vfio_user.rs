@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs};
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 
 use super::vfio::{self, Common};
 use super::{Error, Out, Status};
 use crate::vfio::device::Place;
-use crate::vfio::mutants::Bench;
+use crate::vfio::mutants::MutationRun;
 use crate::vfio::user::{Socket, Spawn};
-use crate::vhost_user::process::Command;
+use crate::harness::io::process::Command;
 
 /// Test a vfio-user server with the VFIO suite
 #[derive(Debug, ClapArgs)]
@@ -68,6 +68,6 @@ fn mutants(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let suite = crate::vfio::suite::builtin(&library)?;
     let rules = vfio::judged_by(&library, &args.common.text)?;
-    let bench = Bench::new(&library, &suite, rules, &args.common.text)?;
+    let bench = MutationRun::new(&library, &suite, rules, &args.common.text)?;
     args.common.shared.hunt(out, |mutants, all, done| bench.hunt(mutants, all, done))
 }

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs};
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 
 use super::shared::{Shared, chosen, seconds};
 use super::{Error, Out, Status, judged_by};
-use crate::vhost_user::mutants::Bench;
-use crate::vhost_user::process::Command;
+use crate::vhost_user::mutants::MutationRun;
+use crate::harness::io::process::Command;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
-use crate::vhost_user::target::Target;
+use crate::harness::io::target::Target;
 use crate::vhost_user::tour::Tours;
 use crate::vhost_user::walk::{self, Walk};
 
@@ -196,7 +196,7 @@ fn mutants(
         let help = "the reference devices are a disk (blk) and a NIC with a loopback link (net-loopback)".to_owned();
         return Err(Error::usage("--mutants does not support this device", Some(help)));
     }
-    let bench = Bench::new(library, suite, judged_by(library, &args.text)?, &args.text)?;
+    let bench = MutationRun::new(library, suite, judged_by(library, &args.text)?, &args.text)?;
     let legal = bench.legal();
     args.shared.hunt(out, |mutants, all, done| bench.hunt(mutants, &legal, all, done))
 }

@@ -6,10 +6,10 @@ use devmig_model::device_model::{Implementation, Instance, form, rfc};
 use devmig_reference::socket::Deadline;
 
 use super::{Session, finding, harness};
-use crate::device_model::asked::Asked;
+use crate::device_model::arguments::Asked;
 use crate::device_model::subject::{Subject, print};
-use crate::verdict::Stop;
-use crate::vhost_user::process::{Captured, Command, SpawnError};
+use crate::harness::verdict::TestEnd;
+use crate::harness::io::process::{Captured, Command, SpawnError};
 
 /// What is known of those that take part, before any test.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Hosts {
 }
 
 /// Runs a program to its end.
-fn run(subject: &Subject, words: Vec<String>) -> Result<Captured, Stop> {
+fn run(subject: &Subject, words: Vec<String>) -> Result<Captured, TestEnd> {
     let command = Command::plain(words).map_err(harness)?;
     command.captured(MAX_FILE, Deadline::after(subject.limit)).map_err(|error| match error {
         // That it does not end, or prints without end, is what it does.
@@ -39,7 +39,7 @@ fn with(program: &[String], option: &str) -> Vec<String> {
 }
 
 /// The description, in the richer form where there is one.
-fn described(subject: &Subject, program: &[String]) -> Result<Implementation, Stop> {
+fn described(subject: &Subject, program: &[String]) -> Result<Implementation, TestEnd> {
     let own = run(subject, with(program, print::OWN))?;
     if own.status.success() {
         return form::implementation(&own.output).map_err(|error| finding(error.to_string(), ""));
@@ -64,11 +64,11 @@ impl Hosts {
     /// Asks the program, and its peer.
     ///
     /// # Errors
-    /// [`Stop::Finding`] if there is no description that can be read.
-    pub fn of(subject: &Subject) -> Result<Self, Stop> {
+    /// [`TestEnd::Finding`] if there is no description that can be read.
+    pub fn of(subject: &Subject) -> Result<Self, TestEnd> {
         let own = described(subject, &subject.program)?;
         let peer = subject.peer.as_ref().map(|program| described(subject, program));
-        let peer = peer.transpose().map_err(|stop| Stop::Harness(format!("the peer: {stop:?}")))?;
+        let peer = peer.transpose().map_err(|stop| TestEnd::Harness(format!("the peer: {stop:?}")))?;
         let made = own.models().values().find(|model| model.initial().is_ok());
         let prints_instances = match made {
             None => false,
@@ -84,7 +84,7 @@ impl Hosts {
 }
 
 impl Session<'_> {
-    fn run(&mut self, words: Vec<String>) -> Result<Captured, Stop> {
+    fn run(&mut self, words: Vec<String>) -> Result<Captured, TestEnd> {
         self.command(&words);
         let captured = run(self.subject, words)?;
         let length = captured.output.len();
@@ -93,7 +93,7 @@ impl Session<'_> {
     }
 
     /// Both forms, as they are printed now; the second is optional.
-    fn print(&mut self, asked: &[String]) -> Result<[Option<Vec<u8>>; 2], Stop> {
+    fn print(&mut self, asked: &[String]) -> Result<[Option<Vec<u8>>; 2], TestEnd> {
         let program = [&self.subject.program[..], asked].concat();
         let info = self.run(with(&program, print::INFO))?;
         if !info.status.success() {
@@ -103,7 +103,7 @@ impl Session<'_> {
         Ok([Some(info.output), own.status.success().then_some(own.output)])
     }
 
-    pub(super) fn describe(&mut self) -> Result<(), Stop> {
+    pub(super) fn describe(&mut self) -> Result<(), TestEnd> {
         let [info, own] = self.print(&[])?;
         let bad =
             |error: form::BadForm| finding(error.to_string(), "a description that can be read");
@@ -120,7 +120,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn describe_again(&mut self, with_case: bool) -> Result<(), Stop> {
+    pub(super) fn describe_again(&mut self, with_case: bool) -> Result<(), TestEnd> {
         let asked = match with_case {
             true if self.case()?.asked.is_text() => self.case()?.asked.options(),
             _ => Vec::new(),
@@ -133,16 +133,16 @@ impl Session<'_> {
     }
 
     /// What the program says of itself, in the richer form.
-    fn own(&self) -> Result<Implementation, Stop> {
+    fn own(&self) -> Result<Implementation, TestEnd> {
         let bad = |error: form::BadForm| finding(error.to_string(), "");
         match self.printed.as_slice() {
             [_, Some(own)] => form::implementation(own).map_err(bad),
             [Some(info), _] => rfc::info(info).map_err(bad),
-            _ => Err(Stop::Harness("nothing is described yet".into())),
+            _ => Err(TestEnd::Harness("nothing is described yet".into())),
         }
     }
 
-    pub(super) fn statements_agree(&mut self) -> Result<(), Stop> {
+    pub(super) fn statements_agree(&mut self) -> Result<(), TestEnd> {
         for model in self.own()?.models().values() {
             if let Some((name, _)) = model.known().conflicts().iter().next() {
                 let observed = format!(
@@ -156,7 +156,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn initial_accepted(&mut self) -> Result<(), Stop> {
+    pub(super) fn initial_accepted(&mut self) -> Result<(), TestEnd> {
         for model in self.own()?.models().values() {
             model
                 .initial()
@@ -166,7 +166,7 @@ impl Session<'_> {
     }
 
     /// What this command line would make.
-    pub(super) fn printed_instance(&mut self, asked: &Asked) -> Result<Instance, Stop> {
+    pub(super) fn printed_instance(&mut self, asked: &Asked) -> Result<Instance, TestEnd> {
         let besides = [print::INSTANCE.to_owned()];
         let words = Subject::command(&self.subject.program, asked, &besides);
         let captured = self.run(words)?;

@@ -8,16 +8,16 @@ use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::Channel;
 
 use super::{Session, Who, finding, harness, stop};
-use crate::device_model::asked::Asked;
+use crate::device_model::arguments::Asked;
 use crate::device_model::back_end::BackEnd;
 use crate::device_model::cases::another;
 use crate::device_model::control::{Answer, Control};
 use crate::device_model::state::Device;
 use crate::device_model::subject::{Subject, Transport};
 use crate::device_model::suite::Way;
-use crate::verdict::Stop;
+use crate::harness::verdict::TestEnd;
 use crate::vfio::user::started;
-use crate::vhost_user::process::{Command, Process, SpawnError};
+use crate::harness::io::process::{Command, Process, SpawnError};
 
 /// The name of the one device that a control program is told to make.
 const ID: &str = "device";
@@ -48,7 +48,7 @@ pub(super) enum Connected {
 
 impl Session<'_> {
     /// Asks for a device on a command line.
-    fn by_command(&mut self, words: Vec<String>) -> Result<Attempt, Stop> {
+    fn by_command(&mut self, words: Vec<String>) -> Result<Attempt, TestEnd> {
         self.command(&words);
         let command = Command::plain(words).map_err(harness)?;
         let deadline = Deadline::after(self.subject.limit);
@@ -77,19 +77,19 @@ impl Session<'_> {
     }
 
     /// The control program, started when it is first needed.
-    fn control(&mut self) -> Result<&mut Control, Stop> {
+    fn control(&mut self) -> Result<&mut Control, TestEnd> {
         if self.control.is_none() {
             let Some(words) = &self.subject.control else {
-                return Err(Stop::Skip("needs a control program (--control)".into()));
+                return Err(TestEnd::Skip("needs a control program (--control)".into()));
             };
             self.log.push(format!("$ {}", shell_words::join(words)));
             self.control = Some(Control::start(words, self.subject.limit)?);
         }
-        self.control.as_mut().ok_or_else(|| Stop::Harness("there is no control program".into()))
+        self.control.as_mut().ok_or_else(|| TestEnd::Harness("there is no control program".into()))
     }
 
     /// Asks for a device over the control socket.
-    fn by_control(&mut self, asked: &Asked) -> Result<Attempt, Stop> {
+    fn by_control(&mut self, asked: &Asked) -> Result<Attempt, TestEnd> {
         let transport = self.transport;
         self.say(format!("device-add {}", asked.members()));
         let answer = self.control()?.add(ID, asked, transport)?;
@@ -117,8 +117,8 @@ impl Session<'_> {
     }
 
     /// The command line of a device.
-    fn words(&self, who: Who, asked: &Asked) -> Result<Vec<String>, Stop> {
-        let skip = |what: &str| Stop::Skip(format!("needs {what}"));
+    fn words(&self, who: Who, asked: &Asked) -> Result<Vec<String>, TestEnd> {
+        let skip = |what: &str| TestEnd::Skip(format!("needs {what}"));
         let subject = self.subject;
         let program = match who {
             Who::Peer => subject.peer.as_ref().ok_or(skip("another implementation (--peer)"))?,
@@ -134,13 +134,13 @@ impl Session<'_> {
         Ok(Subject::command(program, asked, &besides))
     }
 
-    fn ask(&mut self) -> Result<&Attempt, Stop> {
+    fn ask(&mut self) -> Result<&Attempt, TestEnd> {
         // The one before has to be gone, or its place is taken.
         self.attempt = None;
         let asked = self.asked()?;
         let attempt = match self.test.way {
             Way::Command if !asked.is_text() => {
-                return Err(Stop::Skip("cannot be expressed on a command line".into()));
+                return Err(TestEnd::Skip("cannot be expressed on a command line".into()));
             }
             Way::Command => {
                 let words = self.words(Who::Own, asked)?;
@@ -151,7 +151,7 @@ impl Session<'_> {
         Ok(self.attempt.insert(attempt))
     }
 
-    pub(super) fn make(&mut self) -> Result<(), Stop> {
+    pub(super) fn make(&mut self) -> Result<(), TestEnd> {
         match self.ask()? {
             Attempt::Made(_) => Ok(()),
             Attempt::Refused { said, .. } => {
@@ -161,7 +161,7 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn refuse(&mut self) -> Result<(), Stop> {
+    pub(super) fn refuse(&mut self) -> Result<(), TestEnd> {
         let asked = self.asked()?;
         match self.ask()? {
             Attempt::Refused { .. } => Ok(()),
@@ -172,7 +172,7 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn status(&mut self) -> Result<(), Stop> {
+    pub(super) fn status(&mut self) -> Result<(), TestEnd> {
         if let Some(Attempt::Refused { status: Some(status), .. }) = &self.attempt
             && status.code() != Some(1)
         {
@@ -188,10 +188,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn named(&mut self) -> Result<(), Stop> {
+    pub(super) fn named(&mut self) -> Result<(), TestEnd> {
         let about = &self.case()?.about;
         let Some(Attempt::Refused { said, .. }) = &self.attempt else {
-            return Err(Stop::Harness("nothing was refused".into()));
+            return Err(TestEnd::Harness("nothing was refused".into()));
         };
         if about.iter().any(|name| said.contains(name.as_str())) {
             return Ok(());
@@ -202,19 +202,19 @@ impl Session<'_> {
     }
 
     /// What the device should be.
-    fn expected(&self) -> Result<&Configuration, Stop> {
+    fn expected(&self) -> Result<&Configuration, TestEnd> {
         let case = self.case()?;
         let expected = if self.is_other { &case.other_made } else { &case.made };
-        expected.as_ref().ok_or_else(|| Stop::Harness("this case creates nothing".into()))
+        expected.as_ref().ok_or_else(|| TestEnd::Harness("this case creates nothing".into()))
     }
 
-    pub(super) fn read_back(&mut self) -> Result<(), Stop> {
+    pub(super) fn read_back(&mut self) -> Result<(), TestEnd> {
         let expected = self.expected()?.clone();
         let found = match self.test.way {
             Way::Command => {
                 if !self.hosts.is_some_and(|hosts| hosts.prints_instances) {
                     let what = "a program that prints the instance (--print-instance-json)";
-                    return Err(Stop::Skip(format!("needs {what}")));
+                    return Err(TestEnd::Skip(format!("needs {what}")));
                 }
                 let asked = self.asked()?;
                 self.printed_instance(asked)?
@@ -234,7 +234,7 @@ impl Session<'_> {
             .map_err(|why| finding(why.to_string(), &expected.to_string()))
     }
 
-    pub(super) fn delete(&mut self) -> Result<(), Stop> {
+    pub(super) fn delete(&mut self) -> Result<(), TestEnd> {
         self.attempt = None;
         self.say("device-del");
         match self.control()?.delete(ID)? {
@@ -246,11 +246,11 @@ impl Session<'_> {
     }
 
     /// Another value for each parameter, one at a time.
-    fn changes(&self) -> Result<Vec<(Name, Value)>, Stop> {
+    fn changes(&self) -> Result<Vec<(Name, Value)>, TestEnd> {
         let expected = self.expected()?;
         let own = self.hosts.map(|hosts| &hosts.own);
         let model = own.and_then(|own| own.model(expected.model()));
-        let model = model.ok_or_else(|| Stop::Harness("the model is not described".into()))?;
+        let model = model.ok_or_else(|| TestEnd::Harness("the model is not described".into()))?;
         let change = |(name, value): (&Name, &Value)| {
             let parameter = model.parameters().get(name)?;
             Some((name.clone(), another(parameter, value)?))
@@ -258,7 +258,7 @@ impl Session<'_> {
         Ok(expected.parameters().iter().filter_map(change).collect())
     }
 
-    pub(super) fn change(&mut self) -> Result<(), Stop> {
+    pub(super) fn change(&mut self) -> Result<(), TestEnd> {
         self.before = self.control()?.list()?;
         for (name, value) in self.changes()? {
             let asked = Asked::default().with(&name, &value);
@@ -274,7 +274,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn make_again(&mut self) -> Result<(), Stop> {
+    pub(super) fn make_again(&mut self) -> Result<(), TestEnd> {
         self.before = self.control()?.list()?;
         let other = self.other()?;
         let transport = self.transport;
@@ -287,7 +287,7 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn unchanged(&mut self) -> Result<(), Stop> {
+    pub(super) fn unchanged(&mut self) -> Result<(), TestEnd> {
         let now = self.control()?.list()?;
         match now == self.before {
             true => Ok(()),
@@ -296,13 +296,13 @@ impl Session<'_> {
     }
 
     /// Starts a device whose state is to be saved or loaded.
-    pub(super) fn start(&mut self, who: Who) -> Result<(), Stop> {
+    pub(super) fn start(&mut self, who: Who) -> Result<(), TestEnd> {
         (self.device, self.attempt) = (None, None);
         let asked = match who {
             Who::Own | Who::Elsewhere => &self.case()?.asked,
             Who::Other => self.other()?,
             Who::Peer => {
-                let skip = || Stop::Skip("needs a peer that accepts the configuration".into());
+                let skip = || TestEnd::Skip("needs a peer that accepts the configuration".into());
                 self.case()?.other.as_ref().ok_or_else(skip)?
             }
         };
@@ -311,7 +311,7 @@ impl Session<'_> {
             Attempt::Made(connected) => connected,
             Attempt::Refused { said, .. } => {
                 let why = said.lines().next_back().unwrap_or_default().trim();
-                return Err(Stop::Skip(format!("needs a device that is refused: {why}")));
+                return Err(TestEnd::Skip(format!("needs a device that is refused: {why}")));
             }
         };
         let limit = self.subject.limit;
@@ -324,7 +324,7 @@ impl Session<'_> {
                 Device::VfioUser(started(process, channel, memory, limit).map_err(stop)?)
             }
             Connected::VfioUser(None, _) => {
-                return Err(Stop::Harness("a device has no process".into()));
+                return Err(TestEnd::Harness("a device has no process".into()));
             }
         });
         Ok(())

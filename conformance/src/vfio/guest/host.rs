@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{ARGUMENTS, EXIT, OUT, PROGRAM, RESULTS, STDERR, STDOUT};
 use crate::vhost_user::Deadline;
-use crate::vhost_user::process::{Command, SpawnError};
+use crate::harness::io::process::{Command, SpawnError};
 
 /// A kernel, and the program that it runs.
 #[derive(Clone, PartialEq, Eq, Debug)]

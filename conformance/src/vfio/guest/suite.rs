@@ -12,11 +12,11 @@
 
 use std::time::Duration;
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 
 use super::{Ended, Machine, OUT, Opening, RESULTS, RunError};
-use crate::report::{Outcome, Result as TestResult, Status, SuiteReport, merged};
-use crate::verdict::Entry as _;
+use crate::harness::report::{Outcome, Result as TestResult, Status, SuiteReport, merged};
+use crate::harness::verdict::Entry as _;
 use crate::vfio::suite::Test;
 
 /// What the kernel's last words are cut to, in lines.

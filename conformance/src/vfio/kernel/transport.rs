@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::{Address, Data, Device as Open, OpenError};
 use crate::vfio::device::{
-    Device, Left, Memory, Place, Range, Read, Ready, Said, Transport, Trouble,
+    Device, Left, Memory, Place, Range, Read, Ready, Said, Transport, HarnessError,
 };
 
 /// A device that is open, and the last data descriptor that it gave.
@@ -38,17 +38,17 @@ impl KernelDevice {
         Ok(KernelDevice { address: address.clone(), data: None, device, left: false })
     }
 
-    fn device(&self) -> Result<&Open, Trouble> {
+    fn device(&self) -> Result<&Open, HarnessError> {
         self.device
             .as_ref()
-            .ok_or_else(|| Trouble::Gone("the device could not be opened again".into()))
+            .ok_or_else(|| HarnessError::Gone("the device could not be opened again".into()))
     }
 
     /// A call of the data descriptor's; EBADF without one. A session that a client left goes on, and no
     /// call gives another client its descriptor.
     fn data<T>(&self, call: impl FnOnce(&Data) -> Result<T, Errno>) -> Said<T> {
         if self.data.is_none() && self.left {
-            return Err(Trouble::Lacks(
+            return Err(HarnessError::Lacks(
                 "the data descriptor of a session that another client left",
             ));
         }
@@ -137,10 +137,10 @@ impl Device for KernelDevice {
         Ok(self.device()?.reset())
     }
 
-    fn reopen(&mut self) -> Result<(), Trouble> {
+    fn reopen(&mut self) -> Result<(), HarnessError> {
         self.left |= self.data.is_some();
         (self.data, self.device) = (None, None);
-        let device = Open::open(&self.address).map_err(|error| Trouble::Gone(error.to_string()))?;
+        let device = Open::open(&self.address).map_err(|error| HarnessError::Gone(error.to_string()))?;
         self.device = Some(device);
         Ok(())
     }
@@ -163,9 +163,9 @@ fn words(Range { length, .. }: Range, page_size: u64) -> usize {
 }
 
 impl Place for Address {
-    fn open(&self, _: Box<dyn Memory>) -> Result<Box<dyn Device>, Trouble> {
+    fn open(&self, _: Box<dyn Memory>) -> Result<Box<dyn Device>, HarnessError> {
         let device = KernelDevice::open(self);
-        Ok(Box::new(device.map_err(|error| Trouble::Harness(error.to_string()))?))
+        Ok(Box::new(device.map_err(|error| HarnessError::Harness(error.to_string()))?))
     }
 
     /// It is the same device each time.
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_place_without_a_device_says_what_to_do() {
         let place = Address::Cdev("/dev/vfio/devices/no-such".into());
-        let Err(Trouble::Harness(said)) = Place::open(&place, Box::new(NoMemory)) else {
+        let Err(HarnessError::Harness(said)) = Place::open(&place, Box::new(NoMemory)) else {
             panic!("there is no such device");
         };
         assert!(said.contains("bind a driver"), "{said}");

@@ -1,11 +1,11 @@
 //! Requests of DEVICE_FEATURE whose arguments are wrong, generated from what each feature can.
 
-use devmig_model::vfio_user::{Feature, FeatureFlags};
+use devmig_model::protocol::vfio_user::{Feature, FeatureFlags};
 use rustix::io::Errno;
 
 use super::Session;
-use crate::verdict::Stop;
-use crate::vfio::device::Trouble;
+use crate::harness::verdict::TestEnd;
+use crate::vfio::device::HarnessError;
 
 /// A feature that no text knows.
 const UNKNOWN: u32 = 0xfff0;
@@ -16,7 +16,7 @@ const PROBE: u32 = FeatureFlags::PROBE;
 
 impl Session<'_> {
     /// Every request of a feature whose arguments are wrong, and every PROBE.
-    pub(super) fn arguments(&mut self) -> Result<(), Stop> {
+    pub(super) fn arguments(&mut self) -> Result<(), TestEnd> {
         let unsupported = self.clause("vfio.feature.unsupported")?;
         let wrong = self.clause("vfio.feature.arguments")?;
         for feature in Feature::ALL {
@@ -62,24 +62,24 @@ impl Session<'_> {
     }
 
     /// A request with as much data as its argsz says, or none where that is short.
-    fn request(&mut self, argsz: u32, flags: u32) -> Result<Result<(), Errno>, Stop> {
+    fn request(&mut self, argsz: u32, flags: u32) -> Result<Result<(), Errno>, TestEnd> {
         let data = vec![0; argsz.saturating_sub(8) as usize];
         self.said.push(format!("-> DEVICE_FEATURE argsz {argsz}, flags {flags:#x}"));
         match self.device.feature(argsz, flags, &data) {
             Ok(said) => Ok(said.map(|_| ())),
-            Err(Trouble::Lacks(what)) => Err(Stop::Skip(format!("needs {what}"))),
+            Err(HarnessError::Lacks(what)) => Err(TestEnd::Skip(format!("needs {what}"))),
             Err(trouble) => self.trouble(trouble),
         }
     }
 
     fn expect(
         &mut self,
-        clause: devmig_model::clause::ClauseId,
+        clause: devmig_engine::clause::ClauseId,
         flags: u32,
         argsz: u32,
         said: Result<(), Errno>,
         due: Result<(), Errno>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), TestEnd> {
         if said == due {
             return Ok(());
         }

@@ -1,11 +1,11 @@
 //! Each call, in the machine's words, and its answer.
 
-use devmig_model::vfio::event::{Act, Answer, Call, For, Region};
-use devmig_model::vfio::table::Session as Stream;
+use devmig_model::protocol::vfio::event::{Act, Answer, Call, For, Region};
+use devmig_model::protocol::vfio::table::Session as Stream;
 use rustix::io::Errno;
 
 use super::Session;
-use crate::verdict::Stop;
+use crate::harness::verdict::TestEnd;
 use crate::vfio::device::{Device, Said};
 
 /// Configuration space, and BAR 0, as VFIO numbers the regions of a PCI device.
@@ -19,7 +19,7 @@ impl Session<'_> {
         call: Call,
         ask: impl FnOnce(&mut dyn Device) -> Said<T>,
         answer: impl FnOnce(&T) -> Answer,
-    ) -> Result<Result<T, Errno>, Stop> {
+    ) -> Result<Result<T, Errno>, TestEnd> {
         self.sample()?;
         self.call(call)?;
         let said = ask(self.device);
@@ -36,7 +36,7 @@ impl Session<'_> {
         Ok(said)
     }
 
-    pub(super) fn set(&mut self, state: u32) -> Result<bool, Stop> {
+    pub(super) fn set(&mut self, state: u32) -> Result<bool, TestEnd> {
         let to = u8::try_from(state).unwrap_or(u8::MAX);
         let before = self.stream()?;
         let done = self.ask(
@@ -62,19 +62,19 @@ impl Session<'_> {
     }
 
     /// The stream that is open, if every reading says so.
-    fn stream(&mut self) -> Result<Option<Stream>, Stop> {
+    fn stream(&mut self) -> Result<Option<Stream>, TestEnd> {
         let machine = self.machine;
         let here = |at: u8| machine.table.state(at).map(|state| state.session);
         for stream in [Stream::None, Stream::Saving, Stream::Resuming] {
             let all = self.possible.every(|state, _| Ok(here(state.at) == Some(stream)));
-            if all.map_err(|fault| Stop::Harness(fault.to_string()))? {
+            if all.map_err(|fault| TestEnd::Harness(fault.to_string()))? {
                 return Ok(Some(stream));
             }
         }
         Ok(None)
     }
 
-    pub(super) fn get(&mut self) -> Result<Option<u8>, Stop> {
+    pub(super) fn get(&mut self) -> Result<Option<u8>, TestEnd> {
         let number = |state: u32| u8::try_from(state).unwrap_or(u8::MAX);
         let said =
             self.ask(Call::Get, |device| device.get(), |(state, _)| Answer::State(number(*state)))?;
@@ -96,7 +96,7 @@ impl Session<'_> {
         Ok(self.at)
     }
 
-    pub(super) fn info(&mut self) -> Result<(), Stop> {
+    pub(super) fn info(&mut self) -> Result<(), TestEnd> {
         let argsz = self.device.left_argsz();
         let _ = self.ask(
             Call::Info,
@@ -107,7 +107,7 @@ impl Session<'_> {
     }
 
     /// The same with too little room.
-    pub(super) fn short_info(&mut self) -> Result<(), Stop> {
+    pub(super) fn short_info(&mut self) -> Result<(), TestEnd> {
         let argsz = self.device.left_argsz() - 1;
         match self.device.left(argsz) {
             Ok(Err(Errno::INVAL)) => Ok(()),
@@ -120,15 +120,15 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn opt_in(&mut self) -> Result<(), Stop> {
+    pub(super) fn opt_in(&mut self) -> Result<(), TestEnd> {
         self.ask(Call::OptIn, |device| device.opt_in(), |()| Answer::Done).map(|_| ())
     }
 
-    pub(super) fn config(&mut self) -> Result<(), Stop> {
+    pub(super) fn config(&mut self) -> Result<(), TestEnd> {
         self.region(CONFIG, 0, 64).map(|_| ())
     }
 
-    pub(super) fn registers(&mut self) -> Result<Option<Vec<u8>>, Stop> {
+    pub(super) fn registers(&mut self) -> Result<Option<Vec<u8>>, TestEnd> {
         self.region(BAR0, 0, 4)
     }
 
@@ -138,7 +138,7 @@ impl Session<'_> {
         region: u32,
         offset: u64,
         length: u32,
-    ) -> Result<Option<Vec<u8>>, Stop> {
+    ) -> Result<Option<Vec<u8>>, TestEnd> {
         let kind = if region == CONFIG { Region::Config } else { Region::Registers };
         let read = |device: &mut dyn Device| device.region_read(region, offset, length);
         Ok(self.ask(Call::Access(kind), read, |_| Answer::Done)?.ok())
@@ -150,19 +150,19 @@ impl Session<'_> {
         region: u32,
         offset: u64,
         bytes: &[u8],
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, TestEnd> {
         let kind = if region == CONFIG { Region::Config } else { Region::Registers };
         let write = |device: &mut dyn Device| device.region_write(region, offset, bytes);
         Ok(self.ask(Call::Access(kind), write, |()| Answer::Done)?.is_ok())
     }
 
-    pub(super) fn reset(&mut self, whom: For) -> Result<(), Stop> {
+    pub(super) fn reset(&mut self, whom: For) -> Result<(), TestEnd> {
         let _ = self.ask(Call::Reset(whom), |device| device.reset(), |()| Answer::Done)?;
         self.at = None;
         Ok(())
     }
 
-    pub(super) fn reopen(&mut self) -> Result<(), Stop> {
+    pub(super) fn reopen(&mut self) -> Result<(), TestEnd> {
         let _ = self.ask(Call::Reopen, |device| device.reopen().map(Ok), |()| Answer::Done)?;
         self.left_in = self.at.take();
         self.interrupts = None;
@@ -171,7 +171,7 @@ impl Session<'_> {
     }
 
     /// What registers show: configuration space, and of a device that the tester knows, BAR 0.
-    fn shown(&mut self) -> Result<Vec<u8>, Stop> {
+    fn shown(&mut self) -> Result<Vec<u8>, TestEnd> {
         let mut all = self.region(CONFIG, 0, 256)?.unwrap_or_default();
         if self.is_nic()? {
             all.extend(self.region(BAR0, 0, 0x200)?.unwrap_or_default());
@@ -179,15 +179,15 @@ impl Session<'_> {
         Ok(all)
     }
 
-    pub(super) fn look(&mut self) -> Result<(), Stop> {
+    pub(super) fn look(&mut self) -> Result<(), TestEnd> {
         self.looked = self.shown()?;
         Ok(())
     }
 
     /// What registers show is what they showed, so the state was taken over.
-    pub(super) fn same(&mut self) -> Result<(), Stop> {
+    pub(super) fn same(&mut self) -> Result<(), TestEnd> {
         if self.anew {
-            return Err(Stop::Skip("needs a device that is not reset for a new client".into()));
+            return Err(TestEnd::Skip("needs a device that is not reset for a new client".into()));
         }
         let shown = self.shown()?;
         let Some(at) = differs(&self.looked, &shown) else { return Ok(()) };
@@ -202,7 +202,7 @@ impl Session<'_> {
     }
 
     /// What registers show does not change while they are looked at.
-    pub(super) fn still(&mut self) -> Result<(), Stop> {
+    pub(super) fn still(&mut self) -> Result<(), TestEnd> {
         let before = self.shown()?;
         let after = self.shown()?;
         match differs(&before, &after) {
@@ -212,11 +212,11 @@ impl Session<'_> {
     }
 
     /// Whether the device is where it works.
-    pub(super) fn runs(&mut self) -> Result<bool, Stop> {
+    pub(super) fn runs(&mut self) -> Result<bool, TestEnd> {
         let machine = self.machine;
         let runs = |at: u8| machine.table.state(at).is_some_and(|state| state.runs);
         let all = self.possible.every(|state, _| Ok(runs(state.at)));
-        all.map_err(|fault| Stop::Harness(fault.to_string()))
+        all.map_err(|fault| TestEnd::Harness(fault.to_string()))
     }
 }
 

@@ -1,17 +1,17 @@
 //! What is judged: every event is recorded and put to the machine, and its answer becomes what ends a
 //! test.
 
-use devmig_model::clause::ClauseId;
-use devmig_model::explore::trace::label;
-use devmig_model::machine::{Machine as _, On, TimeClass};
-use devmig_model::possible::{Fault, Possible};
-use devmig_model::rules::Rules;
-use devmig_model::vfio::event::{Act, Call, Event};
-use devmig_model::vfio::machine::Device as Machine;
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::trace::label;
+use devmig_engine::machine::{Machine as _, Reaction, TimeClass};
+use devmig_engine::estimate::{Fault, StateEstimate};
+use devmig_engine::rules::Rules;
+use devmig_model::protocol::vfio::event::{Act, Call, Event};
+use devmig_model::protocol::vfio::machine::Device as Machine;
 
 use super::Session;
-use crate::verdict::Stop;
-use crate::vfio::device::Trouble;
+use crate::harness::verdict::TestEnd;
+use crate::vfio::device::HarnessError;
 
 /// What was asked, done and seen, for judging it again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +29,7 @@ pub enum Record {
 /// Whether other rules allow the same conversation.
 #[must_use]
 pub fn allows(machine: &Machine, rules: Rules, records: &[Record]) -> bool {
-    let mut possible = Possible::new(machine, rules);
+    let mut possible = StateEstimate::new(machine, rules);
     records.iter().all(|record| match record {
         Record::Called(event) => {
             possible.send(*event);
@@ -42,23 +42,23 @@ pub fn allows(machine: &Machine, rules: Rules, records: &[Record]) -> bool {
 }
 
 /// A device that cannot be opened is the harness's matter, or that of who named it.
-pub(super) fn unopened(trouble: Trouble) -> Stop {
+pub(super) fn unopened(trouble: HarnessError) -> TestEnd {
     match trouble {
-        Trouble::Lacks(what) => Stop::Skip(format!("needs {what}")),
-        Trouble::Harness(why) => Stop::Harness(why),
-        Trouble::Wrong(what) | Trouble::Gone(what) | Trouble::Silent(what) => {
-            Stop::Finding { clause: ClauseId::NONE, observed: what, expected: Vec::new() }
+        HarnessError::Lacks(what) => TestEnd::Skip(format!("needs {what}")),
+        HarnessError::Harness(why) => TestEnd::Harness(why),
+        HarnessError::Wrong(what) | HarnessError::Gone(what) | HarnessError::Silent(what) => {
+            TestEnd::Finding { clause: ClauseId::NONE, observed: what, expected: Vec::new() }
         }
     }
 }
 
 impl Session<'_> {
     /// The client calls.
-    pub(super) fn call(&mut self, call: Call) -> Result<(), Stop> {
+    pub(super) fn call(&mut self, call: Call) -> Result<(), TestEnd> {
         let event = Event { device: 0, act: Act::Call(call) };
         if let Some(clause) = self.forbidden(&event)? {
             if self.careful {
-                return Err(Stop::Skip("an interpretation that is still possible forbids it".into()));
+                return Err(TestEnd::Skip("an interpretation that is still possible forbids it".into()));
             }
             let hangs = self.library.spec.choices().iter();
             let hangs = hangs.filter(|choice| choice.clauses.contains(&clause));
@@ -72,26 +72,26 @@ impl Session<'_> {
             Ok(_) => Ok(()),
             Err(Fault::Script { clause }) => {
                 let clause = self.library.spec.clause_name(clause);
-                Err(Stop::Skip(format!("the only remaining interpretation forbids the step ({clause})")))
+                Err(TestEnd::Skip(format!("the only remaining interpretation forbids the step ({clause})")))
             }
-            Err(fault) => Err(Stop::Harness(fault.to_string())),
+            Err(fault) => Err(TestEnd::Harness(fault.to_string())),
         }
     }
 
     /// The clause by which some reading that is still possible forbids the client to do this.
-    fn forbidden(&mut self, event: &Event) -> Result<Option<ClauseId>, Stop> {
+    fn forbidden(&mut self, event: &Event) -> Result<Option<ClauseId>, TestEnd> {
         let (machine, mut by) = (self.machine, None);
         let seen = self.possible.every(|state, judge| {
-            if let On::Broken(clause) | On::Undefined(clause) = machine.on(state, event, judge)? {
+            if let Reaction::Violation(clause) | Reaction::Unspecified(clause) = machine.on(state, event, judge)? {
                 by = Some(clause);
             }
             Ok(true)
         });
-        seen.map(|_| by).map_err(|fault| Stop::Harness(fault.to_string()))
+        seen.map(|_| by).map_err(|fault| TestEnd::Harness(fault.to_string()))
     }
 
     /// The device does something.
-    pub(super) fn see(&mut self, act: Act) -> Result<(), Stop> {
+    pub(super) fn see(&mut self, act: Act) -> Result<(), TestEnd> {
         let event = Event { device: 0, act };
         let what = label(self.machine, &event);
         self.said.push(format!("<- {what}"));
@@ -103,50 +103,50 @@ impl Session<'_> {
     }
 
     /// What is judged of a call that has neither answer nor number.
-    pub(super) fn trouble<T>(&mut self, trouble: Trouble) -> Result<T, Stop> {
+    pub(super) fn trouble<T>(&mut self, trouble: HarnessError) -> Result<T, TestEnd> {
         self.records.push(Record::Wrong);
         match trouble {
-            Trouble::Lacks(what) => Err(Stop::Skip(format!("needs {what}"))),
-            Trouble::Harness(why) => Err(Stop::Harness(why)),
-            Trouble::Wrong(observed) | Trouble::Gone(observed) => {
+            HarnessError::Lacks(what) => Err(TestEnd::Skip(format!("needs {what}"))),
+            HarnessError::Harness(why) => Err(TestEnd::Harness(why)),
+            HarnessError::Wrong(observed) | HarnessError::Gone(observed) => {
                 self.said.push(format!("<- {observed}"));
                 let expected = self.possible.allowed();
-                Err(Stop::Finding { clause: ClauseId::NONE, observed, expected })
+                Err(TestEnd::Finding { clause: ClauseId::NONE, observed, expected })
             }
-            Trouble::Silent(observed) => {
+            HarnessError::Silent(observed) => {
                 self.said.push("<- nothing".into());
                 let Err(fault) = self.possible.silent(TimeClass::Reply) else {
-                    return Err(Stop::Harness(observed));
+                    return Err(TestEnd::Harness(observed));
                 };
                 self.records.pop();
                 self.records.push(Record::Silent);
                 match self.fault(fault, observed) {
                     Err(stop) => Err(stop),
-                    Ok(()) => Err(Stop::Harness("silence is allowed".into())),
+                    Ok(()) => Err(TestEnd::Harness("silence is allowed".into())),
                 }
             }
         }
     }
 
-    fn fault(&self, fault: Fault, observed: String) -> Result<(), Stop> {
+    fn fault(&self, fault: Fault, observed: String) -> Result<(), TestEnd> {
         Err(match fault {
             // By the other reading of the same choice, the step itself was wrong: nobody can judge it.
             Fault::Broken { clauses, .. }
                 if clauses.first().is_some_and(|clause| self.excused.contains(clause)) =>
             {
                 let why = "an interpretation that is still possible forbids a step (fix it with --choice)";
-                Stop::Skip(why.into())
+                TestEnd::Skip(why.into())
             }
-            Fault::Broken { clauses, allowed } => Stop::Finding {
+            Fault::Broken { clauses, allowed } => TestEnd::Finding {
                 clause: clauses.first().copied().unwrap_or(ClauseId::NONE),
                 observed,
                 expected: allowed,
             },
             Fault::Script { clause } => {
                 let clause = self.library.spec.clause_name(clause);
-                Stop::Harness(format!("the test itself breaks {clause}"))
+                TestEnd::Harness(format!("the test itself breaks {clause}"))
             }
-            Fault::TooMany => Stop::Harness(fault.to_string()),
+            Fault::TooMany => TestEnd::Harness(fault.to_string()),
         })
     }
 
@@ -156,12 +156,12 @@ impl Session<'_> {
         clause: ClauseId,
         observed: String,
         expected: Vec<String>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), TestEnd> {
         if self.possible.undefined() || self.waived.contains(&clause) {
             return Ok(());
         }
         self.said.push(format!("<- {observed}"));
         self.records.push(Record::Wrong);
-        Err(Stop::Finding { clause, observed, expected })
+        Err(TestEnd::Finding { clause, observed, expected })
     }
 }

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use devmig_model::vfio::event::{Act, Answer, Call, PageSize, Ranges};
+use devmig_model::protocol::vfio::event::{Act, Answer, Call, PageSize, Ranges};
 use devmig_reference::socket::Deadline;
 use rustix::io::Errno;
 
 use super::Session;
 use super::memory::{BASE, PAGE, PAGES};
-use crate::verdict::Stop;
-use crate::vfio::device::{Range, Trouble};
+use crate::harness::verdict::TestEnd;
+use crate::vfio::device::{Range, HarnessError};
 use crate::vfio::script::Log;
 
 /// The feature's number with PROBE and SET.
@@ -45,15 +45,15 @@ impl Log {
 }
 
 impl Session<'_> {
-    pub(super) fn has_log(&mut self) -> Result<bool, Stop> {
+    pub(super) fn has_log(&mut self) -> Result<bool, TestEnd> {
         match self.device.feature(8, PROBE_START, &[]) {
             Ok(said) => Ok(said.is_ok()),
-            Err(Trouble::Lacks(_)) => Ok(false),
+            Err(HarnessError::Lacks(_)) => Ok(false),
             Err(trouble) => self.trouble(trouble),
         }
     }
 
-    pub(super) fn log_start(&mut self, which: Log) -> Result<(), Stop> {
+    pub(super) fn log_start(&mut self, which: Log) -> Result<(), TestEnd> {
         let kind = match which {
             Log::All => Ranges::All,
             Log::None => Ranges::None,
@@ -81,17 +81,17 @@ impl Session<'_> {
         }
     }
 
-    fn may_start(&mut self) -> Result<bool, Stop> {
+    fn may_start(&mut self) -> Result<bool, TestEnd> {
         let off = self.possible.every(|state, _| Ok(!state.log.on));
-        off.map_err(|fault| Stop::Harness(fault.to_string()))
+        off.map_err(|fault| TestEnd::Harness(fault.to_string()))
     }
 
-    pub(super) fn log_stop(&mut self) -> Result<(), Stop> {
+    pub(super) fn log_stop(&mut self) -> Result<(), TestEnd> {
         self.ask(Call::LogStop, |device| device.log_stop(), |()| Answer::Done).map(|_| ())
     }
 
     /// Asks for what was written; none if that is refused.
-    pub(super) fn report(&mut self, size: PageSize) -> Result<Option<u64>, Stop> {
+    pub(super) fn report(&mut self, size: PageSize) -> Result<Option<u64>, TestEnd> {
         let bytes = match size {
             PageSize::Good => PAGE,
             PageSize::Small => PAGE / 2,
@@ -128,7 +128,7 @@ impl Session<'_> {
     }
 
     /// One access of the device's at a time is served, and the log asked for in between.
-    pub(super) fn trickle(&mut self) -> Result<(), Stop> {
+    pub(super) fn trickle(&mut self) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.work);
         while !self.is_done()? && !deadline.passed() {
             self.report(PageSize::Good)?;
@@ -143,7 +143,7 @@ impl Session<'_> {
     }
 
     /// Of a range whose pages do not fill a word, the rest of the word is left as it was.
-    pub(super) fn report_part(&mut self) -> Result<(), Stop> {
+    pub(super) fn report_part(&mut self) -> Result<(), TestEnd> {
         self.sample()?;
         let part = Range { iova: BASE, length: 5 * PAGE };
         let inside = (1 << 5) - 1;
@@ -170,7 +170,7 @@ impl Session<'_> {
     }
 
     /// Two reports with nothing in between: the second has nothing of the first.
-    pub(super) fn report_again(&mut self) -> Result<(), Stop> {
+    pub(super) fn report_again(&mut self) -> Result<(), TestEnd> {
         let first = self.report(PageSize::Good)?;
         let second = self.report(PageSize::Good)?;
         let (Some(first), Some(second)) = (first, second) else { return Ok(()) };

@@ -10,12 +10,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use devmig_model::vfio::event::Act;
+use devmig_model::protocol::vfio::event::Act;
 
 use super::Session;
-use crate::verdict::Stop;
+use crate::harness::verdict::TestEnd;
 use crate::vfio::device::{Memory, Range};
-use crate::vhost_user::memory::{GuestMemory, MemoryError};
+use crate::harness::io::memory::{GuestMemory, MemoryError};
 
 /// Bytes of a page, as the machine counts them.
 pub(super) const PAGE: u64 = 0x1000;
@@ -108,8 +108,8 @@ impl Guest {
     }
 
     /// The tester writes.
-    pub(super) fn put(&mut self, at: u64, bytes: &[u8]) -> Result<(), Stop> {
-        let harness = |error: MemoryError| Stop::Harness(error.to_string());
+    pub(super) fn put(&mut self, at: u64, bytes: &[u8]) -> Result<(), TestEnd> {
+        let harness = |error: MemoryError| TestEnd::Harness(error.to_string());
         self.memory.write(at, bytes).map_err(harness)?;
         let from = (at - BASE) as usize;
         if let Some(place) = self.before.get_mut(from..from + bytes.len()) {
@@ -118,14 +118,14 @@ impl Guest {
         Ok(())
     }
 
-    pub(super) fn get(&self, at: u64, length: usize) -> Result<Vec<u8>, Stop> {
+    pub(super) fn get(&self, at: u64, length: usize) -> Result<Vec<u8>, TestEnd> {
         let mut bytes = vec![0; length];
         let read = self.memory.read(at, &mut bytes);
-        read.map(|()| bytes).map_err(|error| Stop::Harness(error.to_string()))
+        read.map(|()| bytes).map_err(|error| TestEnd::Harness(error.to_string()))
     }
 
     /// What the device did since it was last looked at.
-    fn acts(&mut self) -> Result<Vec<Act>, Stop> {
+    fn acts(&mut self) -> Result<Vec<Act>, TestEnd> {
         let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
         let mut acts = Vec::new();
         for one in &seen {
@@ -163,7 +163,7 @@ impl Guest {
 
 impl Session<'_> {
     /// Gives the device memory.
-    pub(super) fn give_memory(&mut self, mapped: bool) -> Result<(), Stop> {
+    pub(super) fn give_memory(&mut self, mapped: bool) -> Result<(), TestEnd> {
         let range = Range { iova: BASE, length: PAGES * PAGE };
         let fd = self.guest.memory.descriptor();
         let from = mapped.then_some((fd, 0));
@@ -173,14 +173,14 @@ impl Session<'_> {
                 Ok(())
             }
             Ok(Err(errno)) => {
-                Err(Stop::Skip(format!("needs a device that takes memory ({errno})")))
+                Err(TestEnd::Skip(format!("needs a device that takes memory ({errno})")))
             }
             Err(trouble) => self.trouble(trouble),
         }
     }
 
     /// What the device did by itself is looked for, and judged.
-    pub(super) fn sample(&mut self) -> Result<(), Stop> {
+    pub(super) fn sample(&mut self) -> Result<(), TestEnd> {
         for act in self.looked_for()? {
             self.see(act)?;
         }
@@ -188,7 +188,7 @@ impl Session<'_> {
     }
 
     /// What it did by itself since it was last looked at.
-    pub(super) fn looked_for(&mut self) -> Result<Vec<Act>, Stop> {
+    pub(super) fn looked_for(&mut self) -> Result<Vec<Act>, TestEnd> {
         let mut acts = self.guest.acts()?;
         if let Some(event) = &self.interrupts
             && event.take().unwrap_or(0) > 0

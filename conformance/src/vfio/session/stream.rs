@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use devmig_model::vfio::event::{Act, Answer, Call, Data};
+use devmig_model::protocol::vfio::event::{Act, Answer, Call, Data};
 
 use super::Session;
-use crate::verdict::Stop;
+use crate::harness::verdict::TestEnd;
 use crate::vfio::data::MOST;
 use crate::vfio::device::Read;
 use crate::vfio::script::What;
@@ -21,7 +21,7 @@ pub(super) enum Came {
 
 impl Session<'_> {
     /// One read.
-    pub(super) fn read(&mut self, most: u32) -> Result<Came, Stop> {
+    pub(super) fn read(&mut self, most: u32) -> Result<Came, TestEnd> {
         let runs = self.runs()?;
         let descriptors = self.device.transport().descriptors;
         let rest = if runs { Answer::Nothing } else { Answer::End };
@@ -55,7 +55,7 @@ impl Session<'_> {
     }
 
     /// Reads until there is nothing more for now, or at all. What runs may always have more.
-    pub(super) fn drain(&mut self, size: u32) -> Result<(), Stop> {
+    pub(super) fn drain(&mut self, size: u32) -> Result<(), TestEnd> {
         let runs = self.runs()?;
         let mut rest = if runs { 4096 } else { usize::MAX };
         while rest > 0 && self.read(size)? == Came::More {
@@ -65,12 +65,12 @@ impl Session<'_> {
     }
 
     /// Poll of the descriptor, against what a read gives then.
-    pub(super) fn poll(&mut self) -> Result<(), Stop> {
+    pub(super) fn poll(&mut self) -> Result<(), TestEnd> {
         let ready = match self.device.poll(Duration::ZERO) {
             Ok(Ok(ready)) => ready,
             // Not every driver has poll on its descriptor.
             Ok(Err(errno)) => {
-                return Err(Stop::Skip(format!("needs a descriptor that polls ({errno})")));
+                return Err(TestEnd::Skip(format!("needs a descriptor that polls ({errno})")));
             }
             Err(trouble) => return self.trouble(trouble),
         };
@@ -86,7 +86,7 @@ impl Session<'_> {
     }
 
     /// What such data is made of.
-    fn made(&mut self, what: What) -> Result<Vec<u8>, Stop> {
+    fn made(&mut self, what: What) -> Result<Vec<u8>, TestEnd> {
         if what == What::Garbage {
             return Ok(b"no device ever gave this ".repeat(8));
         }
@@ -97,13 +97,13 @@ impl Session<'_> {
                 Err(trouble) => return self.trouble(trouble),
             };
             let why = "needs another device's data (see --foreign)";
-            return foreign.ok_or_else(|| Stop::Skip(why.into()));
+            return foreign.ok_or_else(|| TestEnd::Skip(why.into()));
         }
         if !self.whole {
-            return Err(Stop::Skip("needs data that was read to its end".into()));
+            return Err(TestEnd::Skip("needs data that was read to its end".into()));
         }
         if self.saved.len() < 8 {
-            return Err(Stop::Skip("needs a device with more than a few bytes of data".into()));
+            return Err(TestEnd::Skip("needs a device with more than a few bytes of data".into()));
         }
         let mut data = self.saved.clone();
         let middle = data.len() / 2;
@@ -113,7 +113,7 @@ impl Session<'_> {
             What::Reordered => data.rotate_left(middle),
             What::Corrupted(at) => match data.get_mut(at as usize) {
                 Some(byte) => *byte ^= 0x10,
-                None => return Err(Stop::Skip("needs a device with more data".into())),
+                None => return Err(TestEnd::Skip("needs a device with more data".into())),
             },
             What::Headless => data[0] ^= 0xff,
             What::Saved | What::Garbage | What::Foreign => {}
@@ -122,7 +122,7 @@ impl Session<'_> {
     }
 
     /// Writes data in pieces.
-    pub(super) fn write(&mut self, what: What, size: u32) -> Result<(), Stop> {
+    pub(super) fn write(&mut self, what: What, size: u32) -> Result<(), TestEnd> {
         let data = self.made(what)?;
         for piece in data.chunks(size as usize) {
             let mut rest = piece;

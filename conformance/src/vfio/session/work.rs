@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use devmig_model::clause::ClauseId;
+use devmig_engine::clause::ClauseId;
 use devmig_reference::pci::config_space::{self, MEMORY_AND_MASTER};
 use devmig_reference::pci::engine::{DONE, FAILED, made_available};
 use devmig_reference::pci::registers::{CONTROL, FILTER, GO, ID, MASK, QUEUE, QUEUES, cause};
@@ -19,7 +19,7 @@ use devmig_reference::socket::Deadline;
 use super::Session;
 use super::calls::{BAR0, CONFIG};
 use super::memory::{BASE, PAGE, PEER};
-use crate::verdict::Stop;
+use crate::harness::verdict::TestEnd;
 use crate::vfio::script::To;
 
 /// Descriptors of a queue.
@@ -80,7 +80,7 @@ impl Work {
 
 impl Session<'_> {
     /// Whether the device is the NIC that the tester knows: PCI says so.
-    pub(super) fn is_nic(&mut self) -> Result<bool, Stop> {
+    pub(super) fn is_nic(&mut self) -> Result<bool, TestEnd> {
         let class = match self.device.region_read(CONFIG, 0, 12) {
             Ok(said) => said.unwrap_or_default(),
             Err(trouble) => return self.trouble(trouble),
@@ -89,23 +89,23 @@ impl Session<'_> {
         Ok(ours.read(0, 4) == class.get(..4) && class.len() == 12)
     }
 
-    fn registers_at(&mut self, offset: u64, length: u32) -> Result<Vec<u8>, Stop> {
+    fn registers_at(&mut self, offset: u64, length: u32) -> Result<Vec<u8>, TestEnd> {
         let read = self.region(BAR0, offset, length)?;
-        read.ok_or_else(|| Stop::Skip("needs a device whose registers can be read here".into()))
+        read.ok_or_else(|| TestEnd::Skip("needs a device whose registers can be read here".into()))
     }
 
-    fn set_register(&mut self, offset: u64, value: u32) -> Result<(), Stop> {
+    fn set_register(&mut self, offset: u64, value: u32) -> Result<(), TestEnd> {
         match self.write_region(BAR0, offset, &value.to_le_bytes())? {
             true => Ok(()),
-            false => Err(Stop::Skip("needs a device whose registers can be written here".into())),
+            false => Err(TestEnd::Skip("needs a device whose registers can be written here".into())),
         }
     }
 
     /// Rings are set up, and the device is told to work.
-    pub(super) fn set_up(&mut self, peers: bool) -> Result<(), Stop> {
+    pub(super) fn set_up(&mut self, peers: bool) -> Result<(), TestEnd> {
         let id = self.registers_at(0, 4)?;
         if id != ID.to_le_bytes() {
-            return Err(Stop::Skip("needs a NIC that the tester can drive".into()));
+            return Err(TestEnd::Skip("needs a NIC that the tester can drive".into()));
         }
         let address = self.registers_at(0x18, 8)?;
         let address = address.first_chunk().copied().unwrap_or_default();
@@ -131,19 +131,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn working(&mut self) -> Result<Work, Stop> {
-        self.work.clone().ok_or_else(|| Stop::Skip("needs a NIC that was set up".into()))
+    fn working(&mut self) -> Result<Work, TestEnd> {
+        self.work.clone().ok_or_else(|| TestEnd::Skip("needs a NIC that was set up".into()))
     }
 
-    fn describe(&mut self, ring: u64, n: u16, buffer: u64, length: u32) -> Result<(), Stop> {
+    fn describe(&mut self, ring: u64, n: u16, buffer: u64, length: u32) -> Result<(), TestEnd> {
         self.guest.put(ring + 16 * u64::from(n % SIZE), &made_available(buffer, length))
     }
 
     /// Transmits frames.
-    pub(super) fn send(&mut self, count: u16, to: To) -> Result<(), Stop> {
+    pub(super) fn send(&mut self, count: u16, to: To) -> Result<(), TestEnd> {
         let mut work = self.working()?;
         if count > SIZE - work.sent % SIZE {
-            return Err(Stop::Skip("needs a longer ring".into()));
+            return Err(TestEnd::Skip("needs a longer ring".into()));
         }
         self.sample()?;
         for _ in 0..count {
@@ -170,7 +170,7 @@ impl Session<'_> {
     }
 
     /// There is room for frames.
-    pub(super) fn room(&mut self, count: u16) -> Result<(), Stop> {
+    pub(super) fn room(&mut self, count: u16) -> Result<(), TestEnd> {
         let mut work = self.working()?;
         self.sample()?;
         for _ in 0..count {
@@ -186,7 +186,7 @@ impl Session<'_> {
     }
 
     /// The NIC takes what is addressed to it, and to one address more.
-    pub(super) fn filter(&mut self) -> Result<(), Stop> {
+    pub(super) fn filter(&mut self) -> Result<(), TestEnd> {
         let mut work = self.working()?;
         let mut table = vec![1, 0, 1, 0, 0, 0];
         table.extend(TABLE);
@@ -211,14 +211,14 @@ impl Session<'_> {
     }
 
     /// Interrupts are taken, whatever causes them.
-    pub(super) fn listen(&mut self) -> Result<(), Stop> {
+    pub(super) fn listen(&mut self) -> Result<(), TestEnd> {
         use std::os::fd::AsFd as _;
         let event = devmig_reference::socket::event::Event::new()
-            .map_err(|errno| Stop::Harness(errno.to_string()))?;
+            .map_err(|errno| TestEnd::Harness(errno.to_string()))?;
         match self.device.trigger(event.as_fd()) {
             Ok(Ok(())) => self.interrupts = Some(event),
             Ok(Err(errno)) => {
-                return Err(Stop::Skip(format!("needs a device with INTx ({errno})")));
+                return Err(TestEnd::Skip(format!("needs a device with INTx ({errno})")));
             }
             Err(trouble) => return self.trouble(trouble),
         }
@@ -228,7 +228,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn unmask(&mut self) -> Result<(), Stop> {
+    pub(super) fn unmask(&mut self) -> Result<(), TestEnd> {
         self.sample()?;
         match self.device.unmask() {
             Ok(_) => Ok(()),
@@ -236,25 +236,25 @@ impl Session<'_> {
         }
     }
 
-    fn serve(&mut self, time: Duration) -> Result<(), Stop> {
+    fn serve(&mut self, time: Duration) -> Result<(), TestEnd> {
         match self.device.serve(time) {
             Ok(()) => self.sample(),
             Err(trouble) => self.trouble(trouble),
         }
     }
 
-    fn undone(&mut self, observed: &str) -> Result<(), Stop> {
+    fn undone(&mut self, observed: &str) -> Result<(), TestEnd> {
         let expected = vec!["the device continues its work as before".to_owned()];
         self.finding_of(ClauseId::NONE, observed.to_owned(), expected)
     }
 
-    fn status(&self, work: &Work, transmit: bool, n: u16) -> Result<u32, Stop> {
+    fn status(&self, work: &Work, transmit: bool, n: u16) -> Result<u32, TestEnd> {
         let bytes = self.guest.get(work.ring(transmit) + 16 * u64::from(n % SIZE) + 12, 4)?;
         Ok(bytes.try_into().map(u32::from_le_bytes).unwrap_or_default())
     }
 
     /// Whether all that was sent is marked as done, and all that there is room for has come.
-    pub(super) fn is_done(&mut self) -> Result<bool, Stop> {
+    pub(super) fn is_done(&mut self) -> Result<bool, TestEnd> {
         let work = self.working()?;
         let expected = work.room.min(work.due.len() as u16);
         let done = |transmit, count: u16| {
@@ -265,7 +265,7 @@ impl Session<'_> {
     }
 
     /// What was sent was sent, and what can come has come, as it was sent.
-    pub(super) fn settle(&mut self) -> Result<(), Stop> {
+    pub(super) fn settle(&mut self) -> Result<(), TestEnd> {
         let work = self.working()?;
         let deadline = Deadline::after(self.limits.work);
         let expected = work.room.min(work.due.len() as u16);
@@ -295,7 +295,7 @@ impl Session<'_> {
     }
 
     /// Nothing is expected: whatever comes is judged.
-    pub(super) fn quiet(&mut self) -> Result<(), Stop> {
+    pub(super) fn quiet(&mut self) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.quiet);
         while !deadline.passed() {
             self.serve(PAUSE)?;
@@ -304,7 +304,7 @@ impl Session<'_> {
     }
 
     /// Of pages that the device only reads, no report tells.
-    pub(super) fn only_writes(&mut self, pages: u64) -> Result<(), Stop> {
+    pub(super) fn only_writes(&mut self, pages: u64) -> Result<(), TestEnd> {
         let Some(work) = &self.work else { return Ok(()) };
         let wrong = pages & work.read_only();
         if wrong == 0 {

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use devmig_model::library::Library;
+use devmig_model::registry::Library;
 use devmig_model::spec::{
     Diagnostics, Item, SourceFile, Spanned, SpecErrors, did_you_mean, with_help,
 };
 use devmig_reference::vhost_user::{Mutant, Settings};
 use serde::Deserialize;
 
-use crate::entries::{self, TestEntry};
+use crate::harness::suite_files::{self, TestEntry};
 use crate::vhost_user::suite::Test;
 
 /// What is not simply found, and why.

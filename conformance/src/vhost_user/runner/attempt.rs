@@ -4,7 +4,7 @@ use super::*;
 
 /// A test that did not come to its end.
 pub(super) struct Ended {
-    pub(super) stop: Stop,
+    pub(super) stop: TestEnd,
     pub(super) log: Vec<String>,
     pub(super) records: Vec<Record>,
 }
@@ -14,11 +14,11 @@ pub(super) fn one(
     run: &Run<'_>,
     machine: &TestMachine,
     test: &Test,
-    walk: Option<(&Urn, Walk)>,
+    walk: Option<(&StepPool, Walk)>,
     rules: Rules,
     first: bool,
     offers: &mut Option<Offers>,
-    taken: &mut Vec<(Act, Taken)>,
+    taken: &mut Vec<(Act, StepOutcome)>,
 ) -> std::result::Result<Choices, Ended> {
     let setting = Setting {
         machine,
@@ -36,14 +36,14 @@ pub(super) fn one(
         if let Some((urn, walk)) = walk {
             let mut acts = Vec::new();
             let ended = walk.go(&mut session, urn, &machine.table, &mut acts);
-            taken.extend(acts.into_iter().map(|act| (act, Taken::Yes)));
+            taken.extend(acts.into_iter().map(|act| (act, StepOutcome::Yes)));
             ended?;
         }
         for act in &test.acts {
             if !test.careful {
                 session.needs(&test.needs)?;
                 match session.act(act) {
-                    Err(Stop::Over) => break,
+                    Err(TestEnd::Over) => break,
                     other => other?,
                 }
                 continue;
@@ -92,22 +92,22 @@ fn declined(machine: &TestMachine, test: &Test) -> u64 {
 
 impl Session<'_> {
     /// Whether what the test needs is there, as far as is known by now.
-    fn needs(&mut self, needs: &[Need]) -> std::result::Result<(), Stop> {
+    fn needs(&mut self, needs: &[Need]) -> std::result::Result<(), TestEnd> {
         for need in needs {
             match need {
                 Need::TwoRings if self.rings() < 2 => {
-                    return Err(Stop::Skip("needs a device with two rings".into()));
+                    return Err(TestEnd::Skip("needs a device with two rings".into()));
                 }
                 Need::Outside if !self.has_outside() => {
                     let why = "needs a device that receives what it transmits (see --device)";
-                    return Err(Stop::Skip(why.into()));
+                    return Err(TestEnd::Skip(why.into()));
                 }
                 Need::PackedRings => {
                     let why = "needs packed rings, but the tester's driver has only split rings";
-                    return Err(Stop::Skip(why.into()));
+                    return Err(TestEnd::Skip(why.into()));
                 }
                 Need::Feature(name, bit) if self.lacks(*bit) => {
-                    return Err(Stop::Skip(format!("needs {name}")));
+                    return Err(TestEnd::Skip(format!("needs {name}")));
                 }
                 _ => {}
             }

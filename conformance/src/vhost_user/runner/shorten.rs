@@ -9,7 +9,7 @@ pub(super) fn shortest(
     machine: &TestMachine,
     test: &Test,
     rules: Rules,
-    taken: &[(Act, Taken)],
+    taken: &[(Act, StepOutcome)],
     first: Ended,
 ) -> (Vec<Act>, Ended) {
     let acts: Vec<Act> = taken.iter().map(|(act, _)| *act).collect();
@@ -20,7 +20,7 @@ pub(super) fn shortest(
     };
     let Some(wanted) = kind(&first.stop) else { return (acts, first) };
     let mut last = first;
-    let short = crate::shorten::shorten(&acts, |acts| {
+    let short = crate::harness::shorten::shorten(&acts, |acts| {
         let test = Test { acts: ending(acts), ..test.clone() };
         match one(run, machine, &test, None, rules, false, &mut None, &mut Vec::new()) {
             Err(ended) if kind(&ended.stop) == Some(wanted) => {

@@ -3,7 +3,7 @@
 //! **Invariant.** A step is taken only where every reading that is still possible allows it and a sane
 //! front-end would take it; else it is passed over. So no such script can be at fault itself.
 
-use devmig_model::machine::{Machine as _, On};
+use devmig_engine::machine::{Machine as _, Reaction};
 
 use super::*;
 
@@ -12,27 +12,27 @@ impl Session<'_> {
     ///
     /// # Errors
     /// What ends the test.
-    pub fn carefully(&mut self, act: &Act) -> Result<Taken, Stop> {
+    pub fn carefully(&mut self, act: &Act) -> Result<StepOutcome, TestEnd> {
         if self.connection.is_none() || self.possible.undefined() {
-            return Ok(Taken::No("the specification does not say what follows".into()));
+            return Ok(StepOutcome::No("the specification does not say what follows".into()));
         }
         if *act == Act::Anew && self.lines.iter().any(|line| line.ring.outstanding() > 0) {
-            return Ok(Taken::No("requests are still in flight".into()));
+            return Ok(StepOutcome::No("requests are still in flight".into()));
         }
         if let Err(why) = self.sensible(act)? {
-            return Ok(Taken::No(why));
+            return Ok(StepOutcome::No(why));
         }
         match self.act(act) {
             Ok(()) => {}
             // The text provides for it, and for nothing after it.
-            Err(Stop::Skip(why)) => return Ok(Taken::No(why)),
+            Err(TestEnd::Skip(why)) => return Ok(StepOutcome::No(why)),
             Err(stop) => return Err(stop),
         }
-        Ok(Taken::Yes)
+        Ok(StepOutcome::Yes)
     }
 
     /// Whether a step may be taken now; else why not.
-    fn sensible(&mut self, act: &Act) -> Result<Result<(), String>, Stop> {
+    fn sensible(&mut self, act: &Act) -> Result<Result<(), String>, TestEnd> {
         let moves: Vec<Move> = match *act {
             Act::Program(step, which) => {
                 if let Step::Send { id, .. } = step
@@ -72,7 +72,7 @@ impl Session<'_> {
                 }
                 let Move::Message(message) = m else { return Ok(true) };
                 let verdict = machine.on(state, &Event::Message(message), judge)?;
-                Ok(matches!(verdict, On::To(_) | On::Ignore))
+                Ok(matches!(verdict, Reaction::To(_) | Reaction::Ignore))
             });
             match may {
                 Ok(true) => {}
@@ -83,7 +83,7 @@ impl Session<'_> {
         Ok(Ok(()))
     }
 
-    fn step_move(&self, step: Step, ring: u8) -> Result<Option<Move>, Stop> {
+    fn step_move(&self, step: Step, ring: u8) -> Result<Option<Move>, TestEnd> {
         Ok(match step {
             Step::Send { id, number, .. } => {
                 let def = self.machine.message(id);

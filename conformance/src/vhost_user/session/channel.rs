@@ -9,7 +9,7 @@ use super::*;
 const MAX_STATE: usize = 64 << 20;
 
 impl Session<'_> {
-    pub(super) fn open_channel(&mut self, direction: u32) -> Result<OwnedFd, Stop> {
+    pub(super) fn open_channel(&mut self, direction: u32) -> Result<OwnedFd, TestEnd> {
         let (reader, writer) =
             pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(harness)?;
         let (ours, theirs) =
@@ -25,7 +25,7 @@ impl Session<'_> {
     }
 
     /// Reads what the state channel has. Whether its end was seen, now or before.
-    pub(super) fn read_channel(&mut self) -> Result<bool, Stop> {
+    pub(super) fn read_channel(&mut self) -> Result<bool, TestEnd> {
         let Some(channel) = self.channel.as_ref().filter(|_| !self.state_ended) else {
             return Ok(self.state_ended);
         };
@@ -43,13 +43,13 @@ impl Session<'_> {
                 Err(error) => return Err(harness(error)),
             }
             if self.state.len() > MAX_STATE {
-                return Err(Stop::Harness(format!("more than {MAX_STATE} bytes of device state")));
+                return Err(TestEnd::Harness(format!("more than {MAX_STATE} bytes of device state")));
             }
         }
     }
 
     /// The whole state is here. Its bytes are opaque: the model's number is what it says itself.
-    pub(super) fn saved(&mut self) -> Result<(), Stop> {
+    pub(super) fn saved(&mut self) -> Result<(), TestEnd> {
         self.log.push(format!("<- {} bytes of device state, and their end", self.state.len()));
         let mut fault = None;
         // What the device remembers cannot be seen, so any number that the model allows will do.
@@ -66,7 +66,7 @@ impl Session<'_> {
         fault.map_or(Ok(()), |fault| self.fault(fault, "the state channel ended".into()))
     }
 
-    pub(super) fn read_state(&mut self) -> Result<(), Stop> {
+    pub(super) fn read_state(&mut self) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.owed);
         while self.channel.is_some() {
             let late = deadline.passed();
@@ -83,12 +83,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn write_state(&mut self) -> Result<(), Stop> {
+    pub(super) fn write_state(&mut self) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.owed);
         let state = std::mem::take(&mut self.state);
         let mut rest = state.as_slice();
         let Some(channel) = self.channel.take() else {
-            return Err(Stop::Harness("there is no state channel".into()));
+            return Err(TestEnd::Harness("there is no state channel".into()));
         };
         while !rest.is_empty() {
             match rustix::io::write(&channel, rest) {

@@ -1,8 +1,8 @@
 //! Who connects: the first conversation, with guest memory, rings and a workload for the device.
 
 use super::*;
-use crate::vhost_user::memory::Arena;
-use crate::vhost_user::workload::{Blk, BlkOptions, Console, Fs, Net, Nothing, Rng, Wire};
+use crate::harness::io::memory::Arena;
+use crate::harness::io::virtio::{Blk, BlkOptions, Console, Fs, Net, Nothing, Rng, Wire};
 
 /// A guest that has just booted: memory, rings, and work for the device.
 pub(super) struct Guest {
@@ -15,7 +15,7 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(device: Device, scratch: bool) -> Result<Self, Stop> {
+    pub(super) fn new(device: Device, scratch: bool) -> Result<Self, TestEnd> {
         let memory = GuestMemory::new(&[(0, MEMORY)]).map_err(harness)?;
         let mut arena = Arena::new(PAGE, MEMORY - PAGE);
         let workload: Box<dyn Workload> = match device {
@@ -44,7 +44,7 @@ impl Guest {
                 error: event::Event::new().map_err(harness)?,
             })
         };
-        let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, Stop>>()?;
+        let lines = (0..workload.rings()).map(line).collect::<Result<Vec<_>, TestEnd>>()?;
         let untouched = [(0, PAGE), arena.rest()];
         Ok(Guest { memory, workload, lines, split, untouched })
     }
@@ -54,8 +54,8 @@ impl<'m> Session<'m> {
     /// Connects. `first` is false if the implementation was talked to before.
     ///
     /// # Errors
-    /// [`Stop::Harness`].
-    pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, Stop> {
+    /// [`TestEnd::Harness`].
+    pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, TestEnd> {
         let Setting { machine, subject, rules, acknowledged, declined } = setting;
         let Subject { target, device, scratch, limits, seed, outside } = subject;
         let deadline = Deadline::after(limits.connect);
@@ -67,7 +67,7 @@ impl<'m> Session<'m> {
             limits,
             device,
             scratch,
-            possible: Possible::new(machine, rules),
+            possible: StateEstimate::new(machine, rules),
             log: Vec::new(),
             records: Vec::new(),
             rules,

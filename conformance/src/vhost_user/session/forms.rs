@@ -11,7 +11,7 @@ use crate::vhost_user::forms::{Case, Fds, Form};
 const BRIEFLY: Duration = Duration::from_millis(3);
 
 impl Session<'_> {
-    pub(super) fn forms(&mut self, form: Form) -> Result<(), Stop> {
+    pub(super) fn forms(&mut self, form: Form) -> Result<(), TestEnd> {
         let region = self.memory.regions().next().unwrap_or_default();
         let region = [region.guest_address, region.size, region.user_address, region.mmap_offset];
         let cases = form.cases(&self.machine.table, region);
@@ -25,7 +25,7 @@ impl Session<'_> {
         done
     }
 
-    fn one_by_one(&mut self, cases: &[Case]) -> Result<(), Stop> {
+    fn one_by_one(&mut self, cases: &[Case]) -> Result<(), TestEnd> {
         for case in cases {
             if self.connection.is_none() {
                 self.again()?;
@@ -41,7 +41,7 @@ impl Session<'_> {
     }
 
     /// What a front-end does before anything else.
-    fn negotiate(&mut self) -> Result<(), Stop> {
+    fn negotiate(&mut self) -> Result<(), TestEnd> {
         let steps = [
             ("GET_FEATURES", Number::Literal(0)),
             ("GET_PROTOCOL_FEATURES", Number::Literal(0)),
@@ -57,7 +57,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn malformed_case(&mut self, case: &Case) -> Result<(), Stop> {
+    fn malformed_case(&mut self, case: &Case) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.quiet);
         let fds = self.bad_descriptors(case.fds)?;
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
@@ -84,7 +84,7 @@ impl Session<'_> {
         }
     }
 
-    fn bad_descriptors(&self, fds: Fds) -> Result<Vec<OwnedFd>, Stop> {
+    fn bad_descriptors(&self, fds: Fds) -> Result<Vec<OwnedFd>, TestEnd> {
         let memory = || self.memory.descriptor().try_clone_to_owned().map_err(harness);
         Ok(match fds {
             Fds::Memory(count) => (0..count).map(|_| memory()).collect::<Result<_, _>>()?,

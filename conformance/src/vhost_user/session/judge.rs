@@ -2,7 +2,7 @@
 //! test.
 
 use super::*;
-use crate::vhost_user::process::Process;
+use crate::harness::io::process::Process;
 
 /// What was sent, done and seen, for judging it again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +22,7 @@ pub enum Record {
 /// Whether other rules allow the same conversation.
 #[must_use]
 pub fn allows(machine: &TestMachine, rules: Rules, records: &[Record]) -> bool {
-    let mut possible = Possible::new(machine, rules);
+    let mut possible = StateEstimate::new(machine, rules);
     records.iter().all(|record| match record {
         Record::Sent(event) => {
             possible.send(*event);
@@ -32,14 +32,14 @@ pub fn allows(machine: &TestMachine, rules: Rules, records: &[Record]) -> bool {
         Record::Silent(class) => possible.silent(*class).is_ok(),
         Record::Wrong => false,
         Record::Fresh => {
-            possible = Possible::new(machine, rules);
+            possible = StateEstimate::new(machine, rules);
             true
         }
     })
 }
 
 impl Session<'_> {
-    pub(super) fn observe(&mut self, event: &Event) -> Result<(), Stop> {
+    pub(super) fn observe(&mut self, event: &Event) -> Result<(), TestEnd> {
         self.say("<-", event);
         self.records.push(Record::Seen(*event));
         match self.possible.observe(event) {
@@ -51,7 +51,7 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn did(&mut self, event: &Event) -> Result<(), Stop> {
+    pub(super) fn did(&mut self, event: &Event) -> Result<(), TestEnd> {
         self.say("->", event);
         self.records.push(Record::Seen(*event));
         self.announced(event);
@@ -71,7 +71,7 @@ impl Session<'_> {
         };
     }
 
-    pub(super) fn saw_close(&mut self) -> Result<(), Stop> {
+    pub(super) fn saw_close(&mut self) -> Result<(), TestEnd> {
         self.connection = None;
         // A server on its way out may still take a connection, and then close it unread. What came in
         // pieces is another matter: a back-end may close on that.
@@ -83,10 +83,10 @@ impl Session<'_> {
         }
         let ended = self.live.process.as_mut().and_then(Process::exit_status);
         match self.observe(&Event::Close) {
-            Err(Stop::Finding { clause, expected, .. }) => {
+            Err(TestEnd::Finding { clause, expected, .. }) => {
                 let how = ended.map(|status| format!("; the process ended: {status}"));
                 let observed = format!("the connection is closed{}", how.unwrap_or_default());
-                Err(Stop::Finding { clause, observed, expected })
+                Err(TestEnd::Finding { clause, observed, expected })
             }
             other => other,
         }
@@ -101,30 +101,30 @@ impl Session<'_> {
         self.log.push(format!("{direction} {}", label(self.machine, event)));
     }
 
-    pub(super) fn fault(&self, fault: Fault, observed: String) -> Result<(), Stop> {
+    pub(super) fn fault(&self, fault: Fault, observed: String) -> Result<(), TestEnd> {
         Err(match fault {
-            Fault::Broken { clauses, allowed } => Stop::Finding {
+            Fault::Broken { clauses, allowed } => TestEnd::Finding {
                 clause: clauses.first().copied().unwrap_or(ClauseId::NONE),
                 observed,
                 expected: allowed,
             },
             Fault::Script { clause } => {
-                Stop::Harness(format!("the test itself breaks clause {}", clause.index()))
+                TestEnd::Harness(format!("the test itself breaks clause {}", clause.index()))
             }
-            Fault::TooMany => Stop::Harness(fault.to_string()),
+            Fault::TooMany => TestEnd::Harness(fault.to_string()),
         })
     }
 
-    pub(super) fn finding(&mut self, clause: ClauseId, observed: &str) -> Result<(), Stop> {
+    pub(super) fn finding(&mut self, clause: ClauseId, observed: &str) -> Result<(), TestEnd> {
         if self.possible.undefined() || self.rules.off.contains(clause) {
             return Ok(());
         }
         self.records.push(Record::Wrong);
         let expected = self.possible.allowed();
-        Err(Stop::Finding { clause, observed: observed.to_owned(), expected })
+        Err(TestEnd::Finding { clause, observed: observed.to_owned(), expected })
     }
 }
 
-pub(super) fn harness(error: impl std::fmt::Display) -> Stop {
-    Stop::Harness(error.to_string())
+pub(super) fn harness(error: impl std::fmt::Display) -> TestEnd {
+    TestEnd::Harness(error.to_string())
 }

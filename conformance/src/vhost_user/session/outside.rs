@@ -5,22 +5,22 @@
 //! it is due and the ring is enabled: then it is owed. What comes back before is a finding.
 
 use super::*;
-use crate::vhost_user::workload::Outside;
-use crate::vhost_user::workload::outside::{Command, To, Unable};
+use crate::harness::io::virtio::Outside;
+use crate::harness::io::virtio::outside::{Command, To, Unable};
 
 /// A chain: the ring, and its buffers.
 type Chain = (u8, Vec<Buffer>);
 
 impl Session<'_> {
-    fn outside(&mut self) -> Result<&mut dyn Outside, Stop> {
+    fn outside(&mut self) -> Result<&mut dyn Outside, TestEnd> {
         self.workload.outside().ok_or_else(|| {
             let why = "needs a device whose outside returns what it receives: see --device";
-            Stop::Skip(why.into())
+            TestEnd::Skip(why.into())
         })
     }
 
     /// Room for so many in every ring that something can come through.
-    pub(super) fn room(&mut self, count: u16) -> Result<(), Stop> {
+    pub(super) fn room(&mut self, count: u16) -> Result<(), TestEnd> {
         let mut chains = Vec::new();
         for ring in self.outside()?.receives() {
             for _ in 0..count {
@@ -31,7 +31,7 @@ impl Session<'_> {
     }
 
     /// So many are sent, from the ring of a pair.
-    pub(super) fn send_out(&mut self, count: u16, to: To, pair: u8) -> Result<(), Stop> {
+    pub(super) fn send_out(&mut self, count: u16, to: To, pair: u8) -> Result<(), TestEnd> {
         let ring = self.outside()?.sends(pair);
         let discarded = self.disabled(ring)?;
         let mut chains = Vec::new();
@@ -43,13 +43,13 @@ impl Session<'_> {
     }
 
     /// The device is told something.
-    pub(super) fn tell(&mut self, command: Command) -> Result<(), Stop> {
+    pub(super) fn tell(&mut self, command: Command) -> Result<(), TestEnd> {
         let (ring, chains) = self.outside()?.tell(command).map_err(unable)?;
         self.offer(chains.into_iter().map(|chain| (ring, chain)).collect())
     }
 
     /// Makes chains available, and kicks their rings.
-    fn offer(&mut self, chains: Vec<Chain>) -> Result<(), Stop> {
+    fn offer(&mut self, chains: Vec<Chain>) -> Result<(), TestEnd> {
         self.read_all()?;
         self.clear_log()?;
         let mut rings: Vec<u8> = Vec::new();
@@ -58,7 +58,7 @@ impl Session<'_> {
         for (ring, chain) in chains {
             let held = self.outside()?.held(ring);
             let Some(line) = self.lines.get_mut(ring as usize) else {
-                return Err(Stop::Harness(format!("there is no ring {ring}")));
+                return Err(TestEnd::Harness(format!("there is no ring {ring}")));
             };
             let request = line.ring.available_index();
             let head = line.ring.publish(&chain).map_err(harness)?;
@@ -77,7 +77,7 @@ impl Session<'_> {
     }
 
     /// Tells the machine of what is due.
-    pub(super) fn announce(&mut self) -> Result<(), Stop> {
+    pub(super) fn announce(&mut self) -> Result<(), TestEnd> {
         for ring in 0..self.lines.len() as u8 {
             let Some(outside) = self.workload.outside() else { return Ok(()) };
             if !outside.held(ring) {
@@ -97,15 +97,15 @@ impl Session<'_> {
     }
 
     /// Whether a ring is disabled once all that was sent is read.
-    fn disabled(&mut self, ring: u8) -> Result<bool, Stop> {
-        let enabled = |state: &devmig_model::vhost_user::state::State<RINGS>| {
+    fn disabled(&mut self, ring: u8) -> Result<bool, TestEnd> {
+        let enabled = |state: &devmig_model::protocol::vhost_user::state::State<RINGS>| {
             state.rings.get(ring as usize).is_some_and(|ring| ring.enabled)
         };
         self.possible.every(|state, _| Ok(!enabled(state))).map_err(harness)
     }
 
     /// A chain of this ring comes back, in the used ring's element of this index: whether it is due.
-    pub(super) fn awaited(&mut self, ring: u8, element: u16) -> Result<bool, Stop> {
+    pub(super) fn awaited(&mut self, ring: u8, element: u16) -> Result<bool, TestEnd> {
         let held = self.workload.outside().is_some_and(|outside| outside.held(ring));
         if !held || self.lines.get(ring as usize).is_none_or(|line| line.announced != element) {
             return Ok(true);
@@ -122,7 +122,7 @@ impl Session<'_> {
     }
 
     /// A chain that is no request of the workload's came back.
-    pub(super) fn returned(&mut self, ring: u8, chain: &[Buffer], used: u32) -> Result<(), Stop> {
+    pub(super) fn returned(&mut self, ring: u8, chain: &[Buffer], used: u32) -> Result<(), TestEnd> {
         let Some(outside) = self.workload.outside() else { return Ok(()) };
         if let Err(wrong) = outside.returned(ring, chain, used) {
             let observed = format!("ring {ring}: {wrong}");
@@ -132,7 +132,7 @@ impl Session<'_> {
     }
 
     /// A part of the configuration space was read.
-    pub(super) fn configured(&mut self, config: &Config) -> Result<(), Stop> {
+    pub(super) fn configured(&mut self, config: &Config) -> Result<(), TestEnd> {
         let Some(outside) = self.workload.outside() else { return Ok(()) };
         match outside.configured(config.offset, config.bytes()) {
             Ok(()) => Ok(()),
@@ -141,12 +141,12 @@ impl Session<'_> {
     }
 
     /// What SET_CONFIG writes.
-    pub(super) fn write_config(&mut self, flags: u32) -> Result<Config, Stop> {
+    pub(super) fn write_config(&mut self, flags: u32) -> Result<Config, TestEnd> {
         const MIGRATED: u32 = 1;
         let (offset, bytes) = self
             .outside()?
             .config()
-            .ok_or_else(|| Stop::Skip("needs a device with a known configuration space".into()))?;
+            .ok_or_else(|| TestEnd::Skip("needs a device with a known configuration space".into()))?;
         if flags == MIGRATED {
             self.outside()?.migrated();
         }
@@ -169,9 +169,9 @@ impl Line {
     }
 }
 
-fn unable(error: Unable) -> Stop {
+fn unable(error: Unable) -> TestEnd {
     match error {
-        Unable::Lacks(_) => Stop::Skip(error.to_string()),
+        Unable::Lacks(_) => TestEnd::Skip(error.to_string()),
         other => harness(other),
     }
 }

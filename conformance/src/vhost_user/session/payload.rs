@@ -13,7 +13,7 @@ impl Session<'_> {
         ring: u8,
         number: &mut u64,
         part: u64,
-    ) -> Result<(Payload, Vec<OwnedFd>), Stop> {
+    ) -> Result<(Payload, Vec<OwnedFd>), TestEnd> {
         if def.request == PayloadKind::Config && def.reply.is_none() {
             let config = self.write_config(*number as u32)?;
             return Ok((Payload::Config(config), Vec::new()));
@@ -38,7 +38,7 @@ impl Session<'_> {
                     let (flags, log) = (*number as u32 & 1, tracking::log_address(ring, used));
                     Payload::VringAddr(VringAddr { flags, log, ..line.ring.address(ring.into()) })
                 }
-                None => return Err(Stop::Harness(format!("there is no ring {ring}"))),
+                None => return Err(TestEnd::Harness(format!("there is no ring {ring}"))),
             },
             PayloadKind::Memory => {
                 fds.push(copy(self.memory.descriptor())?);
@@ -89,13 +89,13 @@ impl Session<'_> {
             }),
             PayloadKind::Inflight => {
                 let Some((record, fd)) = &self.tracking.record else {
-                    return Err(Stop::Harness("there is no in-flight buffer".into()));
+                    return Err(TestEnd::Harness("there is no in-flight buffer".into()));
                 };
                 fds.push(copy(fd.as_fd())?);
                 Payload::Inflight(*record)
             }
             other => {
-                return Err(Stop::Harness(format!("no way to make a payload of kind {other}")));
+                return Err(TestEnd::Harness(format!("no way to make a payload of kind {other}")));
             }
         };
         Ok((payload, fds))

@@ -10,7 +10,7 @@ use super::*;
 
 impl Session<'_> {
     /// Reads effects first, reports causes first. Whether anything came.
-    pub(super) fn sample(&mut self) -> Result<bool, Stop> {
+    pub(super) fn sample(&mut self) -> Result<bool, TestEnd> {
         self.flush()?;
         let incoming = self.connection.as_mut().map(|c| c.receive(Deadline::now()));
         let own = self.own.receive()?;
@@ -71,7 +71,7 @@ impl Session<'_> {
     }
 
     /// The rings whose kick descriptor is no longer readable: what was written to it was read.
-    pub(super) fn noticed(&mut self) -> Result<Vec<u8>, Stop> {
+    pub(super) fn noticed(&mut self) -> Result<Vec<u8>, TestEnd> {
         let mut noticed = Vec::new();
         for (index, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| line.kicked) {
             if !line.ring.kick.wait(Deadline::now()).map_err(harness)? {
@@ -83,7 +83,7 @@ impl Session<'_> {
     }
 
     /// The requests that came back.
-    pub(super) fn used(&mut self) -> Result<bool, Stop> {
+    pub(super) fn used(&mut self) -> Result<bool, TestEnd> {
         let mut came = false;
         for index in 0..self.lines.len() {
             let ring = index as u8;
@@ -132,7 +132,7 @@ impl Session<'_> {
         Ok(came)
     }
 
-    pub(super) fn reply(&mut self, received: Received) -> Result<(), Stop> {
+    pub(super) fn reply(&mut self, received: Received) -> Result<(), TestEnd> {
         let laws = &self.machine.laws;
         let (header_law, payload_law) = (laws.reply_header, laws.reply_payload);
         let Received { header, payload, fds } = received;
@@ -177,7 +177,7 @@ impl Session<'_> {
             Payload::LogTaken(taken) => (0, taken.length()),
             Payload::None => (0, 0),
             Payload::Inflight(_) => (0, u64::from(!fds.is_empty())),
-            other => return Err(Stop::Harness(format!("no meaning for an answer of {other:?}"))),
+            other => return Err(TestEnd::Harness(format!("no meaning for an answer of {other:?}"))),
         };
         let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
             let observed = format!("a reply to {} for ring {ring}", def.name);
@@ -193,7 +193,7 @@ impl Session<'_> {
         match answer {
             Answer::InFlight => match (record, fds.into_iter().next()) {
                 (Some(record), Some(fd)) => self.tracking.record = Some((record, fd)),
-                _ => return Err(Stop::Refused(format!("the reply to {name} has no buffer"))),
+                _ => return Err(TestEnd::Refused(format!("the reply to {name} has no buffer"))),
             },
             Answer::Features => self.offered = value,
             Answer::ProtocolFeatures => {
@@ -202,7 +202,7 @@ impl Session<'_> {
             }
             Answer::Base => self.bases[ring as usize] = value as u16,
             Answer::Transfer if value & 0xff != 0 => {
-                return Err(Stop::Refused(format!(
+                return Err(TestEnd::Refused(format!(
                     "the reply to {name} is error {:#x}",
                     value & 0xff
                 )));
@@ -215,7 +215,7 @@ impl Session<'_> {
             }
             // Where a refusal is in order, a text says what follows.
             Answer::Ack if value != 0 && self.possible.undefined() => {
-                return Err(Stop::Refused(format!("{name} is acknowledged with {value:#x}")));
+                return Err(TestEnd::Refused(format!("{name} is acknowledged with {value:#x}")));
             }
             _ => {}
         }

@@ -26,21 +26,21 @@ pub(super) struct Held {
 }
 
 impl Session<'_> {
-    pub(super) fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), Stop> {
+    pub(super) fn send(&mut self, id: MessageId, ring: u8, number: Number) -> Result<(), TestEnd> {
         let def = self.machine.message(id);
         if let Some(gate) = &def.gate
             && (if gate.by_offer { self.protocol_offered } else { self.protocol }) >> gate.bit & 1
                 == 0
         {
-            return Err(Stop::Skip(format!("needs {}", gate.feature)));
+            return Err(TestEnd::Skip(format!("needs {}", gate.feature)));
         }
         if let Some(bit) = def.virtio.filter(|bit| self.features >> bit & 1 == 0) {
-            return Err(Stop::Skip(format!("needs virtio feature {bit}")));
+            return Err(TestEnd::Skip(format!("needs virtio feature {bit}")));
         }
         // Guest memory has parts: 0 or 1 is all of it, 2 the buffers, 3 the rings.
         let part = if let Number::Literal(part @ 2..) = number { part } else { 1 };
         if number == Number::Logging && self.offered >> LOG_ALL & 1 == 0 {
-            return Err(Stop::Skip("needs VHOST_F_LOG_ALL (feature bit 26)".into()));
+            return Err(TestEnd::Skip("needs VHOST_F_LOG_ALL (feature bit 26)".into()));
         }
         let mut number = self.value(def, ring, number)?;
         let has = |effect| has(def, effect);
@@ -55,7 +55,7 @@ impl Session<'_> {
                 || def.answer == Some(Answer::ProtocolFeatures)
                 || (has(Effect::SetEnabled) && number == 1);
             let why = "needs protocol features (feature bit 30)";
-            return if idle { Ok(()) } else { Err(Stop::Skip(why.to_owned())) };
+            return if idle { Ok(()) } else { Err(TestEnd::Skip(why.to_owned())) };
         }
         if has(Effect::SetFeatures) {
             self.accept(number)?;
@@ -94,9 +94,9 @@ impl Session<'_> {
     }
 
     /// What the features that are accepted mean for the driver.
-    fn accept(&mut self, features: u64) -> Result<(), Stop> {
+    fn accept(&mut self, features: u64) -> Result<(), TestEnd> {
         if self.events && features & EVENT_IDX == 0 {
-            return Err(Stop::Skip("needs VIRTIO_RING_F_EVENT_IDX (feature bit 29)".into()));
+            return Err(TestEnd::Skip("needs VIRTIO_RING_F_EVENT_IDX (feature bit 29)".into()));
         }
         self.features = features;
         let events = features & EVENT_IDX != 0;
@@ -109,7 +109,7 @@ impl Session<'_> {
         header: Header,
         payload: &[u8],
         fds: Vec<OwnedFd>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), TestEnd> {
         if self.held.is_none() {
             return self.write(&[&header.encode()[..], payload].concat(), &fds);
         }
@@ -126,14 +126,14 @@ impl Session<'_> {
     }
 
     /// Writes what waits to be written together.
-    pub(super) fn flush(&mut self) -> Result<(), Stop> {
+    pub(super) fn flush(&mut self) -> Result<(), TestEnd> {
         match self.held.as_mut().map(std::mem::take) {
             Some(Held { bytes, fds }) if !bytes.is_empty() => self.write(&bytes, &fds),
             _ => Ok(()),
         }
     }
 
-    fn write(&mut self, bytes: &[u8], fds: &[OwnedFd]) -> Result<(), Stop> {
+    fn write(&mut self, bytes: &[u8], fds: &[OwnedFd]) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.owed);
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let Some(connection) = &mut self.connection else { return Err(self.over()) };
@@ -163,7 +163,7 @@ impl Session<'_> {
     }
 
     /// Says what of the next message comes in pieces: the header, the payload.
-    fn cuts(&mut self, payload: usize) -> Result<(), Stop> {
+    fn cuts(&mut self, payload: usize) -> Result<(), TestEnd> {
         let ends = (1..).map(|n| n * self.pieces);
         let inside = ends.take_while(|at| *at > 0 && *at < Header::LEN + payload);
         let parts: Vec<usize> = inside.filter_map(cuts).collect();
@@ -174,10 +174,10 @@ impl Session<'_> {
     }
 
     /// Why nothing more can be sent: the back-end has closed, and may.
-    pub(super) fn over(&self) -> Stop {
+    pub(super) fn over(&self) -> TestEnd {
         match self.possible.undefined() {
-            true => Stop::Skip("the connection was closed where the specification does not say what follows".into()),
-            false => Stop::Over,
+            true => TestEnd::Skip("the connection was closed where the specification does not say what follows".into()),
+            false => TestEnd::Over,
         }
     }
 }

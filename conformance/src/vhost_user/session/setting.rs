@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use devmig_model::rules::Rules;
+use devmig_engine::rules::Rules;
 
 use super::TestMachine;
-use crate::vhost_user::target::Target;
+use crate::harness::io::target::Target;
 
 /// What the device is, as vhost-user does not say it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -78,7 +78,7 @@ pub struct Setting<'m> {
     pub subject: Subject<'m>,
     /// The rules, with the readings that are still possible.
     pub rules: Rules,
-    /// Ask for an acknowledgement of every message.
+    /// OpenChoice for an acknowledgement of every message.
     pub acknowledged: bool,
     /// Protocol features that are not acknowledged, offered or not.
     pub declined: u64,

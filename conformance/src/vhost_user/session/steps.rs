@@ -3,9 +3,9 @@
 use super::*;
 
 impl Session<'_> {
-    pub(super) fn program(&mut self, step: Step, which: Which) -> Result<(), Stop> {
+    pub(super) fn program(&mut self, step: Step, which: Which) -> Result<(), TestEnd> {
         let Some(rings) = self.named(which) else {
-            return Err(Stop::Skip("needs a device with more rings".into()));
+            return Err(TestEnd::Skip("needs a device with more rings".into()));
         };
         for ring in rings {
             match step {
@@ -25,7 +25,7 @@ impl Session<'_> {
                 | Step::Copy { .. }
                 | Step::Renew { .. }
                 | Step::Successor { died: false } => {
-                    return Err(Stop::Harness("this step is only for exploration".into()));
+                    return Err(TestEnd::Harness("this step is only for exploration".into()));
                 }
             }
         }
@@ -45,21 +45,21 @@ impl Session<'_> {
         })
     }
 
-    pub(super) fn request_ring(&self) -> Result<u8, Stop> {
+    pub(super) fn request_ring(&self) -> Result<u8, TestEnd> {
         let ring = self.workload.request_ring();
         ring.and_then(|ring| u8::try_from(ring).ok()).ok_or_else(|| {
-            Stop::Skip("needs requests: set the type of the device with --device".into())
+            TestEnd::Skip("needs requests: set the type of the device with --device".into())
         })
     }
 
     /// The number that a step means.
-    pub(super) fn number(&self, ring: u8, number: Number) -> Result<u64, Stop> {
+    pub(super) fn number(&self, ring: u8, number: Number) -> Result<u64, TestEnd> {
         Ok(match number {
             Number::Literal(value) => value,
             Number::Saved => u64::from(self.bases[ring as usize]),
             Number::Used => match self.lines.get(ring as usize) {
                 Some(line) => u64::from(line.ring.used_index().map_err(harness)?),
-                None => return Err(Stop::Harness(format!("there is no ring {ring}"))),
+                None => return Err(TestEnd::Harness(format!("there is no ring {ring}"))),
             },
             Number::Offered => self.offered & (F_PROTOCOL_FEATURES | self.driver_features()),
             Number::Logging => {
@@ -80,7 +80,7 @@ impl Session<'_> {
     }
 
     /// The same, where the message itself says more.
-    pub(super) fn value(&self, def: &MessageDef, ring: u8, number: Number) -> Result<u64, Stop> {
+    pub(super) fn value(&self, def: &MessageDef, ring: u8, number: Number) -> Result<u64, TestEnd> {
         match def.request {
             PayloadKind::Memory => Ok(1),
             _ if has(def, Effect::SetSize) => Ok(u64::from(self.workload.ring_size())),

@@ -13,11 +13,11 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::vhost_user::wire::{Inflight, Log};
+use devmig_model::protocol::vhost_user::wire::{Inflight, Log};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::*;
-use crate::vhost_user::ring::Buffer;
+use crate::harness::io::ring::Buffer;
 
 /// Bytes of a page, as the log counts them.
 pub(super) const LOGGED: u64 = 0x1000;
@@ -45,7 +45,7 @@ pub(super) struct Tracking {
 
 impl Tracking {
     /// A new log, all clear, which takes the place of the one before.
-    pub(super) fn renew(&mut self, number: u8) -> Result<(Log, OwnedFd), Stop> {
+    pub(super) fn renew(&mut self, number: u8) -> Result<(Log, OwnedFd), TestEnd> {
         let fd = memfd_create("devmig-log", MemfdFlags::CLOEXEC).map_err(harness)?;
         ftruncate(&fd, LOG).map_err(harness)?;
         let theirs = fd.try_clone().map_err(harness)?;
@@ -108,7 +108,7 @@ impl Session<'_> {
     }
 
     /// Looks at the log. Whether all of something is marked that was not before.
-    pub(super) fn marks(&mut self) -> Result<bool, Stop> {
+    pub(super) fn marks(&mut self) -> Result<bool, TestEnd> {
         let Some((log, number)) = &self.tracking.log else { return Ok(false) };
         let nothing_wanted = self.tracking.wanted.iter().all(BTreeSet::is_empty);
         if nothing_wanted && self.tracking.unwritten.is_empty() {
@@ -135,7 +135,7 @@ impl Session<'_> {
     }
 
     /// Clears the log, as a front-end does that has copied its pages.
-    pub(super) fn clear_log(&mut self) -> Result<(), Stop> {
+    pub(super) fn clear_log(&mut self) -> Result<(), TestEnd> {
         if let Some((log, _)) = &self.tracking.log
             && self.tracking.wanted.iter().all(BTreeSet::is_empty)
         {
@@ -146,7 +146,7 @@ impl Session<'_> {
     }
 
     /// The back-end dies with requests in flight, and another takes its place with the same memory.
-    pub(super) fn crash(&mut self) -> Result<(), Stop> {
+    pub(super) fn crash(&mut self) -> Result<(), TestEnd> {
         self.read_all()?;
         self.hang_up()?;
         // What it still had in hand is its own; the next one begins after that.
@@ -164,7 +164,7 @@ impl Session<'_> {
     }
 
     /// Waits until something came back, for as long as a request may take.
-    pub(super) fn first(&mut self) -> Result<(), Stop> {
+    pub(super) fn first(&mut self) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.owed);
         let before = self.completed;
         while self.completed == before && !self.possible.undefined() {

@@ -6,7 +6,7 @@
 use super::*;
 
 impl Session<'_> {
-    pub(super) fn await_answer(&mut self, id: MessageId) -> Result<(), Stop> {
+    pub(super) fn await_answer(&mut self, id: MessageId) -> Result<(), TestEnd> {
         self.answer = None;
         let deadline = Deadline::after(self.limits.owed);
         loop {
@@ -23,7 +23,7 @@ impl Session<'_> {
                 let name = &self.machine.message(id).name;
                 let silence = format!("no reply to {name} within {:?}", self.limits.owed);
                 return match self.silent(TimeClass::Reply) {
-                    Ok(()) => Err(Stop::Harness(format!("{silence}, and the model allows it"))),
+                    Ok(()) => Err(TestEnd::Harness(format!("{silence}, and the model allows it"))),
                     Err(fault) => self.fault(fault, silence),
                 };
             }
@@ -32,7 +32,7 @@ impl Session<'_> {
     }
 
     /// Waits a little, or until the socket has something.
-    pub(super) fn pause(&mut self) -> Result<(), Stop> {
+    pub(super) fn pause(&mut self) -> Result<(), TestEnd> {
         let wait = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
         let sockets = self.connection.iter().chain(self.own.socket());
         let mut fds: Vec<PollFd<'_>> = sockets.map(|c| PollFd::new(c, PollFlags::IN)).collect();
@@ -43,7 +43,7 @@ impl Session<'_> {
     }
 
     /// Waits until nothing of this class is owed.
-    pub(super) fn settle(&mut self, class: TimeClass) -> Result<(), Stop> {
+    pub(super) fn settle(&mut self, class: TimeClass) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.owed);
         let end = Deadline::after(self.limits.owed * 4);
         let mut calm = Instant::now();
@@ -75,7 +75,7 @@ impl Session<'_> {
     }
 
     /// Nothing is expected; what comes is judged.
-    pub(super) fn quiet(&mut self) -> Result<(), Stop> {
+    pub(super) fn quiet(&mut self) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.quiet);
         while !deadline.passed() {
             self.sample()?;
@@ -87,7 +87,7 @@ impl Session<'_> {
     /// Nothing is expected for as long as a request may take: readings by which something is owed are
     /// excluded. Where that is all of them, a kick that was not read is no reason to say anything: who
     /// does not listen to a ring that it may not process owes nothing.
-    pub(super) fn silence(&mut self) -> Result<(), Stop> {
+    pub(super) fn silence(&mut self) -> Result<(), TestEnd> {
         let end = Deadline::after(self.limits.silence * 4);
         let mut calm = Deadline::after(self.limits.silence);
         while !calm.passed() && !end.passed() {
@@ -106,15 +106,15 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn barrier(&mut self) -> Result<(), Stop> {
+    pub(super) fn barrier(&mut self) -> Result<(), TestEnd> {
         let wanted = |def: &MessageDef| def.answer == Some(Answer::Features);
         match self.machine.table.messages.iter().position(wanted) {
             Some(index) => self.send(MessageId(index as u8), 0, Number::Literal(0)),
-            None => Err(Stop::Harness("no message of the table asks for features".into())),
+            None => Err(TestEnd::Harness("no message of the table asks for features".into())),
         }
     }
 
-    pub(super) fn answered(&mut self, success: bool) -> Result<(), Stop> {
+    pub(super) fn answered(&mut self, success: bool) -> Result<(), TestEnd> {
         let Some((id, value)) = self.answer else { return Ok(()) };
         let def = self.machine.message(id);
         if def.answer.unwrap_or(Answer::Ack).succeeds(value) == success {
@@ -123,6 +123,6 @@ impl Session<'_> {
         let observed = format!("the reply to {} is {:#x}", def.name, value.0);
         self.records.push(Record::Wrong);
         let expected = if success { "success" } else { "an error" };
-        Err(Stop::Finding { clause: ClauseId::NONE, observed, expected: vec![expected.to_owned()] })
+        Err(TestEnd::Finding { clause: ClauseId::NONE, observed, expected: vec![expected.to_owned()] })
     }
 }

@@ -150,11 +150,11 @@ impl Guide<'_> {
             &event,
             &mut self.rules.judge(),
         ) {
-            Ok(On::To(to)) => {
+            Ok(Reaction::To(to)) => {
                 *state = to;
                 true
             }
-            Ok(On::Ignore) => true,
+            Ok(Reaction::Ignore) => true,
             _ => false,
         };
         let state = &mut next.state;
@@ -214,8 +214,8 @@ impl Guide<'_> {
                 return true;
             };
             match self.machine.on(&node.state, &event, &mut self.rules.judge()) {
-                Ok(On::To(to)) => node.state = to,
-                Ok(On::Ignore) => {}
+                Ok(Reaction::To(to)) => node.state = to,
+                Ok(Reaction::Ignore) => {}
                 _ => return false,
             }
         }

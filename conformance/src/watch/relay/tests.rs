@@ -36,7 +36,7 @@ fn watched() -> (UnixStream, UnixStream, UnixStream, Watched) {
 
 fn message(request: u32, payload: &[u8]) -> Vec<u8> {
     let size = u32::try_from(payload.len()).unwrap();
-    let flags = devmig_model::vhost_user::wire::Flags::request();
+    let flags = devmig_model::protocol::vhost_user::wire::Flags::request();
     [&Header { request, flags, size }.encode()[..], payload].concat()
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use devmig_model::vhost_user::wire::Flags;
+use devmig_model::protocol::vhost_user::wire::Flags;
 use quickcheck::quickcheck;
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use devmig_model::vfio_user::{
+use devmig_model::protocol::vfio_user::{
     Access, Command, DeviceInfo, DeviceState, DmaMap, DmaUnmap, Feature, FeatureFlags, IoFds,
     IrqInfo, IrqSet, LoggingReport, LoggingStart, MAX_PAYLOAD, MigData, MigrationFlags, RegionInfo,
     Reply, Request, SubRegion, WireError, Write,

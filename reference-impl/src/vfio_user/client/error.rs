@@ -1,6 +1,6 @@
 //! Why a command was not carried out.
 
-use devmig_model::vfio_user::{CapabilitiesError, Command, Flags, Header, WireError};
+use devmig_model::protocol::vfio_user::{CapabilitiesError, Command, Flags, Header, WireError};
 use rustix::io::Errno;
 
 use crate::socket::transport::{ConnectError, ReceiveError, SendError};

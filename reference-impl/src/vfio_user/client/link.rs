@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 
-use devmig_model::vfio_user::Header;
+use devmig_model::protocol::vfio_user::Header;
 
 use crate::socket::Deadline;
 use crate::socket::transport::{Channel, ReceiveError, Received, SendError};

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use devmig_model::vfio_user::{Command, DmaAccess, Flags, Header, Reply, Request};
+use devmig_model::protocol::vfio_user::{Command, DmaAccess, Flags, Header, Reply, Request};
 
 use super::{Core, Fault, Output, PATIENCE};
 use crate::migration::{DmaAllowed, Flow, State};

@@ -1,6 +1,6 @@
 //! DEVICE_FEATURE: migration, device state, DMA logging; and the data of migration.
 
-use devmig_model::vfio_user::{
+use devmig_model::protocol::vfio_user::{
     DeviceState, Feature, FeatureFlags, LoggingReport, LoggingStart, MAX_DATA, MAX_PAYLOAD,
     MigData, MigrationFlags, Reply,
 };

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use devmig_model::vfio_user::{IrqInfo, IrqSet, Reply};
+use devmig_model::protocol::vfio_user::{IrqInfo, IrqSet, Reply};
 use rustix::io::Errno;
 
 use super::{Core, Output};

@@ -1,6 +1,6 @@
 //! VERSION: what both sides can do.
 
-use devmig_model::vfio_user::{Capabilities, MAX_DATA, MAX_DESCRIPTORS, Reply, Version};
+use devmig_model::protocol::vfio_user::{Capabilities, MAX_DATA, MAX_DESCRIPTORS, Reply, Version};
 use rustix::io::Errno;
 
 use super::{Core, Fault};

@@ -1,6 +1,6 @@
 //! What the device has, and accesses to its regions.
 
-use devmig_model::vfio_user::{Access, DeviceInfo, MAX_DATA, RegionInfo, Reply, Write};
+use devmig_model::protocol::vfio_user::{Access, DeviceInfo, MAX_DATA, RegionInfo, Reply, Write};
 use rustix::io::Errno;
 
 use super::{Core, interrupts};

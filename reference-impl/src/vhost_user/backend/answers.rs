@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use devmig_model::vhost_user::wire::{Flags, Header, Payload};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload};
 
 use super::{Backend, Device, Fault, Mutant, Output, Transferring};
 

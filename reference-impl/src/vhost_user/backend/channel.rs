@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
-use devmig_model::vhost_user::wire::{Flags, Header, Payload, VringState};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload, VringState};
 
 use super::answers::Answer;
 use super::{Backend, Device, Fault, Message, Mutant, Output, feature, only};

@@ -1,6 +1,6 @@
 //! The device's configuration space: GET_CONFIG and SET_CONFIG.
 
-use devmig_model::vhost_user::wire::{Config, MAX_CONFIG, Payload};
+use devmig_model::protocol::vhost_user::wire::{Config, MAX_CONFIG, Payload};
 
 use super::answers::Answer;
 use super::{Backend, Device, Fault, Message, Mutant};

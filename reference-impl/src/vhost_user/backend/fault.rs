@@ -1,6 +1,6 @@
 //! Why a message is not followed.
 
-use devmig_model::vhost_user::wire::WireError;
+use devmig_model::protocol::vhost_user::wire::WireError;
 
 use crate::vhost_user::ids::{self, Message};
 use crate::vhost_user::memory::MemoryError;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use devmig_model::vhost_user::wire::{Inflight, Payload};
+use devmig_model::protocol::vhost_user::wire::{Inflight, Payload};
 
 use super::answers::Answer;
 use super::{Backend, Device, Fault, Message, Mutant, only};

@@ -8,7 +8,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use devmig_model::vhost_user::wire::{Log, Payload};
+use devmig_model::protocol::vhost_user::wire::{Log, Payload};
 
 use super::answers::{Answer, number};
 use super::{Backend, Device, DirtyLog, Fault, Message, Mutant, only};

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use devmig_model::vhost_user::wire::{Memory, MemoryRegion};
+use devmig_model::protocol::vhost_user::wire::{Memory, MemoryRegion};
 
 use super::answers::{Answer, number};
 use super::{Backend, Device, Fault, Mutant};

@@ -10,7 +10,7 @@
 
 use std::time::Instant;
 
-use devmig_model::vhost_user::vocabulary::DRIVER_OK;
+use devmig_model::protocol::vhost_user::vocabulary::DRIVER_OK;
 
 use super::{Backend, Bell, Device, Fault, Mutant, Output, Ring, RingError, Transferring};
 use crate::vhost_user::device::{Chain, Role};

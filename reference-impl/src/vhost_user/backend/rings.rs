@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use devmig_model::vhost_user::wire::{Payload, VringAddr, VringFd, VringState};
+use devmig_model::protocol::vhost_user::wire::{Payload, VringAddr, VringFd, VringState};
 
 use super::answers::Answer;
 use super::{

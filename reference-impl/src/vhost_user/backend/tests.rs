@@ -4,7 +4,7 @@ mod areas;
 
 use std::os::fd::AsFd;
 
-use devmig_model::vhost_user::wire::{PayloadKind, Transfer, VringFd, VringState};
+use devmig_model::protocol::vhost_user::wire::{PayloadKind, Transfer, VringFd, VringState};
 use quickcheck::{Arbitrary, Gen, quickcheck};
 use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VRING_DESC_F_NEXT};
 use virtio_queue::desc::split::Descriptor;

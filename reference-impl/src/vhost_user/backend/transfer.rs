@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use devmig_model::vhost_user::wire::{Payload, Transfer};
+use devmig_model::protocol::vhost_user::wire::{Payload, Transfer};
 
 use super::{Answer, Backend, Bell, Device, Mutant, Output, StateError};
 use crate::vhost_user::settings::TransferBirth;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use devmig_model::vhost_user::wire::Header;
+use devmig_model::protocol::vhost_user::wire::Header;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 

@@ -3,7 +3,7 @@
 use std::io::{Read, pipe};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use devmig_model::vhost_user::wire::{Flags, Header, Payload, Transfer, VringFd, VringState};
+use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload, Transfer, VringFd, VringState};
 
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 
@@ -402,7 +402,7 @@ impl NetDriver {
 
 #[test]
 fn whoever_connects_outside_enlarges_the_disk_and_is_let_go() {
-    use devmig_model::vhost_user::wire::Config;
+    use devmig_model::protocol::vhost_user::wire::Config;
     let server = Running::start(Options::default()).unwrap();
     let call = || {
         let limit = Deadline::after(LIMIT);

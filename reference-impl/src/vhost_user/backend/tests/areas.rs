@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use super::*;
 use crate::nic::{Link, NicConfig, Parameters};
 use crate::vhost_user::net::{Net, NetOptions};
-use devmig_model::vhost_user::wire::{Config, Inflight, Log, MemoryRegion, VringAddr};
+use devmig_model::protocol::vhost_user::wire::{Config, Inflight, Log, MemoryRegion, VringAddr};
 
 /// A front-end without memory of what it sent.
 struct Side<D> {
@@ -240,7 +240,7 @@ fn memory(mutant: Option<Mutant>) -> Vec<String> {
     side.kick(0);
     side.note(other.used(0));
     let slot = |at| {
-        let region = devmig_model::vhost_user::wire::Region {
+        let region = devmig_model::protocol::vhost_user::wire::Region {
             guest_address: GUEST + at,
             user_address: crate::vhost_user::testing::USER + at,
             ..Guest::region()

@@ -1,0 +1,358 @@
+//! What a run of a suite says: data first, then text and JSON.
+//!
+//! The JSON form is a contract (`"schema": 1`); outside scripts read it. `devmig schema test` prints
+//! its schema, which the tests hold real output against.
+//!
+//! | file | its one job |
+//! |---|---|
+//! | `report.rs` | what a run says, as data, text and JSON |
+//! | `report/junit.rs` | the same as JUnit XML |
+
+mod junit;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use devmig_engine::clause::ClauseId;
+use schemars::JsonSchema;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::harness::verdict::StepOutcome;
+use crate::vhost_user::tour::Coverage;
+use crate::harness::waivers::{Waiver, stale};
+pub use junit::junit;
+
+/// How a test ended.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nothing was broken.
+    Pass,
+    /// A SHOULD was not followed, or a legal command was refused as the text provides.
+    Warn,
+    /// A MUST was broken.
+    Fail,
+    /// Something that it needs is missing.
+    Skip,
+    /// A finding that somebody has given a reason for.
+    Waived,
+    /// The harness could not do its part.
+    Error,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Status::Pass => "pass",
+            Status::Warn => "warn",
+            Status::Fail => "FAIL",
+            Status::Skip => "skip",
+            Status::Waived => "waived",
+            Status::Error => "ERROR",
+        })
+    }
+}
+
+/// How many ended how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Tests that passed.
+    pub pass: usize,
+    /// Tests with a warning.
+    pub warn: usize,
+    /// Tests that failed.
+    pub fail: usize,
+    /// Tests that were skipped.
+    pub skip: usize,
+    /// Tests whose finding is waived.
+    pub waived: usize,
+    /// Tests that the harness could not run.
+    pub error: usize,
+}
+
+impl Summary {
+    /// Counts one more.
+    pub fn count(&mut self, status: Status) {
+        *match status {
+            Status::Pass => &mut self.pass,
+            Status::Warn => &mut self.warn,
+            Status::Fail => &mut self.fail,
+            Status::Skip => &mut self.skip,
+            Status::Waived => &mut self.waived,
+            Status::Error => &mut self.error,
+        } += 1;
+    }
+
+    /// 0 if none failed, 1 if some did, 4 if the harness is at fault.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match (self.error, self.fail) {
+            (0, 0) => 0,
+            (0, _) => 1,
+            _ => 4,
+        }
+    }
+}
+
+/// How one test ended, before it has a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// How.
+    pub status: Status,
+    /// The clause broken, if it is not the test's own.
+    pub clause: Option<ClauseId>,
+    /// What came.
+    pub observed: Option<String>,
+    /// What was allowed.
+    pub expected: Vec<String>,
+    /// The conversation.
+    pub log: Vec<String>,
+}
+
+impl Outcome {
+    /// Nothing to say but this.
+    #[must_use]
+    pub fn new(status: Status) -> Self {
+        Outcome { status, clause: None, observed: None, expected: Vec::new(), log: Vec::new() }
+    }
+}
+
+/// A finding that was waived.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Waived {
+    /// The clause that is broken.
+    pub clause: String,
+    /// What came.
+    pub observed: String,
+    /// Why that is accepted.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Waived {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.clause, self.reason)
+    }
+}
+
+/// What the implementation offered.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Offers {
+    /// The answer to `GET_FEATURES`, in hexadecimal.
+    pub features: String,
+    /// The answer to `GET_PROTOCOL_FEATURES`, in hexadecimal.
+    pub protocol_features: String,
+}
+
+/// One test's result.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Result {
+    /// The test's id.
+    pub test: String,
+    /// The clause that is broken, or that the test is about.
+    pub clause: String,
+    /// MUST, SHOULD or MAY.
+    pub level: String,
+    /// How it ended.
+    pub status: Status,
+    /// What was allowed.
+    pub expected: Vec<String>,
+    /// What came.
+    pub observed: Option<String>,
+    /// The command that runs it again.
+    pub reproduce: String,
+    /// The conversation, one line an event; empty if it passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// The findings that were waived before it ended so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waived: Vec<Waived>,
+    /// What the test is for.
+    #[serde(skip)]
+    pub purpose: String,
+    /// For a generated script: what became of each step.
+    #[serde(skip)]
+    pub taken: Vec<StepOutcome>,
+}
+
+/// A whole run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SuiteReport {
+    /// The version of this form: 1.
+    pub schema: u32,
+    /// The implementation under test.
+    pub implementation: String,
+    /// The version of the text by which it was judged.
+    pub text: String,
+    /// For what is random.
+    pub seed: u64,
+    /// For each choice that the implementation was seen to settle: the options still possible.
+    #[serde(serialize_with = "as_map", deserialize_with = "from_map")]
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
+    pub readings: Vec<(String, Vec<String>)>,
+    /// What it offered, once it was asked.
+    pub offers: Option<Offers>,
+    /// Waivers that no finding needed.
+    pub stale_waivers: Vec<String>,
+    /// The counts.
+    pub summary: Summary,
+    /// How much of the machine was driven, if tours were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+    /// The tests.
+    pub results: Vec<Result>,
+}
+
+fn as_map<S: serde::Serializer>(
+    readings: &[(String, Vec<String>)],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(readings.len()))?;
+    for (choice, options) in readings {
+        map.serialize_entry(choice, options)?;
+    }
+    map.end()
+}
+
+fn from_map<'d, D: Deserializer<'d>>(
+    deserializer: D,
+) -> std::result::Result<Vec<(String, Vec<String>)>, D::Error> {
+    Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
+}
+
+/// How many lines of a conversation a failure shows.
+const LAST: usize = 12;
+
+impl Result {
+    /// Whether it is a finding that nobody has accepted.
+    #[must_use]
+    pub fn is_finding(&self) -> bool {
+        matches!(self.status, Status::Fail | Status::Warn)
+    }
+
+    /// One line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let why = match (self.status, &self.observed, self.waived.first()) {
+            (Status::Waived, _, Some(waived)) => format!(": {waived}"),
+            (Status::Pass, ..) | (_, None, _) => String::new(),
+            (_, Some(observed), _) => {
+                format!(": {}", observed.lines().next().unwrap_or_default())
+            }
+        };
+        format!("  {:<6} {}{why}", self.status, self.test)
+    }
+
+    /// Everything about a test that did not pass. `text` is the clause's.
+    #[must_use]
+    pub fn detail(&self, text: &str) -> String {
+        let mut out = format!("{} {}\n", self.status, self.test);
+        let _ = writeln!(out, "  purpose    {}", self.purpose);
+        let _ = writeln!(out, "  clause     {} ({})", self.clause, self.level);
+        let _ = writeln!(out, "             {text}");
+        if let Some(observed) = &self.observed {
+            let _ = writeln!(out, "  observed   {}", observed.replace('\n', "\n             "));
+        }
+        for (n, allowed) in self.expected.iter().enumerate() {
+            let _ = writeln!(out, "  {:<10} {allowed}", if n == 0 { "expected" } else { "or" });
+        }
+        for waived in &self.waived {
+            let _ = writeln!(out, "  {:<10} {waived}", "waived");
+        }
+        let skipped = self.log.len().saturating_sub(LAST);
+        if skipped > 0 {
+            let _ = writeln!(out, "  {:<10} … {skipped} lines before", "said");
+        }
+        for line in self.log.iter().skip(skipped) {
+            let _ = writeln!(out, "             {line}");
+        }
+        let _ = writeln!(out, "  reproduce  {}", self.reproduce);
+        out
+    }
+}
+
+impl Summary {
+    /// How many of these ended how.
+    #[must_use]
+    pub fn of(results: &[Result]) -> Self {
+        let mut summary = Summary::default();
+        results.iter().for_each(|result| summary.count(result.status));
+        summary
+    }
+}
+
+impl SuiteReport {
+    /// These results, of tests that are run again by this command, and judged by this text; which of
+    /// these waivers no finding needed. Nothing is said of readings, offers and coverage.
+    #[must_use]
+    pub fn of(
+        again: &str,
+        text: &str,
+        seed: u64,
+        results: Vec<Result>,
+        waivers: &[Waiver],
+    ) -> Self {
+        let report = SuiteReport {
+            schema: 1,
+            implementation: again.to_owned(),
+            text: text.to_owned(),
+            seed,
+            readings: Vec::new(),
+            offers: None,
+            stale_waivers: Vec::new(),
+            summary: Summary::of(&results),
+            coverage: None,
+            results,
+        };
+        SuiteReport { stale_waivers: stale(waivers, &report), ..report }
+    }
+
+    /// The closing part of a console report: failures again, readings, counts.
+    #[must_use]
+    pub fn closing(&self, clause_text: impl Fn(&str) -> String) -> String {
+        let mut out = String::new();
+        for result in &self.results {
+            if matches!(result.status, Status::Fail | Status::Warn | Status::Error) {
+                let _ =
+                    writeln!(out, "\n{}", result.detail(&clause_text(&result.clause)).trim_end());
+            }
+        }
+        if !self.readings.is_empty() {
+            let _ = writeln!(out, "\nInterpretations of open choices:");
+            for (choice, options) in &self.readings {
+                let _ = writeln!(out, "  {choice} = {}", options.join(" or "));
+            }
+        }
+        if let Some(coverage) = &self.coverage {
+            let _ = write!(out, "\n{}", coverage.text());
+        }
+        if !self.stale_waivers.is_empty() {
+            out.push('\n');
+        }
+        for stale in &self.stale_waivers {
+            let _ = writeln!(out, "stale waiver: {stale}: no finding matches it");
+        }
+        let Summary { pass, warn, fail, skip, waived, error } = self.summary;
+        let _ = writeln!(
+            out,
+            "\n{pass} passed, {warn} warned, {fail} failed, {skip} skipped, {waived} waived, \
+             {error} errors"
+        );
+        out
+    }
+}
+
+/// Reports of some tests each, as one; none of none.
+#[must_use]
+pub fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
+    let mut reports = reports.into_iter();
+    let mut whole = reports.next()?;
+    for report in reports {
+        whole.results.extend(report.results);
+        whole.offers = whole.offers.or(report.offers);
+    }
+    whole.summary = Summary::of(&whole.results);
+    Some(whole)
+}

@@ -1,0 +1,183 @@
+//! What ends a test, and what that means: shared by every suite.
+//!
+//! ```text
+//!   conversation --TestEnd--> outcome --> a waiver accepts it, or it is reported
+//! ```
+//!
+//! **Not here:** any conversation.
+
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_model::registry::Library;
+use devmig_engine::rules::Choices;
+use devmig_model::spec::Level;
+
+use crate::harness::report::{Outcome, Result as TestResult, Status, Waived};
+use crate::harness::waivers::Waiver;
+
+/// What ends a test before its last step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TestEnd {
+    /// The implementation broke a clause.
+    Finding {
+        /// Which; [`ClauseId::NONE`] for the test's own.
+        clause: ClauseId,
+        /// What came.
+        observed: String,
+        /// What was allowed.
+        expected: Vec<String>,
+    },
+    /// Something that the test needs is not there.
+    Skip(String),
+    /// The implementation refused a legal command in the way that the text provides.
+    Refused(String),
+    /// The implementation has closed the connection, and may: there is nobody left to talk to.
+    Over,
+    /// The process died.
+    Died(String),
+    /// The harness cannot go on.
+    Harness(String),
+}
+
+/// What became of a step that nobody wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StepOutcome {
+    /// It was taken.
+    Yes,
+    /// It was passed over, and why.
+    No(String),
+}
+
+/// A test of any suite.
+pub trait Entry {
+    /// What a report says about it.
+    fn about(&self) -> TestInfo<'_>;
+}
+
+/// A test, and what is said about it in a report.
+#[derive(Clone, Copy, Debug)]
+pub struct TestInfo<'a> {
+    /// Its id.
+    pub test: &'a str,
+    /// What it is for.
+    pub purpose: &'a str,
+    /// The clause that it is about.
+    pub clause: ClauseId,
+}
+
+impl TestInfo<'_> {
+    /// What came of it; `again` is the command that runs it again.
+    #[must_use]
+    pub fn result(
+        self,
+        library: &Library,
+        outcome: Outcome,
+        waived: Vec<Waived>,
+        again: String,
+    ) -> TestResult {
+        let broken = outcome.clause.unwrap_or(self.clause);
+        TestResult {
+            test: self.test.to_owned(),
+            clause: library.spec.clause_name(broken).to_owned(),
+            level: level(library, broken),
+            status: outcome.status,
+            expected: outcome.expected,
+            observed: outcome.observed,
+            reproduce: again,
+            log: outcome.log,
+            waived,
+            purpose: self.purpose.to_owned(),
+            taken: Vec::new(),
+        }
+    }
+}
+
+/// The finding, if somebody has given a reason for it.
+#[must_use]
+pub fn accepted(
+    library: &Library,
+    waivers: &[Waiver],
+    test: &str,
+    outcome: &Outcome,
+    broken: ClauseId,
+) -> Option<Waived> {
+    if !matches!(outcome.status, Status::Fail | Status::Warn) {
+        return None;
+    }
+    let clause = library.spec.clause_name(broken).to_owned();
+    let waiver = waivers.iter().find(|waiver| waiver.covers(test, &clause))?;
+    let observed = outcome.observed.clone().unwrap_or_default();
+    Some(Waived { clause, observed, reason: waiver.reason.clone() })
+}
+
+/// What the end of a test about this clause comes to.
+#[must_use]
+pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<String>) -> Outcome {
+    match stop {
+        TestEnd::Finding { clause, observed, expected } => {
+            let clause = if clause == ClauseId::NONE { about } else { clause };
+            let status = match library.spec.get(clause).map(|c| c.level) {
+                Some(Level::Must) | None => Status::Fail,
+                Some(_) => Status::Warn,
+            };
+            Outcome { status, clause: Some(clause), observed: Some(observed), expected, log }
+        }
+        TestEnd::Refused(observed) => {
+            let expected = vec!["the command succeeds".to_owned()];
+            Outcome { status: Status::Warn, clause: None, observed: Some(observed), expected, log }
+        }
+        // No clause says that a process may die, whatever it was sent.
+        TestEnd::Died(observed) => {
+            let expected = vec!["the connection continues, or closes".to_owned()];
+            Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Fail) }
+        }
+        TestEnd::Over => Outcome::new(Status::Pass),
+        TestEnd::Skip(why) => Outcome { observed: Some(why), ..Outcome::new(Status::Skip) },
+        TestEnd::Harness(why) => Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) },
+    }
+}
+
+/// The test fails with what other tests have shown, and passes without.
+#[must_use]
+pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Outcome {
+    let spec = &library.spec;
+    let settled: Vec<String> = (0..spec.choices().len())
+        .map(ChoiceId::new)
+        .filter_map(|choice| Some((choice, known.fixed(choice)?)))
+        .map(|(c, o)| format!("{} = {}", spec.choice_name(c), spec.option_name(c, o)))
+        .collect();
+    Outcome {
+        status: Status::Fail,
+        clause: None,
+        observed: Some(
+            "the implementation takes two interpretations of one choice: this behaviour contradicts that in other tests"
+                .to_owned(),
+        ),
+        expected: settled,
+        log,
+    }
+}
+
+/// MUST, SHOULD or MAY; empty for a clause that is none.
+#[must_use]
+pub fn level(library: &Library, clause: ClauseId) -> String {
+    library.spec.get(clause).map(|c| c.level.to_string()).unwrap_or_default()
+}
+
+/// The choices that were met, with the options that are still possible.
+#[must_use]
+pub fn readings(library: &Library, known: &Choices, open: &Choices) -> Vec<(String, Vec<String>)> {
+    let spec = &library.spec;
+    let options = |choice: ChoiceId, choices: &Choices| -> Vec<u8> {
+        let count = spec.get_choice(choice).map_or(0, |c| c.options.len()) as u8;
+        (0..count).filter(|option| choices.allows(choice, *option)).collect()
+    };
+    (0..spec.choices().len())
+        .map(ChoiceId::new)
+        .filter(|choice| options(*choice, known) != options(*choice, open))
+        .map(|choice| {
+            let names = options(choice, known);
+            let names = names.into_iter().map(|o| spec.option_name(choice, o).to_owned());
+            (spec.choice_name(choice).to_owned(), names.collect())
+        })
+        .collect()
+}

@@ -1,0 +1,384 @@
+//! Installing a real implementation, running the suite against it, and holding the report against
+//! what is known of it.
+//!
+//! **Invariants.** What is new is never taken for known. A deviation that is seen now and then does
+//! not fail for being absent. Nothing sensitive leaves this file but a clause's id.
+
+use std::path::PathBuf;
+use std::process::{Command as Process, Stdio};
+use std::time::Duration;
+
+use devmig_model::registry::Library;
+use devmig_model::spec::matches;
+
+use super::kernel::Guests;
+use super::{Deviation, Peer, Serves, When};
+use crate::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
+use crate::vfio::guest::Opening;
+use crate::harness::io::process::Command;
+use crate::vhost_user::runner::{self, Run};
+use crate::vhost_user::session::{Device, Limits, Subject};
+use crate::vhost_user::suite::Test;
+use crate::harness::io::target::Target;
+
+/// What came of a peer.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It is not there, and why.
+    NotRun(String),
+    /// It ran.
+    Ran {
+        /// Its version.
+        version: String,
+        /// Whether the version is one for which deviations are held.
+        listed: bool,
+        /// The report.
+        report: Box<SuiteReport>,
+        /// Deviations that were expected and seen: test and clause.
+        seen: Vec<String>,
+        /// Deviations that nobody has recorded.
+        new: Vec<String>,
+        /// `always` deviations that are gone.
+        gone: Vec<String>,
+        /// Offers and readings that are not as held, and answers that depend on how a device is opened.
+        changed: Vec<String>,
+        /// What the harness could not do.
+        errors: Vec<String>,
+    },
+}
+
+impl Verdict {
+    /// Whether continuous integration fails for it.
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        match self {
+            Verdict::NotRun(_) => false,
+            Verdict::Ran { listed, new, gone, changed, errors, .. } => {
+                let as_held = new.is_empty() && gone.is_empty() && changed.is_empty();
+                !errors.is_empty() || (*listed && !as_held)
+            }
+        }
+    }
+}
+
+/// Tests that are not held against peers: hundreds of conversations each, and some peers take seconds
+/// to start.
+const NOT_HELD: &str = "malformed.every-*";
+
+impl Peer {
+    /// Installs it.
+    ///
+    /// # Errors
+    /// The command that failed, with its last words.
+    pub fn install(&self) -> Result<(), String> {
+        self.prepare()?;
+        for line in &self.install {
+            let output = Process::new("sh")
+                .args(["-c", line])
+                .stdin(Stdio::null())
+                .output()
+                .map_err(|error| format!("cannot run `{line}`: {error}"))?;
+            if !output.status.success() {
+                let words = String::from_utf8_lossy(&output.stderr);
+                let last = words.lines().last().unwrap_or_default().to_owned();
+                return Err(format!("`{line}` failed ({}): {last}", output.status));
+            }
+        }
+        Ok(())
+    }
+
+    /// Its version, if it is there.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn find_version(&self) -> Result<String, String> {
+        self.is_as_configured()?;
+        let mut words = shell_words::split(&self.version).map_err(|e| e.to_string())?.into_iter();
+        let program = self.program(&words.next().unwrap_or_default());
+        let output = Process::new(&program)
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        let version = |word: &str| {
+            let word = word.trim_matches(|c: char| !c.is_ascii_digit());
+            (word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.'))
+                .then(|| word.to_owned())
+        };
+        text.split_whitespace()
+            .find_map(version)
+            .ok_or_else(|| format!("`{}` prints no version", self.version))
+    }
+
+    /// Where its program is: what was installed for these runs comes first.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        let own = cache().join("bin").join(name);
+        if own.exists() { own } else { PathBuf::from(name) }
+    }
+
+    /// Runs the suite and holds the report against what is known.
+    #[must_use]
+    pub fn run(&self, setting: Setting<'_>) -> Verdict {
+        let version = match self.find_version() {
+            Ok(version) => version,
+            Err(why) => return Verdict::NotRun(why),
+        };
+        match self.run_version(setting, version) {
+            Ok(verdict) => verdict,
+            Err(why) => Verdict::NotRun(why),
+        }
+    }
+
+    fn run_version(&self, setting: Setting<'_>, version: String) -> Result<Verdict, String> {
+        match &self.serves {
+            Serves::Mediated { device } => {
+                let guests = Guests::new(self, device, setting)?;
+                let [report, other] = Opening::ALL.map(|opening| guests.play(opening, None));
+                let (report, other) = (report?, other?);
+                let differ = differences(&report, &other);
+                let again = |known: &Deviation| guests.play(Opening::Node, Some(&known.test));
+                let mut verdict = self.held(version, report, again);
+                if let Verdict::Ran { changed, .. } = &mut verdict {
+                    changed.extend(differ);
+                }
+                Ok(verdict)
+            }
+            Serves::VhostUser { device, spawn } => {
+                self.over_vhost_user(setting, version, *device, spawn)
+            }
+        }
+    }
+
+    fn over_vhost_user(
+        &self,
+        setting: Setting<'_>,
+        version: String,
+        device: Device,
+        spawn: &str,
+    ) -> Result<Verdict, String> {
+        let (program, rest) = spawn.split_once(' ').unwrap_or((spawn, ""));
+        let command = format!("{} {rest}", self.program(program).display());
+        let command = Command::parse(&command).map_err(|error| error.to_string())?;
+        let target = Target::Spawn(command);
+        let name = clap::ValueEnum::to_possible_value(&device);
+        let name = name.map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let run = Run {
+            library: setting.library,
+            subject: Subject {
+                target: &target,
+                device,
+                scratch: true,
+                limits: Limits { owed: Duration::from_secs(5), ..Limits::default() },
+                seed: 1,
+                outside: None,
+            },
+            pinned: Vec::new(),
+            reproduce: format!(
+                "devmig test vhost-user --device {name} --scratch --spawn '{spawn}'"
+            ),
+            text: setting.text.to_owned(),
+            rules: setting.rules,
+            waivers: Vec::new(),
+        };
+        let held = |test: &&Test| !matches(NOT_HELD, &test.id);
+        let tests: Vec<&Test> = setting.suite.iter().filter(held).collect();
+        let report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
+        Ok(self.held(version, report, |deviation| {
+            let shows = |test: &&Test| matches(&deviation.test, &test.id);
+            let again: Vec<&Test> = setting.suite.iter().filter(shows).collect();
+            Ok(runner::run(&run, &again, |_| ()))
+        }))
+    }
+
+    /// Holds a report against what is known. `again` runs the tests that may show a deviation.
+    fn held(
+        &self,
+        version: String,
+        mut report: SuiteReport,
+        again: impl Fn(&Deviation) -> Result<SuiteReport, String>,
+    ) -> Verdict {
+        let known: Vec<&Deviation> = self.known.iter().filter(|d| d.covers(&version)).collect();
+        let mut seen = found(&report);
+        let errors = report.results.iter().filter(|r| r.status == Status::Error);
+        let mut errors: Vec<String> = errors
+            .map(|r| format!("{}: {}", r.test, r.observed.clone().unwrap_or_default()))
+            .collect();
+        for deviation in known.iter().filter(|d| d.when == When::Sometimes) {
+            for _ in 1..deviation.tries {
+                if seen.iter().any(|finding| deviation.is(finding)) {
+                    break;
+                }
+                match again(deviation) {
+                    Ok(report) => {
+                        let new = found(&report).into_iter().filter(|f| !seen.contains(f));
+                        let new: Vec<Finding> = new.collect();
+                        seen.extend(new);
+                    }
+                    Err(why) => errors.push(format!("{}: {why}", deviation.test)),
+                }
+            }
+        }
+        self.redact(&mut report, &known);
+        let (expected, new): (Vec<&Finding>, Vec<&Finding>) =
+            seen.iter().partition(|finding| known.iter().any(|d| d.is(finding)));
+        let gone = known
+            .iter()
+            .filter(|d| d.when == When::Always && !seen.iter().any(|finding| d.is(finding)));
+        Verdict::Ran {
+            listed: self.listed.contains(&version),
+            seen: shown(&known, &expected),
+            new: new.into_iter().map(words).collect(),
+            gone: gone.map(|d| words(&(d.test.clone(), d.clause.clone()))).collect(),
+            changed: self.changed(&report),
+            errors,
+            version,
+            report: Box::new(report),
+        }
+    }
+
+    /// Offers and readings that are not as held. A run need not exclude as much as is held, and may
+    /// exclude more; but what is held and what was seen must have an option in common.
+    fn changed(&self, report: &SuiteReport) -> Vec<String> {
+        let mut changed = Vec::new();
+        let said =
+            |offers: &Offers| format!("{} and {}", offers.features, offers.protocol_features);
+        if let Some(offers) = report.offers.as_ref().filter(|offers| **offers != self.offers) {
+            changed.push(format!(
+                "offers the features {}, expected {}",
+                said(offers),
+                said(&self.offers)
+            ));
+        }
+        for (choice, seen) in &report.readings {
+            let held = self.readings.get(choice);
+            if held.is_some_and(|held| !held.iter().any(|option| seen.contains(option))) {
+                let (seen, held) =
+                    (seen.join(" or "), held.map_or(String::new(), |h| h.join(" or ")));
+                changed.push(format!("takes {choice} = {seen}, expected {held}"));
+            }
+        }
+        changed
+    }
+
+    /// Leaves out what must not be shown.
+    fn redact(&self, report: &mut SuiteReport, known: &[&Deviation]) {
+        for result in &mut report.results {
+            let sensitive = known
+                .iter()
+                .any(|d| d.sensitive && d.test == result.test && d.clause == result.clause);
+            if sensitive {
+                result.observed = Some(format!("violates {}", result.clause));
+                result.reproduce = String::from("(not shown)");
+                result.expected.clear();
+                result.log.clear();
+            }
+        }
+    }
+}
+
+/// Where a driver answers one way by its device's node, and another by its group.
+fn differences(node: &SuiteReport, group: &SuiteReport) -> Vec<String> {
+    let differs = |TestResult { test, status: node, .. }: &TestResult| {
+        let group = group.results.iter().find(|result| result.test == *test);
+        let group = group.map(|result| result.status);
+        (group != Some(*node)).then(|| {
+            let group = group.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
+            format!("{test}: {node} by the device's node, {group} by its group")
+        })
+    };
+    node.results.iter().filter_map(differs).collect()
+}
+
+/// What a run of peers shares.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// Everything that is loaded.
+    pub library: &'a Library,
+    /// The tests of vhost-user.
+    pub suite: &'a [Test],
+    /// The tests of VFIO.
+    pub vfio: &'a [crate::vfio::suite::Test],
+    /// The version of the text of vhost-user.
+    pub text: &'a str,
+    /// The rules of that version.
+    pub rules: devmig_engine::rules::Rules,
+    /// Told of each test that is over.
+    pub done: &'a dyn Fn(&str),
+}
+
+/// A test and the clause that it found broken.
+type Finding = (String, String);
+
+/// The findings of a report.
+fn found(report: &SuiteReport) -> Vec<Finding> {
+    report
+        .results
+        .iter()
+        .filter(|r| r.is_finding())
+        .map(|r| (r.test.clone(), r.clause.clone()))
+        .collect()
+}
+
+/// Known findings, for printing: a sensitive one as it is held, without the test that shows it.
+fn shown(known: &[&Deviation], findings: &[&Finding]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for finding in findings {
+        let held = known.iter().find(|d| d.sensitive && d.is(finding));
+        let line =
+            held.map_or_else(|| words(finding), |d| words(&(d.test.clone(), d.clause.clone())));
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn words((test, clause): &Finding) -> String {
+    format!("{test} violates {clause}")
+}
+
+/// Where peers are installed that the system does not have.
+pub(crate) fn cache() -> PathBuf {
+    std::env::var_os("DEVMIG_PEERS").map_or_else(
+        || {
+            let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+            home.join(".cache").join("devmig-peers")
+        },
+        PathBuf::from,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::report::Outcome;
+    use crate::harness::verdict::Entry as _;
+
+    /// What differs where the first three tests of VFIO's suite ended so by node, and so by group.
+    fn of(node: &[Status], group: &[Status]) -> Vec<String> {
+        let library = Library::builtin().unwrap();
+        let suite = crate::vfio::suite::builtin(&library).unwrap();
+        let report = |statuses: &[Status]| {
+            let result = |(test, status): (&crate::vfio::suite::Test, &Status)| {
+                test.about().result(&library, Outcome::new(*status), Vec::new(), String::new())
+            };
+            let results = suite.iter().zip(statuses).map(result).collect();
+            SuiteReport::of("", "", 1, results, &[])
+        };
+        let ids =
+            |line: String| line.replace(&suite[0].id, "first").replace(&suite[1].id, "second");
+        differences(&report(node), &report(group)).into_iter().map(ids).collect()
+    }
+
+    #[test]
+    fn a_test_that_ends_differently_by_the_group_or_not_at_all_is_told() {
+        use Status::{Fail, Pass};
+        assert!(of(&[Pass, Fail], &[Pass, Fail]).is_empty());
+        let differs = of(&[Pass, Fail], &[Fail, Fail]);
+        assert_eq!(differs, ["first: pass by the device's node, FAIL by its group"]);
+        let lacks = of(&[Pass, Fail], &[Pass]);
+        assert_eq!(lacks, ["second: FAIL by the device's node, nothing by its group"]);
+    }
+}

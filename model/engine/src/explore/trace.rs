@@ -1,0 +1,337 @@
+//! Counterexamples: a path through the state table made into events and differences.
+//!
+//! ```text
+//!  witness --parents--> path of states --recompute--> steps --describe--> lines
+//!    1  front-end  SET_VRING_BASE ring 0 (sent)   socket [] -> ["SET_VRING_BASE ring 0"]
+//! ```
+//!
+//! **Invariant.** A line shows what changed, never a whole state. Text is folded for a person to
+//! read: what leads up to the environment's first act is one line, a message that is later read is
+//! not shown when it is sent, and what lies in the socket is not shown at all. JSON keeps it all.
+//!
+//! **Not here.** Which path is shown ([`super::search`], [`super::liveness`]).
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Error;
+use super::search::Witness;
+use super::table::{Id, Table};
+use crate::clause::ClauseId;
+use crate::compose::{Action, Closed, Outcome, GlobalStateOf};
+use crate::machine::{Channel, Event, Machine, Stimulus, Party};
+use crate::pack::Bits;
+
+/// One transition of a trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<S, E> {
+    /// The state before.
+    pub before: S,
+    /// What happens.
+    pub action: Action<E>,
+    /// Where it leads.
+    pub outcome: Outcome<S>,
+}
+
+/// A transition of a composition of `M`.
+pub type StepOf<M, const Q: usize, const N: usize> = Step<GlobalStateOf<M, Q, N>, <M as Machine>::Event>;
+
+/// One line of a trace.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
+pub struct Line {
+    /// From 1.
+    pub n: usize,
+    /// Who does it; for a hidden step, the participant.
+    pub party: String,
+    /// What is done.
+    pub event: String,
+    /// The clause that it breaks, or after which nothing says what follows.
+    pub clause: Option<String>,
+    /// What changed: dotted field names, old and new value.
+    pub changed: Map<String, Value>,
+    /// Whether a folded text leaves it out.
+    #[serde(skip)]
+    pub fold: Fold,
+}
+
+/// What becomes of a line when its trace is folded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Fold {
+    /// It is shown.
+    #[default]
+    Shown,
+    /// It comes before the environment's first act.
+    SetUp(SetUp),
+    /// A message is sent that is read later in the trace.
+    Sent,
+}
+
+/// What ends the set-up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SetUp {
+    /// The party of the environment.
+    pub party: Party,
+    /// What it does then: `first acts`, `may act`.
+    pub what: &'static str,
+}
+
+/// The field that shows a queue.
+const SOCKET: &str = "socket";
+
+/// The steps of the shortest path to a witness, and the witness's own transition.
+///
+/// # Errors
+/// If a choice is open.
+pub fn steps_to<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    closed: &Closed<M, Q, N>,
+    table: &Table<W>,
+    witness: Witness,
+) -> Result<Vec<StepOf<M, Q, N>>, Error> {
+    let path = table.path(witness.state);
+    let mut steps = Vec::new();
+    for pair in path.windows(2) {
+        let to = table.key(pair[1]);
+        steps.extend(find(closed, table, pair[0], |_, outcome| match outcome {
+            Outcome::To(after) => Bits::pack(after).is_ok_and(|key| key == *to),
+            _ => false,
+        })?);
+    }
+    if let Some(successor) = witness.successor {
+        steps.extend(step_at(closed, table, witness.state, successor)?);
+    }
+    Ok(steps)
+}
+
+/// The transition with this place in the order of successors.
+///
+/// # Errors
+/// If a choice is open.
+pub fn step_at<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    closed: &Closed<M, Q, N>,
+    table: &Table<W>,
+    state: Id,
+    successor: u32,
+) -> Result<Option<StepOf<M, Q, N>>, Error> {
+    find(closed, table, state, |n, _| n == successor)
+}
+
+fn find<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    closed: &Closed<M, Q, N>,
+    table: &Table<W>,
+    state: Id,
+    wanted: impl Fn(u32, &Outcome<GlobalStateOf<M, Q, N>>) -> bool,
+) -> Result<Option<StepOf<M, Q, N>>, Error> {
+    let before: GlobalStateOf<M, Q, N> = table.key(state).unpack();
+    let mut found = None;
+    let mut n = 0;
+    closed.successors(&before, &mut |action, outcome| {
+        if found.is_none() && wanted(n, &outcome) {
+            found = Some(Step { before, action, outcome });
+        }
+        n += 1;
+    })?;
+    Ok(found)
+}
+
+/// Makes steps readable. `environment`: the parties before whose first act all is set-up.
+pub fn lines<M: Machine, const Q: usize, const N: usize>(
+    machine: &M,
+    steps: &[StepOf<M, Q, N>],
+    environment: &[Party],
+    clause: &dyn Fn(ClauseId) -> String,
+) -> Vec<Line> {
+    let acts = |step: &StepOf<M, Q, N>| match &step.action {
+        Action::Now(event) | Action::Send(event) => {
+            Some(event.owner()).filter(|owner| environment.contains(owner))
+        }
+        Action::Read(_) | Action::Hidden(_) => None,
+    };
+    let could = |step: &StepOf<M, Q, N>| {
+        let mut party = None;
+        machine.stimuli(&step.before.parts, &mut |offer| {
+            let (Stimulus::Guarded(event) | Stimulus::Unguarded(event)) = offer;
+            party = party.or(Some(event.owner()).filter(|owner| environment.contains(owner)));
+        });
+        party
+    };
+    let first = |party: &dyn Fn(&StepOf<M, Q, N>) -> Option<Party>, what| {
+        steps
+            .iter()
+            .enumerate()
+            .find_map(|(n, step)| Some((n, SetUp { party: party(step)?, what })))
+    };
+    // An environment that never acts has its part all the same: from when it could.
+    let begin = first(&acts, "first acts").or_else(|| first(&could, "may act"));
+    let queue = |event: &M::Event| match event.channel() {
+        Channel::Queue(queue) => queue as usize,
+        Channel::Now => 0,
+    };
+    let mut unread = [0usize; Q];
+    for step in steps {
+        if let Action::Read(event) = &step.action {
+            unread[queue(event)] += 1;
+        }
+    }
+    let fold = |(n, step): (usize, &StepOf<M, Q, N>)| {
+        let mut line = line::<M, Q, N>(machine, n + 1, step, clause);
+        let mut read_later = false;
+        if let Action::Send(event) = &step.action {
+            let reads = &mut unread[queue(event)];
+            read_later = *reads > 0;
+            *reads = reads.saturating_sub(1);
+        }
+        line.fold = match begin {
+            _ if line.clause.is_some() => Fold::Shown,
+            Some((begin, set_up)) if n < begin => Fold::SetUp(set_up),
+            _ if read_later && line.changed.keys().all(|name| name.starts_with(SOCKET)) => {
+                Fold::Sent
+            }
+            _ => Fold::Shown,
+        };
+        line
+    };
+    steps.iter().enumerate().map(fold).collect()
+}
+
+fn line<M: Machine, const Q: usize, const N: usize>(
+    machine: &M,
+    n: usize,
+    step: &StepOf<M, Q, N>,
+    clause: &dyn Fn(ClauseId) -> String,
+) -> Line {
+    let before = fields::<M, Q, N>(machine, &step.before);
+    let (changed, broken) = match &step.outcome {
+        Outcome::To(after) => (difference(&before, &fields::<M, Q, N>(machine, after)), None),
+        Outcome::Violation(id) | Outcome::Unspecified(id) => (Map::new(), Some(*id)),
+    };
+    let (party, mut event) = match &step.action {
+        Action::Now(event) => (event.owner().to_string(), label(machine, event)),
+        Action::Send(event) => (event.owner().to_string(), label(machine, event) + " (sent)"),
+        Action::Read(event) => (event.owner().to_string(), label(machine, event) + " (read)"),
+        Action::Hidden(step) => (step.by.to_string(), step.to_string()),
+    };
+    event += match &step.outcome {
+        Outcome::To(_) => "",
+        Outcome::Violation(_) => " (violates a rule)",
+        Outcome::Unspecified(_) => " (undefined)",
+    };
+    let clause = broken.filter(|id| *id != ClauseId::NONE).map(clause);
+    Line { n, party, event, clause, changed, fold: Fold::Shown }
+}
+
+/// An event in the words of the participant that knows it best.
+pub fn label<M: Machine>(machine: &M, event: &M::Event) -> String {
+    machine.label(event).unwrap_or_else(|| event.label())
+}
+
+/// A state as flat fields with dotted names.
+fn fields<M: Machine, const Q: usize, const N: usize>(
+    machine: &M,
+    world: &GlobalStateOf<M, Q, N>,
+) -> Map<String, Value> {
+    let mut flat = Map::new();
+    for (participant, state) in machine.describe(&world.parts) {
+        flatten(participant, state, &mut flat);
+    }
+    for (n, queue) in world.queues.iter().enumerate() {
+        let name = if Q == 1 { SOCKET.to_owned() } else { format!("{SOCKET}.{n}") };
+        flat.insert(name, queue.iter().map(|event| Value::from(label(machine, event))).collect());
+    }
+    flat
+}
+
+fn flatten(name: String, value: Value, into: &mut Map<String, Value>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                flatten(format!("{name}.{key}"), value, into);
+            }
+        }
+        Value::Array(items) if items.iter().any(|item| item.is_array() || item.is_object()) => {
+            for (n, value) in items.into_iter().enumerate() {
+                flatten(format!("{name}.{n}"), value, into);
+            }
+        }
+        leaf => {
+            into.insert(name, leaf);
+        }
+    }
+}
+
+fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
+    let old = |name: &str| before.get(name).cloned().unwrap_or(Value::Null);
+    let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
+    after
+        .iter()
+        .filter(|(name, new)| before.get(*name) != Some(*new))
+        .map(|(name, new)| (name.clone(), Value::from(vec![old(name), new.clone()])))
+        .chain(gone.map(|(name, old)| (name.clone(), Value::from(vec![old.clone(), Value::Null]))))
+        .collect()
+}
+
+/// A folded trace for the console: one aligned line an event.
+///
+/// `cycle_at` is the number of the first event of a cycle that then repeats for ever.
+#[must_use]
+pub fn text(lines: &[Line], cycle_at: Option<usize>) -> String {
+    // A cycle is shown from its first event on, whatever comes before the environment acts.
+    let begin = cycle_at.unwrap_or(usize::MAX);
+    let set_up = |line: &&Line| matches!(line.fold, Fold::SetUp(_)) && line.n < begin;
+    let (mut out, mut rest) = (String::new(), lines);
+    if let [_, .., last] = lines.iter().take_while(set_up).collect::<Vec<_>>()[..]
+        && let Fold::SetUp(SetUp { party, what }) = last.fold
+    {
+        out += &format!("1-{}  set-up: {} steps until the {party} {what}\n", last.n, last.n);
+        rest = &lines[last.n..];
+    }
+    let shown: Vec<&Line> = rest.iter().filter(|line| line.fold != Fold::Sent).collect();
+    out + &rows(&shown, cycle_at, &|name| !name.starts_with(SOCKET))
+}
+
+/// The whole trace for the console: every event, every difference.
+#[must_use]
+pub fn text_full(lines: &[Line], cycle_at: Option<usize>) -> String {
+    rows(&lines.iter().collect::<Vec<_>>(), cycle_at, &|_| true)
+}
+
+fn rows(lines: &[&Line], cycle_at: Option<usize>, shown: &dyn Fn(&str) -> bool) -> String {
+    let width = |f: fn(&Line) -> usize| lines.iter().map(|line| f(line)).max().unwrap_or(0);
+    let (party, event) = (width(|l| l.party.chars().count()), width(|l| l.event.chars().count()));
+    let mut out = String::new();
+    let mut cycle = cycle_at;
+    for line in lines {
+        if cycle.is_some_and(|at| line.n >= at) {
+            out += "  -- for ever:\n";
+            cycle = None;
+        }
+        let mut what: Vec<String> = line
+            .changed
+            .iter()
+            .filter(|(name, _)| shown(name))
+            .map(|(name, values)| format!("{name} {} -> {}", plain(&values[0]), plain(&values[1])))
+            .collect();
+        what.extend(line.clause.iter().map(|clause| format!("[{clause}]")));
+        let row = format!(
+            "{:>4}  {:party$}  {:event$}  {}",
+            line.n,
+            line.party,
+            line.event,
+            what.join(", ")
+        );
+        out += row.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(s) => s.clone(),
+        Value::Null => "-".to_owned(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}

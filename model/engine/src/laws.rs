@@ -1,0 +1,312 @@
+//! The laws that every machine and system passes, as functions for tests of any system.
+//!
+//! | law | here |
+//! |---|---|
+//! | 1: only the owner of an output may refuse it, in a call also the callee | [`nobody_meddles`] |
+//! | 2: `stimuli` misses no event that `on` accepts in the bounded domain | [`stimuli_are_complete`] |
+//! | 3: packing round-trips | [`packing_round_trips`] |
+//! | 4: dropping a droppable clause is noticed by some property | [`dropping_is_noticed`] |
+//! | 5: counts and safety verdicts are stateright's; liveness agrees with a naive decider | [`agrees_with_stateright`], [`liveness_agrees`] |
+//! | 6: every `always` has a reachable twin | [`twins_can_happen`] |
+//! | 7: programs keep the rules, or break exactly what they declare | [`programs_keep_the_rules`] |
+//!
+//! Each returns what it found wrong, in words; [`all`] applies those that need only a system.
+//! They enumerate every reachable state several times: apply them to a small instance.
+//!
+//! ```
+//! # use devmig_engine::{clause::ClauseId, example, laws, rules::Rules};
+//! # let clauses = example::Clauses { marks: ClauseId::new(0), silent: ClauseId::new(1) };
+//! let system = || example::system(clauses, Rules::default());
+//! assert_eq!(laws::all(system()), Vec::<String>::new());
+//! ```
+
+use std::sync::Arc;
+
+use crate::clause::ClauseId;
+use crate::compose::{Closed, Outcome, GlobalStateOf};
+use crate::explore::liveness::{self, Graph, States};
+use crate::explore::report::{PropertyVerdict, Report, check};
+use crate::explore::search::{Explored, Limits, explore};
+use crate::explore::{Check, Error, Options, naive, view};
+use crate::machine::{Machine, Stimulus};
+use crate::pack::{Bits, Pack};
+use crate::rules::{OpenChoice, Rules};
+use crate::system::{Expected, PropertyKind, System, Test};
+
+/// What is wrong, in words; empty if nothing is.
+pub type Wrong = Vec<String>;
+
+/// How many findings of one law are worth reading.
+const ENOUGH: usize = 10;
+/// Above this many states the naive decider is too slow.
+const SMALL: usize = 20_000;
+
+/// All laws that need only a system.
+pub fn all<M, const Q: usize, const N: usize, const W: usize>(system: System<M, Q, N, W>) -> Wrong
+where
+    M: Machine + Send + 'static,
+{
+    every(&system)
+        .unwrap_or_else(|error| vec![error.to_string()])
+        .into_iter()
+        .chain(agrees_with_stateright(Arc::new(system)))
+        .collect()
+}
+
+fn every<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+) -> Result<Wrong, Error> {
+    let explored = explore(system, &Limits::default())?;
+    let report = check(system, &Options::default())?;
+    let mut wrong = Wrong::new();
+    if let Some(reason) = &report.incomplete {
+        wrong.push(format!("the run is incomplete: {reason}"));
+    }
+    wrong.extend(nobody_meddles(system, &explored)?);
+    wrong.extend(stimuli_are_complete(system, &explored)?);
+    wrong.extend(packing_round_trips(system, &explored)?);
+    wrong.extend(liveness_agrees(system, &explored, &report)?);
+    wrong.extend(twins_can_happen(&report));
+    wrong.extend(programs_keep_the_rules(&report));
+    Ok(wrong)
+}
+
+/// Law 1, over all reachable states and all events offered or in a domain.
+///
+/// # Errors
+/// If a choice is open.
+pub fn nobody_meddles<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+    explored: &Explored<W>,
+) -> Result<Wrong, Error> {
+    let closed = &system.closed;
+    let mut wrong = Wrong::new();
+    for world in worlds::<M, Q, N, W>(explored) {
+        let mut events = Vec::new();
+        closed.machine.domain(&mut |event| events.push(event));
+        closed.machine.stimuli(&world.parts, &mut |offer| match offer {
+            Stimulus::Guarded(event) | Stimulus::Unguarded(event) => events.push(event),
+        });
+        for event in events {
+            let judge = &mut closed.rules.judge();
+            if let Some(name) = closed.machine.violates_input_enabledness(&world.parts, &event, judge)? {
+                wrong.push(format!("{name} refuses {event:?}, which is not its own, in {world:?}"));
+            }
+        }
+        if wrong.len() >= ENOUGH {
+            break;
+        }
+    }
+    Ok(wrong)
+}
+
+/// Law 2: no event of a participant's bounded domain leads anywhere that `stimuli` does not.
+///
+/// Participants without a domain (programs, memory) take part only by refusing.
+///
+/// # Errors
+/// If a choice is open.
+pub fn stimuli_are_complete<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+    explored: &Explored<W>,
+) -> Result<Wrong, Error> {
+    let closed = &system.closed;
+    let mut domain = Vec::new();
+    closed.machine.domain(&mut |event| domain.push(event));
+    let mut wrong = Wrong::new();
+    for world in worlds::<M, Q, N, W>(explored) {
+        let offered = successors(closed, &world)?;
+        for event in &domain {
+            closed.offered(&world, Stimulus::Guarded(*event), &mut |action, outcome| {
+                let outcome = outcome.map(|change| change.of(&world));
+                let moves = matches!(outcome, Outcome::To(next) if next != world);
+                if moves && !offered.contains(&(*action, outcome)) {
+                    wrong.push(format!("{event:?} is accepted but not offered in {world:?}"));
+                }
+            })?;
+        }
+        if wrong.len() >= ENOUGH {
+            break;
+        }
+    }
+    Ok(wrong)
+}
+
+/// Law 3: every successor of every reachable state is itself again after packing and unpacking, and
+/// has the same key whether it is packed whole or only what changed.
+///
+/// # Errors
+/// If a choice is open.
+pub fn packing_round_trips<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+    explored: &Explored<W>,
+) -> Result<Wrong, Error> {
+    let mut wrong = Wrong::new();
+    for world in worlds::<M, Q, N, W>(explored) {
+        let key = Bits::<W>::pack(&world);
+        system.closed.changes(&world, &mut |action, outcome| {
+            let Outcome::To(change) = outcome else { return };
+            let next = change.of(&world);
+            wrong.extend(round_trips::<_, W>(&next));
+            if key.and_then(|key| change.pack(&world, &key)) != Bits::pack(&next) {
+                wrong.push(format!("{action:?} packs another state than {next:?}"));
+            }
+        })?;
+        if wrong.len() >= ENOUGH {
+            break;
+        }
+    }
+    Ok(wrong)
+}
+
+/// Law 3 for one value: it packs and unpacks to itself, or it is an overflow; nothing wraps.
+#[must_use]
+pub fn round_trips<T: Pack + PartialEq + std::fmt::Debug, const W: usize>(
+    value: &T,
+) -> Option<String> {
+    let key = Bits::<W>::pack(value).ok()?;
+    let back = key.unpack::<T>();
+    (back != *value).then(|| format!("{value:?} unpacks as {back:?}"))
+}
+
+/// Law 4: without each of these clauses, some property's verdict is another one.
+///
+/// # Errors
+/// If a choice is open, or an initial state does not fit.
+pub fn dropping_is_noticed(
+    mut system: impl FnMut(Rules) -> Box<dyn Check>,
+    base: &Rules,
+    droppable: &[ClauseId],
+) -> Result<Wrong, Error> {
+    let with = system(*base).check(&Options::default())?;
+    let mut wrong = Wrong::new();
+    for clause in droppable {
+        let without = system(base.without(*clause)).check(&Options::default())?;
+        if noticed(&with, &without).is_empty() {
+            wrong.push(format!("nothing notices that clause {} is dropped", clause.index()));
+        }
+    }
+    Ok(wrong)
+}
+
+/// Law 4 for one clause: the properties that notice that it was dropped. That a run without it is
+/// incomplete says nothing.
+#[must_use]
+pub fn noticed<'a>(with: &'a Report, without: &Report) -> Vec<&'a str> {
+    let pairs = with.properties.iter().zip(&without.properties);
+    let differs = pairs.filter(|(before, after)| {
+        after.verdict != PropertyVerdict::Unknown && before.verdict != after.verdict
+    });
+    differs.map(|(before, _)| before.name.as_str()).collect()
+}
+
+/// Law 5: stateright finds as many states, and the same verdicts.
+pub fn agrees_with_stateright<M, const Q: usize, const N: usize, const W: usize>(
+    system: Arc<System<M, Q, N, W>>,
+) -> Wrong
+where
+    M: Machine + Send + 'static,
+{
+    let report = match check(&*system, &Options::default()) {
+        Ok(report) => report,
+        Err(error) => return vec![error.to_string()],
+    };
+    match view::run(system) {
+        Ok(counts) => view::differences(&counts, &report),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+/// Law 5: `progress` and each `leads_to` are what the naive decider says, if the graph is small.
+///
+/// # Errors
+/// If a choice is open.
+pub fn liveness_agrees<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+    explored: &Explored<W>,
+    report: &Report,
+) -> Result<Wrong, Error> {
+    let states = States::new(system, explored)?;
+    if states.len() > SMALL {
+        return Ok(Wrong::new());
+    }
+    let mut wrong = Wrong::new();
+    let mut compare = |name: &str, bad: bool| {
+        let ours = report.property(name).map(|property| property.verdict);
+        if (ours == Some(PropertyVerdict::Violated)) != bad {
+            wrong.push(format!("{name}: {ours:?}, but the naive decider says violated: {bad}"));
+        }
+    };
+    compare("progress", starves(&states)?);
+    let world = |node: usize| states.key(node).unpack();
+    for property in &system.properties {
+        if let Test::LeadsTo { from, to } = &property.test {
+            let of = |f: &dyn Fn(&GlobalStateOf<M, Q, N>) -> bool| -> Vec<bool> {
+                (0..states.len()).map(|node| f(&world(node))).collect()
+            };
+            compare(property.name, naive::avoids(&states, &of(from), &of(to))?);
+        }
+    }
+    Ok(wrong)
+}
+
+fn starves(graph: &impl Graph) -> Result<bool, Error> {
+    let mut union = 0;
+    for node in 0..graph.len() {
+        union |= graph.owed(node)?;
+    }
+    for obligation in (0..64).filter(|o| union >> o & 1 == 1) {
+        if naive::starves(graph, obligation)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Law 5 for any graph: both deciders say the same.
+///
+/// # Errors
+/// If a choice is open.
+pub fn deciders_agree(graph: &impl Graph) -> Result<bool, Error> {
+    Ok(liveness::progress(graph)?.is_some() == starves(graph)?)
+}
+
+/// Law 6: no `always` holds because its antecedent never happens.
+#[must_use]
+pub fn twins_can_happen(report: &Report) -> Wrong {
+    let named = |name: &str| report.property(&format!("{name}: can happen"));
+    let always = report.properties.iter().filter(|p| p.kind == PropertyKind::Always);
+    always
+        .filter(|p| named(&p.name).is_none_or(|twin| twin.verdict != PropertyVerdict::Holds))
+        .map(|p| format!("the antecedent of `{}` never happens", p.name))
+        .collect()
+}
+
+/// Law 7: programs break exactly the clauses that the system declares.
+#[must_use]
+pub fn programs_keep_the_rules(report: &Report) -> Wrong {
+    let rules = report.property("rules").filter(|p| p.expected == Expected::Holds);
+    match rules.map(|p| (p.verdict, &p.note)) {
+        Some((PropertyVerdict::Holds, _)) => Wrong::new(),
+        other => {
+            let broken: Vec<_> = report.broken.iter().map(|ending| &ending.clause).collect();
+            vec![format!("programs break {broken:?} ({other:?})")]
+        }
+    }
+}
+
+fn worlds<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    explored: &Explored<W>,
+) -> impl Iterator<Item = GlobalStateOf<M, Q, N>> {
+    explored.table.shards.iter().flat_map(|shard| shard.keys()).map(Bits::unpack)
+}
+
+#[allow(clippy::type_complexity)]
+fn successors<M: Machine, const Q: usize, const N: usize>(
+    closed: &Closed<M, Q, N>,
+    world: &GlobalStateOf<M, Q, N>,
+) -> Result<Vec<(crate::compose::Action<M::Event>, Outcome<GlobalStateOf<M, Q, N>>)>, OpenChoice> {
+    let mut all = Vec::new();
+    closed.successors(world, &mut |action, outcome| all.push((action, outcome)))?;
+    Ok(all)
+}

@@ -1,0 +1,196 @@
+//! A closed system with the properties that are expected of it.
+//!
+//! ```text
+//!  participants + queues + rules  =  Closed      (what can happen)
+//!  Closed + properties + expectation = System    (what should hold, and what is known not to)
+//! ```
+//!
+//! Four properties are checked of every system without being written down:
+//!
+//! | property | kind | violated by |
+//! |---|---|---|
+//! | `rules` | [`PropertyKind::Rules`] | a program that breaks a clause which it does not declare |
+//! | `stuck` | [`PropertyKind::Stuck`] | a state that is no accepted end, where only free environment events are left |
+//! | `progress` | [`PropertyKind::Progress`] | an obligation that can be owed for ever |
+//! | `… can happen` | [`PropertyKind::Reachable`] | the twin of an `always`: its antecedent is never met |
+//!
+//! **Invariant.** An `always` is an implication, and its reachable twin is made from the same
+//! antecedent: a check that cannot fail cannot be written.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::clause::ClauseId;
+use crate::compose::{Action, Closed, GlobalStateOf};
+use crate::machine::{Machine, Party};
+
+/// What a property says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PropertyKind {
+    /// In every transition: if the antecedent, then the consequent.
+    Always,
+    /// In every accepted end.
+    AtEnd,
+    /// In some transition.
+    Reachable,
+    /// Whenever P, then later Q.
+    LeadsTo,
+    /// Programs break exactly the clauses that they declare.
+    Rules,
+    /// No state without a way on that is not an accepted end.
+    Stuck,
+    /// No obligation is owed for ever.
+    Progress,
+}
+
+/// Whether a property is expected to hold: a founding counterexample is *expected* to be found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    /// It holds.
+    Holds,
+    /// It is violated, and the counterexample is the point.
+    Violated,
+}
+
+/// One transition, as properties see it.
+#[derive(Debug)]
+pub struct Transition<'a, W, E> {
+    /// The state before.
+    pub before: &'a W,
+    /// What happens.
+    pub action: &'a Action<E>,
+    /// The state after.
+    pub after: &'a W,
+}
+
+/// A predicate over transitions.
+pub type OnTransition<W, E> = Box<dyn Fn(&Transition<'_, W, E>) -> bool + Send + Sync>;
+/// A predicate over states.
+pub type OnState<W> = Box<dyn Fn(&W) -> bool + Send + Sync>;
+
+/// How a property is decided.
+pub enum Test<W, E> {
+    /// `when` implies `then`, in every transition.
+    Always {
+        /// The antecedent, whose reachability is the twin.
+        when: OnTransition<W, E>,
+        /// The consequent.
+        then: OnTransition<W, E>,
+    },
+    /// In every accepted end.
+    AtEnd(OnState<W>),
+    /// In some transition.
+    Reachable(OnTransition<W, E>),
+    /// After `from`, `to` in the end, given that obligations are met.
+    LeadsTo {
+        /// P.
+        from: OnState<W>,
+        /// Q.
+        to: OnState<W>,
+    },
+}
+
+/// A named property.
+pub struct Property<W, E> {
+    /// Short and unique in its system, e.g. `nothing-processed-while-stopped`.
+    pub name: &'static str,
+    /// The clause behind it, if one is.
+    pub clause: Option<ClauseId>,
+    /// What is expected.
+    pub expected: Expected,
+    /// How it is decided.
+    pub test: Test<W, E>,
+}
+
+impl<W, E> Property<W, E> {
+    /// `when` implies `then`, in every transition; the twin `when` must be reachable.
+    pub fn always(
+        name: &'static str,
+        when: impl Fn(&Transition<'_, W, E>) -> bool + Send + Sync + 'static,
+        then: impl Fn(&Transition<'_, W, E>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, Test::Always { when: Box::new(when), then: Box::new(then) })
+    }
+
+    /// In every accepted end.
+    pub fn at_end(name: &'static str, holds: impl Fn(&W) -> bool + Send + Sync + 'static) -> Self {
+        Self::new(name, Test::AtEnd(Box::new(holds)))
+    }
+
+    /// In some transition.
+    pub fn reachable(
+        name: &'static str,
+        when: impl Fn(&Transition<'_, W, E>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, Test::Reachable(Box::new(when)))
+    }
+
+    /// After `from`, `to` in the end, given that obligations are met.
+    pub fn leads_to(
+        name: &'static str,
+        from: impl Fn(&W) -> bool + Send + Sync + 'static,
+        to: impl Fn(&W) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, Test::LeadsTo { from: Box::new(from), to: Box::new(to) })
+    }
+
+    fn new(name: &'static str, test: Test<W, E>) -> Self {
+        Property { name, clause: None, expected: Expected::Holds, test }
+    }
+
+    /// Names the clause behind it.
+    #[must_use]
+    pub fn by(mut self, clause: ClauseId) -> Self {
+        self.clause = Some(clause);
+        self
+    }
+
+    /// The counterexample is the point.
+    #[must_use]
+    pub fn violated(mut self) -> Self {
+        self.expected = Expected::Violated;
+        self
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn kind(&self) -> PropertyKind {
+        match self.test {
+            Test::Always { .. } => PropertyKind::Always,
+            Test::AtEnd(_) => PropertyKind::AtEnd,
+            Test::Reachable(_) => PropertyKind::Reachable,
+            Test::LeadsTo { .. } => PropertyKind::LeadsTo,
+        }
+    }
+}
+
+/// A closed system and what is expected of it. `Q` queues of `N` messages, packed into `W` words.
+pub struct System<M: Machine, const Q: usize, const N: usize, const W: usize> {
+    /// Its name on the command line, e.g. `vhost-user/stop-start`.
+    pub name: String,
+    /// The protocol that it is about.
+    pub area: &'static str,
+    /// One sentence: what it shows.
+    pub about: String,
+    /// What can happen.
+    pub closed: Closed<M, Q, N>,
+    /// What should hold.
+    pub properties: Vec<Property<GlobalStateOf<M, Q, N>, M::Event>>,
+    /// What is expected of the built-in properties, where it is not `Holds`.
+    pub expect: Expect,
+    /// Parties whose outputs are free environment events: if only these are left, the system is stuck.
+    pub environment: Vec<Party>,
+}
+
+/// Expectations of the built-in properties.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    /// The clauses that the programs declare to break: these and no others.
+    pub breaks: Vec<ClauseId>,
+    /// The system is expected to get stuck.
+    pub stuck: bool,
+    /// Some obligation is expected to be owed for ever.
+    pub starves: bool,
+}

@@ -1,0 +1,275 @@
+//! The smallest migration there is: a page is copied while a device writes it.
+//!
+//! ```text
+//!   Device                     Page (guest memory)            Copier
+//!   | fetch: a value comes in  |                              |
+//!   |                          |<---------- Read(value) ------|  a call: the page fixes the value
+//!   |------- Write(value) ---->|                              |
+//!   |------- Write(value) ------------- the same event ------>|  ... which marks the copy as dirty
+//!   |<------------------------ Stop --------------------------|
+//!   |                          |<---------- Read(value) ------|  while it is dirty
+//!   |                          |                              | Done
+//! ```
+//!
+//! Everything that a protocol of this project needs is here once: three **participants**, an
+//! **event** that two others see at the same instant (`Write`), a **call** in which the callee fixes
+//! what comes back (`Read`), a **hidden step** (`fetch`), two **clauses** that can be dropped, an
+//! **obligation**, and **properties**. What is not here: a queue between parties, a choice that a
+//! text leaves open, a party that breaks a rule.
+//!
+//! A write that happens after the page was read makes the copy stale. If the copier does not notice
+//! (the clause `marks` dropped), the copy is not the page, and a shortest trace shows it.
+
+use serde::Serialize;
+
+use devmig_engine::clause::ClauseId;
+use devmig_engine::compose::{Closed, GlobalStateOf};
+use devmig_engine::machine::{
+    Did, Event, Kind, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict,
+};
+use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system::{Expect, Expected, Property, System, Transition};
+
+const DEVICE: Party = Party("device");
+const PAGE: Party = Party("page");
+const COPIER: Party = Party("copier");
+/// Values are numbered in the order in which the device fetches them; the page begins with 0.
+const LAST: u8 = 2;
+
+/// What the participants do to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+pub enum Act {
+    /// The device writes a value into the page.
+    Write(u8),
+    /// The copier reads the page, and this value comes back.
+    Read(u8),
+    /// The copier stops the device.
+    Stop,
+    /// The copier says that the copy is complete.
+    #[default]
+    Done,
+}
+
+impl Event for Act {
+    fn owner(&self) -> Party {
+        if let Act::Write(_) = self { DEVICE } else { COPIER }
+    }
+    fn kind(&self) -> Kind {
+        if let Act::Read(_) = self { Kind::Call { callee: PAGE } } else { Kind::Output }
+    }
+}
+
+devmig_engine::unqueued!(Act);
+
+crate::clause_ids! {
+    /// The two sentences of this protocol.
+    pub struct Clauses {
+        /// A write after the page was read marks the copy as dirty.
+        marks: "example.copier.marks-writes",
+        /// A stopped device does not write.
+        silent: "example.device.stopped-is-silent",
+    }
+}
+
+devmig_engine::packed! {
+    /// What the device remembers.
+    pub struct Device {
+        /// How many values it has fetched.
+        pub fetched: u8 = 2,
+        /// The value to be written; 0 if none.
+        pub buffer: u8 = 2,
+        /// Whether it was stopped.
+        pub stopped: bool = 1,
+    }
+}
+devmig_engine::packed! {
+    /// What the page remembers.
+    pub struct Page {
+        /// Its content.
+        pub value: u8 = 2,
+    }
+}
+devmig_engine::packed! {
+    /// What the copier remembers.
+    pub struct Copier {
+        /// Its copy of the page.
+        pub value: u8 = 2,
+        /// Whether the page must be read (again).
+        pub dirty: bool = 1,
+        /// Whether it has stopped the device.
+        pub stopped: bool = 1,
+        /// Whether it says that the copy is complete.
+        pub done: bool = 1,
+    }
+}
+
+/// The device: fetches values, and writes them until it is stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceRules(Clauses);
+/// Guest memory: the only place that holds the page.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRules;
+/// The copier: reads, stops the device, reads again while dirty, and is done.
+#[derive(Clone, Copy, Debug)]
+pub struct CopierRules(Clauses);
+
+impl Machine for DeviceRules {
+    type State = Device;
+    type Event = Act;
+
+    fn name(&self) -> &'static str {
+        "device"
+    }
+    fn plays(&self, party: Party) -> bool {
+        party == DEVICE
+    }
+    fn initial(&self) -> Device {
+        Device { fetched: 0, buffer: 0, stopped: false }
+    }
+    fn on(&self, s: &Device, event: &Act, judge: &mut RuleContext) -> Verdict<Self> {
+        Ok(match event {
+            Act::Write(_) if s.stopped && judge.enforces(self.0.silent) => Reaction::Disabled,
+            Act::Write(value) if s.buffer != *value || *value == 0 => Reaction::Disabled,
+            Act::Write(_) => Reaction::To(Device { buffer: 0, ..*s }),
+            Act::Stop => Reaction::To(Device { stopped: true, ..*s }),
+            Act::Read(_) | Act::Done => Reaction::Ignore,
+        })
+    }
+    fn hidden(
+        &self,
+        s: &Device,
+        _: &mut RuleContext,
+        f: &mut dyn FnMut(Step, Device),
+    ) -> Result<(), OpenChoice> {
+        if s.buffer == 0 && s.fetched < LAST && !s.stopped {
+            let fetched = s.fetched + 1;
+            f(Step::alone(DEVICE, "fetch"), Device { fetched, buffer: fetched, ..*s });
+        }
+        Ok(())
+    }
+    fn stimuli(&self, s: &Device, f: &mut dyn FnMut(Stimulus<Act>)) {
+        f(Stimulus::Guarded(Act::Write(s.buffer)));
+    }
+    fn domain(&self, f: &mut dyn FnMut(Act)) {
+        (0..=LAST).map(Act::Write).for_each(f);
+    }
+    fn at_end(&self, s: &Device) -> bool {
+        s.stopped
+    }
+}
+
+impl Machine for PageRules {
+    type State = Page;
+    type Event = Act;
+
+    fn name(&self) -> &'static str {
+        "page"
+    }
+    fn plays(&self, party: Party) -> bool {
+        party == PAGE
+    }
+    fn initial(&self) -> Page {
+        Page { value: 0 }
+    }
+    fn on(&self, s: &Page, event: &Act, _: &mut RuleContext) -> Verdict<Self> {
+        Ok(match event {
+            Act::Write(value) => Reaction::To(Page { value: *value }),
+            Act::Read(value) if *value != s.value => Reaction::Disabled,
+            _ => Reaction::Ignore,
+        })
+    }
+}
+
+impl Machine for CopierRules {
+    type State = Copier;
+    type Event = Act;
+
+    fn name(&self) -> &'static str {
+        "copier"
+    }
+    fn plays(&self, party: Party) -> bool {
+        party == COPIER
+    }
+    fn initial(&self) -> Copier {
+        Copier { value: 0, dirty: true, stopped: false, done: false }
+    }
+    fn on(&self, s: &Copier, event: &Act, judge: &mut RuleContext) -> Verdict<Self> {
+        Ok(match event {
+            Act::Write(_) if !s.dirty && judge.enforces(self.0.marks) => {
+                Reaction::To(Copier { dirty: true, ..*s })
+            }
+            Act::Write(_) => Reaction::Ignore,
+            Act::Read(value) if s.dirty => Reaction::To(Copier { value: *value, dirty: false, ..*s }),
+            Act::Stop if !s.stopped => Reaction::To(Copier { stopped: true, ..*s }),
+            Act::Done if s.stopped && !s.dirty && !s.done => Reaction::To(Copier { done: true, ..*s }),
+            Act::Read(_) | Act::Stop | Act::Done => Reaction::Disabled,
+        })
+    }
+    fn stimuli(&self, _: &Copier, f: &mut dyn FnMut(Stimulus<Act>)) {
+        self.domain(&mut |event| f(Stimulus::Guarded(event)));
+    }
+    fn domain(&self, f: &mut dyn FnMut(Act)) {
+        (0..=LAST).map(Act::Read).chain([Act::Stop, Act::Done]).for_each(f);
+    }
+    fn owes(&self, s: &Copier, _: &mut RuleContext) -> Result<Owed, OpenChoice> {
+        Ok(Owed::NONE.with_if(!s.done, 0))
+    }
+    fn obligation(&self, _: u32) -> Obligation {
+        let (clause, class) = (ClauseId::NONE, TimeClass::Io);
+        Obligation { by: COPIER, clause, class, what: "a complete copy" }
+    }
+    fn discharges(&self, _: &Copier, did: &Did<Act>) -> Owed {
+        Owed::NONE.with_if(matches!(did, Did::Event(Act::Done)), 0)
+    }
+    fn at_end(&self, s: &Copier) -> bool {
+        s.done
+    }
+}
+
+/// The composition: no queue, and every state in one word.
+pub type Copying = System<(DeviceRules, PageRules, CopierRules), 0, 0, 1>;
+type GlobalState = GlobalStateOf<(DeviceRules, PageRules, CopierRules), 0, 0>;
+type Seen<'a> = Transition<'a, GlobalState, Act>;
+
+/// A page copied while a device writes it, under these rules.
+#[must_use]
+pub fn system(clauses: Clauses, rules: Rules) -> Copying {
+    let machine = (DeviceRules(clauses), PageRules, CopierRules(clauses));
+    let done = |w: &GlobalState| w.parts.2.done;
+    System {
+        name: "example/copy".to_owned(),
+        area: "example",
+        about: "A page is copied while a device writes it.".to_owned(),
+        closed: Closed { machine, rules },
+        properties: vec![
+            Property::at_end("the copy equals the page", |w: &GlobalState| {
+                w.parts.2.value == w.parts.1.value
+            })
+            .by(clauses.marks),
+            Property::always(
+                "a stopped device does not write",
+                |t: &Seen| matches!(t.action.event(), Some(Act::Write(_))),
+                |t: &Seen| !t.before.parts.0.stopped,
+            )
+            .by(clauses.silent),
+            Property::reachable("a copied page is written", |t: &Seen| {
+                let write = matches!(t.action.event(), Some(Act::Write(_)));
+                write && !t.before.parts.2.dirty
+            }),
+            Property::leads_to("a stopped device is copied", |w: &GlobalState| w.parts.0.stopped, done),
+        ],
+        expect: Expect::default(),
+        environment: vec![],
+    }
+}
+
+/// What is checked of it: that it works, and why the copier must mark what is written (the same
+/// without that clause, whose counterexample the book opens with).
+#[must_use]
+pub fn systems(clauses: Clauses, rules: Rules) -> [Copying; 2] {
+    let mut careless = system(clauses, rules.without(clauses.marks));
+    careless.name = "example/copy-unmarked".to_owned();
+    careless.about = "A page is copied while a device writes it, by a copier that does not mark writes.".to_owned();
+    careless.properties[0].expected = Expected::Violated;
+    [system(clauses, rules), careless]
+}

@@ -1,0 +1,309 @@
+//! Systems of a whole migration: two hosts, their releases, devices, and management with a program, as data.
+//!
+//! ```text
+//!  device-model/systems.toml: releases; hosts, devices, run, failure, then, holds, violated
+//!        |  compile (every name resolved, every problem reported)
+//!        v
+//!  SystemDef --build(rules)--> System<(Host, Host, Migration, Managers)> --> explore
+//! ```
+//!
+//! **Invariant.** A system's expectation stands beside it in the file; nothing is expected in code.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::event::{Event, HOSTS};
+use super::host::{self, Host};
+use super::manager::Managers;
+use super::migration::{self, Migration};
+use super::program::{Program, Step, THEN};
+use super::properties::{self, Parts, GlobalState};
+use super::universe::{RawRelease, Release, Universe};
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::compose::Closed;
+use crate::device_model::{Name, Settings, Value};
+use devmig_engine::rules::Rules;
+use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, did_you_mean, with_help};
+use devmig_engine::system::{Expect, Property, System};
+
+/// A system of a whole migration: no queue, every state in two words.
+pub type Orchestration = System<Parts, 0, 0, 2>;
+
+/// One `[[device-model-system]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawSystem {
+    /// `device-model/NAME`.
+    pub name: Spanned<String>,
+    about: Spanned<String>,
+    /// The releases that each of the two hosts is, one after the other.
+    hosts: Spanned<[Vec<Spanned<String>>; 2]>,
+    /// The devices that run at the first host, by what is set in each: the rest is off.
+    devices: Spanned<Vec<BTreeMap<Name, Value>>>,
+    /// The hosts become their next releases at any time.
+    #[serde(default)]
+    changes: [bool; 2],
+    /// How many calls may go wrong at each.
+    #[serde(default)]
+    faults: [u8; 2],
+    /// How much guests do.
+    #[serde(default)]
+    work: u8,
+    #[serde(default)]
+    run: Vec<Spanned<String>>,
+    #[serde(default)]
+    failure: Vec<Spanned<String>>,
+    #[serde(default)]
+    then: Vec<Spanned<String>>,
+    #[serde(default)]
+    choices: Vec<Spanned<String>>,
+    /// Clauses that are switched off: what they prevent can be seen.
+    #[serde(default)]
+    without: Vec<Spanned<String>>,
+    #[serde(default)]
+    holds: Vec<Spanned<String>>,
+    #[serde(default)]
+    violated: Vec<Spanned<String>>,
+}
+
+/// A system, resolved.
+#[derive(Clone, Debug)]
+pub struct SystemDef {
+    /// `device-model/NAME`.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// What its hosts can make.
+    pub universe: Arc<Universe>,
+    /// The releases of each, one after the other.
+    pub histories: [Vec<usize>; 2],
+    /// What the devices are.
+    pub devices: Vec<u8>,
+    /// Whether the hosts change by themselves.
+    pub changes: [bool; 2],
+    /// How many calls may go wrong at each.
+    pub faults: [u8; 2],
+    /// How much guests do.
+    pub work: u8,
+    /// What management does.
+    pub program: Program,
+    /// Choices that the system fixes otherwise than by default.
+    pub choices: Vec<(ChoiceId, u8)>,
+    /// Clauses that the system switches off.
+    pub without: Vec<ClauseId>,
+    /// Properties that hold, by their index in [`properties::ALL`].
+    pub holds: Vec<usize>,
+    /// Properties whose counterexample is the point.
+    pub violated: Vec<usize>,
+}
+
+/// Resolves all releases.
+pub fn releases(items: &[Item<RawRelease>], d: &mut Diagnostics) -> BTreeMap<String, Release> {
+    let mut all = BTreeMap::new();
+    for item in items {
+        match Release::resolve(&item.value) {
+            Ok(release) => drop(all.insert(release.name.clone(), release)),
+            Err(why) => {
+                let place = item.value.name.span();
+                d.push(item.error(place, format!("this is not a release: {why}"), "here"));
+            }
+        }
+    }
+    all
+}
+
+/// Resolves one system; none, if its hosts are not known.
+pub fn compile(
+    spec: &Spec,
+    known: &BTreeMap<String, Release>,
+    item: &Item<RawSystem>,
+    d: &mut Diagnostics,
+) -> Option<SystemDef> {
+    let raw = &item.value;
+    let (mut own, mut histories) = (Vec::<Release>::new(), [Vec::new(), Vec::new()]);
+    for (history, names) in histories.iter_mut().zip(raw.hosts.get_ref()) {
+        for name in names {
+            let Some(release) = known.get(name.get_ref()) else {
+                let message = format!("no release is called `{}`", name.get_ref());
+                let error = item.error(name.span(), message, "unknown release");
+                let names = known.keys().map(String::as_str);
+                d.push(with_help(error, did_you_mean(name.get_ref(), names)));
+                return None;
+            };
+            let place = own.iter().position(|one| one.name == release.name);
+            history.push(place.unwrap_or_else(|| {
+                own.push(release.clone());
+                own.len() - 1
+            }));
+        }
+    }
+    let bounds = [
+        (
+            histories.iter().all(|history| (1..=4).contains(&history.len())),
+            "1 to 4 releases a host",
+        ),
+        (raw.faults.iter().all(|faults| *faults <= 3), "at most 3 `faults` a host"),
+        (raw.work <= 2, "at most 2 `work`"),
+        ((1..=2).contains(&raw.devices.get_ref().len()), "1 or 2 `devices`"),
+        (raw.run.len() < 32 && raw.failure.len() < 32, "fewer than 32 steps"),
+    ];
+    for (_, what) in bounds.iter().filter(|(fits, _)| !fits) {
+        d.push(item.error(raw.name.span(), format!("a system has {what}"), "in this system"));
+    }
+    let universe = match Universe::new(own) {
+        Ok(universe) => universe,
+        Err(why) => {
+            d.push(item.error(raw.hosts.span(), why.to_string(), "these releases"));
+            return None;
+        }
+    };
+    let mut devices = Vec::new();
+    for settings in raw.devices.get_ref() {
+        let settings: Settings = settings.clone();
+        let first = histories[0].first().copied().unwrap_or(0);
+        match universe.number(&settings).filter(|config| universe.makes(first, *config)) {
+            Some(config) => devices.push(config),
+            None => {
+                let message = "the first release of the first host cannot create this device";
+                d.push(item.error(raw.devices.span(), message, "here"));
+                return None;
+            }
+        }
+    }
+    let steps = |lines: &[Spanned<String>], d: &mut Diagnostics| {
+        lines.iter().filter_map(|line| Step::compile(item, line, d)).collect::<Vec<_>>()
+    };
+    let program = Program {
+        run: steps(&raw.run, d),
+        failure: steps(&raw.failure, d),
+        then: raw
+            .then
+            .iter()
+            .filter_map(|name| {
+                let at = pick(item, name, "management has no action", THEN.iter().map(|(n, _)| *n), d)?;
+                Some(THEN[at].0)
+            })
+            .collect(),
+    };
+    let property = |name: &Spanned<String>, d: &mut Diagnostics| {
+        let names = properties::ALL.iter().map(|(name, ..)| *name);
+        pick(item, name, "no property is called", names, d)
+    };
+    Some(SystemDef {
+        name: raw.name.get_ref().clone(),
+        about: raw.about.get_ref().clone(),
+        universe: Arc::new(universe),
+        histories,
+        devices,
+        changes: raw.changes,
+        faults: raw.faults,
+        work: raw.work,
+        program,
+        choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
+        without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
+        holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
+        violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
+    })
+}
+
+/// The index of a name, or a complaint.
+fn pick<'a>(
+    item: &Item<RawSystem>,
+    name: &Spanned<String>,
+    none: &str,
+    mut names: impl Iterator<Item = &'a str> + Clone,
+    d: &mut Diagnostics,
+) -> Option<usize> {
+    let all = names.clone();
+    let found = names.position(|known| known == name.get_ref());
+    if found.is_none() {
+        let message = format!("{none} `{}`", name.get_ref());
+        let error = item.error(name.span(), message, "unknown");
+        d.push(with_help(error, did_you_mean(name.get_ref(), all)));
+    }
+    found
+}
+
+/// Makes systems of definitions.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    /// What hosts are judged by.
+    pub hosts: host::ClauseIds,
+    /// What management is judged by.
+    pub migration: migration::ClauseIds,
+    /// `device-model.mandatory`
+    pub mandatory: ChoiceId,
+    /// The clause behind each property of [`properties::ALL`].
+    pub clauses: Vec<Option<ClauseId>>,
+}
+
+impl Builder {
+    /// Finds everything by its id.
+    ///
+    /// # Errors
+    /// What the specification lacks.
+    pub fn resolve(spec: &Spec) -> Result<Self, SpecErrors> {
+        let clauses = properties::ALL
+            .iter()
+            .map(|(_, clause, _)| (!clause.is_empty()).then(|| spec.clause(clause)).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Builder {
+            hosts: host::ClauseIds::resolve(spec)?,
+            migration: migration::ClauseIds::resolve(spec)?,
+            mandatory: spec.choice("device-model.mandatory")?,
+            clauses,
+        })
+    }
+
+    /// All clauses that are judged.
+    pub fn laws(&self) -> impl Iterator<Item = ClauseId> + use<> {
+        self.hosts.all().into_iter().chain(self.migration.all())
+    }
+
+    /// The system under these rules.
+    #[must_use]
+    pub fn system(&self, def: &SystemDef, rules: Rules) -> Orchestration {
+        let host = |index: usize| Host {
+            index: index as u8,
+            laws: self.hosts,
+            mandatory: self.mandatory,
+            universe: Arc::clone(&def.universe),
+            history: def.histories[index].clone(),
+            changes: def.changes[index],
+            faults: def.faults[index],
+            work: def.work,
+            devices: if index == 0 { def.devices.clone() } else { Vec::new() },
+        };
+        let both = Arc::new([host(0), host(1)]);
+        let config = |device: usize| def.devices.get(device).copied().unwrap_or(0);
+        let migration = Migration { laws: self.migration, configs: [config(0), config(1)] };
+        let managers = Managers {
+            program: def.program.clone(),
+            universe: Arc::clone(&def.universe),
+            histories: def.histories.clone(),
+            devices: def.devices.clone(),
+            source_runs: self.migration.source_runs,
+        };
+        let property = |index: &usize| -> Option<Property<GlobalState, Event>> {
+            let (name, ..) = properties::ALL[*index];
+            let property = properties::named(name, &def.devices, &both)?;
+            Some(match self.clauses[*index] {
+                Some(clause) => property.by(clause),
+                None => property,
+            })
+        };
+        let holds = def.holds.iter().filter_map(property);
+        let violated = def.violated.iter().filter_map(property).map(Property::violated);
+        System {
+            name: def.name.clone(),
+            area: "device-model",
+            about: def.about.clone(),
+            properties: holds.chain(violated).collect(),
+            closed: Closed { machine: (host(0), host(1), migration, managers), rules },
+            expect: Expect::default(),
+            environment: HOSTS.to_vec(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The VMM with a program, and the guest: who drives a vDPA device.
+
+use serde_json::{Map, Value as Json};
+
+use super::event::{Event, GUEST, VMM};
+use devmig_engine::machine::{Machine, Stimulus, Reaction, Party, Verdict};
+use devmig_engine::rules::RuleContext;
+
+/// One step of a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Write the virtio status.
+    SetStatus(u8),
+    /// Enable the ring, or disable it.
+    SetVringEnable(bool),
+    /// Set the base to what was read last, 0 at first.
+    SetVringBase,
+    /// Read the base.
+    GetVringBase,
+    /// Suspend, and wait until the call returns.
+    Suspend,
+    /// Resume.
+    Resume,
+    /// Start or stop the virtual CPUs.
+    Vcpus(bool),
+}
+
+devmig_engine::packed! {
+    /// How far the VMM is, and what it keeps.
+    pub struct VmmState {
+        /// Steps done.
+        pub step: u8 = 5,
+        /// It waits for a call to return.
+        pub waiting: bool = 1,
+        /// What GET_VRING_BASE returned last.
+        pub base: u16 = 3,
+    }
+}
+
+/// A VMM that does these steps.
+#[derive(Clone, Debug)]
+pub struct Vmm {
+    /// Its program.
+    pub steps: Vec<Step>,
+    /// Requests that there can be, for the bases that may come back.
+    pub requests: u16,
+}
+
+impl Vmm {
+    /// Whether this event is its next step.
+    fn does(&self, s: &VmmState, event: &Event) -> bool {
+        let Some(step) = self.steps.get(usize::from(s.step)).filter(|_| !s.waiting) else {
+            return false;
+        };
+        match (*step, *event) {
+            (Step::SetStatus(mine), Event::SetStatus(status)) => mine == status,
+            (Step::SetVringEnable(mine), Event::SetVringEnable(enable)) => mine == enable,
+            (Step::SetVringBase, Event::SetVringBase(base)) => base == s.base,
+            (Step::Vcpus(mine), Event::Vcpus(run)) => mine == run,
+            (Step::GetVringBase, Event::GetVringBase(_))
+            | (Step::Suspend, Event::Suspend)
+            | (Step::Resume, Event::Resume) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Machine for Vmm {
+    type State = VmmState;
+    type Event = Event;
+
+    fn name(&self) -> &'static str {
+        "VMM"
+    }
+
+    fn plays(&self, party: Party) -> bool {
+        party == VMM
+    }
+
+    fn initial(&self) -> VmmState {
+        VmmState { step: 0, waiting: false, base: 0 }
+    }
+
+    fn on(&self, s: &VmmState, event: &Event, _: &mut RuleContext) -> Verdict<Self> {
+        let mut next = *s;
+        match *event {
+            Event::Available | Event::Kick | Event::Used(_) => return Ok(Reaction::Ignore),
+            Event::Suspended => {
+                next.waiting = false;
+                next.step += 1;
+                return Ok(Reaction::To(next));
+            }
+            _ if !self.does(s, event) => return Ok(Reaction::Disabled),
+            Event::GetVringBase(base) => next.base = base,
+            Event::Suspend => {
+                next.waiting = true;
+                return Ok(Reaction::To(next));
+            }
+            _ => {}
+        }
+        next.step += 1;
+        Ok(Reaction::To(next))
+    }
+
+    fn stimuli(&self, s: &VmmState, f: &mut dyn FnMut(Stimulus<Event>)) {
+        if s.waiting {
+            return;
+        }
+        match self.steps.get(usize::from(s.step)) {
+            Some(Step::SetStatus(status)) => f(Stimulus::Unguarded(Event::SetStatus(*status))),
+            Some(Step::SetVringEnable(enable)) => f(Stimulus::Unguarded(Event::SetVringEnable(*enable))),
+            Some(Step::SetVringBase) => f(Stimulus::Unguarded(Event::SetVringBase(s.base))),
+            // The device fixes what comes back.
+            Some(Step::GetVringBase) => {
+                (0..=self.requests).for_each(|base| f(Stimulus::Unguarded(Event::GetVringBase(base))));
+            }
+            Some(Step::Suspend) => f(Stimulus::Unguarded(Event::Suspend)),
+            Some(Step::Resume) => f(Stimulus::Unguarded(Event::Resume)),
+            Some(Step::Vcpus(run)) => f(Stimulus::Unguarded(Event::Vcpus(*run))),
+            None => {}
+        }
+    }
+
+    /// How far the program is, its calls tell.
+    fn describe(&self, s: &VmmState) -> Map<String, Json> {
+        Map::from_iter([(self.name().to_owned(), serde_json::json!({ "base": s.base }))])
+    }
+
+    fn at_end(&self, s: &VmmState) -> bool {
+        usize::from(s.step) == self.steps.len()
+    }
+}
+
+devmig_engine::packed! {
+    /// What the guest knows.
+    pub struct GuestState {
+        /// The virtual CPUs run.
+        pub running: bool = 1,
+        /// How many requests it made available.
+        pub posted: u16 = 3,
+        /// Which came back: bit `request`.
+        pub done: u64 = 4,
+        /// A request was made available, and its kick is due.
+        pub kick_due: bool = 1,
+    }
+}
+
+/// The guest, with at most `requests` requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    /// How many.
+    pub requests: u16,
+}
+
+impl Machine for Guest {
+    type State = GuestState;
+    type Event = Event;
+
+    fn name(&self) -> &'static str {
+        "guest"
+    }
+
+    fn plays(&self, party: Party) -> bool {
+        party == GUEST
+    }
+
+    fn initial(&self) -> GuestState {
+        GuestState { running: false, posted: 0, done: 0, kick_due: false }
+    }
+
+    fn on(&self, s: &GuestState, event: &Event, _: &mut RuleContext) -> Verdict<Self> {
+        let mut next = *s;
+        match *event {
+            Event::Vcpus(run) => next.running = run,
+            Event::Available if !s.running || s.kick_due || s.posted >= self.requests => {
+                return Ok(Reaction::Disabled);
+            }
+            Event::Available => {
+                next.posted += 1;
+                next.kick_due = true;
+            }
+            Event::Kick if !s.running || !s.kick_due => return Ok(Reaction::Disabled),
+            Event::Kick => next.kick_due = false,
+            Event::Used(request) => next.done |= 1 << (request % 64),
+            _ => return Ok(Reaction::Ignore),
+        }
+        Ok(Reaction::To(next))
+    }
+
+    fn stimuli(&self, _: &GuestState, f: &mut dyn FnMut(Stimulus<Event>)) {
+        self.domain(&mut |event| f(Stimulus::Guarded(event)));
+    }
+
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
+        [Event::Available, Event::Kick].into_iter().for_each(f);
+    }
+}

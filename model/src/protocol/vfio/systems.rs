@@ -1,0 +1,251 @@
+//! VFIO systems: one device or two, guest memory, and a client with a program, as data.
+//!
+//! ```text
+//!  vfio/systems.toml: flags, run = [...], then = [...], holds = [...], violated = [...]
+//!        |  compile (every name resolved, every problem reported)
+//!        v
+//!  SystemDef --build(rules)--> System<(Device, Device, Memory, Client, Guest)> --> explore
+//! ```
+//!
+//! **Invariant.** A system's expectation stands beside it in the file; nothing is expected in code.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::client::{Client, Guest, Memory, Step, THEN};
+use super::event::GUEST;
+use super::machine::{Bounds, Device, INSIDE};
+use super::names::Names;
+use super::path::Paths;
+use super::properties::{self, Parts};
+use super::table::Table;
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::compose::Closed;
+use devmig_engine::rules::Rules;
+use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
+use devmig_engine::system::{Expect, System};
+
+/// A system of VFIO: no queue, every state in three words.
+pub type Vfio = System<Parts, 0, 0, 3>;
+
+/// One `[[vfio-system]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawSystem {
+    /// `vfio/NAME`.
+    pub name: Spanned<String>,
+    about: Spanned<String>,
+    /// The features of the first device.
+    flags: Spanned<Vec<String>>,
+    /// ... of the second; those of the first, if not given.
+    other: Option<Spanned<Vec<String>>>,
+    /// The state inside advances to this number at most.
+    #[serde(default)]
+    inside: u8,
+    /// How many pages the first device writes.
+    #[serde(default)]
+    pages: u8,
+    #[serde(default)]
+    by_client: bool,
+    #[serde(default)]
+    interrupts: bool,
+    /// The devices start DMA to each other.
+    #[serde(default)]
+    peers: bool,
+    /// Initial bytes may begin anew.
+    #[serde(default)]
+    anew: bool,
+    /// How often the guest boots anew.
+    #[serde(default)]
+    reboots: u8,
+    /// A SET takes all of its arcs at once.
+    #[serde(default)]
+    atomic: bool,
+    #[serde(default)]
+    run: Vec<Spanned<String>>,
+    #[serde(default, rename = "then")]
+    permissive: Vec<Spanned<String>>,
+    #[serde(default)]
+    choices: Vec<Spanned<String>>,
+    /// Clauses that are switched off: what they prevent can be seen.
+    #[serde(default)]
+    without: Vec<Spanned<String>>,
+    #[serde(default)]
+    holds: Vec<Spanned<String>>,
+    #[serde(default)]
+    violated: Vec<Spanned<String>>,
+    #[serde(default)]
+    stuck: bool,
+    #[serde(default)]
+    starves: bool,
+}
+
+/// A system, resolved.
+#[derive(Clone, Debug)]
+pub struct SystemDef {
+    /// `vfio/NAME`.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// The features of both devices.
+    pub flags: [u64; 2],
+    /// What exploration tries at each.
+    pub bounds: [Bounds; 2],
+    /// How many pages guest memory has.
+    pub pages: u8,
+    /// How often the guest boots anew.
+    pub reboots: u8,
+    /// A SET takes all of its arcs at once.
+    pub atomic: bool,
+    /// The client's program.
+    pub steps: Vec<Step>,
+    /// What it may do afterwards.
+    pub then: Vec<&'static str>,
+    /// Choices that the system fixes otherwise than by default.
+    pub choices: Vec<(ChoiceId, u8)>,
+    /// Clauses that the system switches off.
+    pub without: Vec<ClauseId>,
+    /// Properties that hold, by their index in [`properties::ALL`].
+    pub holds: Vec<usize>,
+    /// Properties whose counterexample is the point.
+    pub violated: Vec<usize>,
+    /// Expectations of the built-in properties.
+    pub expect: Expect,
+}
+
+/// Resolves one item.
+pub fn compile(
+    spec: &Spec,
+    table: &Table,
+    item: &Item<RawSystem>,
+    d: &mut Diagnostics,
+) -> SystemDef {
+    let raw = &item.value;
+    let mut flags = |written: &Spanned<Vec<String>>| {
+        let names = written.get_ref().iter().map(String::as_str);
+        table.flags(names).unwrap_or_else(|(message, help)| {
+            d.push(with_help(item.error(written.span(), message, "here"), help));
+            table.mandatory()
+        })
+    };
+    let first = flags(&raw.flags);
+    let flags = [first, raw.other.as_ref().map_or(first, flags)];
+    let limits =
+        [("inside", raw.inside, INSIDE - 1), ("pages", raw.pages, 2), ("reboots", raw.reboots, 1)];
+    for (what, given, most) in limits {
+        if given > most {
+            let message = format!("`{what}` is at most {most}");
+            d.push(item.error(raw.name.span(), message, "in this system"));
+        }
+    }
+    let bounds = Bounds {
+        inside: raw.inside,
+        pages: raw.pages,
+        by_client: raw.by_client,
+        interrupts: raw.interrupts,
+        peer: raw.peers,
+        anew: raw.anew,
+    };
+    let steps = raw.run.iter().filter_map(|line| Step::compile(table, flags, item, line, d));
+    let steps: Vec<Step> = steps.collect();
+    let mut then = Vec::new();
+    for name in &raw.permissive {
+        match THEN.iter().find(|(known, _)| known == name.get_ref()) {
+            Some((known, _)) => then.push(*known),
+            None => {
+                let message = format!("a client has no action `{}`", name.get_ref());
+                let error = item.error(name.span(), message, "unknown");
+                let help = did_you_mean(name.get_ref(), THEN.iter().map(|(name, _)| *name));
+                d.push(with_help(error, help));
+            }
+        }
+    }
+    let property = |name: &Spanned<String>, d: &mut Diagnostics| {
+        let found = properties::ALL.iter().position(|(known, ..)| known == name.get_ref());
+        if found.is_none() {
+            let message = format!("no property is called `{}`", name.get_ref());
+            let error = item.error(name.span(), message, "unknown property");
+            let names = properties::ALL.iter().map(|(name, ..)| *name);
+            d.push(with_help(error, did_you_mean(name.get_ref(), names)));
+        }
+        found
+    };
+    SystemDef {
+        name: raw.name.get_ref().clone(),
+        about: raw.about.get_ref().clone(),
+        flags,
+        bounds: [bounds, Bounds { peer: raw.peers, ..Bounds::default() }],
+        pages: raw.pages,
+        reboots: raw.reboots,
+        atomic: raw.atomic,
+        steps,
+        then,
+        choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
+        without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
+        holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
+        violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
+        expect: Expect { breaks: Vec::new(), stuck: raw.stuck, starves: raw.starves },
+    }
+}
+
+/// Makes systems of definitions.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    /// The states and arcs.
+    pub table: Arc<Table>,
+    /// What the machine judges and asks.
+    pub names: Names,
+    /// The clause behind each property of [`properties::ALL`].
+    pub clauses: Vec<Option<ClauseId>>,
+}
+
+impl Builder {
+    /// The system under these rules.
+    #[must_use]
+    pub fn system(&self, def: &SystemDef, rules: Rules) -> Vfio {
+        let running = self.table.named("RUNNING").map_or(0, |state| state.value);
+        let device = |index: usize| Device {
+            index: index as u8,
+            table: Arc::clone(&self.table),
+            flags: def.flags[index],
+            paths: Arc::new(Paths::new(&self.table, def.flags[index])),
+            begins: running,
+            laws: self.names.laws,
+            readings: self.names.readings,
+            bounds: def.bounds[index],
+            opaque: false,
+            atomic: def.atomic,
+            descriptors: true,
+        };
+        let client = Client {
+            table: Arc::clone(&self.table),
+            steps: def.steps.clone(),
+            then: def.then.clone(),
+            begins: [running; 2],
+            pages: def.pages,
+            client_writes: self.names.readings.client_writes,
+        };
+        let property = |index: &usize| {
+            let (name, ..) = properties::ALL[*index];
+            let property = properties::named(&self.table, def.flags[0], name)?;
+            Some(match self.clauses[*index] {
+                Some(clause) => property.by(clause),
+                None => property,
+            })
+        };
+        let holds = def.holds.iter().filter_map(property);
+        let violated = def.violated.iter().filter_map(property).map(|p| p.violated());
+        let (memory, guest) = (Memory { pages: def.pages }, Guest { reboots: def.reboots });
+        let machine = (device(0), device(1), memory, client, guest);
+        System {
+            name: def.name.clone(),
+            area: "vfio",
+            about: def.about.clone(),
+            closed: Closed { machine, rules },
+            properties: holds.chain(violated).collect(),
+            expect: def.expect.clone(),
+            environment: vec![GUEST],
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Mistakes that real implementations made, as mutants of the model: each is one system with one
+//! thing wrong, and the properties that notice.
+//!
+//! ```text
+//!  bugs.toml: system + (without | choices | run | patch) --compile--> Bug { def, table, caught }
+//! ```
+//!
+//! **Invariant.** A bug that nothing notices cannot be written down: `caught` is never empty.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::program::{Compiler, RawProgram};
+use super::properties;
+use super::systems::SystemDef;
+use super::table::{RawPatch, Table};
+use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
+
+/// One `[[bug]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawBug {
+    /// Its short name.
+    pub id: Spanned<String>,
+    /// Where it was reported.
+    seen: Spanned<String>,
+    about: Spanned<String>,
+    /// The system that it is put into, which is as expected without it.
+    system: Spanned<String>,
+    /// Clauses that are not kept.
+    #[serde(default)]
+    without: Vec<Spanned<String>>,
+    /// ChoiceIds that it takes.
+    #[serde(default)]
+    choices: Vec<Spanned<String>>,
+    /// What the front-end does instead, if the mistake is its own.
+    run: Option<Vec<Spanned<String>>>,
+    /// What a back-end does instead.
+    #[serde(default)]
+    patch: Vec<RawPatch>,
+    /// The properties that notice: these and no others.
+    caught: Vec<Spanned<String>>,
+}
+
+/// A bug, resolved.
+#[derive(Clone, Debug)]
+pub struct Bug {
+    /// Its short name.
+    pub id: String,
+    /// Where it was reported.
+    pub seen: String,
+    /// What went wrong.
+    pub about: String,
+    /// The system without it.
+    pub system: String,
+    /// The system with it, named `bug/ID`.
+    pub def: SystemDef,
+    /// The messages with it.
+    pub table: Arc<Table>,
+    /// The properties that notice.
+    pub caught: Vec<String>,
+}
+
+/// Resolves one item; `None` if its system is unknown.
+pub fn compile(
+    spec: &Spec,
+    table: &Table,
+    programs: &[Item<RawProgram>],
+    systems: &[SystemDef],
+    item: &Item<RawBug>,
+    d: &mut Diagnostics,
+) -> Option<Bug> {
+    let raw = &item.value;
+    let name = raw.system.get_ref();
+    let Some(base) = systems.iter().find(|def| def.name == *name) else {
+        let message = format!("no system is called `{name}`");
+        let error = item.error(raw.system.span(), message, "unknown system");
+        let names = systems.iter().map(|def| def.name.as_str());
+        d.push(with_help(error, did_you_mean(name, names)));
+        return None;
+    };
+    let mut def = base.clone();
+    def.name = format!("bug/{}", raw.id.get_ref());
+    def.about.clone_from(raw.about.get_ref());
+    def.choices.extend(raw.choices.iter().filter_map(|pin| spec.pin_at(item, pin, d)));
+    def.without.extend(raw.without.iter().filter_map(|id| spec.clause_at(item, id, d)));
+    if let Some(run) = &raw.run {
+        def.steps = Compiler { table, programs, rings: def.rings }.steps(item, run, d);
+    }
+    if raw.caught.is_empty() {
+        d.push(item.error(raw.id.span(), "no property detects this bug", "name the properties that detect it"));
+    }
+    for name in &raw.caught {
+        let known = properties::ALL.iter().map(|(known, ..)| *known);
+        let known = known.chain(["rules", "stuck", "progress"]);
+        if !known.clone().any(|known| known == name.get_ref()) {
+            let message = format!("no property is called `{}`", name.get_ref());
+            let error = item.error(name.span(), message, "unknown property");
+            d.push(with_help(error, did_you_mean(name.get_ref(), known)));
+        }
+    }
+    Some(Bug {
+        id: raw.id.get_ref().clone(),
+        seen: raw.seen.get_ref().clone(),
+        about: raw.about.get_ref().clone(),
+        system: name.clone(),
+        def,
+        table: Arc::new(table.patched(spec, item, &raw.patch, d)),
+        caught: raw.caught.iter().map(|name| name.get_ref().clone()).collect(),
+    })
+}

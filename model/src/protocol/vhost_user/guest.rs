@@ -1,0 +1,163 @@
+//! The guest: a driver that makes requests available and remembers which came back.
+//!
+//! Guest memory is its own too, and with it the dirty log: which pages the front-end has copied, and
+//! which were written since.
+//!
+//! It judges nothing. What it remembers is what the user of the device would notice, so properties
+//! compare the back-end's memory with it.
+
+use super::event::{Event, GUEST};
+use super::state::{BUFFERS, USED_RING};
+use devmig_engine::machine::{Machine, Stimulus, Reaction, Party, Verdict};
+use devmig_engine::pack::as_list;
+use devmig_engine::packed;
+use devmig_engine::rules::RuleContext;
+
+packed! {
+    /// What the guest knows.
+    pub struct GuestState<const R: usize> {
+        /// The virtual CPUs run.
+        pub running: bool = 1,
+        /// The front-end has copied all of memory once.
+        pub copied: bool = 1,
+        /// The rings.
+        #[serde(serialize_with = "as_list")]
+        pub rings: [Requests; R],
+    }
+}
+
+packed! {
+    /// One ring's requests.
+    #[derive(Default)]
+    pub struct Requests {
+        /// How many were made available.
+        pub posted: u16 = 3,
+        /// Which came back: bit `request`.
+        pub done: u64 = 4,
+        /// A request was made available, and its kick is due.
+        pub kick_due: bool = 1,
+        /// Pages written since they were copied, as in [`super::state::Ring::unmarked`].
+        pub stale: u8 = 2,
+        /// Pages marked in the first log (bits 0 and 1) and in the second (bits 2 and 3).
+        pub marked: u8 = 4,
+    }
+}
+
+impl<const R: usize> GuestState<R> {
+    /// How many requests came back.
+    #[must_use]
+    pub fn completed(&self) -> u32 {
+        self.rings.iter().map(|r| r.done.count_ones()).sum()
+    }
+
+    /// Whether every page is at the destination as it is here.
+    #[must_use]
+    pub fn copy_is_whole(&self) -> bool {
+        self.rings.iter().all(|r| r.stale == 0)
+    }
+}
+
+/// The bits of [`Requests::marked`] that are those of a log.
+fn of_log(log: u8) -> u32 {
+    2 * u32::from(log.saturating_sub(1) & 1)
+}
+
+/// The guest, with at most `requests` requests on each ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest<const R: usize> {
+    /// Requests per ring.
+    pub requests: u16,
+}
+
+impl<const R: usize> Machine for Guest<R> {
+    type State = GuestState<R>;
+    type Event = Event;
+
+    fn name(&self) -> &'static str {
+        "guest"
+    }
+
+    fn plays(&self, party: Party) -> bool {
+        party == GUEST
+    }
+
+    fn initial(&self) -> GuestState<R> {
+        GuestState { running: false, copied: false, rings: [Requests::default(); R] }
+    }
+
+    fn on(&self, s: &GuestState<R>, event: &Event, _: &mut RuleContext) -> Verdict<Self> {
+        let mut next = *s;
+        match *event {
+            Event::Vcpus { run } => next.running = run,
+            Event::Available { ring } => {
+                let r = &mut next.rings[ring as usize];
+                if !s.running || r.posted >= self.requests || r.kick_due {
+                    return Ok(Reaction::Disabled);
+                }
+                r.posted += 1;
+                r.kick_due = true;
+            }
+            Event::Kick { ring, front_end: false } => {
+                let r = &mut next.rings[ring as usize];
+                if !s.running || !r.kick_due {
+                    return Ok(Reaction::Disabled);
+                }
+                r.kick_due = false;
+            }
+            Event::Used { ring, request } => {
+                let r = &mut next.rings[ring as usize];
+                r.done |= 1 << (request % 64);
+                if s.copied {
+                    r.stale = BUFFERS | USED_RING;
+                }
+            }
+            Event::Renew { ring, index } => {
+                let r = &mut next.rings[ring as usize];
+                (r.posted, r.done, r.kick_due) = (index, 0, false);
+            }
+            Event::Marked { ring, used_ring, log } => {
+                let r = &mut next.rings[ring as usize];
+                let part = if used_ring { USED_RING } else { BUFFERS };
+                // What is copied again for nothing makes no difference.
+                if r.stale & part == 0 {
+                    return Ok(Reaction::Ignore);
+                }
+                r.marked |= part << of_log(log);
+            }
+            Event::Copied { log: 0 } => {
+                next.copied = true;
+                next.rings.iter_mut().for_each(|r| (r.stale, r.marked) = (0, 0));
+            }
+            Event::Copied { log } => {
+                for r in &mut next.rings {
+                    let these = (r.marked >> of_log(log)) & (BUFFERS | USED_RING);
+                    r.stale &= !these;
+                    r.marked &= !(these << of_log(log));
+                }
+            }
+            _ => return Ok(Reaction::Ignore),
+        }
+        Ok(Reaction::To(next))
+    }
+
+    fn stimuli(&self, s: &GuestState<R>, f: &mut dyn FnMut(Stimulus<Event>)) {
+        if !s.running {
+            return;
+        }
+        for (ring, r) in s.rings.iter().enumerate() {
+            let ring = ring as u8;
+            if r.kick_due {
+                f(Stimulus::Guarded(Event::Kick { ring, front_end: false }));
+            } else if r.posted < self.requests {
+                f(Stimulus::Guarded(Event::Available { ring }));
+            }
+        }
+    }
+
+    fn domain(&self, f: &mut dyn FnMut(Event)) {
+        for ring in 0..R as u8 {
+            f(Event::Available { ring });
+            f(Event::Kick { ring, front_end: false });
+        }
+    }
+}

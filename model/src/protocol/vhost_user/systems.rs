@@ -1,0 +1,260 @@
+//! vhost-user systems: a back-end, a guest and a front-end with a program, as data.
+//!
+//! ```text
+//!  systems.toml: run = [...], then = [...], holds = [...], violated = [...]
+//!        |  compile (every name resolved, every problem reported)
+//!        v
+//!  SystemDef --build(rules)--> System<(VhostUser, Guest, FrontEnd)> --> explore
+//! ```
+//!
+//! **Invariant.** A system's expectation stands beside it in the file; nothing is expected in code.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::event::{GUEST, MessageId};
+use super::front_end::FrontEnd;
+use super::guest::Guest;
+use super::laws::{ClauseIds, ChoiceIds};
+use super::machine::{Bounds, VhostUser};
+use super::program::{Compiler, RawProgram, Step};
+use super::properties;
+use super::state::LOG_ALL;
+use super::table::{SOURCE, Table};
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::compose::Closed;
+use devmig_engine::explore::Check;
+use devmig_engine::rules::Rules;
+use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
+use devmig_engine::system::{Expect, System};
+
+/// One `[[system]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSystem {
+    /// `vhost-user/NAME`.
+    pub name: Spanned<String>,
+    about: Spanned<String>,
+    #[serde(default = "one")]
+    rings: Spanned<u8>,
+    #[serde(default = "two")]
+    requests: Spanned<u16>,
+    /// Features that the back-end offers: protocol features, and LOG_ALL of virtio's.
+    #[serde(default)]
+    features: Vec<Spanned<String>>,
+    run: Vec<Spanned<String>>,
+    #[serde(default, rename = "then")]
+    permissive: Vec<Spanned<String>>,
+    #[serde(default)]
+    choices: Vec<Spanned<String>>,
+    /// The version of the text that the system is judged by: what it does not say yet is off.
+    text: Option<Spanned<String>>,
+    /// Clauses that are switched off: what they prevent can be seen.
+    #[serde(default)]
+    without: Vec<Spanned<String>>,
+    #[serde(default)]
+    holds: Vec<Spanned<String>>,
+    #[serde(default)]
+    violated: Vec<Spanned<String>>,
+    #[serde(default)]
+    breaks: Vec<Spanned<String>>,
+    #[serde(default)]
+    stuck: bool,
+    #[serde(default)]
+    starves: bool,
+}
+
+fn one() -> Spanned<u8> {
+    Spanned::new(0..0, 1)
+}
+
+fn two() -> Spanned<u16> {
+    Spanned::new(0..0, 2)
+}
+
+/// A system, resolved.
+#[derive(Clone, Debug)]
+pub struct SystemDef {
+    /// `vhost-user/NAME`.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// How many rings.
+    pub rings: u8,
+    /// What is offered, how many requests.
+    pub bounds: Bounds,
+    /// The front-end's program.
+    pub steps: Vec<Step>,
+    /// What the front-end may send afterwards.
+    pub then: Vec<MessageId>,
+    /// Choices that the system fixes otherwise than by default.
+    pub choices: Vec<(ChoiceId, u8)>,
+    /// Clauses that the system switches off.
+    pub without: Vec<ClauseId>,
+    /// Properties that hold, by their index in [`properties::ALL`].
+    pub holds: Vec<usize>,
+    /// Properties whose counterexample is the point.
+    pub violated: Vec<usize>,
+    /// Expectations of the built-in properties.
+    pub expect: Expect,
+}
+
+/// Bit 30: VHOST_USER_F_PROTOCOL_FEATURES.
+pub const F_PROTOCOL_FEATURES: u64 = 1 << 30;
+
+/// The name of a property, from its index.
+fn property_index(name: &str) -> Option<usize> {
+    properties::ALL.iter().position(|(known, ..)| *known == name)
+}
+
+/// Resolves one item.
+pub fn compile(
+    spec: &Spec,
+    table: &Table,
+    programs: &[Item<RawProgram>],
+    item: &Item<RawSystem>,
+    d: &mut Diagnostics,
+) -> SystemDef {
+    let raw = &item.value;
+    let rings = *raw.rings.get_ref();
+    if !(1..=2).contains(&rings) {
+        d.push(item.error(raw.rings.span(), "a system has one ring or two", "here"));
+    }
+    if !(1..=3).contains(raw.requests.get_ref()) {
+        let message = "a system has one to three requests a ring";
+        d.push(item.error(raw.requests.span(), message, "here"));
+    }
+    let mut protocol = 0;
+    let mut features = F_PROTOCOL_FEATURES;
+    for feature in &raw.features {
+        if feature.get_ref() == "LOG_ALL" {
+            features |= 1 << LOG_ALL;
+            continue;
+        }
+        match table.feature(feature.get_ref()) {
+            Some(bit) => protocol |= 1 << bit,
+            None => {
+                let message = format!("no protocol feature is called `{}`", feature.get_ref());
+                let error = item.error(feature.span(), message, "unknown feature");
+                let names = table.features.iter().map(|f| f.name.as_str());
+                d.push(with_help(error, did_you_mean(feature.get_ref(), names)));
+            }
+        }
+    }
+    let bounds = Bounds { features, protocol, requests: *raw.requests.get_ref() };
+    let compiler = Compiler { table, programs, rings };
+    let steps = compiler.steps(item, &raw.run, d);
+    let mut then = Vec::new();
+    for name in &raw.permissive {
+        match table.named(name.get_ref()) {
+            Some(id) => then.push(id),
+            None => {
+                let message = format!("no message is called `{}`", name.get_ref());
+                let error = item.error(name.span(), message, "unknown message");
+                let names = table.messages.iter().map(|m| m.name.as_str());
+                d.push(with_help(error, did_you_mean(name.get_ref(), names)));
+            }
+        }
+    }
+    let property = |name: &Spanned<String>, d: &mut Diagnostics| {
+        let found = property_index(name.get_ref());
+        if found.is_none() {
+            let message = format!("no property is called `{}`", name.get_ref());
+            let error = item.error(name.span(), message, "unknown property");
+            let names = properties::ALL.iter().map(|(name, ..)| *name);
+            d.push(with_help(error, did_you_mean(name.get_ref(), names)));
+        }
+        found
+    };
+    let mut without: Vec<ClauseId> =
+        raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect();
+    if let Some(text) = &raw.text
+        && spec.version_at(SOURCE, item, text, d).is_some()
+        && let Ok(later) = spec.not_in_force(SOURCE, text.get_ref())
+    {
+        without.extend(later.iter());
+    }
+    SystemDef {
+        name: raw.name.get_ref().clone(),
+        about: raw.about.get_ref().clone(),
+        rings,
+        bounds,
+        steps,
+        then,
+        choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
+        without,
+        holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
+        violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
+        expect: Expect {
+            breaks: raw.breaks.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
+            stuck: raw.stuck,
+            starves: raw.starves,
+        },
+    }
+}
+
+/// Makes systems of definitions.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    /// The messages.
+    pub table: Arc<Table>,
+    /// What the machine judges.
+    pub laws: ClauseIds,
+    /// What it asks.
+    pub readings: ChoiceIds,
+    /// The clause behind each property of [`properties::ALL`].
+    pub clauses: Vec<Option<ClauseId>>,
+}
+
+impl Builder {
+    /// The system under these rules.
+    #[must_use]
+    pub fn build(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
+        match def.rings {
+            1 => Box::new(self.system::<1, 2, 5>(def, rules)),
+            _ => Box::new(self.system::<2, 1, 6>(def, rules)),
+        }
+    }
+
+    /// The system with `R` rings and room for `N` messages in the socket, packed into `W` words.
+    #[must_use]
+    pub fn system<const R: usize, const N: usize, const W: usize>(
+        &self,
+        def: &SystemDef,
+        rules: Rules,
+    ) -> System<properties::Parts<R>, 1, N, W> {
+        let machine = VhostUser {
+            table: Arc::clone(&self.table),
+            laws: self.laws,
+            readings: self.readings,
+            bounds: def.bounds,
+        };
+        let guest = Guest { requests: def.bounds.requests };
+        let front_end = FrontEnd {
+            table: Arc::clone(&self.table),
+            bounds: def.bounds,
+            steps: def.steps.clone(),
+            then: def.then.clone(),
+        };
+        let property = |index: &usize| {
+            let (name, ..) = properties::ALL[*index];
+            let property = properties::named(&self.table, name)?;
+            Some(match self.clauses[*index] {
+                Some(clause) => property.by(clause),
+                None => property,
+            })
+        };
+        let holds = def.holds.iter().filter_map(property);
+        let violated = def.violated.iter().filter_map(property).map(|p| p.violated());
+        System {
+            name: def.name.clone(),
+            area: "vhost-user",
+            about: def.about.clone(),
+            closed: Closed { machine: (machine, guest, front_end), rules },
+            properties: holds.chain(violated).collect(),
+            expect: def.expect.clone(),
+            environment: vec![GUEST],
+        }
+    }
+}

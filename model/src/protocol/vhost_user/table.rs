@@ -1,0 +1,584 @@
+//! The message table: what each message does, in guarded rows, loaded from TOML.
+//!
+//! ```text
+//!  messages.toml --\                      /--> the machine's rules
+//!                   >-- Table (resolved) ---> the tester's payloads
+//!  proposal.toml --/                      \--> the book, `devmig table vhost-user`
+//! ```
+//!
+//! The first row that applies wins, so a proposal patches a message by putting rows before those of
+//! the base. **Invariant:** every name in a loaded table was resolved; nothing is looked up later.
+
+use serde::Deserialize;
+
+use super::vocabulary::{Answer, Effect, Guard, Signal, Word};
+use super::wire::PayloadKind;
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
+
+/// The document whose messages these are.
+pub const SOURCE: &str = "vhost-user";
+
+/// A protocol feature's name and bit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawFeature {
+    /// As in `VHOST_USER_PROTOCOL_F_NAME`.
+    pub name: Spanned<String>,
+    /// Its bit.
+    pub bit: u8,
+    /// It changes what messages of other features mean, so nobody acknowledges it by the way.
+    #[serde(default)]
+    opt_in: bool,
+    /// The first version of the text that has it; without one, every version.
+    since: Option<Spanned<String>>,
+}
+
+/// One `[[back-end-message]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawBackEndMessage {
+    name: Spanned<String>,
+    id: u32,
+    request: PayloadKind,
+    /// What its answer carries if it always has one; otherwise need_reply asks for one.
+    reply: Option<PayloadKind>,
+    gate: Option<Spanned<String>>,
+    virtio: Option<u8>,
+    since: Option<Spanned<String>>,
+    /// What it stands for.
+    signal: Option<Spanned<String>>,
+}
+
+/// One `[[message]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawMessage {
+    name: Spanned<String>,
+    /// Absent in a patch: the rows go before those of the message of this name.
+    id: Option<u32>,
+    request: Option<PayloadKind>,
+    reply: Option<PayloadKind>,
+    answer: Option<Spanned<String>>,
+    gate: Option<Spanned<String>>,
+    #[serde(default)]
+    gated_by: GatedBy,
+    virtio: Option<u8>,
+    since: Option<Spanned<String>>,
+    #[serde(default)]
+    acknowledged: bool,
+    row: Vec<RawRow>,
+}
+
+/// Whether a feature must have been negotiated, or only offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatedBy {
+    /// In SET_PROTOCOL_FEATURES.
+    #[default]
+    Negotiation,
+    /// In the answer to GET_PROTOCOL_FEATURES.
+    Stimulus,
+}
+
+/// Rows that go before those of a message.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPatch {
+    message: Spanned<String>,
+    row: Vec<RawRow>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRow {
+    #[serde(default)]
+    when: Vec<Spanned<String>>,
+    choice: Option<Spanned<String>>,
+    #[serde(default)]
+    receive: Vec<Spanned<String>>,
+    #[serde(default)]
+    ready: Vec<Spanned<String>>,
+    late: Option<Spanned<String>>,
+    #[serde(default)]
+    reply: Vec<Spanned<String>>,
+    breaks: Option<Spanned<String>>,
+    undefined: Option<Spanned<String>>,
+    refused: Option<Spanned<String>>,
+    #[serde(default)]
+    refusable: bool,
+}
+
+/// A guard, or its negation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Condition {
+    /// The word.
+    pub guard: Guard,
+    /// Whether it must hold, or must not.
+    pub wanted: bool,
+}
+
+impl Condition {
+    /// Whether it holds.
+    #[must_use]
+    pub fn holds<const R: usize>(
+        &self,
+        s: &super::state::State<R>,
+        m: &super::event::Message,
+    ) -> bool {
+        self.guard.holds(s, m) == self.wanted
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.wanted { "" } else { "not " }, self.guard)
+    }
+}
+
+/// One row of a message.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Row {
+    /// When it applies.
+    pub when: Vec<Condition>,
+    /// Under which reading of the text.
+    pub choice: Option<(ChoiceId, u8)>,
+    /// What happens when the message is read.
+    pub receive: Vec<Effect>,
+    /// When the answer is due.
+    pub ready: Vec<Condition>,
+    /// The clause that an earlier answer breaks.
+    pub late: Option<ClauseId>,
+    /// What happens when it is answered with success.
+    pub reply: Vec<Effect>,
+    /// The clause that its sender breaks.
+    pub breaks: Option<ClauseId>,
+    /// The clause that leaves open what follows.
+    pub undefined: Option<ClauseId>,
+    /// The clause that an acknowledgement of success breaks: it cannot be done.
+    pub refused: Option<ClauseId>,
+    /// It may be answered with a failure, and then nothing has happened.
+    pub refusable: bool,
+    /// The proposal that it comes from.
+    pub proposed: bool,
+}
+
+/// A feature that a message needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gate {
+    /// Its name.
+    pub feature: String,
+    /// Its protocol feature bit.
+    pub bit: u8,
+    /// Whether an offer is enough.
+    pub by_offer: bool,
+}
+
+/// A message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MessageDef {
+    /// Without `VHOST_USER_`.
+    pub name: String,
+    /// The request id on the wire.
+    pub id: u32,
+    /// What it carries.
+    pub request: PayloadKind,
+    /// What its answer carries, if it always has one.
+    pub reply: Option<PayloadKind>,
+    /// What the answer's number means.
+    pub answer: Option<Answer>,
+    /// The protocol feature it needs.
+    pub gate: Option<Gate>,
+    /// The virtio feature that must have been acknowledged, by its bit.
+    pub virtio: Option<u8>,
+    /// The first version of the text that has it, by index.
+    pub since: usize,
+    /// The text demands an acknowledgement once REPLY_ACK was negotiated, with no word of need_reply.
+    pub acknowledged: bool,
+    /// First match wins.
+    pub rows: Vec<Row>,
+    /// The proposal adds it.
+    pub proposed: bool,
+}
+
+impl MessageDef {
+    /// Whether it names a ring.
+    #[must_use]
+    pub fn names_ring(&self) -> bool {
+        matches!(
+            self.request,
+            PayloadKind::VringState | PayloadKind::VringAddr | PayloadKind::VringFd
+        )
+    }
+}
+
+/// A message of the back-end's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackEndMessageDef {
+    /// Without `VHOST_USER_`.
+    pub name: String,
+    /// The request id on the wire, of a numbering of its own.
+    pub id: u32,
+    /// What it carries.
+    pub request: PayloadKind,
+    /// What its answer carries, if it always has one.
+    pub reply: Option<PayloadKind>,
+    /// The protocol feature it needs.
+    pub gate: Option<Gate>,
+    /// The virtio feature that must have been acknowledged, by its bit.
+    pub virtio: Option<u8>,
+    /// The first version of the text that has it, by index.
+    pub since: usize,
+    /// What it stands for, if it takes the place of a descriptor.
+    pub signal: Option<Signal>,
+}
+
+impl BackEndMessageDef {
+    /// Whether it names a ring.
+    #[must_use]
+    pub fn names_ring(&self) -> bool {
+        matches!(self.request, PayloadKind::VringState | PayloadKind::VringArea)
+    }
+}
+
+/// A protocol feature.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Feature {
+    /// As in `VHOST_USER_PROTOCOL_F_NAME`.
+    pub name: String,
+    /// Its bit.
+    pub bit: u8,
+    /// It changes what messages of other features mean, so nobody acknowledges it by the way.
+    pub opt_in: bool,
+    /// The first version of the text that has it, by index.
+    pub since: usize,
+}
+
+/// All messages, resolved.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Table {
+    /// In the order of the file; a [`super::event::MessageId`] is an index of it.
+    pub messages: Vec<MessageDef>,
+    /// The back-end's own, likewise: an id of them is an index of this list.
+    pub back_end: Vec<BackEndMessageDef>,
+    /// Protocol features, in the order of the file.
+    pub features: Vec<Feature>,
+    /// The bit of REPLY_ACK.
+    pub reply_ack: u8,
+    /// The bit of STATUS, if there is one.
+    pub status: Option<u8>,
+    /// The version of the text that is judged by, by index; the newest if there is none.
+    pub text: Option<usize>,
+}
+
+/// More messages than a packed message can name.
+const MAX_MESSAGES: usize = 64;
+/// The same for messages of the back-end's own.
+const MAX_BACK_END: usize = 16;
+
+impl Table {
+    /// The message of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<super::event::MessageId> {
+        let index = self.messages.iter().position(|m| m.name == name)?;
+        u8::try_from(index).ok().map(super::event::MessageId)
+    }
+
+    /// The message of the back-end's own of this name.
+    #[must_use]
+    pub fn back_end_named(&self, name: &str) -> Option<super::event::MessageId> {
+        let index = self.back_end.iter().position(|m| m.name == name)?;
+        u8::try_from(index).ok().map(super::event::MessageId)
+    }
+
+    /// The bit of a protocol feature.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Option<u8> {
+        self.features.iter().find(|f| f.name == name).map(|f| f.bit)
+    }
+
+    /// The same table for judging by one version of the text: what is newer is unknown there.
+    #[must_use]
+    pub fn by_text(&self, version: usize) -> Self {
+        let mut table = self.clone();
+        table.features.retain(|feature| feature.since <= version);
+        table.text = Some(version);
+        table
+    }
+
+    /// Whether the text that is judged by has what came with this version.
+    #[must_use]
+    pub fn knows(&self, since: usize) -> bool {
+        self.text.is_none_or(|text| since <= text)
+    }
+
+    /// Takes features into the table.
+    pub fn add_features(&mut self, spec: &Spec, items: &[Item<RawFeature>], d: &mut Diagnostics) {
+        for item in items {
+            let (name, bit) = (item.value.name.get_ref(), item.value.bit);
+            if let Some(other) = self.features.iter().find(|f| f.name == *name || f.bit == bit) {
+                let message = format!("feature `{name}` (bit {bit}) clashes with `{}`", other.name);
+                d.push(item.error(item.value.name.span(), message, "taken"));
+            } else if bit >= 64 {
+                let message = format!("there is no bit {bit}: feature masks have 64");
+                d.push(item.error(item.value.name.span(), message, "too large"));
+            } else {
+                self.features.push(Feature {
+                    name: name.clone(),
+                    bit,
+                    opt_in: item.value.opt_in,
+                    since: since(spec, item, item.value.since.as_ref(), d),
+                });
+            }
+        }
+        self.reply_ack = self.feature("REPLY_ACK").unwrap_or(3);
+        self.status = self.feature("STATUS");
+    }
+
+    /// Takes messages of the back-end's own into the table.
+    pub fn add_back_end(
+        &mut self,
+        spec: &Spec,
+        items: &[Item<RawBackEndMessage>],
+        d: &mut Diagnostics,
+    ) {
+        for item in items {
+            let raw = &item.value;
+            let name = raw.name.get_ref();
+            if let Some(other) = self.back_end.iter().find(|m| m.name == *name || m.id == raw.id) {
+                let message = format!("`{name}` (id {}) clashes with `{}`", raw.id, other.name);
+                d.push(item.error(raw.name.span(), message, "taken"));
+            }
+            if self.back_end.len() == MAX_BACK_END {
+                let message =
+                    format!("a table holds at most {MAX_BACK_END} messages of a back-end");
+                d.push(item.error(raw.name.span(), message, "one too many"));
+                return;
+            }
+            let gate = raw.gate.as_ref().and_then(|g| self.gate(item, g, GatedBy::Negotiation, d));
+            self.back_end.push(BackEndMessageDef {
+                name: name.clone(),
+                id: raw.id,
+                request: raw.request,
+                reply: raw.reply,
+                gate,
+                virtio: virtio(item, &raw.name, raw.virtio, d),
+                since: since(spec, item, raw.since.as_ref(), d),
+                signal: raw.signal.as_ref().and_then(|word| lookup::<Signal, _>(item, word, d)),
+            });
+        }
+    }
+
+    /// The protocol feature of this name, as a gate.
+    fn gate<T>(
+        &self,
+        item: &Item<T>,
+        gate: &Spanned<String>,
+        by: GatedBy,
+        d: &mut Diagnostics,
+    ) -> Option<Gate> {
+        let bit = self.feature(gate.get_ref());
+        if bit.is_none() {
+            let message = format!("no protocol feature is called `{}`", gate.get_ref());
+            let names = self.features.iter().map(|f| f.name.as_str());
+            let error = item.error(gate.span(), message, "unknown feature");
+            d.push(with_help(error, did_you_mean(gate.get_ref(), names)));
+        }
+        let by_offer = by == GatedBy::Stimulus;
+        Some(Gate { feature: gate.get_ref().clone(), bit: bit?, by_offer })
+    }
+
+    /// Takes messages into the table: new ones at its end, patches before the rows they patch.
+    pub fn add(
+        &mut self,
+        spec: &Spec,
+        items: &[Item<RawMessage>],
+        proposed: bool,
+        d: &mut Diagnostics,
+    ) {
+        for item in items {
+            let raw = &item.value;
+            let rows: Vec<Row> =
+                raw.row.iter().map(|row| resolve(spec, item, row, proposed, d)).collect();
+            let known = self.messages.iter().position(|m| m.name == *raw.name.get_ref());
+            match (raw.id, known) {
+                (None, Some(index)) => {
+                    self.messages[index].rows.splice(0..0, rows);
+                }
+                (None, None) => {
+                    let name = raw.name.get_ref();
+                    let message = format!("no message is called `{name}`");
+                    let names = self.messages.iter().map(|m| m.name.as_str());
+                    let error = item.error(raw.name.span(), message, "unknown message");
+                    let help = did_you_mean(name, names)
+                        .or(Some("a new message needs an `id` and a `request`".into()));
+                    d.push(with_help(error, help));
+                }
+                (Some(_), Some(_)) => {
+                    let message = format!("the message `{}` is there twice", raw.name.get_ref());
+                    d.push(
+                        item.error(raw.name.span(), message, "again here")
+                            .help("leave out `id` to put rows before those it has"),
+                    );
+                }
+                (Some(id), None) => self.push(spec, item, id, (rows, proposed), d),
+            }
+        }
+    }
+
+    /// The table with rows put before those that it has.
+    #[must_use]
+    pub fn patched<T>(
+        &self,
+        spec: &Spec,
+        item: &Item<T>,
+        patches: &[RawPatch],
+        d: &mut Diagnostics,
+    ) -> Self {
+        let mut table = self.clone();
+        for patch in patches {
+            let rows: Vec<Row> =
+                patch.row.iter().map(|row| resolve(spec, item, row, true, d)).collect();
+            let name = patch.message.get_ref();
+            match table.messages.iter_mut().find(|m| m.name == *name) {
+                Some(message) => {
+                    message.rows.splice(0..0, rows);
+                }
+                None => {
+                    let message = format!("no message is called `{name}`");
+                    let error = item.error(patch.message.span(), message, "unknown message");
+                    let names = self.messages.iter().map(|m| m.name.as_str());
+                    d.push(with_help(error, did_you_mean(name, names)));
+                }
+            }
+        }
+        table
+    }
+
+    fn push(
+        &mut self,
+        spec: &Spec,
+        item: &Item<RawMessage>,
+        id: u32,
+        (rows, proposed): (Vec<Row>, bool),
+        d: &mut Diagnostics,
+    ) {
+        let raw = &item.value;
+        if let Some(other) = self.messages.iter().find(|m| m.id == id) {
+            let message = format!("id {id} is that of {}", other.name);
+            d.push(item.error(raw.name.span(), message, "same id"));
+        }
+        if self.messages.len() == MAX_MESSAGES {
+            let message = format!("a table holds at most {MAX_MESSAGES} messages");
+            d.push(item.error(raw.name.span(), message, "one too many"));
+            return;
+        }
+        let answer = raw.answer.as_ref().and_then(|word| lookup::<Answer, _>(item, word, d));
+        if raw.reply.is_some() != raw.answer.is_some() {
+            d.push(item.error(
+                raw.name.span(),
+                "a message has both `reply` and `answer`, or neither",
+                "only one of them",
+            ));
+        }
+        let gate = raw.gate.as_ref().and_then(|gate| self.gate(item, gate, raw.gated_by, d));
+        self.messages.push(MessageDef {
+            name: raw.name.get_ref().clone(),
+            id,
+            request: raw.request.unwrap_or(PayloadKind::None),
+            reply: raw.reply,
+            answer,
+            gate,
+            virtio: virtio(item, &raw.name, raw.virtio, d),
+            since: since(spec, item, raw.since.as_ref(), d),
+            acknowledged: raw.acknowledged,
+            rows,
+            proposed,
+        });
+    }
+}
+
+/// The index of the version of the text that this came with; 0 if it was always there.
+fn since<T>(
+    spec: &Spec,
+    item: &Item<T>,
+    version: Option<&Spanned<String>>,
+    d: &mut Diagnostics,
+) -> usize {
+    let Some(version) = version else { return 0 };
+    spec.version_at(SOURCE, item, version, d).unwrap_or(0)
+}
+
+/// A virtio feature's bit.
+fn virtio<T>(
+    item: &Item<T>,
+    name: &Spanned<String>,
+    bit: Option<u8>,
+    d: &mut Diagnostics,
+) -> Option<u8> {
+    if let Some(bit) = bit.filter(|bit| *bit >= 64) {
+        let message = format!("there is no bit {bit}: feature masks have 64");
+        d.push(item.error(name.span(), message, "too large"));
+    }
+    bit.filter(|bit| *bit < 64)
+}
+
+fn resolve<T>(
+    spec: &Spec,
+    item: &Item<T>,
+    raw: &RawRow,
+    proposed: bool,
+    d: &mut Diagnostics,
+) -> Row {
+    let clause =
+        |id: &Option<Spanned<String>>, d: &mut Diagnostics| spec.clause_at(item, id.as_ref()?, d);
+    let (late, breaks) = (clause(&raw.late, d), clause(&raw.breaks, d));
+    let (undefined, refused) = (clause(&raw.undefined, d), clause(&raw.refused, d));
+    if let (Some(breaks), Some(_)) = (&raw.breaks, &raw.undefined) {
+        d.push(item.error(
+            breaks.span(),
+            "a row has `breaks` or `undefined`, not both",
+            "and undefined too",
+        ));
+    }
+    Row {
+        when: conditions(item, &raw.when, d),
+        choice: raw.choice.as_ref().and_then(|choice| spec.pin_at(item, choice, d)),
+        receive: words(item, &raw.receive, d),
+        ready: conditions(item, &raw.ready, d),
+        late,
+        reply: words(item, &raw.reply, d),
+        breaks,
+        undefined,
+        refused,
+        refusable: raw.refusable,
+        proposed,
+    }
+}
+
+fn conditions<T>(item: &Item<T>, raw: &[Spanned<String>], d: &mut Diagnostics) -> Vec<Condition> {
+    let condition = |text: &Spanned<String>| {
+        let (word, wanted) = match text.get_ref().strip_prefix("not ") {
+            Some(word) => (word, false),
+            None => (text.get_ref().as_str(), true),
+        };
+        let word = Spanned::new(text.span(), word.to_owned());
+        lookup(item, &word, d).map(|guard| Condition { guard, wanted })
+    };
+    raw.iter().filter_map(condition).collect()
+}
+
+fn words<W: Word, T>(item: &Item<T>, raw: &[Spanned<String>], d: &mut Diagnostics) -> Vec<W> {
+    raw.iter().filter_map(|word| lookup(item, word, d)).collect()
+}
+
+/// Finds a word of the vocabulary, or complains with the nearest.
+fn lookup<W: Word, T>(item: &Item<T>, word: &Spanned<String>, d: &mut Diagnostics) -> Option<W> {
+    let found = W::named(word.get_ref());
+    if found.is_none() {
+        let message = format!("`{}` is not in the vocabulary of this column", word.get_ref());
+        let error = item.error(word.span(), message, "unknown word");
+        d.push(with_help(error, did_you_mean(word.get_ref(), W::ALL.iter().map(|(n, _, _)| *n))));
+    }
+    found
+}
