@@ -16,11 +16,11 @@
 use std::collections::BTreeMap;
 
 use devmig_engine::clause::ClauseId;
-use devmig_model::registry::Library;
-use devmig_model::spec::{Exception, Lack, Level, SpecErrors};
 use devmig_engine::system::PropertyKind;
 use devmig_model::protocol::vfio::event::DEVICE;
 use devmig_model::protocol::vhost_user::event::{BACK_END, FRONT_END};
+use devmig_model::registry::Library;
+use devmig_model::spec::{Exception, Lack, Level, SpecErrors};
 use devmig_reference::switches::Fault;
 use devmig_reference::vhost_user::Mutant;
 use devmig_reference::{nic, vfio_user};

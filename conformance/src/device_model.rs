@@ -30,7 +30,7 @@
 //! **Not here:** what is a safe migration (`devmig_model::device_model`), and the protocols by which
 //! state travels, which have suites of their own.
 
-pub mod asked;
+pub mod arguments;
 pub mod back_end;
 pub mod cases;
 pub mod control;

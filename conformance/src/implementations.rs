@@ -45,7 +45,7 @@ macro_rules! builtin {
     ($($name:literal)*) => {
         /// The peers' files: name and text.
         pub const BUILTIN: &[(&str, &str)] =
-            &[$((concat!("peers/", $name), include_str!(concat!("../peers/", $name)))),*];
+            &[$((concat!("implementations/", $name), include_str!(concat!("../implementations/", $name)))),*];
     };
 }
 builtin! {

@@ -9,8 +9,8 @@ use std::process::{Command as Program, Output};
 use std::time::Duration;
 
 use devmig_conformance::device_model::back_end::BackEnd;
-use devmig_conformance::vhost_user::Deadline;
 use devmig_conformance::harness::io::process::Command;
+use devmig_conformance::vhost_user::Deadline;
 use serde_json::Value;
 
 const DEVMIG: &str = env!("CARGO_BIN_EXE_devmig");

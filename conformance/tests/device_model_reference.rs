@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
-use devmig_conformance::device_model::mutants::{TestBed, MutationRun};
+use devmig_conformance::device_model::mutants::{MutationRun, TestBed};
 use devmig_conformance::device_model::suite;
 use devmig_model::registry::Library;
 use devmig_reference::nic::Mutant;

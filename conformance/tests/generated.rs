@@ -5,17 +5,17 @@
 
 use std::time::Duration;
 
+use devmig_conformance::harness::io::target::Target;
 use devmig_conformance::harness::report::{Status, SuiteReport};
 use devmig_conformance::vhost_user::runner::{self, Run};
 use devmig_conformance::vhost_user::script;
 use devmig_conformance::vhost_user::session::{Device, Limits, Subject};
 use devmig_conformance::vhost_user::suite::{self, Test};
-use devmig_conformance::harness::io::target::Target;
 use devmig_conformance::vhost_user::tour::Tours;
 use devmig_conformance::vhost_user::walk::{self, Walk};
 use devmig_engine::clause::ChoiceId;
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 use devmig_reference::vhost_user::{Mutant, Options, Running};
 

@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
 use devmig_conformance::harness::parallel::in_turn;
-use devmig_conformance::vhost_user::mutants::{AT_ONCE, TestBed, MutationRun};
+use devmig_conformance::vhost_user::mutants::{AT_ONCE, MutationRun, TestBed};
 use devmig_conformance::vhost_user::suite;
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
 use devmig_reference::vhost_user::{Mutant, Settings};
 
 fn with_bench(work: impl FnOnce(&MutationRun<'_>)) {
@@ -23,7 +23,8 @@ fn the_reference_passes_under_every_reading() {
     with_bench(|bench| {
         let all = bench.suite.iter().collect::<Vec<_>>();
         // What a disk cannot be put to is what the settings can matter for on a NIC.
-        let beyond: Vec<_> = all.iter().copied().filter(|test| !TestBed::Disk.suits(test)).collect();
+        let beyond: Vec<_> =
+            all.iter().copied().filter(|test| !TestBed::Disk.suits(test)).collect();
         let mut runs = Vec::new();
         for (name, settings) in Settings::each() {
             runs.push((TestBed::Disk, name.clone(), settings, &all));

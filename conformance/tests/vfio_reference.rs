@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
 use devmig_conformance::harness::parallel::in_turn;
-use devmig_conformance::vfio::mutants::{AT_ONCE, TestBed, MutationRun};
+use devmig_conformance::vfio::mutants::{AT_ONCE, MutationRun, TestBed};
 use devmig_conformance::vfio::suite;
 use devmig_model::registry::Library;
 use devmig_reference::vfio_user::{Mutant, Settings};

@@ -9,9 +9,9 @@ use devmig_conformance::watch::judge::{Judge, Law};
 use devmig_conformance::watch::mutate::{self, RECORDINGS, mutated};
 use devmig_conformance::watch::record::{Channel, Event, Said, Side, What};
 use devmig_conformance::watch::report::Report;
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::wire::{Flags, Header};
+use devmig_model::registry::Library;
 
 fn law() -> Law {
     let library = Library::builtin().unwrap();

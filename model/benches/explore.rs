@@ -19,7 +19,7 @@ use devmig_engine::compose::{Closed, GlobalStateOf};
 use devmig_engine::explore::Options;
 use devmig_engine::explore::search::{Limits, explore};
 use devmig_engine::explore::view::View;
-use devmig_engine::machine::{Channel, Event, Machine, Stimulus, Reaction, Party, Step, Verdict};
+use devmig_engine::machine::{Channel, Event, Machine, Party, Reaction, Step, Stimulus, Verdict};
 use devmig_engine::pack::QueueNumber;
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
@@ -158,13 +158,14 @@ type GlobalState = GlobalStateOf<Parties, 3, 3>;
 fn system() -> System<Parties, 3, 3, 1> {
     System {
         name: "bench/channels".to_owned(),
-        area: "bench",
+        protocol: "bench",
         about: "Pages on three channels.".to_owned(),
         closed: Closed { machine: (Source, Destination), rules: Rules::default() },
         properties: vec![Property::at_end("the copy is the source", |w: &GlobalState| {
             (0..PAGES).all(|n| w.parts.0[n].dirty || w.parts.0[n].version == w.parts.1[n].version)
         })],
         expect: Expect::default(),
+        refinements: vec![],
         environment: vec![],
     }
 }

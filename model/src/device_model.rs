@@ -30,6 +30,7 @@
 
 pub mod allowed;
 pub mod baseline;
+pub mod bounded_json;
 pub mod check;
 pub mod classes;
 pub mod configuration;
@@ -40,9 +41,8 @@ pub mod id;
 pub mod implementation;
 pub mod instance;
 pub mod kind;
-pub mod limited;
 pub mod lint;
-pub mod listed;
+pub mod opaque_string;
 pub mod read;
 pub mod reason;
 pub mod refusal;

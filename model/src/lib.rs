@@ -1,22 +1,17 @@
 //! devmig's model: one description of each protocol, pure.
-pub mod catalogue;
-pub mod clause;
-pub mod compose;
+//!
+//! ```text
+//!  specs/**/*.toml --> spec --> registry --> protocol/*: tables, machines, systems
+//!                                                |
+//!                                       devmig_engine: explore, estimate
+//! ```
+//!
+//! **Invariant.** The model does no I/O: what it needs of `specs/` is compiled in, and a proposal is
+//! handed to it as text.
 pub mod device_model;
-pub mod example;
-pub mod explore;
-pub mod laws;
-pub mod library;
-pub mod machine;
-pub mod orchestration;
-pub mod pack;
-pub mod possible;
-pub mod queue;
-pub mod ring;
-pub mod rules;
+pub mod protocol;
+pub mod registry;
 pub mod spec;
-pub mod system;
-pub mod vdpa;
-pub mod vfio;
-pub mod vfio_user;
-pub mod vhost_user;
+
+/// The engine, for the macros of this crate.
+pub use devmig_engine as engine;

@@ -11,26 +11,30 @@
 //! put rows before those of a message, and says what it expects. **Invariant:** a [`Library`] that
 //! exists is valid; every problem of every file is reported, with its place.
 
+pub mod catalogue;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_engine::explore::Check;
 use crate::protocol::orchestration;
-use devmig_engine::rules::Rules;
-use crate::spec::{
-    Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
-    did_you_mean, unique, with_help,
-};
 use crate::protocol::vfio;
 use crate::protocol::vhost_user::bugs::{self, Bug, RawBug};
-use crate::protocol::vhost_user::ids::{ClauseIds, ChoiceIds};
+use crate::protocol::vhost_user::ids::{ChoiceIds, ClauseIds};
 use crate::protocol::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
 use crate::protocol::vhost_user::program::RawProgram;
 use crate::protocol::vhost_user::properties;
 use crate::protocol::vhost_user::systems::{Builder, RawSystem, SystemDef, compile};
-use crate::protocol::vhost_user::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
+use crate::protocol::vhost_user::table::{
+    RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table,
+};
+use crate::spec::{
+    Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
+    did_you_mean, unique, with_help,
+};
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::explore::Check;
+use devmig_engine::rules::Rules;
 
 /// One `[[proposal]]`: what the file is.
 #[derive(Clone, Debug, Deserialize)]

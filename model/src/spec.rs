@@ -33,10 +33,10 @@ pub use exception::{Exception, Lack};
 pub use file::{Item, SourceFile, Spanned, Tables, with_help};
 pub use source::{Citation, Source, Version};
 
-use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_engine::rules::{Choices, ClauseSet, MAX_CHOICES, MAX_CLAUSES, Rules};
 use choice::RawChoice;
 use clause::RawClause;
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::rules::{Choices, ClauseSet, MAX_CHOICES, MAX_CLAUSES, Rules};
 use exception::RawException;
 use source::RawSource;
 
@@ -68,7 +68,7 @@ const KINDS: [&str; 21] = [
 
 macro_rules! builtin {
     ($($name:literal)*) => {
-        &[$(($name, include_str!(concat!("../../../specs/", $name)))),*]
+        &[$(($name, include_str!(concat!("../../specs/", $name)))),*]
     };
 }
 
@@ -516,12 +516,12 @@ macro_rules! clause_ids {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug)]
         $vis struct $name {
-            $($(#[$field_meta])* $vis $field: $crate::clause::ClauseId,)*
+            $($(#[$field_meta])* $vis $field: $crate::engine::clause::ClauseId,)*
         }
 
         impl $name {
             /// All of them, in order.
-            $vis fn all(&self) -> Vec<$crate::clause::ClauseId> {
+            $vis fn all(&self) -> Vec<$crate::engine::clause::ClauseId> {
                 vec![$(self.$field),*]
             }
 
@@ -536,7 +536,7 @@ macro_rules! clause_ids {
                 $(
                     let $field = spec.clause($id).unwrap_or_else(|error| {
                         diagnostics.push(error);
-                        $crate::clause::ClauseId::NONE
+                        $crate::engine::clause::ClauseId::NONE
                     });
                 )*
                 diagnostics.finish($name { $($field),* })

@@ -22,8 +22,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use devmig_model::device_model::bounded_json::Object;
 use devmig_model::device_model::form::{InstanceForm, MAX_PARAMETERS};
-use devmig_model::device_model::limited::Object;
 use devmig_model::device_model::{External, Value};
 use jsonrpsee_types::error::{INVALID_PARAMS_CODE, METHOD_NOT_FOUND_CODE};
 use jsonrpsee_types::{ErrorObjectOwned, Id, Request, Response, ResponsePayload};

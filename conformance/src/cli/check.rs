@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::{Check, Report};
-use devmig_model::registry::Library;
 use devmig_engine::system::PropertyKind;
+use devmig_model::registry::Library;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -120,7 +120,8 @@ struct ListedSystem<'a> {
     /// Its name.
     system: &'a str,
     /// Its protocol.
-    area: &'a str,
+    #[serde(rename = "area")]
+    protocol: &'a str,
     /// What it is about.
     about: &'a str,
     /// Its properties, and those that are checked of every system.
@@ -153,7 +154,7 @@ fn list(
         .iter()
         .map(|system| ListedSystem {
             system: system.name(),
-            area: system.area(),
+            protocol: system.protocol(),
             about: system.about(),
             properties: system.properties().into_iter().map(property).collect(),
         })

@@ -16,6 +16,7 @@ use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::behaviour::Seen;
 use devmig_engine::explore::compare::{Comparison, Limits, Progress, Verdict, compare};
 use devmig_engine::explore::{self, Check};
+use devmig_model::protocol::ring;
 use devmig_model::registry::Library;
 use devmig_model::spec;
 use serde::Serialize;
@@ -137,7 +138,8 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         let system = name.to_owned();
         move |cause: explore::Error| Error::Explore { system, cause }
     };
-    let seen = Seen { as_ring: args.ring, reads: args.reads, hidden: &hidden, clause: &clause_a };
+    let refinement = args.ring.then_some(ring::RING);
+    let seen = Seen { refinement, reads: args.reads, hidden: &hidden, clause: &clause_a };
     let mut left = a.system.behaviour(seen).map_err(failed(&name_a))?;
     let seen = Seen { clause: &clause_b, ..seen };
     let mut right = b.system.behaviour(seen).map_err(failed(&name_b))?;

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_model::device_model::schemes::{self, Row};
 use devmig_engine::explore::Options;
 use devmig_engine::explore::decide::{Decision, decide};
 use devmig_engine::explore::search::Limits;
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
+use devmig_model::device_model::schemes::{self, Row};
+use devmig_model::registry::Library;
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -34,7 +34,7 @@ use devmig_reference::vhost_user::{Mutant, Options, Settings, Stop, serve};
 
 use self::blk::Blk;
 use self::listen::listen;
-use self::nic::{Nic, Endpoint};
+use self::nic::{Endpoint, Nic};
 
 use super::{Error, Out, Status};
 

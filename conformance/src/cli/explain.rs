@@ -7,9 +7,9 @@
 //! ```
 
 use devmig_engine::clause::ClauseId;
+use devmig_model::protocol::vhost_user::properties;
 use devmig_model::registry::Library;
 use devmig_model::spec::{Choice, Citation, Spec, SpecErrors, diagnostic};
-use devmig_model::protocol::vhost_user::properties;
 
 use super::clauses::{default, version};
 use super::{Error, Out, Status};
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let spec = &library.spec;
-    let peers = peers::builtin(&library, &suite::builtin(&library)?)?;
+    let peers = implementations::builtin(&library, &suite::builtin(&library)?)?;
     let text = match (spec.clause(&args.id), spec.choice(&args.id)) {
         (Ok(id), _) => {
             explained(spec, id) + &carried(&library, &args.id)? + &violated_by(&args.id, &peers)

@@ -3,8 +3,8 @@
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::{Options, Report};
-use devmig_model::registry::Library;
 use devmig_model::protocol::vhost_user::bugs::Bug;
+use devmig_model::registry::Library;
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{Error, Format, Out, Status, progress, test};
 use crate::harness::parallel::in_turn;
-use crate::implementations::{self, Peer, Serves, Setting, Verdict};
 use crate::harness::report::SuiteReport;
+use crate::implementations::{self, Peer, Serves, Setting, Verdict};
 use crate::vhost_user::suite;
 
 /// Test real implementations and compare the findings with known deviations
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let suite = suite::builtin(&library)?;
     let vfio = crate::vfio::suite::builtin(&library)?;
-    let all = peers::builtin(&library, &suite)?;
+    let all = implementations::builtin(&library, &suite)?;
     let peers = chosen(&all, &args.name)?;
     if args.list {
         for peer in peers {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use devmig_model::registry::Library;
 use devmig_model::protocol::orchestration;
 use devmig_model::protocol::vfio;
 use devmig_model::protocol::vhost_user::program::STEPS;
 use devmig_model::protocol::vhost_user::properties;
 use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect, Guard, Word};
+use devmig_model::registry::Library;
 
 use super::grid::{count, grid};
 use super::{Error, Out, Status, change, select};

@@ -3,9 +3,9 @@
 //! **Invariant.** A schema is derived from the very types that are written; the committed copies
 //! (`docs/src/reference/schema/`) are generated, and real output is validated against them.
 
+use devmig_engine::explore::Report;
 use devmig_model::device_model::read::Verdict;
 use devmig_model::device_model::{form, rfc};
-use devmig_engine::explore::Report;
 use schemars::{Schema, schema_for};
 
 use super::{Error, Out, Status, change, check, compat, decide, peers, test, verify};

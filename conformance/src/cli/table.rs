@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use devmig_engine::clause::ClauseId;
-use devmig_model::registry::Library;
-use devmig_model::spec::Spec;
 use devmig_model::protocol::vhost_user::table::{self, Condition, MessageDef, Row, SOURCE};
 use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect, Guard, Word};
 use devmig_model::protocol::vhost_user::wire::PayloadKind;
+use devmig_model::registry::Library;
+use devmig_model::spec::Spec;
 use serde::Serialize;
 
 use super::grid::grid;

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use devmig_model::registry::Library;
 use devmig_model::protocol::vfio::lint::spelled;
 use devmig_model::protocol::vfio::path::{NoPath, Reading};
 use devmig_model::protocol::vfio::table::{State, Table};
+use devmig_model::registry::Library;
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -10,8 +10,8 @@ mod vfio_user;
 mod vhost_user;
 
 use clap::{Args as ClapArgs, Subcommand};
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
 use schemars::JsonSchema;
 use serde::Serialize;
 

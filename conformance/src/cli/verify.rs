@@ -14,10 +14,10 @@ use super::progress::Meter;
 use super::select::{self, Bounds};
 use super::{Error, Format, Out, Status, progress, test};
 use crate::device_model;
-use crate::device_model::mutants::{TestBed, FEW};
-use crate::vhost_user::reference;
+use crate::device_model::mutants::{FEW, TestBed};
 use crate::harness::report::{self, SuiteReport};
 use crate::vfio::mutants::MutationRun;
+use crate::vhost_user::reference;
 use devmig_engine::explore::Report;
 
 /// Check all built-in systems, proposals and bugs, and test the reference devices

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use devmig_model::device_model::form::BadForm;
-use devmig_model::device_model::listed::{Listed, Opaque};
+use devmig_model::device_model::opaque_string::{Listed, Opaque};
 use devmig_model::device_model::read::{Destination, Source};
 use devmig_model::device_model::rfc::{self, Versioned, Versions};
 use devmig_model::device_model::{External, Instance, ModelId, Profile};

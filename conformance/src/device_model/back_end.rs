@@ -24,9 +24,9 @@ use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use crate::vfio::data::{MOST, PIECE};
-use crate::vfio::device::{Said, HarnessError};
 use crate::harness::io::process::Process;
+use crate::vfio::data::{MOST, PIECE};
+use crate::vfio::device::{HarnessError, Said};
 
 /// What a front-end needs of the back-end's protocol features.
 const WANTED: u64 = 1 << feature::DEVICE_STATE;

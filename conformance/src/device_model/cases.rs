@@ -30,7 +30,7 @@ use devmig_model::device_model::{
     Value, check,
 };
 
-use super::asked::{Asked, Written};
+use super::arguments::{Asked, Written};
 use super::covering::{jointly_refused, sample};
 use super::golden::Golden;
 

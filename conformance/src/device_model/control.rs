@@ -22,10 +22,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-use super::asked::Asked;
+use super::arguments::Asked;
 use super::subject::Transport;
-use crate::harness::verdict::TestEnd;
 use crate::harness::io::process::{Command, Process};
+use crate::harness::verdict::TestEnd;
 
 /// The longest answer, in bytes.
 pub const MOST: usize = MAX_FILE;
@@ -109,7 +109,12 @@ impl Control {
     ///
     /// # Errors
     /// See [`Control::call`].
-    pub fn add(&mut self, id: &str, asked: &Asked, transport: Transport) -> Result<Answer, TestEnd> {
+    pub fn add(
+        &mut self,
+        id: &str,
+        asked: &Asked,
+        transport: Transport,
+    ) -> Result<Answer, TestEnd> {
         let socket = serde_json::Value::from(self.socket(id).to_string_lossy());
         let members = format!(
             "\"id\":\"{id}\",{},\"transport\":\"{}\",\"socket\":{socket}",

@@ -21,10 +21,10 @@ use super::golden;
 use super::runner::{self, Run};
 use super::subject::{Subject, Transport};
 use super::suite::Test;
-use crate::harness::suite_files;
-use crate::harness::mutation::{self, MutantResult, MutationReport, HarnessError};
+use crate::harness::mutation::{self, HarnessError, MutantResult, MutationReport};
 use crate::harness::parallel::in_turn;
 use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
+use crate::harness::suite_files;
 
 /// Programs that are tested at once.
 pub const AT_ONCE: usize = 4;
@@ -94,7 +94,7 @@ impl<'a> MutationRun<'a> {
     ) -> Result<Self, SpecErrors> {
         let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
         let names: Vec<&str> = suite.iter().map(|test| test.base.as_str()).collect();
-        Ok(MutationRun { library, suite, program, idle: entries::idle(&names, &file)? })
+        Ok(MutationRun { library, suite, program, idle: suite_files::idle(&names, &file)? })
     }
 
     fn words(
@@ -190,7 +190,8 @@ impl<'a> MutationRun<'a> {
         let tests: Vec<&Test> = self.suite.iter().collect();
         let fates = in_turn(mutants, AT_ONCE, |mutant| {
             let run = |bed| self.run(bed, Some(*mutant), FEW, &tests);
-            let cites = |result: &TestResult| hunt::cites(self.library, &tests, *mutant, result);
+            let cites =
+                |result: &TestResult| mutation::cites(self.library, &tests, *mutant, result);
             let fate = MutantResult::sought(*mutant, TestBed::ALL, run, cites)?;
             let fate = fate.judged();
             done(&fate);
@@ -208,7 +209,7 @@ impl<'a> MutationRun<'a> {
         let wrong = bases.into_iter().filter_map(|base| {
             let mut of = self.suite.iter().filter(|test| test.base == base);
             let useful = of.any(|test| fates.iter().any(|fate| fate.is_found_by(&test.id)));
-            hunt::needless(base, useful, self.idle.iter().any(|listed| listed == base))
+            mutation::needless(base, useful, self.idle.iter().any(|listed| listed == base))
         });
         wrong.collect()
     }

@@ -17,7 +17,7 @@ pub use description::Hosts;
 use devmig_engine::clause::ClauseId;
 
 use self::making::{Attempt, Before};
-use super::asked::Asked;
+use super::arguments::Asked;
 use super::cases::Case;
 use super::control::Control;
 use super::script::Step;
@@ -178,6 +178,8 @@ fn stop(trouble: HarnessError) -> TestEnd {
         HarnessError::Lacks(what) => TestEnd::Skip(format!("needs {what}")),
         HarnessError::Harness(why) => TestEnd::Harness(why),
         HarnessError::Gone(why) => TestEnd::Died(why),
-        HarnessError::Wrong(observed) | HarnessError::Silent(observed) => finding(observed, "an answer"),
+        HarnessError::Wrong(observed) | HarnessError::Silent(observed) => {
+            finding(observed, "an answer")
+        }
     }
 }

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use super::asked::Asked;
+use super::arguments::Asked;
 use super::golden::Golden;
 
 /// How a device is reached, once it is made.

@@ -19,7 +19,7 @@ use super::cases::Kind;
 use super::script::Step;
 use super::subject::Transport;
 use crate::harness::suite_files;
-use crate::harness::verdict::{TestInfo, Entry};
+use crate::harness::verdict::{Entry, TestInfo};
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -97,7 +97,7 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
     for item in &items {
         for test in tests(library, item, &mut d) {
             let before = all.iter().map(|other| other.id.as_str());
-            entries::new(item, &item.value.id, &test.id, before, &mut d);
+            suite_files::new(item, &item.value.id, &test.id, before, &mut d);
             all.push(test);
         }
     }

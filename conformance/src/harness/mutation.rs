@@ -15,7 +15,7 @@ use devmig_reference::switches::Fault;
 use serde::Serialize;
 
 use crate::harness::report::{Result as TestResult, Status, SuiteReport};
-use crate::harness::verdict::{TestInfo, Entry};
+use crate::harness::verdict::{Entry, TestInfo};
 
 /// A reference could not be tested.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -19,8 +19,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::harness::verdict::StepOutcome;
-use crate::vhost_user::tour::Coverage;
 use crate::harness::waivers::{Waiver, stale};
+use crate::vhost_user::tour::Coverage;
 pub use junit::junit;
 
 /// How a test ended.

@@ -7,8 +7,8 @@
 //! **Not here:** any conversation.
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_model::registry::Library;
 use devmig_engine::rules::Choices;
+use devmig_model::registry::Library;
 use devmig_model::spec::Level;
 
 use crate::harness::report::{Outcome, Result as TestResult, Status, Waived};
@@ -132,7 +132,9 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
         }
         TestEnd::Over => Outcome::new(Status::Pass),
         TestEnd::Skip(why) => Outcome { observed: Some(why), ..Outcome::new(Status::Skip) },
-        TestEnd::Harness(why) => Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) },
+        TestEnd::Harness(why) => {
+            Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) }
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::vfio::suite::Test;
 
 /// The configurations: a peer's name, and what is switched on.
 const CONFIGURATIONS: &[(&str, &str)] =
-    &[("linux-mtty", include_str!("../../peers/linux-mtty.config"))];
+    &[("linux-mtty", include_str!("../../implementations/linux-mtty.config"))];
 
 /// The version of VFIO's text by which a driver is judged.
 const TEXT: &str = "6.18";

@@ -13,13 +13,13 @@ use devmig_model::spec::matches;
 
 use super::kernel::Guests;
 use super::{Deviation, Peer, Serves, When};
+use crate::harness::io::process::Command;
+use crate::harness::io::target::Target;
 use crate::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
 use crate::vfio::guest::Opening;
-use crate::harness::io::process::Command;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::Test;
-use crate::harness::io::target::Target;
 
 /// What came of a peer.
 #[derive(Clone, Debug)]

@@ -15,7 +15,8 @@ use crate::watch::record::Side;
 use crate::watch::report::Report;
 
 /// The file.
-const FILE: (&str, &str) = ("peers/qemu.toml", include_str!("../../peers/qemu.toml"));
+const FILE: (&str, &str) =
+    ("implementations/qemu.toml", include_str!("../../implementations/qemu.toml"));
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,7 +102,7 @@ impl BackEnd {
     pub fn find(&self) -> Result<Self, String> {
         let BackEnd::Spawn(spawn) = self else { return Ok(BackEnd::Reference) };
         let (program, rest) = spawn.split_once(' ').unwrap_or((spawn, ""));
-        let own = peers::cache().join("bin").join(program);
+        let own = implementations::cache().join("bin").join(program);
         if own.exists() {
             return Ok(BackEnd::Spawn(format!("{} {rest}", own.display())));
         }
@@ -224,7 +225,7 @@ impl FrontEnd {
     /// Where what it needs is kept.
     #[must_use]
     pub fn guest_cache() -> PathBuf {
-        peers::cache().join("qemu-guest")
+        implementations::cache().join("qemu-guest")
     }
 
     /// The program, and its version if it is there.
@@ -252,7 +253,7 @@ impl FrontEnd {
     /// # Errors
     /// The command that failed, with its last words.
     pub fn install(&self) -> Result<(), String> {
-        let cache = peers::cache();
+        let cache = implementations::cache();
         let cache = shell_words::quote(&cache.to_string_lossy()).into_owned();
         for line in &self.install {
             let line = line.replace("{cache}", &cache);

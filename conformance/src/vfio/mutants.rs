@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devmig_engine::clause::ChoiceId;
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
 use devmig_model::spec::{SourceFile, SpecErrors};
 use devmig_reference::migration::state;
 use devmig_reference::nic::{Link, NicConfig, Parameters};
@@ -23,10 +23,10 @@ use super::runner::{self, Run};
 use super::session::Limits;
 use super::suite::Test;
 use super::user::Reference;
-use crate::harness::suite_files;
-use crate::harness::mutation::{self, MutantResult, MutationReport, HarnessError};
+use crate::harness::mutation::{self, HarnessError, MutantResult, MutationReport};
 use crate::harness::parallel::in_turn;
 use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
+use crate::harness::suite_files;
 
 /// Devices that are tested at once. Most of the time is spent waiting.
 pub const AT_ONCE: usize = 4;
@@ -93,7 +93,7 @@ impl<'a> MutationRun<'a> {
     ) -> Result<Self, SpecErrors> {
         let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
         let names: Vec<&str> = suite.iter().map(|test| test.entry.as_str()).collect();
-        let idle = entries::idle(&names, &file)?;
+        let idle = suite_files::idle(&names, &file)?;
         Ok(MutationRun { library, suite, rules, text: text.to_owned(), idle })
     }
 
@@ -162,7 +162,8 @@ impl<'a> MutationRun<'a> {
             let run = |(bed, flags, settings)| {
                 self.run(bed, flags, parsed(settings)?, Some(*mutant), &tests)
             };
-            let cites = |result: &TestResult| hunt::cites(self.library, &tests, *mutant, result);
+            let cites =
+                |result: &TestResult| mutation::cites(self.library, &tests, *mutant, result);
             let fate = MutantResult::sought(*mutant, BEDS, run, cites)?;
             let fate = fate.judged();
             done(&fate);
@@ -197,7 +198,7 @@ impl<'a> MutationRun<'a> {
             entries.insert(&test.entry, true);
         }
         let wrong = entries.into_iter().filter_map(|(entry, useful)| {
-            hunt::needless(entry, useful, self.idle.iter().any(|listed| listed == entry))
+            mutation::needless(entry, useful, self.idle.iter().any(|listed| listed == entry))
         });
         Ok(wrong.collect())
     }

@@ -9,8 +9,8 @@
 //! the reason.
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_model::registry::Library;
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
+use devmig_model::registry::Library;
 
 use super::device::Place;
 use super::script::Act;
@@ -19,7 +19,9 @@ use super::suite::Test;
 use super::walk::{self, Walk};
 use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use crate::harness::shorten::shorten;
-use crate::harness::verdict::{Entry as _, TestEnd, StepOutcome, accepted, contradiction, outcome, readings};
+use crate::harness::verdict::{
+    Entry as _, StepOutcome, TestEnd, accepted, contradiction, outcome, readings,
+};
 use crate::harness::waivers::Waiver;
 
 /// The options of `vfio-user.p2p.flag`.
@@ -269,11 +271,12 @@ fn shortest(
     waived: &[ClauseId],
     first: Box<Ended>,
 ) -> (Vec<Act>, Box<Ended>) {
-    let kind = |stop: &Stop| match stop {
+    let kind = |stop: &TestEnd| match stop {
         TestEnd::Finding { clause, .. } => Some(*clause),
         _ => None,
     };
-    let went = |(act, taken): &(Act, StepOutcome)| (*taken == StepOutcome::Yes).then(|| act.clone());
+    let went =
+        |(act, taken): &(Act, StepOutcome)| (*taken == StepOutcome::Yes).then(|| act.clone());
     let acts: Vec<Act> = first.taken.iter().filter_map(went).collect();
     let Some(wanted) = kind(&first.stop) else { return (acts, first) };
     let mut last = first;

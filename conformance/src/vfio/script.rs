@@ -36,9 +36,9 @@
 //!
 //! **Invariant.** A step has no opinion: what the device does is judged by the machine.
 
-use devmig_model::spec::did_you_mean;
 use devmig_model::protocol::vfio::event::{For, PageSize};
 use devmig_model::protocol::vfio::table::Table;
+use devmig_model::spec::did_you_mean;
 
 use super::data::PIECE;
 

@@ -34,18 +34,18 @@ pub use judge::{Record, allows};
 use std::time::Duration;
 
 use devmig_engine::clause::ClauseId;
-use devmig_model::registry::Library;
 use devmig_engine::estimate::StateEstimate;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vfio::machine::Device as Machine;
+use devmig_model::registry::Library;
 use devmig_reference::socket::event::Event as Signal;
 
 use self::memory::Guest;
 use self::work::Work;
-use super::device::{Device, Place, HarnessError};
+use super::device::{Device, HarnessError, Place};
 use super::script::{Act, Op};
 use super::suite::Need;
-use crate::harness::verdict::{TestEnd, StepOutcome};
+use crate::harness::verdict::{StepOutcome, TestEnd};
 
 const ERROR: u8 = 0;
 const RUNNING: u8 = 2;

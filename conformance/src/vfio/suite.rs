@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::script::{self, Act};
 use crate::harness::suite_files::{self, TestEntry};
-use crate::harness::verdict::{TestInfo, Entry};
+use crate::harness::verdict::{Entry, TestInfo};
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -132,14 +132,14 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
     for item in &items {
         for test in loader.tests(item, &mut d) {
             let before = tests.iter().map(|other| other.id.as_str());
-            entries::new(item, &item.value.id, &test.id, before, &mut d);
+            suite_files::new(item, &item.value.id, &test.id, before, &mut d);
             tests.push(test);
         }
     }
     for item in &hangs {
-        let reason = entries::reason(item, &item.value.reason, &mut d);
+        let reason = suite_files::reason(item, &item.value.reason, &mut d);
         let ids: Vec<&str> = tests.iter().map(|test| test.id.as_str()).collect();
-        let id = entries::test(item, &item.value.test, &ids, &mut d);
+        let id = suite_files::test(item, &item.value.test, &ids, &mut d);
         if let Some(test) = tests.iter_mut().find(|test| Some(&test.id) == id.as_ref()) {
             test.may_hang = Some(reason);
         }

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use devmig_model::protocol::vfio_user::{Feature, FeatureFlags, Header, LoggingStart, Range as WireRange};
+use devmig_model::protocol::vfio_user::{
+    Feature, FeatureFlags, Header, LoggingStart, Range as WireRange,
+};
 use devmig_reference::migration::Refused;
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Channel, ReceiveError};
@@ -25,7 +27,7 @@ use devmig_reference::vfio_user::{
 use rustix::io::Errno;
 
 use super::data;
-use super::device::{Device, Left, Place, Range, Read, Said, Transport, HarnessError};
+use super::device::{Device, HarnessError, Left, Place, Range, Read, Said, Transport};
 use crate::harness::io::process::{Command, Process};
 
 /// A server that somebody else runs.
@@ -200,7 +202,8 @@ pub fn started(
 
 /// What a device gives when it is saved.
 fn given(mut device: Box<dyn Device>) -> Result<Vec<u8>, HarnessError> {
-    let unable = |what: &str| HarnessError::Harness(format!("the other device cannot be saved: {what}"));
+    let unable =
+        |what: &str| HarnessError::Harness(format!("the other device cannot be saved: {what}"));
     data::saved(&mut *device)?.map_err(|errno| unable(&errno.to_string()))
 }
 
@@ -255,7 +258,9 @@ impl User {
             ClientError::Connect(_) => HarnessError::Gone(said),
             _ if ours => HarnessError::Harness(said),
             _ if silent => HarnessError::Silent(format!("{said} within {:?}", self.limit)),
-            ClientError::Receive { .. } | ClientError::Send(_) => HarnessError::Gone(self.ended(said)),
+            ClientError::Receive { .. } | ClientError::Send(_) => {
+                HarnessError::Gone(self.ended(said))
+            }
             _ => HarnessError::Wrong(said),
         }
     }

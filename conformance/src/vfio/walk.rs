@@ -3,14 +3,14 @@
 //! **Invariants.** The same seed draws the same walk from a device that does the same. A step is taken
 //! only where every reading that is still possible allows it, so no walk is at fault itself.
 
-use devmig_model::registry::Library;
 use devmig_model::protocol::vfio::table::Table;
+use devmig_model::registry::Library;
 
 use super::script::{self, Act};
 use super::session::Session;
 use super::suite::Test;
 use crate::harness::random::Random;
-use crate::harness::verdict::{TestEnd, StepOutcome};
+use crate::harness::verdict::{StepOutcome, TestEnd};
 
 /// A walk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

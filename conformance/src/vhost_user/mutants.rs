@@ -19,8 +19,8 @@ pub use expected::Expected;
 
 use std::time::Duration;
 
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
 use devmig_model::spec::SpecErrors;
 use devmig_reference::nic::{Link, NicConfig, Parameters};
 use devmig_reference::vhost_user::net::NetOptions;
@@ -32,7 +32,7 @@ use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
 use super::suite::{Need, Test};
 use crate::harness::io::target::Target;
-use crate::harness::mutation::{self, MutantResult, MutationReport, HarnessError};
+use crate::harness::mutation::{self, HarnessError, MutantResult, MutationReport};
 use crate::harness::parallel::in_turn;
 use crate::harness::report::{Result as TestResult, Status, SuiteReport};
 
@@ -265,7 +265,8 @@ impl<'a> MutationRun<'a> {
                 let run = |(bed, tests): (TestBed, &[&Test])| {
                     self.run(bed, Settings::default(), Some(*mutant), tests)
                 };
-                let cites = |result: &TestResult| hunt::cites(self.library, tests, *mutant, result);
+                let cites =
+                    |result: &TestResult| mutation::cites(self.library, tests, *mutant, result);
                 Ok(self.judged(*mutant, MutantResult::sought(*mutant, beds, run, cites)?))
             };
             let mut fate: MutantResult = once()?;
@@ -283,7 +284,7 @@ impl<'a> MutationRun<'a> {
         for test in tests.iter().filter(|_| all) {
             let useful = fates.iter().any(|fate| fate.is_found_by(&test.id));
             let listed = self.expected.idle.contains(&test.id);
-            wrong.extend(hunt::needless(&test.id, useful, listed));
+            wrong.extend(mutation::needless(&test.id, useful, listed));
         }
         Ok(MutationReport::of(fates, wrong))
     }

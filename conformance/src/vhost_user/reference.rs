@@ -11,16 +11,16 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
 use devmig_reference::vhost_user::{Options, Running, Settings};
 
+use crate::harness::io::target::Target;
 use crate::harness::parallel::in_turn;
 use crate::harness::report::{Result as TestResult, SuiteReport, merged};
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::Test;
-use crate::harness::io::target::Target;
 
 /// Back-ends that are tested at once. Most of the time is spent waiting.
 const AT_ONCE: usize = 4;

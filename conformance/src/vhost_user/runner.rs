@@ -13,15 +13,17 @@ use attempt::{Ended, one};
 use shorten::shortest;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_model::registry::Library;
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
 use devmig_model::protocol::vhost_user::program::Step;
+use devmig_model::registry::Library;
 
 use super::script::Act;
-use super::session::{Record, Session, Setting, TestEnd, Subject, StepOutcome, TestMachine, allows};
+use super::session::{
+    Record, Session, Setting, StepOutcome, Subject, TestEnd, TestMachine, allows,
+};
 use super::suite::{Need, Test};
-use crate::harness::io::target::Target;
 use super::walk::{self, StepPool, Walk};
+use crate::harness::io::target::Target;
 use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use crate::harness::waivers::Waiver;
 

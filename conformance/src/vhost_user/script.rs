@@ -42,10 +42,10 @@
 //!
 //! **Invariant.** A step has no opinion: what the back-end does is judged by the machine.
 
-use devmig_model::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_model::protocol::vhost_user::program::{Compiler, Number, Step};
 use devmig_model::protocol::vhost_user::table::Table;
 use devmig_model::protocol::vhost_user::vocabulary::Effect;
+use devmig_model::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 
 use super::drive::has;
 use super::forms::Form;

@@ -29,26 +29,26 @@
 //! the machine, from the wire's form, or from the workload's answer. What the harness itself cannot
 //! do is [`TestEnd::Harness`], never a finding.
 
-mod again;
+mod back_end_channel;
 mod careful;
 mod channel;
 mod connect;
+mod end;
 mod forms;
 mod guest;
 mod judge;
-mod others;
+mod other_writers;
 mod outside;
-mod own;
 mod payload;
 mod sample;
 mod send;
 mod setting;
 mod steps;
-mod stray;
+mod stray_descriptor;
 mod tracking;
 mod wait;
 
-pub use crate::harness::verdict::{TestEnd, StepOutcome};
+pub use crate::harness::verdict::{StepOutcome, TestEnd};
 pub use judge::{Record, allows};
 pub use setting::{Device, Limits, Setting, Subject};
 
@@ -57,9 +57,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use devmig_engine::clause::ClauseId;
+use devmig_engine::estimate::{Fault, StateEstimate};
 use devmig_engine::explore::trace::label;
 use devmig_engine::machine::TimeClass;
-use devmig_engine::estimate::{Fault, StateEstimate};
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::event::{Event, Message, MessageId, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
@@ -83,11 +83,11 @@ use super::Deadline;
 use super::drive::{Keeps, Move, has};
 use super::event;
 use super::malformed::Bytes;
+use super::script::{Act, Which};
+use super::transport::{Connection, ReceiveError, Received, SendError};
 use crate::harness::io::memory::{GuestMemory, PAGE};
 use crate::harness::io::ring::{Buffer, Ring, RingError};
-use super::script::{Act, Which};
 use crate::harness::io::target::{Live, Target, TargetError};
-use super::transport::{Connection, ReceiveError, Received, SendError};
 use crate::harness::io::virtio::Workload;
 
 /// Rings that a session can drive: the machine's capacity.
@@ -155,7 +155,7 @@ pub struct Session<'m> {
     /// Protocol features were asked for.
     asked: bool,
     /// The back-end's own channel.
-    own: own::Own,
+    own: back_end_channel::Own,
     /// Messages that wait to be written together, if they are.
     held: Option<send::Held>,
     channel: Option<OwnedFd>,
@@ -182,7 +182,7 @@ pub struct Session<'m> {
     completed: u64,
     /// EVENT_IDX is accepted where it is offered.
     events: bool,
-    stray: stray::Stray,
+    stray: stray_descriptor::Stray,
     /// Where the rings begin in guest memory, and the buffers end.
     split: u64,
 }
@@ -237,7 +237,7 @@ impl Session<'_> {
             }
             Act::Unsettled => self.unsettle(),
             Act::OthersMark => {
-                self.tracking.others = Some(others::Others::default());
+                self.tracking.others = Some(other_writers::Others::default());
                 Ok(())
             }
             Act::Answered { success } => self.answered(success),
@@ -275,7 +275,7 @@ impl Session<'_> {
 
     /// The features and protocol features that the back-end has offered; 0 if it was not asked.
     #[must_use]
-    pub fn stimuli(&self) -> (u64, u64) {
+    pub fn offers(&self) -> (u64, u64) {
         (self.offered, self.protocol_offered)
     }
 

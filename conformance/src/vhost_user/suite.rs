@@ -4,14 +4,14 @@
 //! id is its own.
 
 use devmig_engine::clause::ClauseId;
+use devmig_model::protocol::vhost_user::program::Compiler;
 use devmig_model::registry::Library;
 use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
-use devmig_model::protocol::vhost_user::program::Compiler;
 use serde::Deserialize;
 
 use super::script::{self, Act};
 use crate::harness::suite_files;
-use crate::harness::verdict::{TestInfo, Entry};
+use crate::harness::verdict::{Entry, TestInfo};
 
 /// One `[[test]]`.
 #[derive(Debug, Deserialize)]
@@ -93,7 +93,7 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
     for item in &items {
         let raw = &item.value;
         let id = raw.id.get_ref().clone();
-        entries::new(item, &raw.id, &id, tests.iter().map(|test| test.id.as_str()), &mut d);
+        suite_files::new(item, &raw.id, &id, tests.iter().map(|test| test.id.as_str()), &mut d);
         let need = |name: &Spanned<String>, d: &mut Diagnostics| match name.get_ref().as_str() {
             "two rings" => Some(Need::TwoRings),
             "outside" => Some(Need::Outside),

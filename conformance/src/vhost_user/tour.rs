@@ -32,7 +32,6 @@ mod graph;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use devmig_engine::clause::ClauseId;
-use devmig_model::registry::Library;
 use devmig_engine::machine::{Machine as _, Reaction};
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::event::{Event, Message, Value};
@@ -43,6 +42,7 @@ use devmig_model::protocol::vhost_user::systems::F_PROTOCOL_FEATURES;
 use devmig_model::protocol::vhost_user::table::MessageDef;
 use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect};
 use devmig_model::protocol::vhost_user::wire::PayloadKind;
+use devmig_model::registry::Library;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

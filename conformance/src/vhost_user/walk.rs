@@ -15,13 +15,13 @@ use devmig_model::protocol::vhost_user::table::Table;
 
 use super::drive::{Letter, alphabet, resets};
 use super::script::{self, Act};
-use super::session::{Session, Stop, StepOutcome};
+use super::session::{Session, StepOutcome, TestEnd};
 use super::suite::{Need, Test};
 use crate::harness::random::Random;
-use devmig_model::registry::Library;
 use devmig_model::protocol::vhost_user::event::{Message, Value};
 use devmig_model::protocol::vhost_user::program::Number;
 use devmig_model::protocol::vhost_user::vocabulary::Answer;
+use devmig_model::registry::Library;
 
 /// Draws for each step before a walk gives up.
 const DRAWS: usize = 50;
@@ -115,7 +115,7 @@ impl Walk {
         urn: &StepPool,
         table: &Table,
         taken: &mut Vec<Act>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), TestEnd> {
         let mut random = Random::new(self.seed ^ 0x7761_6c6b);
         for act in &urn.connect {
             taken.push(*act);

@@ -19,12 +19,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use devmig_engine::clause::ClauseId;
-use devmig_engine::explore::trace::label;
-use devmig_model::registry::Library;
-use devmig_engine::machine::TimeClass;
 use devmig_engine::estimate::{Fault, StateEstimate};
+use devmig_engine::explore::trace::label;
+use devmig_engine::machine::TimeClass;
 use devmig_engine::rules::{ClauseSet, Rules};
-use devmig_model::spec::SpecErrors;
 use devmig_model::protocol::vhost_user::event::{BACK_END, Event as Protocol, FRONT_END};
 use devmig_model::protocol::vhost_user::form::{self, FormLaws, Raw, definition};
 use devmig_model::protocol::vhost_user::machine::MAX_RINGS;
@@ -33,6 +31,8 @@ use devmig_model::protocol::vhost_user::monitor::{Monitor, MonitorLaws, Seen};
 use devmig_model::protocol::vhost_user::table::MessageDef;
 use devmig_model::protocol::vhost_user::vocabulary::Effect;
 use devmig_model::protocol::vhost_user::wire::{Header, Payload};
+use devmig_model::registry::Library;
+use devmig_model::spec::SpecErrors;
 
 use super::record::{Channel, Event, Said, Side, What};
 use super::report::{Finding, Report};

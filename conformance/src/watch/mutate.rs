@@ -11,10 +11,10 @@
 
 use std::io::Cursor;
 
-use devmig_model::registry::Library;
-use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
 use devmig_model::protocol::vhost_user::table::Table;
 use devmig_model::protocol::vhost_user::wire::{Flags, Header};
+use devmig_model::registry::Library;
+use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
 use serde::Deserialize;
 
 use super::record::{Channel, Event, ReadError, Reader, Said, Side, What, unhex};

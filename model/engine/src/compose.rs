@@ -20,7 +20,8 @@ use serde_json::{Map, Value};
 
 use crate::clause::ClauseId;
 use crate::machine::{
-    Channel, Did, Event, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict,
+    Channel, Did, Event, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass,
+    Verdict,
 };
 use crate::pack::{Bits, Overflow, Pack, Reader, Writer};
 use crate::queue::Queue;
@@ -144,10 +145,6 @@ macro_rules! machine_tuple {
                 None$(.or_else(|| self.$index.label(event)))+
             }
 
-            fn as_ring(&self, event: &EV) -> Option<crate::ring::Act> {
-                None$(.or_else(|| self.$index.as_ring(event)))+
-            }
-
             fn at_end(&self, state: &Self::State) -> bool {
                 $(self.$index.at_end(&state.$index))&&+
             }
@@ -226,9 +223,9 @@ pub enum Outcome<W> {
     /// To another state.
     To(W),
     /// Its owner breaks a rule: the branch ends.
-    Broken(ClauseId),
+    Violation(ClauseId),
     /// No text says what follows: the branch ends.
-    Undefined(ClauseId),
+    Unspecified(ClauseId),
 }
 
 impl<W> Outcome<W> {
@@ -274,7 +271,8 @@ impl<S: Pack, E: Event> Change<'_, S, E> {
         &self,
         world: &GlobalState<S, E, Q, N>,
     ) -> GlobalState<S, E, Q, N> {
-        let mut next = GlobalState { parts: *self.parts.unwrap_or(&world.parts), queues: world.queues };
+        let mut next =
+            GlobalState { parts: *self.parts.unwrap_or(&world.parts), queues: world.queues };
         if let Some((queue, items)) = self.queue(world) {
             next.queues[queue] = items;
         }
@@ -412,7 +410,8 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
         let (verdict, action, moved) = match event.channel() {
             Channel::Now => {
                 let verdict = self.machine.on(&world.parts, &event, judge)?;
-                if filtered && matches!(verdict, Reaction::Violation(_) | Reaction::Unspecified(_)) {
+                if filtered && matches!(verdict, Reaction::Violation(_) | Reaction::Unspecified(_))
+                {
                     return Ok(());
                 }
                 (verdict, Action::Now(event), Moved::Nothing)

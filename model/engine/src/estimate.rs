@@ -24,8 +24,8 @@ use thiserror::Error;
 
 use crate::clause::{ChoiceId, ClauseId};
 use crate::explore::trace::label;
-use crate::machine::{Machine, Stimulus, Reaction, Owed, TimeClass};
-use crate::rules::{OpenChoice, Choices, ClauseSet, RuleContext, Rules};
+use crate::machine::{Machine, Owed, Reaction, Stimulus, TimeClass};
+use crate::rules::{Choices, ClauseSet, OpenChoice, RuleContext, Rules};
 
 /// More candidates than this are an error of the harness.
 pub const MAX_CANDIDATES: usize = 50_000;
@@ -80,7 +80,7 @@ pub struct StateEstimate<'m, M: Machine> {
 
 impl<M: Machine> Clone for StateEstimate<'_, M> {
     fn clone(&self) -> Self {
-        Possible {
+        StateEstimate {
             sent: self.sent.clone(),
             candidates: self.candidates.clone(),
             unjudged: self.unjudged.clone(),
@@ -105,7 +105,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             choices: rules.choices,
             undefined: false,
         };
-        Possible {
+        StateEstimate {
             machine,
             rules,
             sent: Vec::new(),
@@ -121,7 +121,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
     /// a wrong script but a question, that [`StateEstimate::offence`] answers.
     #[must_use]
     pub fn watching(machine: &'m M, rules: Rules) -> Self {
-        Possible { watching: true, ..Self::new(machine, rules) }
+        StateEstimate { watching: true, ..Self::new(machine, rules) }
     }
 
     /// How many candidates there are.
@@ -271,7 +271,11 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
     }
 
     /// What reading the next message comes to; `None` if there is none, or the specification does not say what follows.
-    fn reads(&self, c: &Candidate<M::State>, off: &ClauseSet) -> Result<Option<Reaction<M::State>>, OpenChoice> {
+    fn reads(
+        &self,
+        c: &Candidate<M::State>,
+        off: &ClauseSet,
+    ) -> Result<Option<Reaction<M::State>>, OpenChoice> {
         let Some(event) = self.sent.get(c.read).filter(|_| !c.undefined) else { return Ok(None) };
         let mut rules = Rules { choices: c.choices, ..self.rules };
         rules.off.extend(off);
@@ -318,7 +322,11 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
     }
 
     /// The clause of what a candidate owes, a message to be read first.
-    fn due(&self, c: &Candidate<M::State>, class: TimeClass) -> Result<Option<ClauseId>, OpenChoice> {
+    fn due(
+        &self,
+        c: &Candidate<M::State>,
+        class: TimeClass,
+    ) -> Result<Option<ClauseId>, OpenChoice> {
         if c.undefined {
             return Ok(None);
         }

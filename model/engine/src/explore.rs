@@ -50,6 +50,9 @@ pub enum Error {
     /// The initial state does not fit the widths declared for exploration.
     #[error("the initial state does not fit its packing: field `{0}`")]
     Initial(&'static str),
+    /// The system does not refine the abstract machine that was named.
+    #[error("the system does not refine that abstract machine")]
+    NoRefinement,
     /// More than 26 bits of states in one shard: about four thousand million states.
     #[error("the state table is full")]
     Full,

@@ -90,11 +90,11 @@ pub enum Reaction<S> {
     /// It happens, and this is the next state.
     To(S),
     /// It cannot happen now: not this party's next step, other data, not being read.
-    Refuse,
+    Disabled,
     /// It can happen, but its owner breaks this clause by it.
-    Broken(ClauseId),
+    Violation(ClauseId),
     /// It can happen, and the specification does not say what follows: judgement ends here.
-    Undefined(ClauseId),
+    Unspecified(ClauseId),
 }
 
 /// A step that nobody outside sees, named for traces.
@@ -204,9 +204,9 @@ impl Owed {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stimulus<E> {
     /// A permissive driver's: it is made only if the rules allow it.
-    May(E),
+    Guarded(E),
     /// A program's: it is made, and a rule that it breaks is a finding.
-    Does(E),
+    Unguarded(E),
 }
 
 /// The rules of one participant: a pure function from states and events to states.
@@ -236,7 +236,12 @@ pub trait Machine: Sync {
     ///
     /// # Errors
     /// [`OpenChoice`] if a choice that the text leaves open decides, and `judge` has not fixed it.
-    fn on(&self, state: &Self::State, event: &Self::Event, judge: &mut RuleContext) -> Verdict<Self>;
+    fn on(
+        &self,
+        state: &Self::State,
+        event: &Self::Event,
+        judge: &mut RuleContext,
+    ) -> Verdict<Self>;
 
     /// A queued event is *put onto its queue*. Only its owner minds: a program moves on.
     ///
@@ -321,16 +326,16 @@ pub trait Machine: Sync {
         None
     }
 
-    /// What the abstract ring knows of an event when it is sent or seen; `None`: nothing. This map is
-    /// what makes a machine comparable with [`crate::ring::Ring`].
-    fn as_ring(&self, _event: &Self::Event) -> Option<crate::ring::Act> {
-        None
-    }
-
     /// Whether this participant may rest here for ever.
     fn at_end(&self, _state: &Self::State) -> bool {
         true
     }
+}
+
+/// A refinement mapping: the events of a lower machine as those of the abstract machine `A`.
+pub trait Refines<A: Machine>: Machine {
+    /// What `A` knows of an event when it is sent or seen; `None`: nothing.
+    fn refine(&self, event: &Self::Event) -> Option<A::Event>;
 }
 
 /// What [`Machine::on`] returns.

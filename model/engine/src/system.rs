@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::clause::ClauseId;
 use crate::compose::{Action, Closed, GlobalStateOf};
-use crate::machine::{Machine, Party};
+use crate::machine::{Event as _, Machine, Party, Refines};
 
 /// What a property says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -171,7 +171,7 @@ pub struct System<M: Machine, const Q: usize, const N: usize, const W: usize> {
     /// Its name on the command line, e.g. `vhost-user/stop-start`.
     pub name: String,
     /// The protocol that it is about.
-    pub area: &'static str,
+    pub protocol: &'static str,
     /// One sentence: what it shows.
     pub about: String,
     /// What can happen.
@@ -180,8 +180,32 @@ pub struct System<M: Machine, const Q: usize, const N: usize, const W: usize> {
     pub properties: Vec<Property<GlobalStateOf<M, Q, N>, M::Event>>,
     /// What is expected of the built-in properties, where it is not `Holds`.
     pub expect: Expect,
+    /// Abstract machines that this system's events can be mapped to.
+    pub refinements: Vec<Refinement<M::Event>>,
     /// Parties whose outputs are free environment events: if only these are left, the system is stuck.
     pub environment: Vec<Party>,
+}
+
+/// A refinement mapping by the name of its abstract machine.
+pub struct Refinement<E> {
+    /// The abstract machine, e.g. `ring`.
+    pub of: &'static str,
+    /// Who does an event, and its words there; `None`: the abstract machine does not know it.
+    pub map: Box<dyn Fn(&E) -> Option<(Party, String)> + Send + Sync>,
+}
+
+impl<E> Refinement<E> {
+    /// The mapping of `lower` to the abstract machine `A`, which goes by the name `of`.
+    pub fn new<A: Machine>(
+        of: &'static str,
+        lower: impl Refines<A, Event = E> + Send + 'static,
+    ) -> Self {
+        let map = move |event: &E| {
+            let event = lower.refine(event)?;
+            Some((event.owner(), event.label()))
+        };
+        Refinement { of, map: Box::new(map) }
+    }
 }
 
 /// Expectations of the built-in properties.

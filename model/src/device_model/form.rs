@@ -15,11 +15,11 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::bounded_json::{List, Object, OneOrMore};
 use super::definition::Affects;
 use super::id::{BadId, ModelId};
 use super::implementation::{BadModel, Implementation};
 use super::instance::Instance;
-use super::bounded_json::{List, Object, OneOrMore};
 use super::value::{Name, Type, Value};
 
 /// The longest file, in bytes.

@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::form::{self, BadForm, MAX_MODELS, MAX_PARAMETERS};
 use super::bounded_json::{Object, OneOrMore};
+use super::form::{self, BadForm, MAX_MODELS, MAX_PARAMETERS};
 use super::reason::Reason;
 use super::refusal::Refusal;
 use super::value::{Name, Value};

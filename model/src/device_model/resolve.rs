@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::allowed::Allowed;
+use super::bounded_json::{List, Object, OneOrMore};
 use super::configuration::Settings;
 use super::constraint::Constraint;
 use super::definition::{Definition, Stated};
@@ -15,7 +16,6 @@ use super::form::{
 use super::id::ModelId;
 use super::implementation::{BadModel, Implementation, Model, Parameter};
 use super::instance::Instance;
-use super::bounded_json::{List, Object, OneOrMore};
 use super::value::{Name, Value};
 
 impl InstanceForm {

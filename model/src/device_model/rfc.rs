@@ -16,13 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bounded_json::{List, Object};
 use super::form::{
     self, BadForm, ImplementationForm, MAX_MODELS, MAX_PARAMETERS, MAX_VALUES, ModelForm,
     ParameterForm,
 };
 use super::id::{ModelId, Profile};
 use super::implementation::{BadModel, Implementation, Model};
-use super::bounded_json::{List, Object};
 use super::reason::Reason;
 use super::refusal::Refusal;
 use super::value::{Name, Type, Value};

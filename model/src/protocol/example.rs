@@ -25,7 +25,8 @@ use serde::Serialize;
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
 use devmig_engine::machine::{
-    Did, Event, Kind, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict,
+    Did, Event, Kind, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass,
+    Verdict,
 };
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
 use devmig_engine::system::{Expect, Expected, Property, System, Transition};
@@ -199,9 +200,13 @@ impl Machine for CopierRules {
                 Reaction::To(Copier { dirty: true, ..*s })
             }
             Act::Write(_) => Reaction::Ignore,
-            Act::Read(value) if s.dirty => Reaction::To(Copier { value: *value, dirty: false, ..*s }),
+            Act::Read(value) if s.dirty => {
+                Reaction::To(Copier { value: *value, dirty: false, ..*s })
+            }
             Act::Stop if !s.stopped => Reaction::To(Copier { stopped: true, ..*s }),
-            Act::Done if s.stopped && !s.dirty && !s.done => Reaction::To(Copier { done: true, ..*s }),
+            Act::Done if s.stopped && !s.dirty && !s.done => {
+                Reaction::To(Copier { done: true, ..*s })
+            }
             Act::Read(_) | Act::Stop | Act::Done => Reaction::Disabled,
         })
     }
@@ -238,7 +243,7 @@ pub fn system(clauses: Clauses, rules: Rules) -> Copying {
     let done = |w: &GlobalState| w.parts.2.done;
     System {
         name: "example/copy".to_owned(),
-        area: "example",
+        protocol: "example",
         about: "A page is copied while a device writes it.".to_owned(),
         closed: Closed { machine, rules },
         properties: vec![
@@ -256,9 +261,14 @@ pub fn system(clauses: Clauses, rules: Rules) -> Copying {
                 let write = matches!(t.action.event(), Some(Act::Write(_)));
                 write && !t.before.parts.2.dirty
             }),
-            Property::leads_to("a stopped device is copied", |w: &GlobalState| w.parts.0.stopped, done),
+            Property::leads_to(
+                "a stopped device is copied",
+                |w: &GlobalState| w.parts.0.stopped,
+                done,
+            ),
         ],
         expect: Expect::default(),
+        refinements: vec![],
         environment: vec![],
     }
 }

@@ -10,7 +10,7 @@
 //! It says three things: nothing is used while a ring is stopped, each request is used once, and the
 //! base told at the stop is the one that is continued from. How a ring is stopped it does not say: a
 //! vhost-user ring is stopped by GET_VRING_BASE, a vDPA ring by SUSPEND, after which GET_VRING_BASE
-//! only reads. [`Machine::as_ring`] is the map from a lower
+//! only reads. [`Refines<Ring>`] is the map from a lower
 //! machine's events to these; what has no place here is not seen.
 //!
 //! **Invariant.** Every refusal here is the abstract machine's whole opinion: it names no clause,
@@ -23,10 +23,11 @@ use serde::Serialize;
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
 use devmig_engine::machine::{
-    Did, Event, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict,
+    Did, Event, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus, TimeClass,
+    Verdict,
 };
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
-use devmig_engine::system::{Expect, Property, System, Transition};
+use devmig_engine::system::{Expect, Property, Refinement, System, Transition};
 
 /// Who makes requests.
 pub const GUEST: Party = Party("guest");
@@ -187,14 +188,19 @@ impl Machine for Ring {
         (0..=REQUESTS).for_each(|base| f(Act::Continued(base)));
     }
 
-    fn as_ring(&self, act: &Act) -> Option<Act> {
-        Some(*act)
-    }
-
     fn at_end(&self, s: &RingState) -> bool {
         !s.stopping && s.open == 0 && (!s.running || s.base == s.available)
     }
 }
+
+impl Refines<Ring> for Ring {
+    fn refine(&self, act: &Act) -> Option<Act> {
+        Some(*act)
+    }
+}
+
+/// The name under which systems are compared as rings.
+pub const RING: &str = "ring";
 
 /// The abstract ring as a system.
 pub type Abstract = System<(Ring,), 0, 0, 1>;
@@ -208,7 +214,7 @@ pub fn system() -> Abstract {
     let stopped = |t: &Seen| matches!(t.action.event(), Some(Act::Stopped(_)));
     System {
         name: "ring/abstract".to_owned(),
-        area: "ring",
+        protocol: "ring",
         about: "The behaviour that every ring has, in any protocol. Other systems are compared with it."
             .to_owned(),
         closed: Closed { machine: (Ring,), rules: Rules::default() },
@@ -231,6 +237,7 @@ pub fn system() -> Abstract {
             ),
         ],
         expect: Expect::default(),
+        refinements: vec![Refinement::new::<Ring>(RING, Ring)],
         environment: vec![],
     }
 }

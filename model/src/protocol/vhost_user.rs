@@ -9,16 +9,16 @@
 //!  program, front_end, guest --- systems, properties -+-- explored
 //! ```
 
+mod back_end_channel;
 pub mod bugs;
 pub mod event;
 pub mod form;
 pub mod front_end;
 pub mod guest;
-pub mod laws;
+pub mod ids;
 pub mod machine;
 pub mod mapped;
 pub mod monitor;
-mod own;
 pub mod program;
 pub mod properties;
 pub mod state;

@@ -8,13 +8,13 @@
 //!
 //! **Invariant.** A name stands for one system; the order is that of the files.
 
-use devmig_engine::clause::ChoiceId;
 use crate::protocol::example;
-use devmig_engine::explore::Check;
-use crate::registry::Library;
 use crate::protocol::ring;
-use devmig_engine::rules::Rules;
 use crate::protocol::vdpa;
+use crate::registry::Library;
+use devmig_engine::clause::ChoiceId;
+use devmig_engine::explore::Check;
+use devmig_engine::rules::Rules;
 
 impl Library {
     /// Every system under its own rules, with these choices fixed otherwise: the opening example,

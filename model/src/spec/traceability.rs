@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
 use super::file::{Item, SourceFile, Spanned, with_help};
 use super::{Spec, not_empty};
-use devmig_engine::clause::{ChoiceId, ClauseId};
 use crate::device_model::schemes;
+use devmig_engine::clause::{ChoiceId, ClauseId};
 
 /// The built-in file: its name below `specs/`, and its text.
 pub const BUILTIN: (&str, &str) =

@@ -8,10 +8,10 @@ use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Options;
 use devmig_engine::explore::report::{PropertyVerdict, Report, check};
 use devmig_engine::laws::{self, Wrong};
-use devmig_model::registry::Library;
+use devmig_engine::rules::Rules;
 use devmig_model::protocol::orchestration::properties;
 use devmig_model::protocol::orchestration::systems::SystemDef;
-use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
 
 use crate::common::{builtin, story};
 

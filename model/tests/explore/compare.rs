@@ -28,7 +28,7 @@ fn set_side_by_side(
 ) -> Comparison {
     let clause_a = |id: ClauseId| library_a.spec.clause_name(id).to_owned();
     let clause_b = |id: ClauseId| library_b.spec.clause_name(id).to_owned();
-    let seen = Seen { as_ring: false, reads: false, hidden, clause: &clause_a };
+    let seen = Seen { refinement: None, reads: false, hidden, clause: &clause_a };
     let mut left = a.behaviour(seen).unwrap();
     let mut right = b.behaviour(Seen { clause: &clause_b, ..seen }).unwrap();
     let limits = Limits::default();
@@ -249,7 +249,7 @@ fn a_bound_is_named_and_is_no_proof() {
     let library = builtin();
     let system = library.find("vhost-user/ring", &[]).unwrap();
     let clause = |_| String::new();
-    let seen = Seen { as_ring: false, reads: false, hidden: &|_| false, clause: &clause };
+    let seen = Seen { refinement: None, reads: false, hidden: &|_| false, clause: &clause };
     let (mut a, mut b) = (system.behaviour(seen).unwrap(), system.behaviour(seen).unwrap());
     let limits = Limits { max_pairs: 100, ..limits };
     let all = compare(("a", &mut *a), ("b", &mut *b), &limits).unwrap();

@@ -13,12 +13,12 @@ use devmig_engine::explore::search::{Limits, explore};
 use devmig_engine::explore::{Check, Error, Options};
 use devmig_engine::laws;
 use devmig_engine::machine::{
-    Channel, Did, Event, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass,
+    Channel, Did, Event, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass,
     Verdict as Says,
 };
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
 use devmig_engine::system::{Expect, Property, System};
-use devmig_model::{pack, packed};
+use devmig_engine::{pack, packed};
 use serde::Serialize;
 
 const COUNTER: Party = Party("counter");
@@ -135,7 +135,12 @@ impl Machine for Both {
     fn discharges(&self, _: &Toy, did: &Did<Act>) -> Owed {
         Owed::NONE.with_if(*did == Did::Event(Act::Reply), 3)
     }
-    fn hidden(&self, s: &Toy, _: &mut RuleContext, f: &mut dyn FnMut(Step, Toy)) -> Result<(), OpenChoice> {
+    fn hidden(
+        &self,
+        s: &Toy,
+        _: &mut RuleContext,
+        f: &mut dyn FnMut(Step, Toy),
+    ) -> Result<(), OpenChoice> {
         if self.0.idles && s.owing {
             f(Step::alone(SERVER, "turn"), Toy { busy: !s.busy, ..*s });
         }
@@ -161,11 +166,12 @@ impl Machine for Both {
 fn toy(play: Play, rules: Rules) -> System<(Both,), 1, 1, 1> {
     System {
         name: "toy".to_owned(),
-        area: "toy",
+        protocol: "toy",
         about: "A toy.".to_owned(),
         closed: Closed { machine: (Both(play),), rules },
         properties: vec![],
         expect: Expect::default(),
+        refinements: vec![],
         environment: vec![COUNTER],
     }
 }
@@ -209,11 +215,12 @@ fn an_initial_state_must_fit() {
     let like = toy(Play::default(), Rules::default());
     let system = System::<_, 1, 1, 1> {
         name: like.name,
-        area: "toy",
+        protocol: "toy",
         about: like.about,
         closed: Closed { machine: (Big,), rules: Rules::default() },
         properties: vec![],
         expect: Expect::default(),
+        refinements: vec![],
         environment: vec![],
     };
     assert_eq!(explore(&system, &Limits::default()).unwrap_err(), Error::Initial("n"));
@@ -368,7 +375,7 @@ fn digits() -> System<(wide::Count,), 0, 0, 1> {
     let sum = |w: &GlobalState| w.parts.0.digit.iter().map(|d| u32::from(d.n)).sum::<u32>();
     System {
         name: "digits".to_owned(),
-        area: "toy",
+        protocol: "toy",
         about: "Digits.".to_owned(),
         closed: Closed { machine: (wide::Count,), rules: Rules::default() },
         properties: vec![
@@ -378,6 +385,7 @@ fn digits() -> System<(wide::Count,), 0, 0, 1> {
             }),
         ],
         expect: Expect::default(),
+        refinements: vec![],
         environment: vec![],
     }
 }

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use devmig_engine::clause::ClauseId;
-use devmig_model::protocol::example::{Clauses, Copier, Copying, Device, Page, system};
 use devmig_engine::explore::report::{PropertyVerdict, Report, check};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::{Check, Options};
 use devmig_engine::laws;
 use devmig_engine::pack::Bits;
 use devmig_engine::rules::Rules;
+use devmig_model::protocol::example::{Clauses, Copier, Copying, Device, Page, system};
 use proptest::prelude::*;
 
 fn clauses() -> Clauses {

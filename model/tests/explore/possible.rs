@@ -5,16 +5,17 @@
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::{Action, Closed, Outcome};
-use devmig_model::protocol::example::{self, Act};
-use devmig_model::registry::Library;
-use devmig_engine::machine::{
-    Channel, Did, Event as _, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict,
-};
 use devmig_engine::estimate::{Fault, StateEstimate};
-use devmig_engine::rules::{OpenChoice, Choices, RuleContext, Rules};
+use devmig_engine::machine::{
+    Channel, Did, Event as _, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus,
+    TimeClass, Verdict,
+};
+use devmig_engine::rules::{Choices, OpenChoice, RuleContext, Rules};
+use devmig_model::protocol::example::{self, Act};
 use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
-use devmig_model::{packed, unqueued};
+use devmig_model::registry::Library;
+use devmig_engine::{packed, unqueued};
 use proptest::prelude::*;
 use serde::Serialize;
 
@@ -95,7 +96,9 @@ impl Machine for Lamp {
             }
             Light::Reset => Reaction::Unspecified(RESET),
             Light::Blink(_) if !s.owes => Reaction::Disabled,
-            Light::Blink(level) if *level != s.level && judge.enforces(SHOWS) => Reaction::Violation(SHOWS),
+            Light::Blink(level) if *level != s.level && judge.enforces(SHOWS) => {
+                Reaction::Violation(SHOWS)
+            }
             Light::Blink(_) => Reaction::To(LampState { owes: false, ..*s }),
             Light::Thanks => Reaction::Ignore,
         })

@@ -8,10 +8,10 @@ use devmig_engine::explore::compare::{Comparison, Limits, Verdict, compare};
 use devmig_engine::explore::report::{Report, check};
 use devmig_engine::explore::{Check, Options, trace};
 use devmig_engine::laws::{self, Wrong};
-use devmig_model::registry::Library;
-use devmig_model::protocol::ring;
 use devmig_engine::rules::Rules;
+use devmig_model::protocol::ring;
 use devmig_model::protocol::vdpa::systems::{Names, Vdpa, systems};
+use devmig_model::registry::Library;
 
 use crate::common::builtin;
 
@@ -31,7 +31,8 @@ fn report(library: &Library, system: &Vdpa) -> Report {
 /// Whether a system keeps to the abstract ring, as far as that knows its events.
 fn refines(library: &Library, system: &dyn Check) -> Comparison {
     let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
-    let seen = Seen { as_ring: true, reads: false, hidden: &|_| false, clause: &clause };
+    let seen =
+        Seen { refinement: Some(ring::RING), reads: false, hidden: &|_| false, clause: &clause };
     let ring = ring::system();
     let mut lower = system.behaviour(seen).unwrap();
     let mut upper = Check::behaviour(&ring, seen).unwrap();

@@ -13,9 +13,9 @@ use devmig_engine::explore::behaviour::Seen;
 use devmig_engine::explore::compare::{Comparison, Limits, Verdict, compare};
 use devmig_engine::explore::report::{PropertyVerdict, Report, check};
 use devmig_engine::laws::{self, Wrong};
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vfio::systems::SystemDef;
+use devmig_model::registry::Library;
 
 use crate::common::{builtin, proposal, story};
 
@@ -113,7 +113,7 @@ fn dropping_any_droppable_clause_is_noticed() {
 
 fn compared(library: &Library, a: &str, b: &str) -> Comparison {
     let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
-    let seen = Seen { as_ring: false, reads: false, hidden: &|_| false, clause: &clause };
+    let seen = Seen { refinement: None, reads: false, hidden: &|_| false, clause: &clause };
     let (one, two) = (library.find(a, &[]).unwrap(), library.find(b, &[]).unwrap());
     let (mut lower, mut upper) = (one.behaviour(seen).unwrap(), two.behaviour(seen).unwrap());
     compare((a, &mut *lower), (b, &mut *upper), &Limits::default()).unwrap()

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::registry::Library;
 use devmig_model::protocol::vfio::lint::{Lint, lint, spelled};
 use devmig_model::protocol::vfio::path::{NoPath, Reading};
 use devmig_model::protocol::vfio::table::Table;
+use devmig_model::registry::Library;
 
 use crate::common::builtin;
 

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use devmig_model::registry::Library;
 use devmig_engine::machine::{Machine, Reaction};
 use devmig_engine::rules::Rules;
-use devmig_model::protocol::vfio::event::{Act, Answer, Call, Data, Event, For, PageSize, Ranges, Region};
+use devmig_model::protocol::vfio::event::{
+    Act, Answer, Call, Data, Event, For, PageSize, Ranges, Region,
+};
 use devmig_model::protocol::vfio::machine::Device;
 use devmig_model::protocol::vfio::state::State;
+use devmig_model::registry::Library;
 use proptest::prelude::*;
 
 use crate::common::builtin;

@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use devmig_engine::explore::Options;
 use devmig_engine::explore::decide::{self, Choice, Decision, Row};
 use devmig_engine::explore::report::PropertyVerdict;
-use devmig_model::registry::{self, Library};
+use devmig_model::registry::{Decision as Question, Library};
 
 use crate::common::{builtin, proposal};
 
-fn decision(library: &Library, question: &library::Decision) -> Decision {
+fn decision(library: &Library, question: &Question) -> Decision {
     let def = library.system(&question.system).unwrap();
     let choices: Vec<Choice> = question
         .choices

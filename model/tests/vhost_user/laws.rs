@@ -11,11 +11,11 @@ use devmig_engine::explore::report::{Report, check};
 use devmig_engine::explore::search::explore;
 use devmig_engine::explore::{Error, Options};
 use devmig_engine::laws::{self, Wrong};
-use devmig_model::registry::Library;
 use devmig_engine::pack::Bits;
 use devmig_model::protocol::vhost_user::event::Value;
 use devmig_model::protocol::vhost_user::state::{Ring, State};
 use devmig_model::protocol::vhost_user::systems::SystemDef;
+use devmig_model::registry::Library;
 use proptest::prelude::*;
 
 use crate::common::{builtin, proposal};

@@ -6,10 +6,10 @@
 
 use devmig_engine::explore::report::{PropertyVerdict, Report};
 use devmig_engine::explore::{Options, trace};
-use devmig_model::registry::Library;
-use devmig_model::spec::traceability;
 use devmig_engine::system::PropertyKind;
 use devmig_model::protocol::vhost_user::systems::SystemDef;
+use devmig_model::registry::Library;
+use devmig_model::spec::traceability;
 
 use crate::common::{builtin, proposal, story};
 

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::registry::Library;
-use devmig_engine::machine::{Machine, Reaction, TimeClass};
 use devmig_engine::estimate::{Fault, StateEstimate};
+use devmig_engine::machine::{Machine, Reaction, TimeClass};
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::event::{BackEndMessage, Event, Message, MessageId, Value};
 use devmig_model::protocol::vhost_user::machine::{MAX_RINGS, VhostUser};
 use devmig_model::protocol::vhost_user::state::State;
+use devmig_model::registry::Library;
 
 use crate::common::builtin;
 
@@ -114,7 +114,8 @@ fn no_message_of_the_back_ends_own_passes_its_gate_unasked() {
     for index in 0..library.table.back_end.len() as u8 {
         let id = MessageId(index);
         let event = Event::BackEndMessage(BackEndMessage { id, ..BackEndMessage::default() });
-        let gated = Reaction::Violation(library.spec.clause("vhost-user.back-end-message.gated").unwrap());
+        let gated =
+            Reaction::Violation(library.spec.clause("vhost-user.back-end-message.gated").unwrap());
         assert_eq!(machine.on(&shut, &event, &mut rules.judge()).unwrap(), gated);
         assert_ne!(machine.on(&open, &event, &mut rules.judge()).unwrap(), gated);
         // Without a channel there is nothing to say it on.

@@ -27,7 +27,9 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use devmig_model::protocol::vfio_user::{Command, Flags, Header, Kind, Reply, Request, Sender, WireError};
+use devmig_model::protocol::vfio_user::{
+    Command, Flags, Header, Kind, Reply, Request, Sender, WireError,
+};
 use rustix::io::Errno;
 
 use self::dma::Outstanding;

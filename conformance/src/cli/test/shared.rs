@@ -17,9 +17,9 @@ use devmig_reference::switches::Fault;
 
 use super::super::{Error, Format, Out, Status, progress, select};
 use super::{Listed, ListedTest, clause_text};
-use crate::harness::mutation::{MutantResult, MutationReport, HarnessError};
+use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
 use crate::harness::report::{Result as TestResult, SuiteReport, junit};
-use crate::harness::verdict::{TestInfo, Entry};
+use crate::harness::verdict::{Entry, TestInfo};
 use crate::harness::waivers::{self, Waiver};
 
 /// What every suite's command takes.
@@ -137,7 +137,11 @@ impl Shared {
     pub(super) fn hunt<M: Fault>(
         &self,
         out: &mut Out<'_>,
-        hunt: impl FnOnce(&[M], bool, &(dyn Fn(&MutantResult) + Sync)) -> Result<MutationReport, HarnessError>,
+        hunt: impl FnOnce(
+            &[M],
+            bool,
+            &(dyn Fn(&MutantResult) + Sync),
+        ) -> Result<MutationReport, HarnessError>,
     ) -> Result<Status, Error> {
         let matches = |mutant: &M, pattern: &String| spec::matches(pattern, mutant.name());
         for pattern in &self.only {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use devmig_model::registry::Library;
 use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 
 use super::super::select;

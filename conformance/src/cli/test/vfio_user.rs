@@ -7,10 +7,10 @@ use devmig_model::registry::Library;
 
 use super::vfio::{self, Common};
 use super::{Error, Out, Status};
+use crate::harness::io::process::Command;
 use crate::vfio::device::Place;
 use crate::vfio::mutants::MutationRun;
 use crate::vfio::user::{Socket, Spawn};
-use crate::harness::io::process::Command;
 
 /// Test a vfio-user server with the VFIO suite
 #[derive(Debug, ClapArgs)]

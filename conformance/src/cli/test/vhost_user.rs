@@ -9,12 +9,12 @@ use devmig_model::spec::SourceFile;
 
 use super::shared::{Shared, chosen, seconds};
 use super::{Error, Out, Status, judged_by};
-use crate::vhost_user::mutants::MutationRun;
 use crate::harness::io::process::Command;
+use crate::harness::io::target::Target;
+use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
-use crate::harness::io::target::Target;
 use crate::vhost_user::tour::Tours;
 use crate::vhost_user::walk::{self, Walk};
 

@@ -8,8 +8,8 @@ use devmig_reference::socket::Deadline;
 use super::{Session, finding, harness};
 use crate::device_model::arguments::Asked;
 use crate::device_model::subject::{Subject, print};
-use crate::harness::verdict::TestEnd;
 use crate::harness::io::process::{Captured, Command, SpawnError};
+use crate::harness::verdict::TestEnd;
 
 /// What is known of those that take part, before any test.
 #[derive(Clone, Debug)]
@@ -68,7 +68,8 @@ impl Hosts {
     pub fn of(subject: &Subject) -> Result<Self, TestEnd> {
         let own = described(subject, &subject.program)?;
         let peer = subject.peer.as_ref().map(|program| described(subject, program));
-        let peer = peer.transpose().map_err(|stop| TestEnd::Harness(format!("the peer: {stop:?}")))?;
+        let peer =
+            peer.transpose().map_err(|stop| TestEnd::Harness(format!("the peer: {stop:?}")))?;
         let made = own.models().values().find(|model| model.initial().is_ok());
         let prints_instances = match made {
             None => false,

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 
 use devmig_model::device_model::{Configuration, Instance, Name, Value, check};
-use devmig_model::{vfio_user, vhost_user::wire};
+use devmig_model::protocol::{vfio_user, vhost_user::wire};
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::Channel;
 
@@ -15,9 +15,9 @@ use crate::device_model::control::{Answer, Control};
 use crate::device_model::state::Device;
 use crate::device_model::subject::{Subject, Transport};
 use crate::device_model::suite::Way;
+use crate::harness::io::process::{Command, Process, SpawnError};
 use crate::harness::verdict::TestEnd;
 use crate::vfio::user::started;
-use crate::harness::io::process::{Command, Process, SpawnError};
 
 /// The name of the one device that a control program is told to make.
 const ID: &str = "device";

@@ -70,7 +70,8 @@ impl Session<'_> {
     pub(super) fn golden(&mut self) -> Result<(), TestEnd> {
         let transport = self.transport;
         let golden = self.case()?.golden.as_ref();
-        let golden = golden.ok_or_else(|| TestEnd::Harness("this case has no golden state".into()))?;
+        let golden =
+            golden.ok_or_else(|| TestEnd::Harness("this case has no golden state".into()))?;
         let Some(state) = golden.states.get(&transport) else {
             return Err(TestEnd::Skip(format!("needs {} over {}", golden.name, transport.name())));
         };

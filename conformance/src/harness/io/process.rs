@@ -29,8 +29,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tempfile::TempDir;
 
-use super::Deadline;
-use super::transport::{Channel, ConnectError, Connection, Frame};
+use devmig_reference::socket::Deadline;
+use devmig_reference::socket::transport::{Channel, ConnectError, Connection, Frame};
 
 /// What stands in a command for the socket's path.
 pub const PLACEHOLDER: &str = "{socket}";

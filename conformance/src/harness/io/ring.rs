@@ -28,8 +28,8 @@ use virtio_bindings::bindings::virtio_ring::{
 };
 use virtio_queue::desc::split::Descriptor;
 
-use super::event::Event;
 use super::memory::{Arena, GuestMemory, MemoryError, user_address};
+use devmig_reference::socket::event::Event;
 
 /// The most descriptors of a ring.
 pub const MAX_SIZE: u16 = 256;

@@ -9,9 +9,9 @@
 
 use std::path::PathBuf;
 
-use super::Deadline;
 use super::process::{Command, Process, SpawnError};
-use super::transport::{ConnectError, Connection};
+use devmig_reference::socket::Deadline;
+use devmig_reference::socket::transport::{ConnectError, Connection};
 
 /// Where the implementation is.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@ use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use super::{ARGUMENTS, EXIT, OUT, PROGRAM, RESULTS, STDERR, STDOUT};
-use crate::vhost_user::Deadline;
 use crate::harness::io::process::{Command, SpawnError};
+use crate::vhost_user::Deadline;
 
 /// A kernel, and the program that it runs.
 #[derive(Clone, PartialEq, Eq, Debug)]

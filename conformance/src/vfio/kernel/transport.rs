@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::{Address, Data, Device as Open, OpenError};
 use crate::vfio::device::{
-    Device, Left, Memory, Place, Range, Read, Ready, Said, Transport, HarnessError,
+    Device, HarnessError, Left, Memory, Place, Range, Read, Ready, Said, Transport,
 };
 
 /// A device that is open, and the last data descriptor that it gave.
@@ -140,7 +140,8 @@ impl Device for KernelDevice {
     fn reopen(&mut self) -> Result<(), HarnessError> {
         self.left |= self.data.is_some();
         (self.data, self.device) = (None, None);
-        let device = Open::open(&self.address).map_err(|error| HarnessError::Gone(error.to_string()))?;
+        let device =
+            Open::open(&self.address).map_err(|error| HarnessError::Gone(error.to_string()))?;
         self.device = Some(device);
         Ok(())
     }

@@ -2,9 +2,9 @@
 //! test.
 
 use devmig_engine::clause::ClauseId;
+use devmig_engine::estimate::{Fault, StateEstimate};
 use devmig_engine::explore::trace::label;
 use devmig_engine::machine::{Machine as _, Reaction, TimeClass};
-use devmig_engine::estimate::{Fault, StateEstimate};
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vfio::event::{Act, Call, Event};
 use devmig_model::protocol::vfio::machine::Device as Machine;
@@ -82,7 +82,9 @@ impl Session<'_> {
     fn forbidden(&mut self, event: &Event) -> Result<Option<ClauseId>, TestEnd> {
         let (machine, mut by) = (self.machine, None);
         let seen = self.possible.every(|state, judge| {
-            if let Reaction::Violation(clause) | Reaction::Unspecified(clause) = machine.on(state, event, judge)? {
+            if let Reaction::Violation(clause) | Reaction::Unspecified(clause) =
+                machine.on(state, event, judge)?
+            {
                 by = Some(clause);
             }
             Ok(true)

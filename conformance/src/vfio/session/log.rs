@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::Session;
 use super::memory::{BASE, PAGE, PAGES};
 use crate::harness::verdict::TestEnd;
-use crate::vfio::device::{Range, HarnessError};
+use crate::vfio::device::{HarnessError, Range};
 use crate::vfio::script::Log;
 
 /// The feature's number with PROBE and SET.

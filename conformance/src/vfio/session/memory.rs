@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use devmig_model::protocol::vfio::event::Act;
 
 use super::Session;
+use crate::harness::io::memory::{GuestMemory, MemoryError};
 use crate::harness::verdict::TestEnd;
 use crate::vfio::device::{Memory, Range};
-use crate::harness::io::memory::{GuestMemory, MemoryError};
 
 /// Bytes of a page, as the machine counts them.
 pub(super) const PAGE: u64 = 0x1000;

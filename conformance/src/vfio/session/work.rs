@@ -97,7 +97,9 @@ impl Session<'_> {
     fn set_register(&mut self, offset: u64, value: u32) -> Result<(), TestEnd> {
         match self.write_region(BAR0, offset, &value.to_le_bytes())? {
             true => Ok(()),
-            false => Err(TestEnd::Skip("needs a device whose registers can be written here".into())),
+            false => {
+                Err(TestEnd::Skip("needs a device whose registers can be written here".into()))
+            }
         }
     }
 

@@ -90,7 +90,7 @@ impl Expected {
         let ids: Vec<&str> = suite.iter().map(|test| test.id.as_str()).collect();
         let mut all = Expected::default();
         for item in &found_as {
-            let because = entries::reason(item, &item.value.reason, &mut d);
+            let because = suite_files::reason(item, &item.value.reason, &mut d);
             let clause = library.spec.clause_at(item, &item.value.clause, &mut d);
             if let (Some(mutant), Some(clause)) = (mutant(item, &item.value.mutant, &mut d), clause)
             {
@@ -99,20 +99,20 @@ impl Expected {
             }
         }
         for (items, into) in [(&idle, &mut all.idle), (&skipped, &mut all.skipped)] {
-            into.extend(entries::tests(items, &ids, &mut d));
+            into.extend(suite_files::tests(items, &ids, &mut d));
         }
         for item in &may_fail {
-            let because = entries::reason(item, &item.value.reason, &mut d);
+            let because = suite_files::reason(item, &item.value.reason, &mut d);
             let setting = item.value.setting.get_ref();
             if let Err(error) = setting.parse::<Settings>() {
                 d.push(item.error(item.value.setting.span(), error.to_string(), "this setting"));
             }
-            if let Some(test) = entries::test(item, &item.value.test, &ids, &mut d) {
+            if let Some(test) = suite_files::test(item, &item.value.test, &ids, &mut d) {
                 all.may_fail.push((setting.clone(), test, because));
             }
         }
         for item in &slow {
-            entries::reason(item, &item.value.reason, &mut d);
+            suite_files::reason(item, &item.value.reason, &mut d);
             if let Some(mutant) = mutant(item, &item.value.mutant, &mut d) {
                 let RawSlow { latency, out_of_order, .. } = item.value;
                 let latency = Duration::from_millis(latency);

@@ -13,9 +13,9 @@ pub(super) fn shortest(
     first: Ended,
 ) -> (Vec<Act>, Ended) {
     let acts: Vec<Act> = taken.iter().map(|(act, _)| *act).collect();
-    let kind = |stop: &Stop| match stop {
-        Stop::Finding { clause, .. } => Some(*clause),
-        Stop::Died(_) => Some(ClauseId::NONE),
+    let kind = |stop: &TestEnd| match stop {
+        TestEnd::Finding { clause, .. } => Some(*clause),
+        TestEnd::Died(_) => Some(ClauseId::NONE),
         _ => None,
     };
     let Some(wanted) = kind(&first.stop) else { return (acts, first) };

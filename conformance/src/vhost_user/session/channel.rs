@@ -43,7 +43,9 @@ impl Session<'_> {
                 Err(error) => return Err(harness(error)),
             }
             if self.state.len() > MAX_STATE {
-                return Err(TestEnd::Harness(format!("more than {MAX_STATE} bytes of device state")));
+                return Err(TestEnd::Harness(format!(
+                    "more than {MAX_STATE} bytes of device state"
+                )));
             }
         }
     }

@@ -87,7 +87,7 @@ impl<'m> Session<'m> {
             acknowledged,
             outside,
             asked: false,
-            own: own::Own::default(),
+            own: back_end_channel::Own::default(),
             held: None,
             channel: None,
             state: Vec::new(),
@@ -104,7 +104,7 @@ impl<'m> Session<'m> {
             tracking: tracking::Tracking::default(),
             completed: 0,
             events: false,
-            stray: stray::Stray::default(),
+            stray: stray_descriptor::Stray::default(),
             split,
         })
     }

@@ -31,7 +31,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn malformed(&mut self, Bytes { bytes, descriptors }: &Bytes) -> Result<(), TestEnd> {
+    pub(super) fn malformed(
+        &mut self,
+        Bytes { bytes, descriptors }: &Bytes,
+    ) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.owed);
         self.log.push(format!("-> {} malformed bytes", bytes.len()));
         let fds = vec![self.memory.descriptor(); *descriptors];
@@ -89,7 +92,7 @@ impl Session<'_> {
         (self.offered, self.protocol_offered, self.protocol) = (0, 0, 0);
         self.features = 0;
         (self.answer, self.channel, self.asked) = (None, None, false);
-        self.own = own::Own::default();
+        self.own = back_end_channel::Own::default();
         self.held = self.held.take().map(|_| send::Held::default());
         (self.state_ended, self.transfer_answered) = (false, false);
         (self.first, self.unread, self.keeps) = (false, false, Keeps::default());

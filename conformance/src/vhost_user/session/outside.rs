@@ -122,7 +122,12 @@ impl Session<'_> {
     }
 
     /// A chain that is no request of the workload's came back.
-    pub(super) fn returned(&mut self, ring: u8, chain: &[Buffer], used: u32) -> Result<(), TestEnd> {
+    pub(super) fn returned(
+        &mut self,
+        ring: u8,
+        chain: &[Buffer],
+        used: u32,
+    ) -> Result<(), TestEnd> {
         let Some(outside) = self.workload.outside() else { return Ok(()) };
         if let Err(wrong) = outside.returned(ring, chain, used) {
             let observed = format!("ring {ring}: {wrong}");

@@ -177,7 +177,9 @@ impl Session<'_> {
             Payload::LogTaken(taken) => (0, taken.length()),
             Payload::None => (0, 0),
             Payload::Inflight(_) => (0, u64::from(!fds.is_empty())),
-            other => return Err(TestEnd::Harness(format!("no meaning for an answer of {other:?}"))),
+            other => {
+                return Err(TestEnd::Harness(format!("no meaning for an answer of {other:?}")));
+            }
         };
         let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
             let observed = format!("a reply to {} for ring {ring}", def.name);

@@ -30,7 +30,7 @@ pub(super) struct Tracking {
     /// The log that the back-end was given last, and its number.
     pub(super) log: Option<(OwnedFd, u8)>,
     /// Another party that marks pages in it, if there is one.
-    pub(super) others: Option<others::Others>,
+    pub(super) others: Option<other_writers::Others>,
     /// LOG_ALL was accepted.
     pub(super) accepted: bool,
     /// Rings whose writes to the used ring are logged.
@@ -50,7 +50,7 @@ impl Tracking {
         ftruncate(&fd, LOG).map_err(harness)?;
         let theirs = fd.try_clone().map_err(harness)?;
         self.log = Some((fd, number));
-        self.others = self.others.as_ref().map(|_| others::Others::default());
+        self.others = self.others.as_ref().map(|_| other_writers::Others::default());
         Ok((Log { size: LOG, offset: 0 }, theirs))
     }
 
@@ -140,7 +140,7 @@ impl Session<'_> {
             && self.tracking.wanted.iter().all(BTreeSet::is_empty)
         {
             rustix::io::pwrite(log, &[0; LOG as usize], 0).map(drop).map_err(harness)?;
-            self.tracking.others.iter_mut().for_each(others::Others::cleared);
+            self.tracking.others.iter_mut().for_each(other_writers::Others::cleared);
         }
         Ok(())
     }

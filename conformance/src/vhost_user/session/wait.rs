@@ -123,6 +123,10 @@ impl Session<'_> {
         let observed = format!("the reply to {} is {:#x}", def.name, value.0);
         self.records.push(Record::Wrong);
         let expected = if success { "success" } else { "an error" };
-        Err(TestEnd::Finding { clause: ClauseId::NONE, observed, expected: vec![expected.to_owned()] })
+        Err(TestEnd::Finding {
+            clause: ClauseId::NONE,
+            observed,
+            expected: vec![expected.to_owned()],
+        })
     }
 }

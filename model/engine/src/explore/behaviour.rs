@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use super::Error;
 use super::trace::{self, Line, StepOf, label};
 use crate::clause::ClauseId;
-use crate::compose::{Action, Outcome, GlobalStateOf};
+use crate::compose::{Action, GlobalStateOf, Outcome};
 use crate::machine::{Event, Machine, Stimulus, TimeClass};
 use crate::pack::Bits;
 use crate::system::System;
@@ -128,8 +128,8 @@ pub trait Behaviour {
 /// What is seen of a system.
 #[derive(Clone, Copy)]
 pub struct Seen<'a> {
-    /// Whether only what the abstract ring knows is seen ([`Machine::as_ring`]).
-    pub as_ring: bool,
+    /// Only what this abstract machine knows is seen ([`crate::system::Refinement`]).
+    pub refinement: Option<&'a str>,
     /// Whether it is seen when a message is read, too.
     pub reads: bool,
     /// Which events are hidden, by the words of a trace, without who does them.
@@ -180,19 +180,24 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> Behaving<'a
     /// Sees everything of a system but hidden steps and what [`Seen`] leaves out.
     ///
     /// # Errors
-    /// As [`Behaving::viewed`].
+    /// As [`Behaving::viewed`], and if the system has no such refinement.
     pub fn new(system: &'a System<M, Q, N, W>, seen: Seen<'a>) -> Result<Self, Error> {
-        let view = move |action: &Action<M::Event>, words: &str| match action {
-            Action::Hidden(_) => None,
-            Action::Now(e) | Action::Send(e) if seen.as_ring => {
-                let act = system.closed.machine.as_ring(e)?;
-                let words = act.label();
-                (!(seen.hidden)(&words)).then(|| format!("{} {words}", act.owner()))
-            }
-            Action::Read(_) if seen.as_ring || !seen.reads => None,
-            Action::Now(e) | Action::Send(e) | Action::Read(e) => {
-                (!(seen.hidden)(words)).then(|| format!("{} {words}", e.owner()))
-            }
+        let abstractly = |name| {
+            let mut refinements = system.refinements.iter();
+            refinements.find(|refinement| refinement.of == name).ok_or(Error::NoRefinement)
+        };
+        let refinement = seen.refinement.map(abstractly).transpose()?;
+        let view = move |action: &Action<M::Event>, words: &str| {
+            let (party, words) = match (action, refinement) {
+                (Action::Hidden(_), _) => None,
+                (Action::Now(e) | Action::Send(e), Some(refinement)) => (refinement.map)(e),
+                (Action::Read(_), Some(_)) => None,
+                (Action::Read(_), None) if !seen.reads => None,
+                (Action::Now(e) | Action::Send(e) | Action::Read(e), None) => {
+                    Some((e.owner(), words.to_owned()))
+                }
+            }?;
+            (!(seen.hidden)(&words)).then(|| format!("{party} {words}"))
         };
         Self::viewed(system, seen.clause, Box::new(view))
     }

@@ -76,7 +76,7 @@ pub trait Check: Send + Sync {
     fn name(&self) -> &str;
 
     /// The protocol that it is about.
-    fn area(&self) -> &str;
+    fn protocol(&self) -> &str;
 
     /// What it shows, in one sentence.
     fn about(&self) -> &str;
@@ -117,8 +117,8 @@ where
         &self.name
     }
 
-    fn area(&self) -> &str {
-        self.area
+    fn protocol(&self) -> &str {
+        self.protocol
     }
 
     fn about(&self) -> &str {

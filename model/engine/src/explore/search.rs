@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::table::{Id, SHARDS, Shard, Table, hash, shard_of};
 use crate::clause::ClauseId;
-use crate::compose::{Action, Outcome, GlobalStateOf};
+use crate::compose::{Action, GlobalStateOf, Outcome};
 use crate::machine::{Event, Machine};
 use crate::pack::Bits;
 use crate::rules::OpenChoice;

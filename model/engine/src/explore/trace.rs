@@ -19,8 +19,8 @@ use super::Error;
 use super::search::Witness;
 use super::table::{Id, Table};
 use crate::clause::ClauseId;
-use crate::compose::{Action, Closed, Outcome, GlobalStateOf};
-use crate::machine::{Channel, Event, Machine, Stimulus, Party};
+use crate::compose::{Action, Closed, GlobalStateOf, Outcome};
+use crate::machine::{Channel, Event, Machine, Party, Stimulus};
 use crate::pack::Bits;
 
 /// One transition of a trace.
@@ -35,7 +35,8 @@ pub struct Step<S, E> {
 }
 
 /// A transition of a composition of `M`.
-pub type StepOf<M, const Q: usize, const N: usize> = Step<GlobalStateOf<M, Q, N>, <M as Machine>::Event>;
+pub type StepOf<M, const Q: usize, const N: usize> =
+    Step<GlobalStateOf<M, Q, N>, <M as Machine>::Event>;
 
 /// One line of a trace.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]

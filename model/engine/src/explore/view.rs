@@ -25,7 +25,7 @@ use stateright::{Checker, Model};
 
 use super::Error;
 use super::report::{PropertyVerdict, Report};
-use crate::compose::{Action, Outcome, GlobalStateOf};
+use crate::compose::{Action, GlobalStateOf, Outcome};
 use crate::machine::Machine;
 use crate::pack::{Bits, Overflow, Pack};
 use crate::system::{System, Test, Transition};

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use super::event::{Act, Answer, Call, Data, Event, HOSTS};
 use super::universe::Universe;
 use devmig_engine::clause::ChoiceId;
-use devmig_engine::machine::{Machine, Stimulus, Reaction, Party, Verdict};
+use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::pack::PackAs;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 

@@ -17,7 +17,9 @@ use super::event::{Act, Answer, Call, Data, Event, MANAGEMENT, OTHER};
 use super::program::{Part, Program, Step};
 use super::universe::Universe;
 use devmig_engine::clause::ClauseId;
-use devmig_engine::machine::{Did, Machine, Obligation, Stimulus, Reaction, Owed, Party, TimeClass, Verdict};
+use devmig_engine::machine::{
+    Did, Machine, Obligation, Owed, Party, Reaction, Stimulus, TimeClass, Verdict,
+};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 devmig_engine::packed! {
@@ -226,7 +228,13 @@ impl Managers {
         }
     }
 
-    fn called(&self, s: &Knows, device: u8, host: u8, (call, answer): (Call, Answer)) -> Reaction<Knows> {
+    fn called(
+        &self,
+        s: &Knows,
+        device: u8,
+        host: u8,
+        (call, answer): (Call, Answer),
+    ) -> Reaction<Knows> {
         let Some(step) = self.step(s) else { return self.freely(s, device, host, (call, answer)) };
         if self.call(s, device, step) != Some((host, call)) {
             return Reaction::Disabled;
@@ -422,7 +430,11 @@ impl Machine for Managers {
             if self.checks(own) {
                 let (host, act) = (1 - own.from, Act::Check(self.accepts(own, device)));
                 let event = Event { device, host, act };
-                f(if self.over(own) { Stimulus::Guarded(event) } else { Stimulus::Unguarded(event) });
+                f(if self.over(own) {
+                    Stimulus::Guarded(event)
+                } else {
+                    Stimulus::Unguarded(event)
+                });
             }
             let mut each = |host: u8, call: Call, does: bool| {
                 self.answers(device, call, &mut |answer| {

@@ -141,14 +141,23 @@ impl Migration {
     }
 
     /// Something is asked of the host that the device is on.
-    fn of_source(&self, s: Heard, (call, answer): (Call, Answer), judge: &mut RuleContext) -> Reaction<Heard> {
+    fn of_source(
+        &self,
+        s: Heard,
+        (call, answer): (Call, Answer),
+        judge: &mut RuleContext,
+    ) -> Reaction<Heard> {
         let ClauseIds { early, reads_back, one_runner, .. } = self.laws;
         Reaction::To(match call {
             Call::Stop if !s.checked && judge.enforces(early) => return Reaction::Violation(early),
-            Call::Stop if !s.read && judge.enforces(reads_back) => return Reaction::Violation(reads_back),
+            Call::Stop if !s.read && judge.enforces(reads_back) => {
+                return Reaction::Violation(reads_back);
+            }
             Call::Stop => Heard { stopped: answer == Answer::Done, halted: true, ..s },
             Call::Save => Heard { saved: matches!(answer, Answer::Saved(_)), ..s },
-            Call::Run if s.told && judge.enforces(one_runner) => return Reaction::Violation(one_runner),
+            Call::Run if s.told && judge.enforces(one_runner) => {
+                return Reaction::Violation(one_runner);
+            }
             // Whether it was heard or not, it is no longer known to be stopped, and what was loaded is
             // no longer what it is.
             Call::Run => {

@@ -126,7 +126,11 @@ fn running(w: &GlobalState, device: u8) -> usize {
 
 /// One of [`ALL`], for a system in which the devices are these.
 #[must_use]
-pub fn named(name: &str, devices: &[u8], hosts: &Arc<[Host; 2]>) -> Option<Property<GlobalState, Event>> {
+pub fn named(
+    name: &str,
+    devices: &[u8],
+    hosts: &Arc<[Host; 2]>,
+) -> Option<Property<GlobalState, Event>> {
     let (name, ..) = ALL.iter().find(|(known, ..)| *known == name)?;
     let configs = devices.to_vec();
     let config = move |device: u8| configs.get(usize::from(device)).copied().unwrap_or(0);

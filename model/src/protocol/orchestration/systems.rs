@@ -19,13 +19,13 @@ use super::host::{self, Host};
 use super::manager::Managers;
 use super::migration::{self, Migration};
 use super::program::{Program, Step, THEN};
-use super::properties::{self, Parts, GlobalState};
+use super::properties::{self, GlobalState, Parts};
 use super::universe::{RawRelease, Release, Universe};
+use crate::device_model::{Name, Settings, Value};
+use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
-use crate::device_model::{Name, Settings, Value};
 use devmig_engine::rules::Rules;
-use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, did_you_mean, with_help};
 use devmig_engine::system::{Expect, Property, System};
 
 /// A system of a whole migration: no queue, every state in two words.
@@ -298,11 +298,12 @@ impl Builder {
         let violated = def.violated.iter().filter_map(property).map(Property::violated);
         System {
             name: def.name.clone(),
-            area: "device-model",
+            protocol: "device-model",
             about: def.about.clone(),
             properties: holds.chain(violated).collect(),
             closed: Closed { machine: (host(0), host(1), migration, managers), rules },
             expect: Expect::default(),
+            refinements: vec![],
             environment: HOSTS.to_vec(),
         }
     }

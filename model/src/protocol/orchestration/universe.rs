@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::device_model::bounded_json::List;
 use crate::device_model::configuration::canon;
 use crate::device_model::form::{ImplementationForm, ModelForm, ParameterForm};
-use crate::device_model::bounded_json::List;
 use crate::device_model::{
     Allowed, External, Implementation, Instance, Model, Name, Offs, Settings, Value, check,
 };

@@ -9,9 +9,11 @@
 //!
 //! **Invariant.** GET_VRING_BASE has no effect.
 
+use crate::protocol::ring::{Act, Ring};
 use devmig_engine::clause::ChoiceId;
-use devmig_engine::machine::{Did, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict};
-use crate::protocol::ring::Act;
+use devmig_engine::machine::{
+    Did, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus, TimeClass, Verdict,
+};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 use super::event::{DEVICE, Event};
@@ -90,7 +92,12 @@ impl Device {
         s.runs() && !(s.suspended && judge.enforces(self.laws.stops))
     }
 
-    fn used(&self, s: &DeviceState, request: u16, judge: &mut RuleContext) -> Reaction<DeviceState> {
+    fn used(
+        &self,
+        s: &DeviceState,
+        request: u16,
+        judge: &mut RuleContext,
+    ) -> Reaction<DeviceState> {
         let open = s.open >> (request % 64) & 1 == 1;
         let broken = match () {
             () if open && s.suspended => Some(self.laws.stops),
@@ -210,7 +217,14 @@ impl Machine for Device {
     }
 
     /// SUSPEND is what stops a ring, and GET_VRING_BASE tells where it stopped.
-    fn as_ring(&self, event: &Event) -> Option<Act> {
+    fn at_end(&self, s: &DeviceState) -> bool {
+        let waiting = s.open != 0 || s.base < s.available;
+        !s.suspending && (s.suspended || !s.runs() || !waiting)
+    }
+}
+
+impl Refines<Ring> for Device {
+    fn refine(&self, event: &Event) -> Option<Act> {
         Some(match *event {
             Event::Suspend => Act::Stop,
             Event::GetVringBase(base) => Act::Stopped(base),
@@ -221,10 +235,5 @@ impl Machine for Device {
             Event::Used(request) => Act::Used(request),
             _ => return None,
         })
-    }
-
-    fn at_end(&self, s: &DeviceState) -> bool {
-        let waiting = s.open != 0 || s.base < s.available;
-        !s.suspending && (s.suspended || !s.runs() || !waiting)
     }
 }

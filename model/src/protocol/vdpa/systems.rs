@@ -1,13 +1,14 @@
 //! vDPA systems: a device, its guest, and a VMM that stops and continues it in one of three ways.
 
 use super::event::{Event, GUEST};
-use super::machine::{DRIVER_OK, Device, ClauseIds};
+use super::machine::{ClauseIds, DRIVER_OK, Device};
 use super::vmm::{Guest, Step, Vmm};
+use crate::protocol::ring::{RING, Ring};
+use crate::spec::{Spec, SpecErrors};
 use devmig_engine::clause::ChoiceId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
 use devmig_engine::rules::Rules;
-use crate::spec::{Spec, SpecErrors};
-use devmig_engine::system::{Expect, Expected, Property, System, Transition};
+use devmig_engine::system::{Expect, Expected, Property, Refinement, System, Transition};
 
 type Parts = (Device, Guest, Vmm);
 /// A system of vDPA: no queue, every state in one word.
@@ -91,9 +92,10 @@ fn system(name: &str, about: &str, steps: Vec<Step>, (names, rules): (Names, Rul
         Some(Event::Used(request)) => Some(*request),
         _ => None,
     };
+    let refinements = vec![Refinement::new::<Ring>(RING, device.clone())];
     System {
         name: name.to_owned(),
-        area: "vdpa",
+        protocol: "vdpa",
         about: about.to_owned(),
         closed: Closed { machine: (device, Guest { requests: REQUESTS }, vmm), rules },
         properties: vec![
@@ -130,6 +132,7 @@ fn system(name: &str, about: &str, steps: Vec<Step>, (names, rules): (Names, Rul
             }),
         ],
         expect: Expect::default(),
+        refinements,
         environment: vec![GUEST],
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::event::{Event, GUEST, VMM};
-use devmig_engine::machine::{Machine, Stimulus, Reaction, Party, Verdict};
+use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::rules::RuleContext;
 
 /// One step of a program.
@@ -108,11 +108,14 @@ impl Machine for Vmm {
         }
         match self.steps.get(usize::from(s.step)) {
             Some(Step::SetStatus(status)) => f(Stimulus::Unguarded(Event::SetStatus(*status))),
-            Some(Step::SetVringEnable(enable)) => f(Stimulus::Unguarded(Event::SetVringEnable(*enable))),
+            Some(Step::SetVringEnable(enable)) => {
+                f(Stimulus::Unguarded(Event::SetVringEnable(*enable)))
+            }
             Some(Step::SetVringBase) => f(Stimulus::Unguarded(Event::SetVringBase(s.base))),
             // The device fixes what comes back.
             Some(Step::GetVringBase) => {
-                (0..=self.requests).for_each(|base| f(Stimulus::Unguarded(Event::GetVringBase(base))));
+                (0..=self.requests)
+                    .for_each(|base| f(Stimulus::Unguarded(Event::GetVringBase(base))));
             }
             Some(Step::Suspend) => f(Stimulus::Unguarded(Event::Suspend)),
             Some(Step::Resume) => f(Stimulus::Unguarded(Event::Resume)),

@@ -14,16 +14,16 @@ use super::event::{
     Region,
 };
 use super::table::Table;
-use devmig_engine::clause::ChoiceId;
-use devmig_engine::machine::{Machine, Stimulus, Reaction, Party, Verdict};
-use devmig_engine::rules::RuleContext;
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use devmig_engine::clause::ChoiceId;
+use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
+use devmig_engine::rules::RuleContext;
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
     ("device set STATE", "SET the state, and wait for the answer; a failure ends the program"),
     ("device set STATE if there", "SET the state if the device supports it"),
-    ("other STEP", "take the step for the second device"),
+    ("other STEP", "take take the step for the second device"),
     ("device get", "GET"),
     ("device info", "GET_PRECOPY_INFO"),
     ("device opt in", "SET PRECOPY_INFOv2"),

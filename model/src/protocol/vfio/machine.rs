@@ -40,12 +40,14 @@ use serde_json::{Map, Value};
 use super::event::{
     Act, Answer, Call, DEVICE, Data, Event, For, PageSize, Pending, Ranges, Region,
 };
-use super::names::{ClauseIds, Names, ChoiceIds};
+use super::names::{ChoiceIds, ClauseIds, Names};
 use super::path::{NoPath, Paths};
 use super::state::{Log, State, Stream};
 use super::table::{Dma, Session, Table};
 use devmig_engine::clause::ClauseId;
-use devmig_engine::machine::{Did, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict};
+use devmig_engine::machine::{
+    Did, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass, Verdict,
+};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 /// What exploration tries.

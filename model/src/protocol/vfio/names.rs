@@ -1,9 +1,9 @@
 //! The clauses that the VFIO machine judges, and the choices that it asks.
 
 use super::path::Reading;
-use devmig_engine::clause::ChoiceId;
-use devmig_engine::rules::{OpenChoice, Choices, RuleContext};
 use crate::spec::{Spec, SpecErrors};
+use devmig_engine::clause::ChoiceId;
+use devmig_engine::rules::{Choices, OpenChoice, RuleContext};
 
 crate::clause_ids! {
     /// The clauses that are judged here.

@@ -496,9 +496,9 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Glob
             },
             |_, t| t.after.parts.3.belief == t.after.parts.0.at
         ),
-        "fresh-client-finds-it-running" => {
-            Property::at_end(name, move |w: &GlobalState| w.parts.3.failed || w.parts.0.at == running)
-        }
+        "fresh-client-finds-it-running" => Property::at_end(name, move |w: &GlobalState| {
+            w.parts.3.failed || w.parts.0.at == running
+        }),
         "nothing-lands-after-save" => {
             always!(|_, t| pair(t, Act::PeerArrives).is_some(), |look, t| pair(t, Act::PeerArrives)
                 .is_none_or(|(_, before, after)| {

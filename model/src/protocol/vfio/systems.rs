@@ -20,10 +20,10 @@ use super::names::Names;
 use super::path::Paths;
 use super::properties::{self, Parts};
 use super::table::Table;
+use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
-use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::system::{Expect, System};
 
 /// A system of VFIO: no queue, every state in three words.
@@ -240,11 +240,12 @@ impl Builder {
         let machine = (device(0), device(1), memory, client, guest);
         System {
             name: def.name.clone(),
-            area: "vfio",
+            protocol: "vfio",
             about: def.about.clone(),
             closed: Closed { machine, rules },
             properties: holds.chain(violated).collect(),
             expect: def.expect.clone(),
+            refinements: vec![],
             environment: vec![GUEST],
         }
     }

@@ -65,7 +65,9 @@ impl<const R: usize> VhostUser<R> {
         m: &BackEndMessage,
         judge: &mut RuleContext,
     ) -> Verdict<Self> {
-        let Some(def) = self.own_message(m.id) else { return Ok(Reaction::Violation(self.laws.told_gated)) };
+        let Some(def) = self.own_message(m.id) else {
+            return Ok(Reaction::Violation(self.laws.told_gated));
+        };
         let laws = &self.laws;
         let acknowledged = s.protocol.0 >> self.table.reply_ack & 1 == 1;
         let open = self.table.knows(def.since) && granted(s, def.gate.as_ref(), def.virtio);
@@ -112,7 +114,11 @@ impl<const R: usize> VhostUser<R> {
         if s.asked.head().is_none_or(|asked| asked.id != id) {
             // It belongs to no message, so nothing follows from it.
             let broken = judge.enforces(self.laws.told_answer_unasked);
-            return Ok(if broken { Reaction::Violation(self.laws.told_answer_unasked) } else { Reaction::Ignore });
+            return Ok(if broken {
+                Reaction::Violation(self.laws.told_answer_unasked)
+            } else {
+                Reaction::Ignore
+            });
         }
         let failed = value != Value(0) && descriptors > 0;
         if failed && judge.enforces(self.laws.told_failure_without_descriptor) {

@@ -13,8 +13,8 @@ use super::event::{BackEndMessage, Event, FRONT_END, Message, MessageId, Value};
 use super::table::{MessageDef, Table};
 use super::vocabulary::Effect;
 use super::wire::{Flags, Header, Payload, PayloadKind, Transfer, VringFd};
-use devmig_engine::clause::ClauseId;
 use crate::clause_ids;
+use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::Party;
 
 clause_ids! {

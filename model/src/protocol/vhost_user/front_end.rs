@@ -10,7 +10,7 @@ use super::state::{Asked, LOG_ALL, PENDING_REPLIES};
 use super::systems::F_PROTOCOL_FEATURES;
 use super::table::Table;
 use super::vocabulary::{Answer, Effect};
-use devmig_engine::machine::{Event as _, Machine, Stimulus, Reaction, Party, Verdict};
+use devmig_engine::machine::{Event as _, Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::pack::as_list;
 use devmig_engine::packed;
 use devmig_engine::queue::Queue;
@@ -262,7 +262,11 @@ impl<const R: usize> Machine for FrontEnd<R> {
 
     fn stimuli(&self, s: &FrontState<R>, f: &mut dyn FnMut(Stimulus<Event>)) {
         if let Some(asked) = s.asked.head() {
-            f(Stimulus::Guarded(Event::BackEndAnswer { id: asked.id, value: Value(0), descriptors: 0 }));
+            f(Stimulus::Guarded(Event::BackEndAnswer {
+                id: asked.id,
+                value: Value(0),
+                descriptors: 0,
+            }));
         }
         if self.current(s).is_none() && !s.waiting {
             return self.may(s, &mut |message| f(Stimulus::Guarded(Event::Message(message))));

@@ -8,7 +8,7 @@
 
 use super::event::{Event, GUEST};
 use super::state::{BUFFERS, USED_RING};
-use devmig_engine::machine::{Machine, Stimulus, Reaction, Party, Verdict};
+use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::pack::as_list;
 use devmig_engine::packed;
 use devmig_engine::rules::RuleContext;

@@ -2,9 +2,9 @@
 //!
 //! The message table names its own; here stand those of events without a message.
 
-use devmig_engine::clause::ChoiceId;
 use crate::clause_ids;
 use crate::spec::{Spec, SpecErrors};
+use devmig_engine::clause::ChoiceId;
 
 clause_ids! {
     /// Clauses, by the name that the machine's code gives them.

@@ -32,16 +32,17 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::event::{BACK_END, Event, FRONT_END, Message, MessageId, Value};
-use super::laws::{ClauseIds, ChoiceIds};
+use super::ids::{ChoiceIds, ClauseIds};
 use super::state::{BUFFERS, PendingReply, Ring, State, Transfer, USED_RING};
 use super::table::{Gate, MessageDef, Row, Table};
 use super::vocabulary::{Answer, DRIVER_OK, Effect, SUSPEND, Signal};
 use super::wire::PayloadKind;
+use crate::protocol::ring::{Act, Ring as AbstractRing};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{
-    Did, Event as _, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict,
+    Did, Event as _, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus,
+    TimeClass, Verdict,
 };
-use crate::protocol::ring::Act;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 /// What the back-end offers, and how far it is explored.
@@ -345,8 +346,26 @@ impl<const R: usize> Machine for VhostUser<R> {
         }
     }
 
+    fn at_end(&self, s: &State<R>) -> bool {
+        let resting = |r: &Ring| {
+            let kick_due = r.kicked && r.kick_set && !r.kick_fd_stale;
+            let waits = r.waiting() > 0 && (r.size == 0 || r.waiting() <= r.size);
+            let left = s.in_flight && r.left_behind() != 0;
+            let request_due = r.started && (r.open != 0 || (r.enabled && (waits || left)));
+            !kick_due && !request_due && r.unmarked == 0
+        };
+        let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
+        s.owed.is_empty()
+            && s.asked.is_empty()
+            && !s.suspending
+            && idle
+            && (s.suspended || s.rings.iter().all(resting))
+    }
+}
+
+impl<const R: usize> Refines<AbstractRing> for VhostUser<R> {
     /// GET_VRING_BASE is what stops ring 0, and its answer tells where it stopped.
-    fn as_ring(&self, event: &Event) -> Option<Act> {
+    fn refine(&self, event: &Event) -> Option<Act> {
         Some(match *event {
             Event::Message(m) if m.ring == 0 => {
                 let def = self.message(m.id);
@@ -366,21 +385,5 @@ impl<const R: usize> Machine for VhostUser<R> {
             Event::Used { ring: 0, request } => Act::Used(request),
             _ => return None,
         })
-    }
-
-    fn at_end(&self, s: &State<R>) -> bool {
-        let resting = |r: &Ring| {
-            let kick_due = r.kicked && r.kick_set && !r.kick_fd_stale;
-            let waits = r.waiting() > 0 && (r.size == 0 || r.waiting() <= r.size);
-            let left = s.in_flight && r.left_behind() != 0;
-            let request_due = r.started && (r.open != 0 || (r.enabled && (waits || left)));
-            !kick_due && !request_due && r.unmarked == 0
-        };
-        let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
-        s.owed.is_empty()
-            && s.asked.is_empty()
-            && !s.suspending
-            && idle
-            && (s.suspended || s.rings.iter().all(resting))
     }
 }

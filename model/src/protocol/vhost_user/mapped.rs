@@ -7,8 +7,8 @@
 //! is given, not when memory grows behind it.
 
 use super::wire::{Log, Payload, Region, VringAddr, VringState};
-use devmig_engine::clause::ClauseId;
 use crate::clause_ids;
+use devmig_engine::clause::ClauseId;
 
 clause_ids! {
     /// The clauses that are judged here.

@@ -23,7 +23,7 @@ use super::state::{State, Transfer};
 use super::vocabulary::{Answer, Effect};
 use crate::clause_ids;
 use devmig_engine::machine::{
-    Channel, Machine, Obligation, Stimulus, Reaction, Owed, Party, Step, TimeClass, Verdict,
+    Channel, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass, Verdict,
 };
 use devmig_engine::pack::{Overflow, Pack, Reader, Writer, as_list};
 use devmig_engine::packed;
@@ -184,7 +184,9 @@ impl<const R: usize> Monitor<R> {
         {
             return Ok(Reaction::Violation(self.laws.asked));
         }
-        let (Reaction::To(mut next), Event::Message(m)) = (verdict, event) else { return Ok(verdict) };
+        let (Reaction::To(mut next), Event::Message(m)) = (verdict, event) else {
+            return Ok(verdict);
+        };
         let sets = |effect| {
             self.machine.message(m.id).rows.iter().any(|row| row.receive.contains(&effect))
         };

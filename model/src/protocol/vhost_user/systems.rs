@@ -16,18 +16,19 @@ use serde::Deserialize;
 use super::event::{GUEST, MessageId};
 use super::front_end::FrontEnd;
 use super::guest::Guest;
-use super::laws::{ClauseIds, ChoiceIds};
+use super::ids::{ChoiceIds, ClauseIds};
 use super::machine::{Bounds, VhostUser};
 use super::program::{Compiler, RawProgram, Step};
 use super::properties;
 use super::state::LOG_ALL;
 use super::table::{SOURCE, Table};
+use crate::protocol::ring::{RING, Ring};
+use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
-use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
-use devmig_engine::system::{Expect, System};
+use devmig_engine::system::{Expect, Refinement, System};
 
 /// One `[[system]]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -247,13 +248,15 @@ impl Builder {
         };
         let holds = def.holds.iter().filter_map(property);
         let violated = def.violated.iter().filter_map(property).map(|p| p.violated());
+        let refinements = vec![Refinement::new::<Ring>(RING, machine.clone())];
         System {
             name: def.name.clone(),
-            area: "vhost-user",
+            protocol: "vhost-user",
             about: def.about.clone(),
             closed: Closed { machine: (machine, guest, front_end), rules },
             properties: holds.chain(violated).collect(),
             expect: def.expect.clone(),
+            refinements,
             environment: vec![GUEST],
         }
     }

@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use super::vocabulary::{Answer, Effect, Guard, Signal, Word};
 use super::wire::PayloadKind;
-use devmig_engine::clause::{ChoiceId, ClauseId};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
+use devmig_engine::clause::{ChoiceId, ClauseId};
 
 /// The document whose messages these are.
 pub const SOURCE: &str = "vhost-user";

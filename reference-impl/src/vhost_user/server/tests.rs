@@ -3,7 +3,9 @@
 use std::io::{Read, pipe};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload, Transfer, VringFd, VringState};
+use devmig_model::protocol::vhost_user::wire::{
+    Flags, Header, Payload, Transfer, VringFd, VringState,
+};
 
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 

@@ -42,7 +42,12 @@ impl Device {
         Ok(Reaction::To(next))
     }
 
-    pub(super) fn reset(&self, s: &State, whom: For, judge: &mut RuleContext) -> Result<State, OpenChoice> {
+    pub(super) fn reset(
+        &self,
+        s: &State,
+        whom: For,
+        judge: &mut RuleContext,
+    ) -> Result<State, OpenChoice> {
         let target = judge.choice(self.readings.reset)?;
         let client = whom == For::Client || s.at == ERROR;
         let moves = target == option::RESET_RUNNING || client && target == option::RESET_SPLIT;
@@ -64,7 +69,12 @@ impl Device {
     }
 
     /// The device answers.
-    pub(super) fn answered(&self, s: &State, answer: Answer, judge: &mut RuleContext) -> Verdict<Self> {
+    pub(super) fn answered(
+        &self,
+        s: &State,
+        answer: Answer,
+        judge: &mut RuleContext,
+    ) -> Verdict<Self> {
         let Some(call) = s.pending.0 else { return Ok(Reaction::Disabled) };
         let done = State { pending: Pending(None), failed: false, opened: false, ..*s };
         let laws = &self.laws;
@@ -135,7 +145,11 @@ impl Device {
         if s.failed || path.len() > 1 {
             let bad = self.session(s.at) == Session::Resuming && !Self::complete(&s.stream);
             // Not there, so it is not done; if it never gets there, that is the finding.
-            return Ok(if bad { broken(self.laws.validates, judge, *done) } else { Reaction::Disabled });
+            return Ok(if bad {
+                broken(self.laws.validates, judge, *done)
+            } else {
+                Reaction::Disabled
+            });
         }
         let clause = if s.opened || self.session(s.at) == Session::None {
             self.laws.new_session
@@ -197,7 +211,11 @@ impl Device {
                     // All that changed so far is in it.
                     _ => (next.initial, next.dirty) = (next.initial - 1, 0),
                 }
-                if piece == Data::Part(s.inside) { Reaction::To(read(next)) } else { Reaction::Disabled }
+                if piece == Data::Part(s.inside) {
+                    Reaction::To(read(next))
+                } else {
+                    Reaction::Disabled
+                }
             }
             (true, Answer::Nothing) if !there || self.opaque && !stream.told => {
                 Reaction::To(read(*stream))

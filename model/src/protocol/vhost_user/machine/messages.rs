@@ -91,7 +91,11 @@ impl<const R: usize> VhostUser<R> {
     ) -> Verdict<Self> {
         let Some(owing) = s.owed.head() else {
             let broken = judge.enforces(self.laws.unasked);
-            return Ok(if broken { Reaction::Violation(self.laws.unasked) } else { Reaction::Ignore });
+            return Ok(if broken {
+                Reaction::Violation(self.laws.unasked)
+            } else {
+                Reaction::Ignore
+            });
         };
         let m = &owing.message;
         if m.id != id && judge.enforces(self.laws.reply_header) {

@@ -30,7 +30,11 @@ impl<const R: usize> VhostUser<R> {
     }
 
     /// What is owed now.
-    pub(super) fn owes_now(&self, s: &State<R>, judge: &mut RuleContext) -> Result<Owed, OpenChoice> {
+    pub(super) fn owes_now(
+        &self,
+        s: &State<R>,
+        judge: &mut RuleContext,
+    ) -> Result<Owed, OpenChoice> {
         if s.closed {
             return Ok(Owed::NONE);
         }

@@ -109,7 +109,11 @@ impl<const R: usize> VhostUser<R> {
         if s.rings[ring as usize].unmarked & part == 0 {
             // Once too often costs the front-end a page; but nothing changes once all is stopped.
             let late = self.suspended(s) && judge.enforces(self.laws.no_update);
-            return Ok(if late { Reaction::Violation(self.laws.no_update) } else { Reaction::Ignore });
+            return Ok(if late {
+                Reaction::Violation(self.laws.no_update)
+            } else {
+                Reaction::Ignore
+            });
         }
         let mut next = *s;
         next.rings[ring as usize].unmarked &= !part;
@@ -163,7 +167,11 @@ impl<const R: usize> VhostUser<R> {
 
     /// Whether the back-end has found an error after which it may close the connection: a message
     /// that is not there as a whole or is not taken, or a ring that the guest has broken.
-    pub(super) fn may_close(&self, s: &State<R>, judge: &mut RuleContext) -> Result<bool, OpenChoice> {
+    pub(super) fn may_close(
+        &self,
+        s: &State<R>,
+        judge: &mut RuleContext,
+    ) -> Result<bool, OpenChoice> {
         let broken = s.rings.iter().any(|ring| ring.started && ring.is_broken());
         Ok(s.partial_message
             || s.must_disconnect
@@ -171,7 +179,11 @@ impl<const R: usize> VhostUser<R> {
     }
 
     /// Whether no kick starts any ring yet, since the driver is not ready.
-    pub(super) fn waits_for_driver(&self, s: &State<R>, judge: &mut RuleContext) -> Result<bool, OpenChoice> {
+    pub(super) fn waits_for_driver(
+        &self,
+        s: &State<R>,
+        judge: &mut RuleContext,
+    ) -> Result<bool, OpenChoice> {
         let negotiated = self.table.status.is_some_and(|bit| s.protocol.0 >> bit & 1 == 1);
         Ok(u64::from(s.status) & (DRIVER_OK | SUSPEND) == 0
             && negotiated

@@ -1,0 +1,25 @@
+//! devmig's engine: machines that hold rules, their composition, and every use of them.
+//!
+//! ```text
+//!  Machine --compose--> Closed --properties--> System --explore--> verdicts, counterexamples
+//!     |                                           |
+//!     +--estimate--> which states are possible,   +--view--> stateright: a second opinion
+//!                    given what was observed      +--laws--> what every machine and system passes
+//! ```
+//!
+//! **Invariants.** The engine names no protocol. It reads no file, clock or random number, prints
+//! nothing, and depends on no TOML, no diagnostics and no command line: what it needs to know of a
+//! specification is a number for each clause and each choice.
+//!
+//! **Not here.** The text of a clause, the names of systems' files, sockets, and anything that
+//! happens in real time.
+pub mod clause;
+pub mod compose;
+pub mod estimate;
+pub mod explore;
+pub mod laws;
+pub mod machine;
+pub mod pack;
+pub mod queue;
+pub mod rules;
+pub mod system;

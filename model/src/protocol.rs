@@ -1,0 +1,17 @@
+//! The protocols: each with its tables, machine, properties, systems and wire codec.
+//!
+//! | Module | Protocol |
+//! |---|---|
+//! | [`vhost_user`] | virtio devices in another process, over a Unix socket |
+//! | [`vdpa`] | virtio devices in hardware, through `/dev/vhost-vdpa` |
+//! | [`vfio`], [`vfio_user`] | the migration states of VFIO version 2, by ioctl or over a socket |
+//! | [`orchestration`] | hosts and management that move a device from one to the other |
+//! | [`ring`] | the abstract ring that vhost-user's and vDPA's refine |
+//! | [`example`] | the opening example of the book |
+pub mod example;
+pub mod orchestration;
+pub mod ring;
+pub mod vdpa;
+pub mod vfio;
+pub mod vfio_user;
+pub mod vhost_user;
