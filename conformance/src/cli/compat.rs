@@ -163,7 +163,10 @@ fn implementation(path: &Path) -> Result<Implementation, Error> {
         (Some(Destination::Implementation(one)), true) => Ok(one),
         _ => {
             let message = format!("cannot use {}: it has no parameters", path.display());
-            Err(Error::usage(message, Some("only the form of this project and v3 of the RFC have parameters".into())))
+            Err(Error::usage(
+                message,
+                Some("only the form of this project and v3 of the RFC have parameters".into()),
+            ))
         }
     }
 }

@@ -159,8 +159,7 @@ pub(super) fn explained_choice(spec: &Spec, choice: &Choice) -> String {
     text += &paragraph(&choice.question, "  ", "  ");
     text.push('\n');
     for option in &choice.options {
-        let default =
-            if option.name == default(choice) { " (default)" } else { "" };
+        let default = if option.name == default(choice) { " (default)" } else { "" };
         text += &paragraph(&format!("{}{default}: {}", option.name, option.text), "  - ", "    ");
         if !option.seen.is_empty() {
             text += &paragraph(&format!("seen: {}", option.seen.join(", ")), "    ", "    ");

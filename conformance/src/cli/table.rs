@@ -152,7 +152,10 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 fn vhost_user(args: &Args, library: &Library, out: &mut Out<'_>) -> Result<(), Error> {
     if args.flags.is_some() || args.reading.is_some() {
         let help = "use them with `devmig table vfio`".to_owned();
-        return Err(Error::usage("`--flags` and `--reading` do not apply to vhost-user", Some(help)));
+        return Err(Error::usage(
+            "`--flags` and `--reading` do not apply to vhost-user",
+            Some(help),
+        ));
     }
     match args.format {
         TableFormat::Text => out.text(&text(library)),
@@ -401,8 +404,7 @@ pub(crate) fn markdown(library: &Library) -> String {
         out.push('\n');
     }
     out += "## Back-end requests\n\n";
-    out +=
-        "On the back-end channel (SET_BACKEND_REQ_FD). The front-end replies to a request that has a reply or asks for one.\n\n";
+    out += "On the back-end channel (SET_BACKEND_REQ_FD). The front-end replies to a request that has a reply or asks for one.\n\n";
     out += "| message | id | |\n|---|---|---|\n";
     for own in own_messages(library) {
         out += &format!("| {} | {} | {} |\n", own.name, own.id, own.shape());

@@ -114,7 +114,9 @@ impl BackEnd {
             (0, true) => Ok(Ok(None)),
             (0, false) => match own {
                 Some(own) => Ok(Ok(Some(own))),
-                None => Err(HarnessError::Wrong("the reply should have a descriptor, but has none".into())),
+                None => Err(HarnessError::Wrong(
+                    "the reply should have a descriptor, but has none".into(),
+                )),
             },
             _ => Ok(Err(Errno::IO)),
         }

@@ -86,7 +86,9 @@ impl Kind {
     pub fn needs(self) -> Option<&'static str> {
         match self {
             Kind::Vector | Kind::VectorOff => Some("golden states (--golden)"),
-            Kind::Shared => Some("another implementation with some of the same configurations (--peer)"),
+            Kind::Shared => {
+                Some("another implementation with some of the same configurations (--peer)")
+            }
             Kind::PeerOnly => Some("another implementation with more configurations (--peer)"),
             Kind::Joint => Some("a description with joint constraints"),
             Kind::Version | Kind::VersionAndValue => Some("a description with versions"),

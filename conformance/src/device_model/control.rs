@@ -133,7 +133,9 @@ impl Control {
             Answer::Done(said) => said,
             Answer::Refused(why) => return Err(finding(format!("device-list is refused: {why}"))),
         };
-        let odd = |why: String| finding(format!("device-list does not return a list of instances: {why}"));
+        let odd = |why: String| {
+            finding(format!("device-list does not return a list of instances: {why}"))
+        };
         let list: Vec<Listed> =
             serde_json::from_str(&said).map_err(|error| odd(error.to_string()))?;
         let one = |listed: Listed| {

@@ -88,7 +88,9 @@ impl Opened {
         let flags = match device.flags() {
             Ok(Ok(flags)) => flags,
             Ok(Err(errno)) => {
-                return Err(TestEnd::Skip(format!("needs a device that supports migration ({errno})")));
+                return Err(TestEnd::Skip(format!(
+                    "needs a device that supports migration ({errno})"
+                )));
             }
             Err(trouble) => return Err(judge::unopened(trouble)),
         };

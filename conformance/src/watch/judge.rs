@@ -276,9 +276,13 @@ impl<'l> Judge<'l> {
         self.faults(&form.faults, Side::FrontEnd);
         if must {
             self.offended = true;
-            self.give_up(format!("the specification does not say how a back-end treats a malformed {name}"));
+            self.give_up(format!(
+                "the specification does not say how a back-end treats a malformed {name}"
+            ));
         } else if known.is_some() {
-            self.give_up(format!("{name} names a ring beyond the {MAX_RINGS} that the monitor follows"));
+            self.give_up(format!(
+                "{name} names a ring beyond the {MAX_RINGS} that the monitor follows"
+            ));
         } else {
             if self.foreign.len() < MAX_FOREIGN {
                 self.foreign.push(raw.header.request);
@@ -363,7 +367,9 @@ impl<'l> Judge<'l> {
                     if clauses.is_empty()
                         && matches!(event, Seen::Event(Protocol::BackEndMessage(_))) =>
                 {
-                    self.give_up("more back-end requests are pending than the monitor follows".into());
+                    self.give_up(
+                        "more back-end requests are pending than the monitor follows".into(),
+                    );
                 }
                 Err(Fault::Broken { clauses, allowed }) => {
                     let clause = clauses.into_iter().find(|clause| !off.contains(*clause));

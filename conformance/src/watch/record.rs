@@ -258,7 +258,9 @@ impl<R: BufRead> Reader<R> {
     pub fn new(source: R) -> Result<Self, ReadError> {
         let mut reader = Reader { source, line: 0, n: 0, cut: false };
         let first = reader.next_line()?;
-        let Some(first) = first else { return Err(reader.error("not a recording: it has no first line")) };
+        let Some(first) = first else {
+            return Err(reader.error("not a recording: it has no first line"));
+        };
         let head: Head = serde_json::from_slice(&first)
             .map_err(|error| reader.error(format!("not a recording: {error}")))?;
         if head.recording != "vhost-user" {

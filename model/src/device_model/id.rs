@@ -254,7 +254,12 @@ impl BadId {
 
 impl fmt::Display for BadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not the name of a device model: {}", self.written.escape_debug(), self.fault)?;
+        write!(
+            f,
+            "`{}` is not the name of a device model: {}",
+            self.written.escape_debug(),
+            self.fault
+        )?;
         match &self.suggestion {
             Some(meant) => write!(f, "; did you mean `{meant}`?"),
             None => Ok(()),

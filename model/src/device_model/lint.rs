@@ -242,7 +242,8 @@ pub fn releases(old: (&str, &Implementation), new: (&str, &Implementation)) -> V
         };
         let undecided = tried(model, new.1.model(model.id()), &mut hold).is_err();
         for (reason, instance) in broken.into_values() {
-            let message = format!("a previously accepted configuration is refused: {}", reason.message);
+            let message =
+                format!("a previously accepted configuration is refused: {}", reason.message);
             let mut finding = Finding::new(Rule::Breaking, &files, model.id(), message);
             finding.parameter = reason.parameter;
             finding.instance = Some(InstanceForm::from(&instance));

@@ -122,7 +122,8 @@ impl Reason {
             Some(off) => format!("it is `{at}`, and off only at `{}`", shown(off)),
             None => format!("it is `{at}`, and no description states its off value"),
         };
-        let message = format!("the destination does not know the parameter `{name}` of `{model}`: {why}");
+        let message =
+            format!("the destination does not know the parameter `{name}` of `{model}`: {why}");
         Reason::about(Kind::UnknownParameter, model, message).of(parameter).at(value)
     }
 

@@ -155,7 +155,9 @@ pub fn all() -> Vec<Box<dyn Scheme>> {
             "H6 devmig" => {
                 "The host changes between its description and the creation: reading back shows it, before the source stops."
             }
-            "H7 devmig" => "The state format changes without a parameter: only states that were kept from each release show it.",
+            "H7 devmig" => {
+                "The state format changes without a parameter: only states that were kept from each release show it."
+            }
             _ => "The same case with the check of this project.",
         };
         all.push(boxed(Described::new(name, about, Rule::Check, hosts)));

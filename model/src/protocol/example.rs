@@ -279,7 +279,9 @@ pub fn system(clauses: Clauses, rules: Rules) -> Copying {
 pub fn systems(clauses: Clauses, rules: Rules) -> [Copying; 2] {
     let mut careless = system(clauses, rules.without(clauses.marks));
     careless.name = "example/copy-unmarked".to_owned();
-    careless.about = "A page is copied while a device writes it, by a copier that does not mark writes.".to_owned();
+    careless.about =
+        "A page is copied while a device writes it, by a copier that does not mark writes."
+            .to_owned();
     careless.properties[0].expected = Expected::Violated;
     [system(clauses, rules), careless]
 }

@@ -87,8 +87,12 @@ pub(super) fn check(item: &Item<RawChoice>, sources: &[Source], d: &mut Diagnost
     }
     if raw.option.len() < 2 {
         d.push(
-            item.error(raw.id.span(), "a choice needs at least two options", "has fewer than two options")
-                .help("add `[[choice.option]]` with `name` and `text`"),
+            item.error(
+                raw.id.span(),
+                "a choice needs at least two options",
+                "has fewer than two options",
+            )
+            .help("add `[[choice.option]]` with `name` and `text`"),
         );
     }
     if let Some(option) = raw.option.get(MAX_OPTIONS) {

@@ -122,7 +122,8 @@ pub(super) fn check(item: &Item<RawClause>, sources: &[Source], d: &mut Diagnost
     let level = Level::ALL.into_iter().find(|level| level.as_str() == raw.level.get_ref());
     if level.is_none() {
         let word = raw.level.get_ref();
-        let error = item.error(raw.level.span(), format!("`{word}` is not a level"), "unknown level");
+        let error =
+            item.error(raw.level.span(), format!("`{word}` is not a level"), "unknown level");
         let upper = word.to_uppercase();
         d.push(with_help(error, did_you_mean(&upper, Level::ALL.map(Level::as_str))));
     }

@@ -262,7 +262,8 @@ pub fn did_you_mean<'a>(
     let list = |wanted: &dyn Fn(&str) -> bool| {
         let names = candidates.clone().into_iter().filter(|name| wanted(name));
         let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
-        (!names.is_empty() && names.len() <= 16).then(|| format!("the known names are {}", names.join(", ")))
+        (!names.is_empty() && names.len() <= 16)
+            .then(|| format!("the known names are {}", names.join(", ")))
     };
     let area = word.rsplit_once('.').map(|(area, _)| format!("{area}."));
     area.and_then(|area| list(&|name| name.starts_with(&area))).or_else(|| list(&|_| true))

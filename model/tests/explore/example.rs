@@ -43,7 +43,10 @@ fn a_copier_that_does_not_track_copies_a_stale_page() {
     let report = without(clauses().marks);
     insta::assert_snapshot!(report.text());
     assert!(!report.as_expected);
-    assert_eq!(report.property("the copy equals the page").unwrap().verdict, PropertyVerdict::Violated);
+    assert_eq!(
+        report.property("the copy equals the page").unwrap().verdict,
+        PropertyVerdict::Violated
+    );
 }
 
 #[test]

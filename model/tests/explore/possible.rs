@@ -11,11 +11,11 @@ use devmig_engine::machine::{
     TimeClass, Verdict,
 };
 use devmig_engine::rules::{Choices, OpenChoice, RuleContext, Rules};
+use devmig_engine::{packed, unqueued};
 use devmig_model::protocol::example::{self, Act};
 use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
 use devmig_model::registry::Library;
-use devmig_engine::{packed, unqueued};
 use proptest::prelude::*;
 use serde::Serialize;
 

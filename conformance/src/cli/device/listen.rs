@@ -40,10 +40,9 @@ pub(super) fn listen(path: &Path) -> Result<UnixListener, Error> {
                 format!("{shown} cannot be created: its folder is not writable"),
                 "choose another --socket-path",
             ),
-            ErrorKind::InvalidInput => refused(
-                format!("{shown} is too long for a socket's path"),
-                "use at most 107 bytes",
-            ),
+            ErrorKind::InvalidInput => {
+                refused(format!("{shown} is too long for a socket's path"), "use at most 107 bytes")
+            }
             _ => Err(Error::Write { to: shown.to_string(), cause: error }),
         },
     }

@@ -48,9 +48,8 @@ impl Args for Making {
         let model = value(MODEL, "Model of the device, by its name in either version of the RFC")
             .value_name("MODEL")
             .default_value(NicModel::Nic.id());
-        let version =
-            value(VERSION, "Version of the model (an alias for parameter values)")
-                .value_name("VERSION");
+        let version = value(VERSION, "Version of the model (an alias for parameter values)")
+            .value_name("VERSION");
         let release = value(RELEASE, "Release of the device")
             .value_name("N")
             .value_parser(["1", "2"])

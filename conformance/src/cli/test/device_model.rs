@@ -89,8 +89,7 @@ fn with_socket(option: &str, text: &str) -> Result<Vec<String>, Error> {
     match words.iter().any(|word| word.contains("{socket}")) {
         true => Ok(words),
         false => {
-            let help =
-                "write {socket} in place of the path of the socket to listen on".to_owned();
+            let help = "write {socket} in place of the path of the socket to listen on".to_owned();
             Err(Error::usage(format!("{option} has no {{socket}}"), Some(help)))
         }
     }

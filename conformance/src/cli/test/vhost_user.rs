@@ -193,7 +193,9 @@ fn mutants(
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
     if !matches!(args.device, Device::Blk | Device::NetLoopback | Device::None) {
-        let help = "the reference devices are a disk (blk) and a NIC with a loopback link (net-loopback)".to_owned();
+        let help =
+            "the reference devices are a disk (blk) and a NIC with a loopback link (net-loopback)"
+                .to_owned();
         return Err(Error::usage("--mutants does not support this device", Some(help)));
     }
     let bench = MutationRun::new(library, suite, judged_by(library, &args.text)?, &args.text)?;

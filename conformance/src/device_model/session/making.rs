@@ -281,9 +281,7 @@ impl Session<'_> {
         self.say(format!("device-add {}", other.members()));
         match self.control()?.add(ID, other, transport)? {
             Answer::Refused(_) => Ok(()),
-            Answer::Done(_) => {
-                Err(finding("it replaces the first", "it is refused"))
-            }
+            Answer::Done(_) => Err(finding("it replaces the first", "it is refused")),
         }
     }
 

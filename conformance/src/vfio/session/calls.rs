@@ -187,15 +187,12 @@ impl Session<'_> {
     /// What registers show is what they showed, so the state was taken over.
     pub(super) fn same(&mut self) -> Result<(), TestEnd> {
         if self.anew {
-            return Err(TestEnd::Skip(
-                "needs a device that is not reset for a new client".into(),
-            ));
+            return Err(TestEnd::Skip("needs a device that is not reset for a new client".into()));
         }
         let shown = self.shown()?;
         let Some(at) = differs(&self.looked, &shown) else { return Ok(()) };
         let clause = self.clause("vfio.resume.restores")?;
-        let expected =
-            vec![format!("the value when it was saved: {}", byte(&self.looked, at))];
+        let expected = vec![format!("the value when it was saved: {}", byte(&self.looked, at))];
         self.finding_of(
             clause,
             format!("byte {at:#x} of the registers is {}", byte(&shown, at)),

@@ -284,8 +284,7 @@ impl Session<'_> {
             let came = self.guest.get(work.buffer(false, n), FRAME)?;
             if status != DONE | FRAME as u32 || work.due.get(usize::from(n)) != Some(&came) {
                 let failed = if status & FAILED == 0 { "" } else { ", and is marked as failed" };
-                return self
-                    .undone(&format!("frame {n} is not returned as it was sent{failed}"));
+                return self.undone(&format!("frame {n} is not returned as it was sent{failed}"));
             }
         }
         // One more than should come is one too many.

@@ -140,7 +140,9 @@ impl Session<'_> {
         let mut caller = Connection::connect(path.as_ref(), deadline).map_err(harness)?;
         match caller.receive(deadline) {
             Err(ReceiveError::Closed { after: 0 }) => Ok(()),
-            other => Err(TestEnd::Harness(format!("{path} does not close the connection: {other:?}"))),
+            other => {
+                Err(TestEnd::Harness(format!("{path} does not close the connection: {other:?}")))
+            }
         }
     }
 }

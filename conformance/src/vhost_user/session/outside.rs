@@ -114,8 +114,7 @@ impl Session<'_> {
             let observed = format!("a buffer is used in ring {ring}, which is disabled");
             self.finding(self.machine.laws.no_side_effects, &observed)?;
         } else {
-            let observed =
-                format!("a buffer of ring {ring} is used, and should stay empty");
+            let observed = format!("a buffer of ring {ring} is used, and should stay empty");
             self.finding(ClauseId::NONE, &observed)?;
         }
         Ok(false)
@@ -148,10 +147,9 @@ impl Session<'_> {
     /// What SET_CONFIG writes.
     pub(super) fn write_config(&mut self, flags: u32) -> Result<Config, TestEnd> {
         const MIGRATED: u32 = 1;
-        let (offset, bytes) = self
-            .outside()?
-            .config()
-            .ok_or_else(|| TestEnd::Skip("needs a device with a known configuration space".into()))?;
+        let (offset, bytes) = self.outside()?.config().ok_or_else(|| {
+            TestEnd::Skip("needs a device with a known configuration space".into())
+        })?;
         if flags == MIGRATED {
             self.outside()?.migrated();
         }

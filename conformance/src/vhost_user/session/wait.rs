@@ -102,7 +102,9 @@ impl Session<'_> {
                 Ok(())
             }
             Err(_) if self.lines.iter().any(|line| line.kicked) => Ok(()),
-            Err(fault) => self.fault(fault, format!("nothing more within {:?}", self.limits.silence)),
+            Err(fault) => {
+                self.fault(fault, format!("nothing more within {:?}", self.limits.silence))
+            }
         }
     }
 

@@ -129,7 +129,8 @@ impl Guide<'_> {
                     return Leads::Barred { row, why };
                 }
                 if let Some(open) = found.undefined {
-                    let why = format!("the specification does not say what follows ({})", clause(open));
+                    let why =
+                        format!("the specification does not say what follows ({})", clause(open));
                     return Leads::Barred { row, why };
                 }
             }

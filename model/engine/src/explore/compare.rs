@@ -453,7 +453,8 @@ impl Comparison {
             if let (Some(lines), Some(instead)) = (only, instead) {
                 let _ = writeln!(out, "\nonly {one}:");
                 out += &trace::text(lines, None);
-                let _ = writeln!(out, "{other} allows instead of the last event: {}", list(instead));
+                let _ =
+                    writeln!(out, "{other} allows instead of the last event: {}", list(instead));
             }
         }
         out

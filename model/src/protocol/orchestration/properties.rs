@@ -28,7 +28,11 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "device-model.refusal.early",
         "a check, a creation or a load that is refused finds the source running",
     ),
-    ("made-as-asked", "device-model.create.all-or-nothing", "a created device is the requested device"),
+    (
+        "made-as-asked",
+        "device-model.create.all-or-nothing",
+        "a created device is the requested device",
+    ),
     (
         "completed-is-equal",
         "device-model.configuration.kept",
@@ -39,11 +43,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "device-model.representation.parameter",
         "a loaded device that begins to run works",
     ),
-    (
-        "completed-has-all",
-        "",
-        "a loaded device that begins to run has all the work of its guest",
-    ),
+    ("completed-has-all", "", "a loaded device that begins to run has all the work of its guest"),
     (
         "configuration-never-changes",
         "device-model.configuration.immutable",

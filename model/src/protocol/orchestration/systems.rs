@@ -182,7 +182,8 @@ pub fn compile(
             .then
             .iter()
             .filter_map(|name| {
-                let at = pick(item, name, "management has no action", THEN.iter().map(|(n, _)| *n), d)?;
+                let at =
+                    pick(item, name, "management has no action", THEN.iter().map(|(n, _)| *n), d)?;
                 Some(THEN[at].0)
             })
             .collect(),

@@ -106,7 +106,11 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "vfio.pre-copy.dirty-begins",
         "the first dirty_bytes of a session is 0, if nothing changed",
     ),
-    ("reinit-after-opt-in", "vfio.pre-copy.reinit", "REINIT is reported only to a client that opted in"),
+    (
+        "reinit-after-opt-in",
+        "vfio.pre-copy.reinit",
+        "REINIT is reported only to a client that opted in",
+    ),
     (
         "quiet-means-quiet",
         "vfio.pre-copy.quiet",

@@ -89,7 +89,11 @@ pub fn compile(
         def.steps = Compiler { table, programs, rings: def.rings }.steps(item, run, d);
     }
     if raw.caught.is_empty() {
-        d.push(item.error(raw.id.span(), "no property detects this bug", "name the properties that detect it"));
+        d.push(item.error(
+            raw.id.span(),
+            "no property detects this bug",
+            "name the properties that detect it",
+        ));
     }
     for name in &raw.caught {
         let known = properties::ALL.iter().map(|(known, ..)| *known);

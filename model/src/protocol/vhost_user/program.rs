@@ -12,8 +12,14 @@ use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help
 pub const STEPS: &[(&str, &str)] = &[
     ("MESSAGE", "send the message, and wait for its reply if it has one"),
     ("MESSAGE NUMBER", "send the message with this number"),
-    ("MESSAGE offered", "send the message send the message with all features that the back-end offers"),
-    ("MESSAGE NUMBER acknowledged", "send the message with this number, and ask for an acknowledgement (need_reply)"),
+    (
+        "MESSAGE offered",
+        "send the message send the message with all features that the back-end offers",
+    ),
+    (
+        "MESSAGE NUMBER acknowledged",
+        "send the message with this number, and ask for an acknowledgement (need_reply)",
+    ),
     ("SET_PROTOCOL_FEATURES A+B", "send the message send the message with these protocol features"),
     ("SET_VRING_KICK none", "send the message with bit 8 and without a descriptor"),
     ("SET_FEATURES plain", "send the offered features without bit 30"),

@@ -134,7 +134,9 @@ impl Wire {
         self.memory.read(at, &mut bytes).map_err(|error| error.to_string())?;
         let (header, came) = bytes.split_at(HEADER as usize);
         if header.get(10..) != Some(&[1, 0]) {
-            return Err(format!("the header of a frame in one buffer names several buffers: {header:x?}"));
+            return Err(format!(
+                "the header of a frame in one buffer names several buffers: {header:x?}"
+            ));
         }
         let number = |frame: &[u8]| frame.get(14..22)?.try_into().ok().map(u64::from_be_bytes);
         match (number(came), came.get(6..) == frame(wanted, ALL).get(6..)) {
