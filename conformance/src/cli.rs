@@ -31,6 +31,7 @@ mod explain;
 mod explore;
 mod grid;
 mod guest;
+mod help;
 mod hunt;
 mod out;
 mod peers;
@@ -62,7 +63,7 @@ pub(crate) use out::Out;
 /// An executable specification of device live migration: check it, test implementations against it,
 /// change it with a proposal file
 #[derive(Debug, Parser)]
-#[command(name = "devmig", version, max_term_width = 100)]
+#[command(name = "devmig", version, max_term_width = 100, after_help = help::DEVMIG)]
 struct Cli {
     /// Use colours and show progress; `auto`: if the output is a terminal
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
@@ -80,7 +81,8 @@ enum Command {
     Explore(explore::Args),
     Verify(verify::Args),
     Test(test::Args),
-    Peers(peers::Args),
+    #[command(alias = "peers")]
+    Implementations(peers::Args),
     Watch(watch::Args),
     Replay(watch::ReplayArgs),
     Scenario(scenario::Args),
@@ -184,7 +186,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Explore(args) => explore::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Test(args) => test::run(&args, out),
-        Command::Peers(args) => peers::run(&args, out),
+        Command::Implementations(args) => peers::run(&args, out),
         Command::Watch(args) => watch::run(&args, out),
         Command::Replay(args) => watch::replay(&args, out),
         Command::Scenario(args) => scenario::run(&args, out),

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 pub use choice::{Choice, ChoiceOption};
 pub use clause::{Clause, Level};
-pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
+pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean, renamed_or_near};
 pub use exception::{Exception, Lack};
 pub use file::{Item, SourceFile, Spanned, Tables, with_help};
 pub use source::{Citation, Source, Version};

@@ -11,7 +11,7 @@ use crate::coverage::{self, Carried};
 
 /// List the clauses (normative requirements)
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = super::help::CLAUSES)]
 pub(crate) struct ClausesArgs {
     #[command(subcommand)]
     what: Option<What>,

@@ -32,6 +32,7 @@ use super::{Error, Format, Out, Status};
 /// with that of a proposal. Internal steps of a participant are not observable, nor is the moment
 /// at which a message is read. If the systems differ, a shortest trace shows a difference.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::COMPARE)]
 pub(crate) struct Args {
     /// System A
     #[arg(value_name = "A")]
@@ -40,27 +41,27 @@ pub(crate) struct Args {
     #[arg(value_name = "B", conflicts_with = "against")]
     b: Option<String>,
     /// Apply this proposal to B (to both if B or `--against` is given)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
     /// Fix the interpretation of a choice for A
-    #[arg(long, value_name = "NAME=OPTION", requires = "pins")]
+    #[arg(long, value_name = "NAME=OPTION", requires = "pins", help_heading = "Specification")]
     against: Vec<String>,
     /// Hide events by their text in traces (`*` matches any characters)
-    #[arg(long, value_name = "EVENT|GLOB")]
+    #[arg(long, value_name = "EVENT|GLOB", help_heading = "Observation")]
     hide: Vec<String>,
     /// Make the reading of messages observable
-    #[arg(long)]
+    #[arg(long, help_heading = "Observation")]
     reads: bool,
     /// Map both systems to the abstract ring (`ring/abstract`): requests, kicks, stops and bases
-    #[arg(long, conflicts_with = "reads")]
+    #[arg(long, conflicts_with = "reads", help_heading = "Observation")]
     ring: bool,
     /// Check only that A refines B: exit code 0 also if B allows more
-    #[arg(long)]
+    #[arg(long, help_heading = "Observation")]
     refines: bool,
     /// Output format
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     format: Format,
     /// Maximum number of pairs in each direction; beyond it the verdict is `incomplete`
     #[arg(long, value_name = "N", help_heading = "Bounds", default_value_t = most())]

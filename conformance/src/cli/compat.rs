@@ -18,6 +18,7 @@ use crate::compat::{Bad, any, destinations, fleet, source};
 /// A description is a JSON file in the form of this project, of the RFC (v3, v4) or of 2020, or a
 /// directory with the attributes of an mdev device or type.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::COMPAT)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -20,22 +20,29 @@ use super::{Error, Format, Out, Status};
 ///
 /// Without arguments, show the decisions that the specification lists.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::DECIDE)]
 pub(crate) struct Args {
     /// The system, or `device-model`: the compatibility schemes and their laws
     system: Option<String>,
     /// Choices to vary; all combinations of their options are checked
-    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', requires = "system")]
+    #[arg(
+        long,
+        value_name = "NAME,NAME",
+        value_delimiter = ',',
+        requires = "system",
+        help_heading = "Specification"
+    )]
     choices: Vec<String>,
     /// Apply this proposal
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
     /// Show the tables without counterexamples
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     brief: bool,
     /// Output format
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     format: Format,
     #[command(flatten)]
     bounds: Bounds,
@@ -61,7 +68,9 @@ impl Decided {
 /// Several in one document.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct All<'a> {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// One for each question, in order.
     decisions: &'a [Decided],
@@ -100,7 +109,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     match (args.format, &all[..]) {
         (Format::Json, [one]) if args.system.is_some() => out.json(one)?,
-        (Format::Json, all) => out.json(&All { schema: 1, decisions: all })?,
+        (Format::Json, all) => out.json(&All { schema: 2, decisions: all })?,
         (Format::Text, all) => {
             for (n, decided) in all.iter().enumerate() {
                 out.text(if n == 0 { "" } else { "\n" })?;

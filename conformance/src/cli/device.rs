@@ -40,6 +40,7 @@ use super::{Error, Out, Status};
 
 /// Run a reference device: a device that follows the specification, or a mutant
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::DEVICE)]
 pub(super) struct Args {
     #[command(subcommand)]
     device: Device,

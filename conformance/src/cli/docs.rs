@@ -3,7 +3,7 @@
 //! ```text
 //!  reference/*.md                    whole pages
 //!  reference/schema/*.json           the forms of JSON documents
-//!  any page: <!-- devmig ARGS -->    a block: what that command prints
+//!  any page: <!-- devmig ARGS -->    a block: that command, and what it prints
 //!            …
 //!            <!-- end -->
 //! ```
@@ -30,6 +30,7 @@ use crate::coverage;
 
 /// Write the generated pages and blocks of the book, or check them
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::DOCS)]
 pub(crate) struct Args {
     /// Write nothing; exit with 1 if a page is out of date
     #[arg(long)]
@@ -124,21 +125,22 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
         page(
             "vhost-user-messages.md",
             "The vhost-user messages",
-            "The effect of each message, in guarded rows: the first row that applies determines the effect.",
+            "The effect of each message, in guarded rows: the first row that applies determines the \
+             effect.",
             table::markdown(&library),
         ),
         page(
             "vfio-states.md",
             "The VFIO migration states",
-            "One table, and what follows from it for each device: its arcs with what they bring about, \
-             and the arcs that a SET takes where there is none.",
+            "The table of states, and for each device: its arcs with their effects, and the arcs that a \
+             SET takes between two states without an arc.",
             table_vfio::page(&library),
         ),
         page(
             "systems.md",
             "The systems",
-            "Every system that is explored, exhaustively, and what holds in it. A violated \
-             property is expected to be: its shortest counterexample is the point.",
+            "All systems, each explored exhaustively, with the verdicts of its properties. Every violated \
+             property is expected to be violated; its shortest counterexample is shown.",
             systems_body(&reports),
         ),
         page(
@@ -150,43 +152,43 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
         page(
             "proposals.md",
             "The proposals",
-            "What each proposal changes, and what it expects.",
+            "The changes and the expectations of each proposal.",
             proposals.iter().map(|(name, examined)| proposal_body(name, examined)).collect(),
         ),
         page(
             "bugs.md",
             "Bugs of real implementations",
-            "Mistakes that were made in earnest, as mutants of the model: each is put into a system \
-             that is as expected without it, and the properties named notice.",
+            "Bugs that were reported for real implementations, as mutants of the model. Each is applied to \
+             a system that has its expected verdict without the bug; the named properties detect it.",
             bugs_body(&library, limits)?,
         ),
         page(
             "clauses.md",
             "The clauses",
-            "One normative requirement each, in our words, with the place that says it.",
+            "The normative requirements, in our own words, each with its place in the specification.",
             clauses_body(&library),
         ),
         page(
             "coverage.md",
             "Coverage of the clauses",
-            "Derived from the systems, the suite and the mutants of the reference. Every MUST on a \
-             back-end has a test and a mutant that it kills, every MUST on a front-end a recording \
-             that breaks it, or a reason why not.",
+            "Derived from the systems, the suites and the mutants of the reference. Every MUST of a \
+             back-end has a test and a mutant that the test kills, and every MUST of a front-end has a \
+             recording that violates it, or a reason why not.",
             coverage_body(&coverage::of(&library)?),
         ),
         page(
             "choices.md",
             "The choices",
-            "Points that the text leaves open, with the readings that are possible. The first \
-             column marks what exploration takes unless told otherwise.",
+            "Points that the specifications leave open, with their possible interpretations. The first \
+             column marks the default of exploration.",
             choices_body(&library),
         ),
         page(
-            "peers.md",
+            "implementations.md",
             "Real implementations",
-            "What real back-ends and a kernel's driver of VFIO devices (`linux-mtty`) offer, how they read \
-             what the text leaves open, and where they leave it. `devmig peers` holds each of them \
-             against this.",
+            "The features of real back-ends and of a kernel's VFIO driver (`linux-mtty`), their \
+             interpretations of open points, and their deviations from the specification. `devmig \
+             implementations` compares each of them with this page.",
             peers_page::body(&library)?,
         ),
         page(
@@ -222,9 +224,16 @@ fn blocks_in(dir: &Path) -> Result<Vec<PathBuf>, Error> {
         }
     }
     found.sort();
+    // The page that a reader of the repository sees first, two folders above the book's sources.
+    let readme = PathBuf::from(README);
+    if dir.join(&readme).is_file() {
+        found.push(readme);
+    }
     Ok(found)
 }
 
+/// The README of the repository, from the book's sources.
+const README: &str = "../../README.md";
 const BEGIN: &str = "<!-- devmig ";
 const END: &str = "<!-- end -->";
 
@@ -240,7 +249,8 @@ fn filled(text: &str, path: &Path) -> Result<String, Error> {
         let arguments = from.get(BEGIN.len()..close).unwrap_or_default();
         let words: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
         out += before;
-        out += &format!("{BEGIN}{arguments} -->\n```text\n{}```\n", super::captured(&words)?);
+        let printed = super::captured(&words)?;
+        out += &format!("{BEGIN}{arguments} -->\n```console\n$ devmig {arguments}\n{printed}```\n");
         out += END;
         rest = &from[end + END.len()..];
     }

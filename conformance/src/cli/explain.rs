@@ -19,6 +19,7 @@ use crate::vhost_user::suite;
 
 /// Explain a clause or a choice: its text, the party that it binds, and its source
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::EXPLAIN)]
 pub(crate) struct Args {
     /// Its id
     #[arg(value_name = "CLAUSE|CHOICE")]

@@ -11,6 +11,7 @@ use super::{Error, Out, Status};
 
 /// Explore the states of a system interactively in a browser (stateright Explorer)
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::EXPLORE)]
 pub(crate) struct Args {
     /// System to explore
     system: String,
@@ -18,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
     /// Apply this proposal
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,

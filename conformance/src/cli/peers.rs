@@ -15,6 +15,7 @@ use crate::vhost_user::suite;
 
 /// Test real implementations and compare the findings with known deviations
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::IMPLEMENTATIONS)]
 pub(super) struct Args {
     /// Implementations by name or pattern (`*` matches any characters) [default: all]
     name: Vec<String>,
@@ -179,7 +180,7 @@ fn close(
             out.text(&format!("{:<28} {}\n", peer.name, line(verdict)))?;
         }
         if !ran {
-            out.text("no peer ran: nothing was held against a real implementation\n")?;
+            out.text("no implementation ran, so nothing was compared\n")?;
         }
     }
     let fails = !ran || verdicts.iter().any(|(_, verdict)| verdict.fails());

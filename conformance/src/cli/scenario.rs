@@ -19,6 +19,7 @@ use crate::watch::report::Report;
 /// Run QEMU with a real guest (boot, I/O, stop, continue, reset, migrate, quit), and judge both
 /// sides
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::SCENARIO)]
 pub(super) struct Args {
     /// Scenarios by name or pattern (`*` matches any characters) [default: all]
     name: Vec<String>,

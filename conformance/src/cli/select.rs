@@ -48,7 +48,7 @@ impl Bounds {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Pins {
     /// Fix the interpretation of a choice; see `devmig choices`
-    #[arg(long = "choice", value_name = "NAME=OPTION")]
+    #[arg(long = "choice", value_name = "NAME=OPTION", help_heading = "Specification")]
     pins: Vec<String>,
 }
 

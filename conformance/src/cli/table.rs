@@ -23,6 +23,7 @@ use super::{Error, Out, Status, select};
 /// VFIO, the arcs are those of a device with the given features, and a combination shows the arcs
 /// that a SET takes. Additions of a proposal are marked with `+`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::TABLE)]
 pub(crate) struct Args {
     /// The protocol
     #[arg(value_enum)]
@@ -37,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAMES")]
     flags: Option<String>,
     /// VFIO: interpretation of the rule for combination transitions
-    #[arg(long, value_parser = ["literal", "kernel", "session"])]
+    #[arg(long = "interpretation", alias = "reading", value_parser = ["literal", "kernel", "session"])]
     reading: Option<String>,
 }
 
@@ -153,7 +154,7 @@ fn vhost_user(args: &Args, library: &Library, out: &mut Out<'_>) -> Result<(), E
     if args.flags.is_some() || args.reading.is_some() {
         let help = "use them with `devmig table vfio`".to_owned();
         return Err(Error::usage(
-            "`--flags` and `--reading` do not apply to vhost-user",
+            "`--flags` and `--interpretation` do not apply to vhost-user",
             Some(help),
         ));
     }

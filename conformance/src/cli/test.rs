@@ -19,6 +19,7 @@ use super::{Error, Out, Status};
 
 /// Test an implementation with a conformance suite
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::TEST)]
 pub(super) struct Args {
     #[command(subcommand)]
     protocol: Protocol,

@@ -22,6 +22,7 @@ use devmig_engine::explore::Report;
 
 /// Check all built-in systems, proposals and bugs, and test the reference devices
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::VERIFY)]
 pub(crate) struct Args {
     /// Output format
     #[arg(long, value_enum, default_value_t)]
@@ -33,7 +34,9 @@ pub(crate) struct Args {
 /// What `--format json` writes.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Document<'a> {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// All that follows is as expected.
     as_expected: bool,
@@ -85,7 +88,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let status = statuses.max().unwrap_or(Status::Good);
     match args.format {
         Format::Json => out.json(&Document {
-            schema: 1,
+            schema: 2,
             as_expected: status == Status::Good,
             systems: &reports,
             proposals: &proposals,
@@ -217,7 +220,7 @@ fn table(
         count(reports.len(), "system"),
         count(proposals.len(), "proposal"),
         count(expectations, "expectation"),
-        count(bugs.len(), "mistake"),
+        count(bugs.len(), "bug"),
         count(suites.iter().map(|suite| suite.results.len()).sum(), "test"),
         suites.iter().map(|suite| suite.summary.skip).sum::<usize>(),
     )

@@ -19,6 +19,7 @@ use crate::watch::report::Report;
 
 /// Relay a connection between a front-end and a back-end, and judge both
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::WATCH)]
 pub(super) struct Args {
     #[command(subcommand)]
     protocol: Protocol,
@@ -34,16 +35,16 @@ enum Protocol {
 #[derive(Debug, ClapArgs)]
 struct VhostUser {
     /// Create this socket for the front-end to connect to
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
     listen: PathBuf,
     /// Socket on which the back-end listens
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
     connect: PathBuf,
     /// Record the connection to this file, for `devmig replay`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     record: Option<PathBuf>,
     /// Maximum time to watch
-    #[arg(long = "for", value_name = "SECONDS")]
+    #[arg(long = "for", value_name = "SECONDS", help_heading = "Connection")]
     seconds: Option<f64>,
     #[command(flatten)]
     by: By,
@@ -51,6 +52,7 @@ struct VhostUser {
 
 /// Judge a recording
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::REPLAY)]
 pub(super) struct ReplayArgs {
     /// Recording, as written by `devmig watch --record`
     file: PathBuf,
@@ -62,13 +64,19 @@ pub(super) struct ReplayArgs {
 #[derive(Debug, ClapArgs)]
 struct By {
     /// Version of the vhost-user specification
-    #[arg(long, value_name = "VERSION", default_value = "10.2")]
+    #[arg(
+        long = "spec-version",
+        alias = "text",
+        value_name = "VERSION",
+        default_value = "10.2",
+        help_heading = "Judgement"
+    )]
     text: String,
     /// Fix the interpretation of a choice; see `devmig choices`
-    #[arg(long, value_name = "NAME=OPTION")]
+    #[arg(long, value_name = "NAME=OPTION", help_heading = "Judgement")]
     choice: Vec<String>,
     /// Output format
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     format: Format,
 }
 

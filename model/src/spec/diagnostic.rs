@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use devmig_engine::explore::check::renamed;
 use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 use thiserror::Error;
 
@@ -267,6 +268,18 @@ pub fn did_you_mean<'a>(
     };
     let area = word.rsplit_once('.').map(|(area, _)| format!("{area}."));
     area.and_then(|area| list(&|name| name.starts_with(&area))).or_else(|| list(&|_| true))
+}
+
+/// The present name of a property that was renamed, or else [`did_you_mean`].
+#[must_use]
+pub fn renamed_or_near<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    match renamed(word) {
+        Some(name) => Some(format!("this property is now called `{name}`")),
+        None => did_you_mean(word, candidates),
+    }
 }
 
 /// Levenshtein's distance, in characters.

@@ -72,7 +72,7 @@ fn a_bounded_run_is_no_proof() {
         assert!(report.incomplete.is_some() && !report.as_expected);
         let copy = report.property("the copy equals the page").unwrap();
         assert_eq!(copy.verdict, PropertyVerdict::Unknown);
-        assert_eq!(report.property("progress").unwrap().verdict, PropertyVerdict::Unknown);
+        assert_eq!(report.property("no-starvation").unwrap().verdict, PropertyVerdict::Unknown);
     }
 }
 

@@ -16,41 +16,42 @@ use crate::harness::report::Result as TestResult;
 
 /// Test a program that implements a device against its description
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_DEVICE_MODEL)]
 #[command(group = ArgGroup::new("where").required(true).args(["spawn", "list", "mutants"]))]
 pub(super) struct Args {
     /// Command that starts the program. devmig adds arguments: `--print-migration-info-json` to get
     /// its description; `--model MODEL`, `--m-NAME=VALUE` and a socket to create a device
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     spawn: Option<String>,
     /// Arguments with which the program listens as a vhost-user back-end; `{socket}` is replaced by
     /// the path [default without `--vfio-user`: both `--socket-path {socket}` and `--vfio-user
     /// {socket}`]
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, help_heading = "Target")]
     vhost_user: Option<String>,
     /// Arguments with which the program listens as a vfio-user server
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, help_heading = "Target")]
     vfio_user: Option<String>,
     /// Command of a program that creates devices on request, by JSON-RPC at `{socket}`
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     control: Option<String>,
     /// Arguments that only change properties of the host, such as another port
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, help_heading = "Target")]
     elsewhere: Option<String>,
     /// Command of another implementation of the same models, with the same arguments
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     peer: Option<String>,
     /// Folder of golden states; see `devmig device golden`
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Target")]
     golden: Option<PathBuf>,
     /// Maximum number of cases of each kind; a smaller configuration space is tried completely
-    #[arg(long, value_name = "N", default_value_t = 40)]
+    #[arg(long, value_name = "N", default_value_t = 40, help_heading = "Selection")]
     cases: usize,
     /// Run the suite against each mutant of the reference device; a test of the violated clause
     /// must find it. `--only` selects mutants
-    #[arg(long)]
+    #[arg(long, help_heading = "Selection")]
     mutants: bool,
     /// Maximum time for each operation, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
     timeout: f64,
     #[command(flatten)]
     shared: Shared,

@@ -26,23 +26,23 @@ use crate::harness::waivers::{self, Waiver};
 #[derive(Debug, ClapArgs)]
 pub(super) struct Shared {
     /// List the tests
-    #[arg(long)]
+    #[arg(long, help_heading = "Selection")]
     pub(super) list: bool,
     /// Run only these tests (`*` matches any characters)
-    #[arg(long, value_name = "TEST")]
+    #[arg(long, value_name = "TEST", help_heading = "Selection")]
     pub(super) only: Vec<String>,
     /// Seed of all random decisions
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Selection")]
     pub(super) seed: u64,
     /// Accept the findings in this file: `[[waiver]]`s, each with `test` or `clause` or both (`*`
     /// matches any characters), and a `reason`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Judgement")]
     pub(super) waivers: Option<PathBuf>,
     /// Also write the results to this file as JUnit XML
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     junit: Option<PathBuf>,
     /// Output format
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     pub(super) format: Format,
 }
 

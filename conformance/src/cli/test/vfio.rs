@@ -24,25 +24,31 @@ use crate::vfio::walk::Walk;
 #[derive(Debug, ClapArgs)]
 pub(super) struct Common {
     /// Run this many random walks instead of tests, with the seeds from `--seed` upwards
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Selection")]
     walks: Option<usize>,
     /// Number of steps in each walk
-    #[arg(long, value_name = "M", default_value_t = 60)]
+    #[arg(long, value_name = "M", default_value_t = 60, help_heading = "Selection")]
     steps: usize,
     /// Run the tests in this file instead (in the form of the built-in suite)
-    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    #[arg(long, value_name = "FILE", conflicts_with = "only", help_heading = "Selection")]
     script: Option<PathBuf>,
     /// Run only these steps, as printed by a walk with a finding
-    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"])]
+    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"], help_heading = "Selection")]
     play: Option<String>,
     /// Fix the interpretation of a choice; see `devmig choices`
-    #[arg(long, value_name = "NAME=OPTION")]
+    #[arg(long, value_name = "NAME=OPTION", help_heading = "Judgement")]
     choice: Vec<String>,
     /// Version of the VFIO specification
-    #[arg(long, value_name = "VERSION", default_value = "6.18")]
+    #[arg(
+        long = "spec-version",
+        alias = "text",
+        value_name = "VERSION",
+        default_value = "6.18",
+        help_heading = "Judgement"
+    )]
     pub(super) text: String,
     /// Maximum time for each call, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
     timeout: f64,
     /// Write each result there as it comes, a line of JSON each: what is left of a run that is ended
     /// from outside.
@@ -65,7 +71,7 @@ impl Common {
             command += &format!(" --waivers {}", shell_words::quote(&waivers.to_string_lossy()));
         }
         if self.text != "6.18" {
-            command += &format!(" --text {}", self.text);
+            command += &format!(" --spec-version {}", self.text);
         }
         command
     }

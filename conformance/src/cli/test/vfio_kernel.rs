@@ -15,16 +15,23 @@ use crate::vfio::kernel::{Address, KernelDevice};
 /// A kernel may never return from some calls (tests that are known to hang run last), so run this
 /// in a guest: see `conformance/implementations/linux-mtty.toml` for an example.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_VFIO)]
 #[command(group = ArgGroup::new("where").required(true).args(["cdev", "group", "list"]))]
 pub(super) struct Args {
     /// Character device, e.g. `/dev/vfio/devices/vfio0`; requires iommufd
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
     cdev: Option<PathBuf>,
     /// Group of the device, e.g. `/dev/vfio/7`
-    #[arg(long, value_name = "PATH", requires = "device")]
+    #[arg(long, value_name = "PATH", requires = "device", help_heading = "Target")]
     group: Option<PathBuf>,
     /// Name of the device in its group: a PCI address, or the UUID of a mediated device
-    #[arg(long, value_name = "NAME", requires = "group", conflicts_with = "cdev")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "group",
+        conflicts_with = "cdev",
+        help_heading = "Target"
+    )]
     device: Option<String>,
     #[command(flatten)]
     common: Common,

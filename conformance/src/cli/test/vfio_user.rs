@@ -14,22 +14,23 @@ use crate::vfio::user::{Socket, Spawn};
 
 /// Test a vfio-user server with the VFIO suite
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_VFIO_USER)]
 #[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list", "mutants"]))]
 pub(super) struct Args {
     /// Socket on which the server listens
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
     socket: Option<PathBuf>,
     /// Command that starts the server; `{socket}` is replaced by the path to listen on. Each test
     /// starts it anew
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     spawn: Option<String>,
     /// Command that starts a device of another model or configuration, whose data the device under
     /// test must refuse
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     foreign: Option<String>,
     /// Run the suite against each mutant of the reference device; a test of the violated clause
     /// must find it. `--only` selects mutants
-    #[arg(long)]
+    #[arg(long, help_heading = "Selection")]
     mutants: bool,
     #[command(flatten)]
     common: Common,

@@ -20,58 +20,65 @@ use crate::vhost_user::walk::{self, Walk};
 
 /// Test a vhost-user back-end
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_VHOST_USER)]
 #[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list", "mutants"]))]
 pub(super) struct Args {
     /// Type of the device, which vhost-user does not report; with `none`, tests that need requests
     /// are skipped
-    #[arg(long, value_enum, default_value = "none")]
+    #[arg(long, value_enum, default_value = "none", help_heading = "Target")]
     device: Device,
     /// Socket on which the back-end listens
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
     socket: Option<PathBuf>,
     /// Command that starts the back-end; `{socket}` is replaced by the path to listen on, `{image}`
     /// by a new file of 1 MiB, `{folder}` by a new folder. Each test starts it anew
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     spawn: Option<String>,
     /// Run the suite against each mutant of the reference back-end; a test of the violated clause
     /// must find it. `--only` selects mutants
-    #[arg(long)]
+    #[arg(long, help_heading = "Selection")]
     mutants: bool,
     /// Thoroughness of the run
-    #[arg(long, value_enum, default_value = "quick")]
+    #[arg(long, value_enum, default_value = "quick", help_heading = "Selection")]
     profile: Profile,
     /// Drive every arc of the machine, and report the coverage. Part of both profiles, unless
     /// `--only` is given
-    #[arg(long)]
+    #[arg(long, help_heading = "Selection")]
     tour: bool,
     /// Run this many random walks instead of tests, with the seeds from `--seed` upwards
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Selection")]
     walks: Option<usize>,
     /// Number of steps in each walk
-    #[arg(long, value_name = "M", default_value_t = 80)]
+    #[arg(long, value_name = "M", default_value_t = 80, help_heading = "Selection")]
     steps: usize,
     /// Run the tests in this file instead (in the form of the built-in suite)
-    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    #[arg(long, value_name = "FILE", conflicts_with = "only", help_heading = "Selection")]
     script: Option<PathBuf>,
     /// Run only these steps, as printed by a walk with a finding
-    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"])]
+    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"], help_heading = "Selection")]
     play: Option<String>,
     /// Allow the tests to destroy the data of the device
-    #[arg(long)]
+    #[arg(long, help_heading = "Target")]
     scratch: bool,
     /// Socket on which each connection changes the device's configuration space, and is closed
     /// after the change (see `devmig device blk --outside`); `{socket}` is replaced by the path of
     /// `--socket`
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
     outside: Option<String>,
     /// Fix the interpretation of a choice; see `devmig choices`
-    #[arg(long, value_name = "NAME=OPTION")]
+    #[arg(long, value_name = "NAME=OPTION", help_heading = "Judgement")]
     choice: Vec<String>,
     /// Version of the vhost-user specification
-    #[arg(long, value_name = "VERSION", default_value = "10.2")]
+    #[arg(
+        long = "spec-version",
+        alias = "text",
+        value_name = "VERSION",
+        default_value = "10.2",
+        help_heading = "Judgement"
+    )]
     text: String,
     /// Maximum time to wait for an obligation, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
     timeout: f64,
     #[command(flatten)]
     shared: Shared,
@@ -225,7 +232,7 @@ fn again(args: &Args) -> String {
         words.push(format!("--waivers {}", shell_words::quote(&waivers.to_string_lossy())));
     }
     if args.text != "10.2" {
-        words.push(format!("--text {}", args.text));
+        words.push(format!("--spec-version {}", args.text));
     }
     words.join(" ")
 }

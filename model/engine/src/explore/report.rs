@@ -108,7 +108,9 @@ pub struct Ending {
 /// What one run over one system says.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Report {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     pub schema: u32,
     /// The system's name.
     pub system: String,
@@ -219,7 +221,7 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
     let violated = |p: &PropertyReport| p.verdict == PropertyVerdict::Violated;
     let expects = |p: &PropertyReport| p.expected == Expected::Violated;
     Ok(Report {
-        schema: 1,
+        schema: 2,
         system: system.name.clone(),
         verdict: match properties.iter().any(violated) {
             true => Verdict::Violated,

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use stateright::{Checker, Model};
 
 use super::Error;
+use super::check::NON_VACUOUS;
 use super::report::{PropertyVerdict, Report};
 use crate::compose::{Action, GlobalStateOf, Outcome};
 use crate::machine::Machine;
@@ -238,7 +239,7 @@ where
         match property.test {
             Test::Always { .. } => {
                 verdicts.push((property.name.to_owned(), !seen(2 * i)));
-                verdicts.push((format!("{}: can happen", property.name), seen(2 * i + 1)));
+                verdicts.push((format!("{}{NON_VACUOUS}", property.name), seen(2 * i + 1)));
             }
             Test::Reachable(_) => verdicts.push((property.name.to_owned(), seen(2 * i))),
             Test::AtEnd(_) | Test::LeadsTo { .. } => continue,
