@@ -165,7 +165,8 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
         page(
             "clauses.md",
             "The clauses",
-            "The normative requirements, in our own words, each with its place in the specification.",
+            "The normative requirements, in our own words, each with its place in the \
+             specification.",
             clauses_body(&library),
         ),
         page(

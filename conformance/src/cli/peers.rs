@@ -1,4 +1,4 @@
-//! `devmig peers`: the suite against every real implementation that is known, held against what
+//! `devmig implementations`: the suite against every real implementation that is known, compared with what
 //! each is known to do.
 
 use clap::Args as ClapArgs;

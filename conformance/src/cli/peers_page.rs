@@ -1,7 +1,7 @@
 //! The page of real back-ends: what is held of each, as a matrix.
 //!
 //! **Invariant.** Nothing is measured here: it is drawn from `conformance/implementations/`, which
-//! `devmig peers` verifies. What is sensitive shows its clause and nothing else.
+//! `devmig implementations` verifies. What is sensitive shows its clause and nothing else.
 
 use devmig_model::registry::Library;
 

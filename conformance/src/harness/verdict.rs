@@ -151,7 +151,8 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         status: Status::Fail,
         clause: None,
         observed: Some(
-            "the implementation takes two interpretations of one choice: this behaviour contradicts that in other tests"
+            "the implementation takes two interpretations of one choice: this behaviour \
+             contradicts that in other tests"
                 .to_owned(),
         ),
         expected: settled,

@@ -270,7 +270,8 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         self.candidates.iter().map(|c| c.read).max().unwrap_or_default()
     }
 
-    /// What reading the next message comes to; `None` if there is none, or the specification does not say what follows.
+    /// What reading the next message comes to; `None` if there is none, or the specification
+    /// does not say what follows.
     fn reads(
         &self,
         c: &Candidate<M::State>,

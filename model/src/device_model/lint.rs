@@ -152,7 +152,8 @@ fn alone(file: &str, model: &Model) -> Vec<Finding> {
         let off = model.known().offs().get(name);
         if let Some(off) = off.filter(|off| !parameter.allowed().contains(off)) {
             let message = format!(
-                "`{name}` is off at `{off}`, which is not accepted: an instance without it is refused"
+                "`{name}` is off at `{off}`, which is not accepted: an instance without it is \
+                 refused"
             );
             found.push(Finding::new(Rule::OffRefused, &[file], id, message).of(name));
         }

@@ -232,7 +232,8 @@ impl Reason {
         let say = |v: Option<&Value>| v.map_or("nothing".into(), |v| format!("`{}`", shown(v)));
         let (name, asked_for, is) = (shown(parameter), say(asked), say(found));
         let message = format!(
-            "the destination was asked for `{name}` of `{model}` at {asked_for}, but reads back {is}"
+            "the destination was asked for `{name}` of `{model}` at {asked_for}, but reads back \
+             {is}"
         );
         let mut reason = Reason::about(Kind::ReadBackMismatch, model, message).of(parameter);
         reason.value = found.cloned();

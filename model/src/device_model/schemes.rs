@@ -111,7 +111,8 @@ pub fn profiles() -> Vec<Row> {
         universes.map(|hosts| Described::new(name, about, rule, hosts)).map(boxed).collect()
     };
     let v1 = "Listed parameters are set at the destination; the others stay unchanged.";
-    let v3 = "Parameters that are not off are listed; the others are set to the destination's off values.";
+    let v3 = "Parameters that are not off are listed; the others are set to the destination's off \
+              values.";
     [by("RFC v1", v1, Rule::V1), by("RFC v3", v3, Rule::V3), versions()]
         .iter()
         .filter_map(|schemes| together(schemes))
@@ -153,10 +154,12 @@ pub fn all() -> Vec<Box<dyn Scheme>> {
         let name = names[1];
         let about = match name {
             "H6 devmig" => {
-                "The host changes between its description and the creation: reading back shows it, before the source stops."
+                "The host changes between its description and the creation: reading back shows \
+                 it, before the source stops."
             }
             "H7 devmig" => {
-                "The state format changes without a parameter: only states that were kept from each release show it."
+                "The state format changes without a parameter: only states that were kept from \
+                 each release show it."
             }
             _ => "The same case with the check of this project.",
         };

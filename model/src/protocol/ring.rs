@@ -215,7 +215,8 @@ pub fn system() -> Abstract {
     System {
         name: "ring/abstract".to_owned(),
         protocol: "ring",
-        about: "The behaviour that every ring has, in any protocol. Other systems are compared with it."
+        about: "The behaviour that every ring has, in any protocol. Other systems are compared \
+                with it."
             .to_owned(),
         closed: Closed { machine: (Ring,), rules: Rules::default() },
         properties: vec![
@@ -225,7 +226,9 @@ pub fn system() -> Abstract {
             Property::always("no request is in flight after a stop", stopped, |t: &Seen| {
                 t.after.parts.0.open == 0
             }),
-            Property::at_end("every fetched request is used", |w: &GlobalState| w.parts.0.open == 0),
+            Property::at_end("every fetched request is used", |w: &GlobalState| {
+                w.parts.0.open == 0
+            }),
             Property::reachable(
                 "the last request is used",
                 |t: &Seen| matches!(t.action.event(), Some(Act::Used(request)) if request + 1 == REQUESTS),

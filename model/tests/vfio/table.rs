@@ -172,7 +172,8 @@ fn the_literal_rule_differs_in_one_pair() {
         differences(&library.vfio, Reading::Literal, Reading::Kernel),
         [
             "5: PRE_COPY, RUNNING, STOP, STOP_COPY not PRE_COPY, STOP_COPY",
-            "7: PRE_COPY, RUNNING, RUNNING_P2P, STOP, STOP_COPY not PRE_COPY, PRE_COPY_P2P, STOP_COPY",
+            "7: PRE_COPY, RUNNING, RUNNING_P2P, STOP, STOP_COPY not PRE_COPY, PRE_COPY_P2P, \
+             STOP_COPY",
         ]
     );
 }

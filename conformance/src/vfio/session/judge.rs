@@ -140,7 +140,8 @@ impl Session<'_> {
             Fault::Broken { clauses, .. }
                 if clauses.first().is_some_and(|clause| self.excused.contains(clause)) =>
             {
-                let why = "an interpretation that is still possible forbids a step (fix it with --choice)";
+                let why = "an interpretation that is still possible forbids a step (fix it with \
+                           --choice)";
                 TestEnd::Skip(why.into())
             }
             Fault::Broken { clauses, allowed } => TestEnd::Finding {

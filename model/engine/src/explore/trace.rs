@@ -303,7 +303,7 @@ fn rows(lines: &[&Line], cycle_at: Option<usize>, shown: &dyn Fn(&str) -> bool) 
     let mut cycle = cycle_at;
     for line in lines {
         if cycle.is_some_and(|at| line.n >= at) {
-            out += "  -- for ever:\n";
+            out += "  -- repeats forever:\n";
             cycle = None;
         }
         let mut what: Vec<String> = line

@@ -300,7 +300,8 @@ pub(super) fn holes() -> Vec<Hole> {
         ),
         (
             ["H6 RFC v3", "H6 devmig"],
-            "The host changes between its description and the creation: only reading back shows it.",
+            "The host changes between its description and the creation: only reading back shows \
+             it.",
             Rule::V3,
             vec![with("f {0,1}", "f", &[0, 1], Some(0)), stale],
         ),

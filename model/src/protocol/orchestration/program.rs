@@ -9,7 +9,8 @@ pub const STEPS: &[(&str, &str)] = &[
     ("check", "check the device against the host; a refusal fails"),
     (
         "create",
-        "create the device at the destination, as the check computed, naming the checked description",
+        "create the device at the destination, as the check computed, naming the checked \
+         description",
     ),
     ("create undated", "create the device without naming the checked description"),
     ("write attributes", "write the configuration to attributes that all creators share"),
@@ -26,7 +27,8 @@ pub const STEPS: &[(&str, &str)] = &[
     ("turn", "from here on the two hosts swap roles"),
     (
         "ask destination",
-        "ask whether the destination runs, if it was asked to run; if so, the migration succeeded and the program continues",
+        "ask whether the destination runs, if it was asked to run; if so, the migration succeeded \
+         and the program continues",
     ),
     ("destroy destination", "destroy the device at the destination, if there is one"),
     ("run source", "run the source again, if it was asked to stop"),

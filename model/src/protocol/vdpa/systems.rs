@@ -55,17 +55,20 @@ pub fn systems(names: Names, rules: Rules) -> [Vdpa; 3] {
     let mut all = [
         of(
             "vdpa/suspend-resume",
-            "The VMM suspends the device, reads the base and resumes: the device continues where it was.",
+            "The VMM suspends the device, reads the base and resumes: the device continues where \
+             it was.",
             resumed,
         ),
         of(
             "vdpa/suspend-restart",
-            "A VMM without RESUME suspends the device, reads the base, resets the device and sets up the ring at that base.",
+            "A VMM without RESUME suspends the device, reads the base, resets the device and sets \
+             up the ring at that base.",
             restarted,
         ),
         of(
             "vdpa/base-without-suspend",
-            "The VMM reads the index without stopping the device (question C5). The base is unstable: unlike that of vhost-user, GET_VRING_BASE of vDPA does not stop the ring.",
+            "The VMM reads the index without stopping the device (question C5). The base is \
+             unstable: unlike that of vhost-user, GET_VRING_BASE of vDPA does not stop the ring.",
             unsuspended,
         ),
     ];

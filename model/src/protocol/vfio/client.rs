@@ -23,7 +23,7 @@ use devmig_engine::rules::RuleContext;
 pub const STEPS: &[(&str, &str)] = &[
     ("device set STATE", "SET the state, and wait for the answer; a failure ends the program"),
     ("device set STATE if there", "SET the state if the device supports it"),
-    ("other STEP", "take take the step for the second device"),
+    ("other STEP", "take the step for the second device"),
     ("device get", "GET"),
     ("device info", "GET_PRECOPY_INFO"),
     ("device opt in", "SET PRECOPY_INFOv2"),

@@ -12,15 +12,12 @@ use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help
 pub const STEPS: &[(&str, &str)] = &[
     ("MESSAGE", "send the message, and wait for its reply if it has one"),
     ("MESSAGE NUMBER", "send the message with this number"),
-    (
-        "MESSAGE offered",
-        "send the message send the message with all features that the back-end offers",
-    ),
+    ("MESSAGE offered", "send the message with all features that the back-end offers"),
     (
         "MESSAGE NUMBER acknowledged",
         "send the message with this number, and ask for an acknowledgement (need_reply)",
     ),
-    ("SET_PROTOCOL_FEATURES A+B", "send the message send the message with these protocol features"),
+    ("SET_PROTOCOL_FEATURES A+B", "send the message with these protocol features"),
     ("SET_VRING_KICK none", "send the message with bit 8 and without a descriptor"),
     ("SET_FEATURES plain", "send the offered features without bit 30"),
     ("SET_FEATURES logging", "send the offered features with LOG_ALL, which `offered` omits"),
@@ -29,7 +26,7 @@ pub const STEPS: &[(&str, &str)] = &[
     ("MESSAGE saved", "send the message with the base that GET_VRING_BASE returned for the ring"),
     ("SET_DEVICE_STATE_FD save", "ask the back-end to write its state"),
     ("SET_DEVICE_STATE_FD load", "ask the back-end to read a state"),
-    ("each ring STEP", "take take the step for every ring in turn"),
+    ("each ring STEP", "take the step for every ring in turn"),
     ("kick", "write to the ring's kick descriptor"),
     ("vcpus run", "run the virtual CPUs: the guest can make requests available"),
     ("vcpus stop", "stop the virtual CPUs"),
@@ -40,7 +37,7 @@ pub const STEPS: &[(&str, &str)] = &[
     ("renew", "the guest's driver sets the ring up again: both indices are 0"),
     ("crash", "the back-end crashes, and another process replaces it"),
     ("move", "switch to another back-end, with the guest's memory"),
-    ("run PROGRAM", "take take all steps of another program"),
+    ("run PROGRAM", "take all steps of another program"),
 ];
 
 /// One step, for one ring.
@@ -289,7 +286,8 @@ impl Compiler<'_> {
             }
             number => number.parse().map_err(|_| {
                 let help =
-                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save`, `load` or `none`"
+                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save`, `load` or \
+                     `none`"
                         .to_owned();
                 (format!("`{number}` is not a number here"), Some(help))
             })?,

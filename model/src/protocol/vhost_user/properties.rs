@@ -227,7 +227,8 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "features-come-with-what-they-need",
         "vhost-user.in-band.needs-channel-and-acknowledgements",
-        "in-band notifications are negotiated with a channel and acknowledgements, recording with a buffer",
+        "in-band notifications are negotiated with a channel and acknowledgements, recording with \
+         a buffer",
     ),
     (
         "no-more-regions-than-slots",
