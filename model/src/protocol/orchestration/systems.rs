@@ -26,10 +26,11 @@ use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, did_you_mean, wi
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, System};
 
 /// A system of a whole migration: no queue, every state in two words.
-pub type Orchestration = System<Parts, 0, 0, 2>;
+pub type Orchestration = system!(Parts);
 
 /// One `[[device-model-system]]`.
 #[derive(Clone, Debug, Deserialize)]

@@ -8,11 +8,12 @@ use crate::spec::{Spec, SpecErrors};
 use devmig_engine::clause::ChoiceId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
 use devmig_engine::rules::Rules;
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Expected, Property, Refinement, System, Transition};
 
 type Parts = (Device, Guest, Vmm);
 /// A system of vDPA: no queue, every state in one word.
-pub type Vdpa = System<Parts, 0, 0, 1>;
+pub type Vdpa = system!(Parts);
 type GlobalState = GlobalStateOf<Parts, 0, 0>;
 type Seen<'a> = Transition<'a, GlobalState, Event>;
 
@@ -95,7 +96,7 @@ fn system(name: &str, about: &str, steps: Vec<Step>, (names, rules): (Names, Rul
         Some(Event::Used(request)) => Some(*request),
         _ => None,
     };
-    let refinements = vec![Refinement::new::<Ring>(RING, device.clone())];
+    let refinements = vec![Refinement::new::<Ring>(RING, device)];
     System {
         name: name.to_owned(),
         protocol: "vdpa",
