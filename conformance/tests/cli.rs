@@ -130,7 +130,7 @@ fn a_former_property_name_is_answered_with_the_present_one() {
     ] {
         let text = format!(
             "[[proposal]]\nid = \"p\"\ntitle = \"P\"\nabout = \"P.\"\n\n[[expect]]\n\
-             system = \"vhost-user/stop-start\"\nviolated = [\"{former}\"]\n"
+             system = \"vhost-user/stop-start\"\nunder = []\nviolated = [\"{former}\"]\n"
         );
         std::fs::write(&file, text).unwrap();
         let output = run(&["proposal", "lint", file.to_str().unwrap()]);
