@@ -57,7 +57,7 @@ fn every_fault_is_found_first_with_its_clause() {
     let mutations = mutate::builtin(&law.library).unwrap();
     let mut names = BTreeSet::new();
     for mutation in &mutations {
-        assert!(names.insert(&mutation.name), "{} is there twice", mutation.name);
+        assert!(names.insert(&mutation.name), "{} is defined twice", mutation.name);
         let events = mutated(&law.library.table, mutation).unwrap();
         let report = judged(&law, &events);
         let first = found(&report).first().copied();

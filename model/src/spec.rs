@@ -558,7 +558,7 @@ pub(crate) fn unique<T>(
         let here = id(&item.value);
         let Some(first) = seen.insert(here.get_ref(), item) else { continue };
         let there = id(&first.value).span();
-        let message = format!("the {what} `{}` is there twice", here.get_ref());
+        let message = format!("the {what} `{}` is defined twice", here.get_ref());
         let error = item.error(here.span(), message, "again here");
         d.push(if first.file.name() == item.file.name() {
             error.and(there, "first here")

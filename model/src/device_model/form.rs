@@ -58,7 +58,7 @@ pub enum BadForm {
     #[error("{0}")]
     Model(#[from] BadModel),
     /// A parameter that is described twice.
-    #[error("the parameter `{0}` of `{1}` is there twice")]
+    #[error("the parameter `{0}` of `{1}` is defined twice")]
     Twice(Name, ModelId),
     /// A set of values that is none.
     #[error("`{0}` of `{1}`: {2}")]

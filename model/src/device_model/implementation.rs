@@ -51,8 +51,8 @@ pub enum BadModel {
     /// A constraint with a set of all values, which constrains nothing.
     #[error("a constraint does not say which values of `{0}`")]
     Open(Name),
-    /// A model that is there twice.
-    #[error("the model `{0}` is there twice")]
+    /// A model that is defined twice.
+    #[error("the model `{0}` is defined twice")]
     Twice(ModelId),
 }
 
@@ -308,7 +308,7 @@ impl Implementation {
     /// An implementation of these models.
     ///
     /// # Errors
-    /// If one is there twice.
+    /// If one is defined twice.
     pub fn new(models: impl IntoIterator<Item = Model>) -> Result<Self, BadModel> {
         let mut all = BTreeMap::new();
         for model in models {

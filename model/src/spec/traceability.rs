@@ -61,7 +61,7 @@ struct RawRow {
 /// Reads a file of rows.
 ///
 /// # Errors
-/// Every problem: a row without number, carrier or reason, one that is there twice, and a clause,
+/// Every problem: a row without number, carrier or reason, one that is defined twice, and a clause,
 /// choice or (among `systems`, if given) system that does not exist.
 pub fn load(
     file: (&str, &str),
@@ -81,7 +81,7 @@ pub fn load(
             not_empty(item, text, &mut d);
         }
         if let Some(first) = seen.insert(raw.row.get_ref(), raw.row.span()) {
-            let message = format!("the row `{}` is there twice", raw.row.get_ref());
+            let message = format!("the row `{}` is defined twice", raw.row.get_ref());
             d.push(item.error(raw.row.span(), message, "again here").and(first, "first here"));
         }
         if raw.carried_by.is_empty() && raw.later.is_none() {

@@ -285,7 +285,7 @@ fn what_makes_no_table_is_refused() {
     assert_eq!(feature("name = \"x\"\nbit = 1\n"), "this bit is taken");
     assert_eq!(feature("name = \"x\"\nbit = 64\n"), "there are 64 bits");
     assert_eq!(feature("name = \"x\"\n"), "a feature needs its bit");
-    assert_eq!(feature("name = \"p2p\"\nbit = 4\n"), "the feature `p2p` is there twice");
+    assert_eq!(feature("name = \"p2p\"\nbit = 4\n"), "the feature `p2p` is defined twice");
     let many: String =
         (3..20).map(|n| format!("[[vfio-feature]]\nname = \"f{n}\"\nbit = {n}\n")).collect();
     assert!(refused(&many).starts_with("there are at most 8 features"));

@@ -567,6 +567,6 @@ impl Table {
 }
 
 fn twice<T>(item: &Item<T>, name: &Spanned<String>, what: &str, d: &mut Diagnostics) {
-    let message = format!("the {what} `{}` is there twice", name.get_ref());
+    let message = format!("the {what} `{}` is defined twice", name.get_ref());
     d.push(item.error(name.span(), message, "again here"));
 }

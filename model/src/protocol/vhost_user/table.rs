@@ -415,7 +415,7 @@ impl Table {
                     d.push(with_help(error, help));
                 }
                 (Some(_), Some(_)) => {
-                    let message = format!("the message `{}` is there twice", raw.name.get_ref());
+                    let message = format!("the message `{}` is defined twice", raw.name.get_ref());
                     d.push(
                         item.error(raw.name.span(), message, "again here")
                             .help("leave out `id` to put rows before those it has"),
