@@ -30,10 +30,11 @@ use crate::protocol::vhost_user::table::{
 };
 use crate::spec::{
     Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
-    did_you_mean, unique, with_help,
+    did_you_mean, renamed_or_near, unique, with_help,
 };
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
+use devmig_engine::explore::names::{NON_VACUOUS, OF_EVERY_SYSTEM};
 use devmig_engine::rules::Rules;
 
 /// One `[[proposal]]`: what the file is.
@@ -513,13 +514,13 @@ fn expectation(
         let known = properties::ALL.iter().map(|(known, ..)| *known);
         let known = known.chain(vfio::properties::ALL.iter().map(|(known, ..)| *known));
         let known = known.chain(orchestration::properties::ALL.iter().map(|(known, ..)| *known));
-        let known = known.chain(["rules", "stuck", "progress"]);
-        // The twin of an `always` may be violated too: what it speaks of never happens.
-        let own = name.get_ref().strip_suffix(": can happen").unwrap_or(name.get_ref());
+        let known = known.chain(OF_EVERY_SYSTEM);
+        // A vacuity check may be violated too: the antecedent of its `always` never occurs.
+        let own = name.get_ref().strip_suffix(NON_VACUOUS).unwrap_or(name.get_ref());
         if !known.clone().any(|known| known == own) {
             let message = format!("no property is called `{}`", name.get_ref());
             let error = item.error(name.span(), message, "unknown property");
-            d.push(with_help(error, did_you_mean(name.get_ref(), known)));
+            d.push(with_help(error, renamed_or_near(name.get_ref(), known)));
         }
     }
     Expectation {

@@ -1,5 +1,6 @@
 //! The mistakes of `specs/vhost-user/bugs.toml`: whether each is noticed by what is said to notice it.
 
+use devmig_engine::explore::names::NON_VACUOUS;
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::{Options, Report};
@@ -48,7 +49,7 @@ impl Hunted {
         };
         let (found, expected) = (list(&self.found), list(&self.expected));
         let Some(reason) = &self.report.incomplete else {
-            return format!("bug/{}: noticed by {found}, not by {expected}\n", self.bug);
+            return format!("bug/{}: detected by {found}, expected {expected}\n", self.bug);
         };
         format!("bug/{}: the run is incomplete: {reason}\n", self.bug)
     }
@@ -61,7 +62,7 @@ pub(crate) fn hunted(library: &Library, bug: &Bug, limits: Limits) -> Result<Hun
     let options = Options { limits, clause: &clause };
     let explored = library.check_bug(bug).check(&options);
     let report = explored.map_err(|cause| Error::Explore { system: bug.system.clone(), cause })?;
-    let own = |name: &str| !name.ends_with(": can happen");
+    let own = |name: &str| !name.ends_with(NON_VACUOUS);
     let properties = report.properties.iter();
     let mut found: Vec<String> = properties
         .filter(|p| p.verdict == PropertyVerdict::Violated && own(&p.name))

@@ -50,7 +50,7 @@ impl runner::Adapter for Adapter<'_> {
         let hosts = match &self.hosts {
             Ok(hosts) => hosts,
             Err(harness @ TestEnd::Harness(_)) => return Err(harness.clone()),
-            Err(_) => return Err(TestEnd::Skip("needs a description that can be read".into())),
+            Err(_) => return Err(TestEnd::Skip("needs a readable description".into())),
         };
         let source = Source {
             own: &hosts.own,
@@ -61,7 +61,7 @@ impl runner::Adapter for Adapter<'_> {
         };
         let cases = source.cases(kind);
         if cases.is_empty() {
-            let what = kind.needs().unwrap_or("a case that its description gives rise to");
+            let what = kind.needs().unwrap_or("a case that its description provides");
             return Err(TestEnd::Skip(format!("needs {what}")));
         }
         let (mut tried, mut passed_over) = (false, None);

@@ -194,7 +194,7 @@ fn needless<R: Reference>(
     let wrong =
         entries.into_iter().filter_map(|(entry, useful)| match (useful, is_listed(entry)) {
             (false, false) => Some(format!("{entry} finds no mutant")),
-            (true, true) => Some(format!("{entry} finds a mutant, and is listed")),
+            (true, true) => Some(format!("{entry} finds a mutant, but is listed as finding none")),
             _ => None,
         });
     Ok(wrong.collect())
@@ -232,7 +232,7 @@ pub(crate) fn misread(settings: impl Iterator<Item = String>, report: &SuiteRepo
         let is_it = |choice: &str| choice.ends_with(&format!(".{name}"));
         let (_, options) = report.readings.iter().find(|(choice, _)| is_it(choice))?;
         let is_possible = options.iter().any(|possible| possible == option);
-        (!is_possible).then(|| format!("{name} is {option}, and was read as {options:?}"))
+        (!is_possible).then(|| format!("{name} is {option}, but {options:?} was observed"))
     };
     settings.filter_map(wrong).collect()
 }
@@ -318,7 +318,7 @@ impl MutationReport {
             out += &format!("  WRONG    {wrong}\n");
         }
         out + &format!(
-            "\n{} mutants: {} killed, {} survive{}\n",
+            "\n{} mutants: {} killed, {} survived{}\n",
             self.mutants.len(),
             self.killed,
             self.survived,

@@ -93,7 +93,7 @@ impl runner::Adapter for Adapter<'_> {
     fn next(&self, result: &TestResult) -> Next {
         let is_silent = result.log.last().is_some_and(|last| last == "<- nothing");
         if is_silent && !self.subject.place.fresh() {
-            return Next::Skip(format!("the device has not been heard of since {}", result.test));
+            return Next::Skip(format!("the device has not answered since {}", result.test));
         }
         Next::after(result)
     }

@@ -63,7 +63,7 @@ impl SuiteForm for Form {
             "nic" => Ok(Need::Nic),
             other => match library.vfio.feature(other) {
                 Some(feature) => Ok(Need::Feature(other.to_owned(), feature.bit)),
-                None => Err((format!("nothing that a device has is called `{other}`"), None)),
+                None => Err((format!("`{other}` is not a requirement"), None)),
             },
         }
     }

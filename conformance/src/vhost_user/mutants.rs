@@ -268,11 +268,11 @@ impl mutation::Reference for MutationRun<'_> {
         let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
         if let Some((_, clause, why)) = as_other {
             if fate.killed {
-                fate.wrong.push("a test that cites its clause finds it, and it is listed".into());
+                fate.wrong.push("a test of its clause finds it, but it is listed".into());
             } else if fate.others.contains_key(clause) {
                 fate.killed = true;
             } else {
-                fate.wrong.push(format!("it is listed as found by {clause}, and is not"));
+                fate.wrong.push(format!("it is listed as found by {clause}, but is not"));
             }
             fate.reason = Some(why.clone());
         }

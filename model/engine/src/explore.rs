@@ -30,6 +30,7 @@ pub mod compare;
 pub mod decide;
 pub mod liveness;
 pub mod naive;
+pub mod names;
 mod options;
 pub mod report;
 pub mod search;

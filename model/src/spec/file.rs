@@ -152,7 +152,7 @@ impl<'a> Tables<'a> {
             let error = SpecError::at(
                 self.file,
                 key.span(),
-                format!("nothing is called `{name}` here"),
+                format!("no table is called `{name}` here"),
                 "unknown key",
             );
             diagnostics.push(with_help(error, did_you_mean(name, known.iter().copied())));

@@ -25,7 +25,9 @@ impl Session<'_> {
         let event = Event { device: 0, act: Act::Call(call) };
         if let Some(clause) = self.conversation.forbidden_by_some(&event)? {
             if self.careful {
-                return Err(TestEnd::Skip("a reading that is still possible forbids it".into()));
+                return Err(TestEnd::Skip(
+                    "an interpretation that is still possible forbids it".into(),
+                ));
             }
             self.conversation.suppress(&self.library.spec, clause);
         }

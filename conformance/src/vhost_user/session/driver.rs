@@ -172,7 +172,7 @@ impl Driver {
     pub(super) fn request_ring(&self) -> Result<u8, TestEnd> {
         let ring = self.workload.request_ring();
         ring.and_then(|ring| u8::try_from(ring).ok()).ok_or_else(|| {
-            TestEnd::Skip("needs requests: say what the device is with --device".into())
+            TestEnd::Skip("needs requests: set the type of the device with --device".into())
         })
     }
 

@@ -82,7 +82,7 @@ pub(super) fn unsettle(
     record: Option<&(Inflight, OwnedFd)>,
 ) -> Result<(), TestEnd> {
     let Some((Inflight { mmap_offset, queue_size, .. }, fd)) = record else {
-        return Err(TestEnd::Harness("there is no record of requests in flight".into()));
+        return Err(TestEnd::Harness("there is no in-flight buffer".into()));
     };
     let line = &driver.line(ring)?.ring;
     let used = line.used_index().map_err(TestEnd::harness)?.wrapping_sub(1);

@@ -96,9 +96,7 @@ impl Session<'_> {
             }),
             PayloadKind::Inflight => {
                 let Some((record, fd)) = &self.tracking.record else {
-                    return Err(TestEnd::Harness(
-                        "there is no record of requests in flight".into(),
-                    ));
+                    return Err(TestEnd::Harness("there is no in-flight buffer".into()));
                 };
                 fds.push(copy(fd.as_fd())?);
                 Payload::Inflight(*record)
@@ -116,7 +114,7 @@ impl Session<'_> {
         let outside = self.outside()?;
         let (offset, bytes) = outside
             .config()
-            .ok_or_else(|| TestEnd::Skip("needs a configuration space that is known".into()))?;
+            .ok_or_else(|| TestEnd::Skip("needs a device with a known configuration space".into()))?;
         if flags == MIGRATED {
             outside.migrated();
         }

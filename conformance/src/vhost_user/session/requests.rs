@@ -38,7 +38,7 @@ impl Session<'_> {
     /// The device's outside.
     pub(super) fn outside(&mut self) -> Result<&mut dyn Outside, TestEnd> {
         self.driver.outside().ok_or_else(|| {
-            let why = "needs an outside that sends back what comes: see --device";
+            let why = "needs a device whose outside returns what it receives: see --device";
             TestEnd::Skip(why.into())
         })
     }

@@ -36,7 +36,7 @@ impl Session<'_> {
             self.conversation.observe(&Event::Marked { ring, used_ring, log })?;
         }
         if self.tracking.others_turn(self.driver.rings())? {
-            let observed = "a mark of another party in the dirty log is gone";
+            let observed = "a mark of another party in the dirty log is lost";
             self.conversation.unexpected(ClauseId::NONE, observed)?;
         }
         for ring in noticed {
@@ -119,11 +119,11 @@ impl Session<'_> {
         let (clause, observed) = match self.is_disabled(ring)? {
             true => (
                 self.machine().laws.no_side_effects,
-                format!("a buffer comes back through ring {ring}, which is disabled"),
+                format!("a buffer is used in ring {ring}, which is disabled"),
             ),
             false => (
                 ClauseId::NONE,
-                format!("a buffer of ring {ring} comes back, and nothing is to be in it"),
+                format!("a buffer of ring {ring} is used, and should stay empty"),
             ),
         };
         self.conversation.unexpected(clause, &observed)?;
@@ -136,7 +136,7 @@ impl Session<'_> {
         let is_reply = |record: &Record<Event>| matches!(record, Record::Seen(Event::Reply { .. }));
         let served = self.conversation.records().iter().any(is_reply);
         if !served && self.link.may_be_the_last() {
-            let error = "the connection is closed before anything was answered".to_owned();
+            let error = "the connection is closed before any reply".to_owned();
             return Err(TestEnd::harness(TargetError::Gone { error }));
         }
         let ended = self.link.exit_status();
@@ -158,14 +158,14 @@ impl Session<'_> {
                 .feature("BACKEND_SEND_FD")
                 .is_some_and(|bit| self.negotiation.protocol >> bit & 1 == 1);
             if !fds.is_empty() && !sends_descriptors {
-                let observed = format!("{} descriptors on its own channel", fds.len());
+                let observed = format!("{} descriptors on the back-end channel", fds.len());
                 return self.conversation.unexpected(laws.told_descriptors, &observed);
             }
             let raw = Raw { header, payload: &payload, descriptors: fds.len(), late: 0 };
             let event = own(table, RINGS, BACK_END, raw);
             let Some(Event::BackEndMessage(message)) = event else {
                 let observed = format!(
-                    "message {} with {} bytes on its own channel, which has no such",
+                    "message {} with {} bytes on the back-end channel, which does not have it",
                     header.request, header.size
                 );
                 return self.conversation.unexpected(laws.told_gated, &observed);
@@ -174,7 +174,7 @@ impl Session<'_> {
             self.acknowledge(message)?;
         }
         if let Some(wrong) = self.back_end_channel.take_wrong() {
-            let observed = format!("on its own channel: {wrong}");
+            let observed = format!("on the back-end channel: {wrong}");
             return self.conversation.unexpected(laws.told_gated, &observed);
         }
         if let Some(most) = self.back_end_channel.too_many() {

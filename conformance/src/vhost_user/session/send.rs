@@ -108,7 +108,7 @@ impl Session<'_> {
     pub(super) fn over(&self) -> TestEnd {
         match self.conversation.is_unspecified() {
             true => {
-                TestEnd::Skip("the connection was closed where no text says what follows".into())
+                TestEnd::Skip("the connection was closed where the specification does not say what follows".into())
             }
             false => TestEnd::Over,
         }

@@ -99,7 +99,7 @@ fn answered(s: &mut Session<'_>, success: bool) -> Result<(), TestEnd> {
     if def.answer.unwrap_or(Answer::Ack).succeeds(value) == success {
         return Ok(());
     }
-    let observed = format!("{} is answered with {:#x}", def.name, value.0);
+    let observed = format!("the reply to {} is {:#x}", def.name, value.0);
     let expected = if success { "success" } else { "an error" };
     Err(s.conversation.wrong(ClauseId::NONE, &observed, vec![expected.to_owned()]))
 }

@@ -31,7 +31,7 @@ impl Session<'_> {
             }
             if late {
                 let name = &self.machine().message(id).name;
-                let silence = format!("no answer to {name} in {:?}", self.limits.owed);
+                let silence = format!("no reply to {name} within {:?}", self.limits.owed);
                 self.conversation.silent(TimeClass::Reply, &silence)?;
                 return Err(TestEnd::Harness(format!("{silence}, and the model allows it")));
             }
@@ -63,7 +63,7 @@ impl Session<'_> {
             }
             // Nobody is waited for who never stops, either.
             if (late && !came) || end.passed() {
-                let observed = format!("nothing more in {:?}", self.limits.owed);
+                let observed = format!("nothing more within {:?}", self.limits.owed);
                 return self.conversation.silent(class, &observed);
             }
             self.pause()?;
@@ -95,7 +95,7 @@ impl Session<'_> {
         if self.driver.is_kicked() && !self.conversation.may_be_silent(TimeClass::Io)? {
             return Ok(());
         }
-        let observed = format!("nothing more in {:?}", self.limits.silence);
+        let observed = format!("nothing more within {:?}", self.limits.silence);
         self.conversation.silent(TimeClass::Io, &observed)
     }
 

@@ -97,7 +97,7 @@ impl Guide<'_> {
         arcs.push(None);
         let (id, purpose) = (
             format!("{prefix}{n}"),
-            format!("Arcs of the machine, as far as they need {purpose}."),
+            format!("Drive the arcs of the machine that need {purpose}."),
         );
         let test = Test::generated(id, self.machine.laws.reply_must, purpose, Own::default());
         let steps = std::mem::replace(script, connect.to_vec());

@@ -1,5 +1,6 @@
 //! What is checked of a system, and how.
 
+use super::names::{DEADLOCK_FREE, NON_VACUOUS, NO_STARVATION, RULES_KEPT};
 use super::search::Limits;
 use crate::clause::ClauseId;
 use crate::machine::Machine;
@@ -44,15 +45,15 @@ pub(super) fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>
         let name = property.name.to_owned();
         all.push(Listed { name, clause, kind, expected: property.expected });
         if matches!(property.test, Test::Always { .. }) {
-            let name = format!("{}: can happen", property.name);
+            let name = format!("{}{NON_VACUOUS}", property.name);
             let (kind, expected) = (PropertyKind::Reachable, Expected::Holds);
             all.push(Listed { name, clause, kind, expected });
         }
     }
     for (name, kind, violated) in [
-        ("rules", PropertyKind::Rules, false),
-        ("stuck", PropertyKind::Stuck, system.expect.stuck),
-        ("progress", PropertyKind::Progress, system.expect.starves),
+        (RULES_KEPT, PropertyKind::Rules, false),
+        (DEADLOCK_FREE, PropertyKind::Stuck, system.expect.stuck),
+        (NO_STARVATION, PropertyKind::Progress, system.expect.starves),
     ] {
         let expected = if violated { Expected::Violated } else { Expected::Holds };
         all.push(Listed { name: name.to_owned(), clause: None, kind, expected });

@@ -56,17 +56,20 @@ pub fn systems(names: Names, rules: Rules) -> [Vdpa; 3] {
     let mut all = [
         of(
             "vdpa/suspend-resume",
-            "SUSPEND, the base read, RESUME: the device goes on where it was.",
+            "The VMM suspends the device, reads the base and resumes: the device continues where \
+             it was.",
             resumed,
         ),
         of(
             "vdpa/suspend-restart",
-            "SUSPEND, the base read, a reset, the ring set up at that base: a VMM without RESUME.",
+            "A VMM without RESUME suspends the device, reads the base, resets the device and sets \
+             up the ring at that base.",
             restarted,
         ),
         of(
             "vdpa/base-without-suspend",
-            "C5: reading the index without a stop gives an unstable base: vDPA's GET_VRING_BASE stops nothing, as vhost-user's does.",
+            "The VMM reads the index without stopping the device (question C5). The base is \
+             unstable: unlike that of vhost-user, GET_VRING_BASE of vDPA does not stop the ring.",
             unsuspended,
         ),
     ];

@@ -16,10 +16,10 @@ use crate::vhost_user::session::Session;
 /// Does a step if it may be done here.
 pub(in super::super) fn take(s: &mut Session<'_>, act: &Act) -> Result<StepOutcome, TestEnd> {
     if !s.link.is_open() || s.conversation.is_unspecified() {
-        return Ok(StepOutcome::No("no text says what follows".into()));
+        return Ok(StepOutcome::No("the specification does not say what follows".into()));
     }
     if *act == Act::Anew && s.driver.lines.iter().any(|line| line.ring.outstanding() > 0) {
-        return Ok(StepOutcome::No("requests are still out".into()));
+        return Ok(StepOutcome::No("requests are still in flight".into()));
     }
     if let Err(why) = sensible(s, act)? {
         return Ok(StepOutcome::No(why));
@@ -51,7 +51,7 @@ fn sensible(s: &mut Session<'_>, act: &Act) -> Result<Result<(), String>, TestEn
         Act::Request(_) | Act::Publish(_) => {
             let kick = matches!(act, Act::Request(_));
             let Ok(ring) = s.driver.request_ring() else {
-                return Ok(Err("nobody says what a request is".into()));
+                return Ok(Err("the type of the device is unknown".into()));
             };
             vec![Move::Ring { ring, request: true, kick }]
         }
@@ -63,7 +63,7 @@ fn sensible(s: &mut Session<'_>, act: &Act) -> Result<Result<(), String>, TestEn
     }
     let (machine, keeps) = (s.machine(), s.negotiation.keeps);
     for m in moves {
-        let mut why = "a reading that is still possible forbids it".to_owned();
+        let mut why = "an interpretation that is still possible forbids it".to_owned();
         let may = s.conversation.every(|state, context| {
             if let Err(insane) = keeps.sane(&machine.table, state, &m) {
                 insane.clone_into(&mut why);

@@ -13,7 +13,7 @@ use crate::vhost_user::session::{RINGS, Session};
 /// Nothing was written where there is neither a ring nor a buffer.
 pub(in super::super) fn strays(s: &mut Session<'_>) -> Result<(), TestEnd> {
     let Some(at) = s.driver.stray()? else { return Ok(()) };
-    let observed = format!("guest memory at {at:#x} was written, where nobody put a buffer");
+    let observed = format!("guest memory at {at:#x} was written, outside of every buffer");
     s.conversation.unexpected(ClauseId::NONE, &observed)
 }
 
@@ -32,7 +32,7 @@ fn fresh(s: &mut Session<'_>) -> Result<(), TestEnd> {
     s.transfer.begin_again();
     s.back_end_channel = BackEndChannel::default();
     s.tracking.forget();
-    s.conversation.note("-- a fresh connection");
+    s.conversation.note("-- a new connection");
     Ok(())
 }
 

@@ -40,7 +40,7 @@ pub(super) fn tell(s: &mut Session<'_>, command: Command) -> Result<(), TestEnd>
 /// Has the configuration space changed, and waits until it is.
 pub(super) fn change(s: &mut Session<'_>) -> Result<(), TestEnd> {
     let Some(outside) = s.outside else {
-        let why = "needs somebody who changes the device from outside: see --outside";
+        let why = "needs a way to change the device from outside: see --outside";
         return Err(TestEnd::Skip(why.into()));
     };
     s.read_all()?;
@@ -50,7 +50,7 @@ pub(super) fn change(s: &mut Session<'_>) -> Result<(), TestEnd> {
     let mut caller = Connection::connect(path.as_ref(), deadline).map_err(TestEnd::harness)?;
     match caller.receive(deadline) {
         Err(ReceiveError::Closed { after: 0 }) => Ok(()),
-        other => Err(TestEnd::Harness(format!("{path} does not let go: {other:?}"))),
+        other => Err(TestEnd::Harness(format!("{path} does not close the connection: {other:?}"))),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn take(s: &mut Session<'_>, step: Step, which: Which) -> Result<(), 
             | Step::Copy { .. }
             | Step::Renew { .. }
             | Step::Successor { died: false } => {
-                return Err(TestEnd::Harness("this step is for exploring only".into()));
+                return Err(TestEnd::Harness("this step is only for exploration".into()));
             }
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn read(s: &mut Session<'_>) -> Result<(), TestEnd> {
         let late = deadline.passed();
         s.sample()?;
         if late {
-            let observed = format!("no end of the state in {:?}", s.limits.owed);
+            let observed = format!("no end of the state within {:?}", s.limits.owed);
             return s.conversation.silent(TimeClass::Io, &observed);
         }
         s.pause()?;
