@@ -17,7 +17,7 @@ use devmig_engine::explore::Report;
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::trace;
-use devmig_model::registry::Library;
+use devmig_model::registry::{self, Library};
 use devmig_model::spec::builtin_proposals;
 
 use super::change::{Examined, examine};
@@ -25,7 +25,7 @@ use super::decide::{Decided, decided};
 use super::grid::thousands;
 use super::hunt::hunted;
 use super::progress::Meter;
-use super::{Error, Out, Status, change, peers_page, proposal, schema, select, table, table_vfio};
+use super::{Error, Out, Status, change, peers_page, schema, select, table, table_vfio};
 use crate::coverage;
 
 /// Writes the book's generated pages and blocks, or compares them with what is there.
@@ -364,8 +364,8 @@ fn proposal_body(name: &str, examined: &Examined) -> String {
 fn bugs_body(library: &Library, limits: Limits) -> Result<String, Error> {
     let mut out = "| mistake | seen | put into | noticed by |\n|---|---|---|---|\n".to_owned();
     let mut stories = String::new();
-    for bug in &library.bugs {
-        let hunted = hunted(library, bug, limits)?;
+    for bug in library.bugs() {
+        let hunted = hunted(library, &bug, limits)?;
         let caught = hunted.found.join(", ");
         out += &format!("| [{0}](#{0}) | {1} | {2} | {caught} |\n", bug.id, bug.seen, bug.system);
         stories += &format!("\n## {}\n\n{}\n\n", bug.id, bug.about);
@@ -444,7 +444,7 @@ fn choices_body(library: &Library) -> String {
 
 fn words_body() -> String {
     let mut out = String::new();
-    for (title, words) in proposal::sections() {
+    for (title, words) in registry::words() {
         out += &format!("## {title}\n\n| word | meaning |\n|---|---|\n");
         for (word, meaning) in words {
             out += &format!("| {} | {} |\n", cell(word), cell(meaning));

@@ -10,6 +10,7 @@
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
+use devmig_model::protocol::vfio::names::{MayFail, P2pFlag};
 use devmig_model::registry::Library;
 
 use super::device::Place;
@@ -23,12 +24,6 @@ use crate::harness::verdict::{
     Entry as _, StepOutcome, TestEnd, accepted, contradiction, outcome, readings,
 };
 use crate::harness::waivers::Waiver;
-
-/// The options of `vfio-user.p2p.flag`.
-const UNUSED: u8 = 0;
-const AS_VFIO: u8 = 1;
-/// The option of `vfio.arc.may-fail` by which only bad data fails a SET.
-const ON_BAD_DATA: u8 = 0;
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -108,16 +103,16 @@ fn opened(run: &Run<'_>) -> Rules {
     let open =
         run.pinned.iter().fold(all, |rules, (choice, option)| rules.fixing(*choice, *option));
     // A sound device fails no SET but for bad data, which is what every client builds on.
-    let may_fail = run.library.vfio_names.readings.may_fail;
-    let open = match run.pinned.iter().any(|(choice, _)| *choice == may_fail) {
-        true => open,
-        false => open.fixing(may_fail, ON_BAD_DATA),
-    };
-    let Ok(p2p) = run.library.spec.choice("vfio-user.p2p.flag") else { return open };
-    match run.pinned.iter().any(|(choice, _)| *choice == p2p) {
-        true => open,
-        false => open.fixing(p2p, if run.p2p { AS_VFIO } else { UNUSED }),
-    }
+    let readings = &run.library.vfio().names.readings;
+    let p2p = if run.p2p { P2pFlag::AsVfio } else { P2pFlag::Unused };
+    let assumed =
+        [readings.may_fail.as_option(MayFail::Resuming), readings.p2p_flag.as_option(p2p)];
+    assumed.into_iter().fold(open, |open, (choice, option)| {
+        match run.pinned.iter().any(|(pinned, _)| *pinned == choice) {
+            true => open,
+            false => open.fixing(choice, option),
+        }
+    })
 }
 
 fn skipped(run: &Run<'_>, test: &Test, why: &str) -> TestResult {
@@ -246,7 +241,7 @@ fn steps(
 ) -> Result<(), TestEnd> {
     session.needs(&test.needs)?;
     if let Some(walk) = walk {
-        return walk.go(session, &run.library.vfio, taken);
+        return walk.go(session, &run.library.vfio().table, taken);
     }
     for act in &test.acts {
         if test.careful {

@@ -193,7 +193,7 @@ impl Loader<'_> {
 
     /// What stands in each place, for each test.
     fn places(&self, raw: &RawTest) -> Vec<Vec<(String, String)>> {
-        let states = || self.library.vfio.states.iter().map(|state| state.name.clone());
+        let states = || self.library.vfio().table.states.iter().map(|state| state.name.clone());
         let mut all = vec![Vec::new()];
         let numbers = raw.numbers.iter().map(u32::to_string).collect::<Vec<_>>();
         let names = raw.each.iter().map(|name| (name.clone(), states().collect::<Vec<_>>()));
@@ -214,7 +214,7 @@ impl Loader<'_> {
 
     fn acts(&self, text: &str, depth: usize, acts: &mut Vec<Act>) -> Result<(), script::Problem> {
         let Some(name) = text.strip_prefix("run ") else {
-            acts.push(script::act(text, &self.library.vfio)?);
+            acts.push(script::act(text, &self.library.vfio().table)?);
             return Ok(());
         };
         let program = self.programs.iter().find(|item| item.value.name.get_ref() == name);
@@ -243,7 +243,7 @@ impl Loader<'_> {
             "log" => Some(Need::Log),
             "nic" => Some(Need::Nic),
             other => {
-                let feature = self.library.vfio.feature(other);
+                let feature = self.library.vfio().table.feature(other);
                 if feature.is_none() {
                     let message = format!("nothing that a device has is called `{other}`");
                     d.push(item.error(name.span(), message, "unknown"));

@@ -67,7 +67,7 @@ impl Walk {
         Test {
             id: format!("walk.{}", self.seed),
             entry: "walk".into(),
-            clause: library.vfio_names.laws.completes,
+            clause: library.vfio().names.laws.completes,
             purpose: format!("A random walk of {} steps.", self.steps),
             needs: Vec::new(),
             careful: true,

@@ -14,6 +14,7 @@ use shorten::shortest;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
+use devmig_model::protocol::vhost_user::ids::WhoMarks;
 use devmig_model::protocol::vhost_user::program::Step;
 use devmig_model::registry::Library;
 
@@ -26,9 +27,6 @@ use super::walk::{self, StepPool, Walk};
 use crate::harness::io::target::Target;
 use crate::harness::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use crate::harness::waivers::Waiver;
-
-/// The option of `vhost-user.dirty-log.who-marks` by which the back-end marks.
-const MARKED_BY_BACK_END: u8 = 0;
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -61,7 +59,7 @@ pub fn play(
     walks: &[Walk],
     mut done: impl FnMut(&TestResult),
 ) -> SuiteReport {
-    let machine = run.library.tester();
+    let machine = run.library.vhost_user().tester();
     let urn = StepPool::of(run.library);
     let open = run.pinned.iter().fold(
         Rules { choices: run.library.spec.open().and(&run.rules.choices), ..run.rules },
@@ -69,10 +67,10 @@ pub fn play(
     );
     // The tester marks nothing in the log: unless somebody says otherwise that leaves it to the
     // back-end, as every front-end does.
-    let who_marks = machine.readings.who_marks;
+    let (who_marks, back_end) = machine.readings.who_marks.as_option(WhoMarks::BackEnd);
     let open = match run.pinned.iter().any(|(choice, _)| *choice == who_marks) {
         true => open,
-        false => open.fixing(who_marks, MARKED_BY_BACK_END),
+        false => open.fixing(who_marks, back_end),
     };
     let mut known = open;
     let mut results = Vec::new();

@@ -173,7 +173,7 @@ fn act(
     acts: &mut Vec<Act>,
 ) -> Result<(), Problem> {
     if let Some(name) = text.strip_prefix("run ") {
-        let steps = compiler.program(name, depth)?;
+        let steps = compiler.programs.steps(name, depth)?;
         return steps.iter().try_for_each(|text| act(compiler, text, depth + 1, acts));
     }
     acts.push(match text.split_once(' ').unwrap_or((text, "")) {

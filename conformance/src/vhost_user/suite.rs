@@ -88,7 +88,11 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
     let mut tables = file.parse(&mut d);
     let items: Vec<Item<RawTest>> = tables.items("test", &mut d);
     tables.finish(&["test"], &mut d);
-    let compiler = Compiler { table: &library.table, programs: &library.programs, rings: 1 };
+    let compiler = Compiler {
+        table: &library.vhost_user().table,
+        programs: &library.vhost_user().programs,
+        rings: 1,
+    };
     let mut tests: Vec<Test> = Vec::new();
     for item in &items {
         let raw = &item.value;
@@ -98,7 +102,7 @@ pub fn load(library: &Library, file: &SourceFile) -> Result<Vec<Test>, SpecError
             "two rings" => Some(Need::TwoRings),
             "outside" => Some(Need::Outside),
             "packed rings" => Some(Need::PackedRings),
-            feature => match library.table.feature(feature) {
+            feature => match library.vhost_user().table.feature(feature) {
                 Some(bit) => Some(Need::Feature(feature.to_owned(), bit)),
                 None => {
                     let message = format!("no protocol feature is called `{feature}`");

@@ -22,8 +22,11 @@
 
 use serde::Serialize;
 
+use super::registration::{Definition, Input, Protocol};
+use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
+use devmig_engine::explore::Check;
 use devmig_engine::machine::{
     Did, Event, Kind, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass,
     Verdict,
@@ -282,4 +285,41 @@ pub fn systems(clauses: Clauses, rules: Rules) -> [Copying; 2] {
     careless.about = "The same, by a copier that does not mark what is written.".to_owned();
     careless.properties[0].expected = Expected::Violated;
     [system(clauses, rules), careless]
+}
+
+/// The example, registered: two systems, made in code.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    clauses: Clauses,
+    names: Vec<String>,
+}
+
+impl Protocol for Loaded {
+    fn name() -> &'static str {
+        "example"
+    }
+
+    fn tables() -> &'static [&'static str] {
+        &[]
+    }
+
+    fn load(spec: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
+        let clauses = Clauses::resolve(spec)?;
+        let names = systems(clauses, Rules::default()).map(|system| system.name).into();
+        Ok(Loaded { clauses, names })
+    }
+
+    fn systems(&self) -> Vec<&dyn Definition> {
+        self.names.iter().map(|name| name as &dyn Definition).collect()
+    }
+
+    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
+        let mut all = systems(self.clauses, rules).into_iter();
+        all.find(|system| system.name == name).map(|system| Box::new(system) as Box<dyn Check>)
+    }
+
+    fn properties(&self) -> Vec<&'static str> {
+        let system = system(self.clauses, Rules::default());
+        system.properties.iter().map(|property| property.name).collect()
+    }
 }

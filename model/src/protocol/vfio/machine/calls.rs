@@ -18,14 +18,14 @@ impl Device {
                 if self.dma(s.at) != Dma::Any
                     && self.session(s.at) != Session::Resuming
                     && !self.is_final(s.at)
-                    && judge.choice(self.readings.stop_answers)? == option::CONFIG
+                    && self.readings.stop_answers.taken(judge)? == StopAnswers::Config
                     && judge.enforces(self.laws.kept_off) =>
             {
                 return Ok(Reaction::Violation(self.laws.kept_off));
             }
             Call::Access(Region::Registers) => next.stream.changed = true,
             Call::Reset(whom) => next = self.reset(&next, whom, judge)?,
-            Call::Reopen if judge.choice(self.readings.client_gone)? != option::GONE_KEPT => {
+            Call::Reopen if self.readings.client_gone.taken(judge)? != ClientGone::Kept => {
                 next = State { pending: next.pending, log: Log::OFF, ..State::new(RUNNING) };
             }
             Call::Write(piece) if self.session(s.at) == Session::Resuming => {
@@ -48,9 +48,9 @@ impl Device {
         whom: For,
         judge: &mut RuleContext,
     ) -> Result<State, OpenChoice> {
-        let target = judge.choice(self.readings.reset)?;
+        let target = self.readings.reset.taken(judge)?;
         let client = whom == For::Client || s.at == ERROR;
-        let moves = target == option::RESET_RUNNING || client && target == option::RESET_SPLIT;
+        let moves = target == ResetTarget::Running || client && target == ResetTarget::Split;
         let mut next = State { inside: 0, peer: 0, unsettled: false, ..*s };
         if s.at == ERROR && !judge.enforces(self.laws.recovers) {
             return Ok(next);
@@ -170,7 +170,7 @@ impl Device {
         if s.failed || !possible {
             return Ok(Reaction::To(State { unsettled: s.failed, ..*done }));
         }
-        let sound = judge.choice(self.readings.may_fail)? != option::MAY_FAIL_ANY;
+        let sound = self.readings.may_fail.taken(judge)? != MayFail::Any;
         let resumes = self.session(s.at) == Session::Resuming;
         if resumes && !Self::complete(&s.stream) || !sound {
             // The arc that fails comes first.

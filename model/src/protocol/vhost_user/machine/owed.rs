@@ -48,7 +48,7 @@ impl<const R: usize> VhostUser<R> {
         for (index, ring) in s.rings.iter().enumerate() {
             let held = !ring.enabled
                 && ring.open != 0
-                && judge.choice(self.readings.disabled_requests)? == option::HOLD;
+                && self.readings.disabled_requests.taken(judge)? == DisabledRequests::Hold;
             let processing = ring.started || self.draining(s, index as u8);
             let due = self.resubmits(s, ring, judge)
                 || (ring.open != 0 && processing && !s.suspended && !held)
