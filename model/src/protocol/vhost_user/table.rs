@@ -78,7 +78,7 @@ pub enum GatedBy {
     #[default]
     Negotiation,
     /// In the answer to GET_PROTOCOL_FEATURES.
-    Stimulus,
+    Offer,
 }
 
 /// Rows that go before those of a message.
@@ -384,7 +384,7 @@ impl Table {
             let error = item.error(gate.span(), message, "unknown feature");
             d.push(with_help(error, did_you_mean(gate.get_ref(), names)));
         }
-        let by_offer = by == GatedBy::Stimulus;
+        let by_offer = by == GatedBy::Offer;
         Some(Gate { feature: gate.get_ref().clone(), bit: bit?, by_offer })
     }
 
