@@ -23,6 +23,7 @@ use devmig_engine::machine::{Channel, Event, Machine, Party, Reaction, Step, Sti
 use devmig_engine::pack::QueueNumber;
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, System};
 use stateright::{Checker, Model};
 
@@ -32,17 +33,18 @@ const PAGES: usize = 3;
 const LAST: u8 = 2;
 const CHANNELS: u8 = 3;
 
-packed! {
-    /// A page sent on a channel.
-    #[derive(Default)]
-    pub struct Message {
-        /// On this one.
-        pub channel: QueueNumber,
-        /// Which page.
-        pub page: u8 = 2,
-        /// Its version.
-        pub version: u8 = 2,
-    }
+/// A page sent on a channel.
+#[packed]
+#[derive(Default)]
+pub struct Message {
+    /// On this one.
+    pub channel: QueueNumber,
+    /// Which page.
+    #[bits(2)]
+    pub page: u8,
+    /// Its version.
+    #[bits(2)]
+    pub version: u8,
 }
 
 impl Event for Message {
@@ -60,21 +62,21 @@ impl Event for Message {
     }
 }
 
-packed! {
-    /// A page at the source.
-    pub struct Page {
-        /// Counts the guest's writes.
-        pub version: u8 = 2,
-        /// Whether it must be sent.
-        pub dirty: bool = 1,
-    }
+/// A page at the source.
+#[packed]
+pub struct Page {
+    /// Counts the guest's writes.
+    #[bits(2)]
+    pub version: u8,
+    /// Whether it must be sent.
+    pub dirty: bool,
 }
-packed! {
-    /// A page at the destination.
-    pub struct Copy {
-        /// What was read last.
-        pub version: u8 = 2,
-    }
+/// A page at the destination.
+#[packed]
+pub struct Copy {
+    /// What was read last.
+    #[bits(2)]
+    pub version: u8,
 }
 
 struct Source;
@@ -155,7 +157,7 @@ impl Machine for Destination {
 type Parties = (Source, Destination);
 type GlobalState = GlobalStateOf<Parties, 3, 3>;
 
-fn system() -> System<Parties, 3, 3, 1> {
+fn system() -> system!(Parties, queues = 3, room = 3) {
     System {
         name: "bench/channels".to_owned(),
         protocol: "bench",

@@ -20,15 +20,15 @@ use serde_json::{Map, Value};
 
 use crate::clause::ClauseId;
 use crate::machine::{
-    Channel, Did, Event, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass,
-    Verdict,
+    Channel, Did, Event, Machine, OBLIGATIONS, Obligation, Owed, Party, Reaction, Step, Stimulus,
+    TimeClass, Verdict,
 };
 use crate::pack::{Bits, Overflow, Pack, Reader, Writer};
 use crate::queue::Queue;
 use crate::rules::{OpenChoice, RuleContext, Rules};
 
 /// Bits of an obligation set that each participant of a tuple has for itself.
-const OWN: u32 = 15;
+const OWN: u32 = OBLIGATIONS;
 /// Obligations from here on are the composition's: a queued message is read.
 const READ: u32 = 60;
 

@@ -13,6 +13,25 @@
 //!
 //! **Not here.** The text of a clause, the names of systems' files, sockets, and anything that
 //! happens in real time.
+extern crate self as devmig_engine;
+
+/// Packs a struct or an enum: see [`pack`].
+pub use devmig_engine_derive::packed;
+#[doc(hidden)]
+pub use serde;
+
+/// What a machine and its system are written with.
+pub mod prelude {
+    pub use crate::explore::{Check, Options};
+    pub use crate::machine::{
+        Channel, Did, Event, Kind, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus,
+        TimeClass, Verdict,
+    };
+    pub use crate::rules::{OpenChoice, RuleContext};
+    pub use crate::system::{Property, System};
+    pub use crate::{packed, system};
+}
+
 pub mod clause;
 pub mod compose;
 pub mod estimate;

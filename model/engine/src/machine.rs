@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::clause::ClauseId;
-use crate::pack::Pack;
+use crate::pack::{Pack, zeroed};
 use crate::rules::{OpenChoice, RuleContext};
 
 /// Who takes part in a protocol, spelled as its specification spells it (`front-end`, `back-end`).
@@ -162,6 +162,9 @@ pub struct Obligation {
     pub what: &'static str,
 }
 
+/// The most obligations that one machine has.
+pub const OBLIGATIONS: u32 = 15;
+
 /// A set of obligations, by their index within one machine (or one composition of machines).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Owed(pub u64);
@@ -219,8 +222,12 @@ pub trait Machine: Sync {
     /// The events of the protocol, shared by all participants.
     type Event: Event;
 
-    /// The name under which this participant's fields appear in traces.
-    fn name(&self) -> &'static str;
+    /// The name under which this participant's fields appear in traces; that of its type, if it
+    /// chooses no other.
+    fn name(&self) -> &'static str {
+        let name = std::any::type_name::<Self>();
+        name.rsplit("::").next().unwrap_or(name)
+    }
 
     /// Whether this participant is that party (and so may refuse its outputs). A protocol machine,
     /// which judges everybody, plays nobody.
@@ -228,8 +235,10 @@ pub trait Machine: Sync {
         false
     }
 
-    /// Where it all begins.
-    fn initial(&self) -> Self::State;
+    /// Where it all begins: where every field is zero, if it says nothing else.
+    fn initial(&self) -> Self::State {
+        zeroed()
+    }
 
     /// The only place for rules: what becomes of `state` when `event` happens (for a queued event:
     /// when it is *read*). A broken rule names its clause; the event's owner is the party at fault.
@@ -264,14 +273,20 @@ pub trait Machine: Sync {
         Ok(Owed::NONE)
     }
 
-    /// What obligation `index` of [`Machine::owes`] is. Indices are below 15.
-    fn obligation(&self, index: u32) -> Obligation {
-        unreachable!("{} has no obligation {index}", self.name())
+    /// What obligation `index` of [`Machine::owes`] is. Indices are below 15. By default the party
+    /// of this machine's name owes a reply, and no clause says so.
+    fn obligation(&self, _index: u32) -> Obligation {
+        let by = Party(self.name());
+        Obligation { by, clause: ClauseId::NONE, class: TimeClass::Reply, what: "answer" }
     }
 
-    /// Which of the obligations owed in `state` this step discharges (or visibly advances).
-    fn discharges(&self, _state: &Self::State, _did: &Did<Self::Event>) -> Owed {
-        Owed::NONE
+    /// Which of the obligations owed in `state` this step discharges (or visibly advances): by
+    /// default every one, if it is an event of the party of this machine's name.
+    fn discharges(&self, _state: &Self::State, did: &Did<Self::Event>) -> Owed {
+        match did {
+            Did::Event(event) if event.owner().0 == self.name() => Owed((1 << OBLIGATIONS) - 1),
+            _ => Owed::NONE,
+        }
     }
 
     /// Steps that nobody outside sees (a descriptor fetched, a kick noticed).

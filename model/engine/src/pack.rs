@@ -1,25 +1,36 @@
-//! Packing of plain structs into a few 64-bit words, with widths known at compile time.
+//! Packing of plain structs and enums into a few 64-bit words, with widths known at compile time.
 //!
 //! A state keeps full-width fields (`u16` for an index that is 16 bits on the wire) and declares how
 //! many bits each takes *in exploration*. A value that does not fit is an [`Overflow`], by the
 //! field's name: the explorer ends as *incomplete* there. Nothing ever wraps.
 //!
 //! ```
-//! devmig_engine::packed! {
-//!     /// A ring.
-//!     pub struct Ring {
-//!         /// Next available index.
-//!         pub base: u16 = 3,
-//!         /// Whether it was started.
-//!         pub started: bool = 1,
-//!     }
-//! }
 //! use devmig_engine::pack::{Bits, Pack};
+//! use devmig_engine::packed;
+//!
+//! /// A ring.
+//! #[packed]
+//! pub struct Ring {
+//!     /// Next available index.
+//!     #[bits(3)]
+//!     pub base: u16,
+//!     /// Whether it was started.
+//!     pub started: bool,
+//! }
 //! assert_eq!(Ring::BITS, 4);
 //! let ring = Ring { base: 5, started: true };
 //! let key: Bits<1> = Bits::pack(&ring).unwrap();
 //! assert_eq!(key.unpack::<Ring>(), ring);
 //! assert_eq!(Bits::<1>::pack(&Ring { base: 8, started: true }).unwrap_err().field, "base");
+//!
+//! /// An event: a tag, and as many bits as its largest variant needs.
+//! #[packed]
+//! pub enum Event {
+//!     Tick,
+//!     Started(Ring),
+//!     Moved { #[bits(2)] by: u8 },
+//! }
+//! assert_eq!(Event::BITS, 2 + 4);
 //! ```
 
 /// A field's value does not fit the width declared for exploration.
@@ -63,6 +74,47 @@ macro_rules! pack_as_integer {
     )*};
 }
 pack_as_integer!(u8, u16, u32, u64);
+
+macro_rules! pack_whole {
+    ($($t:ty = $bits:literal),*) => {$(
+        impl Pack for $t {
+            const BITS: u32 = $bits;
+            #[inline(always)]
+            fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
+                into.put(self.to_bits(), $bits, stringify!($t))
+            }
+            #[inline(always)]
+            fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
+                <$t as PackAs>::from_bits(from.get($bits))
+            }
+        }
+    )*};
+}
+pack_whole!(bool = 1, u8 = 8, u16 = 16, u32 = 32, u64 = 64);
+
+impl<T: Pack> Pack for Option<T> {
+    const BITS: u32 = 1 + T::BITS;
+    #[inline(always)]
+    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
+        into.put(u64::from(self.is_some()), 1, "option")?;
+        match self {
+            Some(value) => value.pack(into),
+            None => {
+                into.skip(T::BITS);
+                Ok(())
+            }
+        }
+    }
+    #[inline(always)]
+    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
+        if from.get(1) == 1 {
+            Some(T::unpack(from))
+        } else {
+            from.skip(T::BITS);
+            None
+        }
+    }
+}
 
 impl PackAs for bool {
     #[inline(always)]
@@ -129,6 +181,12 @@ pub struct Writer<const W: usize> {
 }
 
 impl<const W: usize> Writer<W> {
+    /// Leaves bits as they are, which is zero.
+    #[inline(always)]
+    pub fn skip(&mut self, bits: u32) {
+        self.at += bits;
+    }
+
     /// Appends the low `bits` bits of `value`.
     ///
     /// # Errors
@@ -159,6 +217,12 @@ pub struct Reader<const W: usize> {
 }
 
 impl<const W: usize> Reader<W> {
+    /// Passes over bits.
+    #[inline(always)]
+    pub fn skip(&mut self, bits: u32) {
+        self.at += bits;
+    }
+
     /// The next `bits` bits.
     #[inline(always)]
     pub fn get(&mut self, bits: u32) -> u64 {
@@ -222,6 +286,19 @@ pack_tuple!(A B C);
 pack_tuple!(A B C D);
 pack_tuple!(A B C D E);
 
+/// The value whose bits are all zero.
+pub(crate) fn zeroed<T: Pack>() -> T {
+    // More words than any state has that can be explored.
+    Bits([0; 64]).unpack()
+}
+
+/// How many words a value of `bits` bits takes; at least one.
+#[must_use]
+pub const fn words(bits: u32) -> usize {
+    let words = bits.div_ceil(64) as usize;
+    if words == 0 { 1 } else { words }
+}
+
 /// The number of the queue that an event waits in, as a part of the event. It takes no bits: the queue
 /// knows it, and [`crate::machine::Event::on_queue`] puts it back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, serde::Serialize)]
@@ -236,75 +313,6 @@ impl Pack for QueueNumber {
     fn unpack<const W: usize>(_: &mut Reader<W>) -> Self {
         Self::default()
     }
-}
-
-/// Declares a plain struct whose fields have a width in exploration.
-///
-/// `field: type = bits` for an integer or bool, `field: type` for a type that is itself [`Pack`].
-#[macro_export]
-macro_rules! packed {
-    (
-        $(#[$meta:meta])*
-        pub struct $name:ident $(<$(const $generic:ident: usize),+>)? {
-            $($(#[$field_meta:meta])* pub $field:ident: $ty:ty $(= $bits:expr)?),+ $(,)?
-        }
-    ) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize)]
-        pub struct $name $(<$(const $generic: usize),+>)? {
-            $($(#[$field_meta])* pub $field: $ty),+
-        }
-
-        impl $(<$(const $generic: usize),+>)? $crate::pack::Pack for $name $(<$($generic),+>)? {
-            const BITS: u32 = 0 $(+ $crate::packed!(@bits $ty $(, $bits)?))+;
-
-            #[inline(always)]
-            fn pack<const PACK_W: usize>(
-                &self,
-                into: &mut $crate::pack::Writer<PACK_W>,
-            ) -> Result<(), $crate::pack::Overflow> {
-                $($crate::packed!(@pack into, self.$field, $field $(, $bits)?);)+
-                Ok(())
-            }
-
-            #[inline(always)]
-            fn unpack<const PACK_W: usize>(from: &mut $crate::pack::Reader<PACK_W>) -> Self {
-                $name { $($field: $crate::packed!(@unpack from, $ty $(, $bits)?)),+ }
-            }
-        }
-    };
-    (@bits $ty:ty) => { <$ty as $crate::pack::Pack>::BITS };
-    (@bits $ty:ty, $bits:expr) => { $bits };
-    (@pack $into:ident, $value:expr, $field:ident) => {
-        $crate::pack::Pack::pack(&$value, $into)?
-    };
-    (@pack $into:ident, $value:expr, $field:ident, $bits:expr) => {
-        $into.put($crate::pack::PackAs::to_bits($value), $bits, stringify!($field))?
-    };
-    (@unpack $from:ident, $ty:ty) => { <$ty as $crate::pack::Pack>::unpack($from) };
-    (@unpack $from:ident, $ty:ty, $bits:expr) => {
-        <$ty as $crate::pack::PackAs>::from_bits($from.get($bits))
-    };
-}
-
-/// For events of a system without queues: they are never part of a state, so they need no bits (and
-/// packing one is an [`Overflow`], should there be a queue after all).
-#[macro_export]
-macro_rules! unqueued {
-    ($event:ty) => {
-        impl $crate::pack::Pack for $event {
-            const BITS: u32 = 0;
-            fn pack<const PACK_W: usize>(
-                &self,
-                _: &mut $crate::pack::Writer<PACK_W>,
-            ) -> Result<(), $crate::pack::Overflow> {
-                Err($crate::pack::Overflow { field: "an event that is never queued" })
-            }
-            fn unpack<const PACK_W: usize>(_: &mut $crate::pack::Reader<PACK_W>) -> Self {
-                Self::default()
-            }
-        }
-    };
 }
 
 /// Serializes an array of any length as a list (serde knows arrays up to 32 only).

@@ -22,7 +22,9 @@ use serde::Serialize;
 
 use crate::clause::ClauseId;
 use crate::compose::{Action, Closed, GlobalStateOf};
-use crate::machine::{Event as _, Machine, Party, Refines};
+use crate::machine::{Event, Machine, Party, Refines};
+use crate::pack::{Pack, words};
+use crate::rules::Rules;
 
 /// What a property says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -63,6 +65,14 @@ pub struct Transition<'a, W, E> {
     pub action: &'a Action<E>,
     /// The state after.
     pub after: &'a W,
+}
+
+impl<W, E: Event> Transition<'_, W, E> {
+    /// The visible event that happens (is seen or read) in it.
+    #[must_use]
+    pub fn event(&self) -> Option<&E> {
+        self.action.event()
+    }
 }
 
 /// A predicate over transitions.
@@ -112,6 +122,16 @@ impl<W, E> Property<W, E> {
         then: impl Fn(&Transition<'_, W, E>) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self::new(name, Test::Always { when: Box::new(when), then: Box::new(then) })
+    }
+
+    /// [`Test::Always`] with both said at once: `None` where the antecedent is not met.
+    pub fn implies(
+        name: &'static str,
+        holds: impl Fn(&Transition<'_, W, E>) -> Option<bool> + Send + Sync + 'static,
+    ) -> Self {
+        let holds = std::sync::Arc::new(holds);
+        let when = std::sync::Arc::clone(&holds);
+        Self::always(name, move |t| when(t).is_some(), move |t| holds(t) != Some(false))
     }
 
     /// In every accepted end.
@@ -186,12 +206,101 @@ pub struct System<M: Machine, const Q: usize, const N: usize, const W: usize> {
     pub environment: Vec<Party>,
 }
 
+/// The type of the closed system of a machine (or of a tuple of machines): without queues, or with
+/// `queues` of them that have `room` for so many events each. How many words a state takes is
+/// computed.
+///
+/// ```
+/// # use devmig_engine::prelude::*;
+/// # #[packed(unqueued)] #[derive(Default)] pub enum Tick { #[default] Tick }
+/// # impl Event for Tick { fn owner(&self) -> Party { Party("clock") } }
+/// pub struct Clock;
+/// impl Machine for Clock {
+///     type State = bool;
+///     type Event = Tick;
+///     fn on(&self, state: &bool, _: &Tick, _: &mut RuleContext) -> Verdict<Self> {
+///         Ok(Reaction::To(!state))
+///     }
+/// }
+/// fn clock() -> system!(Clock) {
+///     System::new("clock", Clock)
+/// }
+/// assert_eq!(clock().name, "clock");
+/// ```
+#[macro_export]
+macro_rules! system {
+    ($machine:ty) => {
+        $crate::system!($machine, queues = 0, room = 0)
+    };
+    ($machine:ty, queues = $queues:expr, room = $room:expr) => {
+        $crate::system::System<
+            $machine,
+            { $queues },
+            { $room },
+            { $crate::system::words_of::<$machine, { $queues }, { $room }>() },
+        >
+    };
+}
+
+/// How many words a state of a system takes.
+#[must_use]
+pub const fn words_of<M: Machine, const Q: usize, const N: usize>() -> usize {
+    words(<GlobalStateOf<M, Q, N> as Pack>::BITS)
+}
+
+impl<M: Machine, const Q: usize, const N: usize, const W: usize> System<M, Q, N, W> {
+    /// A system of this machine under every rule, without properties of its own. What it is about
+    /// stands before the `/` of its name, if there is one.
+    #[must_use]
+    pub fn new(name: &str, machine: M) -> Self {
+        System {
+            name: name.to_owned(),
+            protocol: "",
+            about: String::new(),
+            closed: Closed { machine, rules: Rules::default() },
+            properties: Vec::new(),
+            expect: Expect::default(),
+            refinements: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// With a property that holds in every transition in which `holds` says something.
+    #[must_use]
+    pub fn always(
+        mut self,
+        name: &'static str,
+        holds: impl Fn(&Transition<'_, GlobalStateOf<M, Q, N>, M::Event>) -> Option<bool>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.properties.push(Property::implies(name, holds));
+        self
+    }
+
+    /// With a property by which `to` follows `from` in the end, given that obligations are met.
+    #[must_use]
+    pub fn leads_to(
+        mut self,
+        name: &'static str,
+        from: impl Fn(&GlobalStateOf<M, Q, N>) -> bool + Send + Sync + 'static,
+        to: impl Fn(&GlobalStateOf<M, Q, N>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.properties.push(Property::leads_to(name, from, to));
+        self
+    }
+}
+
+/// Who does an event at the abstract machine, and its words there; `None`: it is not known there.
+pub type EventMap<E> = Box<dyn Fn(&E) -> Option<(Party, String)> + Send + Sync>;
+
 /// A refinement mapping by the name of its abstract machine.
 pub struct Refinement<E> {
     /// The abstract machine, e.g. `ring`.
     pub of: &'static str,
     /// Who does an event, and its words there; `None`: the abstract machine does not know it.
-    pub map: Box<dyn Fn(&E) -> Option<(Party, String)> + Send + Sync>,
+    pub map: EventMap<E>,
 }
 
 impl<E> Refinement<E> {

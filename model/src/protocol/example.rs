@@ -20,8 +20,6 @@
 //! A write that happens after the page was read makes the copy stale. If the copier does not notice
 //! (the clause `marks` dropped), the copy is not the page, and a shortest trace shows it.
 
-use serde::Serialize;
-
 use super::registration::{Definition, Input, Protocol};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
@@ -31,7 +29,9 @@ use devmig_engine::machine::{
     Did, Event, Kind, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass,
     Verdict,
 };
+use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Expected, Property, System, Transition};
 
 const DEVICE: Party = Party("device");
@@ -41,7 +41,8 @@ const COPIER: Party = Party("copier");
 const LAST: u8 = 2;
 
 /// What the participants do to each other.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[packed(unqueued)]
+#[derive(Default)]
 pub enum Act {
     /// The device writes a value into the page.
     Write(u8),
@@ -63,8 +64,6 @@ impl Event for Act {
     }
 }
 
-devmig_engine::unqueued!(Act);
-
 crate::clause_ids! {
     /// The two sentences of this protocol.
     pub struct Clauses {
@@ -75,36 +74,37 @@ crate::clause_ids! {
     }
 }
 
-devmig_engine::packed! {
-    /// What the device remembers.
-    pub struct Device {
-        /// How many values it has fetched.
-        pub fetched: u8 = 2,
-        /// The value to be written; 0 if none.
-        pub buffer: u8 = 2,
-        /// Whether it was stopped.
-        pub stopped: bool = 1,
-    }
+/// What the device remembers.
+#[packed]
+pub struct Device {
+    /// How many values it has fetched.
+    #[bits(2)]
+    pub fetched: u8,
+    /// The value to be written; 0 if none.
+    #[bits(2)]
+    pub buffer: u8,
+    /// Whether it was stopped.
+    pub stopped: bool,
 }
-devmig_engine::packed! {
-    /// What the page remembers.
-    pub struct Page {
-        /// Its content.
-        pub value: u8 = 2,
-    }
+/// What the page remembers.
+#[packed]
+pub struct Page {
+    /// Its content.
+    #[bits(2)]
+    pub value: u8,
 }
-devmig_engine::packed! {
-    /// What the copier remembers.
-    pub struct Copier {
-        /// Its copy of the page.
-        pub value: u8 = 2,
-        /// Whether the page must be read (again).
-        pub dirty: bool = 1,
-        /// Whether it has stopped the device.
-        pub stopped: bool = 1,
-        /// Whether it says that the copy is complete.
-        pub done: bool = 1,
-    }
+/// What the copier remembers.
+#[packed]
+pub struct Copier {
+    /// Its copy of the page.
+    #[bits(2)]
+    pub value: u8,
+    /// Whether the page must be read (again).
+    pub dirty: bool,
+    /// Whether it has stopped the device.
+    pub stopped: bool,
+    /// Whether it says that the copy is complete.
+    pub done: bool,
 }
 
 /// The device: fetches values, and writes them until it is stopped.
@@ -235,7 +235,7 @@ impl Machine for CopierRules {
 }
 
 /// The composition: no queue, and every state in one word.
-pub type Copying = System<(DeviceRules, PageRules, CopierRules), 0, 0, 1>;
+pub type Copying = system!((DeviceRules, PageRules, CopierRules));
 type GlobalState = GlobalStateOf<(DeviceRules, PageRules, CopierRules), 0, 0>;
 type Seen<'a> = Transition<'a, GlobalState, Act>;
 

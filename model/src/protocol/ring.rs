@@ -18,8 +18,6 @@
 //!
 //! **Not here.** Features, status, set-up, enabling, notifications, more than one ring.
 
-use serde::Serialize;
-
 use super::registration::{Definition, Input, Protocol};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
@@ -29,7 +27,9 @@ use devmig_engine::machine::{
     Did, Event, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus, TimeClass,
     Verdict,
 };
+use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, Refinement, System, Transition};
 
 /// Who makes requests.
@@ -43,7 +43,8 @@ pub const DEVICE: Party = Party("device");
 const REQUESTS: u16 = 2;
 
 /// What happens to a ring.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[packed(unqueued)]
+#[derive(Default)]
 pub enum Act {
     /// A request is made available.
     #[default]
@@ -84,24 +85,25 @@ impl Event for Act {
     }
 }
 
-devmig_engine::unqueued!(Act);
-
-devmig_engine::packed! {
-    /// What is remembered of a ring.
-    pub struct RingState {
-        /// Whether it runs.
-        pub running: bool = 1,
-        /// Whether it is to stop.
-        pub stopping: bool = 1,
-        /// How many requests were made available.
-        pub available: u16 = 2,
-        /// How many of them the device was told of.
-        pub told: u16 = 2,
-        /// The next to fetch.
-        pub base: u16 = 2,
-        /// Fetched and not used: bit `request`.
-        pub open: u64 = 2,
-    }
+/// What is remembered of a ring.
+#[packed]
+pub struct RingState {
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether it is to stop.
+    pub stopping: bool,
+    /// How many requests were made available.
+    #[bits(2)]
+    pub available: u16,
+    /// How many of them the device was told of.
+    #[bits(2)]
+    pub told: u16,
+    /// The next to fetch.
+    #[bits(2)]
+    pub base: u16,
+    /// Fetched and not used: bit `request`.
+    #[bits(2)]
+    pub open: u64,
 }
 
 /// Obligations, by index.
@@ -237,7 +239,7 @@ impl Protocol for Loaded {
 pub const RING: &str = "ring";
 
 /// The abstract ring as a system.
-pub type Abstract = System<(Ring,), 0, 0, 1>;
+pub type Abstract = system!((Ring,));
 type GlobalState = GlobalStateOf<(Ring,), 0, 0>;
 type Seen<'a> = Transition<'a, GlobalState, Act>;
 

@@ -17,6 +17,7 @@ use devmig_engine::machine::{
     Verdict as Says,
 };
 use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, System};
 use devmig_engine::{pack, packed};
 use serde::Serialize;
@@ -58,16 +59,16 @@ impl Event for Act {
     }
 }
 
-packed! {
-    /// All there is.
-    pub struct Toy {
-        /// Counts.
-        pub n: u8 = 3,
-        /// A request was read.
-        pub owing: bool = 1,
-        /// The server is busy with something else.
-        pub busy: bool = 1,
-    }
+/// All there is.
+#[packed]
+struct Toy {
+    /// Counts.
+    #[bits(3)]
+    pub n: u8,
+    /// A request was read.
+    pub owing: bool,
+    /// The server is busy with something else.
+    pub busy: bool,
 }
 
 /// What the toy does.
@@ -163,7 +164,7 @@ impl Machine for Both {
     }
 }
 
-fn toy(play: Play, rules: Rules) -> System<(Both,), 1, 1, 1> {
+fn toy(play: Play, rules: Rules) -> system!((Both,), queues = 1, room = 1) {
     System {
         name: "toy".to_owned(),
         protocol: "toy",
@@ -324,19 +325,18 @@ fn laws_find_what_breaks_them() {
 mod wide {
     use super::*;
 
-    packed! {
-        /// Three digits.
-        pub struct Digits {
-            /// Each up to 40.
-            pub digit: [Digit; 3],
-        }
+    /// Three digits.
+    #[packed]
+    pub(super) struct Digits {
+        /// Each up to 40.
+        pub digit: [Digit; 3],
     }
-    packed! {
-        /// One digit.
-        pub struct Digit {
-            /// Up to 40.
-            pub n: u8 = 6,
-        }
+    /// One digit.
+    #[packed]
+    pub(super) struct Digit {
+        /// Up to 40.
+        #[bits(6)]
+        pub n: u8,
     }
 
     pub(super) struct Count;
@@ -369,7 +369,7 @@ mod wide {
     }
 }
 
-fn digits() -> System<(wide::Count,), 0, 0, 1> {
+fn digits() -> system!((wide::Count,)) {
     type GlobalState = devmig_engine::compose::GlobalStateOf<(wide::Count,), 0, 0>;
     type Seen<'a> = devmig_engine::system::Transition<'a, GlobalState, Act>;
     let sum = |w: &GlobalState| w.parts.0.digit.iter().map(|d| u32::from(d.n)).sum::<u32>();

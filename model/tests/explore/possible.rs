@@ -10,14 +10,13 @@ use devmig_engine::machine::{
     Channel, Did, Event as _, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus,
     TimeClass, Verdict,
 };
+use devmig_engine::packed;
 use devmig_engine::rules::{Choices, OpenChoice, RuleContext, Rules};
-use devmig_engine::{packed, unqueued};
 use devmig_model::protocol::example::{self, Act};
 use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
 use devmig_model::registry::Library;
 use proptest::prelude::*;
-use serde::Serialize;
 
 use crate::common::{builtin, proposal};
 
@@ -34,7 +33,8 @@ const NOT_TOO_OFTEN: ClauseId = ClauseId::new(1);
 const RESET: ClauseId = ClauseId::new(2);
 const POLITE: ClauseId = ClauseId::new(3);
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[packed(unqueued)]
+#[derive(Default)]
 enum Light {
     #[default]
     Press,
@@ -52,20 +52,20 @@ impl devmig_engine::machine::Event for Light {
     }
 }
 
-unqueued!(Light);
-
-packed! {
-    /// What the lamp remembers.
-    pub struct LampState {
-        /// How bright it is.
-        pub level: u8 = 4,
-        /// How often it was pressed.
-        pub presses: u8 = 2,
-        /// It owes a blink.
-        pub owes: bool = 1,
-        /// Seconds alight; nobody sees them.
-        pub age: u32 = 32,
-    }
+/// What the lamp remembers.
+#[packed]
+struct LampState {
+    /// How bright it is.
+    #[bits(4)]
+    pub level: u8,
+    /// How often it was pressed.
+    #[bits(2)]
+    pub presses: u8,
+    /// It owes a blink.
+    pub owes: bool,
+    /// Seconds alight; nobody sees them.
+    #[bits(32)]
+    pub age: u32,
 }
 
 /// `ages`: it has a hidden clock that never ends.

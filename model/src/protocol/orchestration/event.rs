@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use devmig_engine::machine::{Kind, Party};
+use devmig_engine::packed;
 
 /// Who moves the first device.
 pub const MANAGEMENT: Party = Party("management");
@@ -11,17 +12,19 @@ pub const OTHER: Party = Party("other management");
 /// The two hosts.
 pub const HOSTS: [Party; 2] = [Party("host A"), Party("host B")];
 
-devmig_engine::packed! {
-    /// Saved state: what it is of, what the guest has put into it, how it is written down.
-    #[derive(Default)]
-    pub struct Data {
-        /// The configuration that it was saved with.
-        pub config: u8 = 4,
-        /// What the guest has done.
-        pub work: u8 = 2,
-        /// The representation.
-        pub representation: u8 = 1,
-    }
+/// Saved state: what it is of, what the guest has put into it, how it is written down.
+#[packed]
+#[derive(Default)]
+pub struct Data {
+    /// The configuration that it was saved with.
+    #[bits(4)]
+    pub config: u8,
+    /// What the guest has done.
+    #[bits(2)]
+    pub work: u8,
+    /// The representation.
+    #[bits(1)]
+    pub representation: u8,
 }
 
 /// What management asks of a host, for one device.
@@ -124,7 +127,8 @@ impl Default for Act {
 }
 
 /// An act about a device, at a host.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[packed(unqueued)]
+#[derive(Default)]
 pub struct Event {
     /// The device: 0 or 1.
     pub device: u8,
@@ -133,8 +137,6 @@ pub struct Event {
     /// What happens.
     pub act: Act,
 }
-
-devmig_engine::unqueued!(Event);
 
 impl devmig_engine::machine::Event for Event {
     fn owner(&self) -> Party {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use super::event::{Act, Answer, Call, Data, Event, HOSTS};
 use super::universe::{ChoiceIds, Universe};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
-use devmig_engine::pack::PackAs;
+use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 crate::clause_ids! {
@@ -34,7 +34,7 @@ crate::clause_ids! {
 }
 
 /// Where a device is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize)]
+#[packed]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// There is none.
@@ -49,31 +49,19 @@ pub enum Phase {
     Stopped,
 }
 
-impl PackAs for Phase {
-    fn to_bits(self) -> u64 {
-        self as u64
-    }
-
-    fn from_bits(bits: u64) -> Self {
-        [Phase::Made, Phase::Loaded, Phase::Running, Phase::Stopped]
-            .into_iter()
-            .find(|phase| phase.to_bits() == bits)
-            .unwrap_or(Phase::Absent)
-    }
-}
-
-devmig_engine::packed! {
-    /// A device.
-    pub struct Slot {
-        /// Where it is in its life.
-        pub phase: Phase = 3,
-        /// What it is.
-        pub config: u8 = 4,
-        /// What its guest has done.
-        pub work: u8 = 2,
-        /// Whether it does what a device does.
-        pub answers: bool = 1,
-    }
+/// A device.
+#[packed]
+pub struct Slot {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// What it is.
+    #[bits(4)]
+    pub config: u8,
+    /// What its guest has done.
+    #[bits(2)]
+    pub work: u8,
+    /// Whether it does what a device does.
+    pub answers: bool,
 }
 
 impl Slot {
@@ -86,22 +74,25 @@ impl Slot {
     }
 }
 
-devmig_engine::packed! {
-    /// What a host remembers.
-    pub struct HostState {
-        /// Its place in its history.
-        pub now: u8 = 2,
-        /// How often a call may still go wrong.
-        pub faults: u8 = 2,
-        /// The shared attributes: a configuration.
-        pub attributes: u8 = 4,
-        /// The release whose parameters were written there.
-        pub written_of: u8 = 2,
-        /// Whether anything was.
-        pub written: bool = 1,
-        /// The devices.
-        pub slots: [Slot; 2],
-    }
+/// What a host remembers.
+#[packed]
+pub struct HostState {
+    /// Its place in its history.
+    #[bits(2)]
+    pub now: u8,
+    /// How often a call may still go wrong.
+    #[bits(2)]
+    pub faults: u8,
+    /// The shared attributes: a configuration.
+    #[bits(4)]
+    pub attributes: u8,
+    /// The release whose parameters were written there.
+    #[bits(2)]
+    pub written_of: u8,
+    /// Whether anything was.
+    pub written: bool,
+    /// The devices.
+    pub slots: [Slot; 2],
 }
 
 /// One of the two hosts.

@@ -20,42 +20,44 @@ use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{
     Did, Machine, Obligation, Owed, Party, Reaction, Stimulus, TimeClass, Verdict,
 };
+use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
-devmig_engine::packed! {
-    /// What one of them remembers.
-    pub struct Knows {
-        /// Steps done: of the program, or of what follows a failure.
-        pub step: u8 = 5,
-        /// A step failed, and what follows a failure is being done.
-        pub failing: bool = 1,
-        /// It has failed.
-        pub failed: bool = 1,
-        /// The destination has run: nothing is undone any more.
-        pub committed: bool = 1,
-        /// Which host is the source.
-        pub from: u8 = 1,
-        /// Where the destination was in its history when it was described.
-        pub of: u8 = 2,
-        /// Something may have been made at the destination.
-        pub made: bool = 1,
-        /// The source was told to stop.
-        pub stopping: bool = 1,
-        /// The destination was told to run.
-        pub told: bool = 1,
-        /// There is saved state.
-        pub saved: bool = 1,
-        /// It.
-        pub data: Data,
-    }
+/// What one of them remembers.
+#[packed]
+pub struct Knows {
+    /// Steps done: of the program, or of what follows a failure.
+    #[bits(5)]
+    pub step: u8,
+    /// A step failed, and what follows a failure is being done.
+    pub failing: bool,
+    /// It has failed.
+    pub failed: bool,
+    /// The destination has run: nothing is undone any more.
+    pub committed: bool,
+    /// Which host is the source.
+    #[bits(1)]
+    pub from: u8,
+    /// Where the destination was in its history when it was described.
+    #[bits(2)]
+    pub of: u8,
+    /// Something may have been made at the destination.
+    pub made: bool,
+    /// The source was told to stop.
+    pub stopping: bool,
+    /// The destination was told to run.
+    pub told: bool,
+    /// There is saved state.
+    pub saved: bool,
+    /// It.
+    pub data: Data,
 }
 
-devmig_engine::packed! {
-    /// What they remember.
-    pub struct ManagersState {
-        /// One for each device.
-        pub of: [Knows; 2],
-    }
+/// What they remember.
+#[packed]
+pub struct ManagersState {
+    /// One for each device.
+    pub of: [Knows; 2],
 }
 
 /// Who moves the devices: one program each, and none knows of the other.

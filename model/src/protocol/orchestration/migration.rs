@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json};
 
 use super::event::{Act, Answer, Call, Event};
 use devmig_engine::machine::{Machine, Reaction, Verdict};
+use devmig_engine::packed;
 use devmig_engine::rules::RuleContext;
 
 crate::clause_ids! {
@@ -38,26 +39,26 @@ crate::clause_ids! {
     }
 }
 
-devmig_engine::packed! {
-    /// What was heard of one device.
-    pub struct Heard {
-        /// Where it belongs.
-        pub at: u8 = 1,
-        /// A check said that the other host accepts it.
-        pub checked: bool = 1,
-        /// What was made there was read back, and is what was asked for.
-        pub read: bool = 1,
-        /// The source is stopped.
-        pub stopped: bool = 1,
-        /// It was told to stop, and is not known to run again.
-        pub halted: bool = 1,
-        /// Its state was saved since.
-        pub saved: bool = 1,
-        /// The state was loaded there.
-        pub loaded: bool = 1,
-        /// The other was told to run, and it is not known whether it does.
-        pub told: bool = 1,
-    }
+/// What was heard of one device.
+#[packed]
+pub struct Heard {
+    /// Where it belongs.
+    #[bits(1)]
+    pub at: u8,
+    /// A check said that the other host accepts it.
+    pub checked: bool,
+    /// What was made there was read back, and is what was asked for.
+    pub read: bool,
+    /// The source is stopped.
+    pub stopped: bool,
+    /// It was told to stop, and is not known to run again.
+    pub halted: bool,
+    /// Its state was saved since.
+    pub saved: bool,
+    /// The state was loaded there.
+    pub loaded: bool,
+    /// The other was told to run, and it is not known whether it does.
+    pub told: bool,
 }
 
 impl Heard {
@@ -78,12 +79,11 @@ impl Heard {
     }
 }
 
-devmig_engine::packed! {
-    /// The same of both devices.
-    pub struct MigrationState {
-        /// One by one.
-        pub heard: [Heard; 2],
-    }
+/// The same of both devices.
+#[packed]
+pub struct MigrationState {
+    /// One by one.
+    pub heard: [Heard; 2],
 }
 
 /// The rules of a migration.

@@ -28,10 +28,11 @@ use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Property, System};
 
 /// A system of a whole migration: no queue, every state in two words.
-pub type Orchestration = System<Parts, 0, 0, 2>;
+pub type Orchestration = system!(Parts);
 
 /// One `[[system]]` of `device-model`.
 #[derive(Clone, Debug, Deserialize)]

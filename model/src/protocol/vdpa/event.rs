@@ -1,8 +1,7 @@
 //! The events of vDPA: calls of the VMM, and what guest and device do in shared memory.
 
-use serde::Serialize;
-
 use devmig_engine::machine::{Kind, Party};
+use devmig_engine::packed;
 
 /// The process that drives the device.
 pub const VMM: Party = Party("VMM");
@@ -12,7 +11,8 @@ pub const DEVICE: Party = Party("device");
 pub const GUEST: Party = Party("guest");
 
 /// What happens between them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[packed(unqueued)]
+#[derive(Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// VHOST_VDPA_SET_STATUS; 0 resets.
@@ -39,8 +39,6 @@ pub enum Event {
     /// The device puts a request into the used ring: its index among all ever made available.
     Used(u16),
 }
-
-devmig_engine::unqueued!(Event);
 
 impl devmig_engine::machine::Event for Event {
     fn owner(&self) -> Party {

@@ -13,6 +13,7 @@ use crate::protocol::ring::{Act, Ring};
 use devmig_engine::machine::{
     Did, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus, TimeClass, Verdict,
 };
+use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 use super::event::{DEVICE, Event};
@@ -44,26 +45,30 @@ crate::choice_ids! {
     }
 }
 
-devmig_engine::packed! {
-    /// What the device remembers, and the guest's index in memory.
-    pub struct DeviceState {
-        /// The virtio status.
-        pub status: u8 = 4,
-        /// The ring is enabled.
-        pub enabled: bool = 1,
-        /// SUSPEND was called and has not returned.
-        pub suspending: bool = 1,
-        /// It has returned.
-        pub suspended: bool = 1,
-        /// The next request to fetch.
-        pub base: u16 = 3,
-        /// Fetched and not used: bit `request`.
-        pub open: u64 = 4,
-        /// The guest's index in the available ring.
-        pub available: u16 = 3,
-        /// What it was when the device was last told.
-        pub told: u16 = 3,
-    }
+/// What the device remembers, and the guest's index in memory.
+#[packed]
+pub struct DeviceState {
+    /// The virtio status.
+    #[bits(4)]
+    pub status: u8,
+    /// The ring is enabled.
+    pub enabled: bool,
+    /// SUSPEND was called and has not returned.
+    pub suspending: bool,
+    /// It has returned.
+    pub suspended: bool,
+    /// The next request to fetch.
+    #[bits(3)]
+    pub base: u16,
+    /// Fetched and not used: bit `request`.
+    #[bits(4)]
+    pub open: u64,
+    /// The guest's index in the available ring.
+    #[bits(3)]
+    pub available: u16,
+    /// What it was when the device was last told.
+    #[bits(3)]
+    pub told: u16,
 }
 
 impl DeviceState {

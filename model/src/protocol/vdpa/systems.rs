@@ -22,10 +22,11 @@ use crate::spec::{Diagnostics, Item, Spanned, Spec};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
+use devmig_engine::system;
 use devmig_engine::system::{Expect, Refinement, System};
 
 /// A system of vDPA: no queue, every state in one word.
-pub type Vdpa = System<Parts, 0, 0, 1>;
+pub type Vdpa = system!(Parts);
 
 /// One `[[system]]` of vDPA.
 #[derive(Clone, Debug, Deserialize)]

@@ -6,6 +6,7 @@ use super::event::{Event, GUEST, VMM};
 use super::machine::DRIVER_OK;
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
+use devmig_engine::packed;
 use devmig_engine::rules::RuleContext;
 
 /// One step of a program.
@@ -69,16 +70,17 @@ impl Step {
     }
 }
 
-devmig_engine::packed! {
-    /// How far the VMM is, and what it keeps.
-    pub struct VmmState {
-        /// Steps done.
-        pub step: u8 = 5,
-        /// It waits for a call to return.
-        pub waiting: bool = 1,
-        /// What GET_VRING_BASE returned last.
-        pub base: u16 = 3,
-    }
+/// How far the VMM is, and what it keeps.
+#[packed]
+pub struct VmmState {
+    /// Steps done.
+    #[bits(5)]
+    pub step: u8,
+    /// It waits for a call to return.
+    pub waiting: bool,
+    /// What GET_VRING_BASE returned last.
+    #[bits(3)]
+    pub base: u16,
 }
 
 /// A VMM that does these steps.
@@ -178,18 +180,19 @@ impl Machine for Vmm {
     }
 }
 
-devmig_engine::packed! {
-    /// What the guest knows.
-    pub struct GuestState {
-        /// The virtual CPUs run.
-        pub running: bool = 1,
-        /// How many requests it made available.
-        pub posted: u16 = 3,
-        /// Which came back: bit `request`.
-        pub done: u64 = 4,
-        /// A request was made available, and its kick is due.
-        pub kick_due: bool = 1,
-    }
+/// What the guest knows.
+#[packed]
+pub struct GuestState {
+    /// The virtual CPUs run.
+    pub running: bool,
+    /// How many requests it made available.
+    #[bits(3)]
+    pub posted: u16,
+    /// Which came back: bit `request`.
+    #[bits(4)]
+    pub done: u64,
+    /// A request was made available, and its kick is due.
+    pub kick_due: bool,
 }
 
 /// The guest, with at most `requests` requests.

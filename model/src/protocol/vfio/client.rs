@@ -9,14 +9,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::event::{
-    Act, Answer, CLIENT, Call, Data, Event, For, GUEST, PENDING_BITS, PageSize, Pending, Ranges,
-    Region,
-};
+use super::event::{Act, Answer, CLIENT, Call, Data, Event, For, GUEST, PageSize, Ranges, Region};
 use super::names::ClientWrites;
 use super::table::Table;
 use crate::spec::{ChoiceOf, Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
+use devmig_engine::packed;
 use devmig_engine::rules::RuleContext;
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
@@ -140,44 +138,53 @@ impl Step {
 /// Nothing is known of a device's state.
 pub const UNKNOWN: u8 = 15;
 
-devmig_engine::packed! {
-    /// What the client remembers.
-    pub struct ClientState {
-        /// Steps done.
-        pub step: u8 = 5,
-        /// The call that it waits for.
-        pub waits: Pending = PENDING_BITS,
-        /// At which device.
-        pub device: u8 = 1,
-        /// A piece that was read and is to be written.
-        pub held: Pending = PENDING_BITS,
-        /// Where it takes the first device to be; [`UNKNOWN`] after a failure.
-        pub belief: u8 = 4,
-        /// ... the second.
-        pub belief_other: u8 = 4,
-        /// Where the first device was before the last SET.
-        pub origin: u8 = 4,
-        /// Where that SET was to lead.
-        pub target: u8 = 5,
-        /// A SET failed.
-        pub failed: bool = 1,
-        /// The guest is to be booted anew.
-        pub reset_due: bool = 1,
-        /// Pages that are marked.
-        pub marked: u64 = 2,
-        /// Pages of the present step that are not copied yet.
-        pub left: u64 = 2,
-        /// The present step has begun to copy.
-        pub copying: bool = 1,
-        /// What is to be read was told in this session.
-        pub told: bool = 1,
-        /// ... initial bytes.
-        pub initial: u64 = 2,
-        /// Data was read in this session.
-        pub has: bool = 1,
-        /// ... that tells of this state inside.
-        pub got: u8 = 2,
-    }
+/// What the client remembers.
+#[packed]
+pub struct ClientState {
+    /// Steps done.
+    #[bits(5)]
+    pub step: u8,
+    /// The call that it waits for.
+    pub waits: Option<Call>,
+    /// At which device.
+    #[bits(1)]
+    pub device: u8,
+    /// A piece that was read and is to be written.
+    pub held: Option<Call>,
+    /// Where it takes the first device to be; [`UNKNOWN`] after a failure.
+    #[bits(4)]
+    pub belief: u8,
+    /// ... the second.
+    #[bits(4)]
+    pub belief_other: u8,
+    /// Where the first device was before the last SET.
+    #[bits(4)]
+    pub origin: u8,
+    /// Where that SET was to lead.
+    #[bits(5)]
+    pub target: u8,
+    /// A SET failed.
+    pub failed: bool,
+    /// The guest is to be booted anew.
+    pub reset_due: bool,
+    /// Pages that are marked.
+    #[bits(2)]
+    pub marked: u64,
+    /// Pages of the present step that are not copied yet.
+    #[bits(2)]
+    pub left: u64,
+    /// The present step has begun to copy.
+    pub copying: bool,
+    /// What is to be read was told in this session.
+    pub told: bool,
+    /// ... initial bytes.
+    #[bits(2)]
+    pub initial: u64,
+    /// Data was read in this session.
+    pub has: bool,
+    /// ... that tells of this state inside.
+    #[bits(2)]
+    pub got: u8,
 }
 
 /// A client that does these steps, and then anything of `then`.
@@ -211,7 +218,7 @@ impl Client {
 
     /// The calls that it makes now.
     fn calls(&self, s: &ClientState, f: &mut dyn FnMut(u8, Call)) {
-        if s.waits.0.is_some() {
+        if s.waits.is_some() {
             return;
         }
         if s.reset_due {
@@ -220,7 +227,7 @@ impl Client {
         match self.step(s) {
             Some(Step::Call(device, call)) => f(device, call),
             Some(Step::ReadOut(device)) => f(device, Call::Read),
-            Some(Step::Transfer(_)) => match s.held.0 {
+            Some(Step::Transfer(_)) => match s.held {
                 Some(write) => f(1, write),
                 None => f(0, Call::Read),
             },
@@ -285,7 +292,7 @@ impl Client {
         if !expected {
             return Reaction::Disabled;
         }
-        let mut next = ClientState { waits: Pending(Some(call)), device, ..*s };
+        let mut next = ClientState { waits: Some(call), device, ..*s };
         if let Call::Set(to) = call
             && device == 0
         {
@@ -295,8 +302,8 @@ impl Client {
     }
 
     fn answered(&self, s: &ClientState, device: u8, answer: Answer) -> Reaction<ClientState> {
-        let Some(call) = s.waits.0.filter(|_| s.device == device) else { return Reaction::Ignore };
-        let mut next = ClientState { waits: Pending(None), ..*s };
+        let Some(call) = s.waits.filter(|_| s.device == device) else { return Reaction::Ignore };
+        let mut next = ClientState { waits: None, ..*s };
         let mut over = true;
         match (call, answer) {
             (Call::Set(to), Answer::Done | Answer::DoneWithDescriptor) => {
@@ -328,12 +335,12 @@ impl Client {
                         Channel::Wrong if last => Some(Data::Wrong),
                         _ => Some(piece),
                     };
-                    next.held = Pending(sent.map(Call::Write));
+                    next.held = sent.map(Call::Write);
                 }
             }
             (Call::Write(_), _) => {
                 over = false;
-                next.held = Pending(None);
+                next.held = None;
             }
             (Call::Info, Answer::Info(initial, ..)) => (next.told, next.initial) = (true, initial),
             (Call::LogReport(_), Answer::Pages(pages)) => next.marked |= pages,
@@ -362,7 +369,7 @@ impl Client {
     fn copied(&self, s: &ClientState, page: u8) -> Reaction<ClientState> {
         let left = self.pages_of(s);
         let copies = matches!(self.step(s), Some(Step::CopyAll | Step::CopyMarked));
-        if !copies || s.waits.0.is_some() || s.reset_due || left >> page & 1 == 0 {
+        if !copies || s.waits.is_some() || s.reset_due || left >> page & 1 == 0 {
             return Reaction::Disabled;
         }
         let left = left & !(1 << page);
@@ -393,9 +400,9 @@ impl Machine for Client {
         let [belief, belief_other] = self.begins;
         self.settled(ClientState {
             step: 0,
-            waits: Pending(None),
+            waits: None,
             device: 0,
-            held: Pending(None),
+            held: None,
             belief,
             belief_other,
             origin: belief,
@@ -455,16 +462,16 @@ impl Machine for Client {
     }
 
     fn at_end(&self, s: &ClientState) -> bool {
-        s.waits.0.is_none() && self.step(s).is_none() && !s.reset_due
+        s.waits.is_none() && self.step(s).is_none() && !s.reset_due
     }
 }
 
-devmig_engine::packed! {
-    /// What is in guest memory, as far as its copy is concerned.
-    pub struct MemoryState {
-        /// Pages whose copy is not what they hold: bit `page`.
-        pub stale: u64 = 2,
-    }
+/// What is in guest memory, as far as its copy is concerned.
+#[packed]
+pub struct MemoryState {
+    /// Pages whose copy is not what they hold: bit `page`.
+    #[bits(2)]
+    pub stale: u64,
 }
 
 /// Guest memory, with this many pages.
@@ -497,12 +504,12 @@ impl Machine for Memory {
     }
 }
 
-devmig_engine::packed! {
-    /// What the guest may still do.
-    pub struct GuestState {
-        /// So often it may boot anew.
-        pub reboots: u8 = 1,
-    }
+/// What the guest may still do.
+#[packed]
+pub struct GuestState {
+    /// So often it may boot anew.
+    #[bits(1)]
+    pub reboots: u8,
 }
 
 /// The guest.

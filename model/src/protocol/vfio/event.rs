@@ -27,7 +27,7 @@
 use serde::Serialize;
 
 use devmig_engine::machine::Party;
-use devmig_engine::pack::PackAs;
+use devmig_engine::packed;
 
 /// Who drives the device: a VMM.
 pub const CLIENT: Party = Party("client");
@@ -37,19 +37,19 @@ pub const DEVICE: Party = Party("device");
 pub const GUEST: Party = Party("guest");
 
 /// A piece of migration data. What is in it, only devices know: a tester leaves the number 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[packed]
 #[serde(rename_all = "kebab-case")]
 pub enum Data {
     /// More is to come; it tells of this state inside.
-    Part(u8),
+    Part(#[bits(3)] u8),
     /// The last piece; it tells of this state inside.
-    Last(u8),
+    Last(#[bits(3)] u8),
     /// Nothing that a compatible device gave in this place.
     Wrong,
 }
 
 /// Which ranges a log is started with.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[packed]
 #[serde(rename_all = "kebab-case")]
 pub enum Ranges {
     /// All of memory, in good form.
@@ -61,7 +61,7 @@ pub enum Ranges {
 }
 
 /// Which page size a report is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[packed]
 #[serde(rename_all = "kebab-case")]
 pub enum PageSize {
     /// A power of two, 4 KiB or more.
@@ -73,7 +73,7 @@ pub enum PageSize {
 }
 
 /// What of a device is accessed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[packed]
 #[serde(rename_all = "kebab-case")]
 pub enum Region {
     /// Configuration space.
@@ -83,7 +83,7 @@ pub enum Region {
 }
 
 /// For whom a device is reset.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[packed]
 #[serde(rename_all = "kebab-case")]
 pub enum For {
     /// The guest, which boots anew.
@@ -93,11 +93,11 @@ pub enum For {
 }
 
 /// What the client asks of a device.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[packed]
 #[serde(rename_all = "kebab-case")]
 pub enum Call {
     /// SET of the migration state: any number.
-    Set(u8),
+    Set(#[bits(5)] u8),
     /// GET of it.
     Get,
     /// A read of migration data.
@@ -174,7 +174,7 @@ pub enum Act {
 }
 
 /// One event at one device.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[packed(unqueued)]
 pub struct Event {
     /// Which device: 0 or 1. Of [`Act::Copy`] and [`Act::Reboot`] 0.
     pub device: u8,
@@ -187,8 +187,6 @@ impl Default for Event {
         Event { device: 0, act: Act::Reboot }
     }
 }
-
-devmig_engine::unqueued!(Event);
 
 impl devmig_engine::machine::Event for Event {
     fn owner(&self) -> Party {
@@ -259,69 +257,5 @@ impl Event {
             Act::Reboot => return "boots anew".into(),
         };
         format!("device {}: {what}", self.device)
-    }
-}
-
-/// The call that waits for its answer, if one does.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
-#[serde(transparent)]
-pub struct Pending(pub Option<Call>);
-
-/// Bits of a packed [`Pending`].
-pub const PENDING_BITS: u32 = 9;
-
-impl PackAs for Pending {
-    fn to_bits(self) -> u64 {
-        let Some(call) = self.0 else { return 0 };
-        let data = |piece: Data| match piece {
-            Data::Part(value) => u64::from(value) << 2,
-            Data::Last(value) => u64::from(value) << 2 | 1,
-            Data::Wrong => 2,
-        };
-        let (kind, argument) = match call {
-            Call::Set(to) => (1, u64::from(to)),
-            Call::Get => (2, 0),
-            Call::Read => (3, 0),
-            Call::Write(piece) => (4, data(piece)),
-            Call::Info => (5, 0),
-            Call::OptIn => (6, 0),
-            Call::Access(region) => (7, region as u64),
-            Call::LogStart(ranges) => (8, ranges as u64),
-            Call::LogStop => (9, 0),
-            Call::LogReport(size) => (10, size as u64),
-            Call::Reset(whom) => (11, whom as u64),
-            Call::Reopen => (12, 0),
-        };
-        kind | argument << 4
-    }
-
-    fn from_bits(bits: u64) -> Self {
-        let argument = (bits >> 4) as u8;
-        let data = match argument & 3 {
-            0 => Data::Part(argument >> 2),
-            1 => Data::Last(argument >> 2),
-            _ => Data::Wrong,
-        };
-        Pending(Some(match bits & 15 {
-            1 => Call::Set(argument),
-            2 => Call::Get,
-            3 => Call::Read,
-            4 => Call::Write(data),
-            5 => Call::Info,
-            6 => Call::OptIn,
-            7 if argument == 0 => Call::Access(Region::Config),
-            7 => Call::Access(Region::Registers),
-            8 if argument == 0 => Call::LogStart(Ranges::All),
-            8 if argument == 1 => Call::LogStart(Ranges::None),
-            8 => Call::LogStart(Ranges::Bad),
-            9 => Call::LogStop,
-            10 if argument == 0 => Call::LogReport(PageSize::Good),
-            10 if argument == 1 => Call::LogReport(PageSize::Small),
-            10 => Call::LogReport(PageSize::Odd),
-            11 if argument == 0 => Call::Reset(For::Guest),
-            11 => Call::Reset(For::Client),
-            12 => Call::Reopen,
-            _ => return Pending(None),
-        }))
     }
 }

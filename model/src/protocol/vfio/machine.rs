@@ -37,9 +37,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::event::{
-    Act, Answer, Call, DEVICE, Data, Event, For, PageSize, Pending, Ranges, Region,
-};
+use super::event::{Act, Answer, Call, DEVICE, Data, Event, For, PageSize, Ranges, Region};
 use super::names::{
     BadData, ChoiceIds, ClauseIds, ClientGone, ClientWrites, Draining, ErrorAnswers, Granularity,
     LogReport, MayFail, Names, ResetTarget, ResumingAnswers, StopAnswers, StoppedTarget,
@@ -169,7 +167,7 @@ impl Machine for Device {
     }
 
     fn owes(&self, s: &State, _: &mut RuleContext) -> Result<Owed, OpenChoice> {
-        let answer = Owed::NONE.with_if(s.pending.0.is_some(), owed::ANSWER);
+        let answer = Owed::NONE.with_if(s.pending.is_some(), owed::ANSWER);
         Ok(answer.with_if(s.peer > 0, owed::PEER))
     }
 
@@ -207,7 +205,7 @@ impl Machine for Device {
         {
             self.arc(s, path, judge, f)?;
         }
-        if let Some(Call::LogReport(_)) = s.pending.0
+        if let Some(Call::LogReport(_)) = s.pending
             && s.log.on
             && self.readings.report.taken(judge)? != LogReport::Atomic
         {
@@ -240,7 +238,7 @@ impl Machine for Device {
             let stream = Stream { dirty: 1, ..s.stream };
             f(step("dirty from the beginning"), State { stream, ..*s });
         }
-        let idle = s.pending.0.is_none();
+        let idle = s.pending.is_none();
         if idle && !self.is_final(s.at) && !judge.enforces(self.laws.only_client) {
             for arc in self.table.arcs.iter().filter(|arc| arc.from == s.at) {
                 if self.table.supports(self.flags, arc.to) {
@@ -254,7 +252,7 @@ impl Machine for Device {
     fn stimuli(&self, s: &State, f: &mut dyn FnMut(Stimulus<Event>)) {
         let device = self.index;
         let mut may = |act| f(Stimulus::Guarded(Event { device, act }));
-        let Some(call) = s.pending.0 else {
+        let Some(call) = s.pending else {
             return self.by_itself(&mut may);
         };
         self.by_itself(&mut may);
@@ -289,7 +287,7 @@ impl Machine for Device {
                     .split_once(": ")
                     .map(|(_, call)| call.to_owned())
             };
-            *pending = s.pending.0.and_then(label).map_or(Value::Null, Value::from);
+            *pending = s.pending.and_then(label).map_or(Value::Null, Value::from);
         }
         Map::from_iter([(self.name().to_owned(), fields)])
     }
@@ -299,6 +297,6 @@ impl Machine for Device {
     }
 
     fn at_end(&self, s: &State) -> bool {
-        s.pending.0.is_none() && s.peer == 0
+        s.pending.is_none() && s.peer == 0
     }
 }

@@ -148,7 +148,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
 fn answered(t: &Seen, device: u8) -> Option<(Call, Answer)> {
     let event = t.action.event().filter(|event| event.device == device)?;
     let Act::Answer(answer) = event.act else { return None };
-    Some((of(t.before, device).pending.0?, answer))
+    Some((of(t.before, device).pending?, answer))
 }
 
 fn set_answered(t: &Seen, device: u8) -> Option<(u8, bool)> {
@@ -369,7 +369,7 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Glob
         }
         "bad-data-is-refused" => always!(
             |look, t| matches!(t.action.event().map(|e| (e.device, e.act)), Some((device, Act::Answer(_)))
-                if matches!(of(t.before, device).pending.0, Some(Call::Set(_))))
+                if matches!(of(t.before, device).pending, Some(Call::Set(_))))
                 || look.leaves(t).is_some(),
             |look, t| look.leaves(t).is_none_or(|device| {
                 let stream = &of(t.before, device).stream;
@@ -492,7 +492,7 @@ pub fn named(table: &Arc<Table>, flags: u64, name: &str) -> Option<Property<Glob
         "client-knows-state" => always!(
             |_, t| {
                 let (device, client) = (&t.after.parts.0, &t.after.parts.3);
-                device.pending.0.is_none() && !client.reset_due && client.belief != UNKNOWN
+                device.pending.is_none() && !client.reset_due && client.belief != UNKNOWN
             },
             |_, t| t.after.parts.3.belief == t.after.parts.0.at
         ),

@@ -25,10 +25,11 @@ use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
+use devmig_engine::system;
 use devmig_engine::system::{Expect, System};
 
 /// A system of VFIO: no queue, every state in three words.
-pub type Vfio = System<Parts, 0, 0, 3>;
+pub type Vfio = system!(Parts);
 
 /// One `[[system]]` of VFIO.
 #[derive(Clone, Debug, Deserialize)]

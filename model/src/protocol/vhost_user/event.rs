@@ -22,8 +22,9 @@
 
 use serde::Serialize;
 
-use devmig_engine::machine::{Channel, Event as _, Party};
+use devmig_engine::machine::{Channel, Party};
 use devmig_engine::pack::{Overflow, Pack, Reader, Writer};
+use devmig_engine::packed;
 
 /// The front-end: a VMM such as QEMU.
 pub const FRONT_END: Party = Party("front-end");
@@ -88,19 +89,20 @@ impl Pack for Value {
     }
 }
 
-devmig_engine::packed! {
-    /// A message from the front-end.
-    #[derive(Default)]
-    pub struct Message {
-        /// Which.
-        pub id: MessageId = 6,
-        /// The ring that it names, 0 if none.
-        pub ring: u8 = 2,
-        /// Its number.
-        pub value: Value,
-        /// The need_reply flag (bit 3 of the header).
-        pub need_reply: bool = 1,
-    }
+/// A message from the front-end.
+#[packed]
+#[derive(Default)]
+pub struct Message {
+    /// Which.
+    #[bits(6)]
+    pub id: MessageId,
+    /// The ring that it names, 0 if none.
+    #[bits(2)]
+    pub ring: u8,
+    /// Its number.
+    pub value: Value,
+    /// The need_reply flag (bit 3 of the header).
+    pub need_reply: bool,
 }
 
 /// A message of the back-end's own, on the channel that SET_BACKEND_REQ_FD gave it.
@@ -126,7 +128,7 @@ impl devmig_engine::pack::PackAs for MessageId {
 }
 
 /// What happens between the parties.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[packed(queued(Message))]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The front-end's message.
@@ -322,23 +324,5 @@ impl devmig_engine::machine::Event for Event {
             Event::Successor { died: true } => "back-end dies, another takes its place".into(),
             Event::Successor { died: false } => "turns to another back-end".into(),
         }
-    }
-}
-
-/// Only messages wait in a queue, so only they have a packed form.
-impl Pack for Event {
-    const BITS: u32 = Message::BITS;
-
-    #[inline]
-    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
-        match self {
-            Event::Message(message) => message.pack(into),
-            _ => Err(Overflow { field: self.owner().0 }),
-        }
-    }
-
-    #[inline]
-    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
-        Event::Message(Message::unpack(from))
     }
 }

@@ -17,36 +17,39 @@ use devmig_engine::queue::Queue;
 use devmig_engine::rules::RuleContext;
 use std::sync::Arc;
 
-packed! {
-    /// How far the front-end is, and what it keeps.
-    pub struct FrontState<const R: usize> {
-        /// Steps done.
-        pub step: u8 = 7,
-        /// An answer is awaited.
-        pub waiting: bool = 1,
-        /// What GET_VRING_BASE returned last, for each ring, and where its used ring is.
-        #[serde(serialize_with = "as_list")]
-        pub bases: [Base; R],
-        /// The virtio status written last.
-        pub status: u8 = 5,
-        /// The state channel was read to its end.
-        pub read: bool = 1,
-        /// What was read from it.
-        pub image: u8 = 3,
-        /// Messages of the back-end's own that wait for its answer, oldest first.
-        pub asked: Queue<Asked, PENDING_REPLIES>,
-    }
+/// How far the front-end is, and what it keeps.
+#[packed]
+pub struct FrontState<const R: usize> {
+    /// Steps done.
+    #[bits(7)]
+    pub step: u8,
+    /// An answer is awaited.
+    pub waiting: bool,
+    /// What GET_VRING_BASE returned last, for each ring, and where its used ring is.
+    #[serde(serialize_with = "as_list")]
+    pub bases: [Base; R],
+    /// The virtio status written last.
+    #[bits(5)]
+    pub status: u8,
+    /// The state channel was read to its end.
+    pub read: bool,
+    /// What was read from it.
+    #[bits(3)]
+    pub image: u8,
+    /// Messages of the back-end's own that wait for its answer, oldest first.
+    pub asked: Queue<Asked, PENDING_REPLIES>,
 }
 
-packed! {
-    /// What the front-end knows of a ring.
-    #[derive(Default)]
-    pub struct Base {
-        /// Its base, as GET_VRING_BASE returned it.
-        pub index: u16 = 3,
-        /// Its used index, in guest memory.
-        pub used: u16 = 3,
-    }
+/// What the front-end knows of a ring.
+#[packed]
+#[derive(Default)]
+pub struct Base {
+    /// Its base, as GET_VRING_BASE returned it.
+    #[bits(3)]
+    pub index: u16,
+    /// Its used index, in guest memory.
+    #[bits(3)]
+    pub used: u16,
 }
 
 /// The front-end of a system.

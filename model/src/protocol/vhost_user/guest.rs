@@ -13,34 +13,36 @@ use devmig_engine::pack::as_list;
 use devmig_engine::packed;
 use devmig_engine::rules::RuleContext;
 
-packed! {
-    /// What the guest knows.
-    pub struct GuestState<const R: usize> {
-        /// The virtual CPUs run.
-        pub running: bool = 1,
-        /// The front-end has copied all of memory once.
-        pub copied: bool = 1,
-        /// The rings.
-        #[serde(serialize_with = "as_list")]
-        pub rings: [Requests; R],
-    }
+/// What the guest knows.
+#[packed]
+pub struct GuestState<const R: usize> {
+    /// The virtual CPUs run.
+    pub running: bool,
+    /// The front-end has copied all of memory once.
+    pub copied: bool,
+    /// The rings.
+    #[serde(serialize_with = "as_list")]
+    pub rings: [Requests; R],
 }
 
-packed! {
-    /// One ring's requests.
-    #[derive(Default)]
-    pub struct Requests {
-        /// How many were made available.
-        pub posted: u16 = 3,
-        /// Which came back: bit `request`.
-        pub done: u64 = 4,
-        /// A request was made available, and its kick is due.
-        pub kick_due: bool = 1,
-        /// Pages written since they were copied, as in [`super::state::Ring::unmarked`].
-        pub stale: u8 = 2,
-        /// Pages marked in the first log (bits 0 and 1) and in the second (bits 2 and 3).
-        pub marked: u8 = 4,
-    }
+/// One ring's requests.
+#[packed]
+#[derive(Default)]
+pub struct Requests {
+    /// How many were made available.
+    #[bits(3)]
+    pub posted: u16,
+    /// Which came back: bit `request`.
+    #[bits(4)]
+    pub done: u64,
+    /// A request was made available, and its kick is due.
+    pub kick_due: bool,
+    /// Pages written since they were copied, as in [`super::state::Ring::unmarked`].
+    #[bits(2)]
+    pub stale: u8,
+    /// Pages marked in the first log (bits 0 and 1) and in the second (bits 2 and 3).
+    #[bits(4)]
+    pub marked: u8,
 }
 
 impl<const R: usize> GuestState<R> {

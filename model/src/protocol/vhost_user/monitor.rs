@@ -25,12 +25,12 @@ use crate::clause_ids;
 use devmig_engine::machine::{
     Channel, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass, Verdict,
 };
-use devmig_engine::pack::{Overflow, Pack, Reader, Writer, as_list};
+use devmig_engine::pack::as_list;
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 /// What a monitor sees.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[packed(queued(Event))]
 pub enum Seen {
     /// An event of the protocol.
     Event(Event),
@@ -78,50 +78,35 @@ impl devmig_engine::machine::Event for Seen {
     }
 }
 
-/// Only messages wait in a queue, so only they have a packed form.
-impl Pack for Seen {
-    const BITS: u32 = Event::BITS;
-
-    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
-        match self {
-            Seen::Event(event) => event.pack(into),
-            Seen::Indices { .. } => Err(Overflow { field: "indices" }),
-        }
-    }
-
-    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
-        Seen::Event(Event::unpack(from))
-    }
+/// What is known of one ring's requests.
+#[packed]
+#[derive(Default)]
+pub struct Known {
+    /// It was started since its base was set: requests may have been fetched.
+    pub ran: bool,
+    /// Its indices were read, and `available` and `used` are what was found.
+    pub sampled: bool,
+    /// The guest's index.
+    #[bits(16)]
+    pub available: u16,
+    /// The back-end's index.
+    #[bits(16)]
+    pub used: u16,
+    /// It was stopped, `used` was found just after, and `base` was the answer.
+    pub halted: bool,
+    /// GET_VRING_BASE's answer.
+    #[bits(16)]
+    pub base: u16,
 }
 
-packed! {
-    /// What is known of one ring's requests.
-    #[derive(Default)]
-    pub struct Known {
-        /// It was started since its base was set: requests may have been fetched.
-        pub ran: bool = 1,
-        /// Its indices were read, and `available` and `used` are what was found.
-        pub sampled: bool = 1,
-        /// The guest's index.
-        pub available: u16 = 16,
-        /// The back-end's index.
-        pub used: u16 = 16,
-        /// It was stopped, `used` was found just after, and `base` was the answer.
-        pub halted: bool = 1,
-        /// GET_VRING_BASE's answer.
-        pub base: u16 = 16,
-    }
-}
-
-packed! {
-    /// The connection, and what is known of its rings' requests.
-    pub struct Watched<const R: usize> {
-        /// What the protocol's machine remembers.
-        pub connection: State<R>,
-        /// The rings.
-        #[serde(serialize_with = "as_list")]
-        pub rings: [Known; R],
-    }
+/// The connection, and what is known of its rings' requests.
+#[packed]
+pub struct Watched<const R: usize> {
+    /// What the protocol's machine remembers.
+    pub connection: State<R>,
+    /// The rings.
+    #[serde(serialize_with = "as_list")]
+    pub rings: [Known; R],
 }
 
 clause_ids! {

@@ -3,10 +3,8 @@
 //! Widths are those of exploration; the fields have the protocol's own range, which the tester uses.
 //! `R` is the number of rings.
 
-use serde::Serialize;
-
 use super::event::{Message, MessageId, Value};
-use devmig_engine::pack::{PackAs, as_list};
+use devmig_engine::pack::as_list;
 use devmig_engine::packed;
 use devmig_engine::queue::Queue;
 
@@ -15,53 +13,61 @@ pub const LOG_ALL: u8 = 26;
 /// At most this many answers are owed at once; a back-end that owes more reads nothing further.
 pub const PENDING_REPLIES: usize = 2;
 
-packed! {
-    /// One ring: the back-end's view of it, and its two indices in guest memory.
-    #[derive(Default)]
-    pub struct Ring {
-        /// SET_VRING_NUM, in descriptors; 0: not set.
-        pub size: u16 = 2,
-        /// SET_VRING_ADDR was received.
-        pub addressed: bool = 1,
-        /// SET_VRING_KICK gave a descriptor.
-        pub kick_set: bool = 1,
-        /// SET_VRING_CALL gave a descriptor.
-        pub call_set: bool = 1,
-        /// SET_VRING_CALL said that the guest polls.
-        pub call_polled: bool = 1,
-        /// SET_VRING_ERR gave a descriptor.
-        pub err_set: bool = 1,
-        /// It was told that the ring is broken.
-        pub reported: bool = 0,
-        /// It was set, and neither was a request used since, nor was the guest notified while suspended.
-        pub call_fresh: bool = 1,
-        /// The ring processes requests once enabled.
-        pub started: bool = 1,
-        /// SET_VRING_ENABLE's state.
-        pub enabled: bool = 1,
-        /// A kick was written and not noticed yet.
-        pub kicked: bool = 1,
-        /// GET_VRING_BASE stopped the ring since its kick descriptor was set.
-        pub kick_fd_stale: bool = 1,
-        /// The next index of the available ring to fetch from.
-        pub base: u16 = 3,
-        /// The guest's index in the available ring.
-        pub available: u16 = 3,
-        /// The index in the used ring.
-        pub used: u16 = 3,
-        /// Requests fetched and not completed: bit `request % 64`.
-        pub open: u64 = 4,
-        /// Something was used since the guest was last notified.
-        pub unnotified: bool = 1,
-        /// The in-flight buffer's record: requests fetched and not completed, as in `open`.
-        pub recorded: u64 = 4,
-        /// Of these, used since the record was last cleared: its list of the last batch.
-        pub batch: u64 = 4,
-        /// SET_VRING_ADDR's flag: writes to the used ring are logged.
-        pub log_used: bool = 1,
-        /// Written and not marked in the dirty log yet: [`BUFFERS`], [`USED_RING`].
-        pub unmarked: u8 = 2,
-    }
+/// One ring: the back-end's view of it, and its two indices in guest memory.
+#[packed]
+#[derive(Default)]
+pub struct Ring {
+    /// SET_VRING_NUM, in descriptors; 0: not set.
+    #[bits(2)]
+    pub size: u16,
+    /// SET_VRING_ADDR was received.
+    pub addressed: bool,
+    /// SET_VRING_KICK gave a descriptor.
+    pub kick_set: bool,
+    /// SET_VRING_CALL gave a descriptor.
+    pub call_set: bool,
+    /// SET_VRING_CALL said that the guest polls.
+    pub call_polled: bool,
+    /// SET_VRING_ERR gave a descriptor.
+    pub err_set: bool,
+    /// It was told that the ring is broken.
+    #[bits(0)]
+    pub reported: bool,
+    /// It was set, and neither was a request used since, nor was the guest notified while suspended.
+    pub call_fresh: bool,
+    /// The ring processes requests once enabled.
+    pub started: bool,
+    /// SET_VRING_ENABLE's state.
+    pub enabled: bool,
+    /// A kick was written and not noticed yet.
+    pub kicked: bool,
+    /// GET_VRING_BASE stopped the ring since its kick descriptor was set.
+    pub kick_fd_stale: bool,
+    /// The next index of the available ring to fetch from.
+    #[bits(3)]
+    pub base: u16,
+    /// The guest's index in the available ring.
+    #[bits(3)]
+    pub available: u16,
+    /// The index in the used ring.
+    #[bits(3)]
+    pub used: u16,
+    /// Requests fetched and not completed: bit `request % 64`.
+    #[bits(4)]
+    pub open: u64,
+    /// Something was used since the guest was last notified.
+    pub unnotified: bool,
+    /// The in-flight buffer's record: requests fetched and not completed, as in `open`.
+    #[bits(4)]
+    pub recorded: u64,
+    /// Of these, used since the record was last cleared: its list of the last batch.
+    #[bits(4)]
+    pub batch: u64,
+    /// SET_VRING_ADDR's flag: writes to the used ring are logged.
+    pub log_used: bool,
+    /// Written and not marked in the dirty log yet: [`BUFFERS`], [`USED_RING`].
+    #[bits(2)]
+    pub unmarked: u8,
 }
 
 /// The page that a ring's buffers are on, as a bit of [`Ring::unmarked`].
@@ -122,7 +128,8 @@ impl Ring {
 }
 
 /// Where a transfer of device state stands.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[packed]
+#[derive(Default)]
 pub enum Transfer {
     /// None was begun.
     #[default]
@@ -137,92 +144,90 @@ pub enum Transfer {
     Loaded,
 }
 
-impl PackAs for Transfer {
-    fn to_bits(self) -> u64 {
-        self as u64
-    }
-    fn from_bits(bits: u64) -> Self {
-        [Self::None, Self::Saving, Self::Saved, Self::Loading, Self::Loaded][bits as usize % 5]
-    }
+/// A message that was read and is owed an answer.
+#[packed]
+#[derive(Default)]
+pub struct PendingReply {
+    /// The message.
+    pub message: Message,
+    /// Which row of the table it was read by.
+    #[bits(4)]
+    pub row: u8,
 }
 
-packed! {
-    /// A message that was read and is owed an answer.
-    #[derive(Default)]
-    pub struct PendingReply {
-        /// The message.
-        pub message: Message,
-        /// Which row of the table it was read by.
-        pub row: u8 = 4,
-    }
+/// A message of the back-end's own that is owed an answer.
+#[packed]
+#[derive(Default)]
+pub struct Asked {
+    /// Which, by its place in the table of the back-end's messages.
+    #[bits(4)]
+    pub id: MessageId,
 }
 
-packed! {
-    /// A message of the back-end's own that is owed an answer.
-    #[derive(Default)]
-    pub struct Asked {
-        /// Which, by its place in the table of the back-end's messages.
-        pub id: MessageId = 4,
-    }
-}
-
-packed! {
-    /// The whole connection.
-    pub struct State<const R: usize> {
-        /// The rings.
-        #[serde(serialize_with = "as_list")]
-        pub rings: [Ring; R],
-        /// GET_FEATURES' answer.
-        pub offered: Value,
-        /// SET_FEATURES' mask.
-        pub features: Value,
-        /// GET_PROTOCOL_FEATURES' answer.
-        pub protocol_offered: Value,
-        /// SET_PROTOCOL_FEATURES' mask.
-        pub protocol: Value,
-        /// SET_OWNER was received.
-        pub owned: bool = 1,
-        /// Memory regions known.
-        pub regions: u16 = 2,
-        /// GET_MAX_MEM_SLOTS' answer; 0: not asked.
-        pub slots: u16 = 2,
-        /// The virtio device status.
-        pub status: u8 = 5,
-        /// A status of 0 waits for RESUME.
-        pub deferred: bool = 1,
-        /// SUSPEND was received (a proposal's message).
-        pub suspended: bool = 1,
-        /// The device was asked to suspend itself, and finishes what is in flight first.
-        pub suspending: bool = 1,
-        /// Where a transfer of state stands.
-        pub transfer: Transfer = 3,
-        /// The device's internal state, as the model counts it: requests completed since its reset.
-        pub internal: u8 = 3,
-        /// The state that was saved.
-        pub image: u8 = 3,
-        /// Messages read and not answered, oldest first.
-        pub owed: Queue<PendingReply, PENDING_REPLIES>,
-        /// SET_BACKEND_REQ_FD gave the back-end a channel for messages of its own.
-        pub channel: bool = 1,
-        /// Those that wait for the front-end's answer, oldest first.
-        pub asked: Queue<Asked, PENDING_REPLIES>,
-        /// Some ring was started once: a device is not judged as suspended at birth.
-        pub ever_started: bool = 1,
-        /// The back-end has closed.
-        pub closed: bool = 1,
-        /// A message came in pieces, and they are not put together: the back-end may close, until an
-        /// answer shows that it looked when all was there. Nobody who is explored sends pieces, so
-        /// that it takes no room there.
-        pub partial_message: bool = 0,
-        /// SET_INFLIGHT_FD gave a buffer.
-        pub in_flight: bool = 1,
-        /// The configuration space has changed, and the front-end was not told.
-        pub changed: bool = 0,
-        /// Something was read after which the back-end closes the connection.
-        pub must_disconnect: bool = 1,
-        /// The dirty log in use, by SET_LOG_BASE's number; 0: none.
-        pub log: u8 = 2,
-    }
+/// The whole connection.
+#[packed]
+pub struct State<const R: usize> {
+    /// The rings.
+    #[serde(serialize_with = "as_list")]
+    pub rings: [Ring; R],
+    /// GET_FEATURES' answer.
+    pub offered: Value,
+    /// SET_FEATURES' mask.
+    pub features: Value,
+    /// GET_PROTOCOL_FEATURES' answer.
+    pub protocol_offered: Value,
+    /// SET_PROTOCOL_FEATURES' mask.
+    pub protocol: Value,
+    /// SET_OWNER was received.
+    pub owned: bool,
+    /// Memory regions known.
+    #[bits(2)]
+    pub regions: u16,
+    /// GET_MAX_MEM_SLOTS' answer; 0: not asked.
+    #[bits(2)]
+    pub slots: u16,
+    /// The virtio device status.
+    #[bits(5)]
+    pub status: u8,
+    /// A status of 0 waits for RESUME.
+    pub deferred: bool,
+    /// SUSPEND was received (a proposal's message).
+    pub suspended: bool,
+    /// The device was asked to suspend itself, and finishes what is in flight first.
+    pub suspending: bool,
+    /// Where a transfer of state stands.
+    pub transfer: Transfer,
+    /// The device's internal state, as the model counts it: requests completed since its reset.
+    #[bits(3)]
+    pub internal: u8,
+    /// The state that was saved.
+    #[bits(3)]
+    pub image: u8,
+    /// Messages read and not answered, oldest first.
+    pub owed: Queue<PendingReply, PENDING_REPLIES>,
+    /// SET_BACKEND_REQ_FD gave the back-end a channel for messages of its own.
+    pub channel: bool,
+    /// Those that wait for the front-end's answer, oldest first.
+    pub asked: Queue<Asked, PENDING_REPLIES>,
+    /// Some ring was started once: a device is not judged as suspended at birth.
+    pub ever_started: bool,
+    /// The back-end has closed.
+    pub closed: bool,
+    /// A message came in pieces, and they are not put together: the back-end may close, until an
+    /// answer shows that it looked when all was there. Nobody who is explored sends pieces, so
+    /// that it takes no room there.
+    #[bits(0)]
+    pub partial_message: bool,
+    /// SET_INFLIGHT_FD gave a buffer.
+    pub in_flight: bool,
+    /// The configuration space has changed, and the front-end was not told.
+    #[bits(0)]
+    pub changed: bool,
+    /// Something was read after which the back-end closes the connection.
+    pub must_disconnect: bool,
+    /// The dirty log in use, by SET_LOG_BASE's number; 0: none.
+    #[bits(2)]
+    pub log: u8,
 }
 
 impl<const R: usize> State<R> {

@@ -29,7 +29,7 @@ use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
-use devmig_engine::system::{Expect, Refinement, System};
+use devmig_engine::system::{Expect, Refinement, System, words_of};
 
 /// One `[[system]]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -197,13 +197,18 @@ impl Definition for SystemDef {
     }
 }
 
+/// How many words a state takes with `R` rings and room for `N` messages in the socket.
+const fn words<const R: usize, const N: usize>() -> usize {
+    words_of::<properties::Parts<R>, 1, N>()
+}
+
 impl Loaded {
     /// The system under these rules.
     #[must_use]
     pub fn check(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
         match def.rings {
-            1 => Box::new(self.system::<1, 2, 5>(def, rules)),
-            _ => Box::new(self.system::<2, 1, 6>(def, rules)),
+            1 => Box::new(self.system::<1, 2, { words::<1, 2>() }>(def, rules)),
+            _ => Box::new(self.system::<2, 1, { words::<2, 1>() }>(def, rules)),
         }
     }
 

@@ -26,7 +26,7 @@ impl Device {
         s: &State,
         judge: &RuleContext,
     ) -> Result<Option<Result<&[u8], &NoPath>>, OpenChoice> {
-        let Some(Call::Set(to)) = s.pending.0 else { return Ok(None) };
+        let Some(Call::Set(to)) = s.pending else { return Ok(None) };
         let rule = self.readings.rule(judge)?;
         Ok(Some(self.paths.get(rule, s.at, to)))
     }

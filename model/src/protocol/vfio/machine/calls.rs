@@ -5,8 +5,8 @@ use super::*;
 impl Device {
     /// The client calls.
     pub(super) fn called(&self, s: &State, call: Call, judge: &mut RuleContext) -> Verdict<Self> {
-        let mut next = State { pending: Pending(Some(call)), failed: false, opened: false, ..*s };
-        if s.pending.0.is_some() {
+        let mut next = State { pending: Some(call), failed: false, opened: false, ..*s };
+        if s.pending.is_some() {
             // Two calls at once: no text says in which order they take effect.
             return Ok(Reaction::Unspecified(self.laws.completes));
         }
@@ -75,8 +75,8 @@ impl Device {
         answer: Answer,
         judge: &mut RuleContext,
     ) -> Verdict<Self> {
-        let Some(call) = s.pending.0 else { return Ok(Reaction::Disabled) };
-        let done = State { pending: Pending(None), failed: false, opened: false, ..*s };
+        let Some(call) = s.pending else { return Ok(Reaction::Disabled) };
+        let done = State { pending: None, failed: false, opened: false, ..*s };
         let laws = &self.laws;
         match (call, answer) {
             (Call::Set(_), _) => self.set_answered(s, &done, answer, judge),
@@ -126,7 +126,7 @@ impl Device {
         answer: Answer,
         judge: &mut RuleContext,
     ) -> Verdict<Self> {
-        let (Some(way), Some(Call::Set(to))) = (self.path(s, judge)?, s.pending.0) else {
+        let (Some(way), Some(Call::Set(to))) = (self.path(s, judge)?, s.pending) else {
             return Ok(Reaction::Disabled);
         };
         let descriptor = match answer {
