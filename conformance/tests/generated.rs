@@ -92,7 +92,7 @@ fn the_same_table_gives_the_same_tours() {
     let library = Library::builtin().unwrap();
     let text = |tours: &Tours| -> Vec<String> {
         let acts = tours.tests.iter().flat_map(|test| &test.steps);
-        acts.map(|act| act.text(&library.table)).collect()
+        acts.map(|act| act.text(&library.vhost_user().table)).collect()
     };
     assert_eq!(text(&Tours::of(&library)), text(&Tours::of(&library)));
 }
@@ -130,7 +130,7 @@ fn a_finding_is_shortened_and_can_be_played_again() {
         let file = SourceFile::new("--play", script_file::<suite::Form>(line));
         let script = load::<suite::Form>(&library, &file).unwrap();
         assert!(script[0].steps.len() <= 20, "{line}");
-        assert_eq!(walk::line(&script[0], &script[0].steps, &library.table), *line);
+        assert_eq!(walk::line(&script[0], &script[0].steps, &library.vhost_user().table), *line);
         let again = run(&library, Some(mutant), &[&script[0]], &[]);
         assert_eq!(again.results[0].clause, found.clause, "{}", again.results[0].detail(""));
         assert_eq!(again.results[0].status, Status::Fail);

@@ -58,7 +58,7 @@ fn every_fault_is_found_first_with_its_clause() {
     let mut names = BTreeSet::new();
     for mutation in &mutations {
         assert!(names.insert(&mutation.name), "{} is defined twice", mutation.name);
-        let events = mutated(&law.library.table, mutation).unwrap();
+        let events = mutated(&law.library.vhost_user().table, mutation).unwrap();
         let report = judged(&law, &events);
         let first = found(&report).first().copied();
         let wanted = Some((Side::FrontEnd, mutation.clause.as_str()));
@@ -310,7 +310,7 @@ fn a_report_reads_like_this() {
     let law = law();
     let mutations = mutate::builtin(&law.library).unwrap();
     let fault = mutations.iter().find(|m| m.name == "base-asked-for-with-a-number").unwrap();
-    let report = judged(&law, &mutated(&law.library.table, fault).unwrap());
+    let report = judged(&law, &mutated(&law.library.vhost_user().table, fault).unwrap());
     insta::assert_snapshot!("watch_report", report.text());
     insta::assert_json_snapshot!("watch_report_json", report);
 }

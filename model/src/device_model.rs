@@ -23,7 +23,6 @@
 //! | [`form`], [`rfc`], [`limited`] | the files, ours and the RFC's, within bounds; `resolve` checks ours |
 //! | [`listed`], [`read`] | the forms of 2020; which form a file has |
 //! | [`mod@baseline`], [`lint`], [`classes`] | what a pool has in common; what is wrong with a catalogue or a release |
-//! | [`schemes`] | the rivals, the holes, and the laws that each breaks |
 //!
 //! **Invariants.** Nothing here does I/O or looks at saved state. Nothing compares what belongs to a
 //! host. What is read from outside is bounded ([`form`]).
@@ -48,7 +47,6 @@ pub mod reason;
 pub mod refusal;
 mod resolve;
 pub mod rfc;
-pub mod schemes;
 pub mod value;
 
 pub use allowed::Allowed;

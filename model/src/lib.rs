@@ -11,6 +11,7 @@
 pub mod device_model;
 pub mod protocol;
 pub mod registry;
+pub mod rivals;
 pub mod spec;
 
 /// The engine, for the macros of this crate.

@@ -8,8 +8,12 @@
 //! | [`orchestration`] | hosts and management that move a device from one to the other |
 //! | [`ring`] | the abstract ring that vhost-user's and vDPA's refine |
 //! | [`example`] | the opening example of the book |
+//!
+//! Each is registered in [`crate::registry`], by the trait in [`registration`]. ARCHITECTURE.md
+//! ("Adding a protocol") lists all that a new one takes.
 pub mod example;
 pub mod orchestration;
+pub mod registration;
 pub mod ring;
 pub mod vdpa;
 pub mod vfio;

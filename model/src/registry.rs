@@ -1,5 +1,5 @@
-//! Everything that is loaded: the specification, the protocols' tables, programs and systems, and
-//! a proposal if there is one.
+//! Everything that is loaded: the specification, every registered protocol, and a proposal if there
+//! is one.
 //!
 //! ```text
 //!  specs/**/*.toml (compiled in) --\
@@ -7,35 +7,121 @@
 //!  proposal.toml (a file) ---------/
 //! ```
 //!
-//! A proposal is one file: it may add choices, clauses, features, messages, programs and systems,
-//! put rows before those of a message, and says what it expects. **Invariant:** a [`Library`] that
-//! exists is valid; every problem of every file is reported, with its place.
+//! A proposal is one file: it may add choices, clauses, tables, programs and systems of every
+//! protocol, put rows before those of a message, and says what it expects. **Invariants:** a
+//! [`Library`] that exists is valid; every problem of every file is reported, with its place. No item
+//! of a file is accepted and then ignored. A name stands for one system.
 
-pub mod catalogue;
-
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::protocol::orchestration;
-use crate::protocol::vfio;
-use crate::protocol::vhost_user::bugs::{self, Bug, RawBug};
-use crate::protocol::vhost_user::ids::{ChoiceIds, ClauseIds};
-use crate::protocol::vhost_user::machine::{Bounds, MAX_RINGS, VhostUser};
-use crate::protocol::vhost_user::program::RawProgram;
-use crate::protocol::vhost_user::properties;
-use crate::protocol::vhost_user::systems::{Builder, RawSystem, SystemDef, compile};
-use crate::protocol::vhost_user::table::{
-    RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table,
-};
+use crate::protocol::registration::{Bug, Definition, Input, Protocol, Read, SHARED, Section};
+use crate::protocol::{example, orchestration, ring, vdpa, vfio, vhost_user};
 use crate::spec::{
-    Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, builtin_files,
-    did_you_mean, renamed_or_near, unique, with_help,
+    self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
+    builtin_files, did_you_mean, renamed_or_near, with_help,
 };
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
 use devmig_engine::explore::names::{NON_VACUOUS, OF_EVERY_SYSTEM};
-use devmig_engine::rules::Rules;
+use devmig_engine::rules::{Choices, Rules};
+
+/// Registers protocols: a field of [`Protocols`] for each, in the order in which systems are listed.
+macro_rules! registered {
+    ($($(#[$meta:meta])* $field:ident: $protocol:ty,)*) => {
+        /// Every registered protocol, loaded.
+        #[derive(Clone, Debug)]
+        struct Protocols {
+            $($field: Arc<$protocol>,)*
+        }
+
+        impl Protocols {
+            fn load(
+                spec: &Spec,
+                input: &mut Input<'_>,
+                d: &mut Diagnostics,
+            ) -> Result<Protocols, SpecErrors> {
+                // Each is read before any is given up, so that all problems are reported.
+                $(let $field = <$protocol>::load(spec, input, d);)*
+                Ok(Protocols { $($field: Arc::new($field?),)* })
+            }
+
+            fn all(&self) -> Vec<(&'static str, &dyn Protocol)> {
+                vec![$((<$protocol>::name(), &*self.$field as &dyn Protocol),)*]
+            }
+
+            fn by_text(&mut self, spec: &Spec, source: usize, version: usize) {
+                $(if let Some(protocol) = self.$field.by_text(spec, source, version) {
+                    self.$field = Arc::new(protocol);
+                })*
+            }
+
+            fn additions(&self, base: &Self) -> Vec<(&'static str, Vec<String>)> {
+                [$(self.$field.additions(&base.$field)),*].concat()
+            }
+        }
+
+        impl Library {
+            $(
+                $(#[$meta])*
+                #[must_use]
+                pub fn $field(&self) -> &$protocol {
+                    &self.protocols.$field
+                }
+            )*
+        }
+
+        /// The registered protocols by name, each with the kinds of items that it reads.
+        #[must_use]
+        pub fn tables() -> Vec<(&'static str, &'static [&'static str])> {
+            vec![$((<$protocol>::name(), <$protocol>::tables()),)*]
+        }
+
+        /// The words of every protocol, in sections.
+        #[must_use]
+        pub fn words() -> Vec<Section> {
+            [$(<$protocol>::words()),*].concat()
+        }
+    };
+}
+
+registered! {
+    /// The opening example.
+    example: example::Loaded,
+    /// The abstract ring.
+    ring: ring::Loaded,
+    /// vhost-user.
+    vhost_user: vhost_user::Loaded,
+    /// vDPA.
+    vdpa: vdpa::Loaded,
+    /// VFIO.
+    vfio: vfio::Loaded,
+    /// Whole migrations.
+    orchestration: orchestration::Loaded,
+}
+
+/// The kinds of items that are read here.
+const KINDS: [&str; 3] = ["proposal", "expect", "decide"];
+
+/// Kinds that were once written otherwise, and what takes their place.
+const RENAMED: [(&str, &str); 2] = [
+    ("vfio-system", "write `[[system]]` with `protocol = \"vfio\"`"),
+    ("device-model-system", "write `[[system]]` with `protocol = \"device-model\"`"),
+];
+
+/// Every kind of item that a file may hold.
+#[must_use]
+pub fn kinds() -> Vec<&'static str> {
+    let mut all = [&spec::KINDS[..], &KINDS].concat();
+    for kind in tables().into_iter().flat_map(|(_, kinds)| kinds) {
+        if !all.contains(kind) {
+            all.push(kind);
+        }
+    }
+    all
+}
 
 /// One `[[proposal]]`: what the file is.
 #[derive(Clone, Debug, Deserialize)]
@@ -85,8 +171,6 @@ pub struct Proposal {
     pub fixes: Vec<(ChoiceId, u8)>,
     /// What it expects.
     pub expects: Vec<Expectation>,
-    /// What it expects to become of VFIO's migration states, if it touches them.
-    pub states: Option<vfio::lint::Expect>,
 }
 
 /// What is expected of a system under some options.
@@ -114,69 +198,11 @@ pub struct Decision {
 pub struct Library {
     /// Clauses, choices, documents.
     pub spec: Spec,
-    /// The vhost-user messages.
-    pub table: Arc<Table>,
-    /// The migration states of VFIO.
-    pub vfio: Arc<vfio::table::Table>,
-    /// The clauses and choices of VFIO's machine.
-    pub vfio_names: vfio::names::Names,
-    /// The systems of VFIO.
-    pub vfio_systems: Vec<vfio::systems::SystemDef>,
-    /// The built-in systems about what the proposal takes away, by name.
-    pub gone: Vec<String>,
-    /// The systems of a whole migration.
-    pub migrations: Vec<orchestration::systems::SystemDef>,
-    /// The programs, as they were written.
-    pub programs: Vec<Item<RawProgram>>,
-    /// The systems.
-    pub systems: Vec<SystemDef>,
     /// The questions.
     pub decisions: Vec<Decision>,
-    /// Mistakes that were made in earnest, each with what notices it.
-    pub bugs: Vec<Bug>,
     /// The proposal, if one was loaded.
     pub proposal: Option<Proposal>,
-    builder: Builder,
-    vfio_builder: vfio::systems::Builder,
-    orchestration: orchestration::systems::Builder,
-}
-
-#[derive(Default)]
-struct Raw {
-    features: Vec<Item<RawFeature>>,
-    messages: Vec<Item<RawMessage>>,
-    back_end: Vec<Item<RawBackEndMessage>>,
-    programs: Vec<Item<RawProgram>>,
-    systems: Vec<Item<RawSystem>>,
-    proposals: Vec<Item<RawProposal>>,
-    expects: Vec<Item<RawExpect>>,
-    decides: Vec<Item<RawDecide>>,
-    bugs: Vec<Item<RawBug>>,
-    vfio: vfio::table::Raw,
-    vfio_systems: Vec<Item<vfio::systems::RawSystem>>,
-    vfio_expects: Vec<Item<vfio::lint::RawExpect>>,
-    releases: Vec<Item<orchestration::universe::RawRelease>>,
-    migrations: Vec<Item<orchestration::systems::RawSystem>>,
-}
-
-impl Raw {
-    fn take(&mut self, file: &SourceFile, d: &mut Diagnostics) {
-        let mut tables = file.parse(d);
-        self.features.extend(tables.items("feature", d));
-        self.messages.extend(tables.items("message", d));
-        self.back_end.extend(tables.items("back-end-message", d));
-        self.programs.extend(tables.items("program", d));
-        self.systems.extend(tables.items("system", d));
-        self.proposals.extend(tables.items("proposal", d));
-        self.expects.extend(tables.items("expect", d));
-        self.decides.extend(tables.items("decide", d));
-        self.bugs.extend(tables.items("bug", d));
-        self.vfio.take(&mut tables, d);
-        self.vfio_systems.extend(tables.items("vfio-system", d));
-        self.vfio_expects.extend(tables.items("vfio-expect", d));
-        self.releases.extend(tables.items("device-model-release", d));
-        self.migrations.extend(tables.items("device-model-system", d));
-    }
+    protocols: Protocols,
 }
 
 impl Library {
@@ -204,341 +230,253 @@ impl Library {
         files: Vec<(String, String)>,
         proposal: Option<(String, String)>,
     ) -> Result<Self, SpecErrors> {
-        let all = files.iter().chain(&proposal).cloned().collect();
+        let base = files.len();
+        let files: Vec<SourceFile> = files
+            .into_iter()
+            .chain(proposal)
+            .map(|(name, text)| SourceFile::new(name, text))
+            .collect();
         let mut d = Diagnostics::default();
-        let spec = Spec::read(all, &mut d);
+        let mut tables: Vec<Tables<'_>> = files.iter().map(|file| file.parse(&mut d)).collect();
+        let proposed_file = files.get(base);
+        if let Some(proposed) = tables.get_mut(base) {
+            let message = "a proposal has no `[[exception]]`: it is not tested";
+            let help = "an `[[exception]]` says what a built-in clause lacks: leave it out";
+            proposed.refuse("exception", message, help, &mut d);
+        }
+        check_kinds(&mut tables, &mut d);
+        let spec = Spec::read(&mut tables, &mut d);
         if !d.complete() {
             // Half a file would only give rise to complaints about what is missing.
             return Err(d.finish(()).err().unwrap_or_else(|| SpecError::new("unreadable").into()));
         }
-        let (mut base, mut proposed) = (Raw::default(), Raw::default());
-        for (name, text) in files {
-            base.take(&SourceFile::new(name, text), &mut d);
+        let proposed = if proposed_file.is_some() { tables.pop() } else { None };
+        let mut input = Input::new(tables, proposed);
+        let proposals = input.items::<RawProposal>("proposal", &mut d);
+        let expects = input.items::<RawExpect>("expect", &mut d);
+        let decides = input.items::<RawDecide>("decide", &mut d);
+        let protocols = Protocols::load(&spec, &mut input, &mut d);
+        if let Some(file) = proposed_file {
+            one_proposal(file, &proposals.proposed, &mut d);
         }
-        if let Some((name, text)) = &proposal {
-            let file = SourceFile::new(name.clone(), text.clone());
-            proposed.take(&file, &mut d);
-            if proposed.proposals.len() != 1 {
-                let message = "a proposal's file has one `[[proposal]]`";
-                let label = format!("{} here", proposed.proposals.len());
-                d.push(crate::spec::SpecError::at(&file, 0..0, message, label));
-            }
-        }
-        let mut table = Table::default();
-        table.add_features(&spec, &base.features, &mut d);
-        table.add_features(&spec, &proposed.features, &mut d);
-        table.add(&spec, &base.messages, false, &mut d);
-        table.add(&spec, &proposed.messages, true, &mut d);
-        table.add_back_end(&spec, &base.back_end, &mut d);
-        table.add_back_end(&spec, &proposed.back_end, &mut d);
-        let mut vfio = vfio::table::Table::default();
-        vfio.add(&base.vfio, false, &mut d);
-        vfio.add(&proposed.vfio, true, &mut d);
-        let programs: Vec<_> = proposed.programs.into_iter().chain(base.programs).collect();
-        let items = overlaid("system", base.systems, proposed.systems, |raw| &raw.name, &mut d);
-        let systems: Vec<SystemDef> =
-            items.iter().map(|item| compile(&spec, &table, &programs, item, &mut d)).collect();
-        let (ours, theirs) = (base.vfio_systems, proposed.vfio_systems);
-        let vfio_items = overlaid("system", ours, theirs, |raw| &raw.name, &mut d);
-        // What a proposal takes away takes the systems with it that are about it.
-        let mut gone = Vec::new();
-        let vfio_systems: Vec<vfio::systems::SystemDef> = vfio_items
-            .iter()
-            .filter_map(|item| {
-                let mut own = Diagnostics::default();
-                let def = vfio::systems::compile(&spec, &vfio, item, &mut own);
-                let proposed = proposal.as_ref().is_none_or(|(name, _)| item.file.name() == *name);
-                if !proposed && !own.is_empty() {
-                    gone.push(def.name);
-                    return None;
-                }
-                d.append(own);
-                Some(def)
-            })
-            .collect();
-        let (ours, theirs) = (base.releases, proposed.releases);
-        let releases = overlaid("release", ours, theirs, |raw| &raw.name, &mut d);
-        let releases = orchestration::systems::releases(&releases, &mut d);
-        let (ours, theirs) = (base.migrations, proposed.migrations);
-        let migrations = overlaid("system", ours, theirs, |raw| &raw.name, &mut d);
-        let migrations: Vec<orchestration::systems::SystemDef> = migrations
-            .iter()
-            .filter_map(|item| orchestration::systems::compile(&spec, &releases, item, &mut d))
-            .collect();
-        let names = systems.iter().map(|def| &def.name);
-        let names = names.chain(vfio_systems.iter().map(|def| &def.name));
-        let names = names.chain(migrations.iter().map(|def| &def.name));
-        let names: Vec<String> = names.cloned().collect();
-        let about = |item: &&Item<RawDecide>| !gone.contains(item.value.system.get_ref());
-        let decides = base.decides.iter().filter(about).chain(&proposed.decides);
-        let decisions = decides.map(|item| decision(&spec, &names, item, &mut d)).collect();
-        let proposal = proposed.proposals.first().map(|item| {
-            let mut p = resolve(&spec, &names, item, &mut d);
-            p.expects = proposed
-                .expects
-                .iter()
-                .map(|item| expectation(&spec, &names, item, &mut d))
-                .collect();
-            p.states = (!proposed.vfio.is_empty()).then(|| {
-                let expect = proposed.vfio_expects.first();
-                expect.map(|item| item.value.plain()).unwrap_or_default()
-            });
-            p
-        });
-        unique("bug", &base.bugs, |raw| &raw.id, usize::MAX, &mut d);
-        let bugs = base.bugs.iter();
-        let bugs = bugs
-            .filter_map(|item| bugs::compile(&spec, &table, &programs, &systems, item, &mut d))
-            .collect();
-        let d = d.finish(());
-        d?;
-        let clauses = properties::ALL
-            .iter()
-            .map(|(_, clause, _)| (!clause.is_empty()).then(|| spec.clause(clause)).transpose())
-            .collect::<Result<Vec<_>, _>>()?;
-        let (table, vfio) = (Arc::new(table), Arc::new(vfio));
-        let builder = Builder {
-            table: Arc::clone(&table),
-            laws: ClauseIds::resolve(&spec)?,
-            readings: ChoiceIds::resolve(&spec)?,
-            clauses,
+        only_proposed(&proposals, &mut d);
+        only_proposed(&expects, &mut d);
+        let protocols = match protocols {
+            Ok(protocols) => protocols,
+            // What a file says wrongly comes before what is missing for that reason.
+            Err(missing) => return d.finish(()).and(Err(missing)),
         };
-        let vfio_names = vfio::names::Names::resolve(&spec)?;
-        let clauses = vfio::properties::ALL
-            .iter()
-            .map(|(_, clause, _)| (!clause.is_empty()).then(|| spec.clause(clause)).transpose())
-            .collect::<Result<Vec<_>, _>>()?;
-        let vfio_builder =
-            vfio::systems::Builder { table: Arc::clone(&vfio), names: vfio_names, clauses };
-        let orchestration = orchestration::systems::Builder::resolve(&spec)?;
-        Ok(Library {
-            spec,
-            table,
-            vfio,
-            vfio_names,
-            vfio_systems,
-            gone,
-            vfio_builder,
-            migrations,
-            orchestration,
-            programs,
-            systems,
-            decisions,
-            bugs,
-            proposal,
-            builder,
-        })
+        let names = Names::of(&protocols, &mut d);
+        let all = protocols.all();
+        let gone: Vec<&String> = all.iter().flat_map(|(_, protocol)| protocol.gone()).collect();
+        let about = |item: &&Item<RawDecide>| !gone.contains(&item.value.system.get_ref());
+        let asked = decides.base.iter().filter(about).chain(&decides.proposed);
+        let decisions = asked.map(|item| names.decision(&spec, item, &mut d)).collect();
+        let proposal = proposals.proposed.first().map(|item| {
+            let mut proposal = names.proposal(&spec, item, &mut d);
+            let expects = expects.proposed.iter();
+            proposal.expects = expects.map(|item| names.expectation(&spec, item, &mut d)).collect();
+            proposal
+        });
+        d.finish(())?;
+        Ok(Library { spec, decisions, proposal, protocols })
     }
 
-    /// The builder of vhost-user systems.
+    /// Every registered protocol by name, in the order in which systems are listed.
     #[must_use]
-    pub fn vhost_user(&self) -> &Builder {
-        &self.builder
+    pub fn protocols(&self) -> Vec<(&'static str, &dyn Protocol)> {
+        self.protocols.all()
     }
 
-    /// The machine that a tester judges by: the protocol's own limits, and nothing assumed of what
-    /// the back-end offers.
-    #[must_use]
-    pub fn tester(&self) -> VhostUser<MAX_RINGS> {
-        let bounds = Bounds { requests: 64, ..Bounds::default() };
-        let Builder { laws, readings, .. } = self.builder;
-        VhostUser { table: Arc::clone(&self.table), laws, readings, bounds }
-    }
-
-    /// The same for judging by one version of the text: messages and features that came later are
-    /// unknown there.
+    /// The same for judging by one version of a document: what came later is unknown there.
     ///
     /// # Errors
-    /// If there is no such version: names the nearest.
-    pub fn by_text(mut self, version: &str) -> Result<Self, SpecError> {
-        let (_, version) = self.spec.version(SOURCE, version)?;
-        self.table = Arc::new(self.table.by_text(version));
-        self.builder.table = Arc::clone(&self.table);
+    /// If there is no such document or version: names the nearest.
+    pub fn by_text(mut self, document: &str, version: &str) -> Result<Self, SpecError> {
+        let (source, version) = self.spec.version(document, version)?;
+        self.protocols.by_text(&self.spec, source, version);
         Ok(self)
     }
 
-    /// How VFIO's combination transitions are read: by default, or as a proposal settles it.
+    /// Every choice fixed: by default, or as a proposal settles it.
     #[must_use]
-    pub fn vfio_reading(&self) -> vfio::path::Reading {
-        let defaults = self.spec.defaults();
-        let fixes = self.proposal.iter().flat_map(|p| &p.fixes);
-        let choices = fixes.fold(defaults, |all, (choice, option)| all.with(*choice, *option));
-        self.vfio_names.reading(&choices)
-    }
-
-    /// What its proposal does to the migration states, against those of the base.
-    #[must_use]
-    pub fn vfio_lint(&self, base: &Library) -> vfio::lint::Lint {
-        vfio::lint::lint(&base.vfio, &self.vfio, self.vfio_reading())
-    }
-
-    /// The definition of a system.
-    #[must_use]
-    pub fn system(&self, name: &str) -> Option<&SystemDef> {
-        self.systems.iter().find(|def| def.name == name)
+    pub fn choices(&self) -> Choices {
+        let fixes = self.proposal.iter().flat_map(|proposal| &proposal.fixes);
+        fixes.fold(self.spec.defaults(), |all, (choice, option)| all.with(*choice, *option))
     }
 
     /// The rules of a system: defaults, then what the proposal settles, then what it fixes or
     /// switches off itself.
     #[must_use]
-    pub fn rules(&self, def: &SystemDef) -> Rules {
-        self.rules_with(&def.choices, &def.without)
+    pub fn rules(&self, def: &dyn Definition) -> Rules {
+        let settled = Rules { choices: self.choices(), ..Rules::default() };
+        let choices = def.choices().iter();
+        let fixed = choices.fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
+        def.without().iter().fold(fixed, |rules, clause: &ClauseId| rules.without(*clause))
     }
 
-    /// The same of a system of VFIO.
+    /// Every system under its own rules, with these choices fixed otherwise.
     #[must_use]
-    pub fn vfio_rules(&self, def: &vfio::systems::SystemDef) -> Rules {
-        self.rules_with(&def.choices, &def.without)
+    pub fn catalogue(&self, options: &[(ChoiceId, u8)]) -> Vec<Box<dyn Check>> {
+        let systems = self.definitions();
+        systems.filter_map(|(protocol, def)| self.under(protocol, def, options)).collect()
     }
 
-    /// The same of a system of a whole migration.
+    /// The system of this name, with these choices fixed otherwise.
     #[must_use]
-    pub fn migration_rules(&self, def: &orchestration::systems::SystemDef) -> Rules {
-        self.rules_with(&def.choices, &def.without)
+    pub fn find(&self, name: &str, options: &[(ChoiceId, u8)]) -> Option<Box<dyn Check>> {
+        let (protocol, def) = self.definitions().find(|(_, def)| def.name() == name)?;
+        self.under(protocol, def, options)
     }
 
-    /// The builder of systems of a whole migration.
+    /// The names of all systems, in the order in which they are listed.
+    pub fn system_names(&self) -> impl Iterator<Item = &str> {
+        self.definitions().map(|(_, def)| def.name())
+    }
+
+    fn definitions(&self) -> impl Iterator<Item = (&dyn Protocol, &dyn Definition)> {
+        self.protocols().into_iter().flat_map(|(_, protocol)| {
+            protocol.systems().into_iter().map(move |def| (protocol, def))
+        })
+    }
+
+    fn under(
+        &self,
+        protocol: &dyn Protocol,
+        def: &dyn Definition,
+        options: &[(ChoiceId, u8)],
+    ) -> Option<Box<dyn Check>> {
+        let fixing =
+            |rules: Rules, (choice, option): &(ChoiceId, u8)| rules.fixing(*choice, *option);
+        protocol.build(def.name(), options.iter().fold(self.rules(def), fixing))
+    }
+
+    /// Mistakes that were made in earnest, of every protocol.
     #[must_use]
-    pub fn orchestration(&self) -> &orchestration::systems::Builder {
-        &self.orchestration
-    }
-
-    /// The builder of VFIO systems.
-    #[must_use]
-    pub fn vfio(&self) -> &vfio::systems::Builder {
-        &self.vfio_builder
-    }
-
-    /// The machine that a tester of VFIO judges by, for a device with these features; whether data
-    /// passes through descriptors depends on the transport.
-    #[must_use]
-    pub fn vfio_tester(&self, flags: u64, descriptors: bool) -> vfio::machine::Device {
-        let table = Arc::clone(&self.vfio);
-        vfio::machine::Device::tester(table, self.vfio_names, flags, descriptors)
-    }
-
-    fn rules_with(&self, choices: &[(ChoiceId, u8)], without: &[ClauseId]) -> Rules {
-        let fixes = self.proposal.iter().flat_map(|p| &p.fixes);
-        let defaults = Rules { choices: self.spec.defaults(), ..Rules::default() };
-        let settled =
-            fixes.fold(defaults, |rules, (choice, option)| rules.fixing(*choice, *option));
-        let fixed =
-            choices.iter().fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
-        without.iter().fold(fixed, |rules, clause| rules.without(*clause))
-    }
-
-    /// The system under its own rules.
-    #[must_use]
-    pub fn check(&self, def: &SystemDef) -> Box<dyn Check> {
-        self.builder.build(def, self.rules(def))
+    pub fn bugs(&self) -> Vec<Bug<'_>> {
+        self.protocols().into_iter().flat_map(|(_, protocol)| protocol.bugs()).collect()
     }
 
     /// The system of a bug, with it.
     #[must_use]
-    pub fn check_bug(&self, bug: &Bug) -> Box<dyn Check> {
-        let builder = Builder { table: Arc::clone(&bug.table), ..self.builder.clone() };
-        builder.build(&bug.def, self.rules(&bug.def))
+    pub fn check_bug(&self, bug: &Bug<'_>) -> Option<Box<dyn Check>> {
+        let rules = self.rules(bug.definition);
+        self.protocols().into_iter().find_map(|(_, protocol)| protocol.build_bug(bug.id, rules))
     }
 
-    /// The system with some choices fixed otherwise.
+    /// What its proposal adds to the tables of every protocol and takes from them, in lines with a
+    /// heading each.
     #[must_use]
-    pub fn check_under(&self, def: &SystemDef, options: &[(ChoiceId, u8)]) -> Box<dyn Check> {
-        let rules = options.iter().fold(self.rules(def), |rules, (c, o)| rules.fixing(*c, *o));
-        self.builder.build(def, rules)
+    pub fn additions(&self, base: &Library) -> Vec<(&'static str, Vec<String>)> {
+        self.protocols.additions(&base.protocols)
     }
 }
 
-/// A proposal's item takes the place of the base's of its name.
-fn overlaid<T>(
-    what: &str,
-    mut base: Vec<Item<T>>,
-    proposed: Vec<Item<T>>,
-    name: impl Fn(&T) -> &Spanned<String>,
-    d: &mut Diagnostics,
-) -> Vec<Item<T>> {
-    unique(what, &base, &name, usize::MAX, d);
-    unique(what, &proposed, &name, usize::MAX, d);
-    for item in proposed {
-        let own = name(&item.value).get_ref();
-        match base.iter_mut().find(|known| name(&known.value).get_ref() == own) {
-            Some(replaced) => *replaced = item,
-            None => base.push(item),
+/// Notes items of kinds that do not exist (any more), or whose protocol does not.
+fn check_kinds(files: &mut [Tables<'_>], d: &mut Diagnostics) {
+    let kinds = kinds();
+    let tables_of = tables();
+    for tables in files {
+        for (old, new) in RENAMED {
+            tables.refuse(old, &format!("`[[{old}]]` has another form now"), new, d);
+        }
+        tables.known(&kinds, d);
+        for kind in SHARED {
+            let takes = tables_of.iter().filter(|(_, kinds)| kinds.contains(&kind));
+            let takes: Vec<&str> = takes.map(|(name, _)| *name).collect();
+            tables.protocols(kind, &takes, d);
         }
     }
-    base
 }
 
-/// The system's name, if there is one of that name.
-fn known<T>(
-    systems: &[String],
-    item: &Item<T>,
-    name: &Spanned<String>,
-    d: &mut Diagnostics,
-) -> String {
-    if !systems.contains(name.get_ref()) {
-        let message = format!("no system is called `{}`", name.get_ref());
-        let error = item.error(name.span(), message, "unknown system");
-        let names = systems.iter().map(String::as_str);
-        d.push(with_help(error, did_you_mean(name.get_ref(), names)));
-    }
-    name.get_ref().clone()
-}
-
-fn resolve(
-    spec: &Spec,
-    systems: &[String],
-    item: &Item<RawProposal>,
-    d: &mut Diagnostics,
-) -> Proposal {
-    let raw = &item.value;
-    Proposal {
-        id: raw.id.get_ref().clone(),
-        title: raw.title.get_ref().clone(),
-        about: raw.about.get_ref().clone(),
-        systems: raw.systems.iter().map(|name| known(systems, item, name, d)).collect(),
-        fixes: raw.fixes.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
-        expects: Vec::new(),
-        states: None,
+fn one_proposal(file: &SourceFile, proposals: &[Item<RawProposal>], d: &mut Diagnostics) {
+    if proposals.len() != 1 {
+        let message = "a proposal's file has one `[[proposal]]`";
+        let label = format!("{} here", proposals.len());
+        d.push(SpecError::at(file, 0..0, message, label));
     }
 }
 
-fn expectation(
-    spec: &Spec,
-    systems: &[String],
-    item: &Item<RawExpect>,
-    d: &mut Diagnostics,
-) -> Expectation {
-    let raw = &item.value;
-    let system = known(systems, item, &raw.system, d);
-    for name in &raw.violated {
-        let known = properties::ALL.iter().map(|(known, ..)| *known);
-        let known = known.chain(vfio::properties::ALL.iter().map(|(known, ..)| *known));
-        let known = known.chain(orchestration::properties::ALL.iter().map(|(known, ..)| *known));
-        let known = known.chain(OF_EVERY_SYSTEM);
-        // A vacuity check may be violated too: the antecedent of its `always` never occurs.
-        let own = name.get_ref().strip_suffix(NON_VACUOUS).unwrap_or(name.get_ref());
-        if !known.clone().any(|known| known == own) {
-            let message = format!("no property is called `{}`", name.get_ref());
-            let error = item.error(name.span(), message, "unknown property");
-            d.push(with_help(error, renamed_or_near(name.get_ref(), known)));
+/// Notes items of what is built in that only a proposal can have: nothing would read them.
+fn only_proposed<T>(read: &Read<T>, d: &mut Diagnostics) {
+    for item in &read.base {
+        d.push(item.error(item.span.clone(), "only a proposal has this", "not built in"));
+    }
+}
+
+/// The systems by name, each with the properties of its protocol.
+struct Names<'a> {
+    systems: Vec<&'a str>,
+    properties: BTreeMap<&'a str, Vec<&'static str>>,
+}
+
+impl<'a> Names<'a> {
+    fn of(protocols: &'a Protocols, d: &mut Diagnostics) -> Self {
+        let mut names = Names { systems: Vec::new(), properties: BTreeMap::new() };
+        for (_, protocol) in protocols.all() {
+            let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
+            for def in protocol.systems() {
+                if names.properties.insert(def.name(), properties.clone()).is_some()
+                    && names.systems.contains(&def.name())
+                {
+                    let message = format!("two protocols have a system `{}`", def.name());
+                    d.push(SpecError::new(message).help("begin its name with its protocol"));
+                }
+                names.systems.push(def.name());
+            }
+        }
+        names
+    }
+
+    /// The system's name, if there is one of that name.
+    fn known<T>(&self, item: &Item<T>, name: &Spanned<String>, d: &mut Diagnostics) -> String {
+        if !self.systems.contains(&name.get_ref().as_str()) {
+            let message = format!("no system is called `{}`", name.get_ref());
+            let error = item.error(name.span(), message, "unknown system");
+            let names = self.systems.iter().copied();
+            d.push(with_help(error, did_you_mean(name.get_ref(), names)));
+        }
+        name.get_ref().clone()
+    }
+
+    fn proposal(&self, spec: &Spec, item: &Item<RawProposal>, d: &mut Diagnostics) -> Proposal {
+        let raw = &item.value;
+        Proposal {
+            id: raw.id.get_ref().clone(),
+            title: raw.title.get_ref().clone(),
+            about: raw.about.get_ref().clone(),
+            systems: raw.systems.iter().map(|name| self.known(item, name, d)).collect(),
+            fixes: raw.fixes.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
+            expects: Vec::new(),
         }
     }
-    Expectation {
-        system,
-        under: raw.under.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
-        violated: raw.violated.iter().map(|name| name.get_ref().clone()).collect(),
-    }
-}
 
-fn decision(
-    spec: &Spec,
-    systems: &[String],
-    item: &Item<RawDecide>,
-    d: &mut Diagnostics,
-) -> Decision {
-    let raw = &item.value;
-    Decision {
-        system: known(systems, item, &raw.system, d),
-        choices: raw.choices.iter().filter_map(|id| spec.choice_at(item, id, d)).collect(),
+    fn expectation(&self, spec: &Spec, item: &Item<RawExpect>, d: &mut Diagnostics) -> Expectation {
+        let raw = &item.value;
+        let system = self.known(item, &raw.system, d);
+        for name in &raw.violated {
+            let Some(known) = self.properties.get(system.as_str()) else { break };
+            // A vacuity check may be violated too: the antecedent of its `always` never occurs.
+            let own = name.get_ref().strip_suffix(NON_VACUOUS).unwrap_or(name.get_ref());
+            if !known.contains(&own) {
+                let message = format!("no property is called `{}`", name.get_ref());
+                let error = item.error(name.span(), message, "unknown property");
+                let help = renamed_or_near(name.get_ref(), known.iter().copied());
+                d.push(with_help(error, help));
+            }
+        }
+        Expectation {
+            system,
+            under: raw.under.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
+            violated: raw.violated.iter().map(|name| name.get_ref().clone()).collect(),
+        }
+    }
+
+    fn decision(&self, spec: &Spec, item: &Item<RawDecide>, d: &mut Diagnostics) -> Decision {
+        let raw = &item.value;
+        Decision {
+            system: self.known(item, &raw.system, d),
+            choices: raw.choices.iter().filter_map(|id| spec.choice_at(item, id, d)).collect(),
+        }
     }
 }

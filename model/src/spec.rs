@@ -27,7 +27,7 @@ pub mod traceability;
 
 use std::collections::BTreeMap;
 
-pub use choice::{Choice, ChoiceOption};
+pub use choice::{Choice, ChoiceOf, ChoiceOption};
 pub use clause::{Clause, Level};
 pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean, renamed_or_near};
 pub use exception::{Exception, Lack};
@@ -42,31 +42,9 @@ use devmig_engine::rules::{Choices, ClauseSet, MAX_CHOICES, MAX_CLAUSES, Rules};
 use exception::RawException;
 use source::RawSource;
 
-/// The kinds of items that a file may hold. The first three are read here; the others belong to
-/// protocols and proposals, which read them from the same files.
-const KINDS: [&str; 21] = [
-    "source",
-    "clause",
-    "choice",
-    "exception",
-    "feature",
-    "message",
-    "back-end-message",
-    "program",
-    "system",
-    "proposal",
-    "expect",
-    "decide",
-    "bug",
-    "vfio-feature",
-    "vfio-state",
-    "vfio-arc",
-    "vfio-pair",
-    "vfio-system",
-    "vfio-expect",
-    "device-model-release",
-    "device-model-system",
-];
+/// The kinds of items that are read here. Others belong to protocols and proposals, which read them
+/// from the same files ([`crate::registry`]).
+pub const KINDS: [&str; 4] = ["source", "clause", "choice", "exception"];
 
 macro_rules! builtin {
     ($($name:literal)*) => {
@@ -95,6 +73,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "vhost-user/programs.toml"
     "vhost-user/systems.toml"
     "vdpa/choices.toml"
+    "vdpa/systems.toml"
     "clauses/device-model.toml"
     "device-model/choices.toml"
     "device-model/systems.toml"
@@ -164,33 +143,39 @@ impl Spec {
                 None => all.push((name, text)),
             }
         }
-        Self::load(all)
+        let files: Vec<_> =
+            all.into_iter().map(|(name, text)| SourceFile::new(name, text)).collect();
+        let mut d = Diagnostics::default();
+        let mut tables: Vec<Tables<'_>> = files.iter().map(|file| file.parse(&mut d)).collect();
+        let spec = Self::read(&mut tables, &mut d);
+        d.finish(spec)
     }
 
-    /// A specification made of these files (name and text) alone.
+    /// A specification made of these files (name and text) alone; they hold nothing else.
     ///
     /// # Errors
     /// All problems of all files.
     pub fn load(files: Vec<(String, String)>) -> Result<Self, SpecErrors> {
+        let files: Vec<_> =
+            files.into_iter().map(|(name, text)| SourceFile::new(name, text)).collect();
         let mut d = Diagnostics::default();
-        let spec = Self::read(files, &mut d);
+        let mut tables: Vec<Tables<'_>> = files.iter().map(|file| file.parse(&mut d)).collect();
+        let spec = Self::read(&mut tables, &mut d);
+        tables.into_iter().for_each(|tables| tables.finish(&KINDS, &mut d));
         d.finish(spec)
     }
 
-    /// What these files (name and text) hold, as far as it can be read: good for finding further
+    /// Takes what these files hold of it, as far as it can be read: good for finding further
     /// problems, and valid if none was noted.
     #[must_use]
-    pub fn read(files: Vec<(String, String)>, d: &mut Diagnostics) -> Self {
+    pub fn read(files: &mut [Tables<'_>], d: &mut Diagnostics) -> Self {
         let (mut sources, mut clauses, mut choices) = (Vec::new(), Vec::new(), Vec::new());
         let mut exceptions = Vec::new();
-        for (name, text) in files {
-            let file = SourceFile::new(name, text);
-            let mut tables = file.parse(d);
+        for tables in files {
             sources.extend(tables.items::<RawSource>("source", d));
             clauses.extend(tables.items::<RawClause>("clause", d));
             choices.extend(tables.items::<RawChoice>("choice", d));
             exceptions.extend(tables.items::<RawException>("exception", d));
-            tables.finish(&KINDS, d);
         }
         let mut spec = Spec::default();
         unique("document", &sources, |raw| &raw.id, usize::MAX, d);
@@ -540,6 +525,75 @@ macro_rules! clause_ids {
                         diagnostics.push(error);
                         $crate::engine::clause::ClauseId::NONE
                     });
+                )*
+                diagnostics.finish($name { $($field),* })
+            }
+        }
+    };
+}
+
+/// Makes a struct of choices, and for each an enum of its options:
+///
+/// ```
+/// devmig_model::choice_ids! {
+///     /// What vDPA leaves open.
+///     struct Choices {
+///         /// What becomes of requests that were not completed when SUSPEND is called.
+///         in_flight: "vdpa.suspend.in-flight" as InFlight { Drain = "drain", Hold = "hold" },
+///     }
+/// }
+/// use devmig_engine::rules::Rules;
+/// let spec = devmig_model::spec::Spec::builtin().expect("built in");
+/// let choices = Choices::resolve(&spec).expect("all there");
+/// let rules = Rules { choices: spec.defaults(), ..Rules::default() };
+/// assert_eq!(choices.in_flight.taken(&rules.judge()), Ok(InFlight::Drain));
+/// ```
+///
+/// `resolve` reports every choice that the specification lacks, and every option that is there and
+/// not named here, or named here and not there: the order of options in a file means nothing.
+#[macro_export]
+macro_rules! choice_ids {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field:ident: $id:literal as $options:ident {
+            $first:ident = $first_name:literal $(, $option:ident = $option_name:literal)* $(,)?
+        }),* $(,)?
+    }) => {
+        $(
+            #[doc = concat!("The options of `", $id, "`.")]
+            #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+            $vis enum $options {
+                #[doc = concat!("`", $first_name, "`")]
+                $first,
+                $(
+                    #[doc = concat!("`", $option_name, "`")]
+                    $option,
+                )*
+            }
+        )*
+
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug)]
+        $vis struct $name {
+            $($(#[$field_meta])* $vis $field: $crate::spec::ChoiceOf<$options>,)*
+        }
+
+        impl $name {
+            /// Finds the choices by their ids, and their options by name.
+            ///
+            /// # Errors
+            /// Every choice and option that the specification lacks, and every option that is not
+            /// named here.
+            $vis fn resolve(
+                spec: &$crate::spec::Spec,
+            ) -> Result<Self, $crate::spec::SpecErrors> {
+                let mut diagnostics = $crate::spec::Diagnostics::default();
+                $(
+                    let options = (
+                        ($first_name, $options::$first),
+                        &[$(($option_name, $options::$option)),*][..],
+                    );
+                    let $field =
+                        $crate::spec::ChoiceOf::resolve(spec, $id, options, &mut diagnostics);
                 )*
                 diagnostics.finish($name { $($field),* })
             }

@@ -32,7 +32,7 @@ const NOT_HERE: &[(&str, &str)] = &[
 #[test]
 fn messages_are_those_of_the_table() {
     let library = Library::builtin().unwrap();
-    for message in &library.table.messages {
+    for message in &library.vhost_user().table.messages {
         let Some(known) = ids::find(message.id) else {
             let offers = |bit| OFFERED_PROTOCOL_FEATURES >> bit & 1 == 1;
             let gated = message.gate.as_ref().is_some_and(|gate| !offers(gate.bit));

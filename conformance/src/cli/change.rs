@@ -29,6 +29,7 @@ use serde_json::{Map, Value};
 
 use super::decide::{Decided, decided};
 use super::grid::{grid, thousands};
+use super::hunt::{Hunted, hunted};
 use super::progress::Meter;
 use super::{Error, Status, select};
 
@@ -116,6 +117,9 @@ pub(crate) struct Examined {
     pub(crate) decisions: Vec<Decided>,
     /// Its expectations.
     pub(crate) expectations: Vec<Expected>,
+    /// The mistakes that it brings, with what notices each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bugs: Vec<Hunted>,
     /// What it does to VFIO's migration states, if it touches them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) states: Option<States>,
@@ -128,11 +132,8 @@ pub(crate) fn concerned<'a>(
     proposal: &'a Proposal,
 ) -> Vec<&'a str> {
     let named = proposal.systems.iter().map(String::as_str);
-    let added = library.systems.iter().map(|def| def.name.as_str());
-    let added = added.chain(library.vfio_systems.iter().map(|def| def.name.as_str()));
-    let added = added.chain(library.migrations.iter().map(|def| def.name.as_str()));
     let mut all: Vec<&str> = named.collect();
-    for name in added {
+    for name in library.system_names() {
         if !is_known(base, name) && !all.contains(&name) {
             all.push(name);
         }
@@ -142,9 +143,7 @@ pub(crate) fn concerned<'a>(
 
 /// Whether there is such a system without the proposal.
 pub(crate) fn is_known(base: &Library, name: &str) -> bool {
-    base.system(name).is_some()
-        || base.vfio_systems.iter().any(|def| def.name == name)
-        || base.migrations.iter().any(|def| def.name == name)
+    base.system_names().any(|known| known == name)
 }
 
 /// Runs a proposal's systems, all that concern it or these.
@@ -167,7 +166,7 @@ pub(crate) fn examine(
     let base_pins: Vec<_> = pins.iter().filter_map(|pin| base.spec.pin(pin).ok()).collect();
     let own_pins =
         pins.iter().map(|pin| library.spec.pin(pin)).collect::<Result<Vec<(ChoiceId, u8)>, _>>()?;
-    let wanted = |system: &str| names.contains(&system);
+    let wanted = |system: &str| only.is_none() || names.contains(&system);
     let expects: Vec<_> = proposal.expects.iter().filter(|e| wanted(&e.system)).collect();
     let questions: Vec<_> = library
         .decisions
@@ -215,12 +214,17 @@ pub(crate) fn examine(
     let settled = |system: &str| {
         expectations.iter().any(|expect| expect.system == system && expect.under.is_empty())
     };
-    let states = proposal.states.clone().map(|expected| {
-        let found = library.vfio_lint(base);
+    let states = library.vfio().expect.clone().map(|expected| {
+        let found = library.vfio().lint(base.vfio(), library.vfio().reading(&library.choices()));
         let met = expected.met(&found);
         States { found, expected, met }
     });
+    let mut bugs = Vec::new();
+    for bug in library.bugs().iter().filter(|bug| bug.proposed && wanted(bug.system)) {
+        bugs.push(hunted(library, bug, limits)?);
+    }
     let as_expected = expectations.iter().all(|expect| expect.met)
+        && bugs.iter().all(|bug| bug.met)
         && states.as_ref().is_none_or(|states| states.met)
         && systems.iter().all(|s| s.proposed.as_expected || settled(&s.system));
     Ok(Examined {
@@ -232,6 +236,7 @@ pub(crate) fn examine(
         systems,
         decisions,
         expectations,
+        bugs,
         states,
     })
 }
@@ -287,7 +292,8 @@ impl Examined {
     pub(crate) fn status(&self) -> Status {
         let reports = self.systems.iter().map(|s| &s.proposed);
         let expected = self.expectations.iter().map(|e| &e.report);
-        let cut = reports.chain(expected).any(|report| report.incomplete.is_some());
+        let bugs = self.bugs.iter().map(|bug| &bug.report);
+        let cut = reports.chain(expected).chain(bugs).any(|report| report.incomplete.is_some());
         match self.as_expected {
             true => Status::Good,
             false if cut => Status::Incomplete,
@@ -319,6 +325,12 @@ impl Examined {
         }
         for expected in &self.expectations {
             out += &expected.text();
+        }
+        if !self.bugs.is_empty() {
+            out += "\nmistakes\n";
+        }
+        for bug in &self.bugs {
+            out += &format!("  {}", bug.line());
         }
         out += match self.as_expected {
             true => "\nall as expected\n",

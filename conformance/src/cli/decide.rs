@@ -7,8 +7,8 @@ use devmig_engine::explore::Options;
 use devmig_engine::explore::decide::{self, Decision, decide};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::rules::Rules;
-use devmig_model::device_model::schemes::{self, Row};
 use devmig_model::registry::Library;
+use devmig_model::rivals::{self, Row};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -138,10 +138,10 @@ fn schemes(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         let message = format!("`{SCHEMES}` has no choices, and no proposal changes it");
         return Err(Error::usage(message, None));
     }
-    let rows = schemes::table();
+    let rows = rivals::table();
     match args.format {
         Format::Json => out.json(&Schemes { schema: 1, schemes: rows })?,
-        Format::Text => out.text(&schemes::text(&rows, args.brief))?,
+        Format::Text => out.text(&rivals::text(&rows, args.brief))?,
     }
     Ok(Status::Good)
 }

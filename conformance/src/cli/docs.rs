@@ -17,7 +17,7 @@ use devmig_engine::explore::Report;
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::trace;
-use devmig_model::registry::Library;
+use devmig_model::registry::{self, Library};
 use devmig_model::spec::builtin_proposals;
 
 use super::change::{Examined, examine};
@@ -26,7 +26,7 @@ use super::grid::{cell, thousands};
 use super::hunt::hunted;
 use super::progress::Meter;
 use super::{
-    Error, Out, Status, change, peers_page, proposal, schema, select, steps_page, table, table_vfio,
+    Error, Out, Status, change, peers_page, schema, select, steps_page, table, table_vfio,
 };
 use crate::coverage;
 
@@ -378,8 +378,8 @@ fn proposal_body(name: &str, examined: &Examined) -> String {
 fn bugs_body(library: &Library, limits: Limits) -> Result<String, Error> {
     let mut out = "| bug | reported | system | detected by |\n|---|---|---|---|\n".to_owned();
     let mut stories = String::new();
-    for bug in &library.bugs {
-        let hunted = hunted(library, bug, limits)?;
+    for bug in library.bugs() {
+        let hunted = hunted(library, &bug, limits)?;
         let caught = hunted.found.join(", ");
         out += &format!("| [{0}](#{0}) | {1} | {2} | {caught} |\n", bug.id, bug.seen, bug.system);
         stories += &format!("\n## {}\n\n{}\n\n", bug.id, bug.about);
@@ -458,7 +458,7 @@ fn choices_body(library: &Library) -> String {
 
 fn words_body() -> String {
     let mut out = String::new();
-    for (title, words) in proposal::sections() {
+    for (title, words) in registry::words() {
         out += &format!("## {title}\n\n| word | meaning |\n|---|---|\n");
         for (word, meaning) in words {
             out += &format!("| {} | {} |\n", cell(word), cell(meaning));

@@ -1,10 +1,10 @@
-//! The mistakes of `specs/vhost-user/bugs.toml`: whether each is noticed by what is said to notice it.
+//! Mistakes, in `[[bug]]`: whether each is noticed by what is said to notice it.
 
 use devmig_engine::explore::names::NON_VACUOUS;
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::{Options, Report};
-use devmig_model::protocol::vhost_user::bugs::Bug;
+use devmig_model::protocol::registration::Bug;
 use devmig_model::registry::Library;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -41,6 +41,14 @@ impl Hunted {
         }
     }
 
+    /// Whether it is noticed as it should be, in a line.
+    pub(crate) fn line(&self) -> String {
+        match self.met {
+            true => format!("bug/{}: noticed by {}\n", self.bug, self.found.join(", ")),
+            false => self.text(),
+        }
+    }
+
     /// What is wrong, for those that are not noticed as they should be.
     pub(crate) fn text(&self) -> String {
         let list = |names: &[String]| match names {
@@ -57,11 +65,19 @@ impl Hunted {
 
 /// Puts a mistake into its system, and looks which properties notice. That something can no longer
 /// happen is no property of its own.
-pub(crate) fn hunted(library: &Library, bug: &Bug, limits: Limits) -> Result<Hunted, Error> {
+pub(crate) fn hunted(
+    library: &Library,
+    bug: &Bug<'_>,
+    limits: Limits<'_>,
+) -> Result<Hunted, Error> {
     let clause = |id| library.spec.clause_name(id).to_owned();
     let options = Options { limits, clause: &clause };
-    let explored = library.check_bug(bug).check(&options);
-    let report = explored.map_err(|cause| Error::Explore { system: bug.system.clone(), cause })?;
+    let system = library
+        .check_bug(bug)
+        .ok_or_else(|| Error::usage(format!("no bug is called `{}`", bug.id), None))?;
+    let explored = system.check(&options);
+    let failed = |cause| Error::Explore { system: bug.system.to_owned(), cause };
+    let report = explored.map_err(failed)?;
     let own = |name: &str| !name.ends_with(NON_VACUOUS);
     let properties = report.properties.iter();
     let mut found: Vec<String> = properties
@@ -69,12 +85,12 @@ pub(crate) fn hunted(library: &Library, bug: &Bug, limits: Limits) -> Result<Hun
         .map(|p| p.name.clone())
         .collect();
     found.sort();
-    let mut expected = bug.caught.clone();
+    let mut expected = bug.caught.to_vec();
     expected.sort();
     Ok(Hunted {
-        bug: bug.id.clone(),
-        seen: bug.seen.clone(),
-        system: bug.system.clone(),
+        bug: bug.id.to_owned(),
+        seen: bug.seen.to_owned(),
+        system: bug.system.to_owned(),
         met: found == expected && report.incomplete.is_none(),
         expected,
         found,

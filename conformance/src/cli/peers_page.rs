@@ -27,7 +27,7 @@ pub(super) fn body(library: &Library) -> Result<String, Error> {
 
     out += &format!("\n## Protocol features\n\n| |{names}\n|---|{lines}\n");
     let name = |bit: u8| {
-        let known = library.table.features.iter().find(|known| known.bit == bit);
+        let known = library.vhost_user().table.features.iter().find(|known| known.bit == bit);
         known.map_or_else(|| format!("bit {bit}"), |known| known.name.clone())
     };
     for bit in 0..64 {

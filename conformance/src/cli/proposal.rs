@@ -1,14 +1,10 @@
 //! `devmig proposal`: the words that a proposal may use, and what is wrong with one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use devmig_model::protocol::orchestration;
-use devmig_model::protocol::vfio;
-use devmig_model::protocol::vhost_user::program::STEPS;
-use devmig_model::protocol::vhost_user::properties;
-use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect, Guard, Word};
-use devmig_model::registry::Library;
+use devmig_model::registry::{self, Library};
 
 use super::grid::{count, grid};
 use super::{Error, Out, Status, change, select};
@@ -45,31 +41,16 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     Ok(Status::Good)
 }
 
-/// The keys of the table of migration states.
-const STATES: &[(&str, &str)] = &[
-    ("name", "of a feature or state; one that is known is changed by what is given"),
-    ("bit", "of a feature, in VFIO_DEVICE_FEATURE_MIGRATION"),
-    ("mandatory", "every device has this feature"),
-    ("value", "of a state, in enum vfio_device_mig_state"),
-    ("needs", "the features that a state or an arc needs"),
-    ("runs", "whether the device does the guest's work"),
-    ("dma", "what it may start: none, no-peer, any"),
-    ("session", "the stream that is open: none, saving, resuming"),
-    ("final", "no SET leads to this state or away"),
-    ("from, to", "the ends of an arc"),
-    ("remove", "take it away"),
-];
-
 /// What is wrong with the migration states of VFIO, if the proposal touches them.
 fn states(base: &Library, library: &Library, out: &mut Out<'_>) -> Result<Status, Error> {
-    if library.proposal.as_ref().is_none_or(|proposal| proposal.states.is_none()) {
+    if library.vfio().expect.is_none() {
         out.text("\nno errors\n")?;
         return Ok(Status::Good);
     }
-    let found = library.vfio_lint(base);
+    let found = library.vfio().lint(base.vfio(), library.vfio().reading(&library.choices()));
     out.text(&format!(
         "\nmigration states, by the reading `{}`\n{}",
-        library.vfio_reading(),
+        library.vfio().reading(&library.choices()),
         change::lint_text(&found)
     ))?;
     if found.is_sound() {
@@ -80,40 +61,9 @@ fn states(base: &Library, library: &Library, out: &mut Out<'_>) -> Result<Status
     Ok(Status::Bad)
 }
 
-/// The vocabulary: sections, each with words and their meanings.
-pub(crate) fn sections() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
-    fn of<W: Word>() -> Vec<(&'static str, &'static str)> {
-        W::ALL.iter().map(|(name, meaning, _)| (*name, *meaning)).collect()
-    }
-    let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
-    vec![
-        ("Guards: `when`, `ready` (`not WORD` negates)", of::<Guard>()),
-        ("Effects: `receive`, `reply`", of::<Effect>()),
-        ("Answers: `answer`", of::<Answer>()),
-        ("Steps: `run`, `steps`", STEPS.to_vec()),
-        ("Properties: `holds`, `violated`", properties.collect()),
-        ("VFIO: keys of `[[vfio-feature]]`, `[[vfio-state]]`, `[[vfio-arc]]`", STATES.to_vec()),
-        ("VFIO: steps, `run`", vfio::client::STEPS.to_vec()),
-        ("VFIO: what a client may do, `then`", vfio::client::THEN.to_vec()),
-        (
-            "VFIO: properties, `holds`, `violated`",
-            vfio::properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning)).collect(),
-        ),
-        ("Migrations: steps, `run`, `failure`", orchestration::program::STEPS.to_vec()),
-        ("Migrations: what management may do, `then`", orchestration::program::THEN.to_vec()),
-        (
-            "Migrations: properties, `holds`, `violated`",
-            orchestration::properties::ALL
-                .iter()
-                .map(|(name, _, meaning)| (*name, *meaning))
-                .collect(),
-        ),
-    ]
-}
-
 fn words() -> String {
     let mut text = String::new();
-    for (n, (title, words)) in sections().into_iter().enumerate() {
+    for (n, (title, words)) in registry::words().into_iter().enumerate() {
         let rows: Vec<_> = words
             .iter()
             .map(|(word, meaning)| vec![format!("  {word}"), (*meaning).to_owned()])
@@ -138,12 +88,11 @@ fn contents(base: &Library, library: &Library) -> String {
     let fixes =
         fixes.map(|(c, o)| format!("{} = {}", spec.choice_name(*c), spec.option_name(*c, *o)));
     line("fixes", fixes.collect());
-    let features = library.table.features.iter().skip(base.table.features.len());
-    let new = library.vfio.features.iter().filter(|feature| feature.proposed);
-    let features = features
-        .map(|f| format!("{} (bit {})", f.name, f.bit))
-        .chain(new.map(|f| format!("{} (bit {})", f.name, f.bit)));
-    line("features", features.collect());
+    let mut additions: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (heading, names) in library.additions(base) {
+        additions.entry(heading).or_default().extend(names);
+    }
+    line("features", additions.remove("features").unwrap_or_default());
     let clauses = spec.clauses().iter().filter(|clause| base.spec.clause(&clause.id).is_err());
     line("clauses", clauses.map(|clause| clause.id.clone()).collect());
     let choices = spec.choices().iter().filter(|choice| base.spec.choice(&choice.id).is_err());
@@ -152,29 +101,17 @@ fn contents(base: &Library, library: &Library) -> String {
         format!("{} ({})", choice.id, options.join(", "))
     };
     line("choices", choices.map(options).collect());
-    let messages = library.table.messages.iter();
-    let new = messages.clone().filter(|message| message.proposed);
-    line("messages", new.map(|message| format!("{} ({})", message.name, message.id)).collect());
-    let patched = messages.filter(|message| !message.proposed).filter_map(|message| {
-        let rows = message.rows.iter().filter(|row| row.proposed).count();
-        (rows > 0).then(|| format!("{} ({} first)", message.name, count(rows, "row")))
-    });
-    line("patches", patched.collect());
+    for heading in ["messages", "patches", "back-end's"] {
+        line(heading, additions.remove(heading).unwrap_or_default());
+    }
     let systems = change::concerned(base, library, proposal).into_iter().map(|name| {
         let new = if change::is_known(base, name) { "" } else { " (new)" };
         format!("{name}{new}")
     });
     line("systems", systems.collect());
-    let states = library.vfio.states.iter().filter(|state| state.proposed);
-    line("states", states.map(|state| state.name.clone()).collect());
-    let gone = base.vfio.states.iter().filter(|state| library.vfio.named(&state.name).is_none());
-    line("states gone", gone.map(|state| state.name.clone()).collect());
-    let arcs = library.vfio.arcs.iter().filter(|arc| arc.proposed);
-    let arc = |from, to| format!("{} to {}", library.vfio.name(from), library.vfio.name(to));
-    line("arcs", arcs.map(|a| arc(a.from, a.to)).collect());
-    let kept = |from, to| library.vfio.arcs.iter().any(|arc| (arc.from, arc.to) == (from, to));
-    let gone = base.vfio.arcs.iter().filter(|arc| !kept(arc.from, arc.to));
-    line("arcs gone", gone.map(|a| arc(a.from, a.to)).collect());
+    for heading in ["states", "states gone", "arcs", "arcs gone"] {
+        line(heading, additions.remove(heading).unwrap_or_default());
+    }
     let decides = library.decisions.iter().skip(base.decisions.len());
     line("decides", decides.map(|decision| decision.system.clone()).collect());
     line(

@@ -187,7 +187,7 @@ fn messages(library: &Library) -> Vec<Message> {
         proposed: m.proposed,
         rows: m.rows.iter().map(|row| words(&library.spec, row)).collect(),
     };
-    library.table.messages.iter().map(message).collect()
+    library.vhost_user().table.messages.iter().map(message).collect()
 }
 
 fn own_messages(library: &Library) -> Vec<Own> {
@@ -201,7 +201,7 @@ fn own_messages(library: &Library) -> Vec<Own> {
         since: version(library, m.since),
         signal: m.signal.map(|signal| signal.to_string()),
     };
-    library.table.back_end.iter().map(own).collect()
+    library.vhost_user().table.back_end.iter().map(own).collect()
 }
 
 fn features(library: &Library) -> Vec<Feature> {
@@ -211,7 +211,7 @@ fn features(library: &Library) -> Vec<Feature> {
         since: version(library, f.since),
         opt_in: f.opt_in,
     };
-    library.table.features.iter().map(feature).collect()
+    library.vhost_user().table.features.iter().map(feature).collect()
 }
 
 fn gate(gate: &table::Gate) -> Gate {
@@ -368,7 +368,7 @@ pub(crate) fn text(library: &Library) -> String {
 /// The words that the table uses, with their meanings.
 fn legend(library: &Library) -> Vec<(&'static str, &'static str)> {
     let mut used = BTreeSet::new();
-    for message in &library.table.messages {
+    for message in &library.vhost_user().table.messages {
         used.extend(message.answer.iter().map(Answer::to_string));
         for row in &message.rows {
             used.extend(row.when.iter().chain(&row.ready).map(|c| c.guard.to_string()));

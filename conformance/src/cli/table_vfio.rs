@@ -35,7 +35,7 @@ impl<'a> Device<'a> {
         flags: Option<&str>,
         reading: Option<&str>,
     ) -> Result<Self, Error> {
-        let table = &*library.vfio;
+        let table = &*library.vfio().table;
         let flags = match flags {
             None => table.legal().last().copied().unwrap_or_default(),
             Some(names) => table
@@ -43,7 +43,7 @@ impl<'a> Device<'a> {
                 .map_err(|(message, help)| Error::usage(message, help))?,
         };
         let reading = match reading {
-            None => library.vfio_reading(),
+            None => library.vfio().reading(&library.choices()),
             Some(name) => {
                 Reading::ALL.into_iter().find(|reading| reading.name() == name).ok_or_else(
                     || Error::usage(format!("no interpretation is called `{name}`"), None),
@@ -166,7 +166,7 @@ fn rows(rows: &[[String; 3]]) -> String {
 
 /// Every device, for the book.
 pub(crate) fn page(library: &Library) -> String {
-    let table = &*library.vfio;
+    let table = &*library.vfio().table;
     let mut out = "| state | value | |\n|---|--:|---|\n".to_owned();
     let mut states: Vec<_> = table.states.iter().collect();
     states.sort_by_key(|state| state.value);
@@ -174,7 +174,7 @@ pub(crate) fn page(library: &Library) -> String {
         out += &format!("| {} | {} | {} |\n", state.name, state.value, state.attributes());
     }
     for flags in table.legal().into_iter().rev() {
-        let device = Device { table, flags, reading: library.vfio_reading() };
+        let device = Device { table, flags, reading: library.vfio().reading(&library.choices()) };
         out += &format!("\n{}", device.markdown());
         out += &format!("\n```mermaid\n{}```\n", device.diagram());
     }

@@ -73,8 +73,8 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         }
     }
     let mut bugs = Vec::new();
-    for bug in &base.bugs {
-        bugs.push(hunted(&base, bug, limits)?);
+    for bug in base.bugs() {
+        bugs.push(hunted(&base, &bug, limits)?);
     }
     let suite = tested(&base)?;
     let vfio = vfio_tested(&base)?;

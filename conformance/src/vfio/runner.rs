@@ -6,6 +6,7 @@
 use devmig_engine::clause::ChoiceId;
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
+use devmig_model::protocol::vfio::names::{MayFail, P2pFlag};
 use devmig_model::registry::Library;
 
 use super::device::Place;
@@ -20,12 +21,6 @@ use crate::harness::runner::{self, Next};
 use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::{Draws, Walk};
-
-/// The options of `vfio-user.p2p.flag`.
-const UNUSED: u8 = 0;
-const AS_VFIO: u8 = 1;
-/// The option of `vfio.arc.may-fail` by which only bad data fails a SET.
-const ON_BAD_DATA: u8 = 0;
 
 /// The device, and how it may be treated.
 #[derive(Clone, Copy, Debug)]
@@ -50,10 +45,9 @@ pub fn play(
 ) -> SuiteReport {
     let Run { library, subject, .. } = *run;
     // A sound device fails no SET but for bad data, which is what every client builds on.
-    let mut usual = vec![(library.vfio_names.readings.may_fail, ON_BAD_DATA)];
-    if let Ok(p2p) = library.spec.choice("vfio-user.p2p.flag") {
-        usual.push((p2p, if subject.p2p { AS_VFIO } else { UNUSED }));
-    }
+    let readings = &library.vfio().names.readings;
+    let p2p = if subject.p2p { P2pFlag::AsVfio } else { P2pFlag::Unused };
+    let usual = [readings.may_fail.as_option(MayFail::Resuming), readings.p2p_flag.as_option(p2p)];
     let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
     runner::play(run, &Adapter { library, subject }, run.open(&usual), tests, &walks, done)
 }
@@ -68,8 +62,8 @@ impl Draws for Adapter<'_> {
     const SALT: u64 = 0x7666_696f;
 
     fn draw(&self, n: usize, random: &mut Random) -> Result<Act, TestEnd> {
-        let text = walk::draw(n, random, &self.library.vfio);
-        Act::parse(&text, &self.library.vfio).map_err(|(why, _)| TestEnd::Harness(why))
+        let text = walk::draw(n, random, &self.library.vfio().table);
+        Act::parse(&text, &self.library.vfio().table).map_err(|(why, _)| TestEnd::Harness(why))
     }
 }
 
@@ -86,7 +80,7 @@ impl runner::Adapter for Adapter<'_> {
     }
 
     fn line(&self, _: &Test, steps: &[Act]) -> String {
-        let steps = steps.iter().map(|act| act.text(&self.library.vfio));
+        let steps = steps.iter().map(|act| act.text(&self.library.vfio().table));
         steps.collect::<Vec<_>>().join("; ")
     }
 

@@ -34,6 +34,7 @@ use std::time::Duration;
 use devmig_engine::clause::ClauseId;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vfio::machine::Device as Machine;
+use devmig_model::protocol::vfio::names::P2pFlag;
 use devmig_model::registry::Library;
 use devmig_reference::socket::event::Event as Signal;
 
@@ -96,7 +97,7 @@ impl Opened {
         if !place.fresh() {
             settled(&mut *device)?;
         }
-        let table = &library.vfio;
+        let table = &library.vfio().table;
         let known = table.features.iter().fold(0, |bits, feature| bits | 1 << feature.bit);
         let mut judged = flags & known | table.mandatory();
         if !means_p2p(library, rules)
@@ -104,15 +105,15 @@ impl Opened {
         {
             judged &= !(1 << p2p.bit);
         }
-        let machine = library.vfio_tester(judged, device.transport().descriptors);
+        let machine = library.vfio().tester(judged, device.transport().descriptors);
         Ok(Opened { device, guest, flags, machine })
     }
 }
 
 /// Whether the P2P flag is read as in VFIO.
 fn means_p2p(library: &Library, rules: &Rules) -> bool {
-    let choice = library.spec.choice("vfio-user.p2p.flag");
-    choice.is_ok_and(|choice| rules.choices.fixed(choice) == Some(1))
+    let flag = &library.vfio().names.readings.p2p_flag;
+    flag.fixed(&rules.choices) == Some(P2pFlag::AsVfio)
 }
 
 /// Has a device that somebody else left in some state in RUNNING.
@@ -300,20 +301,20 @@ impl<'m> Session<'m> {
 
     /// The features are a set that there is.
     fn legal_flags(&mut self) -> Result<(), TestEnd> {
-        let legal = self.library.vfio.legal().contains(&self.flags);
+        let legal = self.library.vfio().table.legal().contains(&self.flags);
         if legal && self.flags == self.conversation.machine().flags {
             return Ok(());
         }
         let clause = self.clause("vfio.flags.legal")?;
-        let names = self.library.vfio.flag_names(self.conversation.machine().flags);
+        let names = self.library.vfio().table.flag_names(self.conversation.machine().flags);
         let expected = vec![format!("{} ({names})", self.conversation.machine().flags)];
         self.finding_of(clause, format!("MIGRATION answers {:#x}", self.flags), expected)
     }
 
     /// Brings the device into a state.
     fn reach(&mut self, state: u8) -> Result<(), TestEnd> {
-        let name = self.library.vfio.name(state);
-        if !self.library.vfio.supports(self.conversation.machine().flags, state) {
+        let name = self.library.vfio().table.name(state);
+        if !self.library.vfio().table.supports(self.conversation.machine().flags, state) {
             return Err(TestEnd::Skip(format!("needs a device with {name}")));
         }
         if state != ERROR {

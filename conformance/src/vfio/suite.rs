@@ -61,7 +61,7 @@ impl SuiteForm for Form {
             "info" => Ok(Need::Info),
             "log" => Ok(Need::Log),
             "nic" => Ok(Need::Nic),
-            other => match library.vfio.feature(other) {
+            other => match library.vfio().table.feature(other) {
                 Some(feature) => Ok(Need::Feature(other.to_owned(), feature.bit)),
                 None => Err((format!("`{other}` is not a requirement"), None)),
             },
@@ -69,7 +69,7 @@ impl SuiteForm for Form {
     }
 
     fn step(library: &Library, text: &str) -> Result<Act, Problem> {
-        Act::parse(text, &library.vfio)
+        Act::parse(text, &library.vfio().table)
     }
 
     fn variants<T>(
@@ -78,7 +78,7 @@ impl SuiteForm for Form {
         _: &Item<T>,
         _: &mut Diagnostics,
     ) -> Vec<Variant<()>> {
-        let states = || library.vfio.states.iter().map(|state| state.name.clone());
+        let states = || library.vfio().table.states.iter().map(|state| state.name.clone());
         let numbers = keys.numbers.iter().map(u32::to_string).collect::<Vec<_>>();
         let names = keys.each.iter().map(|name| (name.clone(), states().collect::<Vec<_>>()));
         let numbered = (!numbers.is_empty()).then(|| ("number".to_owned(), numbers));

@@ -50,7 +50,7 @@ const LETTERS: &[&str] = &[
 #[must_use]
 pub fn test(walk: Walk, library: &Library) -> Test {
     let (id, purpose) = walk.name();
-    Test::generated(id, library.vfio_names.laws.completes, purpose, ())
+    Test::generated(id, library.vfio().names.laws.completes, purpose, ())
 }
 
 /// The `n`th draw.

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use devmig_engine::clause::ChoiceId;
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
+use devmig_model::protocol::vhost_user::ids::WhoMarks;
 use devmig_model::protocol::vhost_user::program::Step;
 
 use super::script::Act;
@@ -18,9 +19,6 @@ use crate::harness::runner::{self, Next};
 use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::{Draws, Walk};
-
-/// The option of `vhost-user.dirty-log.who-marks` by which the back-end marks.
-const MARKED_BY_BACK_END: u8 = 0;
 
 /// How to run.
 pub type Run<'a> = runner::Run<'a, Subject<'a>>;
@@ -37,10 +35,10 @@ pub fn play(
     walks: &[Walk],
     done: impl FnMut(&TestResult),
 ) -> SuiteReport {
-    let (library, machine) = (run.library, run.library.tester());
+    let (library, machine) = (run.library, run.library.vhost_user().tester());
     // The tester marks nothing in the log: unless somebody says otherwise that leaves it to the
     // back-end, as every front-end does.
-    let open = run.open(&[(machine.readings.who_marks, MARKED_BY_BACK_END)]);
+    let open = run.open(&[machine.readings.who_marks.as_option(WhoMarks::BackEnd)]);
     let adapter = Adapter { run, machine, pool: StepPool::of(library), first: Cell::new(true) };
     let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
     runner::play(run, &adapter, open, tests, &walks, done)

@@ -117,9 +117,13 @@ impl Named for Command {
 /// # Errors
 /// What is wrong with it.
 pub fn act(library: &Library, text: &str) -> Result<Act, Problem> {
-    let compiler = Compiler { table: &library.table, programs: &library.programs, rings: 1 };
+    let compiler = Compiler {
+        table: &library.vhost_user().table,
+        programs: &library.vhost_user().programs,
+        rings: 1,
+    };
     if Act::is_one(text) {
-        return Act::parse(text, &library.table);
+        return Act::parse(text, &library.vhost_user().table);
     }
     let (step, ring, which) = match text.split_once(' ') {
         Some(("each", _)) => (text.strip_prefix("each ring ").unwrap_or(text), 0, Which::Each),

@@ -51,7 +51,7 @@ impl SuiteForm for Form {
             "two rings" => Ok(Need::TwoRings),
             "outside" => Ok(Need::Outside),
             "packed rings" => Ok(Need::PackedRings),
-            feature => match library.table.feature(feature) {
+            feature => match library.vhost_user().table.feature(feature) {
                 Some(bit) => Ok(Need::Feature(feature.to_owned(), bit)),
                 None => Err((format!("no protocol feature is called `{feature}`"), None)),
             },
@@ -63,8 +63,7 @@ impl SuiteForm for Form {
     }
 
     fn programs(library: &Library) -> Vec<(&str, Vec<&str>)> {
-        let programs = library.programs.iter();
-        programs.map(|item| suite::texts(&item.value.name, &item.value.steps)).collect()
+        library.vhost_user().programs.all().collect()
     }
 
     fn variants<T>(_: &Library, keys: &Own, _: &Item<T>, _: &mut Diagnostics) -> Vec<Variant<Own>> {

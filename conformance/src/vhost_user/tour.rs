@@ -60,7 +60,7 @@ impl Tours {
     /// All tours of a library's table.
     #[must_use]
     pub fn of(library: &Library) -> Self {
-        let VhostUser { table, laws, readings, bounds } = library.tester();
+        let VhostUser { table, laws, readings, bounds } = library.vhost_user().tester();
         let mut gates: Vec<(String, u8)> = Vec::new();
         for gate in table.messages.iter().filter_map(|def| def.gate.as_ref()) {
             if !gates.iter().any(|(name, _)| *name == gate.feature) {

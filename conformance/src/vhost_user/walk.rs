@@ -26,7 +26,7 @@ impl StepPool {
     /// Everything that a front-end can do with this library's table.
     #[must_use]
     pub fn of(library: &Library) -> Self {
-        let mut letters = alphabet(&library.table);
+        let mut letters = alphabet(&library.vhost_user().table);
         let others = [(Act::Settle, 8), (Act::Barrier, 2), (Act::Pause(50), 2), (Act::Quiet, 1)];
         letters.extend(others.map(|(act, weight)| Letter { act, weight }));
         let sum = letters.iter().map(|letter| u64::from(letter.weight)).sum();
@@ -37,7 +37,7 @@ impl StepPool {
             ("SET_OWNER", Number::Literal(0)),
         ];
         let connect = names.into_iter().filter_map(|(name, number)| {
-            let id = library.table.named(name)?;
+            let id = library.vhost_user().table.named(name)?;
             Some(Act::Program(
                 Step::Send { id, ring: 0, number, need_reply: false },
                 script::Which::Requests,
@@ -68,11 +68,11 @@ impl StepPool {
 #[must_use]
 pub fn test(walk: Walk, library: &Library) -> Test {
     let mut random = Random::new(walk.seed);
-    let status = library.table.feature("STATUS").filter(|_| random.below(2) == 1);
+    let status = library.vhost_user().table.feature("STATUS").filter(|_| random.below(2) == 1);
     let needs = status.map(|bit| Need::Feature("STATUS".to_owned(), bit));
     let (id, purpose) = walk.name();
     let own = Own { acknowledged: random.below(2) == 1 };
-    let test = Test::generated(id, library.tester().laws.reply_must, purpose, own);
+    let test = Test::generated(id, library.vhost_user().tester().laws.reply_must, purpose, own);
     Test { needs: needs.into_iter().collect(), ..test }
 }
 

@@ -72,7 +72,7 @@ impl Law {
         let form = FormLaws::resolve(&library.spec)?;
         let mapped = MappedLaws::resolve(&library.spec)?;
         let laws = MonitorLaws::resolve(&library.spec)?;
-        let machine = Monitor { machine: library.tester(), laws };
+        let machine = Monitor { machine: library.vhost_user().tester(), laws };
         Ok(Law { library, machine, form, mapped, rules, text: text.to_owned() })
     }
 }

@@ -169,7 +169,7 @@ pub fn builtin(library: &Library) -> Result<Vec<Mutation>, SpecErrors> {
             let message = format!("no recording is called `{}`", raw.recording.get_ref());
             d.push(item.error(raw.recording.span(), message, "unknown recording"));
         }
-        if library.table.named(raw.at.get_ref()).is_none() {
+        if library.vhost_user().table.named(raw.at.get_ref()).is_none() {
             let message = format!("no message is called `{}`", raw.at.get_ref());
             d.push(item.error(raw.at.span(), message, "unknown message"));
         }

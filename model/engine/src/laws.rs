@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use crate::clause::ClauseId;
 use crate::compose::{Closed, GlobalStateOf, Outcome};
-use crate::explore::names::{NO_STARVATION, NON_VACUOUS, RULES_KEPT};
 use crate::explore::liveness::{self, Graph, States};
+use crate::explore::names::{NO_STARVATION, NON_VACUOUS, RULES_KEPT};
 use crate::explore::report::{PropertyVerdict, Report, check};
 use crate::explore::search::{Explored, Limits, explore};
 use crate::explore::{Check, Error, Options, naive, view};

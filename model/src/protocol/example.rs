@@ -20,8 +20,11 @@
 //! A write that happens after the page was read makes the copy stale. If the copier does not notice
 //! (the clause `marks` dropped), the copy is not the page, and a shortest trace shows it.
 
+use super::registration::{Definition, Input, Protocol};
+use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
+use devmig_engine::explore::Check;
 use devmig_engine::machine::{
     Did, Event, Kind, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass,
     Verdict,
@@ -284,4 +287,41 @@ pub fn systems(clauses: Clauses, rules: Rules) -> [Copying; 2] {
             .to_owned();
     careless.properties[0].expected = Expected::Violated;
     [system(clauses, rules), careless]
+}
+
+/// The example, registered: two systems, made in code.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    clauses: Clauses,
+    names: Vec<String>,
+}
+
+impl Protocol for Loaded {
+    fn name() -> &'static str {
+        "example"
+    }
+
+    fn tables() -> &'static [&'static str] {
+        &[]
+    }
+
+    fn load(spec: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
+        let clauses = Clauses::resolve(spec)?;
+        let names = systems(clauses, Rules::default()).map(|system| system.name).into();
+        Ok(Loaded { clauses, names })
+    }
+
+    fn systems(&self) -> Vec<&dyn Definition> {
+        self.names.iter().map(|name| name as &dyn Definition).collect()
+    }
+
+    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
+        let mut all = systems(self.clauses, rules).into_iter();
+        all.find(|system| system.name == name).map(|system| Box::new(system) as Box<dyn Check>)
+    }
+
+    fn properties(&self) -> Vec<&'static str> {
+        let system = system(self.clauses, Rules::default());
+        system.properties.iter().map(|property| property.name).collect()
+    }
 }

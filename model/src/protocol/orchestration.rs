@@ -22,3 +22,86 @@ pub mod program;
 pub mod properties;
 pub mod systems;
 pub mod universe;
+
+use self::systems::{RawSystem, SystemDef};
+use self::universe::{ChoiceIds, RawRelease};
+use super::registration::{self, Definition, Input, Programs, Protocol, Section};
+use crate::spec::{Diagnostics, Item, Spec, SpecErrors};
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Check;
+use devmig_engine::rules::Rules;
+
+/// All of whole migrations that is loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What hosts are judged by.
+    pub hosts: host::ClauseIds,
+    /// What management is judged by.
+    pub migration: migration::ClauseIds,
+    /// What hosts ask.
+    pub readings: ChoiceIds,
+    /// The clause behind each property of [`properties::ALL`].
+    pub clauses: Vec<Option<ClauseId>>,
+    /// The systems.
+    pub systems: Vec<SystemDef>,
+}
+
+impl Loaded {
+    /// The definition of a system.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&SystemDef> {
+        self.systems.iter().find(|def| def.name == name)
+    }
+}
+
+impl Protocol for Loaded {
+    fn name() -> &'static str {
+        "device-model"
+    }
+
+    fn tables() -> &'static [&'static str] {
+        &["device-model-release", "program", "system"]
+    }
+
+    fn words() -> Vec<Section> {
+        let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
+        vec![
+            ("Migrations: steps, `run`, `failure`", program::STEPS.to_vec()),
+            ("Migrations: what management may do, `then`", program::THEN.to_vec()),
+            ("Migrations: properties, `holds`, `violated`", properties.collect()),
+        ]
+    }
+
+    fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
+        let items = input.items::<RawRelease>("device-model-release", d);
+        let items = items.overlaid("release", |raw| &raw.name, d);
+        let items: Vec<Item<RawRelease>> = items.into_iter().map(|release| release.item).collect();
+        let releases = systems::releases(&items, d);
+        let programs = Programs::read(input, Self::name(), d);
+        let items = input.items_of::<RawSystem>("system", Self::name(), d);
+        let items = items.overlaid("system", |raw| &raw.name, d);
+        let systems = items
+            .iter()
+            .filter_map(|i| systems::compile(spec, &releases, &programs, &i.item, d))
+            .collect();
+        Ok(Loaded {
+            hosts: host::ClauseIds::resolve(spec)?,
+            migration: migration::ClauseIds::resolve(spec)?,
+            readings: ChoiceIds::resolve(spec)?,
+            clauses: registration::clauses(spec, properties::ALL)?,
+            systems,
+        })
+    }
+
+    fn systems(&self) -> Vec<&dyn Definition> {
+        self.systems.iter().map(|def| def as &dyn Definition).collect()
+    }
+
+    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
+        Some(Box::new(self.system(self.named(name)?, rules)))
+    }
+
+    fn properties(&self) -> Vec<&'static str> {
+        properties::ALL.iter().map(|(name, ..)| *name).collect()
+    }
+}

@@ -18,8 +18,11 @@
 //!
 //! **Not here.** Features, status, set-up, enabling, notifications, more than one ring.
 
+use super::registration::{Definition, Input, Protocol};
+use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
+use devmig_engine::explore::Check;
 use devmig_engine::machine::{
     Did, Event, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus, TimeClass,
     Verdict,
@@ -198,6 +201,37 @@ impl Machine for Ring {
 impl Refines<Ring> for Ring {
     fn refine(&self, act: &Act) -> Option<Act> {
         Some(*act)
+    }
+}
+
+/// The ring, registered: one system, made in code.
+#[derive(Clone, Debug)]
+pub struct Loaded(String);
+
+impl Protocol for Loaded {
+    fn name() -> &'static str {
+        RING
+    }
+
+    fn tables() -> &'static [&'static str] {
+        &[]
+    }
+
+    fn load(_: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
+        Ok(Loaded(system().name))
+    }
+
+    fn systems(&self) -> Vec<&dyn Definition> {
+        vec![&self.0]
+    }
+
+    /// The ring has no clause and no choice, so that no rules concern it.
+    fn build(&self, name: &str, _: Rules) -> Option<Box<dyn Check>> {
+        (name == self.0).then(|| Box::new(system()) as Box<dyn Check>)
+    }
+
+    fn properties(&self) -> Vec<&'static str> {
+        system().properties.iter().map(|property| property.name).collect()
     }
 }
 

@@ -16,5 +16,77 @@
 
 pub mod event;
 pub mod machine;
+pub mod properties;
 pub mod systems;
 pub mod vmm;
+
+use self::machine::{ChoiceIds, ClauseIds};
+use self::systems::{RawSystem, SystemDef};
+use super::registration::{self, Definition, Input, Programs, Protocol, Section};
+use crate::spec::{Diagnostics, Spec, SpecErrors};
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Check;
+use devmig_engine::rules::Rules;
+
+/// All of vDPA that is loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the machine judges.
+    pub laws: ClauseIds,
+    /// What it asks.
+    pub readings: ChoiceIds,
+    /// The clause behind each property of [`properties::ALL`].
+    pub clauses: Vec<Option<ClauseId>>,
+    /// The systems.
+    pub systems: Vec<SystemDef>,
+}
+
+impl Loaded {
+    /// The definition of a system.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&SystemDef> {
+        self.systems.iter().find(|def| def.name == name)
+    }
+}
+
+impl Protocol for Loaded {
+    fn name() -> &'static str {
+        "vdpa"
+    }
+
+    fn tables() -> &'static [&'static str] {
+        &["program", "system"]
+    }
+
+    fn words() -> Vec<Section> {
+        let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
+        vec![
+            ("vDPA: steps, `run`, `steps`", vmm::STEPS.to_vec()),
+            ("vDPA: properties, `holds`, `violated`", properties.collect()),
+        ]
+    }
+
+    fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
+        let programs = Programs::read(input, Self::name(), d);
+        let items = input.items_of::<RawSystem>("system", Self::name(), d);
+        let items = items.overlaid("system", |raw| &raw.name, d);
+        Ok(Loaded {
+            laws: ClauseIds::resolve(spec)?,
+            readings: ChoiceIds::resolve(spec)?,
+            clauses: registration::clauses(spec, properties::ALL)?,
+            systems: items.iter().map(|i| systems::compile(spec, &programs, &i.item, d)).collect(),
+        })
+    }
+
+    fn systems(&self) -> Vec<&dyn Definition> {
+        self.systems.iter().map(|def| def as &dyn Definition).collect()
+    }
+
+    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
+        Some(Box::new(self.system(self.named(name)?, rules)))
+    }
+
+    fn properties(&self) -> Vec<&'static str> {
+        properties::ALL.iter().map(|(name, ..)| *name).collect()
+    }
+}

@@ -19,3 +19,169 @@ pub mod properties;
 pub mod state;
 pub mod systems;
 pub mod table;
+
+use std::sync::Arc;
+
+use self::lint::{Expect, Lint, RawExpect};
+use self::machine::Device;
+use self::names::Names;
+use self::path::Reading;
+use self::systems::{RawSystem, SystemDef};
+use self::table::{RawArc, RawFeature, RawPair, RawState, Table};
+use super::registration::{self, Definition, Input, Programs, Protocol, Section};
+use crate::spec::{Diagnostics, Spec, SpecErrors};
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Check;
+use devmig_engine::rules::{Choices, Rules};
+
+/// All of VFIO that is loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The states and arcs.
+    pub table: Arc<Table>,
+    /// What the machine judges and asks.
+    pub names: Names,
+    /// The clause behind each property of [`properties::ALL`].
+    pub clauses: Vec<Option<ClauseId>>,
+    /// The systems.
+    pub systems: Vec<SystemDef>,
+    /// The built-in systems about what the proposal takes away, by name.
+    pub gone: Vec<String>,
+    /// What the proposal expects to become of the states and arcs, if it touches them.
+    pub expect: Option<Expect>,
+}
+
+/// The keys of the table of migration states.
+const STATES: &[(&str, &str)] = &[
+    ("name", "of a feature or state; one that is known is changed by what is given"),
+    ("bit", "of a feature, in VFIO_DEVICE_FEATURE_MIGRATION"),
+    ("mandatory", "every device has this feature"),
+    ("value", "of a state, in enum vfio_device_mig_state"),
+    ("needs", "the features that a state or an arc needs"),
+    ("runs", "whether the device does the guest's work"),
+    ("dma", "what it may start: none, no-peer, any"),
+    ("session", "the stream that is open: none, saving, resuming"),
+    ("final", "no SET leads to this state or away"),
+    ("from, to", "the ends of an arc"),
+    ("remove", "take it away"),
+];
+
+impl Loaded {
+    /// The definition of a system.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&SystemDef> {
+        self.systems.iter().find(|def| def.name == name)
+    }
+
+    /// The machine that a tester judges by, for a device with these features; whether data passes
+    /// through descriptors depends on the transport.
+    #[must_use]
+    pub fn tester(&self, flags: u64, descriptors: bool) -> Device {
+        Device::tester(Arc::clone(&self.table), self.names, flags, descriptors)
+    }
+
+    /// How combination transitions are read, if that is fixed; else as the kernel does.
+    #[must_use]
+    pub fn reading(&self, choices: &Choices) -> Reading {
+        self.names.reading(choices)
+    }
+
+    /// What a proposal does to the migration states, against those of the base.
+    #[must_use]
+    pub fn lint(&self, base: &Self, reading: Reading) -> Lint {
+        lint::lint(&base.table, &self.table, reading)
+    }
+}
+
+impl Protocol for Loaded {
+    fn name() -> &'static str {
+        "vfio"
+    }
+
+    fn tables() -> &'static [&'static str] {
+        &["vfio-feature", "vfio-state", "vfio-arc", "vfio-pair", "vfio-expect", "program", "system"]
+    }
+
+    fn words() -> Vec<Section> {
+        let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
+        vec![
+            ("VFIO: keys of `[[vfio-feature]]`, `[[vfio-state]]`, `[[vfio-arc]]`", STATES.to_vec()),
+            ("VFIO: steps, `run`", client::STEPS.to_vec()),
+            ("VFIO: what a client may do, `then`", client::THEN.to_vec()),
+            ("VFIO: properties, `holds`, `violated`", properties.collect()),
+        ]
+    }
+
+    fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
+        let features = input.items::<RawFeature>("vfio-feature", d);
+        let states = input.items::<RawState>("vfio-state", d);
+        let arcs = input.items::<RawArc>("vfio-arc", d);
+        let pairs = input.items::<RawPair>("vfio-pair", d);
+        let mut table = Table::default();
+        table.add((&features.base, &states.base, &arcs.base, &pairs.base), false, d);
+        let proposed = (&features.proposed, &states.proposed, &arcs.proposed, &pairs.proposed);
+        table.add((&proposed.0[..], proposed.1, proposed.2, proposed.3), true, d);
+        let (f, s, a, p) = proposed;
+        let touched = !(f.is_empty() && s.is_empty() && a.is_empty() && p.is_empty());
+        let expect = input.items::<RawExpect>("vfio-expect", d);
+        let expect = lint::expected(&expect, touched, d);
+        let programs = Programs::read(input, Self::name(), d);
+        let items = input.items_of::<RawSystem>("system", Self::name(), d);
+        let items = items.overlaid("system", |raw| &raw.name, d);
+        // What a proposal takes away takes the systems with it that are about it.
+        let mut gone = Vec::new();
+        let mut systems: Vec<SystemDef> = Vec::new();
+        for overlaid in &items {
+            let mut own = Diagnostics::default();
+            let def = systems::compile(spec, &table, &programs, &overlaid.item, &mut own);
+            if input.has_proposal() && !overlaid.proposed && !own.is_empty() {
+                gone.push(def.name);
+            } else {
+                d.append(own);
+                systems.push(def);
+            }
+        }
+        Ok(Loaded {
+            table: Arc::new(table),
+            names: Names::resolve(spec)?,
+            clauses: registration::clauses(spec, properties::ALL)?,
+            systems,
+            gone,
+            expect,
+        })
+    }
+
+    fn additions(&self, base: &Self) -> Vec<(&'static str, Vec<String>)> {
+        let (new, old) = (&self.table, &base.table);
+        let features = new.features.iter().filter(|feature| feature.proposed);
+        let states = new.states.iter().filter(|state| state.proposed);
+        let states_gone = old.states.iter().filter(|state| new.named(&state.name).is_none());
+        let arc = |from, to| format!("{} to {}", new.name(from), new.name(to));
+        let arcs = new.arcs.iter().filter(|arc| arc.proposed);
+        let kept = |from, to| new.arcs.iter().any(|arc| (arc.from, arc.to) == (from, to));
+        let arcs_gone = old.arcs.iter().filter(|arc| !kept(arc.from, arc.to));
+        vec![
+            ("features", features.map(|f| format!("{} (bit {})", f.name, f.bit)).collect()),
+            ("states", states.map(|state| state.name.clone()).collect()),
+            ("states gone", states_gone.map(|state| state.name.clone()).collect()),
+            ("arcs", arcs.map(|a| arc(a.from, a.to)).collect()),
+            ("arcs gone", arcs_gone.map(|a| arc(a.from, a.to)).collect()),
+        ]
+    }
+
+    fn systems(&self) -> Vec<&dyn Definition> {
+        self.systems.iter().map(|def| def as &dyn Definition).collect()
+    }
+
+    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
+        Some(Box::new(self.system(self.named(name)?, rules)))
+    }
+
+    fn properties(&self) -> Vec<&'static str> {
+        properties::ALL.iter().map(|(name, ..)| *name).collect()
+    }
+
+    fn gone(&self) -> &[String] {
+        &self.gone
+    }
+}

@@ -26,3 +26,155 @@ pub mod systems;
 pub mod table;
 pub mod vocabulary;
 pub mod wire;
+
+use std::sync::Arc;
+
+use self::bugs::RawBug;
+use self::ids::{ChoiceIds, ClauseIds};
+use self::machine::{Bounds, MAX_RINGS, VhostUser};
+use self::program::STEPS;
+use self::systems::{RawSystem, SystemDef};
+use self::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
+use self::vocabulary::{Answer, Effect, Guard, Word};
+use super::registration::{self, Bug, Definition, Input, Programs, Protocol, Section};
+use crate::spec::{Diagnostics, Spec, SpecErrors};
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Check;
+use devmig_engine::rules::Rules;
+
+/// All of vhost-user that is loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The messages.
+    pub table: Arc<Table>,
+    /// What the machine judges.
+    pub laws: ClauseIds,
+    /// What it asks.
+    pub readings: ChoiceIds,
+    /// The clause behind each property of [`properties::ALL`].
+    pub clauses: Vec<Option<ClauseId>>,
+    /// The programs, as they were written.
+    pub programs: Programs,
+    /// The systems.
+    pub systems: Vec<SystemDef>,
+    /// Mistakes that were made in earnest, each with what notices it.
+    pub bugs: Vec<bugs::Bug>,
+}
+
+impl Loaded {
+    /// The definition of a system.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&SystemDef> {
+        self.systems.iter().find(|def| def.name == name)
+    }
+
+    /// The machine that a tester judges by: the protocol's own limits, and nothing assumed of what
+    /// the back-end offers.
+    #[must_use]
+    pub fn tester(&self) -> VhostUser<MAX_RINGS> {
+        let bounds = Bounds { requests: 64, ..Bounds::default() };
+        let (laws, readings) = (self.laws, self.readings);
+        VhostUser { table: Arc::clone(&self.table), laws, readings, bounds }
+    }
+}
+
+impl Protocol for Loaded {
+    fn name() -> &'static str {
+        "vhost-user"
+    }
+
+    fn tables() -> &'static [&'static str] {
+        &["feature", "message", "back-end-message", "program", "system", "bug"]
+    }
+
+    fn words() -> Vec<Section> {
+        fn of<W: Word>() -> Vec<(&'static str, &'static str)> {
+            W::ALL.iter().map(|(name, meaning, _)| (*name, *meaning)).collect()
+        }
+        let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
+        vec![
+            ("Guards: `when`, `ready` (`not WORD` negates)", of::<Guard>()),
+            ("Effects: `receive`, `reply`", of::<Effect>()),
+            ("Answers: `answer`", of::<Answer>()),
+            ("Steps: `run`, `steps`", STEPS.to_vec()),
+            ("Properties: `holds`, `violated`", properties.collect()),
+        ]
+    }
+
+    fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
+        let features = input.items::<RawFeature>("feature", d);
+        let messages = input.items::<RawMessage>("message", d);
+        let back_end = input.items::<RawBackEndMessage>("back-end-message", d);
+        let mut table = Table::default();
+        table.add_features(spec, &features.base, d);
+        table.add_features(spec, &features.proposed, d);
+        table.add(spec, &messages.base, false, d);
+        table.add(spec, &messages.proposed, true, d);
+        table.add_back_end(spec, &back_end.base, d);
+        table.add_back_end(spec, &back_end.proposed, d);
+        let programs = Programs::read(input, Self::name(), d);
+        let items = input.items_of::<RawSystem>("system", Self::name(), d);
+        let items = items.overlaid("system", |raw| &raw.name, d);
+        let compiled = items.iter().map(|i| systems::compile(spec, &table, &programs, &i.item, d));
+        let systems: Vec<SystemDef> = compiled.collect();
+        let items = input.items_of::<RawBug>("bug", Self::name(), d);
+        let items = items.overlaid("bug", |raw| &raw.id, d);
+        let compiled =
+            items.iter().filter_map(|i| bugs::compile(spec, &table, &programs, &systems, i, d));
+        let bugs = compiled.collect();
+        Ok(Loaded {
+            table: Arc::new(table),
+            laws: ClauseIds::resolve(spec)?,
+            readings: ChoiceIds::resolve(spec)?,
+            clauses: registration::clauses(spec, properties::ALL)?,
+            programs,
+            systems,
+            bugs,
+        })
+    }
+
+    fn additions(&self, base: &Self) -> Vec<(&'static str, Vec<String>)> {
+        let features = self.table.features.iter().skip(base.table.features.len());
+        let messages = self.table.messages.iter();
+        let new = messages.clone().filter(|message| message.proposed);
+        let patched = messages.filter(|message| !message.proposed).filter_map(|message| {
+            let rows = message.rows.iter().filter(|row| row.proposed).count();
+            let plural = if rows == 1 { "" } else { "s" };
+            (rows > 0).then(|| format!("{} ({rows} row{plural} first)", message.name))
+        });
+        let own = self.table.back_end.iter().skip(base.table.back_end.len());
+        vec![
+            ("features", features.map(|f| format!("{} (bit {})", f.name, f.bit)).collect()),
+            ("messages", new.map(|m| format!("{} ({})", m.name, m.id)).collect()),
+            ("patches", patched.collect()),
+            ("back-end's", own.map(|m| format!("{} ({})", m.name, m.id)).collect()),
+        ]
+    }
+
+    fn by_text(&self, spec: &Spec, source: usize, version: usize) -> Option<Self> {
+        let ours = spec.sources().get(source).is_some_and(|source| source.id == SOURCE);
+        ours.then(|| Loaded { table: Arc::new(self.table.by_text(version)), ..self.clone() })
+    }
+
+    fn systems(&self) -> Vec<&dyn Definition> {
+        self.systems.iter().map(|def| def as &dyn Definition).collect()
+    }
+
+    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
+        Some(self.check(self.named(name)?, rules))
+    }
+
+    fn properties(&self) -> Vec<&'static str> {
+        properties::ALL.iter().map(|(name, ..)| *name).collect()
+    }
+
+    fn bugs(&self) -> Vec<Bug<'_>> {
+        self.bugs.iter().map(bugs::Bug::shown).collect()
+    }
+
+    fn build_bug(&self, id: &str, rules: Rules) -> Option<Box<dyn Check>> {
+        let bug = self.bugs.iter().find(|bug| bug.id == id)?;
+        let with = Loaded { table: Arc::clone(&bug.table), ..self.clone() };
+        Some(with.check(&bug.def, rules))
+    }
+}

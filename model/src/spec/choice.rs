@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
-use super::diagnostic::{Diagnostics, did_you_mean};
+use super::Spec;
+use super::diagnostic::{Diagnostics, SpecError, did_you_mean};
 use super::file::{Item, Spanned, with_help};
 use super::source::{self, Citation, Cites, Source};
-use devmig_engine::clause::ClauseId;
-use devmig_engine::rules::MAX_OPTIONS;
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::rules::{Choices, MAX_OPTIONS, OpenChoice, RuleContext};
 
 /// A point that a text leaves open.
 #[derive(Clone, Debug)]
@@ -38,6 +39,81 @@ pub struct ChoiceOption {
     pub text: String,
     /// Implementations that were seen to read it so.
     pub seen: Vec<String>,
+}
+
+/// A choice whose options are the variants of `O`: a machine asks by the names of options, never by
+/// their order in a file. Made by [`choice_ids!`](crate::choice_ids).
+#[derive(Clone, Copy, Debug)]
+pub struct ChoiceOf<O> {
+    id: ChoiceId,
+    options: [O; MAX_OPTIONS],
+}
+
+impl<O: Copy + PartialEq> ChoiceOf<O> {
+    /// Finds a choice and all of its options by name. `first` and `others` have to be exactly the
+    /// options that it has: an option that no rule knows, or a rule about an option that is not
+    /// there, is noted.
+    pub fn resolve(
+        spec: &Spec,
+        id: &str,
+        (first, others): ((&str, O), &[(&str, O)]),
+        d: &mut Diagnostics,
+    ) -> Self {
+        let mut found = ChoiceOf { id: ChoiceId::new(0), options: [first.1; MAX_OPTIONS] };
+        match spec.choice(id) {
+            Ok(choice) => found.id = choice,
+            Err(error) => {
+                d.push(error);
+                return found;
+            }
+        }
+        let known = || std::iter::once(&first).chain(others);
+        let written = spec.get_choice(found.id).map_or(&[][..], |choice| &choice.options);
+        for (index, option) in written.iter().enumerate() {
+            match known().find(|(name, _)| *name == option.name) {
+                Some((_, meaning)) => found.options[index % MAX_OPTIONS] = *meaning,
+                None => {
+                    let message = format!("no rule knows option `{}` of `{id}`", option.name);
+                    let names = known().map(|(name, _)| *name).collect::<Vec<_>>();
+                    let help = did_you_mean(&option.name, names);
+                    d.push(with_help(SpecError::new(message), help));
+                }
+            }
+        }
+        for (name, _) in known().filter(|(name, _)| written.iter().all(|o| o.name != *name)) {
+            d.push(SpecError::new(format!("`{id}` has no option `{name}`, which a rule names")));
+        }
+        found
+    }
+
+    /// The choice.
+    #[must_use]
+    pub fn id(&self) -> ChoiceId {
+        self.id
+    }
+
+    /// The option that is in force.
+    ///
+    /// # Errors
+    /// [`OpenChoice`] if more than one is possible.
+    #[inline]
+    pub fn taken(&self, rules: &RuleContext) -> Result<O, OpenChoice> {
+        let option = rules.choice(self.id)?;
+        self.options.get(usize::from(option)).copied().ok_or(OpenChoice(self.id))
+    }
+
+    /// The only option that is possible, if just one is left.
+    #[must_use]
+    pub fn fixed(&self, choices: &Choices) -> Option<O> {
+        self.options.get(usize::from(choices.fixed(self.id)?)).copied()
+    }
+
+    /// The choice with one of its options, as rules fix it.
+    #[must_use]
+    pub fn as_option(&self, wanted: O) -> (ChoiceId, u8) {
+        let index = self.options.iter().position(|option| *option == wanted).unwrap_or(0);
+        (self.id, index as u8)
+    }
 }
 
 /// `[[choice]]` as it is written.

@@ -14,9 +14,8 @@
 
 use std::ops::Range;
 
-use miette::SpanContents;
 use serde::de::{DeserializeOwned, IntoDeserializer};
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 pub use toml::Spanned;
 
@@ -142,8 +141,68 @@ impl<'a> Tables<'a> {
         items.into_iter().collect()
     }
 
+    /// Takes the `[[kind]]` items whose `protocol` is this one.
+    pub fn items_of<T: DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        protocol: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<Item<T>> {
+        let Some(value) = self.root.get_mut(kind) else { return Vec::new() };
+        let DeValue::Array(items) = value.get_mut() else { return self.items(kind, diagnostics) };
+        let (own, others): (Vec<_>, Vec<_>) = std::mem::replace(items, DeArray::new())
+            .into_iter()
+            .partition(|item| protocol_of(item).is_some_and(|(name, _)| name == protocol));
+        *items = others.into_iter().collect();
+        let without_key = own.into_iter().map(|mut item| {
+            if let DeValue::Table(table) = item.get_mut() {
+                table.remove(PROTOCOL);
+            }
+            item
+        });
+        without_key.filter_map(|item| read(self.file, item, &[], diagnostics).0).collect()
+    }
+
+    /// Complains about every `[[kind]]` item that names none of these protocols. An item whose
+    /// protocol is not known cannot be read.
+    pub fn protocols(&self, kind: &str, known: &[&str], diagnostics: &mut Diagnostics) {
+        let items = self.root.get(kind).map(|value| value.get_ref());
+        let Some(DeValue::Array(items)) = items else { return };
+        for item in items {
+            let error = match protocol_of(item) {
+                Some((name, _)) if known.contains(&name) => continue,
+                Some((name, span)) => {
+                    let message = format!("no protocol with a `[[{kind}]]` is called `{name}`");
+                    let error = SpecError::at(self.file, span, message, "unknown protocol");
+                    with_help(error, did_you_mean(name, known.iter().copied()))
+                }
+                None => {
+                    let message = format!("a `[[{kind}]]` names its protocol");
+                    let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+                    SpecError::at(self.file, item.span(), message, "needs `protocol = \"...\"`")
+                        .help(format!("the protocols are {}", known.join(", ")))
+                }
+            };
+            diagnostics.push(error);
+            diagnostics.malformed();
+        }
+    }
+
+    /// Complains about every `[[kind]]`, which has no place in this file, and says what to do.
+    pub fn refuse(&mut self, kind: &str, message: &str, help: &str, diagnostics: &mut Diagnostics) {
+        let Some((key, _)) = self.root.remove_entry(kind) else { return };
+        let error = SpecError::at(self.file, key.span(), message, "not here").help(help);
+        diagnostics.push(error);
+        diagnostics.malformed();
+    }
+
     /// Complains about every key of the file that was not taken and is not among the `known` ones.
     pub fn finish(self, known: &[&str], diagnostics: &mut Diagnostics) {
+        self.known(known, diagnostics);
+    }
+
+    /// Complains about every key of the file that is not among these.
+    pub fn known(&self, known: &[&str], diagnostics: &mut Diagnostics) {
         for (key, _) in &self.root {
             let name: &str = key.get_ref();
             if known.contains(&name) {
@@ -158,6 +217,17 @@ impl<'a> Tables<'a> {
             diagnostics.push(with_help(error, did_you_mean(name, known.iter().copied())));
         }
     }
+}
+
+/// The key that says whose an item is, where several protocols have items of one kind.
+const PROTOCOL: &str = "protocol";
+
+/// The protocol that an item names, and where.
+fn protocol_of<'a>(item: &'a Spanned<DeValue<'_>>) -> Option<(&'a str, Range<usize>)> {
+    let DeValue::Table(table) = item.get_ref() else { return None };
+    let value = table.get(PROTOCOL)?;
+    let DeValue::String(name) = value.get_ref() else { return None };
+    Some((name, value.span()))
 }
 
 /// Adds a hint, if there is one.

@@ -11,7 +11,7 @@ use super::diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
 use super::file::{Item, Spanned, with_help};
 use super::source_file::SourceFile;
 use super::{Spec, not_empty};
-use crate::device_model::schemes;
+use crate::rivals;
 use devmig_engine::clause::{ChoiceId, ClauseId};
 
 /// The built-in file: its name below `specs/`, and its text.
@@ -113,7 +113,7 @@ fn carrier(spec: &Spec, systems: Option<&[&str]>, word: &str) -> Result<Carrier,
         return Ok(Carrier::Doc);
     }
     if let Some(scheme) = word.strip_prefix("decide:") {
-        let all: Vec<&str> = schemes::all().iter().map(|scheme| scheme.name()).collect();
+        let all: Vec<&str> = rivals::all().iter().map(|scheme| scheme.name()).collect();
         let first = |name: &&str| name.split(' ').next().unwrap_or_default() == scheme;
         return match all.iter().any(first) {
             true => Ok(Carrier::Scheme(scheme.to_owned())),

@@ -26,8 +26,8 @@ fn every_system_is_as_expected() {
     let library = builtin();
     let mut counts =
         format!("{:40} {:>9} {:>12} {:>6}\n", "system", "states", "transitions", "depth");
-    for def in &library.migrations {
-        let report = run(&library, def, library.migration_rules(def));
+    for def in &library.orchestration().systems {
+        let report = run(&library, def, library.rules(def));
         assert!(report.as_expected && report.incomplete.is_none(), "{}", report.text());
         let Report { system, states, transitions, depth, .. } = &report;
         counts += &format!("{system:40} {states:>9} {transitions:>12} {depth:>6}\n");
@@ -45,8 +45,8 @@ fn every_system_is_as_expected() {
 #[test]
 fn every_system_passes_the_laws() {
     let library = builtin();
-    for def in &library.migrations {
-        let wrong = laws::all(library.orchestration().system(def, library.migration_rules(def)));
+    for def in &library.orchestration().systems {
+        let wrong = laws::all(library.orchestration().system(def, library.rules(def)));
         assert_eq!(wrong, Wrong::new(), "{}", def.name);
     }
 }
@@ -55,15 +55,14 @@ fn every_system_passes_the_laws() {
 #[test]
 fn dropping_any_clause_is_noticed() {
     let library = builtin();
-    let defs = &library.migrations;
-    let with: Vec<Report> =
-        defs.iter().map(|def| run(&library, def, library.migration_rules(def))).collect();
+    let defs = &library.orchestration().systems;
+    let with: Vec<Report> = defs.iter().map(|def| run(&library, def, library.rules(def))).collect();
     let mut out = String::new();
     for id in library.orchestration().laws() {
         let clause = library.spec.get(id).unwrap();
         assert!(clause.droppable(), "{}", clause.id);
         let who = defs.iter().zip(&with).find_map(|(def, before)| {
-            let after = run(&library, def, library.migration_rules(def).without(id));
+            let after = run(&library, def, library.rules(def).without(id));
             let names = laws::noticed(before, &after).join(", ");
             (!names.is_empty()).then(|| format!("{}: {names}", def.name))
         });
@@ -82,11 +81,11 @@ const NOT_NEEDED: (&str, &str) = ("device-model/load-unchecked", "device-model.l
 #[test]
 fn nothing_is_switched_off_in_vain() {
     let library = builtin();
-    for def in &library.migrations {
-        let before = run(&library, def, library.migration_rules(def));
+    for def in &library.orchestration().systems {
+        let before = run(&library, def, library.rules(def));
         for id in &def.without {
             let others = def.without.iter().copied().filter(|other| other != id).collect();
-            let rules = library.migration_rules(&SystemDef { without: others, ..def.clone() });
+            let rules = library.rules(&SystemDef { without: others, ..def.clone() });
             let after = run(&library, def, rules);
             let clause = library.spec.clause_name(*id);
             let broken: Vec<&str> = after.broken.iter().map(|ending| &*ending.clause).collect();
@@ -107,6 +106,6 @@ fn every_property_is_checked_somewhere() {
     let library = builtin();
     for (index, (name, ..)) in properties::ALL.iter().enumerate() {
         let uses = |def: &SystemDef| def.holds.contains(&index) || def.violated.contains(&index);
-        assert!(library.migrations.iter().any(uses), "{name}");
+        assert!(library.orchestration().systems.iter().any(uses), "{name}");
     }
 }

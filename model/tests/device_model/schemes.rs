@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use devmig_model::device_model::schemes::{Device, Law, Outcome, Scheme, judge, table, text};
+use devmig_model::rivals::{Device, Law, Outcome, Scheme, judge, table, text};
 
 #[test]
 fn every_cell() {

@@ -59,7 +59,7 @@ fn every_system_is_equal_to_itself() {
 #[test]
 fn a_proposal_leaves_alone_what_it_does_not_name() {
     let (base, proposed) = (builtin(), proposal("suspend"));
-    assert!(proposed.table.messages.len() > base.table.messages.len());
+    assert!(proposed.vhost_user().table.messages.len() > base.vhost_user().table.messages.len());
     for name in ["vhost-user/ring", "vhost-user/two-rings", "vhost-user/save", "example/copy"] {
         let (a, b) = (base.find(name, &[]).unwrap(), proposed.find(name, &[]).unwrap());
         let all = set_side_by_side((&base, &*a), (&proposed, &*b), &|_| false);
@@ -83,15 +83,18 @@ fn a_dropped_clause_is_told_apart_by_its_shortest_trace() {
     let all = set_side_by_side((&library, &*a), (&library, &*b), &hidden);
     insta::assert_snapshot!("example_marks_dropped_unread", all.text());
 
-    let def = library.system("vhost-user/stop-start").unwrap();
+    let def = library.vhost_user().named("vhost-user/stop-start").unwrap();
     for clause in [
         "vhost-user.ring.stopped-not-processed",
         "vhost-user.get-vring-base.base-is-next-available",
     ] {
         let rules = library.rules(def).without(library.spec.clause(clause).unwrap());
-        let mutant = library.vhost_user().build(def, rules);
-        let all =
-            set_side_by_side((&library, &*library.check(def)), (&library, &*mutant), &|_| false);
+        let mutant = library.vhost_user().check(def, rules);
+        let all = set_side_by_side(
+            (&library, &*library.find(&def.name, &[]).unwrap()),
+            (&library, &*mutant),
+            &|_| false,
+        );
         assert!(all.only_a.is_none() && all.verdict == Verdict::AInB, "{}", all.text());
         insta::assert_snapshot!(format!("without_{clause}"), all.text());
     }

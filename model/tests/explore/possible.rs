@@ -12,7 +12,6 @@ use devmig_engine::machine::{
 };
 use devmig_engine::packed;
 use devmig_engine::rules::{Choices, OpenChoice, RuleContext, Rules};
-use devmig_engine::{packed, unqueued};
 use devmig_model::protocol::example::{self, Act};
 use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
@@ -306,7 +305,7 @@ fn hidden_steps_are_taken_unseen() {
 
 /// The machine with two rings, as a tester has it: every choice open.
 fn two_rings(library: &Library) -> VhostUser<2> {
-    let def = library.system("vhost-user/two-rings").unwrap();
+    let def = library.vhost_user().named("vhost-user/two-rings").unwrap();
     library.vhost_user().system::<2, 1, 6>(def, Rules::default()).closed.machine.0
 }
 
@@ -325,7 +324,7 @@ impl<'a> Talk<'a> {
     }
 
     fn event(&self, name: &str, ring: u8, value: u64) -> Message {
-        let id = self.library.table.named(name).unwrap();
+        let id = self.library.vhost_user().table.named(name).unwrap();
         Message { id, ring, value: Value(value), need_reply: false }
     }
 
@@ -539,7 +538,7 @@ fn wolf<M: Machine>(
 }
 
 fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Option<String> {
-    let def = library.system(system).unwrap();
+    let def = library.vhost_user().named(system).unwrap();
     let rules = library.rules(def);
     let judged = Rules { choices: if open { library.spec.open() } else { rules.choices }, ..rules };
     let own = |event: &Event| event.owner() == BACK_END;
@@ -588,7 +587,7 @@ proptest! {
         pick in any::<prop::sample::Index>(),
     ) {
         let library = builtin();
-        let def = pick.get(&library.systems);
+        let def = pick.get(&library.vhost_user().systems);
         prop_assert_eq!(cries_wolf(&library, &def.name, open, &numbers), None);
     }
 
@@ -599,7 +598,7 @@ proptest! {
         pick in any::<prop::sample::Index>(),
     ) {
         let library = proposal("suspend");
-        let def = pick.get(&library.systems);
+        let def = pick.get(&library.vhost_user().systems);
         prop_assert_eq!(cries_wolf(&library, &def.name, open, &numbers), None);
     }
 }

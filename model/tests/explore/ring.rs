@@ -10,7 +10,8 @@ use devmig_engine::explore::{Check, Options, trace};
 use devmig_engine::laws::{self, Wrong};
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::ring;
-use devmig_model::protocol::vdpa::systems::{Names, Vdpa, systems};
+use devmig_model::protocol::vdpa::machine::InFlight;
+use devmig_model::protocol::vdpa::systems::Vdpa;
 use devmig_model::registry::Library;
 
 use crate::common::builtin;
@@ -19,8 +20,9 @@ fn defaults(library: &Library) -> Rules {
     Rules { choices: library.spec.defaults(), ..Rules::default() }
 }
 
-fn vdpa(library: &Library, rules: Rules) -> [Vdpa; 3] {
-    systems(Names::resolve(&library.spec).unwrap(), rules)
+fn vdpa(library: &Library, rules: Rules) -> Vec<Vdpa> {
+    let systems = library.vdpa().systems.iter();
+    systems.map(|def| library.vdpa().system(def, rules)).collect()
 }
 
 fn report(library: &Library, system: &Vdpa) -> Report {
@@ -50,8 +52,8 @@ fn the_abstract_ring_passes_the_laws() {
 #[test]
 fn vdpa_passes_the_laws() {
     let library = builtin();
-    let choice = library.spec.choice("vdpa.suspend.in-flight").unwrap();
-    for option in 0..2 {
+    for option in [InFlight::Drain, InFlight::Hold] {
+        let (choice, option) = library.vdpa().readings.in_flight.as_option(option);
         for system in vdpa(&library, defaults(&library).fixing(choice, option)) {
             let name = system.name.clone();
             assert_eq!(laws::all(system), Wrong::new(), "{name}");
@@ -66,7 +68,7 @@ fn dropping_any_droppable_clause_of_vdpa_is_noticed() {
     let rules = defaults(&library);
     let with: Vec<Report> = vdpa(&library, rules).iter().map(|s| report(&library, s)).collect();
     let mut out = String::new();
-    for id in Names::resolve(&library.spec).unwrap().laws.all() {
+    for id in library.vdpa().laws.all() {
         let clause = library.spec.get(id).unwrap();
         if !clause.droppable() {
             continue;

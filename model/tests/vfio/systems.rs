@@ -26,14 +26,14 @@ fn run(library: &Library, def: &SystemDef, rules: Rules) -> Report {
 }
 
 fn def<'a>(library: &'a Library, name: &str) -> &'a SystemDef {
-    library.vfio_systems.iter().find(|def| def.name == name).unwrap()
+    library.vfio().systems.iter().find(|def| def.name == name).unwrap()
 }
 
 fn all_as_expected(suffix: &str, library: &Library, defs: &[&SystemDef]) {
     let mut counts =
         format!("{:32} {:>9} {:>12} {:>6}\n", "system", "states", "transitions", "depth");
     for def in defs {
-        let report = run(library, def, library.vfio_rules(def));
+        let report = run(library, def, library.rules(*def));
         assert!(report.as_expected && report.incomplete.is_none(), "{}", report.text());
         let Report { system, states, transitions, depth, .. } = &report;
         counts += &format!("{system:32} {states:>9} {transitions:>12} {depth:>6}\n");
@@ -53,7 +53,7 @@ fn all_as_expected(suffix: &str, library: &Library, defs: &[&SystemDef]) {
 #[test]
 fn every_built_in_system_is_as_expected() {
     let library = builtin();
-    all_as_expected("", &library, &library.vfio_systems.iter().collect::<Vec<_>>());
+    all_as_expected("", &library, &library.vfio().systems.iter().collect::<Vec<_>>());
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn the_proposal_changes_no_device_without_its_feature() {
     for name in ["vfio/full", "vfio/migrate-full", "vfio/pre-copy"] {
         let counts = |library: &Library| {
             let def = def(library, name);
-            let report = run(library, def, library.vfio_rules(def));
+            let report = run(library, def, library.rules(def));
             (report.states, report.transitions)
         };
         assert_eq!(counts(&base), counts(&library), "{name}");
@@ -81,8 +81,8 @@ fn the_proposal_changes_no_device_without_its_feature() {
 #[test]
 fn every_system_passes_the_laws() {
     let library = builtin();
-    for def in &library.vfio_systems {
-        let wrong = laws::all(library.vfio().system(def, library.vfio_rules(def)));
+    for def in &library.vfio().systems {
+        let wrong = laws::all(library.vfio().system(def, library.rules(def)));
         assert_eq!(wrong, Wrong::new(), "{}", def.name);
     }
 }
@@ -91,17 +91,17 @@ fn every_system_passes_the_laws() {
 #[test]
 fn dropping_any_droppable_clause_is_noticed() {
     let library = builtin();
-    let defs: Vec<_> = library.vfio_systems.iter().collect();
+    let defs: Vec<_> = library.vfio().systems.iter().collect();
     let with: Vec<Report> =
-        defs.iter().map(|def| run(&library, def, library.vfio_rules(def))).collect();
+        defs.iter().map(|def| run(&library, def, library.rules(*def))).collect();
     let mut out = String::new();
-    for id in library.vfio_names.laws.all() {
+    for id in library.vfio().names.laws.all() {
         let clause = library.spec.get(id).unwrap();
         if !clause.droppable() {
             continue;
         }
         let who = defs.iter().zip(&with).find_map(|(def, before)| {
-            let after = run(&library, def, library.vfio_rules(def).without(id));
+            let after = run(&library, def, library.rules(*def).without(id));
             let names = laws::noticed(before, &after).join(", ");
             (!names.is_empty()).then(|| format!("{}: {names}", def.name))
         });
@@ -141,7 +141,7 @@ fn every_decision_is_a_snapshot() {
             let mut violated: BTreeMap<String, Vec<String>> = BTreeMap::new();
             for (option, named) in choice.options.iter().enumerate() {
                 let def = def(&library, &question.system);
-                let report = run(&library, def, library.vfio_rules(def).fixing(*id, option as u8));
+                let report = run(&library, def, library.rules(def).fixing(*id, option as u8));
                 assert!(report.incomplete.is_none());
                 let bad = report.properties.iter();
                 let bad = bad.filter(|p| p.verdict == PropertyVerdict::Violated);
@@ -163,6 +163,6 @@ fn every_property_is_checked_somewhere() {
     let library = builtin();
     for (index, (name, ..)) in devmig_model::protocol::vfio::properties::ALL.iter().enumerate() {
         let uses = |def: &SystemDef| def.holds.contains(&index) || def.violated.contains(&index);
-        assert!(library.vfio_systems.iter().any(uses), "{name}");
+        assert!(library.vfio().systems.iter().any(uses), "{name}");
     }
 }

@@ -55,10 +55,10 @@ fn the_arcs_of_each_device_are_the_known_ones() {
         ("RUNNING_P2P", "PRE_COPY_P2P"),
     ]));
     set_7.insert("PRE_COPY_P2P STOP_COPY".into());
-    assert_eq!(library.vfio.legal(), [1, 3, 5, 7]);
+    assert_eq!(library.vfio().table.legal(), [1, 3, 5, 7]);
     for (flags, wanted) in [(1, set_1), (3, set_3), (5, set_5), (7, set_7)] {
         for reading in [Reading::Kernel, Reading::Session] {
-            assert_eq!(arcs(&library.vfio, flags, reading), wanted, "{flags} {reading}");
+            assert_eq!(arcs(&library.vfio().table, flags, reading), wanted, "{flags} {reading}");
         }
     }
 }
@@ -87,7 +87,7 @@ const COLUMNS: [(&str, &str); 7] = [
 #[test]
 fn a_full_device_goes_where_the_kernel_goes() {
     let library = builtin();
-    let table = &library.vfio;
+    let table = &library.vfio().table;
     for reading in [Reading::Kernel, Reading::Session] {
         for (from, row) in KERNEL {
             for ((to, _), step) in COLUMNS.into_iter().zip(row) {
@@ -105,7 +105,7 @@ fn a_full_device_goes_where_the_kernel_goes() {
 #[test]
 fn a_device_that_lacks_states_skips_them_as_the_kernel_does() {
     let library = builtin();
-    let table = &library.vfio;
+    let table = &library.vfio().table;
     let long = |short: &str| COLUMNS.into_iter().find(|(_, s)| *s == short).map(|(name, _)| name);
     let next = |from: &str, to: usize| {
         KERNEL.into_iter().find(|(name, _)| *name == from).and_then(|(_, row)| long(row[to]))
@@ -135,7 +135,7 @@ fn a_device_that_lacks_states_skips_them_as_the_kernel_does() {
 #[test]
 fn error_is_reached_and_left_by_no_set() {
     let library = builtin();
-    let table = &library.vfio;
+    let table = &library.vfio().table;
     for flags in table.legal() {
         for other in 0..=u8::MAX {
             assert!(table.path(flags, Reading::Kernel, 0, other).is_err());
@@ -169,7 +169,7 @@ fn differences(table: &Table, one: Reading, other: Reading) -> Vec<String> {
 fn the_literal_rule_differs_in_one_pair() {
     let library = builtin();
     assert_eq!(
-        differences(&library.vfio, Reading::Literal, Reading::Kernel),
+        differences(&library.vfio().table, Reading::Literal, Reading::Kernel),
         [
             "5: PRE_COPY, RUNNING, STOP, STOP_COPY not PRE_COPY, STOP_COPY",
             "7: PRE_COPY, RUNNING, RUNNING_P2P, STOP, STOP_COPY not PRE_COPY, PRE_COPY_P2P, \
@@ -182,14 +182,14 @@ fn the_literal_rule_differs_in_one_pair() {
 #[test]
 fn the_rule_of_sessions_gives_the_exception_and_the_blocked_pairs() {
     let library = builtin();
-    assert_eq!(differences(&library.vfio, Reading::Session, Reading::Kernel), [""; 0]);
-    let mut bare = (*library.vfio).clone();
+    assert_eq!(differences(&library.vfio().table, Reading::Session, Reading::Kernel), [""; 0]);
+    let mut bare = (*library.vfio().table).clone();
     bare.pairs.clear();
     for flags in bare.legal() {
         for from in 0..8 {
             for to in 0..8 {
                 let way = |table: &Table| table.path(flags, Reading::Session, from, to);
-                assert_eq!(way(&bare), way(&library.vfio));
+                assert_eq!(way(&bare), way(&library.vfio().table));
             }
         }
     }
@@ -204,7 +204,7 @@ fn the_rule_of_sessions_gives_the_exception_and_the_blocked_pairs() {
 fn every_path_is_unique_by_every_reading() {
     let library = builtin();
     for reading in Reading::ALL {
-        let found = lint(&library.vfio, &library.vfio, reading);
+        let found = lint(&library.vfio().table, &library.vfio().table, reading);
         assert_eq!(found, Lint::default(), "{reading}");
     }
 }
@@ -212,7 +212,7 @@ fn every_path_is_unique_by_every_reading() {
 #[test]
 fn the_effects_of_every_arc() {
     let library = builtin();
-    let table = &library.vfio;
+    let table = &library.vfio().table;
     let mut out = String::new();
     for flags in table.legal() {
         out += &format!("{}\n", table.flag_names(flags));
@@ -229,7 +229,7 @@ fn the_effects_of_every_arc() {
 #[test]
 fn a_proposal_changes_anything() {
     let base = builtin();
-    let run = |text: &str| lint(&base.vfio, &patched(text).vfio, Reading::Session);
+    let run = |text: &str| lint(&base.vfio().table, &patched(text).vfio().table, Reading::Session);
     // Taken away: whatever led to or through it.
     let gone = run("[[vfio-state]]\nname = \"RUNNING_P2P\"\nremove = true\n");
     assert!(!gone.is_sound());
@@ -310,9 +310,10 @@ fn a_dense_table_is_looked_through_in_time() {
         text += &format!("[[vfio-arc]]\nfrom = \"S{a}\"\nto = \"RUNNING\"\n");
     }
     let library = patched(&text);
-    let found = lint(&builtin().vfio, &library.vfio, Reading::Kernel);
+    let found = lint(&builtin().vfio().table, &library.vfio().table, Reading::Kernel);
     assert!(Lint::pairs(&found.ambiguous).contains(&"STOP -> RUNNING"));
-    let NoPath::Ambiguous(paths) = library.vfio.path(7, Reading::Kernel, 1, 2).unwrap_err() else {
+    let NoPath::Ambiguous(paths) = library.vfio().table.path(7, Reading::Kernel, 1, 2).unwrap_err()
+    else {
         panic!()
     };
     assert_eq!(paths.len(), 8);

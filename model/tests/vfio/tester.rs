@@ -24,7 +24,7 @@ struct Talk<'a> {
 
 impl<'a> Talk<'a> {
     fn new(library: &'a Library, flags: u64) -> Self {
-        let device = library.vfio_tester(flags, true);
+        let device = library.vfio().tester(flags, true);
         let rules = Rules { choices: library.spec.defaults(), ..Rules::default() };
         let states = vec![device.initial()];
         Talk { library, device, rules, states }
@@ -200,7 +200,7 @@ fn what_a_stopped_device_does_by_itself_is_named() {
             }
             out += &format!(
                 "{:12} {:14} {}\n",
-                library.vfio.name(to),
+                library.vfio().table.name(to),
                 format!("{act:?}"),
                 talk.says(act)
             );
@@ -230,7 +230,7 @@ fn a_write_that_is_not_reported_is_found() {
 fn without_descriptors_a_session_begins_all_the_same() {
     let library = builtin();
     let mut talk = Talk::new(&library, 5);
-    talk.device = library.vfio_tester(5, false);
+    talk.device = library.vfio().tester(5, false);
     talk.walks(&[
         (Call::Set(STOP_COPY), Answer::Done),
         (Call::Read, Answer::Data(Data::Part(0))),
@@ -291,7 +291,7 @@ proptest! {
             static LIBRARY: Library = builtin();
         }
         LIBRARY.with(|library| {
-            let mut talk = Talk::new(library, library.vfio.legal()[flags]);
+            let mut talk = Talk::new(library, library.vfio().table.legal()[flags]);
             for act in acts {
                 talk.says(act);
                 assert!(!talk.states.is_empty() && talk.states.len() < 32);

@@ -18,11 +18,11 @@ fn every_mistake_is_noticed() {
     let library = builtin();
     let name = |id| library.spec.clause_name(id).to_owned();
     let options = Options { clause: &name, ..Options::default() };
-    assert!(!library.bugs.is_empty());
-    for bug in &library.bugs {
-        let without = library.check(library.system(&bug.system).unwrap()).check(&options).unwrap();
+    assert!(!library.bugs().is_empty());
+    for bug in &library.bugs() {
+        let without = library.find(bug.system, &[]).unwrap().check(&options).unwrap();
         assert!(without.as_expected, "{}", bug.system);
-        let report = library.check_bug(bug).check(&options).unwrap();
+        let report = library.check_bug(bug).unwrap().check(&options).unwrap();
         assert!(report.incomplete.is_none(), "{}", report.text());
         let mut found = BTreeSet::new();
         for property in &report.properties {
@@ -43,6 +43,7 @@ fn every_mistake_is_noticed() {
 fn what_is_wrong_with_a_mistake_is_underlined() {
     let bad = r#"
 [[bug]]
+protocol = "vhost-user"
 id = "one"
 seen = "nowhere"
 about = "Nothing is right here."
@@ -50,6 +51,7 @@ system = "vhost-user/stop-strat"
 caught = []
 
 [[bug]]
+protocol = "vhost-user"
 id = "two"
 seen = "nowhere"
 about = "Neither here."
@@ -61,6 +63,7 @@ patch = [{ message = "GET_VRING_BSE", row = [{ receive = ["stopp"] }] }]
 caught = ["base-is-nxt"]
 
 [[bug]]
+protocol = "vhost-user"
 id = "two"
 seen = "nowhere"
 about = "And this one is there already."

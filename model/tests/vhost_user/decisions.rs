@@ -14,7 +14,7 @@ use devmig_model::registry::{Decision as Question, Library};
 use crate::common::{builtin, proposal};
 
 fn decision(library: &Library, question: &Question) -> Decision {
-    let def = library.system(&question.system).unwrap();
+    let def = library.vhost_user().named(&question.system).unwrap();
     let choices: Vec<Choice> = question
         .choices
         .iter()
@@ -26,7 +26,7 @@ fn decision(library: &Library, question: &Question) -> Decision {
         .collect();
     let name = |id| library.spec.clause_name(id).to_owned();
     let options = Options { clause: &name, ..Options::default() };
-    let system = |rules| library.vhost_user().build(def, rules);
+    let system = |rules| library.vhost_user().check(def, rules);
     let decision = decide::decide(system, &library.rules(def), &choices, &options).unwrap();
     assert!(decision.rows.iter().all(|row| row.report.incomplete.is_none()));
     decision
@@ -64,10 +64,11 @@ fn the_questions_under_the_proposal() {
     let mut changed = library.clone();
     // A question about a system that the proposal leaves alone has the same answer.
     changed.decisions.retain(|question| {
-        if library.system(&question.system).is_none() {
+        if library.vhost_user().named(&question.system).is_none() {
             return false; // another protocol's
         }
-        let steps = |library: &Library| Some(library.system(&question.system)?.steps.clone());
+        let steps =
+            |library: &Library| Some(library.vhost_user().named(&question.system)?.steps.clone());
         let same = steps(&base) == steps(&library);
         if same {
             let before = of(&base, &question.system).text();
@@ -110,8 +111,8 @@ fn the_proposal_expects_what_happens() {
     let expects = &library.proposal.as_ref().unwrap().expects;
     assert_eq!(expects.len(), 3);
     for expected in expects {
-        let def = library.system(&expected.system).unwrap();
-        let report = library.check_under(def, &expected.under).check(&Options::default()).unwrap();
+        let system = library.find(&expected.system, &expected.under).unwrap();
+        let report = system.check(&Options::default()).unwrap();
         let violated: BTreeSet<&str> = report
             .properties
             .iter()

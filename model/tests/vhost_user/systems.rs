@@ -15,7 +15,11 @@ use crate::common::{builtin, proposal, story};
 
 fn run(library: &Library, def: &SystemDef) -> Report {
     let name = |id| library.spec.clause_name(id).to_owned();
-    library.check(def).check(&Options { clause: &name, ..Options::default() }).unwrap()
+    library
+        .vhost_user()
+        .check(def, library.rules(def))
+        .check(&Options { clause: &name, ..Options::default() })
+        .unwrap()
 }
 
 /// The systems that a proposal adds or replaces, and those of the base that it names.
@@ -23,10 +27,13 @@ fn concerned(library: &Library) -> Vec<&SystemDef> {
     let base = builtin();
     let named = &library.proposal.as_ref().unwrap().systems;
     let changed = |def: &&SystemDef| {
-        let before = base.system(&def.name).map(|before| (&before.about, before.bounds.protocol));
+        let before = base
+            .vhost_user()
+            .named(&def.name)
+            .map(|before| (&before.about, before.bounds.protocol));
         named.contains(&def.name) || before != Some((&def.about, def.bounds.protocol))
     };
-    library.systems.iter().filter(changed).collect()
+    library.vhost_user().systems.iter().filter(changed).collect()
 }
 
 fn table(reports: &[Report]) -> String {
@@ -65,7 +72,8 @@ fn all_as_expected(reports: &[Report]) {
 #[test]
 fn every_built_in_system_is_as_expected() {
     let library = builtin();
-    let reports: Vec<Report> = library.systems.iter().map(|def| run(&library, def)).collect();
+    let reports: Vec<Report> =
+        library.vhost_user().systems.iter().map(|def| run(&library, def)).collect();
     all_as_expected(&reports);
     insta::assert_snapshot!("counts", table(&reports));
     stories("", &reports);
@@ -96,7 +104,8 @@ fn every_system_of_the_rivals_is_as_expected() {
 fn the_proposal_changes_no_system_that_does_not_offer_it() {
     let (base, library) = (builtin(), proposal("suspend"));
     for name in &library.proposal.as_ref().unwrap().systems {
-        let (before, after) = (base.system(name).unwrap(), library.system(name).unwrap());
+        let (before, after) =
+            (base.vhost_user().named(name).unwrap(), library.vhost_user().named(name).unwrap());
         if before.bounds.protocol == after.bounds.protocol {
             let (before, after) = (run(&base, before), run(&library, after));
             assert_eq!((before.states, before.transitions), (after.states, after.transitions));
@@ -107,7 +116,8 @@ fn the_proposal_changes_no_system_that_does_not_offer_it() {
 #[test]
 fn a_folded_trace_leaves_out_what_the_full_one_has() {
     let library = builtin();
-    let report = run(&library, library.system("vhost-user/save-without-stopping").unwrap());
+    let report =
+        run(&library, library.vhost_user().named("vhost-user/save-without-stopping").unwrap());
     let property = report.property("nothing-processed-while-saved").unwrap();
     let lines = property.trace.as_deref().unwrap();
     let (folded, full) = (trace::text(lines, None), trace::text_full(lines, None));
@@ -135,11 +145,11 @@ fn the_rows_of_the_discussion_name_systems_that_exist() {
 #[test]
 fn every_system_checks_something_of_its_own() {
     for library in [builtin(), proposal("suspend")] {
-        for def in &library.systems {
+        for def in &library.vhost_user().systems {
             let own = |kind| {
                 !matches!(kind, PropertyKind::Rules | PropertyKind::Stuck | PropertyKind::Progress)
             };
-            let listed = library.check(def).properties();
+            let listed = library.vhost_user().check(def, library.rules(def)).properties();
             let declared = !def.expect.breaks.is_empty() || def.expect.stuck;
             assert!(declared || listed.iter().any(|p| own(p.kind)), "{}", def.name);
         }

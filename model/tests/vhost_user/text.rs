@@ -19,18 +19,18 @@ type Tester = VhostUser<MAX_RINGS>;
 #[test]
 fn every_message_of_the_text_has_a_place() {
     let library = builtin();
-    let ids: BTreeSet<u32> = library.table.messages.iter().map(|m| m.id).collect();
+    let ids: BTreeSet<u32> = library.vhost_user().table.messages.iter().map(|m| m.id).collect();
     assert!(ids.into_iter().eq(1..=45));
-    let own: Vec<u32> = library.table.back_end.iter().map(|m| m.id).collect();
+    let own: Vec<u32> = library.vhost_user().table.back_end.iter().map(|m| m.id).collect();
     assert_eq!(own, (1..=10).collect::<Vec<_>>());
-    let bits: Vec<u8> = library.table.features.iter().map(|f| f.bit).collect();
+    let bits: Vec<u8> = library.vhost_user().table.features.iter().map(|f| f.bit).collect();
     assert_eq!(bits, (0..=23).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_text_knows_what_it_has() {
     let line = |version: &str| {
-        let table = builtin().by_text(version).unwrap().table;
+        let table = builtin().by_text("vhost-user", version).unwrap().vhost_user().table.clone();
         let known = |since: &usize| table.knows(*since);
         let messages = table.messages.iter().filter(|m| known(&m.since)).count();
         let own = table.back_end.iter().filter(|m| known(&m.since)).count();
@@ -41,13 +41,13 @@ fn a_text_knows_what_it_has() {
     let lines: Vec<_> = source.versions.iter().map(|v| line(&v.name)).collect();
     insta::assert_snapshot!(lines.join("\n"));
     insta::assert_snapshot!(
-        builtin().by_text("10.3").unwrap_err(),
+        builtin().by_text("vhost-user", "10.3").unwrap_err(),
         @"`vhost-user` has no version `10.3`"
     );
 }
 
 fn tester(version: &str) -> (Library, Rules) {
-    let library = builtin().by_text(version).unwrap();
+    let library = builtin().by_text("vhost-user", version).unwrap();
     let rules = library.spec.judged_by("vhost-user", version).unwrap();
     (library, rules)
 }
@@ -62,7 +62,7 @@ fn negotiated() -> State<MAX_RINGS> {
 }
 
 fn message(library: &Library, name: &str, value: u64) -> Message {
-    let id = library.table.named(name).unwrap();
+    let id = library.vhost_user().table.named(name).unwrap();
     Message { id, value: Value(value), ..Message::default() }
 }
 
@@ -71,7 +71,7 @@ fn breaks(version: &str, name: &str, state: &State<MAX_RINGS>) -> Option<String>
     let (library, rules) = tester(version);
     let event = Event::Message(message(&library, name, 0));
     let rules = Rules { choices: library.spec.defaults(), ..rules };
-    match library.tester().on(state, &event, &mut rules.judge()).unwrap() {
+    match library.vhost_user().tester().on(state, &event, &mut rules.judge()).unwrap() {
         Reaction::Violation(clause) => Some(library.spec.clause_name(clause).to_owned()),
         _ => None,
     }
@@ -93,7 +93,12 @@ fn a_message_that_is_newer_than_the_text_belongs_to_no_feature_of_it() {
 fn no_message_passes_its_gate_unasked() {
     let library = builtin();
     let nothing = State::new();
-    let gates = library.table.messages.iter().filter(|m| m.gate.is_some() || m.virtio.is_some());
+    let gates = library
+        .vhost_user()
+        .table
+        .messages
+        .iter()
+        .filter(|m| m.gate.is_some() || m.virtio.is_some());
     let names: Vec<_> = gates.map(|m| m.name.clone()).collect();
     assert!(names.len() > 25, "{names:?}");
     for name in names {
@@ -106,12 +111,12 @@ fn no_message_passes_its_gate_unasked() {
 #[test]
 fn no_message_of_the_back_ends_own_passes_its_gate_unasked() {
     let library = builtin();
-    let machine = library.tester();
+    let machine = library.vhost_user().tester();
     let rules = Rules { choices: library.spec.defaults(), ..Rules::default() };
     let mut open = negotiated();
     open.channel = true;
     let mut shut = State { channel: true, ..State::new() };
-    for index in 0..library.table.back_end.len() as u8 {
+    for index in 0..library.vhost_user().table.back_end.len() as u8 {
         let id = MessageId(index);
         let event = Event::BackEndMessage(BackEndMessage { id, ..BackEndMessage::default() });
         let gated =
@@ -137,7 +142,7 @@ fn stopped<'m>(machine: &'m Tester, library: &Library, rules: Rules) -> StateEst
         possible.send(Event::Message(message(library, name, value)));
     };
     let features = Value(1 << 30);
-    let id = library.table.named("GET_FEATURES").unwrap();
+    let id = library.vhost_user().table.named("GET_FEATURES").unwrap();
     send(&mut possible, "GET_FEATURES", 0);
     let answer = Event::Reply { id, ring: 0, value: features, descriptors: 0 };
     possible.observe(&answer).unwrap();
@@ -162,12 +167,12 @@ fn stopped<'m>(machine: &'m Tester, library: &Library, rules: Rules) -> StateEst
 fn get_vring_base_is_judged_by_the_text_that_was_chosen() {
     let judged = |version: &str, first: bool| {
         let (library, rules) = tester(version);
-        let machine = library.tester();
+        let machine = library.vhost_user().tester();
         let mut possible = stopped(&machine, &library, rules);
         if first {
             possible.observe(&Event::Used { ring: 0, request: 0 }).unwrap();
         }
-        let id = library.table.named("GET_VRING_BASE").unwrap();
+        let id = library.vhost_user().table.named("GET_VRING_BASE").unwrap();
         let reply = Event::Reply { id, ring: 0, value: Value(2), descriptors: 0 };
         match possible.observe(&reply) {
             Ok(()) => Vec::new(),
@@ -189,13 +194,13 @@ fn get_vring_base_is_judged_by_the_text_that_was_chosen() {
 #[test]
 fn an_acknowledgement_that_nobody_asked_for_tells_the_readings_apart() {
     let (library, rules) = tester("10.2");
-    let machine = library.tester();
-    let id = library.table.named("SET_BACKEND_REQ_FD").unwrap();
+    let machine = library.vhost_user().tester();
+    let id = library.vhost_user().table.named("SET_BACKEND_REQ_FD").unwrap();
     let acknowledgement = Event::Reply { id, ring: 0, value: Value(0), descriptors: 0 };
     let mut conversation = StateEstimate::new(&machine, rules);
     let answer = |possible: &mut StateEstimate<'_, Tester>, name: &str, value: u64| {
         possible.send(Event::Message(message(&library, name, 0)));
-        let id = library.table.named(name).unwrap();
+        let id = library.vhost_user().table.named(name).unwrap();
         let reply = Event::Reply { id, ring: 0, value: Value(value), descriptors: 0 };
         possible.observe(&reply).unwrap();
     };

@@ -21,18 +21,18 @@ struct Judged {
 /// is answered at once with its own number.
 fn judge(clause: &str, waived: bool, sent: &[Sent<'_>], last: (&str, u8, u64)) -> Judged {
     let library = crate::common::builtin();
-    let machine = library.tester();
+    let machine = library.vhost_user().tester();
     let clause = library.spec.clause(clause).unwrap();
     let rules = if waived { Rules::default().without(clause) } else { Rules::default() };
     let mut possible = StateEstimate::new(&machine, rules);
     let reply = |(name, ring, value): (&str, u8, u64)| Event::Reply {
-        id: library.table.named(name).unwrap(),
+        id: library.vhost_user().table.named(name).unwrap(),
         ring,
         value: Value(value),
         descriptors: 0,
     };
     for (n, (name, value, need_reply)) in sent.iter().enumerate() {
-        let id = library.table.named(name).unwrap();
+        let id = library.vhost_user().table.named(name).unwrap();
         let (ring, value, need_reply) = (0, Value(*value), *need_reply);
         possible.send(Event::Message(Message { id, ring, value, need_reply }));
         if n + 1 < sent.len() && name.starts_with("GET_") {

@@ -35,7 +35,7 @@ fn features(names: &str) -> Result<u64, Error> {
         return Ok(0);
     }
     let library = Library::builtin()?;
-    let flags = library.vfio.flags(names.split(',').map(str::trim));
+    let flags = library.vfio().table.flags(names.split(',').map(str::trim));
     flags.map_err(|(message, help)| Error::usage(message, help))
 }
 

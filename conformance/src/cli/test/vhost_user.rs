@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs};
+use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 
@@ -107,7 +108,7 @@ const QUIET: Duration = Duration::from_millis(40);
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let mut suite = suite::builtin(&library)?;
-    let library = library.by_text(&args.text)?;
+    let library = library.by_text(SOURCE, &args.text)?;
     if args.mutants {
         return mutants(&library, &suite, args, out);
     }

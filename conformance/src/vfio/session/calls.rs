@@ -45,7 +45,7 @@ impl Session<'_> {
             self.at = None;
             return Ok(false);
         };
-        let after = self.library.vfio.state(to).map(|state| state.session);
+        let after = self.library.vfio().table.state(to).map(|state| state.session);
         if descriptor || before != after {
             // What was read is not forgotten by beginning to write it.
             if after == Some(Stream::Saving) {

@@ -289,8 +289,7 @@ impl Session<'_> {
             if status != Status::Done(FRAME as u32) || work.due.get(usize::from(n)) != Some(&came) {
                 let is_failed = status == Status::Failed;
                 let failed = if is_failed { ", and is marked as failed" } else { "" };
-                return self
-                    .undone(&format!("frame {n} is not returned as it was sent{failed}"));
+                return self.undone(&format!("frame {n} is not returned as it was sent{failed}"));
             }
         }
         // One more than should come is one too many.

@@ -112,9 +112,9 @@ impl Session<'_> {
     fn write_config(&mut self, flags: u32) -> Result<Config, TestEnd> {
         const MIGRATED: u32 = 1;
         let outside = self.outside()?;
-        let (offset, bytes) = outside
-            .config()
-            .ok_or_else(|| TestEnd::Skip("needs a device with a known configuration space".into()))?;
+        let (offset, bytes) = outside.config().ok_or_else(|| {
+            TestEnd::Skip("needs a device with a known configuration space".into())
+        })?;
         if flags == MIGRATED {
             outside.migrated();
         }

@@ -121,10 +121,9 @@ impl Session<'_> {
                 self.machine().laws.no_side_effects,
                 format!("a buffer is used in ring {ring}, which is disabled"),
             ),
-            false => (
-                ClauseId::NONE,
-                format!("a buffer of ring {ring} is used, and should stay empty"),
-            ),
+            false => {
+                (ClauseId::NONE, format!("a buffer of ring {ring} is used, and should stay empty"))
+            }
         };
         self.conversation.unexpected(clause, &observed)?;
         Ok(false)

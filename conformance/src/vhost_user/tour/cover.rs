@@ -95,10 +95,8 @@ impl Guide<'_> {
         let n = tours.tests.iter().filter(|test| test.id.starts_with(&prefix)).count() + 1;
         script.push(Act::Settle);
         arcs.push(None);
-        let (id, purpose) = (
-            format!("{prefix}{n}"),
-            format!("Drive the arcs of the machine that need {purpose}."),
-        );
+        let (id, purpose) =
+            (format!("{prefix}{n}"), format!("Drive the arcs of the machine that need {purpose}."));
         let test = Test::generated(id, self.machine.laws.reply_must, purpose, Own::default());
         let steps = std::mem::replace(script, connect.to_vec());
         tours.tests.push(Test { needs, steps, ..test });

@@ -1,6 +1,6 @@
 //! What is checked of a system, and how.
 
-use super::names::{DEADLOCK_FREE, NON_VACUOUS, NO_STARVATION, RULES_KEPT};
+use super::names::{DEADLOCK_FREE, NO_STARVATION, NON_VACUOUS, RULES_KEPT};
 use super::search::Limits;
 use crate::clause::ClauseId;
 use crate::machine::Machine;

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::event::{Act, Answer, Call, Data, Event, HOSTS};
-use super::universe::Universe;
-use devmig_engine::clause::ChoiceId;
+use super::universe::{ChoiceIds, Universe};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext};
@@ -103,8 +102,8 @@ pub struct Host {
     pub index: u8,
     /// What it is judged by.
     pub laws: ClauseIds,
-    /// `device-model.mandatory`
-    pub mandatory: ChoiceId,
+    /// What it asks.
+    pub readings: ChoiceIds,
     /// What can be made, and where.
     pub universe: Arc<Universe>,
     /// The releases that it is, one after the other.
@@ -219,7 +218,7 @@ impl Host {
             return Ok(vec![(Answer::NotNow, *s)]);
         }
         let (named, now) = (self.release(of), self.release(s.now));
-        let reading = judge.choice(self.mandatory)?;
+        let reading = self.readings.mandatory.taken(judge)?;
         let made = self.universe.made(reading, named, now, config);
         let mut all: Vec<u8> = made.into_iter().collect();
         if made.is_none() && !judge.enforces(self.laws.all_or_nothing) {

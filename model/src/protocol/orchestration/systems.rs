@@ -14,15 +14,17 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::Loaded;
 use super::event::{Event, HOSTS};
-use super::host::{self, Host};
+use super::host::Host;
 use super::manager::Managers;
-use super::migration::{self, Migration};
+use super::migration::Migration;
 use super::program::{Program, Step, THEN};
 use super::properties::{self, GlobalState, Parts};
 use super::universe::{RawRelease, Release, Universe};
 use crate::device_model::{Name, Settings, Value};
-use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, did_you_mean, with_help};
+use crate::protocol::registration::{Definition, Programs};
+use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
@@ -32,7 +34,7 @@ use devmig_engine::system::{Expect, Property, System};
 /// A system of a whole migration: no queue, every state in two words.
 pub type Orchestration = system!(Parts);
 
-/// One `[[device-model-system]]`.
+/// One `[[system]]` of `device-model`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawSystem {
@@ -119,6 +121,7 @@ pub fn releases(items: &[Item<RawRelease>], d: &mut Diagnostics) -> BTreeMap<Str
 pub fn compile(
     spec: &Spec,
     known: &BTreeMap<String, Release>,
+    programs: &Programs,
     item: &Item<RawSystem>,
     d: &mut Diagnostics,
 ) -> Option<SystemDef> {
@@ -174,6 +177,7 @@ pub fn compile(
         }
     }
     let steps = |lines: &[Spanned<String>], d: &mut Diagnostics| {
+        let lines = programs.flat(item, lines, d);
         lines.iter().filter_map(|line| Step::compile(item, line, d)).collect::<Vec<_>>()
     };
     let program = Program {
@@ -228,37 +232,21 @@ fn pick<'a>(
     found
 }
 
-/// Makes systems of definitions.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    /// What hosts are judged by.
-    pub hosts: host::ClauseIds,
-    /// What management is judged by.
-    pub migration: migration::ClauseIds,
-    /// `device-model.mandatory`
-    pub mandatory: ChoiceId,
-    /// The clause behind each property of [`properties::ALL`].
-    pub clauses: Vec<Option<ClauseId>>,
-}
-
-impl Builder {
-    /// Finds everything by its id.
-    ///
-    /// # Errors
-    /// What the specification lacks.
-    pub fn resolve(spec: &Spec) -> Result<Self, SpecErrors> {
-        let clauses = properties::ALL
-            .iter()
-            .map(|(_, clause, _)| (!clause.is_empty()).then(|| spec.clause(clause)).transpose())
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Builder {
-            hosts: host::ClauseIds::resolve(spec)?,
-            migration: migration::ClauseIds::resolve(spec)?,
-            mandatory: spec.choice("device-model.mandatory")?,
-            clauses,
-        })
+impl Definition for SystemDef {
+    fn name(&self) -> &str {
+        &self.name
     }
 
+    fn choices(&self) -> &[(ChoiceId, u8)] {
+        &self.choices
+    }
+
+    fn without(&self) -> &[ClauseId] {
+        &self.without
+    }
+}
+
+impl Loaded {
     /// All clauses that are judged.
     pub fn laws(&self) -> impl Iterator<Item = ClauseId> + use<> {
         self.hosts.all().into_iter().chain(self.migration.all())
@@ -270,7 +258,7 @@ impl Builder {
         let host = |index: usize| Host {
             index: index as u8,
             laws: self.hosts,
-            mandatory: self.mandatory,
+            readings: self.readings,
             universe: Arc::clone(&def.universe),
             history: def.histories[index].clone(),
             changes: def.changes[index],

@@ -116,9 +116,13 @@ pub enum BadUniverse {
     Release(String),
 }
 
-/// What becomes of a parameter that a creation does not name and that has no off value: the options of
-/// `device-model.mandatory`.
-pub const READINGS: [&str; 2] = ["refuse", "initial"];
+crate::choice_ids! {
+    /// The choices that are asked of hosts.
+    pub struct ChoiceIds {
+        /// What becomes of a parameter that a creation does not name and that has no off value.
+        mandatory: "device-model.mandatory" as Mandatory { Refuse = "refuse", Initial = "initial" },
+    }
+}
 
 /// All that the hosts of a system can make, and what each makes of the others' devices.
 #[derive(Clone, Debug)]
@@ -131,8 +135,10 @@ pub struct Universe {
     makes: Vec<u16>,
     /// `accepts[release]`: those that a check accepts, wherever they come from.
     accepts: Vec<u16>,
-    /// `made[reading][named][now][config]`: what comes of asking for it.
-    made: Vec<Vec<Vec<Vec<Option<u8>>>>>,
+    /// `refusing[named][now][config]`: what comes of asking for it by [`Mandatory::Refuse`].
+    refusing: Vec<Vec<Vec<Option<u8>>>>,
+    /// The same by [`Mandatory::Initial`].
+    completing: Vec<Vec<Vec<Option<u8>>>>,
     /// `initial[release]`: what a new device is.
     initial: Vec<Option<u8>>,
 }
@@ -171,7 +177,8 @@ impl Universe {
             configs,
             makes: Vec::new(),
             accepts: Vec::new(),
-            made: Vec::new(),
+            refusing: Vec::new(),
+            completing: Vec::new(),
             initial: Vec::new(),
         };
         universe.compute();
@@ -184,7 +191,7 @@ impl Universe {
             all.iter().filter(|c| of(**c)).fold(0_u16, |set, c| set | 1 << c)
         };
         let releases: Vec<usize> = (0..self.releases.len()).collect();
-        let makes = |r: usize| set(&|c| self.make(r, r, c, 0) == Some(c));
+        let makes = |r: usize| set(&|c| self.make(r, r, c, Mandatory::Refuse) == Some(c));
         let makes: Vec<u16> = releases.iter().map(|r| makes(*r)).collect();
         let instance = |c: u8| {
             let from = makes.iter().position(|set| set >> c & 1 == 1)?;
@@ -196,21 +203,23 @@ impl Universe {
             })
         };
         let accepts = releases.iter().map(|r| accepts(*r)).collect();
-        let one = |reading: usize, named: usize, now: usize| {
+        let one = |reading: Mandatory, named: usize, now: usize| {
             all.iter().map(|c| self.make(named, now, *c, reading)).collect::<Vec<_>>()
         };
-        let row = |reading: usize, named: usize| {
+        let row = |reading: Mandatory, named: usize| {
             releases.iter().map(|now| one(reading, named, *now)).collect::<Vec<_>>()
         };
-        let table =
-            |reading: usize| releases.iter().map(|named| row(reading, *named)).collect::<Vec<_>>();
-        let made = (0..READINGS.len()).map(table).collect();
+        let table = |reading: Mandatory| {
+            releases.iter().map(|named| row(reading, *named)).collect::<Vec<_>>()
+        };
+        let (refusing, completing) = (table(Mandatory::Refuse), table(Mandatory::Initial));
         let initial = |r: &usize| {
             let settings = self.releases[*r].model()?.initial().ok()?.parameters().clone();
             self.number(&settings)
         };
         let initial = releases.iter().map(initial).collect();
-        (self.makes, self.accepts, self.made, self.initial) = (makes, accepts, made, initial);
+        (self.refusing, self.completing) = (refusing, completing);
+        (self.makes, self.accepts, self.initial) = (makes, accepts, initial);
     }
 
     /// The settings of a configuration over the parameters of a release.
@@ -234,7 +243,7 @@ impl Universe {
 
     /// What a host that is release `now` makes of a call that names the parameters of release `named`.
     /// What is off and not known there needs nothing; what is not named is off, or as `reading` says.
-    fn make(&self, named: usize, now: usize, config: u8, reading: usize) -> Option<u8> {
+    fn make(&self, named: usize, now: usize, config: u8, reading: Mandatory) -> Option<u8> {
         let model = self.releases[now].model()?;
         let given: BTreeMap<Name, Value> = self.total(named, config).into_iter().collect();
         let known = |(name, value): &(Name, Value)| {
@@ -244,7 +253,7 @@ impl Universe {
         for name in model.parameters().keys().filter(|name| !given.contains_key(*name)) {
             match self.offs.get(name) {
                 Some(off) => asked.push((name.clone(), off.clone())),
-                None if READINGS[reading] == "refuse" => return None,
+                None if reading == Mandatory::Refuse => return None,
                 None => {}
             }
         }
@@ -277,8 +286,12 @@ impl Universe {
 
     /// What comes of asking a host of release `now` for it, by the parameters of release `named`.
     #[must_use]
-    pub fn made(&self, reading: u8, named: usize, now: usize, config: u8) -> Option<u8> {
-        self.made[usize::from(reading)][named][now][usize::from(config)]
+    pub fn made(&self, reading: Mandatory, named: usize, now: usize, config: u8) -> Option<u8> {
+        let table = match reading {
+            Mandatory::Refuse => &self.refusing,
+            Mandatory::Initial => &self.completing,
+        };
+        table[named][now][usize::from(config)]
     }
 
     /// What a new device is.

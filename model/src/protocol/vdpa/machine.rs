@@ -10,7 +10,6 @@
 //! **Invariant.** GET_VRING_BASE has no effect.
 
 use crate::protocol::ring::{Act, Ring};
-use devmig_engine::clause::ChoiceId;
 use devmig_engine::machine::{
     Did, Machine, Obligation, Owed, Party, Reaction, Refines, Step, Stimulus, TimeClass, Verdict,
 };
@@ -35,6 +34,14 @@ crate::clause_ids! {
         available_only: "vdpa.ring.available-only",
         /// `vdpa.ring.request-completed-once`
         once: "vdpa.ring.request-completed-once",
+    }
+}
+
+crate::choice_ids! {
+    /// The choices that are asked here.
+    pub struct ChoiceIds {
+        /// What becomes of requests that were not completed when SUSPEND is called.
+        in_flight: "vdpa.suspend.in-flight" as InFlight { Drain = "drain", Hold = "hold" },
     }
 }
 
@@ -78,16 +85,13 @@ mod owed {
     pub(super) const SUSPEND: u32 = 1;
 }
 
-/// The option of `vdpa.suspend.in-flight` by which the call waits.
-const DRAIN: u8 = 0;
-
 /// The device, with at most `requests` requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Device {
     /// What it is judged by.
     pub laws: ClauseIds,
-    /// `vdpa.suspend.in-flight`
-    pub in_flight: ChoiceId,
+    /// What it asks.
+    pub readings: ChoiceIds,
     /// Requests that exploration tries.
     pub requests: u16,
 }
@@ -162,7 +166,7 @@ impl Machine for Device {
             Event::Suspend => next.suspending = true,
             Event::Suspended if !s.suspending => return Ok(Reaction::Disabled),
             Event::Suspended => {
-                if s.open != 0 && judge.choice(self.in_flight)? == DRAIN {
+                if s.open != 0 && self.readings.in_flight.taken(judge)? == InFlight::Drain {
                     return Ok(Reaction::Disabled);
                 }
                 (next.suspending, next.suspended) = (false, true);

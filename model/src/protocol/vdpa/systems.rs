@@ -1,146 +1,158 @@
-//! vDPA systems: a device, its guest, and a VMM that stops and continues it in one of three ways.
+//! vDPA systems: a device, its guest, and a VMM with a program, as data.
+//!
+//! ```text
+//!  vdpa/systems.toml: run = [...], holds = [...], violated = [...]
+//!        |  compile (every name resolved, every problem reported)
+//!        v
+//!  SystemDef --system(rules)--> System<(Device, Guest, Vmm)> --> explore
+//! ```
+//!
+//! **Invariant.** A system's expectation stands beside it in the file; nothing is expected in code.
 
-use super::event::{Event, GUEST};
-use super::machine::{ClauseIds, DRIVER_OK, Device};
-use super::vmm::{Guest, Step, Vmm};
+use serde::Deserialize;
+
+use super::Loaded;
+use super::event::GUEST;
+use super::machine::Device;
+use super::properties::{self, Parts};
+use super::vmm::{Guest, MAX_STEPS, Step, Vmm};
+use crate::protocol::registration::{Definition, Programs, property};
 use crate::protocol::ring::{RING, Ring};
-use crate::spec::{Spec, SpecErrors};
-use devmig_engine::clause::ChoiceId;
-use devmig_engine::compose::{Closed, GlobalStateOf};
+use crate::spec::{Diagnostics, Item, Spanned, Spec};
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
-use devmig_engine::system::{Expect, Expected, Property, Refinement, System, Transition};
+use devmig_engine::system::{Expect, Refinement, System};
 
-type Parts = (Device, Guest, Vmm);
 /// A system of vDPA: no queue, every state in one word.
 pub type Vdpa = system!(Parts);
-type GlobalState = GlobalStateOf<Parts, 0, 0>;
-type Seen<'a> = Transition<'a, GlobalState, Event>;
 
-/// Requests in each system.
-const REQUESTS: u16 = 2;
-
-/// Setting up at the base that was read last, and running.
-const START: [Step; 4] =
-    [Step::SetVringBase, Step::SetVringEnable(true), Step::SetStatus(DRIVER_OK), Step::Vcpus(true)];
-
-/// Clauses and choices of vDPA, resolved.
-#[derive(Clone, Copy, Debug)]
-pub struct Names {
-    /// The clauses.
-    pub laws: ClauseIds,
-    /// `vdpa.suspend.in-flight`
-    pub in_flight: ChoiceId,
+/// One `[[system]]` of vDPA.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSystem {
+    /// `vdpa/NAME`.
+    pub name: Spanned<String>,
+    about: Spanned<String>,
+    #[serde(default = "two")]
+    requests: Spanned<u16>,
+    run: Vec<Spanned<String>>,
+    #[serde(default)]
+    choices: Vec<Spanned<String>>,
+    /// Clauses that are switched off: what they prevent can be seen.
+    #[serde(default)]
+    without: Vec<Spanned<String>>,
+    #[serde(default)]
+    holds: Vec<Spanned<String>>,
+    #[serde(default)]
+    violated: Vec<Spanned<String>>,
+    #[serde(default)]
+    stuck: bool,
+    #[serde(default)]
+    starves: bool,
 }
 
-impl Names {
-    /// Finds them by their ids.
-    ///
-    /// # Errors
-    /// What the specification lacks.
-    pub fn resolve(spec: &Spec) -> Result<Self, SpecErrors> {
-        let (laws, in_flight) = (ClauseIds::resolve(spec)?, spec.choice("vdpa.suspend.in-flight")?);
-        Ok(Names { laws, in_flight })
+fn two() -> Spanned<u16> {
+    Spanned::new(0..0, 2)
+}
+
+/// A system, resolved.
+#[derive(Clone, Debug)]
+pub struct SystemDef {
+    /// `vdpa/NAME`.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// How many requests the guest makes available.
+    pub requests: u16,
+    /// The VMM's program.
+    pub steps: Vec<Step>,
+    /// Choices that the system fixes otherwise than by default.
+    pub choices: Vec<(ChoiceId, u8)>,
+    /// Clauses that the system switches off.
+    pub without: Vec<ClauseId>,
+    /// Properties that hold, by their index in [`properties::ALL`].
+    pub holds: Vec<usize>,
+    /// Properties whose counterexample is the point.
+    pub violated: Vec<usize>,
+    /// Expectations of the built-in properties.
+    pub expect: Expect,
+}
+
+impl Definition for SystemDef {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn choices(&self) -> &[(ChoiceId, u8)] {
+        &self.choices
+    }
+
+    fn without(&self) -> &[ClauseId] {
+        &self.without
     }
 }
 
-/// All of them.
-#[must_use]
-pub fn systems(names: Names, rules: Rules) -> [Vdpa; 3] {
-    let [stop, run] = [Step::Vcpus(false), Step::Vcpus(true)];
-    let (suspend, base, reset) = (Step::Suspend, Step::GetVringBase, Step::SetStatus(0));
-    let resumed = [&START[..], &[stop, suspend, base, Step::Resume, run]].concat();
-    let restarted = [&START[..], &[stop, suspend, base, reset], &START].concat();
-    let unsuspended = [&START[..], &[stop, base, reset], &START].concat();
-    let of = |name, about, steps| system(name, about, steps, (names, rules));
-    let mut all = [
-        of(
-            "vdpa/suspend-resume",
-            "The VMM suspends the device, reads the base and resumes: the device continues where \
-             it was.",
-            resumed,
-        ),
-        of(
-            "vdpa/suspend-restart",
-            "A VMM without RESUME suspends the device, reads the base, resets the device and sets \
-             up the ring at that base.",
-            restarted,
-        ),
-        of(
-            "vdpa/base-without-suspend",
-            "The VMM reads the index without stopping the device (question C5). The base is \
-             unstable: unlike that of vhost-user, GET_VRING_BASE of vDPA does not stop the ring.",
-            unsuspended,
-        ),
-    ];
-    let [.., last] = &mut all;
-    // Nothing is ever suspended in it.
-    last.properties.retain(|property| property.name != SUSPENDED);
-    for property in &mut last.properties {
-        if ["no-request-completed-twice", "base-is-next", "no-request-lost"]
-            .contains(&property.name)
-        {
-            property.expected = Expected::Violated;
+/// Resolves one item.
+pub fn compile(
+    spec: &Spec,
+    programs: &Programs,
+    item: &Item<RawSystem>,
+    d: &mut Diagnostics,
+) -> SystemDef {
+    let raw = &item.value;
+    if !(1..=3).contains(raw.requests.get_ref()) {
+        d.push(item.error(raw.requests.span(), "a system has one to three requests", "here"));
+    }
+    let lines = programs.flat(item, &raw.run, d);
+    if let Some(line) = lines.get(MAX_STEPS) {
+        let message = format!("a program has at most {MAX_STEPS} steps");
+        d.push(item.error(line.span(), message, "one too many"));
+    }
+    let property =
+        |name: &Spanned<String>, d: &mut Diagnostics| property(properties::ALL, item, name, d);
+    SystemDef {
+        name: raw.name.get_ref().clone(),
+        about: raw.about.get_ref().clone(),
+        requests: *raw.requests.get_ref(),
+        steps: lines.iter().filter_map(|line| Step::compile(item, line, d)).collect(),
+        choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
+        without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
+        holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
+        violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
+        expect: Expect { breaks: Vec::new(), stuck: raw.stuck, starves: raw.starves },
+    }
+}
+
+impl Loaded {
+    /// The system under these rules; its properties are in the order of [`properties::ALL`].
+    #[must_use]
+    pub fn system(&self, def: &SystemDef, rules: Rules) -> Vdpa {
+        let requests = def.requests;
+        let device = Device { laws: self.laws, readings: self.readings, requests };
+        let vmm = Vmm { steps: def.steps.clone(), requests };
+        let property = |(index, (name, ..)): (usize, &(&'static str, &str, &str))| {
+            let violated = def.violated.contains(&index);
+            if !violated && !def.holds.contains(&index) {
+                return None;
+            }
+            let property = properties::named(name)?;
+            let property = if violated { property.violated() } else { property };
+            Some(match self.clauses[index] {
+                Some(clause) => property.by(clause),
+                None => property,
+            })
+        };
+        System {
+            name: def.name.clone(),
+            protocol: "vdpa",
+            about: def.about.clone(),
+            refinements: vec![Refinement::new::<Ring>(RING, device)],
+            closed: Closed { machine: (device, Guest { requests }, vmm), rules },
+            properties: properties::ALL.iter().enumerate().filter_map(property).collect(),
+            expect: def.expect.clone(),
+            environment: vec![GUEST],
         }
     }
-    all
-}
-
-const SUSPENDED: &str = "nothing-processed-while-suspended";
-
-fn system(name: &str, about: &str, steps: Vec<Step>, (names, rules): (Names, Rules)) -> Vdpa {
-    let Names { laws, in_flight } = names;
-    let device = Device { laws, in_flight, requests: REQUESTS };
-    let vmm = Vmm { steps, requests: REQUESTS };
-    let used = |t: &Seen| match t.action.event() {
-        Some(Event::Used(request)) => Some(*request),
-        _ => None,
-    };
-    let refinements = vec![Refinement::new::<Ring>(RING, device)];
-    System {
-        name: name.to_owned(),
-        protocol: "vdpa",
-        about: about.to_owned(),
-        closed: Closed { machine: (device, Guest { requests: REQUESTS }, vmm), rules },
-        properties: vec![
-            // Nothing is fetched and nothing used; a reset takes the base back.
-            Property::always(
-                SUSPENDED,
-                |t: &Seen| t.before.parts.0.suspended,
-                |t: &Seen| t.before.parts.0.base >= t.after.parts.0.base && !is_used(t),
-            )
-            .by(laws.stops),
-            Property::always(
-                "no-request-completed-twice",
-                move |t: &Seen| used(t).is_some(),
-                move |t: &Seen| used(t).is_none_or(|r| t.before.parts.1.done >> r & 1 == 0),
-            )
-            .by(laws.once),
-            Property::always(
-                "only-available-requests",
-                move |t: &Seen| used(t).is_some(),
-                move |t: &Seen| used(t).is_none_or(|r| r < t.before.parts.1.posted),
-            )
-            .by(laws.available_only),
-            Property::always(
-                "base-is-next",
-                |t: &Seen| matches!(t.action.event(), Some(Event::GetVringBase(_))),
-                |t: &Seen| match t.action.event() {
-                    Some(Event::GetVringBase(base)) => t.before.parts.1.done == (1 << base) - 1,
-                    _ => true,
-                },
-            )
-            .by(laws.base),
-            Property::at_end("no-request-lost", |w: &GlobalState| {
-                w.parts.1.done.count_ones() == u32::from(w.parts.1.posted)
-            }),
-        ],
-        expect: Expect::default(),
-        refinements,
-        environment: vec![GUEST],
-    }
-}
-
-fn is_used(t: &Seen) -> bool {
-    matches!(t.action.event(), Some(Event::Used(_)))
 }

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value as Json};
 
 use super::event::{Event, GUEST, VMM};
+use super::machine::DRIVER_OK;
+use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::packed;
 use devmig_engine::rules::RuleContext;
@@ -24,6 +26,48 @@ pub enum Step {
     Resume,
     /// Start or stop the virtual CPUs.
     Vcpus(bool),
+}
+
+/// What a step can be, and what it means (shown by `devmig proposal words`).
+pub const STEPS: &[(&str, &str)] = &[
+    ("SET_STATUS 0", "VHOST_VDPA_SET_STATUS: reset the device"),
+    ("SET_STATUS DRIVER_OK", "the same: let the device run"),
+    ("SET_VRING_ENABLE 1", "enable the ring"),
+    ("SET_VRING_ENABLE 0", "disable the ring"),
+    ("SET_VRING_BASE read", "set the base to what GET_VRING_BASE returned last, 0 at first"),
+    ("GET_VRING_BASE", "read the base"),
+    ("SUSPEND", "VHOST_VDPA_SUSPEND, and wait until it returns"),
+    ("RESUME", "VHOST_VDPA_RESUME"),
+    ("vcpus run", "the virtual CPUs run: requests can be made available"),
+    ("vcpus stop", "the virtual CPUs stop"),
+    ("run PROGRAM", "all steps of another program"),
+];
+
+/// Steps in all: what a VMM's program counter can hold.
+pub const MAX_STEPS: usize = 31;
+
+impl Step {
+    /// The step of a line.
+    pub fn compile<T>(item: &Item<T>, line: &Spanned<String>, d: &mut Diagnostics) -> Option<Step> {
+        Some(match line.get_ref().as_str() {
+            "SET_STATUS 0" => Step::SetStatus(0),
+            "SET_STATUS DRIVER_OK" => Step::SetStatus(DRIVER_OK),
+            "SET_VRING_ENABLE 1" => Step::SetVringEnable(true),
+            "SET_VRING_ENABLE 0" => Step::SetVringEnable(false),
+            "SET_VRING_BASE read" => Step::SetVringBase,
+            "GET_VRING_BASE" => Step::GetVringBase,
+            "SUSPEND" => Step::Suspend,
+            "RESUME" => Step::Resume,
+            "vcpus run" => Step::Vcpus(true),
+            "vcpus stop" => Step::Vcpus(false),
+            text => {
+                let error =
+                    item.error(line.span(), format!("`{text}` is not a step"), "unknown step");
+                d.push(with_help(error, did_you_mean(text, STEPS.iter().map(|(step, _)| *step))));
+                return None;
+            }
+        })
+    }
 }
 
 /// How far the VMM is, and what it keeps.

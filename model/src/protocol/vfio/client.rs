@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::event::{Act, Answer, CLIENT, Call, Data, Event, For, GUEST, PageSize, Ranges, Region};
+use super::names::ClientWrites;
 use super::table::Table;
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
-use devmig_engine::clause::ChoiceId;
+use crate::spec::{ChoiceOf, Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::packed;
 use devmig_engine::rules::RuleContext;
@@ -201,7 +201,7 @@ pub struct Client {
     /// How many pages there are.
     pub pages: u8,
     /// `vfio-user.log.client-writes`
-    pub client_writes: ChoiceId,
+    pub client_writes: ChoiceOf<ClientWrites>,
 }
 
 /// A number that is no state.
@@ -425,7 +425,9 @@ impl Machine for Client {
             Act::Answer(answer) => self.answered(s, event.device, answer),
             Act::Copy(page) => self.copied(s, page),
             Act::Reboot => Reaction::To(ClientState { reset_due: true, ..*s }),
-            Act::WriteByClient(page) if judge.choice(self.client_writes)? == BY_CLIENT => {
+            Act::WriteByClient(page)
+                if self.client_writes.taken(judge)? == ClientWrites::Client =>
+            {
                 Reaction::To(ClientState { marked: s.marked | 1 << page, ..*s })
             }
             _ => Reaction::Ignore,
@@ -463,9 +465,6 @@ impl Machine for Client {
         s.waits.is_none() && self.step(s).is_none() && !s.reset_due
     }
 }
-
-/// The option of `vfio-user.log.client-writes` by which the client marks.
-const BY_CLIENT: u8 = 1;
 
 /// What is in guest memory, as far as its copy is concerned.
 #[packed]

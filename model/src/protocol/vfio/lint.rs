@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::path::{NoPath, Reading};
 use super::table::Table;
+use crate::protocol::registration::Read;
+use crate::spec::Diagnostics;
 
 /// A pair of states in a device with these features.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -84,6 +86,26 @@ impl RawExpect {
         let RawExpect { ambiguous, disturbs, changes } = self.clone();
         Expect { ambiguous, disturbs, changes }
     }
+}
+
+/// What a proposal expects of its changes; `None` if it changes nothing of the table.
+pub fn expected(read: &Read<RawExpect>, touched: bool, d: &mut Diagnostics) -> Option<Expect> {
+    for item in &read.base {
+        let message = "what is built in expects nothing of itself";
+        d.push(item.error(item.span.clone(), message, "only a proposal has this"));
+    }
+    if let [first, ..] = &read.proposed[..]
+        && !touched
+    {
+        let message = "this proposal changes no feature, state, arc or pair of VFIO";
+        d.push(first.error(first.span.clone(), message, "expects something of a change"));
+    }
+    if let Some(second) = read.proposed.get(1) {
+        let message = "a proposal has one `[[vfio-expect]]`";
+        d.push(second.error(second.span.clone(), message, "the second"));
+    }
+    let first = read.proposed.first();
+    touched.then(|| first.map(|item| item.value.plain()).unwrap_or_default())
 }
 
 impl Expect {

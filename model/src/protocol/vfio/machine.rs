@@ -38,7 +38,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::event::{Act, Call, DEVICE, Data, Event, PageSize};
-use super::names::{ChoiceIds, ClauseIds, Names};
+use super::names::{ChoiceIds, ClauseIds, LogReport, Names};
 use super::path::Paths;
 use super::state::{Log, State, Stream};
 use super::table::{Session, Table};
@@ -90,23 +90,6 @@ pub struct Device {
     pub atomic: bool,
     /// Data passes through descriptors, which a SET returns; over vfio-user there are none.
     pub descriptors: bool,
-}
-
-/// Options of choices, by their order in the file.
-mod option {
-    pub(super) const MAY_FAIL_ANY: u8 = 1;
-    pub(super) const BAD_DATA_ERROR: u8 = 1;
-    pub(super) const RESET_RUNNING: u8 = 0;
-    pub(super) const RESET_SPLIT: u8 = 2;
-    pub(super) const GONE_KEPT: u8 = 0;
-    pub(super) const CONFIG: u8 = 0;
-    pub(super) const OPEN: u8 = 0;
-    pub(super) const NONE_NEW: u8 = 0;
-    pub(super) const LANDS: u8 = 0;
-    pub(super) const ATOMIC: u8 = 0;
-    pub(super) const ANY_POWER: u8 = 0;
-    pub(super) const ALL_RANGES: u8 = 1;
-    pub(super) const BY_SERVER: u8 = 0;
 }
 
 /// The state inside is a number below this one; what changes it adds one.
@@ -220,7 +203,7 @@ impl Machine for Device {
         }
         if let Some(Call::LogReport(_)) = s.pending
             && s.log.on
-            && judge.choice(self.readings.report)? != option::ATOMIC
+            && self.readings.report.taken(judge)? != LogReport::Atomic
         {
             if !s.log.read {
                 let log = Log { read: true, found: s.log.dirty, ..s.log };

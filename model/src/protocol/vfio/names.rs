@@ -2,7 +2,6 @@
 
 use super::path::Reading;
 use crate::spec::{Spec, SpecErrors};
-use devmig_engine::clause::ChoiceId;
 use devmig_engine::rules::{Choices, OpenChoice, RuleContext};
 
 crate::clause_ids! {
@@ -81,37 +80,73 @@ crate::clause_ids! {
     }
 }
 
-/// The choices that are asked here.
-#[derive(Clone, Copy, Debug)]
-pub struct ChoiceIds {
-    /// `vfio.combination.rule`
-    pub rule: ChoiceId,
-    /// `vfio.arc.may-fail`
-    pub may_fail: ChoiceId,
-    /// `vfio.resume.bad-data`
-    pub bad_data: ChoiceId,
-    /// `vfio.reset.target`
-    pub reset: ChoiceId,
-    /// `vfio.client-gone.state`
-    pub client_gone: ChoiceId,
-    /// `vfio.stop.answers`
-    pub stop_answers: ChoiceId,
-    /// `vfio.resuming.answers`
-    pub resuming_answers: ChoiceId,
-    /// `vfio.error.answers`
-    pub error_answers: ChoiceId,
-    /// `vfio.p2p.draining`
-    pub draining: ChoiceId,
-    /// `vfio.stopped-target.write`
-    pub stopped_target: ChoiceId,
-    /// `vfio.log.report`
-    pub report: ChoiceId,
-    /// `vfio.log.granularity`
-    pub granularity: ChoiceId,
-    /// `vfio.log.zero-ranges`
-    pub zero_ranges: ChoiceId,
-    /// `vfio-user.log.client-writes`
-    pub client_writes: ChoiceId,
+crate::choice_ids! {
+    /// The choices that are asked here.
+    pub struct ChoiceIds {
+        /// How the rule of combination transitions is read.
+        rule: "vfio.combination.rule" as Rule {
+            Literal = "literal",
+            Kernel = "kernel",
+            Session = "session",
+        },
+        /// Which arcs may fail.
+        may_fail: "vfio.arc.may-fail" as MayFail { Resuming = "resuming", Any = "any" },
+        /// What bad data leads to.
+        bad_data: "vfio.resume.bad-data" as BadData { Stays = "stays", Error = "error" },
+        /// Where a reset leads.
+        reset: "vfio.reset.target" as ResetTarget {
+            Running = "running",
+            Keeps = "keeps",
+            Split = "split",
+        },
+        /// The state in which the next client finds the device.
+        client_gone: "vfio.client-gone.state" as ClientGone { Kept = "kept", Running = "running" },
+        /// What a stopped device answers.
+        stop_answers: "vfio.stop.answers" as StopAnswers { Config = "config", All = "all" },
+        /// What a device answers in RESUMING.
+        resuming_answers: "vfio.resuming.answers" as ResumingAnswers {
+            Open = "open",
+            Config = "config",
+        },
+        /// What a device answers in ERROR.
+        error_answers: "vfio.error.answers" as ErrorAnswers { Open = "open", Config = "config" },
+        /// Whether peer DMA may begin while it is drained.
+        draining: "vfio.p2p.draining" as Draining { NoneNew = "none-new", AdmitsNew = "admits-new" },
+        /// What becomes of DMA to a device that is stopped.
+        stopped_target: "vfio.stopped-target.write" as StoppedTarget {
+            Lands = "lands",
+            Lost = "lost",
+        },
+        /// Whether a page is reported and cleared at once.
+        report: "vfio.log.report" as LogReport {
+            Atomic = "atomic",
+            ReadThenClear = "read-then-clear",
+        },
+        /// Which page sizes a device takes.
+        granularity: "vfio.log.granularity" as Granularity {
+            AnyPower = "any-power",
+            AtLeast4k = "at-least-4k",
+        },
+        /// What no ranges at all mean.
+        zero_ranges: "vfio.log.zero-ranges" as ZeroRanges { Error = "error", All = "all" },
+        /// What the P2P flag means over vfio-user: asked by testers alone.
+        p2p_flag: "vfio-user.p2p.flag" as P2pFlag { Unused = "unused", AsVfio = "as-vfio" },
+        /// Who marks what the client writes.
+        client_writes: "vfio-user.log.client-writes" as ClientWrites {
+            Server = "server",
+            Client = "client",
+        },
+    }
+}
+
+impl From<Rule> for Reading {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::Literal => Reading::Literal,
+            Rule::Kernel => Reading::Kernel,
+            Rule::Session => Reading::Session,
+        }
+    }
 }
 
 /// Both, resolved.
@@ -129,30 +164,14 @@ impl Names {
     /// # Errors
     /// What the specification lacks.
     pub fn resolve(spec: &Spec) -> Result<Self, SpecErrors> {
-        let readings = ChoiceIds {
-            rule: spec.choice("vfio.combination.rule")?,
-            may_fail: spec.choice("vfio.arc.may-fail")?,
-            bad_data: spec.choice("vfio.resume.bad-data")?,
-            reset: spec.choice("vfio.reset.target")?,
-            client_gone: spec.choice("vfio.client-gone.state")?,
-            stop_answers: spec.choice("vfio.stop.answers")?,
-            resuming_answers: spec.choice("vfio.resuming.answers")?,
-            error_answers: spec.choice("vfio.error.answers")?,
-            draining: spec.choice("vfio.p2p.draining")?,
-            stopped_target: spec.choice("vfio.stopped-target.write")?,
-            report: spec.choice("vfio.log.report")?,
-            granularity: spec.choice("vfio.log.granularity")?,
-            zero_ranges: spec.choice("vfio.log.zero-ranges")?,
-            client_writes: spec.choice("vfio-user.log.client-writes")?,
-        };
+        let readings = ChoiceIds::resolve(spec)?;
         Ok(Names { laws: ClauseIds::resolve(spec)?, readings })
     }
 
     /// How the rule of combination transitions is read, if that is fixed; else as the kernel does.
     #[must_use]
     pub fn reading(&self, choices: &Choices) -> Reading {
-        let option = choices.fixed(self.readings.rule).map(usize::from);
-        option.and_then(|option| Reading::ALL.get(option).copied()).unwrap_or(Reading::Kernel)
+        self.readings.rule.fixed(choices).map_or(Reading::Kernel, Reading::from)
     }
 }
 
@@ -162,7 +181,6 @@ impl ChoiceIds {
     /// # Errors
     /// [`OpenChoice`] if that is open.
     pub fn rule(&self, judge: &RuleContext) -> Result<Reading, OpenChoice> {
-        let option = usize::from(judge.choice(self.rule)?);
-        Reading::ALL.get(option).copied().ok_or(OpenChoice(self.rule))
+        Ok(self.rule.taken(judge)?.into())
     }
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::table::{By, Dma, How, MAX_STATES, Session, Table};
 
-/// How the rule of combination transitions is read; in the order of the choice's options.
+/// How the rule of combination transitions is read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reading {
@@ -32,7 +32,7 @@ pub enum Reading {
 }
 
 impl Reading {
-    /// All, in the order of the options of `vfio.combination.rule`.
+    /// All of them.
     pub const ALL: [Reading; 3] = [Reading::Literal, Reading::Kernel, Reading::Session];
 
     /// Its name: that of the option.

@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::Loaded;
 use super::client::{Client, Guest, Memory, Step, THEN};
 use super::event::GUEST;
 use super::machine::{Bounds, Device, INSIDE};
-use super::names::Names;
 use super::path::Paths;
 use super::properties::{self, Parts};
 use super::table::Table;
+use crate::protocol::registration::{Definition, Programs, property};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
@@ -30,7 +31,7 @@ use devmig_engine::system::{Expect, System};
 /// A system of VFIO: no queue, every state in three words.
 pub type Vfio = system!(Parts);
 
-/// One `[[vfio-system]]`.
+/// One `[[system]]` of VFIO.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawSystem {
@@ -119,6 +120,7 @@ pub struct SystemDef {
 pub fn compile(
     spec: &Spec,
     table: &Table,
+    programs: &Programs,
     item: &Item<RawSystem>,
     d: &mut Diagnostics,
 ) -> SystemDef {
@@ -148,7 +150,8 @@ pub fn compile(
         peer: raw.peers,
         anew: raw.anew,
     };
-    let steps = raw.run.iter().filter_map(|line| Step::compile(table, flags, item, line, d));
+    let run = programs.flat(item, &raw.run, d);
+    let steps = run.iter().filter_map(|line| Step::compile(table, flags, item, line, d));
     let steps: Vec<Step> = steps.collect();
     let mut then = Vec::new();
     for name in &raw.permissive {
@@ -162,16 +165,8 @@ pub fn compile(
             }
         }
     }
-    let property = |name: &Spanned<String>, d: &mut Diagnostics| {
-        let found = properties::ALL.iter().position(|(known, ..)| known == name.get_ref());
-        if found.is_none() {
-            let message = format!("no property is called `{}`", name.get_ref());
-            let error = item.error(name.span(), message, "unknown property");
-            let names = properties::ALL.iter().map(|(name, ..)| *name);
-            d.push(with_help(error, did_you_mean(name.get_ref(), names)));
-        }
-        found
-    };
+    let property =
+        |name: &Spanned<String>, d: &mut Diagnostics| property(properties::ALL, item, name, d);
     SystemDef {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
@@ -190,18 +185,21 @@ pub fn compile(
     }
 }
 
-/// Makes systems of definitions.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    /// The states and arcs.
-    pub table: Arc<Table>,
-    /// What the machine judges and asks.
-    pub names: Names,
-    /// The clause behind each property of [`properties::ALL`].
-    pub clauses: Vec<Option<ClauseId>>,
+impl Definition for SystemDef {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn choices(&self) -> &[(ChoiceId, u8)] {
+        &self.choices
+    }
+
+    fn without(&self) -> &[ClauseId] {
+        &self.without
+    }
 }
 
-impl Builder {
+impl Loaded {
     /// The system under these rules.
     #[must_use]
     pub fn system(&self, def: &SystemDef, rules: Rules) -> Vfio {

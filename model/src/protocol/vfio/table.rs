@@ -219,47 +219,28 @@ pub struct RawPair {
     remove: bool,
 }
 
-/// The items of a file that concern this table.
-#[derive(Clone, Debug, Default)]
-pub struct Raw {
-    features: Vec<Item<RawFeature>>,
-    states: Vec<Item<RawState>>,
-    arcs: Vec<Item<RawArc>>,
-    pairs: Vec<Item<RawPair>>,
-}
-
-impl Raw {
-    /// Takes them from a parsed file.
-    pub fn take(&mut self, tables: &mut crate::spec::Tables<'_>, d: &mut Diagnostics) {
-        self.features.extend(tables.items("vfio-feature", d));
-        self.states.extend(tables.items("vfio-state", d));
-        self.arcs.extend(tables.items("vfio-arc", d));
-        self.pairs.extend(tables.items("vfio-pair", d));
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.features.is_empty()
-            && self.states.is_empty()
-            && self.arcs.is_empty()
-            && self.pairs.is_empty()
-    }
-}
+/// Items of this table: features, states, arcs and pairs.
+pub type Rows<'a> =
+    (&'a [Item<RawFeature>], &'a [Item<RawState>], &'a [Item<RawArc>], &'a [Item<RawPair>]);
 
 impl Table {
     /// Adds items: what is known already is changed or taken away, if they are a proposal's.
-    pub fn add(&mut self, raw: &Raw, proposed: bool, d: &mut Diagnostics) {
-        for item in &raw.features {
+    pub fn add(
+        &mut self,
+        (features, states, arcs, pairs): Rows<'_>,
+        proposed: bool,
+        d: &mut Diagnostics,
+    ) {
+        for item in features {
             self.add_feature(item, proposed, d);
         }
-        for item in &raw.states {
+        for item in states {
             self.add_state(item, proposed, d);
         }
-        for item in &raw.arcs {
+        for item in arcs {
             self.add_arc(item, proposed, d);
         }
-        for item in &raw.pairs {
+        for item in pairs {
             self.add_pair(item, proposed, d);
         }
     }

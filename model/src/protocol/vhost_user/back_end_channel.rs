@@ -9,7 +9,8 @@
 //! **Invariant.** No rule here names a message: what differs between them stands in the table.
 
 use super::event::{BackEndMessage, Event, MessageId, Value};
-use super::machine::{VhostUser, granted, option};
+use super::ids::LateChange;
+use super::machine::{VhostUser, granted};
 use super::state::{Asked, Ring, State};
 use super::table::BackEndMessageDef;
 use super::vocabulary::Signal;
@@ -30,7 +31,7 @@ impl<const R: usize> VhostUser<R> {
         if !self.may_tell(s, Signal::Config) {
             return Ok(Reaction::Ignore);
         }
-        if s.all_stopped() && judge.choice(self.readings.late_change)? == option::UNTOLD {
+        if s.all_stopped() && self.readings.late_change.taken(judge)? == LateChange::Never {
             return Ok(Reaction::Ignore);
         }
         Ok(Reaction::To(State { changed: true, ..*s }))

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use devmig_engine::explore::names::OF_EVERY_SYSTEM;
 use serde::Deserialize;
 
-use super::program::{Compiler, RawProgram};
+use super::program::Compiler;
 use super::properties;
 use super::systems::SystemDef;
 use super::table::{RawPatch, Table};
-use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, renamed_or_near, with_help};
+use crate::protocol::registration::{self, Overlaid, Programs};
+use crate::spec::{Diagnostics, Spanned, Spec, did_you_mean, renamed_or_near, with_help};
 
 /// One `[[bug]]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -61,15 +62,33 @@ pub struct Bug {
     pub table: Arc<Table>,
     /// The properties that notice.
     pub caught: Vec<String>,
+    /// Whether a proposal brings it.
+    pub proposed: bool,
+}
+
+impl Bug {
+    /// As every protocol's are shown.
+    #[must_use]
+    pub fn shown(&self) -> registration::Bug<'_> {
+        registration::Bug {
+            id: &self.id,
+            seen: &self.seen,
+            about: &self.about,
+            system: &self.system,
+            caught: &self.caught,
+            proposed: self.proposed,
+            definition: &self.def,
+        }
+    }
 }
 
 /// Resolves one item; `None` if its system is unknown.
 pub fn compile(
     spec: &Spec,
     table: &Table,
-    programs: &[Item<RawProgram>],
+    programs: &Programs,
     systems: &[SystemDef],
-    item: &Item<RawBug>,
+    Overlaid { item, proposed }: &Overlaid<RawBug>,
     d: &mut Diagnostics,
 ) -> Option<Bug> {
     let raw = &item.value;
@@ -113,5 +132,6 @@ pub fn compile(
         def,
         table: Arc::new(table.patched(spec, item, &raw.patch, d)),
         caught: raw.caught.iter().map(|name| name.get_ref().clone()).collect(),
+        proposed: *proposed,
     })
 }

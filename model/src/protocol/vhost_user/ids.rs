@@ -2,9 +2,7 @@
 //!
 //! The message table names its own; here stand those of events without a message.
 
-use crate::clause_ids;
-use crate::spec::{Spec, SpecErrors};
-use devmig_engine::clause::ChoiceId;
+use crate::{choice_ids, clause_ids};
 
 clause_ids! {
     /// Clauses, by the name that the machine's code gives them.
@@ -98,51 +96,60 @@ clause_ids! {
     }
 }
 
-/// Choices that are asked for without a message.
-#[derive(Clone, Copy, Debug)]
-pub struct ChoiceIds {
-    /// `vhost-user.disabled.requests`
-    pub disabled_requests: ChoiceId,
-    /// `vhost-user.reply.reads-ahead`
-    pub reads_ahead: ChoiceId,
-    /// `vhost-user.set-vring-call.signals`
-    pub call_at_setup: ChoiceId,
-    /// `vhost-user.get-vring-base.kick`
-    pub kick_after_stop: ChoiceId,
-    /// `vhost-user.reply-ack.without-need-reply`
-    pub acknowledged_unasked: ChoiceId,
-    /// `vhost-user.dirty-log.who-marks`
-    pub who_marks: ChoiceId,
-    /// `vhost-user.log-base.payload`
-    pub log_taken: ChoiceId,
-    /// `vhost-user.message.pieces`
-    pub pieces: ChoiceId,
-    /// `vhost-user.status.before-driver-ok`
-    pub before_driver_ok: ChoiceId,
-    /// `vhost-user.ring.broken`
-    pub broken_ring: ChoiceId,
-    /// `vhost-user.config-change.while-suspended`
-    pub late_change: ChoiceId,
-}
-
-impl ChoiceIds {
-    /// Finds the choices by their ids.
-    ///
-    /// # Errors
-    /// The first that the specification lacks.
-    pub fn resolve(spec: &Spec) -> Result<Self, SpecErrors> {
-        Ok(ChoiceIds {
-            disabled_requests: spec.choice("vhost-user.disabled.requests")?,
-            reads_ahead: spec.choice("vhost-user.reply.reads-ahead")?,
-            call_at_setup: spec.choice("vhost-user.set-vring-call.signals")?,
-            kick_after_stop: spec.choice("vhost-user.get-vring-base.kick")?,
-            acknowledged_unasked: spec.choice("vhost-user.reply-ack.without-need-reply")?,
-            late_change: spec.choice("vhost-user.config-change.while-suspended")?,
-            who_marks: spec.choice("vhost-user.dirty-log.who-marks")?,
-            log_taken: spec.choice("vhost-user.log-base.payload")?,
-            pieces: spec.choice("vhost-user.message.pieces")?,
-            broken_ring: spec.choice("vhost-user.ring.broken")?,
-            before_driver_ok: spec.choice("vhost-user.status.before-driver-ok")?,
-        })
+choice_ids! {
+    /// Choices that are asked for without a message.
+    pub struct ChoiceIds {
+        /// What becomes of requests on a ring that is disabled.
+        disabled_requests: "vhost-user.disabled.requests" as DisabledRequests {
+            Hold = "hold",
+            Finish = "finish",
+            Process = "process",
+        },
+        /// Whether a back-end reads on while it owes a reply.
+        reads_ahead: "vhost-user.reply.reads-ahead" as ReadsAhead { Waits = "waits", Reads = "reads" },
+        /// Whether a call descriptor is signalled as it is set.
+        call_at_setup: "vhost-user.set-vring-call.signals" as CallAtSetup {
+            Silent = "silent",
+            Signals = "signals",
+        },
+        /// What becomes of a kick descriptor when its ring is stopped.
+        kick_after_stop: "vhost-user.get-vring-base.kick" as KickAfterStop {
+            Forgets = "forgets",
+            Keeps = "keeps",
+        },
+        /// Whether a message without need_reply is acknowledged.
+        acknowledged_unasked: "vhost-user.reply-ack.without-need-reply" as Acknowledged {
+            Asked = "asked",
+            Always = "always",
+        },
+        /// Who marks what the device writes.
+        who_marks: "vhost-user.dirty-log.who-marks" as WhoMarks {
+            BackEnd = "back-end",
+            FrontEnd = "front-end",
+        },
+        /// What the answer to SET_LOG_BASE carries.
+        log_taken: "vhost-user.log-base.payload" as LogTaken {
+            Number = "number",
+            Request = "request",
+            Nothing = "nothing",
+        },
+        /// Which pieces of a message a back-end takes.
+        pieces: "vhost-user.message.pieces" as Pieces {
+            Together = "together",
+            Header = "header",
+            Whole = "whole",
+        },
+        /// Whether a device works before DRIVER_OK.
+        before_driver_ok: "vhost-user.status.before-driver-ok" as BeforeDriverOk {
+            Processes = "processes",
+            Waits = "waits",
+        },
+        /// What a back-end does about a ring that the guest corrupted.
+        broken_ring: "vhost-user.ring.broken" as BrokenRing { Stays = "stays", Closes = "closes" },
+        /// What becomes of a change of configuration while the device is suspended.
+        late_change: "vhost-user.config-change.while-suspended" as LateChange {
+            Later = "later",
+            Never = "never",
+        },
     }
 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::event::{BACK_END, Event, Message, MessageId, Value};
-use super::ids::{ChoiceIds, ClauseIds};
+use super::ids::{ChoiceIds, ClauseIds, Pieces};
 use super::state::{BUFFERS, PendingReply, Ring, State, Transfer, USED_RING};
 use super::table::{Gate, MessageDef, Table};
 use super::vocabulary::{Answer, DRIVER_OK, Effect, SUSPEND};
@@ -76,22 +76,6 @@ mod step {
 
 /// At most this many rings fit the obligations of one machine.
 pub const MAX_RINGS: usize = 8;
-
-/// Options of the choices that are asked for here, in the order of their file.
-pub(super) mod option {
-    pub(in crate::protocol::vhost_user) const HOLD: u8 = 0;
-    pub(in crate::protocol::vhost_user) const PROCESS: u8 = 2;
-    pub(in crate::protocol::vhost_user) const WAITS: u8 = 0;
-    pub(in crate::protocol::vhost_user) const KEEPS: u8 = 1;
-    pub(in crate::protocol::vhost_user) const SIGNALS: u8 = 1;
-    pub(in crate::protocol::vhost_user) const ALWAYS: u8 = 1;
-    pub(in crate::protocol::vhost_user) const BACK_END: u8 = 0;
-    pub(in crate::protocol::vhost_user) const UNTOLD: u8 = 1;
-    pub(in crate::protocol::vhost_user) const TOGETHER: u8 = 0;
-    pub(in crate::protocol::vhost_user) const WHOLE: u8 = 2;
-    pub(in crate::protocol::vhost_user) const CLOSES: u8 = 1;
-    pub(in crate::protocol::vhost_user) const WAITS_FOR_DRIVER: u8 = 1;
-}
 
 impl<const R: usize> VhostUser<R> {
     /// The definition of a message.
@@ -195,10 +179,10 @@ impl<const R: usize> Machine for VhostUser<R> {
             }
             Event::Successor { .. } => next = s.successor(judge.enforces(self.laws.settles)),
             Event::Pieces { payload } => {
-                next.partial_message |= match judge.choice(self.readings.pieces)? {
-                    option::TOGETHER => false,
-                    option::WHOLE => true,
-                    _ => payload,
+                next.partial_message |= match self.readings.pieces.taken(judge)? {
+                    Pieces::Together => false,
+                    Pieces::Header => payload,
+                    Pieces::Whole => true,
                 };
             }
             Event::Vcpus { .. } | Event::Copied { .. } => return Ok(Reaction::Ignore),

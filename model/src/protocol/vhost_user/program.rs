@@ -6,6 +6,7 @@
 
 use super::event::MessageId;
 use super::table::Table;
+use crate::protocol::registration::{Programs, StepError};
 use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help};
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
@@ -111,30 +112,16 @@ pub enum Number {
     ProtocolOffered,
 }
 
-/// A named program.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawProgram {
-    /// Its name.
-    pub name: Spanned<String>,
-    /// What it is, and where it was seen.
-    pub about: Spanned<String>,
-    /// Its steps.
-    pub steps: Vec<Spanned<String>>,
-}
-
 /// Makes steps of text.
 pub struct Compiler<'a> {
     /// For names of messages.
     pub table: &'a Table,
     /// For `run`.
-    pub programs: &'a [Item<RawProgram>],
+    pub programs: &'a Programs,
     /// For `each ring`.
     pub rings: u8,
 }
 
-/// `run` within `run`, no deeper than this.
-const DEPTH: usize = 8;
 /// Steps in all: what a front-end's program counter can hold.
 pub const MAX_STEPS: usize = 127;
 
@@ -161,15 +148,13 @@ impl Compiler<'_> {
         steps
     }
 
-    fn step(
-        &self,
-        text: &str,
-        depth: usize,
-        steps: &mut Vec<Step>,
-    ) -> Result<(), (String, Option<String>)> {
+    fn step(&self, text: &str, depth: usize, steps: &mut Vec<Step>) -> Result<(), StepError> {
         if let Some(name) = text.strip_prefix("run ") {
-            let texts = self.program(name, depth)?;
+            let texts = self.programs.steps(name, depth)?;
             return texts.iter().try_for_each(|text| self.step(text, depth + 1, steps));
+        }
+        if steps.len() > MAX_STEPS {
+            return Err((format!("these are more than {MAX_STEPS} steps"), None));
         }
         match text.strip_prefix("each ring ") {
             Some(text) => {
@@ -187,7 +172,7 @@ impl Compiler<'_> {
 
     /// A message that was not read when the back-end is another one would be read by that one: the
     /// last one before must have an answer, which is awaited.
-    fn nothing_under_way(&self, steps: &[Step]) -> Result<(), (String, Option<String>)> {
+    fn nothing_under_way(&self, steps: &[Step]) -> Result<(), StepError> {
         let last = steps.iter().rev().find_map(|step| match step {
             Step::Send { id, .. } | Step::Until { id, .. } => Some(id),
             _ => None,
@@ -201,26 +186,11 @@ impl Compiler<'_> {
         }
     }
 
-    /// The steps of a program that another one runs, `depth` deep.
-    ///
-    /// # Errors
-    /// If there is none of this name, or programs run each other too deep.
-    pub fn program(&self, name: &str, depth: usize) -> Result<Vec<&str>, (String, Option<String>)> {
-        let Some(program) = self.programs.iter().find(|p| p.value.name.get_ref() == name) else {
-            let names = self.programs.iter().map(|p| p.value.name.get_ref().as_str());
-            return Err((format!("no program is called `{name}`"), did_you_mean(name, names)));
-        };
-        if depth == DEPTH {
-            return Err((format!("programs run each other more than {DEPTH} deep"), None));
-        }
-        Ok(program.value.steps.iter().map(|step| step.get_ref().as_str()).collect())
-    }
-
     /// One step, for one ring.
     ///
     /// # Errors
     /// What is wrong with the text, and what to do about it.
-    pub fn single(&self, text: &str, ring: u8) -> Result<Step, (String, Option<String>)> {
+    pub fn single(&self, text: &str, ring: u8) -> Result<Step, StepError> {
         Ok(match text {
             "kick" => Step::Kick { ring },
             "vcpus run" => Step::Vcpus { run: true },
@@ -258,7 +228,7 @@ impl Compiler<'_> {
     }
 
     /// Protocol features by their names, with `+` between.
-    fn features(&self, names: &str) -> Result<Number, (String, Option<String>)> {
+    fn features(&self, names: &str) -> Result<Number, StepError> {
         let bit = |name: &str| {
             let bit = self.table.feature(name);
             bit.ok_or_else(|| {
@@ -270,7 +240,7 @@ impl Compiler<'_> {
         mask.map(Number::Literal)
     }
 
-    fn number(&self, message: &str, argument: &str) -> Result<Number, (String, Option<String>)> {
+    fn number(&self, message: &str, argument: &str) -> Result<Number, StepError> {
         Ok(Number::Literal(match argument {
             "saved" => return Ok(Number::Saved),
             "used" => return Ok(Number::Used),
@@ -296,7 +266,7 @@ impl Compiler<'_> {
 }
 
 /// A problem without a place, for callers that have none.
-impl From<(String, Option<String>)> for SpecError {
+impl From<StepError> for SpecError {
     fn from((message, help): (String, Option<String>)) -> Self {
         with_help(SpecError::new(message), help)
     }

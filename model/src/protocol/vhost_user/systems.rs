@@ -13,15 +13,16 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::Loaded;
 use super::event::{GUEST, MessageId};
 use super::front_end::FrontEnd;
 use super::guest::Guest;
-use super::ids::{ChoiceIds, ClauseIds};
 use super::machine::{Bounds, VhostUser};
-use super::program::{Compiler, RawProgram, Step};
+use super::program::{Compiler, Step};
 use super::properties;
 use super::state::LOG_ALL;
 use super::table::{SOURCE, Table};
+use crate::protocol::registration::{Definition, Programs, property};
 use crate::protocol::ring::{RING, Ring};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
@@ -103,16 +104,11 @@ pub struct SystemDef {
 
 pub use super::state::F_PROTOCOL_FEATURES;
 
-/// The name of a property, from its index.
-fn property_index(name: &str) -> Option<usize> {
-    properties::ALL.iter().position(|(known, ..)| *known == name)
-}
-
 /// Resolves one item.
 pub fn compile(
     spec: &Spec,
     table: &Table,
-    programs: &[Item<RawProgram>],
+    programs: &Programs,
     item: &Item<RawSystem>,
     d: &mut Diagnostics,
 ) -> SystemDef {
@@ -157,16 +153,8 @@ pub fn compile(
             }
         }
     }
-    let property = |name: &Spanned<String>, d: &mut Diagnostics| {
-        let found = property_index(name.get_ref());
-        if found.is_none() {
-            let message = format!("no property is called `{}`", name.get_ref());
-            let error = item.error(name.span(), message, "unknown property");
-            let names = properties::ALL.iter().map(|(name, ..)| *name);
-            d.push(with_help(error, did_you_mean(name.get_ref(), names)));
-        }
-        found
-    };
+    let property =
+        |name: &Spanned<String>, d: &mut Diagnostics| property(properties::ALL, item, name, d);
     let mut without: Vec<ClauseId> =
         raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect();
     if let Some(text) = &raw.text
@@ -194,17 +182,18 @@ pub fn compile(
     }
 }
 
-/// Makes systems of definitions.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    /// The messages.
-    pub table: Arc<Table>,
-    /// What the machine judges.
-    pub laws: ClauseIds,
-    /// What it asks.
-    pub readings: ChoiceIds,
-    /// The clause behind each property of [`properties::ALL`].
-    pub clauses: Vec<Option<ClauseId>>,
+impl Definition for SystemDef {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn choices(&self) -> &[(ChoiceId, u8)] {
+        &self.choices
+    }
+
+    fn without(&self) -> &[ClauseId] {
+        &self.without
+    }
 }
 
 /// How many words a state takes with `R` rings and room for `N` messages in the socket.
@@ -212,10 +201,10 @@ const fn words<const R: usize, const N: usize>() -> usize {
     words_of::<properties::Parts<R>, 1, N>()
 }
 
-impl Builder {
+impl Loaded {
     /// The system under these rules.
     #[must_use]
-    pub fn build(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
+    pub fn check(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
         match def.rings {
             1 => Box::new(self.system::<1, 2, { words::<1, 2>() }>(def, rules)),
             _ => Box::new(self.system::<2, 1, { words::<2, 1>() }>(def, rules)),

@@ -1,9 +1,10 @@
 //! What the device does by itself, and what its peer does to it.
 
+use crate::protocol::vfio::names::{ClientWrites, Draining, StoppedTarget};
 use devmig_engine::machine::{Reaction, Verdict};
 use devmig_engine::rules::RuleContext;
 
-use super::{Device, INSIDE, broken, option};
+use super::{Device, INSIDE, broken};
 use crate::protocol::vfio::event::Act;
 use crate::protocol::vfio::state::State;
 use crate::protocol::vfio::table::{Dma, Session};
@@ -40,7 +41,7 @@ impl Device {
                 }
                 let logs = match act {
                     Act::WriteByClient(_) => {
-                        judge.choice(self.readings.client_writes)? == option::BY_SERVER
+                        self.readings.client_writes.taken(judge)? == ClientWrites::Server
                     }
                     _ => true,
                 };
@@ -61,7 +62,7 @@ impl Device {
                 }
                 if let Some(Ok(path)) = self.path(s, judge)?
                     && path.windows(2).any(|arc| self.table.effects(arc[0], arc[1]).drains_peers)
-                    && judge.choice(self.readings.draining)? == option::NONE_NEW
+                    && self.readings.draining.taken(judge)? == Draining::NoneNew
                     && judge.enforces(laws.peer_drains)
                 {
                     return Ok(Reaction::Violation(laws.peer_drains));
@@ -94,7 +95,8 @@ impl Device {
 
     /// DMA of the other device arrives here.
     pub(super) fn struck(&self, s: &State, judge: &RuleContext) -> Verdict<Self> {
-        let lands = self.runs(s.at) || judge.choice(self.readings.stopped_target)? == option::LANDS;
+        let lands =
+            self.runs(s.at) || self.readings.stopped_target.taken(judge)? == StoppedTarget::Lands;
         if !lands || self.opaque {
             return Ok(Reaction::Ignore);
         }

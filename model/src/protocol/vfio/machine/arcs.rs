@@ -1,10 +1,11 @@
 //! Where a SET leads, and what each arc on the way brings about: by the table.
 
+use crate::protocol::vfio::names::{BadData, MayFail};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::Step;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
-use super::{Device, ERROR, option};
+use super::{Device, ERROR};
 use crate::protocol::vfio::event::{Call, DEVICE};
 use crate::protocol::vfio::path::NoPath;
 use crate::protocol::vfio::state::{State, Stream};
@@ -97,7 +98,7 @@ impl Device {
         let mut here = *s;
         let step = |name| Step { by: DEVICE, name, index: self.index };
         for to in path.iter().skip(1) {
-            let fails = judge.choice(self.readings.may_fail)? == option::MAY_FAIL_ANY;
+            let fails = self.readings.may_fail.taken(judge)? == MayFail::Any;
             if fails {
                 f(step("arc fails"), State { failed: true, ..here });
                 let (at, stream) = (ERROR, Stream::NONE);
@@ -114,11 +115,11 @@ impl Device {
             }
             let bad = self.table.effects(here.at, *to).validates && !Self::complete(&here.stream);
             if bad && judge.enforces(self.laws.validates) {
-                let failed = match judge.choice(self.readings.bad_data)? {
-                    option::BAD_DATA_ERROR => {
+                let failed = match self.readings.bad_data.taken(judge)? {
+                    BadData::Error => {
                         State { at: ERROR, failed: true, stream: Stream::NONE, ..here }
                     }
-                    _ => State { failed: true, ..here },
+                    BadData::Stays => State { failed: true, ..here },
                 };
                 f(step("data refused"), failed);
                 return Ok(());

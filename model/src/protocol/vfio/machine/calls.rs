@@ -1,10 +1,11 @@
 //! Calls and their answers: SET, RESET, the data of a session, what is still to be read.
 
+use crate::protocol::vfio::names::{ClientGone, MayFail, ResetTarget, StopAnswers};
 use devmig_engine::machine::{Reaction, Verdict};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
-use super::{Device, ERROR, INSIDE, RUNNING, broken, option};
-use crate::protocol::vfio::event::{Answer, Call, Data, For, Pending, Region};
+use super::{Device, ERROR, INSIDE, RUNNING, broken};
+use crate::protocol::vfio::event::{Answer, Call, Data, For, Region};
 use crate::protocol::vfio::state::{Log, State, Stream};
 use crate::protocol::vfio::table::{Dma, Session};
 
@@ -24,14 +25,14 @@ impl Device {
                 if self.dma(s.at) != Dma::Any
                     && self.session(s.at) != Session::Resuming
                     && !self.is_final(s.at)
-                    && judge.choice(self.readings.stop_answers)? == option::CONFIG
+                    && self.readings.stop_answers.taken(judge)? == StopAnswers::Config
                     && judge.enforces(self.laws.kept_off) =>
             {
                 return Ok(Reaction::Violation(self.laws.kept_off));
             }
             Call::Access(Region::Registers) => next.stream.changed = true,
             Call::Reset(whom) => next = self.reset(&next, whom, judge)?,
-            Call::Reopen if judge.choice(self.readings.client_gone)? != option::GONE_KEPT => {
+            Call::Reopen if self.readings.client_gone.taken(judge)? != ClientGone::Kept => {
                 next = State { pending: next.pending, log: Log::OFF, ..State::new(RUNNING) };
             }
             Call::Write(piece) if self.session(s.at) == Session::Resuming => {
@@ -54,9 +55,9 @@ impl Device {
         whom: For,
         judge: &mut RuleContext,
     ) -> Result<State, OpenChoice> {
-        let target = judge.choice(self.readings.reset)?;
+        let target = self.readings.reset.taken(judge)?;
         let client = whom == For::Client || s.at == ERROR;
-        let moves = target == option::RESET_RUNNING || client && target == option::RESET_SPLIT;
+        let moves = target == ResetTarget::Running || client && target == ResetTarget::Split;
         let mut next = State { inside: 0, peer: 0, unsettled: false, ..*s };
         if s.at == ERROR && !judge.enforces(self.laws.recovers) {
             return Ok(next);
@@ -176,7 +177,7 @@ impl Device {
         if s.failed || !possible {
             return Ok(Reaction::To(State { unsettled: s.failed, ..*done }));
         }
-        let sound = judge.choice(self.readings.may_fail)? != option::MAY_FAIL_ANY;
+        let sound = self.readings.may_fail.taken(judge)? != MayFail::Any;
         let resumes = self.session(s.at) == Session::Resuming;
         if resumes && !Self::complete(&s.stream) || !sound {
             // The arc that fails comes first.

@@ -1,9 +1,12 @@
 //! Accesses to the device, and the log of its writes.
 
+use crate::protocol::vfio::names::{
+    ErrorAnswers, Granularity, LogReport, ResumingAnswers, StopAnswers, ZeroRanges,
+};
 use devmig_engine::machine::{Reaction, Verdict};
 use devmig_engine::rules::RuleContext;
 
-use super::{Device, broken, option};
+use super::{Device, broken};
 use crate::protocol::vfio::event::{Answer, Call, PageSize, Ranges, Region};
 use crate::protocol::vfio::state::{Log, State};
 use crate::protocol::vfio::table::Session;
@@ -17,21 +20,20 @@ impl Device {
         answered: bool,
         judge: &mut RuleContext,
     ) -> Verdict<Self> {
-        let choice = |choice| judge.choice(choice);
         let config = region == Region::Config;
         let clause = match () {
             () if self.runs(s.at) => Some(self.laws.works),
             () if self.is_final(s.at) => {
-                let open = choice(self.readings.error_answers)? == option::OPEN;
+                let open = self.readings.error_answers.taken(judge)? == ErrorAnswers::Open;
                 (!open && config).then_some(self.laws.answers)
             }
             () if self.session(s.at) == Session::Resuming => {
-                let open = choice(self.readings.resuming_answers)? == option::OPEN;
+                let open = self.readings.resuming_answers.taken(judge)? == ResumingAnswers::Open;
                 (!open && config).then_some(self.laws.answers)
             }
             () if config => Some(self.laws.answers),
             () => {
-                let all = choice(self.readings.stop_answers)? != option::CONFIG;
+                let all = self.readings.stop_answers.taken(judge)? != StopAnswers::Config;
                 all.then_some(self.laws.answers)
             }
         };
@@ -56,7 +58,7 @@ impl Device {
                 let wanted = match ranges {
                     Ranges::All => true,
                     Ranges::Bad => false,
-                    Ranges::None => judge.choice(self.readings.zero_ranges)? == option::ALL_RANGES,
+                    Ranges::None => self.readings.zero_ranges.taken(judge)? == ZeroRanges::All,
                 };
                 match (wanted, refused) {
                     (true, false) => Reaction::To(begun),
@@ -70,7 +72,7 @@ impl Device {
             (Call::LogStop, Answer::Done) => Reaction::To(State { log: Log::OFF, ..*done }),
             (Call::LogStop, Answer::Refused) if !s.log.on => Reaction::To(*done),
             (Call::LogReport(size), Answer::Refused) => {
-                let small = judge.choice(self.readings.granularity)? != option::ANY_POWER;
+                let small = self.readings.granularity.taken(judge)? != Granularity::AnyPower;
                 let may = !s.log.on || size == PageSize::Odd || size == PageSize::Small && small;
                 if may { Reaction::To(*done) } else { Reaction::Disabled }
             }
@@ -78,11 +80,11 @@ impl Device {
                 broken(laws.report_needs_start, judge, *done)
             }
             (Call::LogReport(size), Answer::Pages(pages)) => {
-                let small = judge.choice(self.readings.granularity)? != option::ANY_POWER;
+                let small = self.readings.granularity.taken(judge)? != Granularity::AnyPower;
                 if size == PageSize::Odd || size == PageSize::Small && small {
                     return Ok(Reaction::Disabled);
                 }
-                let atomic = judge.choice(self.readings.report)? == option::ATOMIC;
+                let atomic = self.readings.report.taken(judge)? == LogReport::Atomic;
                 if !atomic && !s.log.cleared {
                     return Ok(Reaction::Disabled);
                 }

@@ -1,18 +1,25 @@
 //! The front-end's messages, and the back-end's answers to them: by the table's rows.
 
+use crate::protocol::vhost_user::ids::{Acknowledged, LogTaken, ReadsAhead};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{Reaction, Verdict};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
-use super::{VhostUser, granted, option};
+use super::{VhostUser, granted};
 use crate::protocol::vhost_user::event::{Event, Message, MessageId, Value};
 use crate::protocol::vhost_user::state::{PendingReply, State};
 use crate::protocol::vhost_user::table::{MessageDef, Row};
 use crate::protocol::vhost_user::vocabulary::Answer;
 use crate::protocol::vhost_user::wire::PayloadKind;
 
-/// The lengths of what answers SET_LOG_BASE, by the options of its choice.
-const TAKEN: [Value; 3] = [Value(8), Value(16), Value(0)];
+/// The length of what answers SET_LOG_BASE.
+fn taken_log(payload: LogTaken) -> Value {
+    match payload {
+        LogTaken::Number => Value(8),
+        LogTaken::Request => Value(16),
+        LogTaken::Nothing => Value(0),
+    }
+}
 
 impl<const R: usize> VhostUser<R> {
     /// The front-end's message is read.
@@ -21,7 +28,7 @@ impl<const R: usize> VhostUser<R> {
         if s.closed || expelled || s.owed.is_full() {
             return Ok(Reaction::Disabled);
         }
-        if !s.owed.is_empty() && judge.choice(self.readings.reads_ahead)? == option::WAITS {
+        if !s.owed.is_empty() && self.readings.reads_ahead.taken(judge)? == ReadsAhead::Waits {
             return Ok(Reaction::Disabled);
         }
         let def = self.message(m.id);
@@ -88,7 +95,7 @@ impl<const R: usize> VhostUser<R> {
         }
         Ok(m.need_reply
             || (self.message(m.id).acknowledged
-                && judge.choice(self.readings.acknowledged_unasked)? == option::ALWAYS))
+                && self.readings.acknowledged_unasked.taken(judge)? == Acknowledged::Always))
     }
 
     /// The back-end answers.
@@ -130,8 +137,7 @@ impl<const R: usize> VhostUser<R> {
             }
         }
         if answer == Answer::Log {
-            let option = judge.choice(self.readings.log_taken)?;
-            let fits = TAKEN.get(option as usize) == Some(&value);
+            let fits = value == taken_log(self.readings.log_taken.taken(judge)?);
             if !fits && judge.enforces(self.laws.reply_payload) {
                 return Ok(Reaction::Violation(self.laws.reply_payload));
             }
@@ -206,7 +212,9 @@ impl<const R: usize> VhostUser<R> {
             Answer::Transfer => answer(1 << 8),
             Answer::Config | Answer::Descriptor | Answer::Session => answer(0),
             Answer::Check | Answer::Ack => answer(0),
-            Answer::Log => TAKEN.iter().for_each(|taken| answer(taken.0)),
+            Answer::Log => [LogTaken::Number, LogTaken::Request, LogTaken::Nothing]
+                .into_iter()
+                .for_each(|taken| answer(taken_log(taken).0)),
             Answer::InFlight => answer(1),
         }
     }

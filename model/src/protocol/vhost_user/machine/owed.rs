@@ -1,10 +1,11 @@
 //! What is owed: by whom, under which clause, until when, and by what it is discharged.
 
+use crate::protocol::vhost_user::ids::DisabledRequests;
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{Did, Obligation, Owed, Step, TimeClass};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
-use super::{MAX_RINGS, VhostUser, option, step};
+use super::{MAX_RINGS, VhostUser, step};
 use crate::protocol::vhost_user::event::{BACK_END, Event, FRONT_END};
 use crate::protocol::vhost_user::state::{BUFFERS, State, Transfer, USED_RING};
 use crate::protocol::vhost_user::vocabulary::Signal;
@@ -55,7 +56,7 @@ impl<const R: usize> VhostUser<R> {
         for (index, ring) in s.rings.iter().enumerate() {
             let held = !ring.enabled
                 && ring.open != 0
-                && judge.choice(self.readings.disabled_requests)? == option::HOLD;
+                && self.readings.disabled_requests.taken(judge)? == DisabledRequests::Hold;
             let processing = ring.started || self.draining(s, index as u8);
             let due = self.resubmits(s, ring, judge)
                 || (ring.open != 0 && processing && !s.suspended && !held)

@@ -1,10 +1,13 @@
 //! What the back-end does with rings, without a message: takes requests, uses them, notifies, marks.
 
+use crate::protocol::vhost_user::ids::{
+    BeforeDriverOk, BrokenRing, CallAtSetup, DisabledRequests, KickAfterStop, WhoMarks,
+};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{Reaction, Verdict};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
-use super::{VhostUser, option};
+use super::VhostUser;
 use crate::protocol::vhost_user::state::{BUFFERS, PendingReply, Ring, State, USED_RING};
 use crate::protocol::vhost_user::vocabulary::{Answer, DRIVER_OK, SUSPEND};
 
@@ -23,7 +26,9 @@ impl<const R: usize> VhostUser<R> {
                 Some(self.laws.no_guest_writes)
             } else if !r.started && !self.draining(s, ring) {
                 Some(self.laws.not_processed)
-            } else if !r.enabled && judge.choice(self.readings.disabled_requests)? == option::HOLD {
+            } else if !r.enabled
+                && self.readings.disabled_requests.taken(judge)? == DisabledRequests::Hold
+            {
                 Some(self.laws.no_side_effects)
             } else {
                 None
@@ -52,7 +57,7 @@ impl<const R: usize> VhostUser<R> {
         r.unnotified = self.notifies(s, r);
         r.call_fresh = false;
         r.batch |= r.recorded & 1 << (request % 64);
-        if s.logging() && judge.choice(self.readings.who_marks)? == option::BACK_END {
+        if s.logging() && self.readings.who_marks.taken(judge)? == WhoMarks::BackEnd {
             for (part, clause) in self.parts() {
                 if (part == BUFFERS || r.log_used) && judge.enforces(clause) {
                     r.unmarked |= part;
@@ -80,7 +85,7 @@ impl<const R: usize> VhostUser<R> {
             return Ok(Reaction::Violation(self.laws.call_taken));
         }
         if suspended
-            && !(r.call_fresh && judge.choice(self.readings.call_at_setup)? == option::SIGNALS)
+            && !(r.call_fresh && self.readings.call_at_setup.taken(judge)? == CallAtSetup::Signals)
             && judge.enforces(self.laws.no_notifications)
         {
             return Ok(Reaction::Violation(self.laws.no_notifications));
@@ -167,7 +172,7 @@ impl<const R: usize> VhostUser<R> {
             return Ok(false);
         }
         Ok(ring.enabled
-            || judge.choice(self.readings.disabled_requests)? == option::PROCESS
+            || self.readings.disabled_requests.taken(judge)? == DisabledRequests::Process
             || !judge.enforces(self.laws.no_side_effects))
     }
 
@@ -181,7 +186,7 @@ impl<const R: usize> VhostUser<R> {
         let broken = s.rings.iter().any(|ring| ring.started && ring.is_broken());
         Ok(s.partial_message
             || s.must_disconnect
-            || (broken && judge.choice(self.readings.broken_ring)? == option::CLOSES))
+            || (broken && self.readings.broken_ring.taken(judge)? == BrokenRing::Closes))
     }
 
     /// Whether no kick starts any ring yet, since the driver is not ready.
@@ -193,7 +198,7 @@ impl<const R: usize> VhostUser<R> {
         let negotiated = self.table.status.is_some_and(|bit| s.protocol.0 >> bit & 1 == 1);
         Ok(u64::from(s.status) & (DRIVER_OK | SUSPEND) == 0
             && negotiated
-            && judge.choice(self.readings.before_driver_ok)? == option::WAITS_FOR_DRIVER)
+            && self.readings.before_driver_ok.taken(judge)? == BeforeDriverOk::Waits)
     }
 
     /// Whether the back-end notices a kick on this ring's descriptor. Until GET_VRING_BASE is
@@ -211,7 +216,8 @@ impl<const R: usize> VhostUser<R> {
         if self.draining(s, index as u8) {
             return Ok(false);
         }
-        if ring.kick_fd_stale && judge.choice(self.readings.kick_after_stop)? != option::KEEPS {
+        if ring.kick_fd_stale && self.readings.kick_after_stop.taken(judge)? != KickAfterStop::Keeps
+        {
             return Ok(false);
         }
         Ok(!self.waits_for_driver(s, judge)?)

@@ -11,7 +11,7 @@
 
 mod described;
 mod laws;
-mod rivals;
+mod without_configuration;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use serde::Serialize;
 use described::{Described, Rule, holes, sixteen};
 use laws::cell;
 pub use laws::{Cell, Law};
-use rivals::{rivals, versions};
+use without_configuration::{rivals, versions};
 
 /// What a device is, as its guest sees it, and what it holds.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -1,0 +1,288 @@
+//! What the registry holds: no item is read and then ignored, and no order in a file decides a rule.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use devmig_engine::explore::report::PropertyVerdict;
+use devmig_engine::explore::{Options, Report};
+use devmig_model::registry::{self, Library};
+use devmig_model::spec::builtin_files;
+
+use crate::common::builtin;
+
+const HEAD: &str = "\
+[[proposal]]
+id = \"one\"
+title = \"One\"
+about = \"One item of some kind.\"
+";
+
+/// A kind of item with one that a proposal can hold, and where it is found afterwards; or the word
+/// with which it is refused.
+type Kind = (&'static str, &'static str, Result<fn(&Library) -> bool, &'static str>);
+
+fn kinds() -> Vec<Kind> {
+    let clause = "id = \"vdpa.new.clause\"\nlevel = \"MUST\"\nparty = \"device\"\n\
+        source = \"founding-threads@2022-05\"\nplace = [\"x\"]\ntext = \"New.\"\n";
+    let clause: &'static str = clause.replace("\"device\"", "\"author\"").leak();
+    vec![
+        (
+            "source",
+            "id = \"new\"\ntitle = \"New\"\nurl = \"https://example.invalid\"\ndigests = false\n\
+             parties = [\"device\"]\n[[source.version]]\nname = \"1\"\ndate = \"2026-01-01\"\n",
+            Ok(|l| l.spec.sources().iter().any(|s| s.id == "new")),
+        ),
+        ("clause", clause, Ok(|l| l.spec.clause("vdpa.new.clause").is_ok())),
+        (
+            "choice",
+            "id = \"vdpa.new.choice\"\nquestion = \"Q?\"\ndefault = \"a\"\n\
+             source = \"founding-threads@2022-05\"\nplace = [\"x\"]\n\
+             [[choice.option]]\nname = \"a\"\ntext = \"A.\"\n\
+             [[choice.option]]\nname = \"b\"\ntext = \"B.\"\n",
+            Ok(|l| l.spec.choice("vdpa.new.choice").is_ok()),
+        ),
+        (
+            "exception",
+            "clause = \"vdpa.*\"\nwhat = [\"test\"]\nreason = \"None.\"\n",
+            Err("a proposal has no `[[exception]]`"),
+        ),
+        ("proposal", "", Ok(|l| l.proposal.is_some())),
+        (
+            "expect",
+            "system = \"vdpa/suspend-resume\"\nunder = []\n",
+            Ok(|l| l.proposal.as_ref().is_some_and(|p| p.expects.len() == 1)),
+        ),
+        (
+            "decide",
+            "system = \"vdpa/suspend-resume\"\nchoices = [\"vdpa.suspend.in-flight\"]\n",
+            Ok(|l| l.decisions.len() > builtin().decisions.len()),
+        ),
+        (
+            "feature",
+            "name = \"NEW\"\nbit = 44\n",
+            Ok(|l| l.vhost_user().table.feature("NEW") == Some(44)),
+        ),
+        (
+            "message",
+            "name = \"NEW\"\nid = 90\nrequest = \"none\"\nrow = [{}]\n",
+            Ok(|l| l.vhost_user().table.named("NEW").is_some()),
+        ),
+        (
+            "back-end-message",
+            "name = \"NEW\"\nid = 90\nrequest = \"none\"\n",
+            Ok(|l| l.vhost_user().table.back_end_named("NEW").is_some()),
+        ),
+        (
+            "program",
+            "protocol = \"vhost-user\"\nname = \"new\"\nabout = \"New.\"\nsteps = [\"kick\"]\n",
+            Ok(|l| l.vhost_user().programs.steps("new", 0).is_ok()),
+        ),
+        (
+            "system",
+            "protocol = \"vdpa\"\nname = \"vdpa/new\"\nabout = \"New.\"\nrun = [\"run start\"]\n",
+            Ok(|l| l.find("vdpa/new", &[]).is_some()),
+        ),
+        (
+            "bug",
+            "protocol = \"vhost-user\"\nid = \"new\"\nseen = \"here\"\nabout = \"New.\"\n\
+             system = \"vhost-user/stop-start\"\ncaught = [\"stuck\"]\n",
+            Ok(|l| l.bugs().iter().any(|bug| bug.id == "new" && bug.proposed)),
+        ),
+        (
+            "vfio-feature",
+            "name = \"new\"\nbit = 9\n",
+            Ok(|l| l.vfio().table.feature("new").is_some()),
+        ),
+        (
+            "vfio-state",
+            "name = \"NEW\"\nvalue = 9\nneeds = []\nruns = false\ndma = \"none\"\nsession = \"none\"\n",
+            Ok(|l| l.vfio().table.named("NEW").is_some()),
+        ),
+        (
+            "vfio-arc",
+            "from = \"RESUMING\"\nto = \"RUNNING\"\n",
+            Ok(|l| l.vfio().table.arcs.len() > builtin().vfio().table.arcs.len()),
+        ),
+        (
+            "vfio-pair",
+            "from = \"STOP_COPY\"\nto = \"PRE_COPY\"\nhow = \"blocked\"\nby = \"text\"\nremove = true\n",
+            Err(""),
+        ),
+        ("vfio-expect", "changes = []\n", Err("this proposal changes no feature")),
+        ("device-model-release", "name = \"new\"\nabout = \"New.\"\nparameters = []\n", Err("")),
+    ]
+}
+
+/// Every kind of item is found again after it was read, or refused; a new kind has to be put here.
+#[test]
+fn no_kind_of_item_is_read_and_ignored() {
+    let listed: BTreeSet<&str> = kinds().iter().map(|(kind, ..)| *kind).collect();
+    assert_eq!(listed, registry::kinds().into_iter().collect());
+    for (kind, text, outcome) in kinds() {
+        let text = match kind {
+            "proposal" => HEAD.to_owned(),
+            _ => format!("{HEAD}\n[[{kind}]]\n{text}"),
+        };
+        let loaded = Library::with_proposal("one.toml", &text);
+        match (outcome, loaded) {
+            (Ok(found), Ok(library)) => assert!(found(&library), "{kind}"),
+            (Err(word), Err(errors)) => {
+                let said = format!("{:?}", miette::Report::new(errors));
+                assert!(said.contains(word), "{kind}: {said}");
+            }
+            (Ok(_), Err(errors)) => panic!("{kind}: {:?}", miette::Report::new(errors)),
+            (Err(_), Ok(_)) => panic!("{kind} is taken"),
+        }
+    }
+}
+
+fn said(text: &str) -> String {
+    match Library::with_proposal("one.toml", &format!("{HEAD}\n{text}")) {
+        Ok(_) => "no error".to_owned(),
+        Err(errors) => format!("{:?}", miette::Report::new(errors)),
+    }
+}
+
+/// What an author reads who writes the old form, forgets the protocol, or gets it wrong.
+#[test]
+fn items_say_whose_they_are() {
+    let mut out = String::new();
+    for text in [
+        "[[vfio-system]]\nname = \"vfio/x\"\n",
+        "[[device-model-system]]\nname = \"device-model/x\"\n",
+        "[[system]]\nname = \"vdpa/x\"\n",
+        "[[system]]\nprotocol = \"vpda\"\nname = \"vdpa/x\"\n",
+        "[[system]]\nprotocol = \"ring\"\nname = \"ring/x\"\n",
+        "[[bug]]\nprotocol = \"vfio\"\nid = \"x\"\n",
+        "[[system]]\nprotocol = \"vdpa\"\nname = \"vfio/stop-copy\"\nabout = \"x\"\nrun = []\n",
+        "[[system]]\nprotocol = \"vdpa\"\nname = \"vdpa/x\"\nabout = \"x\"\nrun = [\"SUSPED\"]\n",
+        "[[vfio-arc]]\nfrom = \"RESUMING\"\nto = \"RUNNING\"\n[[vfio-expect]]\n[[vfio-expect]]\n",
+    ] {
+        writeln!(out, "{text}{}", said(text)).unwrap();
+    }
+    insta::assert_snapshot!(out);
+}
+
+/// A proposal names, changes and adds systems and programs of every protocol that has them as data.
+#[test]
+fn a_proposal_touches_systems_of_vdpa() {
+    let text = format!(
+        "{}systems = [\"vdpa/suspend-resume\", \"vdpa/base-without-suspend\"]\n
+[[program]]
+protocol = \"vdpa\"
+name = \"start\"
+about = \"The device before its ring.\"
+steps = [\"SET_STATUS DRIVER_OK\", \"SET_VRING_BASE read\", \"SET_VRING_ENABLE 1\", \"vcpus run\"]
+
+[[system]]
+protocol = \"vdpa\"
+name = \"vdpa/twice\"
+about = \"Suspended twice.\"
+run = [\"run start\", \"SUSPEND\", \"RESUME\", \"SUSPEND\", \"RESUME\"]
+holds = [\"nothing-processed-while-suspended\", \"no-request-lost\"]
+",
+        HEAD
+    );
+    let library = Library::with_proposal("one.toml", &text).unwrap();
+    assert_eq!(library.proposal.as_ref().unwrap().systems.len(), 2);
+    let report = library.find("vdpa/twice", &[]).unwrap().check(&Options::default()).unwrap();
+    assert!(report.as_expected && report.incomplete.is_none(), "{}", report.text());
+    let steps =
+        |library: &Library| library.vdpa().named("vdpa/suspend-resume").unwrap().steps.clone();
+    assert_ne!(steps(&library), steps(&builtin()));
+}
+
+/// The files with the options of every choice in the opposite order.
+fn reversed() -> Vec<(String, String)> {
+    let turn = |text: &str| {
+        let mut out = String::new();
+        // An option begins with its header; what follows up to an empty line and no option ends it.
+        let mut options: Vec<String> = Vec::new();
+        let flush = |options: &mut Vec<String>, out: &mut String| {
+            options.drain(..).rev().for_each(|option| out.push_str(&option));
+        };
+        for line in text.split_inclusive('\n') {
+            let header = line.trim_start().starts_with("[[");
+            if line.trim() == "[[choice.option]]" {
+                options.push(line.to_owned());
+            } else if header || options.is_empty() {
+                flush(&mut options, &mut out);
+                out.push_str(line);
+            } else if let Some(last) = options.last_mut() {
+                last.push_str(line);
+            }
+        }
+        if let Some(last) = options.last_mut()
+            && !last.ends_with('\n')
+        {
+            last.push('\n');
+        }
+        flush(&mut options, &mut out);
+        out
+    };
+    builtin_files().into_iter().map(|(name, text)| (name, turn(&text))).collect()
+}
+
+fn verdicts(report: &Report) -> Vec<(String, PropertyVerdict)> {
+    let mut all: Vec<_> = report.properties.iter().map(|p| (p.name.clone(), p.verdict)).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// The systems that are small enough to be explored in every run of the tests.
+const SMALL: u64 = 20_000;
+
+/// Options are known by their names: whatever their order in the files, every small system has the
+/// same states and the same verdicts.
+#[test]
+fn the_order_of_options_decides_no_rule() {
+    let (forwards, backwards) = (builtin(), Library::load(reversed(), None).unwrap());
+    let mut turned = 0;
+    for (one, other) in forwards.spec.choices().iter().zip(backwards.spec.choices()) {
+        let names = |choice: &devmig_model::spec::Choice| -> Vec<String> {
+            choice.options.iter().map(|option| option.name.clone()).collect()
+        };
+        let mut back = names(other);
+        back.reverse();
+        assert_eq!((&one.id, names(one)), (&other.id, back));
+        turned += 1;
+    }
+    assert!(turned > 40);
+    let mut options = Options::default();
+    options.limits.max_states = Some(SMALL);
+    let mut compared = 0;
+    for (one, other) in forwards.catalogue(&[]).iter().zip(&backwards.catalogue(&[])) {
+        assert_eq!(one.name(), other.name());
+        let (a, b) = (one.check(&options).unwrap(), other.check(&options).unwrap());
+        assert_eq!((a.states, verdicts(&a)), (b.states, verdicts(&b)), "{}", one.name());
+        compared += usize::from(a.incomplete.is_none());
+    }
+    assert!(compared > 40, "{compared}");
+}
+
+/// The same of the tables of decisions about small systems: each option has its own row, wherever it
+/// stands.
+#[test]
+fn the_order_of_options_decides_no_decision() {
+    let (forwards, backwards) = (builtin(), Library::load(reversed(), None).unwrap());
+    let rows = |library: &Library, index: usize| -> BTreeSet<String> {
+        let question = &library.decisions[index];
+        let mut all = BTreeSet::new();
+        for id in &question.choices {
+            let choice = library.spec.get_choice(*id).unwrap();
+            for (at, option) in choice.options.iter().enumerate() {
+                let system = library.find(&question.system, &[(*id, at as u8)]).unwrap();
+                let mut options = Options::default();
+                options.limits.max_states = Some(SMALL);
+                let report = system.check(&options).unwrap();
+                all.insert(format!("{} {} {:?}", choice.id, option.name, verdicts(&report)));
+            }
+        }
+        all
+    };
+    for index in 0..forwards.decisions.len() {
+        assert_eq!(rows(&forwards, index), rows(&backwards, index));
+    }
+}
