@@ -12,7 +12,6 @@ use devmig_engine::machine::{
 };
 use devmig_engine::packed;
 use devmig_engine::rules::{Choices, OpenChoice, RuleContext, Rules};
-use devmig_engine::{packed, unqueued};
 use devmig_model::protocol::example::{self, Act};
 use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
