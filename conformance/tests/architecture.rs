@@ -7,6 +7,8 @@
 //! Code under `#[cfg(test)]` is not looked at. An import is resolved to the file of the module that it
 //! names, also where that module only re-exports the item.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,7 @@ use super::runner::{self, Run};
 use super::subject::Subject;
 use super::suite::{Form, Test};
 use super::transport::Transport;
-use crate::harness::mutation::{self, HarnessError, Reference};
+use crate::harness::mutation::{self, BedTests, HarnessError, Reference};
 use crate::harness::report::{Status, SuiteReport};
 use crate::harness::suite_files;
 
@@ -194,7 +194,7 @@ impl Reference for MutationRun<'_> {
         &self.idle
     }
 
-    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<(TestBed, Vec<&'t Test>)> {
+    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<BedTests<'t, Self>> {
         TestBed::ALL.map(|bed| (bed, tests.to_vec())).to_vec()
     }
 

@@ -64,8 +64,11 @@ pub struct MutationReport {
     pub as_expected: bool,
 }
 
+/// A bed, and the tests that run there.
+pub type BedTests<'t, R> = (<R as Reference>::Bed, Vec<&'t Test<<R as Reference>::Form>>);
+
 /// A reference, and the suite that meets it.
-pub trait Reference: Sync {
+pub trait Reference: Sync + Sized {
     /// The form of the suite.
     type Form: SuiteForm<Own: Sync, Need: Sync, Step: Sync>;
     /// Its faults.
@@ -90,10 +93,7 @@ pub trait Reference: Sync {
     fn idle(&self) -> &[String];
     /// Where a fault is looked for, in this order, until a test that cites its clause has found it; and
     /// with which of these tests.
-    fn beds<'t>(
-        &self,
-        tests: &[&'t Test<Self::Form>],
-    ) -> Vec<(Self::Bed, Vec<&'t Test<Self::Form>>)>;
+    fn beds<'t>(&self, tests: &[&'t Test<Self::Form>]) -> Vec<BedTests<'t, Self>>;
     /// Tests against the reference with this fault.
     ///
     /// # Errors

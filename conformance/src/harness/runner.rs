@@ -21,7 +21,7 @@ use devmig_model::registry::Library;
 use super::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
 use super::session::{Hold, Session};
 use super::shorten::shorten;
-use super::suite::{StepOf, SuiteForm, Test};
+use super::suite::{StepOf, Test};
 use super::verdict::{StepOutcome, TestEnd, accepted, contradiction, outcome, readings};
 use super::waivers::Waiver;
 use super::walk::{Draws, Walk};

@@ -134,7 +134,7 @@ pub(crate) fn unknown(text: &str, table: &[(&'static str, &'static str)]) -> Pro
 macro_rules! steps {
     (
         $(#[$meta:meta])*
-        pub enum $name:ident in $context:ty {
+        $vis:vis enum $name:ident in $context:ty {
             $($variant:ident $(($($argument:ident: $type:ty),+))? = $form:literal: $about:literal;)+
         }
         $(besides {
@@ -143,21 +143,21 @@ macro_rules! steps {
         })?
     ) => {
         $(#[$meta])*
-        pub enum $name {
+        $vis enum $name {
             $(#[doc = concat!("`", $form, "`: ", $about, ".")] $variant $(($($type),+))?,)+
             $($(#[$other_meta])* $other($($part_type),+),)?
         }
 
         impl $name {
             /// How each is written, and what it means.
-            pub const TABLE: &'static [(&'static str, &'static str)] = &[$(($form, $about)),+];
+            $vis const TABLE: &'static [(&'static str, &'static str)] = &[$(($form, $about)),+];
 
             /// The step that is written like this.
             ///
             /// # Errors
             /// What is wrong with it.
             #[allow(unused_mut, unused_variables)] // where there are no arguments
-            pub fn parse(text: &str, context: &$context) -> Result<Self, $crate::harness::suite::Problem> {
+            $vis fn parse(text: &str, context: &$context) -> Result<Self, $crate::harness::suite::Problem> {
                 $(if let Some(words) = $crate::harness::steps::matched($form, text) {
                     let mut words = words.iter().map(Option::as_deref);
                     return Ok($name::$variant $(($(
@@ -172,14 +172,14 @@ macro_rules! steps {
 
             /// Whether a text has the form of one of these steps.
             #[must_use]
-            pub fn is_one(text: &str) -> bool {
+            $vis fn is_one(text: &str) -> bool {
                 Self::TABLE.iter().any(|(form, _)| $crate::harness::steps::matched(form, text).is_some())
             }
 
             /// As it is written.
             #[must_use]
             #[allow(unused_variables)] // where no argument is looked up
-            pub fn text(&self, context: &$context) -> String {
+            $vis fn text(&self, context: &$context) -> String {
                 match self {
                     $($name::$variant $(($($argument),+))? => $crate::harness::steps::filled($form, &[$($(
                         <$type as $crate::harness::steps::Word<$context>>::written($argument, context)
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Copy, PartialEq, Debug)]
-    pub enum Whom {
+    enum Whom {
         Us,
         Others,
     }
@@ -212,7 +212,7 @@ mod tests {
     steps! {
         /// A step.
         #[derive(Clone, Copy, PartialEq, Debug)]
-        pub enum Step in () {
+        enum Step in () {
             Stop = "log stop": "the log stops";
             Log(size: u32) = "log SIZE": "a log starts";
             Send(count: u16, whom: Whom) = "send COUNT [to WHOM]": "frames are sent";
@@ -229,6 +229,7 @@ mod tests {
         ] {
             assert_eq!(Step::parse(text, &()), Ok(step));
             assert_eq!(step.text(&()), text);
+            assert!(Step::is_one(text));
         }
         assert_eq!(Step::parse("send 2 to us", &()), Ok(Step::Send(2, Whom::Us)));
     }
@@ -241,5 +242,6 @@ mod tests {
         assert!(why("log stp").0.contains("`stp` is not a number"));
         assert!(why("lgo stop").1.unwrap().contains("log stop"));
         assert!(why("").0.contains("no step"));
+        assert!(!Step::is_one("lgo stop"));
     }
 }

@@ -22,7 +22,7 @@ use super::runner::{self, Run, Subject};
 use super::session::Limits;
 use super::suite::{Form, Test};
 use super::user::Reference;
-use crate::harness::mutation::{self, HarnessError, Reference as _};
+use crate::harness::mutation::{self, BedTests, HarnessError, Reference as _};
 use crate::harness::report::{Status, SuiteReport};
 use crate::harness::suite_files;
 
@@ -177,7 +177,7 @@ impl mutation::Reference for MutationRun<'_> {
         &self.idle
     }
 
-    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<(Self::Bed, Vec<&'t Test>)> {
+    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<BedTests<'t, Self>> {
         BEDS.map(|bed| (bed, tests.to_vec())).to_vec()
     }
 

@@ -32,7 +32,7 @@ use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
 use super::suite::{Form, Need, Test};
 use crate::harness::io::target::Target;
-use crate::harness::mutation::{self, HarnessError, MutantResult};
+use crate::harness::mutation::{self, BedTests, HarnessError, MutantResult};
 use crate::harness::report::{Status, SuiteReport};
 
 /// Back-ends that are tested at once. Most of the time is spent waiting.
@@ -248,7 +248,7 @@ impl mutation::Reference for MutationRun<'_> {
         &self.expected.idle
     }
 
-    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<(TestBed, Vec<&'t Test>)> {
+    fn beds<'t>(&self, tests: &[&'t Test]) -> Vec<BedTests<'t, Self>> {
         // What a disk cannot show: on the NIC, if it is still to be shown.
         let beyond = tests.iter().copied().filter(|test| !TestBed::Disk.suits(test));
         vec![(TestBed::Disk, tests.to_vec()), (TestBed::Nic, beyond.collect())]
