@@ -31,7 +31,6 @@ mod graph;
 
 use std::collections::{BTreeMap, HashSet};
 
-use devmig_engine::machine::Machine as _;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::machine::VhostUser;
 use devmig_model::registry::Library;

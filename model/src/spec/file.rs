@@ -14,7 +14,6 @@
 
 use std::ops::Range;
 
-use miette::SpanContents;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::de::{DeTable, DeValue};
 

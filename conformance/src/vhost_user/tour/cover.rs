@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use devmig_engine::machine::Machine as _;
 use devmig_model::protocol::vhost_user::program::Step;
 use devmig_model::protocol::vhost_user::vocabulary::Answer;
 

@@ -4,7 +4,7 @@ use devmig_engine::machine::{Reaction, Verdict};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 use super::{Device, ERROR, INSIDE, RUNNING, broken, option};
-use crate::protocol::vfio::event::{Answer, Call, Data, For, Pending, Region};
+use crate::protocol::vfio::event::{Answer, Call, Data, For, Region};
 use crate::protocol::vfio::state::{Log, State, Stream};
 use crate::protocol::vfio::table::{Dma, Session};
 
