@@ -31,6 +31,7 @@ mod explain;
 mod explore;
 mod grid;
 mod guest;
+mod help;
 mod hunt;
 mod out;
 mod peers;
@@ -59,12 +60,12 @@ use crate::harness::io::process::end_all;
 pub(crate) use error::{Error, Status};
 pub(crate) use out::Out;
 
-/// An executable specification of device live migration: check it, test implementations against
-/// it, change it with a file, read it.
+/// An executable specification of device live migration: check it, test implementations against it,
+/// change it with a proposal file
 #[derive(Debug, Parser)]
-#[command(name = "devmig", version, max_term_width = 100)]
+#[command(name = "devmig", version, max_term_width = 100, after_help = help::DEVMIG)]
 struct Cli {
-    /// Colours and progress: `auto` asks whether the output is a terminal.
+    /// Use colours and show progress; `auto`: if the output is a terminal
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
     #[command(subcommand)]
@@ -80,7 +81,8 @@ enum Command {
     Explore(explore::Args),
     Verify(verify::Args),
     Test(test::Args),
-    Peers(peers::Args),
+    #[command(alias = "peers")]
+    Implementations(peers::Args),
     Watch(watch::Args),
     Replay(watch::ReplayArgs),
     Scenario(scenario::Args),
@@ -98,7 +100,7 @@ enum Command {
 /// When to use colours.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set
     Auto,
     /// Always.
     Always,
@@ -109,10 +111,10 @@ enum Color {
 /// How a result is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Plain text
     #[default]
     Text,
-    /// For programs: one document with `"schema": 1`.
+    /// One JSON document with a schema version
     Json,
 }
 
@@ -184,7 +186,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Explore(args) => explore::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Test(args) => test::run(&args, out),
-        Command::Peers(args) => peers::run(&args, out),
+        Command::Implementations(args) => peers::run(&args, out),
         Command::Watch(args) => watch::run(&args, out),
         Command::Replay(args) => watch::replay(&args, out),
         Command::Scenario(args) => scenario::run(&args, out),

@@ -1,4 +1,4 @@
-//! What carries each clause: derived from the systems, the suite, the mutants and the recordings, and
+//! Coverage of the clauses: derived from the systems, the suite, the mutants and the recordings, and
 //! written nowhere.
 //!
 //! ```text
@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 
 use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::check::NON_VACUOUS;
 use devmig_engine::system::PropertyKind;
 use devmig_model::protocol::vfio::event::DEVICE;
 use devmig_model::protocol::vhost_user::event::{BACK_END, FRONT_END};
@@ -220,8 +221,7 @@ fn stated(library: &Library) -> BTreeMap<ClauseId, Vec<String>> {
     let mut all: BTreeMap<ClauseId, Vec<String>> = BTreeMap::new();
     for system in library.catalogue(&[]) {
         for listed in system.properties() {
-            let own =
-                listed.kind != PropertyKind::Reachable || !listed.name.contains(": can happen");
+            let own = listed.kind != PropertyKind::Reachable || !listed.name.contains(NON_VACUOUS);
             if let Some(clause) = listed.clause.filter(|_| own) {
                 let names = all.entry(clause).or_default();
                 if !names.contains(&listed.name) {

@@ -322,12 +322,12 @@ fn deviation(
     }
     match (&raw.evidence, raw.sensitive) {
         (None, false) => {
-            let help = "what was seen, with the version and the command";
+            let help = "state what was observed, with the version and the command";
             let error = item.error(raw.test.span(), "a deviation needs `evidence`", "here");
             d.push(error.help(help));
         }
         (Some(evidence), true) => {
-            let message = "a sensitive deviation is held without evidence";
+            let message = "a sensitive deviation must not have evidence";
             d.push(item.error(evidence.span(), message, "leave this out"));
         }
         _ => {}

@@ -1,4 +1,4 @@
-//! What carries each clause: every MUST is carried, or somebody said why not; and a gap, or an
+//! Coverage of the clauses: every MUST is carried, or somebody said why not; and a gap, or an
 //! exception without one, is noticed.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails

@@ -101,7 +101,7 @@ fn what_was_not_run_was_not_driven() {
     let tours = Tours::of(&library);
     let coverage = tours.coverage(&run(&library, None, &[], &[]));
     assert_eq!(coverage.driven, 0);
-    assert!(coverage.not_driven.contains_key("its tour was not run"));
+    assert!(coverage.not_driven.contains_key("its tour did not run"));
 }
 
 #[test]

@@ -402,7 +402,7 @@ fn a_back_end_that_never_stops_notifying() {
         });
     };
     let clause = "vhost-user.ring.started-processes";
-    is_finding_of("ring.request", notifies, clause, "nothing more in");
+    is_finding_of("ring.request", notifies, clause, "nothing more within");
 }
 
 fn error(arguments: &[&str], words: &[&str]) {

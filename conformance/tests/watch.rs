@@ -57,7 +57,7 @@ fn every_fault_is_found_first_with_its_clause() {
     let mutations = mutate::builtin(&law.library).unwrap();
     let mut names = BTreeSet::new();
     for mutation in &mutations {
-        assert!(names.insert(&mutation.name), "{} is there twice", mutation.name);
+        assert!(names.insert(&mutation.name), "{} is defined twice", mutation.name);
         let events = mutated(&law.library.vhost_user().table, mutation).unwrap();
         let report = judged(&law, &events);
         let first = found(&report).first().copied();
@@ -291,7 +291,7 @@ fn replay_gives_the_verdict_as_its_exit_code() {
     let recording = std::fs::read_to_string(file).unwrap();
     let cut = path(&recording[..recording.len() - 9]);
     let cut = String::from_utf8(devmig(&["replay", &cut]).stdout).unwrap();
-    assert!(cut.contains("; the recording is cut off"), "{cut}");
+    assert!(cut.contains("; the recording is truncated"), "{cut}");
     // SET_OWNER with version 2.
     let bad = path(&recording.replace("\"0300000001000000", "\"0300000002000000"));
     let bad = devmig(&["replay", &bad]);

@@ -21,10 +21,11 @@ use crate::protocol::registration::{Bug, Definition, Input, Protocol, Read, SHAR
 use crate::protocol::{example, orchestration, ring, vdpa, vfio, vhost_user};
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
-    builtin_files, did_you_mean, with_help,
+    builtin_files, did_you_mean, renamed_or_near, with_help,
 };
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
+use devmig_engine::explore::check::{NON_VACUOUS, OF_EVERY_SYSTEM};
 use devmig_engine::rules::{Choices, Rules};
 
 /// Registers protocols: a field of [`Protocols`] for each, in the order in which systems are listed.
@@ -409,14 +410,11 @@ struct Names<'a> {
     properties: BTreeMap<&'a str, Vec<&'static str>>,
 }
 
-/// What is checked of every system.
-const EVERYWHERE: [&str; 3] = ["rules", "stuck", "progress"];
-
 impl<'a> Names<'a> {
     fn of(protocols: &'a Protocols, d: &mut Diagnostics) -> Self {
         let mut names = Names { systems: Vec::new(), properties: BTreeMap::new() };
         for (_, protocol) in protocols.all() {
-            let properties = [&protocol.properties()[..], &EVERYWHERE].concat();
+            let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
             for def in protocol.systems() {
                 if names.properties.insert(def.name(), properties.clone()).is_some()
                     && names.systems.contains(&def.name())
@@ -458,12 +456,13 @@ impl<'a> Names<'a> {
         let system = self.known(item, &raw.system, d);
         for name in &raw.violated {
             let Some(known) = self.properties.get(system.as_str()) else { break };
-            // The twin of an `always` may be violated too: what it speaks of never happens.
-            let own = name.get_ref().strip_suffix(": can happen").unwrap_or(name.get_ref());
+            // A vacuity check may be violated too: the antecedent of its `always` never occurs.
+            let own = name.get_ref().strip_suffix(NON_VACUOUS).unwrap_or(name.get_ref());
             if !known.contains(&own) {
                 let message = format!("no property is called `{}`", name.get_ref());
                 let error = item.error(name.span(), message, "unknown property");
-                d.push(with_help(error, did_you_mean(name.get_ref(), known.iter().copied())));
+                let known = known.iter().copied();
+                d.push(with_help(error, renamed_or_near(name.get_ref(), known)));
             }
         }
         Expectation {

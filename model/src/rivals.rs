@@ -110,8 +110,9 @@ pub fn profiles() -> Vec<Row> {
         let universes = [sixteen()].into_iter().chain(holes().into_iter().map(|hole| hole.3));
         universes.map(|hosts| Described::new(name, about, rule, hosts)).map(boxed).collect()
     };
-    let v1 = "What is listed is set at the destination, and the rest stays as it was.";
-    let v3 = "What is not off is listed; the rest is set to the destination's off values.";
+    let v1 = "Listed parameters are set at the destination; the others stay unchanged.";
+    let v3 = "Parameters that are not off are listed; the others are set to the destination's off \
+              values.";
     [by("RFC v1", v1, Rule::V1), by("RFC v3", v3, Rule::V3), versions()]
         .iter()
         .filter_map(|schemes| together(schemes))
@@ -144,7 +145,7 @@ fn together(schemes: &[Box<dyn Scheme>]) -> Option<Row> {
 #[must_use]
 pub fn all() -> Vec<Box<dyn Scheme>> {
     let ours =
-        "This project's check, over sixteen hosts with two parameters, and one of them twice.";
+        "The check of this project, over sixteen hosts with two parameters, one of them twice.";
     let hosts = sixteen().into_iter().chain(sixteen().pop()).collect();
     let mut all = vec![boxed(Described::new("devmig", ours, Rule::Check, hosts))];
     all.extend(rivals().into_iter().map(boxed));
@@ -153,10 +154,14 @@ pub fn all() -> Vec<Box<dyn Scheme>> {
         let name = names[1];
         let about = match name {
             "H6 devmig" => {
-                "The same: no description tells. Reading back does, before the source stops."
+                "The host changes between its description and the creation: reading back shows \
+                 it, before the source stops."
             }
-            "H7 devmig" => "The same: no description tells. State kept from each release does.",
-            _ => "The same hosts, by this project's check.",
+            "H7 devmig" => {
+                "The state format changes without a parameter: only states that were kept from \
+                 each release show it."
+            }
+            _ => "The same case with the check of this project.",
         };
         all.push(boxed(Described::new(name, about, Rule::Check, hosts)));
     }

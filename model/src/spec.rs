@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 pub use choice::{Choice, ChoiceOf, ChoiceOption};
 pub use clause::{Clause, Level};
-pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
+pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean, renamed_or_near};
 pub use exception::{Exception, Lack};
 pub use file::{Item, SourceFile, Spanned, Tables, with_help};
 pub use source::{Citation, Source, Version};
@@ -364,7 +364,7 @@ impl Spec {
     /// If there is no such choice or option: names the nearest.
     pub fn pin(&self, written: &str) -> Result<(ChoiceId, u8), SpecError> {
         let Some((name, option)) = written.split_once('=') else {
-            let error = SpecError::new(format!("`{written}` pins no choice"));
+            let error = SpecError::new(format!("`{written}` is not a choice and an option"));
             return Err(error.help("write it as `NAME=OPTION`"));
         };
         let (name, option) = (name.trim(), option.trim());
@@ -612,7 +612,7 @@ pub(crate) fn unique<T>(
         let here = id(&item.value);
         let Some(first) = seen.insert(here.get_ref(), item) else { continue };
         let there = id(&first.value).span();
-        let message = format!("the {what} `{}` is there twice", here.get_ref());
+        let message = format!("the {what} `{}` is defined twice", here.get_ref());
         let error = item.error(here.span(), message, "again here");
         d.push(if first.file.name() == item.file.name() {
             error.and(there, "first here")

@@ -6,7 +6,7 @@
 //!
 //!   device-add   {"id", "model"?, "version"?, "parameters"?, "transport"?, "socket", "link"?}
 //!   device-list  --> [{"id", "transport", "socket", "instance"}]
-//!   device-set   {"id", "parameters"}: always refused; what a device is never changes
+//!   device-set   {"id", "parameters"}: always refused; the configuration of a device never changes
 //!   device-del   {"id"}
 //! ```
 //!
@@ -245,7 +245,7 @@ impl Control {
         let model = model.unwrap_or_else(|| NicModel::default().id().to_owned());
         let order = Order { model, version, given, build: self.build };
         let config = NicConfig::make(&order).map_err(|error| match self.build.mutant {
-            Some(Mutant::NamesNothing) => refused("the device cannot be made"),
+            Some(Mutant::NamesNothing) => refused("the device cannot be created"),
             _ => refused(error),
         })?;
         let external = [("link", word)]

@@ -99,7 +99,9 @@ pub(crate) struct States {
 /// All that a proposal comes to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Examined {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// Its short name.
     pub(crate) proposal: String,
@@ -226,7 +228,7 @@ pub(crate) fn examine(
         && states.as_ref().is_none_or(|states| states.met)
         && systems.iter().all(|s| s.proposed.as_expected || settled(&s.system));
     Ok(Examined {
-        schema: 1,
+        schema: 2,
         proposal: proposal.id.clone(),
         title: proposal.title.clone(),
         about: proposal.about.clone(),
@@ -299,7 +301,7 @@ impl Examined {
         }
     }
 
-    /// For the console.
+    /// Plain text
     pub(crate) fn text(&self) -> String {
         let mut out = format!("{}: {}\n  {}\n", self.proposal, self.title, self.about);
         for system in &self.systems {

@@ -14,28 +14,26 @@ use super::progress::Meter;
 use super::select::{self, Bounds, Pins};
 use super::{Error, Format, Out, Status, change};
 
-/// Explores systems exhaustively, and says which properties hold.
-///
-/// Exit code 0 if all is as expected, 1 if not, 2 for bad usage or a specification with errors,
-/// 3 if a bound cut the run short.
+/// Explore systems exhaustively and check their properties
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::CHECK)]
 pub(crate) struct Args {
-    /// Names of systems, or patterns in which `*` stands for anything; all if none is given
+    /// Systems by name or pattern (`*` matches any characters) [default: all]
     #[arg(value_name = "SYSTEM|GLOB")]
     systems: Vec<String>,
-    /// Say what there is to check, and check nothing
-    #[arg(long, conflicts_with_all = ["full", "threads", "max_states", "max_depth", "timeout"])]
+    /// List the systems and their properties instead of checking them
+    #[arg(long, conflicts_with_all = ["full", "threads", "max_states", "max_depth", "timeout"], help_heading = "Selection")]
     list: bool,
-    /// With the changes of this file: what they change, and whether its expectations are met
-    #[arg(long, value_name = "FILE")]
+    /// Apply this proposal: show what it changes, and whether its expectations are met
+    #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
-    /// How the result is written
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     format: Format,
-    /// Show every trace: of systems that are as expected, of what is reachable, of where it ends
-    #[arg(long, conflicts_with = "proposal")]
+    /// Show every trace, also for expected verdicts, reachable states and ends
+    #[arg(long, conflicts_with = "proposal", help_heading = "Output")]
     full: bool,
     #[command(flatten)]
     bounds: Bounds,
@@ -80,7 +78,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     drop(meter);
     match args.format {
         Format::Json => out.json(&Reports {
-            schema: 1,
+            schema: 2,
             as_expected: reports.iter().all(|report| report.as_expected),
             systems: &reports,
         })?,
@@ -100,7 +98,9 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 /// Several systems in one document.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Reports<'a> {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// Every system is as expected.
     as_expected: bool,
@@ -111,7 +111,9 @@ pub(super) struct Reports<'a> {
 /// What there is to check.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct List<'a> {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// The systems, in order.
     systems: Vec<ListedSystem<'a>>,
@@ -122,7 +124,7 @@ pub(super) struct List<'a> {
 struct ListedSystem<'a> {
     /// Its name.
     system: &'a str,
-    /// What it belongs to.
+    /// Its protocol.
     #[serde(rename = "area")]
     protocol: &'a str,
     /// What it is about.
@@ -163,7 +165,7 @@ fn list(
         })
         .collect();
     match format {
-        Format::Json => out.json(&List { schema: 1, systems })?,
+        Format::Json => out.json(&List { schema: 2, systems })?,
         Format::Text => {
             let rows: Vec<_> =
                 systems.iter().map(|s| vec![s.system.to_owned(), s.about.to_owned()]).collect();

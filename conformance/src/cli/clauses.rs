@@ -9,34 +9,34 @@ use super::grid::{count, grid};
 use super::{Error, Format, Out, Status};
 use crate::coverage::{self, Carried};
 
-/// Lists the clauses: one normative requirement each.
+/// List the clauses (normative requirements)
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = super::help::CLAUSES)]
 pub(crate) struct ClausesArgs {
     #[command(subcommand)]
     what: Option<What>,
-    /// Ids, or patterns in which `*` stands for anything
+    /// Clauses by id or pattern (`*` matches any characters) [default: all]
     #[arg(value_name = "ID|GLOB")]
     ids: Vec<String>,
-    /// How the list is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Says what carries each clause: properties, tests, mutants, recordings, or an exception
+    /// Show the coverage of each clause: properties, tests, mutants, recordings, exceptions
     Coverage {
-        /// How the result is written
+        /// Output format
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
 }
 
-/// Lists the choices: points that a text leaves open, each with its readings.
+/// List the choices (points that a specification leaves open) and their interpretations
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChoicesArgs {
-    /// How the list is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -116,7 +116,7 @@ pub(crate) fn clauses(args: &ClausesArgs, out: &mut Out<'_>) -> Result<Status, E
     Ok(Status::Good)
 }
 
-/// What carries each clause. Exit code 1 if one lacks something without a reason.
+/// Coverage of the clauses. Exit code 1 if one lacks something without a reason.
 fn covered(format: Format, out: &mut Out<'_>) -> Result<Status, Error> {
     let coverage = coverage::of(&Library::builtin()?)?;
     let lacking = coverage.clauses.iter().filter(|clause| !clause.lacks.is_empty()).count();

@@ -26,50 +26,50 @@ use super::progress::Meter;
 use super::select::{self, Pins};
 use super::{Error, Format, Out, Status};
 
-/// Compares what two systems can be seen to do, silence included.
+/// Compare the observable behaviour of two systems (hanging counts as observable)
 ///
-/// Two systems, a system by default and under other readings (`--choice`), or a system of the base
-/// and the same of a proposal. Everything is seen but what a participant does by itself and when a
-/// message is read. Exit code 0 if nobody outside can tell the two apart, 1 with a shortest trace if
-/// somebody can, 2 for bad usage or a specification with errors, 3 if a bound cut the run short.
+/// Compare two systems, a system under two interpretations (`--choice`), or a system of the base
+/// with that of a proposal. Internal steps of a participant are not observable, nor is the moment
+/// at which a message is read. If the systems differ, a shortest trace shows a difference.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::COMPARE)]
 pub(crate) struct Args {
-    /// The system that is A
+    /// System A
     #[arg(value_name = "A")]
     a: String,
-    /// The system that is B; the same under other readings, or of the proposal, if none is given
+    /// System B [default: A with the given interpretations or proposal]
     #[arg(value_name = "B", conflicts_with = "against")]
     b: Option<String>,
-    /// With the changes of this file: A is of the base, unless B or `--against` is given
-    #[arg(long, value_name = "FILE")]
+    /// Apply this proposal to B (to both if B or `--against` is given)
+    #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
-    /// The readings of A, in place of the defaults
-    #[arg(long, value_name = "NAME=OPTION", requires = "pins")]
+    /// Fix the interpretation of a choice for A
+    #[arg(long, value_name = "NAME=OPTION", requires = "pins", help_heading = "Specification")]
     against: Vec<String>,
-    /// Hide events, by the words of a trace; `*` stands for anything
-    #[arg(long, value_name = "EVENT|GLOB")]
+    /// Hide events by their text in traces (`*` matches any characters)
+    #[arg(long, value_name = "EVENT|GLOB", help_heading = "Observation")]
     hide: Vec<String>,
-    /// See when a message is read, too
-    #[arg(long)]
+    /// Make the reading of messages observable
+    #[arg(long, help_heading = "Observation")]
     reads: bool,
-    /// See only what the abstract ring knows (`ring/abstract`): requests, kicks, stops and bases
-    #[arg(long, conflicts_with = "reads")]
+    /// Map both systems to the abstract ring (`ring/abstract`): requests, kicks, stops and bases
+    #[arg(long, conflicts_with = "reads", help_heading = "Observation")]
     ring: bool,
-    /// Ask only whether A keeps to B: exit code 0 also if B can do more
-    #[arg(long)]
+    /// Check only that A refines B: exit code 0 also if B allows more
+    #[arg(long, help_heading = "Observation")]
     refines: bool,
-    /// How the result is written
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     format: Format,
-    /// Stop after so many pairs in one direction: the verdict is then `incomplete`
+    /// Maximum number of pairs in each direction; beyond it the verdict is `incomplete`
     #[arg(long, value_name = "N", help_heading = "Bounds", default_value_t = most())]
     max_pairs: NonZeroUsize,
-    /// Stop so many visible events away from the beginning
+    /// Maximum search depth, in observable events
     #[arg(long, value_name = "N", help_heading = "Bounds")]
     max_depth: Option<NonZeroU32>,
-    /// Stop each direction after this time
+    /// Maximum time for each direction
     #[arg(long, value_name = "SECONDS", help_heading = "Bounds")]
     timeout: Option<NonZeroU32>,
 }

@@ -13,45 +13,45 @@ use super::grid::{count, grid};
 use super::{Error, Format, Out, Status};
 use crate::compat::{Bad, any, destinations, fleet, source};
 
-/// Decides from descriptions whether a device can move, before anything moves.
+/// Decide from descriptions whether a device can migrate to a host
 ///
-/// A description is a JSON file, of this project's form, of the RFC's (v3, v4) or of one of 2020's, or
-/// a directory with the attributes of an mdev device or type. The exit code is 0 if the migration is
-/// safe, 1 if it is refused, 2 if a file cannot be used.
+/// A description is a JSON file in the form of this project, of the RFC (v3, v4) or of 2020, or a
+/// directory with the attributes of an mdev device or type.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::COMPAT)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// The device: an instance
+    /// Description of the device (instance)
     #[arg(long, value_name = "INSTANCE", required = true)]
     source: Option<PathBuf>,
-    /// Where it is to go: what that host can make
+    /// Description of the destination (implementation)
     #[arg(long, value_name = "IMPLEMENTATION", required = true)]
     destination: Option<PathBuf>,
-    /// How the result is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// The configuration that all hosts accept, nearest to what they would make by themselves
+    /// Compute the configuration that all hosts accept, closest to their defaults
     Baseline(FilesArgs),
-    /// What is wrong with a catalogue; with two releases of one, what the second breaks
+    /// Check a catalogue for errors, or two releases for incompatible changes
     Lint(LintArgs),
-    /// Every instance against every host of a directory
+    /// Check every instance in a directory against every host in it
     Fleet(FleetArgs),
-    /// The same description as migration info of the RFC's third version
+    /// Convert a description to migration info of the RFC's third version
     Info(InfoArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct FilesArgs {
-    /// What each host can make
+    /// Description of each host
     #[arg(value_name = "HOST", required = true)]
     hosts: Vec<PathBuf>,
-    /// How the result is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -61,26 +61,26 @@ struct LintArgs {
     /// Descriptions of hosts
     #[arg(value_name = "CATALOGUE", required = true)]
     files: Vec<PathBuf>,
-    /// Take the files as a catalogue even if there are two
+    /// Treat two files as a catalogue, not as two releases
     #[arg(long)]
     catalogue: bool,
-    /// How the result is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 #[derive(Debug, clap::Args)]
 struct FleetArgs {
-    /// A directory of JSON files, each an instance or what a host can make
+    /// Directory of JSON files, each an instance or an implementation
     dir: PathBuf,
-    /// How the result is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 #[derive(Debug, clap::Args)]
 struct InfoArgs {
-    /// What a host can make
+    /// Description of a host
     file: PathBuf,
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         (Some(Action::Fleet(args)), ..) => all(args, out),
         (Some(Action::Info(args)), ..) => info(args, out),
         (None, Some(source), Some(destination)) => decide(source, destination, args.format, out),
-        (None, ..) => Err(Error::usage("a source and a destination are needed", None)),
+        (None, ..) => Err(Error::usage("--source and --destination are required", None)),
     }
 }
 
@@ -164,7 +164,10 @@ fn implementation(path: &Path) -> Result<Implementation, Error> {
         (Some(Destination::Implementation(one)), true) => Ok(one),
         _ => {
             let message = format!("cannot use {}: it has no parameters", path.display());
-            Err(Error::usage(message, Some("only our form and v3 of the RFC do".into())))
+            Err(Error::usage(
+                message,
+                Some("only the form of this project and v3 of the RFC have parameters".into()),
+            ))
         }
     }
 }
@@ -181,7 +184,7 @@ fn common(args: &FilesArgs, out: &mut Out<'_>) -> Result<Status, Error> {
         Format::Json => out.json(&found)?,
         Format::Text => {
             if found.models.is_empty() {
-                out.text("no model is on all hosts\n")?;
+                out.text("no model is supported by all hosts\n")?;
             }
             for model in &found.models {
                 out.text(&base_text(model))?;
@@ -209,8 +212,8 @@ fn base_text(model: &Baseline) -> String {
         rows.push(cells.map(|cell| cell.escape_debug().to_string()).to_vec());
     }
     let away = match model.distance {
-        0 => "as it is made by itself".to_owned(),
-        n => format!("{} from what is made by itself", count(n as usize, "step")),
+        0 => "the default configuration".to_owned(),
+        n => format!("{} from the default configuration", count(n as usize, "step")),
     };
     format!("{}: {away}\n{}", model.model, grid(&rows))
 }
@@ -282,7 +285,7 @@ fn all(args: &FleetArgs, out: &mut Out<'_>) -> Result<Status, Error> {
             }
             out.text(&grid(&rows))?;
             let instances = count(matrix.instances.len(), "instance");
-            out.text(&format!("{instances}, {hosts}; {stuck} can go nowhere\n"))?;
+            out.text(&format!("{instances}, {hosts}; {stuck} cannot migrate anywhere\n"))?;
             for idle in &matrix.idle {
                 out.text(&format!("{idle} accepts none\n"))?;
             }

@@ -16,27 +16,33 @@ use super::change::varied;
 use super::select::{self, Bounds, Pins};
 use super::{Error, Format, Out, Status};
 
-/// Sets the options of open choices against the properties of a system.
+/// Show which properties hold under each interpretation
 ///
-/// Without arguments: every question that the specification asks. The exit code is 0, or 3 if a
-/// bound cut a run short: which option is right is not for a program to say.
+/// Without arguments, show the decisions that the specification lists.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::DECIDE)]
 pub(crate) struct Args {
-    /// The system, or `device-model`: schemes of compatibility against their laws
+    /// The system, or `device-model`: the compatibility schemes and their laws
     system: Option<String>,
-    /// The choices whose options are tried, all combinations of them
-    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', requires = "system")]
+    /// Choices to vary; all combinations of their options are checked
+    #[arg(
+        long,
+        value_name = "NAME,NAME",
+        value_delimiter = ',',
+        requires = "system",
+        help_heading = "Specification"
+    )]
     choices: Vec<String>,
-    /// With the changes of this file
-    #[arg(long, value_name = "FILE")]
+    /// Apply this proposal
+    #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
-    /// Show the tables, and no counterexamples
-    #[arg(long)]
+    /// Show the tables without counterexamples
+    #[arg(long, help_heading = "Output")]
     brief: bool,
-    /// How the result is written
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     format: Format,
     #[command(flatten)]
     bounds: Bounds,
@@ -62,7 +68,9 @@ impl Decided {
 /// Several in one document.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct All<'a> {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// One for each question, in order.
     decisions: &'a [Decided],
@@ -101,7 +109,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     match (args.format, &all[..]) {
         (Format::Json, [one]) if args.system.is_some() => out.json(one)?,
-        (Format::Json, all) => out.json(&All { schema: 1, decisions: all })?,
+        (Format::Json, all) => out.json(&All { schema: 2, decisions: all })?,
         (Format::Text, all) => {
             for (n, decided) in all.iter().enumerate() {
                 out.text(if n == 0 { "" } else { "\n" })?;

@@ -38,8 +38,9 @@ use self::nic::{Endpoint, Nic};
 
 use super::{Error, Out, Status};
 
-/// Run a reference device: a back-end that keeps to the text, or breaks it in one place.
+/// Run a reference device: a device that follows the specification, or a mutant
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::DEVICE)]
 pub(super) struct Args {
     #[command(subcommand)]
     device: Device,
@@ -51,29 +52,29 @@ enum Device {
     Serve(serve::Serve),
     Blk(Blk),
     Golden(golden::Golden),
-    /// What `--set` can set, and to what.
+    /// List the settings for `--set`, and their options
     Settings,
-    /// What `--mutant` can do wrong, and the clause that each breaks.
+    /// List the mutants for `--mutant`, and the clause that each violates
     Mutants,
 }
 
 /// What every device has.
 #[derive(Debug, ClapArgs)]
 struct Common {
-    /// Where somebody who connects changes the device: a disk grows, a NIC's link goes down or up. It
-    /// is let go when that is done.
+    /// Socket on which each connection changes the device (a disk grows, a NIC's link goes down or
+    /// up), and is closed after the change
     #[arg(long, value_name = "PATH")]
     outside: Option<PathBuf>,
-    /// How to read what the text leaves open: see `devmig device settings`.
+    /// Set the interpretation of a choice; see `devmig device settings`
     #[arg(long = "set", value_name = "NAME=OPTION")]
     settings: Vec<String>,
-    /// What to do wrong: see `devmig device mutants`.
+    /// Run this mutant; see `devmig device mutants`
     #[arg(long, value_name = "NAME")]
     mutant: Option<String>,
-    /// How long a request takes, in milliseconds.
+    /// Duration of each request, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     latency: u32,
-    /// End with the first who connects.
+    /// Exit after the first connection closes
     #[arg(long)]
     once: bool,
 }

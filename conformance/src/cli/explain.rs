@@ -17,8 +17,9 @@ use crate::coverage;
 use crate::implementations::{self, Peer, When};
 use crate::vhost_user::suite;
 
-/// Explains a clause or a choice: what it says, whom it binds, where it is said.
+/// Explain a clause or a choice: its text, the party that it binds, and its source
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::EXPLAIN)]
 pub(crate) struct Args {
     /// Its id
     #[arg(value_name = "CLAUSE|CHOICE")]
@@ -87,7 +88,7 @@ fn carried(library: &Library, name: &str) -> Result<String, SpecErrors> {
     for property in &clause.properties {
         let known = properties::ALL.iter().find(|(name, ..)| name == property);
         let meaning = known.map_or(String::new(), |(.., meaning)| format!(": {meaning}"));
-        text += &field("checked as", &format!("{property}{meaning}"));
+        text += &field("checked by", &format!("{property}{meaning}"));
     }
     let lists = [
         ("tested by", &clause.tests),
@@ -119,7 +120,7 @@ fn violated_by(name: &str, peers: &[Peer]) -> String {
 fn read_by(name: &str, peers: &[Peer]) -> String {
     let reading = |peer: &Peer| {
         let options = peer.readings.get(name)?.join(" or ");
-        Some(field("read by", &format!("{} {}: {options}", peer.name, peer.listed.join(", "))))
+        Some(field("taken by", &format!("{} {}: {options}", peer.name, peer.listed.join(", "))))
     };
     peers.iter().filter_map(reading).collect()
 }
@@ -131,7 +132,7 @@ fn explained(spec: &Spec, id: ClauseId) -> String {
     text += &paragraph(&clause.text, "  ", "  ");
     text.push('\n');
     if let Some(reading) = &clause.interpretation {
-        text += &field("read as", reading);
+        text += &field("interpreted", reading);
     }
     text += &cited(spec, &clause.citation);
     text += &field("since", version(spec, &clause.citation, clause.since).1);
@@ -148,7 +149,7 @@ fn explained(spec: &Spec, id: ClauseId) -> String {
         text += &field("structural", reason);
     }
     if let Some(reason) = &clause.unobservable {
-        text += &field("not observed", reason);
+        text += &field("not observable", reason);
     }
     text
 }
@@ -159,8 +160,7 @@ pub(super) fn explained_choice(spec: &Spec, choice: &Choice) -> String {
     text += &paragraph(&choice.question, "  ", "  ");
     text.push('\n');
     for option in &choice.options {
-        let default =
-            if option.name == default(choice) { " (taken unless told otherwise)" } else { "" };
+        let default = if option.name == default(choice) { " (default)" } else { "" };
         text += &paragraph(&format!("{}{default}: {}", option.name, option.text), "  - ", "    ");
         if !option.seen.is_empty() {
             text += &paragraph(&format!("seen: {}", option.seen.join(", ")), "    ", "    ");

@@ -9,16 +9,17 @@ use devmig_engine::explore::Check;
 use super::select::{self, Pins};
 use super::{Error, Out, Status};
 
-/// Serves stateright's Explorer: a system's states and steps in a browser, until it is interrupted.
+/// Explore the states of a system interactively in a browser (stateright Explorer)
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::EXPLORE)]
 pub(crate) struct Args {
-    /// The system
+    /// System to explore
     system: String,
-    /// Where to listen; the page is for whoever can reach it
+    /// Address to listen on; everyone who can reach it can see the page
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// With the changes of this file
-    #[arg(long, value_name = "FILE")]
+    /// Apply this proposal
+    #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,

@@ -1,5 +1,6 @@
 //! Mistakes, in `[[bug]]`: whether each is noticed by what is said to notice it.
 
+use devmig_engine::explore::check::NON_VACUOUS;
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::{Options, Report};
@@ -56,7 +57,7 @@ impl Hunted {
         };
         let (found, expected) = (list(&self.found), list(&self.expected));
         let Some(reason) = &self.report.incomplete else {
-            return format!("bug/{}: noticed by {found}, not by {expected}\n", self.bug);
+            return format!("bug/{}: detected by {found}, expected {expected}\n", self.bug);
         };
         format!("bug/{}: the run is incomplete: {reason}\n", self.bug)
     }
@@ -73,11 +74,11 @@ pub(crate) fn hunted(
     let options = Options { limits, clause: &clause };
     let system = library
         .check_bug(bug)
-        .ok_or_else(|| Error::usage(format!("no mistake is called `{}`", bug.id), None))?;
+        .ok_or_else(|| Error::usage(format!("no bug is called `{}`", bug.id), None))?;
     let explored = system.check(&options);
     let failed = |cause| Error::Explore { system: bug.system.to_owned(), cause };
     let report = explored.map_err(failed)?;
-    let own = |name: &str| !name.ends_with(": can happen");
+    let own = |name: &str| !name.ends_with(NON_VACUOUS);
     let properties = report.properties.iter();
     let mut found: Vec<String> = properties
         .filter(|p| p.verdict == PropertyVerdict::Violated && own(&p.name))

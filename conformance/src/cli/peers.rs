@@ -1,4 +1,4 @@
-//! `devmig peers`: the suite against every real implementation that is known, held against what
+//! `devmig implementations`: the suite against every real implementation that is known, compared with what
 //! each is known to do.
 
 use clap::Args as ClapArgs;
@@ -13,24 +13,25 @@ use crate::harness::report::SuiteReport;
 use crate::implementations::{self, Peer, Serves, Setting, Verdict};
 use crate::vhost_user::suite;
 
-/// Run the suite against real implementations and hold what it finds against what is known.
+/// Test real implementations and compare the findings with known deviations
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::IMPLEMENTATIONS)]
 pub(super) struct Args {
-    /// Only these peers; `*` stands for anything.
+    /// Implementations by name or pattern (`*` matches any characters) [default: all]
     name: Vec<String>,
-    /// Say what peers there are.
+    /// List the implementations
     #[arg(long)]
     list: bool,
-    /// Install those that are missing, from the system's packages and from crates.
+    /// Install missing implementations from the system's packages and from crates.io
     #[arg(long)]
     install: bool,
-    /// Print what each peer's file should hold of its offers and readings.
+    /// Print the features and interpretations of each implementation, in the form of its file
     #[arg(long)]
     record: bool,
-    /// Show every finding in full.
+    /// Show complete findings
     #[arg(long)]
     full: bool,
-    /// For people, or for programs.
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -55,7 +56,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let there: Vec<Result<(), String>> = peers
         .iter()
         .map(|peer| {
-            bar.set_message(format!("{}: is it there?", peer.name));
+            bar.set_message(format!("{}: looking for it", peer.name));
             let missing = args.install && peer.find_version().is_err();
             if missing { install(peer) } else { Ok(()) }
         })
@@ -126,7 +127,7 @@ fn chosen<'p>(all: &'p [Peer], names: &[String]) -> Result<Vec<&'p Peer>, Error>
     for pattern in names {
         if !all.iter().any(|peer| spec::matches(pattern, &peer.name)) {
             let help = spec::did_you_mean(pattern, all.iter().map(|peer| peer.name.as_str()));
-            return Err(Error::usage(format!("no peer is called `{pattern}`"), help));
+            return Err(Error::usage(format!("no implementation is called `{pattern}`"), help));
         }
     }
     let wanted = |peer: &&Peer| {
@@ -179,7 +180,7 @@ fn close(
             out.text(&format!("{:<28} {}\n", peer.name, line(verdict)))?;
         }
         if !ran {
-            out.text("no peer ran: nothing was held against a real implementation\n")?;
+            out.text("no implementation ran, so nothing was compared\n")?;
         }
     }
     let fails = !ran || verdicts.iter().any(|(_, verdict)| verdict.fails());
@@ -213,11 +214,11 @@ fn line(verdict: &Verdict) -> String {
 pub(super) struct Document {
     /// The version of this form: 1.
     schema: u32,
-    /// The peers, in order.
+    /// The implementations, in order.
     peers: Vec<Entry>,
 }
 
-/// What came of a peer. Without `ran` there is only `why`.
+/// The result for one implementation. Without `ran` there is only `why`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 struct Entry {
     /// Its name.
@@ -232,13 +233,13 @@ struct Entry {
     listed: bool,
     /// Known deviations that were seen.
     known: Vec<String>,
-    /// Deviations that nobody has recorded.
+    /// Deviations that are not recorded.
     new: Vec<String>,
     /// Deviations that are always seen, and were not.
     gone: Vec<String>,
-    /// Offers and readings that are not as held.
+    /// Features and interpretations that differ from the recorded ones.
     changed: Vec<String>,
-    /// What the harness could not do.
+    /// Errors of the harness.
     errors: Vec<String>,
     /// The whole report.
     report: Option<SuiteReport>,

@@ -1,7 +1,7 @@
 //! The page of real back-ends: what is held of each, as a matrix.
 //!
 //! **Invariant.** Nothing is measured here: it is drawn from `conformance/implementations/`, which
-//! `devmig peers` verifies. What is sensitive shows its clause and nothing else.
+//! `devmig implementations` verifies. What is sensitive shows its clause and nothing else.
 
 use devmig_model::registry::Library;
 
@@ -37,8 +37,8 @@ pub(super) fn body(library: &Library) -> Result<String, Error> {
         }
     }
 
-    out += "\n## Readings\n\nThe options that were not excluded by what was seen; nothing where the \
-            choice was not met.\n\n";
+    out += "\n## Interpretations\n\nThe options that the observed behaviour does not exclude; empty if no \
+            test met the choice.\n\n";
     out += &format!("| choice |{names}\n|---|{lines}\n");
     for choice in library.spec.choices() {
         if peers.iter().any(|peer| peer.readings.contains_key(&choice.id)) {
@@ -56,7 +56,7 @@ pub(super) fn body(library: &Library) -> Result<String, Error> {
     for peer in &peers {
         out += &format!("\n### {}\n\n", peer.name);
         if peer.known.is_empty() {
-            out += "None is known.\n";
+            out += "No deviation is known.\n";
         }
         for deviation in &peer.known {
             out += &entry(deviation);

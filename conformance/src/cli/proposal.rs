@@ -9,7 +9,7 @@ use devmig_model::registry::{self, Library};
 use super::grid::{count, grid};
 use super::{Error, Out, Status, change, select};
 
-/// Says what a proposal's file may contain, and whether one has errors.
+/// Check a proposal file, or list the vocabulary of proposals
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = words())]
 pub(crate) struct Args {
@@ -19,12 +19,12 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find every problem of a proposal's file, or say what it contains
+    /// Report every problem of a proposal file, or summarize a correct one
     Lint {
         /// The file
         file: PathBuf,
     },
-    /// List the words of the message table, the steps of programs, and the properties
+    /// List the vocabulary of proposals: guards, effects, steps and properties
     Words,
 }
 

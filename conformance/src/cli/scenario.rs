@@ -16,25 +16,26 @@ use crate::watch::judge::{Judge, Law};
 use crate::watch::record::Event;
 use crate::watch::report::Report;
 
-/// Run a real front-end with a real guest (boot, I/O, stop, cont, reset, migrate, quit), and judge
-/// both sides.
+/// Run QEMU with a real guest (boot, I/O, stop, continue, reset, migrate, quit), and judge both
+/// sides
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::SCENARIO)]
 pub(super) struct Args {
-    /// Only these scenarios; `*` stands for anything.
+    /// Scenarios by name or pattern (`*` matches any characters) [default: all]
     name: Vec<String>,
-    /// Say what scenarios there are.
+    /// List the scenarios
     #[arg(long)]
     list: bool,
-    /// Install what is missing, from the system's packages.
+    /// Install missing programs from the system's packages
     #[arg(long)]
     install: bool,
-    /// Keep what passes in this folder.
+    /// Record the connections to files in this folder
     #[arg(long, value_name = "FOLDER")]
     record: Option<PathBuf>,
-    /// Show every report in full.
+    /// Show complete reports
     #[arg(long)]
     full: bool,
-    /// For people, or for programs.
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -209,7 +210,7 @@ fn close(all: &[(&Scenario, Came)], format: Format, out: &mut Out<'_>) -> Result
     }
     let ran = all.iter().any(|(_, came)| !matches!(came, Came::NotRun(_)));
     if !ran && format == Format::Text {
-        out.text("no scenario ran: nothing was watched\n")?;
+        out.text("no scenario ran, so nothing was watched\n")?;
     }
     Ok(if !ran || all.iter().any(|(_, came)| came.fails()) { Status::Bad } else { Status::Good })
 }

@@ -12,10 +12,10 @@ use super::{Error, Out, Status, change, check, compat, decide, peers, test, veri
 use crate::compat::fleet;
 use crate::harness::report::SuiteReport;
 
-/// Prints the JSON Schema of a document that is read, or that `--format json` writes.
+/// Print the JSON schema of a document that devmig reads or writes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which; without it, their names are listed
+    /// Name of the document [default: list the names]
     #[arg(value_name = "DOCUMENT")]
     document: Option<String>,
 }
@@ -38,7 +38,7 @@ pub(super) const ALL: &[Document] = &[
     ("verify", "devmig verify --format json", || schema_for!(verify::Document<'static>)),
     ("test", "devmig test … --format json", || schema_for!(SuiteReport)),
     ("test-list", "devmig test … --list --format json", || schema_for!(test::Listed)),
-    ("peers", "devmig peers --format json", || schema_for!(peers::Document)),
+    ("implementations", "devmig implementations --format json", || schema_for!(peers::Document)),
     ("instance", "devmig compat --source INSTANCE …", || schema_for!(form::InstanceForm)),
     ("implementation", "devmig compat … --destination IMPLEMENTATION", || {
         schema_for!(form::ImplementationForm)
@@ -62,13 +62,15 @@ pub(super) fn text(schema: fn() -> Schema) -> String {
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let Some(wanted) = &args.document else {
         for (name, command, _) in ALL {
-            out.text(&format!("{name:<16} {command}\n"))?;
+            out.text(&format!("{name:<17} {command}\n"))?;
         }
         return Ok(Status::Good);
     };
-    let Some((_, _, schema)) = ALL.iter().find(|(name, ..)| name == wanted) else {
+    // The name of the document before the command was renamed.
+    let wanted = if wanted == "peers" { "implementations" } else { wanted };
+    let Some((_, _, schema)) = ALL.iter().find(|(name, ..)| *name == wanted) else {
         let names: Vec<&str> = ALL.iter().map(|(name, ..)| *name).collect();
-        let help = format!("there are {}", names.join(", "));
+        let help = format!("the documents are {}", names.join(", "));
         return Err(Error::usage(format!("no document is called `{wanted}`"), Some(help)));
     };
     out.text(&text(*schema))?;

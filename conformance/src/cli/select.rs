@@ -16,16 +16,16 @@ use super::{Error, Status};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Bounds")]
 pub(crate) struct Bounds {
-    /// Threads; results do not depend on it [default: as many as there are cores]
+    /// Number of threads; results do not depend on it [default: number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
-    /// Stop after so many states: the verdict is then `incomplete`
+    /// Maximum number of states; beyond it the verdict is `incomplete`
     #[arg(long, value_name = "N")]
     max_states: Option<NonZeroU64>,
-    /// Stop so many events away from the beginning
+    /// Maximum search depth, in events
     #[arg(long, value_name = "N")]
     max_depth: Option<NonZeroU32>,
-    /// Stop after this time
+    /// Maximum time
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<NonZeroU32>,
 }
@@ -47,8 +47,8 @@ impl Bounds {
 /// Choices pinned on the command line.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Pins {
-    /// Take this reading of a point that the text leaves open; see `devmig choices`
-    #[arg(long = "choice", value_name = "NAME=OPTION")]
+    /// Fix the interpretation of a choice; see `devmig choices`
+    #[arg(long = "choice", value_name = "NAME=OPTION", help_heading = "Specification")]
     pins: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ impl Pins {
         for written in &self.pins {
             let (choice, option) = spec.pin(written)?;
             if pins.iter().any(|(known, other)| *known == choice && *other != option) {
-                let message = format!("`{}` is pinned to two options", spec.choice_name(choice));
+                let message = format!("`{}` is fixed to two options", spec.choice_name(choice));
                 return Err(Error::usage(message, Some("use `devmig decide` to compare".into())));
             }
             pins.push((choice, option));
@@ -90,7 +90,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     let size = std::fs::metadata(path).map_err(failed)?;
     // A specification is small; an endless file is not read to its end.
     if size.is_file() && size.len() > 16 << 20 {
-        let cause = std::io::Error::other("larger than 16 MiB, so it is no specification");
+        let cause = std::io::Error::other("larger than 16 MiB, so it is not a specification");
         return Err(failed(cause));
     }
     if !size.is_file() {

@@ -17,49 +17,49 @@ use super::grid::grid;
 use super::table_vfio::Device;
 use super::{Error, Out, Status, select};
 
-/// Shows the table that is in force: vhost-user's messages, or VFIO's migration states.
+/// Show the vhost-user messages, or the VFIO migration states, as a table
 ///
-/// Of messages, rows are read from the top: the first that applies says what happens. Of VFIO, the
-/// arcs are those of a device with the features given; a combination says which arcs a SET takes.
-/// What a proposal adds is marked with `+`.
+/// The rows of a message are tried from the top; the first that applies determines the effect. For
+/// VFIO, the arcs are those of a device with the given features, and a combination shows the arcs
+/// that a SET takes. Additions of a proposal are marked with `+`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::TABLE)]
 pub(crate) struct Args {
     /// The protocol
     #[arg(value_enum)]
     protocol: Protocol,
-    /// With the changes of this file
+    /// Apply this proposal
     #[arg(long, value_name = "FILE")]
     proposal: Option<PathBuf>,
-    /// How the table is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: TableFormat,
-    /// VFIO: the features that the device has, joined by commas (stop-copy, p2p, pre-copy); all, if
-    /// not given
+    /// VFIO: comma-separated features of the device (stop-copy, p2p, pre-copy) [default: all]
     #[arg(long, value_name = "NAMES")]
     flags: Option<String>,
-    /// VFIO: how the rule of combination transitions is read
-    #[arg(long, value_parser = ["literal", "kernel", "session"])]
+    /// VFIO: interpretation of the rule for combination transitions
+    #[arg(long = "interpretation", alias = "reading", value_parser = ["literal", "kernel", "session"])]
     reading: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Protocol {
-    /// vhost-user's messages.
+    /// vhost-user messages
     VhostUser,
-    /// VFIO's migration states.
+    /// VFIO migration states
     Vfio,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum TableFormat {
-    /// For the console.
+    /// Plain text
     #[default]
     Text,
-    /// For programs.
+    /// JSON
     Json,
-    /// For documents.
+    /// Markdown
     Markdown,
-    /// VFIO: a state diagram, for Mermaid.
+    /// VFIO: Mermaid state diagram
     Diagram,
 }
 
@@ -153,14 +153,17 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 fn vhost_user(args: &Args, library: &Library, out: &mut Out<'_>) -> Result<(), Error> {
     if args.flags.is_some() || args.reading.is_some() {
         let help = "use them with `devmig table vfio`".to_owned();
-        return Err(Error::usage("vhost-user has no `--flags` and no `--reading`", Some(help)));
+        return Err(Error::usage(
+            "`--flags` and `--interpretation` do not apply to vhost-user",
+            Some(help),
+        ));
     }
     match args.format {
         TableFormat::Text => out.text(&text(library)),
         TableFormat::Markdown => out.text(&markdown(library)),
         TableFormat::Diagram => {
             let help = "`--format text` shows what each message does".to_owned();
-            Err(Error::usage("messages are no state diagram", Some(help)))
+            Err(Error::usage("the message table has no state diagram", Some(help)))
         }
         TableFormat::Json => {
             let messages = messages(library);
@@ -261,7 +264,7 @@ impl Message {
             kind => payload(kind),
         }];
         if let (Some(reply), Some(answer)) = (self.reply, &self.answer) {
-            parts.push(format!("answer {} ({answer})", payload(reply)));
+            parts.push(format!("reply {} ({answer})", payload(reply)));
         }
         parts.extend(needs(self.gate.as_ref(), self.virtio));
         parts.push(format!("since {}", self.since));
@@ -286,8 +289,8 @@ impl Own {
             PayloadKind::None => "no payload".to_owned(),
             kind => payload(kind),
         }];
-        parts.extend(self.reply.map(|reply| format!("always answered with {}", payload(reply))));
-        parts.extend(self.signal.iter().map(|signal| format!("stands for {signal}")));
+        parts.extend(self.reply.map(|reply| format!("reply {}", payload(reply))));
+        parts.extend(self.signal.iter().map(|signal| format!("means {signal}")));
         parts.extend(needs(self.gate.as_ref(), self.virtio));
         parts.push(format!("since {}", self.since));
         parts.join("; ")
@@ -325,7 +328,7 @@ impl Words {
     }
 }
 
-/// For the console.
+/// Plain text
 pub(crate) fn text(library: &Library) -> String {
     let mark = |proposed: bool| if proposed { "+" } else { " " };
     let mut out = String::new();
@@ -348,7 +351,7 @@ pub(crate) fn text(library: &Library) -> String {
         }
         out.push('\n');
     }
-    out += "the back-end's own messages\n";
+    out += "back-end requests\n";
     for own in own_messages(library) {
         out += &format!("  {} ({})  {}\n", own.name, own.id, own.shape());
     }
@@ -378,7 +381,7 @@ fn legend(library: &Library) -> Vec<(&'static str, &'static str)> {
     guards.chain(effects).chain(answers).filter(|(name, _)| used.contains(*name)).collect()
 }
 
-/// For documents.
+/// Markdown
 pub(crate) fn markdown(library: &Library) -> String {
     let mark = |proposed: bool| if proposed { "**+** " } else { "" };
     let mut out = String::new();
@@ -401,15 +404,14 @@ pub(crate) fn markdown(library: &Library) -> String {
         }
         out.push('\n');
     }
-    out += "## The back-end's own messages\n\n";
-    out +=
-        "On the channel of SET_BACKEND_REQ_FD; answered if they have an answer or ask for one.\n\n";
+    out += "## Back-end requests\n\n";
+    out += "On the back-end channel (SET_BACKEND_REQ_FD). The front-end replies to a request that has a reply or asks for one.\n\n";
     out += "| message | id | |\n|---|---|---|\n";
     for own in own_messages(library) {
         out += &format!("| {} | {} | {} |\n", own.name, own.id, own.shape());
     }
     out += "\n## Protocol features\n\n";
-    out += "One that is `opt-in` changes what other messages mean.\n\n";
+    out += "An `opt-in` feature changes the meaning of other messages.\n\n";
     out += "| feature | bit | since | |\n|---|---|---|---|\n";
     for Feature { name, bit, since, opt_in } in features(library) {
         let opt_in = if opt_in { "opt-in" } else { "" };

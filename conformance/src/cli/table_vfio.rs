@@ -44,10 +44,11 @@ impl<'a> Device<'a> {
         };
         let reading = match reading {
             None => library.vfio().reading(&library.choices()),
-            Some(name) => Reading::ALL
-                .into_iter()
-                .find(|reading| reading.name() == name)
-                .ok_or_else(|| Error::usage(format!("no reading is called `{name}`"), None))?,
+            Some(name) => {
+                Reading::ALL.into_iter().find(|reading| reading.name() == name).ok_or_else(
+                    || Error::usage(format!("no interpretation is called `{name}`"), None),
+                )?
+            }
         };
         Ok(Device { table, flags, reading })
     }

@@ -17,8 +17,9 @@ use serde::Serialize;
 
 use super::{Error, Out, Status};
 
-/// Run a conformance suite against an implementation.
+/// Test an implementation with a conformance suite
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::TEST)]
 pub(super) struct Args {
     #[command(subcommand)]
     protocol: Protocol,

@@ -20,13 +20,11 @@ use crate::vfio::mutants::MutationRun;
 use crate::vhost_user::reference;
 use devmig_engine::explore::Report;
 
-/// Checks every system, every proposal with its expectations, and every mistake with what notices
-/// it, that is built in, and tests the reference back-end.
-///
-/// Exit code 0 if all is as expected, 1 if not, 3 if a bound cut a run short.
+/// Check all built-in systems, proposals and bugs, and test the reference devices
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::VERIFY)]
 pub(crate) struct Args {
-    /// How the result is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
@@ -36,7 +34,9 @@ pub(crate) struct Args {
 /// What `--format json` writes.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Document<'a> {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// All that follows is as expected.
     as_expected: bool,
@@ -44,7 +44,7 @@ pub(super) struct Document<'a> {
     systems: &'a [Report],
     /// Every proposal, against the base.
     proposals: &'a [Examined],
-    /// Every mistake, with what notices it.
+    /// Every bug of a real implementation, with the properties that detect it.
     bugs: &'a [Hunted],
     /// The suite against the reference back-end.
     suite: &'a SuiteReport,
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let status = statuses.max().unwrap_or(Status::Good);
     match args.format {
         Format::Json => out.json(&Document {
-            schema: 1,
+            schema: 2,
             as_expected: status == Status::Good,
             systems: &reports,
             proposals: &proposals,
@@ -220,7 +220,7 @@ fn table(
         count(reports.len(), "system"),
         count(proposals.len(), "proposal"),
         count(expectations, "expectation"),
-        count(bugs.len(), "mistake"),
+        count(bugs.len(), "bug"),
         count(suites.iter().map(|suite| suite.results.len()).sum(), "test"),
         suites.iter().map(|suite| suite.summary.skip).sum::<usize>(),
     )

@@ -17,8 +17,9 @@ use crate::watch::record::{Reader, Writer};
 use crate::watch::relay::Relay;
 use crate::watch::report::Report;
 
-/// Stand between a front-end and a back-end, and judge both.
+/// Relay a connection between a front-end and a back-end, and judge both
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::WATCH)]
 pub(super) struct Args {
     #[command(subcommand)]
     protocol: Protocol,
@@ -33,26 +34,27 @@ enum Protocol {
 /// or when the time is up, with a report.
 #[derive(Debug, ClapArgs)]
 struct VhostUser {
-    /// The socket that the front-end connects to; it is made here.
-    #[arg(long, value_name = "PATH")]
+    /// Create this socket for the front-end to connect to
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
     listen: PathBuf,
-    /// The socket that the back-end listens on.
-    #[arg(long, value_name = "PATH")]
+    /// Socket on which the back-end listens
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
     connect: PathBuf,
-    /// Keep what passes, for `devmig replay`.
-    #[arg(long, value_name = "FILE")]
+    /// Record the connection to this file, for `devmig replay`
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     record: Option<PathBuf>,
-    /// Watch for so many seconds at the most.
-    #[arg(long = "for", value_name = "SECONDS")]
+    /// Maximum time to watch
+    #[arg(long = "for", value_name = "SECONDS", help_heading = "Connection")]
     seconds: Option<f64>,
     #[command(flatten)]
     by: By,
 }
 
-/// Judge a recording again.
+/// Judge a recording
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::REPLAY)]
 pub(super) struct ReplayArgs {
-    /// A file that `devmig watch --record` wrote.
+    /// Recording, as written by `devmig watch --record`
     file: PathBuf,
     #[command(flatten)]
     by: By,
@@ -61,14 +63,20 @@ pub(super) struct ReplayArgs {
 /// By what is judged, and how that is said.
 #[derive(Debug, ClapArgs)]
 struct By {
-    /// Judge by this version of the text.
-    #[arg(long, value_name = "VERSION", default_value = "10.2")]
+    /// Version of the vhost-user specification
+    #[arg(
+        long = "spec-version",
+        alias = "text",
+        value_name = "VERSION",
+        default_value = "10.2",
+        help_heading = "Judgement"
+    )]
     text: String,
-    /// Judge by one reading of what the text leaves open.
-    #[arg(long, value_name = "NAME=OPTION")]
+    /// Fix the interpretation of a choice; see `devmig choices`
+    #[arg(long, value_name = "NAME=OPTION", help_heading = "Judgement")]
     choice: Vec<String>,
-    /// For people, or for programs.
-    #[arg(long, value_enum, default_value = "text")]
+    /// Output format
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     format: Format,
 }
 
@@ -103,8 +111,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             Some(Instant::now() + Duration::from_secs_f64(seconds))
         }
         Some(_) => {
-            let help = "a number of seconds above 0 and up to 86400".to_owned();
-            return Err(Error::usage("--for cannot be that", Some(help)));
+            let help = "use a number of seconds greater than 0, up to 86400".to_owned();
+            return Err(Error::usage("invalid value for --for", Some(help)));
         }
     };
     let trouble = |to: &Path, cause| Error::Write { to: to.display().to_string(), cause };
@@ -128,7 +136,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         return Ok(Status::HarnessError);
     };
     let back = UnixStream::connect(&args.connect).map_err(|cause| {
-        let help = "start the back-end first; it must not serve anybody else".to_owned();
+        let help = "start the back-end first; it must not serve another connection".to_owned();
         let path = args.connect.display();
         Error::usage(format!("cannot connect to {path}: {cause}"), Some(help))
     })?;
@@ -150,7 +158,7 @@ struct Listening<'p> {
 impl<'p> Listening<'p> {
     fn new(path: &'p Path) -> Result<Self, Error> {
         let listener = UnixListener::bind(path).map_err(|cause| {
-            let help = "it must not exist yet, and its folder must".to_owned();
+            let help = "the socket must not exist yet, and its folder must exist".to_owned();
             Error::usage(format!("cannot listen on {}: {cause}", path.display()), Some(help))
         })?;
         Ok(Listening { listener, path })
@@ -203,7 +211,7 @@ pub(super) fn replay(args: &ReplayArgs, out: &mut Out<'_>) -> Result<Status, Err
     }
     let mut report = judge.report();
     if reader.cut {
-        report.ended += "; the recording is cut off";
+        report.ended += "; the recording is truncated";
     }
     args.by.say(&report, out)
 }

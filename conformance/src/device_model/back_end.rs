@@ -102,7 +102,7 @@ impl BackEnd {
             Ok(number) if reply.header.request == message.id() => {
                 Ok((number, reply.fds.into_iter().next()))
             }
-            _ => Err(HarnessError::Wrong(format!("{message:?} is answered by no number"))),
+            _ => Err(HarnessError::Wrong(format!("the reply to {message:?} is not a number"))),
         }
     }
 
@@ -114,7 +114,9 @@ impl BackEnd {
             (0, true) => Ok(Ok(None)),
             (0, false) => match own {
                 Some(own) => Ok(Ok(Some(own))),
-                None => Err(HarnessError::Wrong("a descriptor is promised, and none came".into())),
+                None => Err(HarnessError::Wrong(
+                    "the reply should have a descriptor, but has none".into(),
+                )),
             },
             _ => Ok(Err(Errno::IO)),
         }

@@ -86,8 +86,10 @@ impl Kind {
     pub fn needs(self) -> Option<&'static str> {
         match self {
             Kind::Vector | Kind::VectorOff => Some("golden states (--golden)"),
-            Kind::Shared => Some("another implementation that makes some of the same (--peer)"),
-            Kind::PeerOnly => Some("another implementation that makes more (--peer)"),
+            Kind::Shared => {
+                Some("another implementation with some of the same configurations (--peer)")
+            }
+            Kind::PeerOnly => Some("another implementation with more configurations (--peer)"),
             Kind::Joint => Some("a description with joint constraints"),
             Kind::Version | Kind::VersionAndValue => Some("a description with versions"),
             Kind::OtherModel => Some("a description of two models"),

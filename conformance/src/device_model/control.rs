@@ -87,7 +87,7 @@ impl Control {
                 Err(error) if process.exit_status().is_some() || deadline.passed() => {
                     let said = process.last_output();
                     return Err(TestEnd::Harness(format!(
-                        "the control program cannot be connected to: {error}\n{}",
+                        "cannot connect to the control program: {error}\n{}",
                         said.trim_end()
                     )));
                 }
@@ -133,7 +133,9 @@ impl Control {
             Answer::Done(said) => said,
             Answer::Refused(why) => return Err(finding(format!("device-list is refused: {why}"))),
         };
-        let odd = |why: String| finding(format!("device-list gives no list of instances: {why}"));
+        let odd = |why: String| {
+            finding(format!("device-list does not return a list of instances: {why}"))
+        };
         let list: Vec<Listed> =
             serde_json::from_str(&said).map_err(|error| odd(error.to_string()))?;
         let one = |listed: Listed| {
@@ -176,7 +178,7 @@ impl Control {
             return Err(self.gone(&error.to_string()));
         }
         let answer = self.line(method, deadline)?;
-        let odd = |why: String| finding(format!("{method} is answered by no response: {why}"));
+        let odd = |why: String| finding(format!("the answer to {method} is not a response: {why}"));
         let reply: Reply =
             serde_json::from_slice(&answer).map_err(|error| odd(error.to_string()))?;
         match (reply.result, reply.error) {
@@ -200,10 +202,10 @@ impl Control {
             }
             looked = self.rest.len();
             if looked > MOST {
-                return Err(finding(format!("{method} is answered by more than {MOST} bytes")));
+                return Err(finding(format!("the answer to {method} has more than {MOST} bytes")));
             }
             if deadline.passed() {
-                return Err(finding(format!("{method} is not answered within {:?}", self.limit)));
+                return Err(finding(format!("no answer to {method} within {:?}", self.limit)));
             }
             // Zero would be no limit.
             let left = deadline.left().max(Duration::from_millis(1));

@@ -43,7 +43,7 @@ pub enum BadGolden {
     #[error("{} has more than {MOST} files", .0.display())]
     Many(PathBuf),
     /// A file that is none.
-    #[error("{name} is no golden state: {why}")]
+    #[error("{name} is not a golden state: {why}")]
     Form {
         /// Which.
         name: String,

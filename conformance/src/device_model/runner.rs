@@ -74,7 +74,7 @@ fn once(
     let hosts = match hosts {
         Ok(hosts) => hosts,
         Err(harness @ TestEnd::Harness(_)) => return Err(plain(harness.clone())),
-        Err(_) => return Err(plain(TestEnd::Skip("needs a description that can be read".into()))),
+        Err(_) => return Err(plain(TestEnd::Skip("needs a readable description".into()))),
     };
     let subject = run.subject;
     let source = Source {
@@ -86,7 +86,7 @@ fn once(
     };
     let cases = source.cases(kind);
     if cases.is_empty() {
-        let what = kind.needs().unwrap_or("a case that its description gives rise to");
+        let what = kind.needs().unwrap_or("a case that its description provides");
         return Err(plain(TestEnd::Skip(format!("needs {what}"))));
     }
     let (mut tried, mut passed_over) = (false, None);

@@ -79,7 +79,7 @@ pub(crate) fn cites<T: Entry>(
 pub(crate) fn needless(entry: &str, useful: bool, listed: bool) -> Option<String> {
     match (useful, listed) {
         (false, false) => Some(format!("{entry} finds no mutant")),
-        (true, true) => Some(format!("{entry} finds a mutant, and is listed")),
+        (true, true) => Some(format!("{entry} finds a mutant, but is listed as finding none")),
         _ => None,
     }
 }
@@ -182,7 +182,7 @@ impl MutationReport {
             out += &format!("  WRONG    {wrong}\n");
         }
         out + &format!(
-            "\n{} mutants: {} killed, {} survive{}\n",
+            "\n{} mutants: {} killed, {} survived{}\n",
             self.mutants.len(),
             self.killed,
             self.survived,

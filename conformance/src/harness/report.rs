@@ -320,7 +320,7 @@ impl SuiteReport {
             }
         }
         if !self.readings.is_empty() {
-            let _ = writeln!(out, "\nReadings of what the text leaves open:");
+            let _ = writeln!(out, "\nInterpretations of open choices:");
             for (choice, options) in &self.readings {
                 let _ = writeln!(out, "  {choice} = {}", options.join(" or "));
             }
@@ -332,7 +332,7 @@ impl SuiteReport {
             out.push('\n');
         }
         for stale in &self.stale_waivers {
-            let _ = writeln!(out, "stale waiver: {stale}: no finding needs it");
+            let _ = writeln!(out, "stale waiver: {stale}: no finding matches it");
         }
         let Summary { pass, warn, fail, skip, waived, error } = self.summary;
         let _ = writeln!(

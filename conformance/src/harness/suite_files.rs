@@ -45,7 +45,7 @@ pub(crate) fn new<'n, T>(
     d: &mut Diagnostics,
 ) {
     if before.any(|other| other == name) {
-        let message = format!("the test `{name}` is there twice");
+        let message = format!("the test `{name}` is defined twice");
         d.push(item.error(place.span(), message, "again here"));
     }
 }

@@ -127,7 +127,7 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
         }
         // No clause says that a process may die, whatever it was sent.
         TestEnd::Died(observed) => {
-            let expected = vec!["the conversation goes on, or ends".to_owned()];
+            let expected = vec!["the connection continues, or closes".to_owned()];
             Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Fail) }
         }
         TestEnd::Over => Outcome::new(Status::Pass),
@@ -151,8 +151,8 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         status: Status::Fail,
         clause: None,
         observed: Some(
-            "one choice is read in two ways: what happens here contradicts what other \
-                        tests have shown"
+            "the implementation takes two interpretations of one choice: this behaviour \
+             contradicts that in other tests"
                 .to_owned(),
         ),
         expected: settled,

@@ -246,7 +246,7 @@ impl Peer {
             |offers: &Offers| format!("{} and {}", offers.features, offers.protocol_features);
         if let Some(offers) = report.offers.as_ref().filter(|offers| **offers != self.offers) {
             changed.push(format!(
-                "offers the features {}, and not {}",
+                "offers the features {}, expected {}",
                 said(offers),
                 said(&self.offers)
             ));
@@ -256,7 +256,7 @@ impl Peer {
             if held.is_some_and(|held| !held.iter().any(|option| seen.contains(option))) {
                 let (seen, held) =
                     (seen.join(" or "), held.map_or(String::new(), |h| h.join(" or ")));
-                changed.push(format!("reads {choice} as {seen}, and not as {held}"));
+                changed.push(format!("takes {choice} = {seen}, expected {held}"));
             }
         }
         changed

@@ -109,7 +109,9 @@ impl BackEnd {
         let path = std::env::var_os("PATH").unwrap_or_default();
         match std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
             true => Ok(self.clone()),
-            false => Err(format!("there is no {program}: `devmig peers --install` installs it")),
+            false => Err(format!(
+                "there is no {program}: `devmig implementations --install` installs it"
+            )),
         }
     }
 }

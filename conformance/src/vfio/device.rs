@@ -142,9 +142,7 @@ pub trait Device: std::fmt::Debug {
     /// # Errors
     /// See [`HarnessError`].
     fn left(&mut self, _argsz: u32) -> Said<Left> {
-        Err(HarnessError::Lacks(
-            "a transport that tells what is left to be read (GET_PRECOPY_INFO)",
-        ))
+        Err(HarnessError::Lacks("a transport that reports the remaining data (GET_PRECOPY_INFO)"))
     }
 
     /// What `argsz` is for GET_PRECOPY_INFO.

@@ -216,7 +216,7 @@ impl<'a> MutationRun<'a> {
             if let Some((_, options)) = reading
                 && !options.iter().any(|possible| possible == option)
             {
-                wrong.push(format!("{name} is {option}, and was read as {options:?}"));
+                wrong.push(format!("{name} is {option}, but {options:?} was observed"));
             }
         }
         wrong

@@ -83,7 +83,7 @@ pub fn play(
         let unreached = result.status == Status::Error && result.log.is_empty();
         let silent = result.log.last().is_some_and(|last| last == "<- nothing");
         if silent && !run.place.fresh() && gone.is_none() {
-            gone = Some(format!("the device has not been heard of since {}", test.id));
+            gone = Some(format!("the device has not answered since {}", test.id));
         }
         results.push(result);
         if unreached {

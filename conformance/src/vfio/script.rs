@@ -229,7 +229,7 @@ pub fn act(text: &str, table: &Table) -> Result<Act, Problem> {
             (count, "us") => Op::Send(small(count)?, To::Us),
             (count, "table") => Op::Send(small(count)?, To::Table),
             (count, "nobody") => Op::Send(small(count)?, To::Nobody),
-            (_, whom) => return Err((format!("nothing is sent to `{whom}`"), None)),
+            (_, whom) => return Err((format!("no destination is called `{whom}`"), None)),
         },
         ("room", count) => Op::Room(small(count)?),
         ("filter", "") => Op::Filter,
@@ -253,7 +253,7 @@ fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Result<T, Problem> {
     let found = all.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let help = did_you_mean(text, all.iter().map(|(name, _)| *name));
-        (format!("nothing is called `{text}` here"), help)
+        (format!("`{text}` is not known here"), help)
     })
 }
 

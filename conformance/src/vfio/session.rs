@@ -89,7 +89,9 @@ impl Opened {
         let flags = match device.flags() {
             Ok(Ok(flags)) => flags,
             Ok(Err(errno)) => {
-                return Err(TestEnd::Skip(format!("needs a device that migrates ({errno})")));
+                return Err(TestEnd::Skip(format!(
+                    "needs a device that supports migration ({errno})"
+                )));
             }
             Err(trouble) => return Err(judge::unopened(trouble)),
         };
@@ -118,7 +120,7 @@ fn means_p2p(library: &Library, rules: &Rules) -> bool {
 /// Has a device that somebody else left in some state in RUNNING.
 fn settled(device: &mut dyn Device) -> Result<(), TestEnd> {
     let lost = |what: String| {
-        let what = format!("the device cannot be had in RUNNING: {what}; start it anew");
+        let what = format!("the device cannot be set to RUNNING: {what}; restart it");
         TestEnd::Harness(what)
     };
     let plain = |trouble: HarnessError| lost(format!("{trouble:?}"));

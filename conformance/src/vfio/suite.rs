@@ -223,7 +223,7 @@ impl Loader<'_> {
                 let steps = item.value.steps.iter();
                 steps.map(Spanned::get_ref).try_for_each(|step| self.acts(step, depth + 1, acts))
             }
-            Some(_) => Err((format!("`{name}` runs itself"), None)),
+            Some(_) => Err((format!("the program `{name}` runs itself"), None)),
             None => {
                 let names = self.programs.iter().map(|item| item.value.name.get_ref().as_str());
                 Err((format!("no program is called `{name}`"), did_you_mean(name, names)))
@@ -245,7 +245,7 @@ impl Loader<'_> {
             other => {
                 let feature = self.library.vfio().table.feature(other);
                 if feature.is_none() {
-                    let message = format!("nothing that a device has is called `{other}`");
+                    let message = format!("`{other}` is not a requirement");
                     d.push(item.error(name.span(), message, "unknown"));
                 }
                 feature.map(|feature| Need::Feature(other.to_owned(), feature.bit))

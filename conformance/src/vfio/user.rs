@@ -313,7 +313,7 @@ impl Device for User {
     fn left(&mut self, argsz: u32) -> Said<Left> {
         let Server::Here(local) = &self.server else {
             return Err(HarnessError::Lacks(
-                "a transport that tells what is left to be read (GET_PRECOPY_INFO)",
+                "a transport that reports the remaining data (GET_PRECOPY_INFO)",
             ));
         };
         if argsz < self.left_argsz() {

@@ -87,21 +87,21 @@ impl Keeps {
             Move::ReadState => {
                 // Whoever looks at the channel may have seen its end already.
                 let saves = matches!(s.transfer, Transfer::Saving | Transfer::Saved);
-                demand(saves, "nothing is saved")
+                demand(saves, "no state is being saved")
             }
             Move::WriteState => {
-                demand(s.transfer == Transfer::Loading, "nothing is loaded")?;
+                demand(s.transfer == Transfer::Loading, "no state is being loaded")?;
                 demand(self.state, "there is no state to load")
             }
             Move::Ring { ring, request, kick } => {
                 let set_up = self.rings[ring as usize];
                 let whole = set_up.size && set_up.base && set_up.addresses && set_up.call;
-                demand(!busy, "a transfer of state is under way")?;
+                demand(!busy, "a state transfer is in progress")?;
                 demand(s.features.0 != 0 && s.regions > 0, "the device is not set up")?;
                 demand(!kick || (whole && set_up.kick), "the ring is not set up")?;
                 // A back-end need not look at a ring that runs unless it is kicked.
                 let runs = s.rings[ring as usize].started;
-                demand(kick || !runs, "nobody tells the back-end")?;
+                demand(kick || !runs, "the back-end would not be notified")?;
                 let status =
                     table.feature("STATUS").is_some_and(|bit| s.protocol.0 >> bit & 1 == 1);
                 demand(!status || s.status & DRIVER_OK != 0, "the status is not DRIVER_OK")?;
@@ -126,15 +126,15 @@ impl Keeps {
                     Effect::Stop,
                 ];
                 if busy && moves.into_iter().any(has) {
-                    return Err("a transfer of state is under way");
+                    return Err("a state transfer is in progress");
                 }
                 if has(Effect::AddRegion) {
-                    demand(s.regions == 0, "the region is there already")?;
+                    demand(s.regions == 0, "the region is already mapped")?;
                 }
                 if has(Effect::RemoveRegion) {
                     let free = s.rings.iter().all(|ring| !ring.started);
                     let unset = self.rings.iter().all(|ring| !ring.kick);
-                    demand(s.regions > 0 && free && unset, "the memory is in use, or not there")?;
+                    demand(s.regions > 0 && free && unset, "the memory is in use, or not mapped")?;
                 }
                 if has(Effect::SetAddresses) {
                     demand(s.regions > 0 && set_up.size, "the ring has no memory or size")?;
@@ -143,7 +143,7 @@ impl Keeps {
                     let next = m.value.0 as u16;
                     let idle = ring.available == ring.used;
                     let right = next == ring.base || (idle && next == ring.used);
-                    demand(right, "the base is not where the ring goes on")?;
+                    demand(right, "the base is not where the ring continues")?;
                 }
                 if has(Effect::SetKick) {
                     let whole = set_up.size && set_up.base && set_up.addresses;
@@ -151,7 +151,7 @@ impl Keeps {
                 }
                 if has(Effect::SetStatus) {
                     let only_more = m.value.0 & u64::from(s.status) == u64::from(s.status);
-                    demand(m.value.0 == 0 || only_more, "a status goes up, or to 0")?;
+                    demand(m.value.0 == 0 || only_more, "the status must grow, or be 0")?;
                 }
                 if has(Effect::BeginTransfer) && m.value.0 & 0xffff_ffff != 0 {
                     demand(self.state, "there is no state to load")?;

@@ -33,13 +33,13 @@ macro_rules! forms {
 }
 
 forms! {
-    Sizes "sizes" "every length that a payload cannot have",
-    Flags "flags" "every version but the right one, the reply bit, undefined bits",
-    Rings "rings" "a ring that no device has, in every message that names one",
-    Values "values" "ring sizes, bases and addresses that no ring can have",
-    Memory "memory" "memory regions that overlap, wrap, are empty or too many, or beyond their file",
-    Descriptors "descriptors" "descriptors that are missing, too many, unasked for, or of the wrong kind",
-    Ids "ids" "message ids that no text has",
+    Sizes "sizes" "every invalid payload size",
+    Flags "flags" "every wrong version, the reply flag, undefined flags",
+    Rings "rings" "a ring index out of range, in every message that names a ring",
+    Values "values" "invalid ring sizes, bases and addresses",
+    Memory "memory" "memory regions that overlap, wrap, are empty, too many, or exceed their file",
+    Descriptors "descriptors" "descriptors that are missing, too many, unexpected, or of the wrong kind",
+    Ids "ids" "undefined request codes",
 }
 
 /// Descriptors that go along.

@@ -23,17 +23,17 @@ macro_rules! malformed {
 }
 
 malformed! {
-    UnknownMessage "unknown-message" "a message id that no text has",
-    UnknownAcknowledged "unknown-message-need-reply" "the same, asking for an acknowledgement",
+    UnknownMessage "unknown-message" "an undefined request code",
+    UnknownAcknowledged "unknown-message-need-reply" "an undefined request code with need_reply",
     ShortPayload "short-payload" "SET_VRING_NUM with half its payload",
     LongPayload "long-payload" "SET_OWNER with a payload",
     HugeSize "huge-size" "a header that announces 4 GiB",
-    HalfHeader "half-header" "six bytes, and then nothing more",
+    HalfHeader "half-header" "six bytes of a header, then nothing",
     Version "version-2" "a header of another version",
     ReplyFlag "reply-flag" "a request with the reply flag",
     RingIndex "ring-index" "SET_VRING_NUM for ring 200",
     BaseOfNoRing "base-of-no-ring" "GET_VRING_BASE for ring 200",
-    RingSize "ring-size" "SET_VRING_NUM with 3, which is no power of two",
+    RingSize "ring-size" "SET_VRING_NUM with 3, which is not a power of two",
     Address "address" "SET_VRING_ADDR outside guest memory",
     NoDescriptor "no-descriptor" "SET_VRING_KICK without the descriptor that it promises",
     ManyDescriptors "many-descriptors" "SET_OWNER with 32 descriptors",

@@ -238,7 +238,7 @@ impl<'a> MutationRun<'a> {
             if let Some((_, options)) = reading
                 && !options.iter().any(|possible| possible == option)
             {
-                wrong.push(format!("{name} is {option}, and was read as {options:?}"));
+                wrong.push(format!("{name} is {option}, but {options:?} was observed"));
             }
         }
         wrong
@@ -294,11 +294,11 @@ impl<'a> MutationRun<'a> {
         let as_other = self.expected.found_as.iter().find(|(of, ..)| *of == mutant);
         if let Some((_, clause, why)) = as_other {
             if fate.killed {
-                fate.wrong.push("a test that cites its clause finds it, and it is listed".into());
+                fate.wrong.push("a test of its clause finds it, but it is listed".into());
             } else if fate.others.contains_key(clause) {
                 fate.killed = true;
             } else {
-                fate.wrong.push(format!("it is listed as found by {clause}, and is not"));
+                fate.wrong.push(format!("it is listed as found by {clause}, but is not"));
             }
             fate.reason = Some(why.clone());
         }

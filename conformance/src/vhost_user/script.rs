@@ -339,7 +339,7 @@ fn one_of<T: Copy>(text: &str, all: &[(&str, T)], what: &str) -> Result<T, Probl
     let found = all.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let help = did_you_mean(text, all.iter().map(|(name, _)| *name));
-        (format!("nothing that {what} is called `{text}`"), help)
+        (format!("`{text}` is not something that {what}"), help)
     })
 }
 

@@ -19,7 +19,7 @@
 //! | `session/sample.rs` | looking: the order in which effects are read and causes reported |
 //! | `session/judge.rs` | what is judged, and what ends a test |
 //! | `session/channel.rs` | the channel of device state |
-//! | `session/own.rs` | the back-end's own messages, and what is changed from outside |
+//! | `session/own.rs` | back-end requests, and what is changed from outside |
 //! | `session/careful.rs` | steps that nobody wrote: taken only where every reading allows them |
 //! | `session/forms.rs` | malformed messages, systematically |
 //! | `session/tracking.rs` | the dirty log, and the record of what is in flight |

@@ -122,7 +122,7 @@ impl Tours {
                 }
                 let (choice_name, option) =
                     (library.spec.choice_name(choice), library.spec.option_name(choice, option));
-                let why = format!("only where {choice_name} is read as {option}");
+                let why = format!("only with {choice_name} = {option}");
                 self.barred.insert(format!("{} (row {})", def.name, index + 1), why);
             }
         }
@@ -142,7 +142,7 @@ impl Tours {
         for (test, arcs) in self.tests.iter().zip(&self.arcs) {
             let Some(result) = report.results.iter().find(|result| result.test == test.id) else {
                 for arc in arcs.iter().flatten() {
-                    why.entry(*arc).or_insert_with(|| "its tour was not run".into());
+                    why.entry(*arc).or_insert_with(|| "its tour did not run".into());
                 }
                 continue;
             };
@@ -156,7 +156,7 @@ impl Tours {
                         why.insert(arc, reason.clone());
                     }
                     None => {
-                        let observed = result.observed.as_deref().unwrap_or("it was not reached");
+                        let observed = result.observed.as_deref().unwrap_or("not reached");
                         let reason = format!("{} ended before: {observed}", test.id);
                         why.entry(arc).or_insert(reason);
                     }
@@ -165,7 +165,7 @@ impl Tours {
         }
         let mut not_driven: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (arc, name) in self.names.iter().enumerate().filter(|(arc, _)| !driven.contains(arc)) {
-            let reason = why.get(&arc).cloned().unwrap_or_else(|| "it was not reached".into());
+            let reason = why.get(&arc).cloned().unwrap_or_else(|| "not reached".into());
             not_driven.entry(reason).or_default().push(name.clone());
         }
         for (name, reason) in &self.barred {

@@ -158,7 +158,7 @@ impl<'l> Judge<'l> {
     #[must_use]
     pub fn report(mut self) -> Report {
         if self.ended.is_none() {
-            self.ended = Some("the recording ends here".into());
+            self.ended = Some("the recording ends".into());
         }
         let spec = &self.law.library.spec;
         let readings = self.possible.readings(spec.choices().len());
@@ -229,7 +229,7 @@ impl<'l> Judge<'l> {
         let Some(event) = form::own(&machine.table, MAX_RINGS, party, raw) else {
             let what = format!("message {} on the back-end's channel", raw.header.request);
             self.say(from, &what);
-            self.skip(format!("{what}, which the table lacks or which has no meaning"));
+            self.skip(format!("{what}, which is not in the table or has no meaning"));
             return;
         };
         let event = Seen::Event(event);
@@ -276,14 +276,18 @@ impl<'l> Judge<'l> {
         self.faults(&form.faults, Side::FrontEnd);
         if must {
             self.offended = true;
-            self.give_up(format!("no text says what a back-end makes of a malformed {name}"));
+            self.give_up(format!(
+                "the specification does not say how a back-end treats a malformed {name}"
+            ));
         } else if known.is_some() {
-            self.give_up(format!("{name} names a ring beyond the {MAX_RINGS} that are followed"));
+            self.give_up(format!(
+                "{name} names a ring beyond the {MAX_RINGS} that the monitor follows"
+            ));
         } else {
             if self.foreign.len() < MAX_FOREIGN {
                 self.foreign.push(raw.header.request);
             }
-            self.skip(format!("{name}, which the message table lacks"));
+            self.skip(format!("{name}, which is not in the message table"));
         }
     }
 
@@ -308,7 +312,7 @@ impl<'l> Judge<'l> {
         }
         self.say(Side::BackEnd, &format!("answers message {id}"));
         self.faults(&form.faults, Side::BackEnd);
-        self.give_up("an answer has no meaning".into());
+        self.give_up("a reply has no meaning".into());
     }
 
     fn faults(&mut self, faults: &[(ClauseId, String)], by: Side) {
@@ -328,7 +332,7 @@ impl<'l> Judge<'l> {
                     if !before && self.possible.beyond() {
                         let n = self.events;
                         self.skip(format!(
-                            "no text may say what follows event {n}: whatever comes is possible"
+                            "after event {n} the specification may be silent; not judged further"
                         ));
                     }
                     return;
@@ -363,14 +367,16 @@ impl<'l> Judge<'l> {
                     if clauses.is_empty()
                         && matches!(event, Seen::Event(Protocol::BackEndMessage(_))) =>
                 {
-                    self.give_up("more messages of the back-end wait than are followed".into());
+                    self.give_up(
+                        "more back-end requests are pending than the monitor follows".into(),
+                    );
                 }
                 Err(Fault::Broken { clauses, allowed }) => {
                     let clause = clauses.into_iter().find(|clause| !off.contains(*clause));
                     self.find(by, clause.unwrap_or(ClauseId::NONE), &observed, &allowed);
                     match clause {
                         Some(clause) => off.insert(clause),
-                        None => self.give_up(format!("no state allows it: {observed}")),
+                        None => self.give_up(format!("no possible state allows it: {observed}")),
                     }
                 }
                 Err(fault) => self.give_up(fault.to_string()),
@@ -399,7 +405,7 @@ impl<'l> Judge<'l> {
         }
         if let Err(Fault::Broken { clauses, allowed }) = self.possible.silent(TimeClass::Reply) {
             let clause = clauses.first().copied().unwrap_or(ClauseId::NONE);
-            let observed = format!("nothing in {} s", waited / 1000);
+            let observed = format!("nothing within {} s", waited / 1000);
             let bound = self.law.library.spec.get(clause).map(|clause| clause.party.as_str());
             let owes = if bound == Some(FRONT_END.0) { Side::FrontEnd } else { Side::BackEnd };
             self.find(owes, clause, &observed, &allowed);

@@ -279,7 +279,7 @@ fn request(event: &Event) -> Option<u32> {
 
 fn replace(said: &mut Said, fields: &Fields) -> Result<(), String> {
     let Some((head, payload)) = said.bytes.split_first_chunk::<{ Header::LEN }>() else {
-        return Err("only a part of a message is there".into());
+        return Err("the message is incomplete".into());
     };
     let mut header = Header::decode(*head);
     let payload = match &fields.payload {

@@ -258,9 +258,11 @@ impl<R: BufRead> Reader<R> {
     pub fn new(source: R) -> Result<Self, ReadError> {
         let mut reader = Reader { source, line: 0, n: 0, cut: false };
         let first = reader.next_line()?;
-        let Some(first) = first else { return Err(reader.error("no recording: no first line")) };
+        let Some(first) = first else {
+            return Err(reader.error("not a recording: it has no first line"));
+        };
         let head: Head = serde_json::from_slice(&first)
-            .map_err(|error| reader.error(format!("no head of a recording: {error}")))?;
+            .map_err(|error| reader.error(format!("not a recording: {error}")))?;
         if head.recording != "vhost-user" {
             return Err(
                 reader.error(format!("a recording of `{}`, not vhost-user", head.recording))
@@ -304,10 +306,10 @@ impl<R: BufRead> Reader<R> {
     pub fn next_event(&mut self) -> Result<Option<Event>, ReadError> {
         let Some(text) = self.next_line()? else { return Ok(None) };
         let line: Line = serde_json::from_slice(&text)
-            .map_err(|error| self.error(format!("no event: {error}")))?;
+            .map_err(|error| self.error(format!("not an event: {error}")))?;
         self.n += 1;
         if line.n != self.n {
-            let message = format!("event {} where event {} is due", line.n, self.n);
+            let message = format!("event {} instead of event {}", line.n, self.n);
             return Err(self.error(message));
         }
         let what = what(&line).map_err(|message| self.error(message))?;

@@ -94,7 +94,7 @@ impl Report {
             let _ = writeln!(out, "{}", finding.detail());
         }
         if !self.readings.is_empty() {
-            let _ = writeln!(out, "Readings of what the text leaves open:");
+            let _ = writeln!(out, "Interpretations of open choices:");
             for (choice, options) in &self.readings {
                 let _ = writeln!(out, "  {choice} = {}", options.join(" or "));
             }
@@ -106,7 +106,7 @@ impl Report {
                 let _ = writeln!(out, "  {times:>5} x {what}");
             }
             if let Some(why) = &self.over {
-                let _ = writeln!(out, "  what depends on the conversation, {why}");
+                let _ = writeln!(out, "  anything that depends on the conversation, {why}");
             }
             out.push('\n');
         }
@@ -126,7 +126,7 @@ impl Report {
 impl Finding {
     fn detail(&self) -> String {
         let head = if self.fails() { "FAIL" } else { "warn" };
-        let id = if self.clause.is_empty() { "no clause allows it" } else { &self.clause };
+        let id = if self.clause.is_empty() { "not allowed by any clause" } else { &self.clause };
         let mut out = format!("{head} {}: {id} ({})\n", self.party, self.level);
         if !self.text.is_empty() {
             let _ = writeln!(out, "             {}", self.text.replace('\n', "\n             "));

@@ -270,7 +270,8 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         self.candidates.iter().map(|c| c.read).max().unwrap_or_default()
     }
 
-    /// What reading the next message comes to; `None` if there is none, or no text says what follows.
+    /// What reading the next message comes to; `None` if there is none, or the specification
+    /// does not say what follows.
     fn reads(
         &self,
         c: &Candidate<M::State>,
@@ -398,7 +399,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         let mut all: Vec<String> = Vec::new();
         for c in &self.candidates {
             if c.undefined {
-                return vec!["anything: no text says what follows".into()];
+                return vec!["anything: the specification does not say what follows".into()];
             }
             self.machine.stimuli(&c.state, &mut |offer| {
                 let (Stimulus::Guarded(event) | Stimulus::Unguarded(event)) = offer;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::clause::ClauseId;
 use crate::compose::{Closed, GlobalStateOf, Outcome};
+use crate::explore::check::{NO_STARVATION, NON_VACUOUS, RULES_KEPT};
 use crate::explore::liveness::{self, Graph, States};
 use crate::explore::report::{PropertyVerdict, Report, check};
 use crate::explore::search::{Explored, Limits, explore};
@@ -236,7 +237,7 @@ pub fn liveness_agrees<M: Machine, const Q: usize, const N: usize, const W: usiz
             wrong.push(format!("{name}: {ours:?}, but the naive decider says violated: {bad}"));
         }
     };
-    compare("progress", starves(&states)?);
+    compare(NO_STARVATION, starves(&states)?);
     let world = |node: usize| states.key(node).unpack();
     for property in &system.properties {
         if let Test::LeadsTo { from, to } = &property.test {
@@ -273,7 +274,7 @@ pub fn deciders_agree(graph: &impl Graph) -> Result<bool, Error> {
 /// Law 6: no `always` holds because its antecedent never happens.
 #[must_use]
 pub fn twins_can_happen(report: &Report) -> Wrong {
-    let named = |name: &str| report.property(&format!("{name}: can happen"));
+    let named = |name: &str| report.property(&format!("{name}{NON_VACUOUS}"));
     let always = report.properties.iter().filter(|p| p.kind == PropertyKind::Always);
     always
         .filter(|p| named(&p.name).is_none_or(|twin| twin.verdict != PropertyVerdict::Holds))
@@ -284,7 +285,7 @@ pub fn twins_can_happen(report: &Report) -> Wrong {
 /// Law 7: programs break exactly the clauses that the system declares.
 #[must_use]
 pub fn programs_keep_the_rules(report: &Report) -> Wrong {
-    let rules = report.property("rules").filter(|p| p.expected == Expected::Holds);
+    let rules = report.property(RULES_KEPT).filter(|p| p.expected == Expected::Holds);
     match rules.map(|p| (p.verdict, &p.note)) {
         Some((PropertyVerdict::Holds, _)) => Wrong::new(),
         other => {

@@ -93,7 +93,7 @@ pub enum Reaction<S> {
     Disabled,
     /// It can happen, but its owner breaks this clause by it.
     Violation(ClauseId),
-    /// It can happen, and no text says what follows: judgement ends here.
+    /// It can happen, and the specification does not say what follows: judgement ends here.
     Unspecified(ClauseId),
 }
 

@@ -27,7 +27,7 @@ pub enum Allowed {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadAllowed {
     /// A value of another type.
-    #[error("{0} is not of type {1}, and no range `lo-hi`")]
+    #[error("{0} is neither of type {1} nor a range `lo-hi`")]
     Type(String, Type),
     /// A range that ends before it begins, or does not fit into 64 bits.
     #[error("`{0}` is no range: write `lo-hi` in decimal, lo at most hi, hi at most {max}", max = u64::MAX)]

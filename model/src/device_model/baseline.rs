@@ -107,7 +107,7 @@ fn common(name: &Name, models: &[(&str, &Model)], known: &Known) -> Result<Allow
         Some(set) if !set.is_empty() => Ok(set),
         _ => {
             told.truncate(8);
-            Err(format!("nothing is accepted by all for `{name}`: {}", told.join("; ")))
+            Err(format!("no value of `{name}` is accepted by all: {}", told.join("; ")))
         }
     }
 }

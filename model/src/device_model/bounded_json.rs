@@ -47,7 +47,7 @@ where
         while let Some(key) = map.next_key::<K>()? {
             if all.contains_key(&key) {
                 let key = key.to_string();
-                let message = format!("the key `{}` is there twice", key.escape_debug());
+                let message = format!("the key `{}` is defined twice", key.escape_debug());
                 return Err(de::Error::custom(message));
             }
             if all.len() == MAX {

@@ -20,7 +20,7 @@ pub const MAX_STEPS: usize = 1 << 20;
 
 /// A question too large to be decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there is too much to tell apart")]
+#[error("there are too many cases to distinguish")]
 pub struct TooMuch;
 
 /// Values of a type of which every other value is like one, as far as these sets can tell. Those that

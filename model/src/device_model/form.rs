@@ -58,7 +58,7 @@ pub enum BadForm {
     #[error("{0}")]
     Model(#[from] BadModel),
     /// A parameter that is described twice.
-    #[error("the parameter `{0}` of `{1}` is there twice")]
+    #[error("the parameter `{0}` of `{1}` is defined twice")]
     Twice(Name, ModelId),
     /// A set of values that is none.
     #[error("`{0}` of `{1}`: {2}")]
@@ -119,7 +119,7 @@ pub struct StatedForm {
     /// What it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affects: Option<Affects>,
-    /// For people.
+    /// Plain text
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -151,7 +151,7 @@ pub struct ModelForm {
     /// What must hold between parameters.
     #[serde(default, skip_serializing_if = "List::is_empty")]
     pub constraints: List<ConstraintForm, MAX_CONSTRAINTS>,
-    /// For people.
+    /// Plain text
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -173,7 +173,7 @@ pub struct ParameterForm {
     /// The value at which it is as if it did not exist; absent if it cannot be disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off_value: Option<Value>,
-    /// For people.
+    /// Plain text
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -194,7 +194,7 @@ pub struct ConstraintForm {
     /// Its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed: Option<List<RowForm, MAX_VALUES>>,
-    /// For people.
+    /// Plain text
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }

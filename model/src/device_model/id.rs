@@ -191,7 +191,7 @@ pub enum Fault {
     #[error("it has characters other than ASCII; a domain with others is written `xn--…`")]
     NotAscii,
     /// Blanks, control characters, or a character that no path has.
-    #[error("`{c}` cannot stand there", c = .0.escape_default())]
+    #[error("`{c}` is not allowed there", c = .0.escape_default())]
     Character(char),
     /// Another scheme than `https`.
     #[error("its scheme is not `https`")]
@@ -203,7 +203,7 @@ pub enum Fault {
     #[error("it has no scheme, and by v1 of the RFC an id is an `https` URI")]
     NoScheme,
     /// A user before the host: what looks like the owner is not.
-    #[error("what stands before `@` is a user's name, not its owner's domain")]
+    #[error("the part before `@` is a user name, not the owner's domain")]
     User,
     /// A port.
     #[error("it has a port")]
@@ -230,7 +230,7 @@ pub enum Fault {
     #[error("it is percent-encoded")]
     Percent,
     /// `?` or `#`.
-    #[error("it has a query or a fragment: configuration is no part of a name")]
+    #[error("it has a query or a fragment: the configuration is not part of a name")]
     Query,
 }
 
@@ -254,9 +254,14 @@ impl BadId {
 
 impl fmt::Display for BadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` names no device model: {}", self.written.escape_debug(), self.fault)?;
+        write!(
+            f,
+            "`{}` is not the name of a device model: {}",
+            self.written.escape_debug(),
+            self.fault
+        )?;
         match &self.suggestion {
-            Some(meant) => write!(f, "; is `{meant}` meant?"),
+            Some(meant) => write!(f, "; did you mean `{meant}`?"),
             None => Ok(()),
         }
     }

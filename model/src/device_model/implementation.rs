@@ -40,7 +40,7 @@ pub enum BadModel {
     #[error("{0} has a value for `{1}` that is not of type {2}")]
     Type(String, Name, Type),
     /// A definition of another model.
-    #[error("the definition is of `{0}`, which does not stand there")]
+    #[error("the definition is of `{0}`, which is missing")]
     Definition(ModelId),
     /// A row of a table that does not fit its heading.
     #[error("a constraint has {0} parameters and a row of {1}")]
@@ -51,8 +51,8 @@ pub enum BadModel {
     /// A constraint with a set of all values, which constrains nothing.
     #[error("a constraint does not say which values of `{0}`")]
     Open(Name),
-    /// A model that is there twice.
-    #[error("the model `{0}` is there twice")]
+    /// A model that is defined twice.
+    #[error("the model `{0}` is defined twice")]
     Twice(ModelId),
 }
 
@@ -308,7 +308,7 @@ impl Implementation {
     /// An implementation of these models.
     ///
     /// # Errors
-    /// If one is there twice.
+    /// If one is defined twice.
     pub fn new(models: impl IntoIterator<Item = Model>) -> Result<Self, BadModel> {
         let mut all = BTreeMap::new();
         for model in models {

@@ -139,12 +139,12 @@ fn alone(file: &str, model: &Model) -> Vec<Finding> {
     let mut found = Vec::new();
     let id = model.id();
     if let Err(refusal) = model.initial() {
-        let message = format!("a new instance cannot be made: {refusal}");
+        let message = format!("a new instance cannot be created: {refusal}");
         found.push(Finding::new(Rule::InitialRefused, &[file], id, message));
     }
     for alias in model.aliases().keys() {
         if let Err(refusal) = model.configure(Some(alias.as_str()), &[]) {
-            let message = format!("the alias `{alias}` cannot be made: {refusal}");
+            let message = format!("the alias `{alias}` cannot be created: {refusal}");
             found.push(Finding::new(Rule::AliasRefused, &[file], id, message));
         }
     }
@@ -152,7 +152,8 @@ fn alone(file: &str, model: &Model) -> Vec<Finding> {
         let off = model.known().offs().get(name);
         if let Some(off) = off.filter(|off| !parameter.allowed().contains(off)) {
             let message = format!(
-                "`{name}` is off at `{off}`, which is not accepted: an instance without it is refused"
+                "`{name}` is off at `{off}`, which is not accepted: an instance without it is \
+                 refused"
             );
             found.push(Finding::new(Rule::OffRefused, &[file], id, message).of(name));
         }
@@ -183,7 +184,7 @@ fn together(id: &ModelId, models: &[(&str, &Model)]) -> Vec<Finding> {
             let meant = super::configuration::canon(settings, model.known().offs());
             match aliases.get(alias) {
                 Some((first, other)) if *other != meant => {
-                    let message = format!("the alias `{alias}` means two things");
+                    let message = format!("the alias `{alias}` has two meanings");
                     found.push(Finding::new(Rule::AliasConflict, &[first, file], id, message));
                 }
                 Some(_) => {}
@@ -242,14 +243,15 @@ pub fn releases(old: (&str, &Implementation), new: (&str, &Implementation)) -> V
         };
         let undecided = tried(model, new.1.model(model.id()), &mut hold).is_err();
         for (reason, instance) in broken.into_values() {
-            let message = format!("what was accepted is refused: {}", reason.message);
+            let message =
+                format!("a previously accepted configuration is refused: {}", reason.message);
             let mut finding = Finding::new(Rule::Breaking, &files, model.id(), message);
             finding.parameter = reason.parameter;
             finding.instance = Some(InstanceForm::from(&instance));
             found.push(finding);
         }
         if undecided {
-            let message = format!("{TooMuch}: more may be refused than is told here");
+            let message = format!("{TooMuch}: more may be refused than is reported here");
             found.push(Finding::new(Rule::Undecided, &files, model.id(), message));
         }
     }

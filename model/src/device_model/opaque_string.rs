@@ -193,7 +193,7 @@ enum Part {
 
 impl Template {
     fn parse(text: &str) -> Result<Self, BadForm> {
-        let bad = || BadForm::Json(format!("`{}` is no template", text.escape_debug()));
+        let bad = || BadForm::Json(format!("`{}` is not a template", text.escape_debug()));
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, from)) = rest.split_once('{') {
             let (inside, after) = from.split_once('}').ok_or_else(bad)?;

@@ -119,10 +119,11 @@ impl Reason {
     pub fn unknown(model: &ModelId, parameter: &Name, value: &Value, off: Option<&Value>) -> Self {
         let (name, at) = (shown(parameter), shown(value));
         let why = match off {
-            Some(off) => format!("it is `{at}`, and off at `{}` only", shown(off)),
-            None => format!("it is `{at}`, and nothing says at which value it would be off"),
+            Some(off) => format!("it is `{at}`, and off only at `{}`", shown(off)),
+            None => format!("it is `{at}`, and no description states its off value"),
         };
-        let message = format!("no parameter `{name}` of `{model}` is known there: {why}");
+        let message =
+            format!("the destination does not know the parameter `{name}` of `{model}`: {why}");
         Reason::about(Kind::UnknownParameter, model, message).of(parameter).at(value)
     }
 
@@ -150,7 +151,7 @@ impl Reason {
     ) -> Self {
         let (name, at, set) = (shown(parameter), shown(value), shown(allowed));
         let message =
-            format!("`{name}` of `{model}` is not accepted at `{at}`: what is accepted is {set}");
+            format!("`{name}` of `{model}` is not accepted at `{at}`: accepted values are {set}");
         Reason::about(Kind::ValueNotAllowed, model, message).of(parameter).at(value).but(allowed)
     }
 
@@ -231,7 +232,8 @@ impl Reason {
         let say = |v: Option<&Value>| v.map_or("nothing".into(), |v| format!("`{}`", shown(v)));
         let (name, asked_for, is) = (shown(parameter), say(asked), say(found));
         let message = format!(
-            "the destination was asked for `{name}` of `{model}` at {asked_for} and reads back {is}"
+            "the destination was asked for `{name}` of `{model}` at {asked_for}, but reads back \
+             {is}"
         );
         let mut reason = Reason::about(Kind::ReadBackMismatch, model, message).of(parameter);
         reason.value = found.cloned();
@@ -242,14 +244,14 @@ impl Reason {
     /// A destination that has run out of something.
     #[must_use]
     pub fn no_resource(model: &ModelId, what: &str) -> Self {
-        let message = format!("the destination cannot make a `{model}` now: {}", shown(&what));
+        let message = format!("the destination cannot create a `{model}` now: {}", shown(&what));
         Reason::about(Kind::NoResource, model, message)
     }
 
     /// Saved state of another model.
     #[must_use]
     pub fn other_model(model: &ModelId, saved: &ModelId) -> Self {
-        let message = format!("the state was saved by a `{saved}`, and this is a `{model}`");
+        let message = format!("the state was saved by a `{saved}`, but this is a `{model}`");
         let mut reason = Reason::about(Kind::StateMismatch, model, message);
         reason.value = Some(Value::Str(saved.as_str().into()));
         reason.allowed = Some(vec![Value::Str(model.as_str().into())]);
@@ -267,7 +269,7 @@ impl Reason {
         let say = |v: Option<&Value>| v.map_or("off".into(), |v| format!("`{}`", shown(v)));
         let (name, then, now) = (shown(parameter), say(saved), say(here));
         let message = format!(
-            "the state was saved with `{name}` of `{model}` at {then}, and here it is {now}"
+            "the state was saved with `{name}` of `{model}` at {then}, but here it is {now}"
         );
         let mut reason = Reason::about(Kind::StateMismatch, model, message).of(parameter);
         reason.value = saved.cloned();

@@ -51,7 +51,7 @@ pub struct InfoParameterForm {
     /// What it can be set to. Absent: any value of the type, which may still be refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_values: Option<List<Value, MAX_VALUES>>,
-    /// For people.
+    /// Plain text
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Its value in a new instance.
@@ -185,7 +185,7 @@ pub struct VersionedForm {
 fn version(text: &str) -> Result<String, BadForm> {
     match text.is_empty() || !text.is_ascii() || text.contains(|c: char| c.is_ascii_control()) {
         true => Err(BadForm::Json(format!(
-            "`{}` is no version string: it is ASCII without newlines",
+            "`{}` is not a version string: it must be ASCII without newlines",
             text.chars().take(64).collect::<String>().escape_debug()
         ))),
         false => Ok(text.to_owned()),
@@ -224,7 +224,7 @@ impl Versions {
             } else if let Some(versions) = current.as_ref().and_then(|id| models.get_mut(id)) {
                 versions.insert(version(line)?);
             } else {
-                return Err(BadForm::Json("a version stands before any model".to_owned()));
+                return Err(BadForm::Json("a version precedes every model".to_owned()));
             }
         }
         match models.is_empty() {

@@ -250,7 +250,7 @@ pub fn system(clauses: Clauses, rules: Rules) -> Copying {
         about: "A page is copied while a device writes it.".to_owned(),
         closed: Closed { machine, rules },
         properties: vec![
-            Property::at_end("the copy is the page", |w: &GlobalState| {
+            Property::at_end("the copy equals the page", |w: &GlobalState| {
                 w.parts.2.value == w.parts.1.value
             })
             .by(clauses.marks),
@@ -282,7 +282,9 @@ pub fn system(clauses: Clauses, rules: Rules) -> Copying {
 pub fn systems(clauses: Clauses, rules: Rules) -> [Copying; 2] {
     let mut careless = system(clauses, rules.without(clauses.marks));
     careless.name = "example/copy-unmarked".to_owned();
-    careless.about = "The same, by a copier that does not mark what is written.".to_owned();
+    careless.about =
+        "A page is copied while a device writes it, by a copier that does not mark writes."
+            .to_owned();
     careless.properties[0].expected = Expected::Violated;
     [system(clauses, rules), careless]
 }

@@ -251,23 +251,26 @@ pub fn system() -> Abstract {
     System {
         name: "ring/abstract".to_owned(),
         protocol: "ring",
-        about: "What every ring does, whatever protocol carries it: others are compared with it."
+        about: "The behaviour that every ring has, in any protocol. Other systems are compared \
+                with it."
             .to_owned(),
         closed: Closed { machine: (Ring,), rules: Rules::default() },
         properties: vec![
-            Property::always("nothing is used while it is stopped", used, |t: &Seen| {
+            Property::always("no request is used while the ring is stopped", used, |t: &Seen| {
                 t.before.parts.0.running
             }),
-            Property::always("nothing is open when it has stopped", stopped, |t: &Seen| {
+            Property::always("no request is in flight after a stop", stopped, |t: &Seen| {
                 t.after.parts.0.open == 0
             }),
-            Property::at_end("all that was fetched is used", |w: &GlobalState| w.parts.0.open == 0),
+            Property::at_end("every fetched request is used", |w: &GlobalState| {
+                w.parts.0.open == 0
+            }),
             Property::reachable(
                 "the last request is used",
                 |t: &Seen| matches!(t.action.event(), Some(Act::Used(request)) if request + 1 == REQUESTS),
             ),
             Property::leads_to(
-                "a ring that is to stop stops",
+                "a ring stops when requested",
                 |w: &GlobalState| w.parts.0.stopping,
                 |w: &GlobalState| !w.parts.0.stopping,
             ),

@@ -267,7 +267,7 @@ pub(super) fn holes() -> Vec<Hole> {
     vec![
         (
             ["H1 RFC v3", "H1 devmig"],
-            "An off value differs between the ends: each implementation states its own.",
+            "The two sides have different off values: each implementation states its own.",
             Rule::V3,
             vec![
                 with("rss {0,1} off 0", "rss", &[0, 1], Some(0)),
@@ -276,13 +276,13 @@ pub(super) fn holes() -> Vec<Hole> {
         ),
         (
             ["H2 RFC v3", "H2 devmig"],
-            "A parameter without off value that an older source does not know: the text is silent.",
+            "The source does not know a parameter without an off value: the RFC is silent.",
             Rule::V3,
             vec![Host::new("nothing"), with("num {64}", "num", &[64], None)],
         ),
         (
             ["H3 RFC v3", "H3 devmig"],
-            "A joint constraint that no list of allowed values tells.",
+            "A joint constraint is visible in no list of allowed values.",
             Rule::V3,
             vec![pair("f {0,1} q {1,4}"), joint],
         ),
@@ -294,19 +294,20 @@ pub(super) fn holes() -> Vec<Hole> {
         ),
         (
             ["H5 RFC v3", "H5 devmig"],
-            "The off value is not among the allowed ones: the step that fills in is itself refused.",
+            "The off value is not an allowed value: filling it in is refused.",
             Rule::V3,
             vec![Host::new("nothing"), with("f {1} off 0", "f", &[1], Some(0))],
         ),
         (
             ["H6 RFC v3", "H6 devmig"],
-            "The host changes between its description and the creation: only reading back tells.",
+            "The host changes between its description and the creation: only reading back shows \
+             it.",
             Rule::V3,
             vec![with("f {0,1}", "f", &[0, 1], Some(0)), stale],
         ),
         (
             ["H7 RFC v3", "H7 devmig"],
-            "State is written down in another way, and no parameter says so: no description tells.",
+            "The state format changes without a parameter: no description shows it.",
             Rule::V3,
             vec![with("f {0,1}", "f", &[0, 1], Some(0)), other],
         ),

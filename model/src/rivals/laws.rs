@@ -125,8 +125,8 @@ impl Cases<'_> {
         let host = self.hosts.get(to).map_or("", String::as_str);
         let end = match self.scheme.moves(device, to) {
             Outcome::Refused => "refused".to_owned(),
-            Outcome::Unmade => "accepted, and cannot be made".to_owned(),
-            Outcome::Lost => "accepted, and its state cannot be loaded".to_owned(),
+            Outcome::Unmade => "accepted, but cannot be created".to_owned(),
+            Outcome::Lost => "accepted, but its state cannot be loaded".to_owned(),
             Outcome::Runs(there) => format!("runs as {}", self.is(&there)),
         };
         format!("{} to [{host}]: {end}", self.is(device))

@@ -39,7 +39,8 @@ pub(super) fn rivals() -> Vec<Rival> {
     vec![
         Rival {
             name: "A1 subsections",
-            about: "An optional part of the stream is sent if it is needed; no check comes before.",
+            about: "An optional part of the stream is sent if it is needed; there is no check \
+                    before.",
             hosts: &["old", "new, knows X"],
             by: By::Subsections,
         },
@@ -51,7 +52,8 @@ pub(super) fn rivals() -> Vec<Rival> {
         },
         Rival {
             name: "A3 range of versions",
-            about: "A host accepts the least interval that holds every version whose modes it has.",
+            about: "A host accepts the smallest interval that contains every version whose modes \
+                    it supports.",
             hosts: &["v0 none", "v1 +ppgtt", "v2 +context", "v3 -ppgtt"],
             by: By::Range(vec![
                 set(&["none"]),
@@ -62,19 +64,21 @@ pub(super) fn rivals() -> Vec<Rival> {
         },
         Rival {
             name: "A4 this version or later",
-            about: "A device is compatible with every later version, also with those never seen.",
+            about: "A device is compatible with every later version, including unknown ones.",
             hosts: &["v1 a", "v2 a", "v3 without a"],
             by: By::Later(vec![set(&["a"]), set(&["a"]), set(&[])]),
         },
         Rival {
             name: "A5 self and compatible",
-            about: "A device lists what it can become; the destination makes it so.",
+            about: "A device lists the configurations that it can become; the destination creates \
+                    one of them.",
             hosts: &["0 lists 0", "0 lists 0,1", "1 lists 1", "1 lists 0,1"],
             by: By::Lists(vec![(0, vec![0]), (0, vec![0, 1]), (1, vec![1]), (1, vec![0, 1])]),
         },
         Rival {
             name: "A6 subset, unmasked",
-            about: "The destination has at least the source's capabilities, and shows all of its own.",
+            about: "The destination has at least the source's capabilities, and shows all that it \
+                    has.",
             hosts: &["a", "a b"],
             by: By::Capabilities(vec![set(&["a"]), set(&["a", "b"])]),
         },
@@ -86,7 +90,8 @@ pub(super) fn rivals() -> Vec<Rival> {
         },
         Rival {
             name: "A8 RFC v4, equal strings",
-            about: "Version strings are equal (k options take 2^k of them); the second host redefined v2.",
+            about: "Version strings are equal (k options take 2^k of them); the second host \
+                    redefined v2.",
             hosts: &["v1 {} v2 {f}", "v1 {} v2 {f g}"],
             by: By::Versions(vec![
                 BTreeMap::from([(1, set(&[])), (2, set(&["f"]))]),

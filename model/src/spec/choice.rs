@@ -163,8 +163,12 @@ pub(super) fn check(item: &Item<RawChoice>, sources: &[Source], d: &mut Diagnost
     }
     if raw.option.len() < 2 {
         d.push(
-            item.error(raw.id.span(), "a choice without a choice", "has fewer than two options")
-                .help("add `[[choice.option]]` with `name` and `text`"),
+            item.error(
+                raw.id.span(),
+                "a choice needs at least two options",
+                "has fewer than two options",
+            )
+            .help("add `[[choice.option]]` with `name` and `text`"),
         );
     }
     if let Some(option) = raw.option.get(MAX_OPTIONS) {
@@ -213,7 +217,7 @@ fn option(item: &Item<RawChoice>, name: &Spanned<String>, d: &mut Diagnostics) -
     let options = &item.value.option;
     let found = options.iter().position(|option| option.name.get_ref() == name.get_ref());
     if found.is_none() {
-        let message = format!("`{}` is no option of this choice", name.get_ref());
+        let message = format!("`{}` is not an option of this choice", name.get_ref());
         let error = item.error(name.span(), message, "unknown option");
         let names: Vec<_> = options.iter().map(|o| o.name.get_ref().as_str()).collect();
         d.push(with_help(error, did_you_mean(name.get_ref(), names)));

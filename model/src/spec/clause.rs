@@ -122,7 +122,8 @@ pub(super) fn check(item: &Item<RawClause>, sources: &[Source], d: &mut Diagnost
     let level = Level::ALL.into_iter().find(|level| level.as_str() == raw.level.get_ref());
     if level.is_none() {
         let word = raw.level.get_ref();
-        let error = item.error(raw.level.span(), format!("`{word}` is no level"), "unknown level");
+        let error =
+            item.error(raw.level.span(), format!("`{word}` is not a level"), "unknown level");
         let upper = word.to_uppercase();
         d.push(with_help(error, did_you_mean(&upper, Level::ALL.map(Level::as_str))));
     }
@@ -138,7 +139,7 @@ pub(super) fn check(item: &Item<RawClause>, sources: &[Source], d: &mut Diagnost
     if let Some(source) = citation.as_ref().map(|citation| &sources[citation.source]) {
         let party = raw.party.get_ref();
         if !source.parties.contains(party) {
-            let message = format!("`{}` knows no party `{party}`", source.id);
+            let message = format!("`{}` has no party `{party}`", source.id);
             let error = item.error(raw.party.span(), message, "unknown party");
             let parties = source.parties.iter().map(String::as_str);
             d.push(with_help(error, did_you_mean(party, parties)));
@@ -153,7 +154,7 @@ pub(super) fn check(item: &Item<RawClause>, sources: &[Source], d: &mut Diagnost
             "droppable" => false,
             "structural" => true,
             word => {
-                let message = format!("`{word}` says nothing about dropping");
+                let message = format!("`{word}` is not a value of `drop`");
                 let error = item.error(drop.span(), message, "unknown value");
                 d.push(with_help(error, did_you_mean(word, ["droppable", "structural"])));
                 false
@@ -171,7 +172,7 @@ pub(super) fn check(item: &Item<RawClause>, sources: &[Source], d: &mut Diagnost
             d.push(item.error(span, "this needs a reason", "why?").help("add `reason = \"…\"`"));
         }
         Some(reason) if !structural && !unobservable => {
-            d.push(item.error(reason.span(), "a reason for nothing", "nothing needs it").help(
+            d.push(item.error(reason.span(), "a reason without a use", "nothing needs it").help(
                 "`reason` goes with `drop = \"structural\"` or `observable = false`; \
                  how the source is read goes into `interpretation`",
             ))
@@ -224,7 +225,7 @@ fn versions(
     } else if let (Some(since), Some(written), Some(begins)) = (since, &raw.source, begins)
         && (cited < since || until.is_some_and(|until| cited >= until))
     {
-        let message = "the cited version does not say it yet, or no longer";
+        let message = "the clause is not valid in the cited version";
         d.push(item.error(written.span(), message, "cited").and(begins.span(), "since"));
     }
     (since.unwrap_or(0), until)

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use devmig_engine::explore::check::renamed;
 use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 use thiserror::Error;
 
@@ -262,10 +263,23 @@ pub fn did_you_mean<'a>(
     let list = |wanted: &dyn Fn(&str) -> bool| {
         let names = candidates.clone().into_iter().filter(|name| wanted(name));
         let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
-        (!names.is_empty() && names.len() <= 16).then(|| format!("there is {}", names.join(", ")))
+        (!names.is_empty() && names.len() <= 16)
+            .then(|| format!("the known names are {}", names.join(", ")))
     };
     let area = word.rsplit_once('.').map(|(area, _)| format!("{area}."));
     area.and_then(|area| list(&|name| name.starts_with(&area))).or_else(|| list(&|_| true))
+}
+
+/// The present name of a property that was renamed, or else [`did_you_mean`].
+#[must_use]
+pub fn renamed_or_near<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    match renamed(word) {
+        Some(name) => Some(format!("this property is now called `{name}`")),
+        None => did_you_mean(word, candidates),
+    }
 }
 
 /// Levenshtein's distance, in characters.

@@ -60,7 +60,7 @@ pub(super) fn check(item: &Item<RawException>, ids: &[&str], d: &mut Diagnostics
         d.reference(with_help(error, did_you_mean(pattern, ids.iter().copied())));
     }
     if raw.what.is_empty() {
-        d.push(item.error(raw.clause.span(), "an exception from nothing", "`what` is empty"));
+        d.push(item.error(raw.clause.span(), "an exception without a kind", "`what` is empty"));
     }
     let lack = |word: &Spanned<String>| {
         let found = Lack::ALL.iter().find(|(name, _)| name == word.get_ref());

@@ -230,7 +230,7 @@ impl Tables<'_> {
             let error = SpecError::at(
                 self.file,
                 key.span(),
-                format!("nothing is called `{name}` here"),
+                format!("no table is called `{name}` here"),
                 "unknown key",
             );
             diagnostics.push(with_help(error, did_you_mean(name, known.iter().copied())));

@@ -61,7 +61,7 @@ struct RawRow {
 /// Reads a file of rows.
 ///
 /// # Errors
-/// Every problem: a row without number, carrier or reason, one that is there twice, and a clause,
+/// Every problem: a row without number, carrier or reason, one that is defined twice, and a clause,
 /// choice or (among `systems`, if given) system that does not exist.
 pub fn load(
     file: (&str, &str),
@@ -81,13 +81,13 @@ pub fn load(
             not_empty(item, text, &mut d);
         }
         if let Some(first) = seen.insert(raw.row.get_ref(), raw.row.span()) {
-            let message = format!("the row `{}` is there twice", raw.row.get_ref());
+            let message = format!("the row `{}` is defined twice", raw.row.get_ref());
             d.push(item.error(raw.row.span(), message, "again here").and(first, "first here"));
         }
         if raw.carried_by.is_empty() && raw.later.is_none() {
             d.push(
-                item.error(raw.row.span(), "nothing carries this row", "lost")
-                    .help("add what does to `carried_by`, or `later = \"…\"` and why"),
+                item.error(raw.row.span(), "no item covers this row", "lost")
+                    .help("add the items that cover it to `carried_by`, or a reason to `later`"),
             );
         }
         let carried_by = raw.carried_by.iter().filter_map(|written| {

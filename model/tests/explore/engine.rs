@@ -231,7 +231,7 @@ fn an_initial_state_must_fit() {
 fn a_program_must_break_exactly_what_it_declares() {
     let play = Play { last: 5, breaks: true, ..Play::default() };
     let report = run(play);
-    let rules = report.property("rules").unwrap();
+    let rules = report.property("rules-kept").unwrap();
     assert_eq!(rules.verdict, PropertyVerdict::Violated);
     assert_eq!(rules.trace.as_ref().unwrap().last().unwrap().clause.as_deref(), Some("clause 7"));
     insta::assert_snapshot!(report.text());
@@ -240,12 +240,12 @@ fn a_program_must_break_exactly_what_it_declares() {
     let mut declares = toy(play, Rules::default());
     declares.expect.breaks = vec![OFF_BY_ONE];
     let report = check(&declares, &Options::default()).unwrap();
-    assert_eq!(verdict(&report, "rules"), PropertyVerdict::Holds);
+    assert_eq!(verdict(&report, "rules-kept"), PropertyVerdict::Holds);
     assert!(report.as_expected && report.broken[0].declared && report.broken[0].trace.len() == 4);
 
     declares.expect.breaks = vec![OFF_BY_ONE, AFTER_WRAP];
     let report = check(&declares, &Options::default()).unwrap();
-    let rules = report.property("rules").unwrap();
+    let rules = report.property("rules-kept").unwrap();
     assert_eq!(rules.verdict, PropertyVerdict::Violated);
     assert_eq!(rules.note.as_deref(), Some("declared, but not broken: clause 8"));
 }
@@ -285,11 +285,11 @@ fn decide_sets_options_against_properties() {
 #[test]
 fn only_the_environment_can_go_on_and_it_is_no_end() {
     let report = run(Play { last: 4, rests_from: 2, ..Play::default() });
-    let stuck = report.property("stuck").unwrap();
+    let stuck = report.property("deadlock-free").unwrap();
     assert_eq!(stuck.verdict, PropertyVerdict::Violated);
     assert_eq!(stuck.trace.as_ref().unwrap().len(), 0);
     let report = run(Play { last: 4, rests_from: 5, ..Play::default() });
-    assert_eq!(verdict(&report, "stuck"), PropertyVerdict::Violated);
+    assert_eq!(verdict(&report, "deadlock-free"), PropertyVerdict::Violated);
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_reply_that_can_always_be_put_off_is_found_with_its_cycle() {
     let report = run(play);
     insta::assert_snapshot!(report.text());
     let patient = run(Play { replies_when_busy: true, ..play });
-    assert_eq!(verdict(&patient, "progress"), PropertyVerdict::Holds);
+    assert_eq!(verdict(&patient, "no-starvation"), PropertyVerdict::Holds);
     assert_eq!(
         laws::all(toy(Play { rests_from: 0, ..play }, Rules::default())),
         laws::Wrong::new()

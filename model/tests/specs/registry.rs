@@ -91,7 +91,7 @@ fn kinds() -> Vec<Kind> {
         (
             "bug",
             "protocol = \"vhost-user\"\nid = \"new\"\nseen = \"here\"\nabout = \"New.\"\n\
-             system = \"vhost-user/stop-start\"\ncaught = [\"stuck\"]\n",
+             system = \"vhost-user/stop-start\"\ncaught = [\"deadlock-free\"]\n",
             Ok(|l| l.bugs().iter().any(|bug| bug.id == "new" && bug.proposed)),
         ),
         (

@@ -172,7 +172,8 @@ fn the_literal_rule_differs_in_one_pair() {
         differences(&library.vfio().table, Reading::Literal, Reading::Kernel),
         [
             "5: PRE_COPY, RUNNING, STOP, STOP_COPY not PRE_COPY, STOP_COPY",
-            "7: PRE_COPY, RUNNING, RUNNING_P2P, STOP, STOP_COPY not PRE_COPY, PRE_COPY_P2P, STOP_COPY",
+            "7: PRE_COPY, RUNNING, RUNNING_P2P, STOP, STOP_COPY not PRE_COPY, PRE_COPY_P2P, \
+             STOP_COPY",
         ]
     );
 }
@@ -284,13 +285,13 @@ fn what_makes_no_table_is_refused() {
     assert_eq!(feature("name = \"x\"\nbit = 1\n"), "this bit is taken");
     assert_eq!(feature("name = \"x\"\nbit = 64\n"), "there are 64 bits");
     assert_eq!(feature("name = \"x\"\n"), "a feature needs its bit");
-    assert_eq!(feature("name = \"p2p\"\nbit = 4\n"), "the feature `p2p` is there twice");
+    assert_eq!(feature("name = \"p2p\"\nbit = 4\n"), "the feature `p2p` is defined twice");
     let many: String =
         (3..20).map(|n| format!("[[vfio-feature]]\nname = \"f{n}\"\nbit = {n}\n")).collect();
     assert!(refused(&many).starts_with("there are at most 8 features"));
     let pair =
         "[[vfio-pair]]\nfrom = \"STOP\"\nto = \"RUNNING\"\nhow = \"blocked\"\nby = \"text\"\n";
-    assert_eq!(refused(&format!("{pair}remove = true\n")), "nothing is said of this pair");
+    assert_eq!(refused(&format!("{pair}remove = true\n")), "this pair is not listed");
 }
 
 /// Any table gives paths that follow its arcs, or none: no text makes it panic or run on.

@@ -87,7 +87,7 @@ fn disabling_before_stopping_waits_for_ever_only_if_held_and_drained() {
     assert_eq!(decision.rows.len(), 9);
     for row in &decision.rows {
         let waits = row.options == ["hold", "drain"];
-        let stuck = BTreeSet::from(["stuck", "progress"]);
+        let stuck = BTreeSet::from(["deadlock-free", "no-starvation"]);
         assert_eq!(violated(row).is_superset(&stuck), waits, "{:?}", row.options);
         assert_eq!(violated(row).is_disjoint(&stuck), !waits, "{:?}", row.options);
     }

@@ -163,7 +163,7 @@ fn with_requests(requests: u16) -> Report {
 fn a_value_that_outgrows_its_field_makes_a_run_incomplete() {
     assert!(with_requests(3).incomplete.is_none());
     let report = with_requests(8);
-    assert!(report.incomplete.as_ref().unwrap().contains("outgrows its packing"));
+    assert!(report.incomplete.as_ref().unwrap().contains("exceeds its packing"));
     assert!(!report.as_expected);
     let trace = report.overflow.unwrap();
     assert!(trace.last().unwrap().event.contains("available"), "{trace:?}");

@@ -7,73 +7,74 @@ mutants! {
 
     // What it says of itself.
     DescriptionFails "description-fails" "description.static"
-        "The description is printed, and the exit status is 1.",
+        "The program prints the description with exit status 1.",
     DescriptionTwice "description-twice" "description.static"
-        "The description has a member twice.",
+        "The description contains a member twice.",
     DescriptionVaries "description-varies" "description.stable"
-        "What is asked for is described as the initial value.",
+        "The description states the requested value as the initial value.",
     OffWrong "off-wrong" "off.agrees"
-        "The description states an off value that the definition does not.",
+        "The description states another off value than the definition.",
     InitNotAllowed "init-not-allowed" "initial.acceptable"
-        "The initial size of the filter table is not among those that are accepted.",
+        "The initial size of the filter table is not an accepted value.",
 
     // What is made.
     AllowsMore "allows-more" "parameter.allowed"
-        "Values are accepted that the description does not allow.",
+        "The device accepts values that the description does not allow.",
     AllowsLess "allows-less" "create.as-described"
-        "The greatest number of queue pairs that the description allows is refused.",
+        "The device refuses the largest number of queue pairs that the description allows.",
     OtherInit "other-init" "create.as-described"
-        "A device for which nothing is asked has another MTU than the initial one.",
+        "A device without given parameters has another MTU than the initial value.",
     Clamps "clamps" "create.all-or-nothing"
-        "A number that is too great becomes the greatest one that is allowed.",
+        "A number that is too large is reduced to the largest allowed number.",
     AnyModel "any-model" "model.supported"
-        "A model that is not known is taken for the usual one.",
+        "An unknown model is treated as the default model.",
     IgnoresUnknown "ignores-unknown" "parameter.known"
-        "A parameter that is not known is passed over.",
+        "An unknown parameter is ignored.",
     CoercesTypes "coerces-types" "parameter.type"
-        "What is neither on nor off is taken for on.",
+        "A value that is neither on nor off is treated as on.",
     JointIgnored "joint-ignored" "joint.holds"
-        "What must hold of several parameters together is not looked at.",
+        "Constraints on several parameters together are not checked.",
     LastWins "last-wins" "create.set-once"
-        "Of two values for a parameter the last is taken.",
+        "Of two values for one parameter the last is used.",
     AliasUnexpanded "alias-unexpanded" "alias.expanded"
-        "A version changes nothing of what is made.",
+        "A version does not change the created device.",
     AnyVersion "any-version" "alias.expanded"
-        "A version that there is not is passed over.",
+        "An unknown version is ignored.",
     AliasWins "alias-wins" "alias.expanded"
-        "A version has the last word, and not what is given besides.",
+        "A version takes precedence over an explicitly given value.",
     RefusesQuietly "refuses-quietly" "create.all-or-nothing"
-        "The exit status is 0 where a device is refused.",
+        "The exit status is 0 when a device is refused.",
     NamesNothing "names-nothing" "create.names-parameter"
-        "The error does not say which parameter it is about.",
+        "The error does not name the refused parameter.",
     PoolNotReset "pool-not-reset" "create.resets"
-        "A device has what the last one of its slot was made with, where nothing else is asked for.",
+        "A device from a pool keeps the values of its predecessor for parameters that are not \
+         given.",
 
     // What there is.
     ReadBackLies "read-back-lies" "instance.reads-back"
         "A number of queue pairs reads back as the initial one.",
     ChangesLive "changes-live" "configuration.immutable"
-        "A device that exists is changed when that is asked for.",
+        "An existing device is changed on request.",
     AddsAgain "adds-again" "configuration.immutable"
-        "Adding a device by a name that is in use replaces the device.",
+        "Adding a device under an existing name replaces the device.",
 
     // Its state.
     OtherConfiguration "other-configuration" "load.checks"
-        "State of another configuration is taken.",
+        "The device accepts state of another configuration.",
     OtherModel "other-model" "load.checks"
-        "State of another model is taken.",
+        "The device accepts state of another model.",
     LoadForgets "load-forgets" "state.kept"
-        "What a device has counted is not taken over.",
+        "The counters of a device are not restored.",
     NoIdentity "no-identity" "load.checks"
-        "State does not say what it is the state of.",
+        "The saved state does not name its model and configuration.",
     BytesChanged "bytes-changed" "representation.parameter"
-        "Counters are written in another order, and nothing says so.",
+        "The counters are saved in another order, without any indication.",
     AbsenceChanges "absence-changes" "parameter.absence"
-        "State has a list of tags where there are none to filter by.",
+        "The saved state contains an empty list of tags where the device has no tag filter.",
     EncodersDiffer "encoders-differ" "representation.parameter"
-        "The second encoder writes an address backwards.",
+        "The second encoder writes an address in reverse.",
     LinkCompared "link-compared" "external.not-compared"
-        "State is taken only by a NIC whose wire is a loop.",
+        "Only a NIC with a loopback link accepts the state.",
 }
 
 #[cfg(test)]

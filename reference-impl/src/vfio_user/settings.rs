@@ -1,21 +1,21 @@
-//! What the texts leave open and a device decides: one setting for each choice.
+//! One setting for each choice that the specifications leave to a device.
 //!
 //! Names and options are those of `specs/vfio/choices.toml`, without the leading `vfio.` or
 //! `vfio-user.`, which are accepted too.
 //!
-//! **Not here:** the option `split` of `vfio.reset.target`, which is a proposal: a second call, by which
-//! a guest resets the device. vfio-user has one command for it, and no text another.
+//! **Not here:** the option `split` of `vfio.reset.target`, which is a proposal: a second call by which
+//! a guest resets the device. vfio-user has only one command for a reset.
 
 use crate::switches::settings;
 
 settings! {
     ["vfio-user.", "vfio."]
-    /// Where the device is after it refused data that was written.
+    /// The state of the device after it refused data.
     bad_data: BadData = "resume.bad-data" {
-        /// Where it was.
+        /// Unchanged.
         #[default]
         Stays "stays",
-        /// In ERROR.
+        /// ERROR.
         Error "error",
     }
     /// What RESET does to the migration state.
@@ -23,26 +23,26 @@ settings! {
         /// It becomes RUNNING.
         #[default]
         Running "running",
-        /// It stays, but for ERROR.
+        /// It does not change, except from ERROR.
         Keeps "keeps",
     }
-    /// In which state a client finds a device that another left.
+    /// The state in which a client finds a device that another client left.
     client_gone: ClientGone = "client-gone.state" {
-        /// The one in which it was left.
+        /// The state in which the other client left it.
         #[default]
         Kept "kept",
-        /// RUNNING: it is reset.
+        /// RUNNING: the device is reset.
         Running "running",
     }
     /// Which accesses a stopped device answers.
     stop_answers: StopAnswers = "stop.answers" {
-        /// Those to configuration space.
+        /// Accesses to configuration space.
         Config "config",
-        /// All.
+        /// All accesses.
         #[default]
         All "all",
     }
-    /// What becomes of a write to the registers of a device that is stopped.
+    /// What happens to a write to the registers of a stopped device.
     stopped_write: StoppedWrite = "stopped-target.write" {
         /// It changes the device.
         #[default]
@@ -50,20 +50,20 @@ settings! {
         /// It has no effect.
         Lost "lost",
     }
-    /// Whether DMA may begin while a SET waits for the end of what is outstanding.
+    /// Whether DMA may begin while a SET waits for outstanding DMA to end.
     draining: Draining = "p2p.draining" {
         /// No.
         #[default]
         NoneNew "none-new",
-        /// Yes, until it has ended.
+        /// Yes, until the outstanding DMA has ended.
         AdmitsNew "admits-new",
     }
-    /// Which page sizes a report may be asked for.
+    /// Which page sizes a REPORT may request.
     granularity: Granularity = "log.granularity" {
         /// Any power of two.
         #[default]
         AnyPower "any-power",
-        /// Powers of two from 4 KiB on.
+        /// Powers of two from 4 KiB.
         AtLeast4k "at-least-4k",
     }
     /// What START without a range logs.
@@ -76,13 +76,13 @@ settings! {
     }
     /// What the P2P flag means over vfio-user.
     p2p: P2p = "p2p.flag" {
-        /// Nothing: it is not reported, and its states are not there.
+        /// Nothing: the flag is not reported, and its states do not exist.
         #[default]
         Unused "unused",
         /// As in VFIO.
         AsVfio "as-vfio",
     }
-    /// Who marks a page that the client wrote for the server.
+    /// Who marks a page that the client wrote on behalf of the server.
     client_writes: ClientWrites = "log.client-writes" {
         /// The server.
         #[default]

@@ -9,57 +9,59 @@ mutants! {
 
     // Stopping, and where to go on.
     KeepsProcessing "keeps-processing" "ring.stopped-not-processed"
-        "GET_VRING_BASE is answered and stops nothing.",
+        "The back-end replies to GET_VRING_BASE and does not stop the ring.",
     BaseZero "base-zero" "get-vring-base.base-is-next-available"
         "GET_VRING_BASE returns 0.",
     BaseLow "base-low" "get-vring-base.base-is-next-available"
-        "GET_VRING_BASE returns one too few.",
+        "GET_VRING_BASE returns a base that is too low by one.",
     BaseHigh "base-high" "get-vring-base.base-is-next-available"
-        "GET_VRING_BASE returns one too many.",
+        "GET_VRING_BASE returns a base that is too high by one.",
     BaseModuloSize "base-modulo-size" "get-vring-base.base-is-next-available"
-        "GET_VRING_BASE returns an index into the ring instead of one that runs freely.",
+        "GET_VRING_BASE returns an index modulo the ring size instead of a free-running one.",
     CompletesAfterStop "completes-after-stop" "get-vring-base.in-flight-first"
-        "GET_VRING_BASE is answered at once, and what was in flight is completed afterwards.",
+        "The back-end replies to GET_VRING_BASE at once and completes in-flight requests \
+         afterwards.",
     ForgetsBase "forgets-base" "set-vring-base.continues-there"
-        "A ring that starts again starts at 0.",
+        "A restarted ring begins at 0.",
     IgnoresSetBase "ignores-set-base" "set-vring-base.continues-there"
         "SET_VRING_BASE has no effect.",
     UsedFromZero "used-from-zero" "set-vring-base.used-from-memory"
-        "A ring that starts puts its first completion at 0, whatever the used ring says.",
+        "A ring that starts puts its first used entry at 0, regardless of the used ring.",
     NotifiesAfterStop "notifies-after-stop" "suspended.no-notifications"
-        "The guest is notified once more, a while after GET_VRING_BASE was answered.",
+        "The back-end notifies the guest once more, some time after its reply to GET_VRING_BASE.",
     WritesWhileSuspended "writes-while-suspended" "suspended.no-guest-writes"
-        "A while after every ring was stopped, a word of guest memory is written that belongs to none.",
+        "Some time after every ring was stopped, the back-end writes a word of guest memory \
+         outside of the rings.",
     RunsAfterSave "runs-after-save" "migration.no-update-until-restart"
-        "Once its state is saved the device polls its rings, stopped as they are.",
+        "After its state is saved, the back-end polls its stopped rings.",
     SilentWhenStopped "silent-when-stopped" "suspended.still-answers"
-        "Nothing is answered any more once rings were started and all are stopped.",
+        "The back-end replies to nothing after rings were started and all are stopped.",
 
     // Processing.
     CompletesTwice "completes-twice" "ring.request-completed-once"
-        "Each request is put into the used ring twice.",
+        "The back-end puts each request into the used ring twice.",
     UsesUnavailable "uses-unavailable" "ring.available-only"
-        "Each completion is followed by one of a request that nobody made.",
+        "After each request, the back-end completes one that was never made available.",
     NeverStarts "never-starts" "ring.kick-starts"
-        "A kick is taken and starts nothing.",
+        "The back-end reads a kick but does not start the ring.",
     NeverNotifies "never-notifies" "ring.notify-guest"
-        "The guest is never notified.",
+        "The back-end never notifies the guest.",
     IndexSticks "index-sticks" "ring.started-processes"
-        "The ring's index does not go beyond 65535: nothing is processed there.",
+        "The ring's index does not exceed 65535: nothing is processed there.",
     StartsEnabled "starts-enabled" "ring.starts-stopped-and-disabled"
-        "Rings are enabled from the first.",
+        "Rings are initially enabled.",
     BornStarted "born-started" "ring.ever_started-stopped-and-disabled"
-        "Rings are started from the first: no kick is waited for.",
+        "Rings are initially started, without a kick.",
     FeaturesFixed "features-fixed" "configuration.on-the-fly"
-        "SET_FEATURES changes nothing while a ring runs.",
+        "SET_FEATURES has no effect while a ring runs.",
     ProcessesDisabled "processes-disabled" "ring.disabled-no-side-effects"
-        "A disabled ring's requests are fetched and executed.",
+        "The back-end fetches and executes the requests of a disabled ring.",
     IgnoresEnable "ignores-enable" "ring.enable-sets"
         "SET_VRING_ENABLE with 1 has no effect.",
     IgnoresDisable "ignores-disable" "ring.enable-sets"
         "SET_VRING_ENABLE with 0 has no effect.",
     EnableNotTracked "enable-not-tracked" "ring.enable-tracked"
-        "SET_VRING_ENABLE has no effect on a ring that is stopped.",
+        "SET_VRING_ENABLE has no effect on a stopped ring.",
 
     // Negotiation.
     Bit30EnablesNothing "bit-30-enables-nothing" "set-features.bit-30-enables"
@@ -73,37 +75,37 @@ mutants! {
     ResetDisablesNothing "reset-disables-nothing" "reset-device.disables"
         "RESET_DEVICE leaves rings started and enabled.",
     ResetKeepsState "reset-keeps-state" "reset-device.resets-state"
-        "RESET_DEVICE leaves the device's internal state and its status.",
+        "RESET_DEVICE leaves the device's internal state and its status unchanged.",
     ResetClosesSession "reset-closes-session" "reset-device.keeps-ownership"
         "RESET_DEVICE ends the session.",
     StatusWrong "status-wrong" "status.read-back"
-        "GET_STATUS returns a status in which one bit is another.",
+        "GET_STATUS returns the status with one bit flipped.",
     StatusIgnored "status-ignored" "status.set"
-        "SET_STATUS sets nothing.",
+        "SET_STATUS has no effect.",
     StatusZeroNotifies "status-zero-notifies" "status.reset-quiet"
-        "The guest is notified once more, a while after a status of 0.",
+        "The back-end notifies the guest once more, some time after status 0.",
     StatusZeroOneRing "status-zero-one-ring" "status.zero-resets"
-        "A status of 0 resets the first ring and no other.",
+        "Status 0 resets only the first ring.",
 
     // Device state.
     TransferErrorWithDescriptor "transfer-error-with-descriptor" "device-state.error-and-fd"
-        "SET_DEVICE_STATE_FD is answered with an error and a descriptor.",
+        "The reply to SET_DEVICE_STATE_FD has both an error and a descriptor.",
     TransferBitClear "transfer-bit-clear" "device-state.reply-bits"
-        "SET_DEVICE_STATE_FD is answered with bit 8 clear and without a descriptor.",
+        "The reply to SET_DEVICE_STATE_FD has bit 8 clear and no descriptor.",
     TransferNeverCloses "transfer-never-closes" "device-state.writer-closes"
-        "The channel stays open after all state was written.",
+        "The channel stays open after all state is written.",
     LoadStopsReading "load-stops-reading" "device-state.reader-reads-all"
-        "Of a state that is loaded no more than 4 KiB are read; the channel stays open.",
+        "The back-end reads at most 4 KiB of the state that it loads; the channel stays open.",
     CheckFails "check-fails" "device-state.check-reports"
-        "CHECK_DEVICE_STATE reports a failure after a good save.",
+        "CHECK_DEVICE_STATE reports a failure after a successful save.",
     LoadsAnything "loads-anything" "device-state.check-reports"
         "CHECK_DEVICE_STATE reports success after a state was refused.",
     CompletesWhileSaving "completes-while-saving" "device-state.frozen"
-        "Stopped rings are processed while a save begins.",
+        "The back-end processes stopped rings when a save begins.",
 
     // Answers.
     WrongReplyId "wrong-reply-id" "reply.header"
-        "Replies carry the id of another message.",
+        "Replies have the request code of another message.",
     NoReplyFlag "no-reply-flag" "reply.header"
         "Replies lack the reply flag.",
     WrongReplyVersion "wrong-reply-version" "reply.header"
@@ -111,29 +113,29 @@ mutants! {
     ReplyTooLong "reply-too-long" "reply.payload"
         "Replies have 8 bytes of payload too many.",
     AnswersTwice "answers-twice" "reply.unasked"
-        "Everything is answered twice.",
+        "The back-end sends every reply twice.",
     AnswersUnasked "answers-unasked" "reply.unasked"
-        "Messages that want no answer get one.",
+        "The back-end replies to messages that have no reply.",
     AcknowledgesToo "acknowledges-too" "reply-ack.explicit-unchanged"
         "A message that has a reply and asks for an acknowledgement gets both.",
     NoAcknowledgement "no-acknowledgement" "reply-ack.answers"
-        "A message that asks for an acknowledgement gets none.",
+        "The back-end does not acknowledge a message that asks for it.",
     AcknowledgesFailure "acknowledges-failure" "reply-ack.value"
-        "Success is acknowledged with 1.",
+        "The back-end acknowledges success with 1.",
     SilentGetFeatures "silent-get-features" "reply.must"
-        "GET_FEATURES is not answered.",
+        "The back-end does not reply to GET_FEATURES.",
     AcknowledgesRefusal "acknowledges-refusal" "reply-ack.value"
-        "What is refused is acknowledged with 0.",
+        "The back-end acknowledges refused messages with 0.",
     AcceptsAnyMtu "accepts-any-mtu" "mtu.answered"
-        "NET_SET_MTU is acknowledged with 0, whatever the MTU.",
+        "The back-end acknowledges NET_SET_MTU with 0 for every MTU.",
     Bit30Untrue "bit-30-untrue" "features.get-answered"
-        "Bit 30 is offered, and GET_PROTOCOL_FEATURES closes the connection.",
+        "The back-end offers bit 30, and closes the connection on GET_PROTOCOL_FEATURES.",
     FeaturesIgnored "features-ignored" "features.enable"
-        "SET_FEATURES puts nothing into use.",
+        "Features that SET_FEATURES acknowledges have no effect.",
     ProtocolFeaturesIgnored "protocol-features-ignored" "protocol-features.set"
-        "SET_PROTOCOL_FEATURES puts nothing into use.",
+        "Features that SET_PROTOCOL_FEATURES acknowledges have no effect.",
     NoQueues "no-queues" "queue-num.answered"
-        "GET_QUEUE_NUM is answered with 0.",
+        "The back-end replies to GET_QUEUE_NUM with 0.",
     ClosesOnCall "closes-on-call" "connection.close-exceptional"
         "SET_VRING_CALL closes the connection.",
 
@@ -143,121 +145,123 @@ mutants! {
     DisablesAll "disables-all" "ring.enable-sets"
         "SET_VRING_ENABLE with 0 disables every ring.",
     ResetsOneRing "resets-one-ring" "reset-device.disables"
-        "Resets disable the first ring and no other.",
+        "Resets disable only the first ring.",
     NeverPolls "never-polls" "kick.polling"
-        "A ring that has to be polled is not.",
+        "The back-end does not poll a ring that has no kick descriptor.",
     CallsAnyway "calls-anyway" "call.polling"
-        "A call descriptor that was taken away is written to all the same.",
+        "The back-end still writes to a call descriptor that was removed.",
     ErrorUnreported "error-unreported" "err.signalled"
-        "Nobody is told that a ring is broken.",
+        "The back-end does not report a corrupted ring.",
     ResetOwnerResets "reset-owner-resets" "reset-owner.ignored-or-disables"
         "RESET_OWNER resets the device.",
 
     // Memory.
     KeepsOldTable "keeps-old-table" "memory.replaces"
-        "SET_MEM_TABLE changes nothing once there is memory.",
+        "A second SET_MEM_TABLE has no effect.",
     AddReplaces "add-replaces" "memory.add-maps"
-        "ADD_MEM_REG puts the region in the place of all others.",
+        "ADD_MEM_REG replaces all other regions.",
     RemoveKeeps "remove-keeps" "memory.remove-unmaps"
         "REM_MEM_REG removes nothing.",
     RemoveKeepsDescriptor "remove-keeps-descriptor" "memory.remove-closes-fd"
-        "A descriptor that comes with REM_MEM_REG stays open.",
+        "The back-end does not close a descriptor that it receives with REM_MEM_REG.",
     RingsByGuestAddress "rings-by-guest-address" "memory.user-addresses"
-        "The addresses of rings are taken for guest addresses.",
+        "The back-end resolves ring addresses as guest addresses.",
     BuffersByUserAddress "buffers-by-user-address" "memory.guest-addresses"
-        "The addresses of buffers are taken for the front-end's own.",
+        "The back-end resolves buffer addresses as user addresses of the front-end.",
     RingSizeIgnored "ring-size-ignored" "vring-num.sets"
-        "A ring is as long as one can be, whatever SET_VRING_NUM says.",
+        "Every ring has the maximum size, regardless of SET_VRING_NUM.",
     KeepsOldAddresses "keeps-old-addresses" "vring-addr.sets"
-        "SET_VRING_ADDR changes nothing once a ring has addresses.",
+        "A second SET_VRING_ADDR for a ring has no effect.",
 
     // What comes from outside.
     ReceivesOnce "receives-once" "ring.started-processes"
-        "A NIC puts one frame into each receive ring, and no more.",
+        "A NIC puts only one frame into each receive ring.",
 
     // Whom to wake.
     AsksForNoKick "asks-for-no-kick" "ring.started-processes"
-        "With EVENT_IDX, nobody is asked for a kick.",
+        "With EVENT_IDX, the back-end never requests a kick.",
     InterruptsStayOff "interrupts-stay-off" "ring.notify-guest"
-        "A guest that once asked not to be notified never is again.",
+        "After a guest suppressed notifications once, it is never notified again.",
 
     // Configuration.
     ConfigTooShort "config-too-short" "config.get-size"
         "GET_CONFIG returns one byte too few.",
     ConfigOffByOne "config-off-by-one" "config.get-size"
-        "GET_CONFIG returns what stands one byte later.",
+        "GET_CONFIG returns the contents from one byte later.",
     ConfigWritable "config-writable" "config.read-only"
         "SET_CONFIG sets read-only fields.",
     ConfigNeverSet "config-never-set" "config.set-flags"
-        "SET_CONFIG sets nothing after a migration.",
+        "SET_CONFIG for a migration has no effect.",
 
     // The dirty log.
     LogsNothing "logs-nothing" "dirty-log.marks-buffers"
-        "No write is logged.",
+        "The back-end logs no writes.",
     LogsFirstPage "logs-first-page" "dirty-log.marks-buffers"
-        "Of a buffer only the first page is logged.",
+        "The back-end logs only the first page of a buffer.",
     LogsNoUsedRing "logs-no-used-ring" "dirty-log.marks-used-ring"
-        "Writes to the used ring are not logged.",
+        "The back-end does not log writes to the used ring.",
     LogsUsedElsewhere "logs-used-elsewhere" "dirty-log.used-ring-address"
-        "Writes to the used ring are logged where it is in guest memory, not where the front-end said.",
+        "The back-end logs writes to the used ring at its guest address instead of the log \
+         address.",
     MarksInTwoSteps "marks-in-two-steps" "dirty-log.atomic"
-        "A mark is made by reading a byte of the log, and writing it a while later.",
+        "The back-end marks a page by reading a byte of the log and writing it some time later.",
     KeepsOldLog "keeps-old-log" "dirty-log.fd"
-        "A second SET_LOG_BASE changes nothing.",
+        "A second SET_LOG_BASE has no effect.",
 
     // Requests in flight.
     InflightIgnored "inflight-ignored" "in-flight.resubmits"
-        "SET_INFLIGHT_FD is taken and not used.",
+        "The back-end accepts SET_INFLIGHT_FD and does not use the buffer.",
     InflightForgotten "inflight-forgotten" "in-flight.resubmits"
-        "What is on record as in flight is not resubmitted.",
+        "The back-end does not resubmit recorded requests.",
     InflightNotFirst "inflight-not-first" "in-flight.resubmits"
-        "Descriptor 0 is never resubmitted.",
+        "The back-end never resubmits descriptor 0.",
     InflightStays "inflight-stays" "in-flight.records"
-        "What was completed stays on record, and is resubmitted.",
+        "Completed requests stay in the record and are resubmitted.",
     InflightLastBatch "inflight-last-batch" "in-flight.settles-last-batch"
-        "What got into the used ring just before the end is resubmitted.",
+        "Requests put into the used ring just before a crash are resubmitted.",
 
     // The back-end's channel.
     ChangeUntold "change-untold" "config-change.notifies"
-        "Nobody is told that the configuration has changed.",
+        "The back-end does not report a change of the configuration space.",
     ChangeWhileSuspended "change-while-suspended" "suspended.no-messages"
-        "The front-end is told of a change of the configuration while every ring is stopped.",
+        "The back-end reports a change of the configuration space while every ring is stopped.",
     AsksUnnegotiated "asks-unnegotiated" "back-end-message.need-reply-negotiated"
-        "The back-end's messages ask for an acknowledgement that was not negotiated.",
+        "Back-end requests ask for an acknowledgement that was not negotiated.",
     ChangeUngated "change-ungated" "back-end-message.gated"
-        "The front-end is told of a change of the configuration although CONFIG was not negotiated.",
+        "The back-end reports a change of the configuration space although CONFIG was not \
+         negotiated.",
     ChannelUnacknowledged "channel-unacknowledged" "set-backend-req-fd.answered"
-        "SET_BACKEND_REQ_FD is not acknowledged, though it asks for that.",
+        "The back-end does not acknowledge SET_BACKEND_REQ_FD, although the message asks for it.",
     InbandAlone "inband-alone" "in-band.closes-without"
-        "In-band notifications are accepted without what they need.",
+        "The back-end accepts in-band notifications without the features that they require.",
     InbandKickIgnored "inband-kick-ignored" "vring-kick.starts"
-        "VRING_KICK starts nothing.",
+        "VRING_KICK does not start a ring.",
     InbandSilent "inband-silent" "ring.notify-guest"
-        "The guest is not notified by messages either.",
+        "The back-end does not notify the guest by messages either.",
     InbandWrongRing "inband-wrong-ring" "ring.notify-guest"
         "VRING_CALL names the next ring.",
     InbandNumber "inband-number" "back-end-message.num-zero"
-        "VRING_CALL has 1 where 0 belongs.",
+        "The field num of VRING_CALL is 1 instead of 0.",
     InbandUnacknowledged "inband-unacknowledged" "back-end-message.in-band-acknowledged"
-        "VRING_CALL asks for no acknowledgement.",
+        "VRING_CALL does not ask for an acknowledgement.",
 
     // A state that was loaded.
     LoadsNothing "loads-nothing" "device-state.load-restores"
-        "A state is taken and forgotten.",
+        "The back-end accepts a state and discards it.",
     SaveResets "save-resets" "device-state.source-can-resume"
-        "A device whose state was saved starts afresh.",
+        "A device whose state was saved is reset.",
     FilterNotRestored "filter-not-restored" "device-state.load-restores"
         "A NIC's filter is not restored.",
     AddressNotRestored "address-not-restored" "device-state.load-restores"
         "A NIC's address is not restored.",
     SteeringNotRestored "steering-not-restored" "device-state.load-restores"
-        "How a NIC spreads flows is not restored.",
+        "A NIC's flow steering is not restored.",
     WaitingNotRestored "waiting-not-restored" "device-state.load-restores"
-        "Frames that a NIC has not delivered yet are not restored.",
+        "Frames that a NIC has not delivered are not restored.",
     ResetKeepsFilter "reset-keeps-filter" "reset-device.resets-state"
-        "A NIC's filter is left as it was by a reset.",
+        "A reset does not clear a NIC's filter.",
     SuppliesDisabled "supplies-disabled" "ring.disabled-no-side-effects"
-        "A NIC supplies frames through a ring that is disabled.",
+        "A NIC delivers frames through a disabled ring.",
 }
 
 #[cfg(test)]

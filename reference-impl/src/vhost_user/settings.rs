@@ -1,4 +1,4 @@
-//! What the text leaves open and a back-end decides: one setting for each choice.
+//! One setting for each choice that the specification leaves to a back-end.
 //!
 //! Names and options are those of `specs/vhost-user/choices.toml`, without the leading
 //! `vhost-user.`, which is accepted too.
@@ -7,31 +7,31 @@ use crate::switches::settings;
 
 settings! {
     ["vhost-user."]
-    /// What becomes of requests in flight when GET_VRING_BASE arrives.
+    /// What happens to requests in flight when GET_VRING_BASE arrives.
     in_flight: InFlight = "get-vring-base.in-flight" {
-        /// They are completed, then it is answered.
+        /// The back-end completes them, then replies.
         #[default]
         Drain "drain",
-        /// They are dropped.
+        /// The back-end drops them.
         Abandon "abandon",
-        /// They are dropped, and the base goes back to the oldest of them.
+        /// The back-end drops them and returns the base of the oldest of them.
         Rewind "rewind",
     }
-    /// What becomes of the requests of a ring that is started and disabled.
+    /// What happens to the requests of a ring that is started and disabled.
     disabled: Disabled = "disabled.requests" {
-        /// Nothing is fetched or completed.
+        /// The back-end fetches and completes nothing.
         Hold "hold",
-        /// What was fetched before is completed.
+        /// The back-end completes requests that it fetched before.
         #[default]
         Finish "finish",
-        /// As if it were enabled.
+        /// The back-end processes the ring as if it were enabled.
         Process "process",
     }
     /// What SET_STATUS with 0 does.
     status_zero: StatusZero = "status.zero" {
-        /// It is stored.
+        /// It only stores the status.
         Keeps "keeps",
-        /// The device's state is reset, rings are stopped and disabled.
+        /// It resets the device's internal state, and stops and disables the rings.
         #[default]
         Resets "resets",
     }
@@ -45,18 +45,18 @@ settings! {
     }
     /// What RESET_DEVICE does to rings.
     reset_rings: ResetRings = "reset-device.rings" {
-        /// They are disabled.
+        /// It disables them.
         Disables "disables",
-        /// They are stopped too.
+        /// It also stops them.
         #[default]
         Stops "stops",
     }
-    /// What a kick from before SET_VRING_KICK does.
+    /// What a kick that was written before SET_VRING_KICK does.
     kick_pending: KickPending = "kick.pending" {
         /// It starts the ring.
         #[default]
         Starts "starts",
-        /// It is forgotten.
+        /// It is lost.
         Lost "lost",
     }
     /// Whether the descriptor that a ring had before GET_VRING_BASE can start it again.
@@ -67,7 +67,7 @@ settings! {
         /// Yes.
         Keeps "keeps",
     }
-    /// Whether a device that never ran is suspended, so that state may be transferred.
+    /// Whether a device that never ran is suspended, so that its state may be transferred.
     transfer_birth: TransferBirth = "transfer.birth" {
         /// Yes.
         #[default]
@@ -88,56 +88,56 @@ settings! {
         /// Nothing.
         #[default]
         Ignores "ignores",
-        /// Rings are disabled.
+        /// It disables the rings.
         Disables "disables",
-        /// Rings are as at first, and memory and features are forgotten.
+        /// It resets the rings, and discards memory and features.
         Discards "discards",
     }
-    /// Whether SET_LOG_BASE has an answer.
+    /// Whether the back-end replies to SET_LOG_BASE.
     log_base: LogBase = "log-base.answer" {
         /// Yes.
         #[default]
         Answered "answered",
-        /// No, unless one is asked for.
+        /// No, unless the message asks for an acknowledgement.
         Silent "silent",
     }
-    /// What answers SET_LOG_BASE.
+    /// The payload of the reply to SET_LOG_BASE.
     log_taken: LogTaken = "log-base.payload" {
         /// The number 0.
         #[default]
         Number "number",
-        /// What was asked.
+        /// The payload of the request.
         Request "request",
         /// No payload.
         Nothing "nothing",
     }
-    /// Whether a message may come in pieces.
+    /// Whether a message may arrive in pieces.
     pieces: Pieces = "message.pieces" {
         /// Yes.
         #[default]
         Together "together",
-        /// Its header may; if its payload does, the connection is closed.
+        /// The header may; if the payload does, the back-end closes the connection.
         Header "header",
-        /// No: the connection is closed.
+        /// No: the back-end closes the connection.
         Whole "whole",
     }
-    /// What becomes of the connection when a guest has made nonsense of a ring.
+    /// What happens to the connection when the guest has corrupted a ring.
     broken_ring: BrokenRing = "ring.broken" {
-        /// It stays.
+        /// It stays open.
         #[default]
         Stays "stays",
-        /// It is closed.
+        /// The back-end closes it.
         Closes "closes",
     }
-    /// Whether kicks are listened for before the status has DRIVER_OK.
+    /// Whether kicks start a ring before the status has DRIVER_OK.
     before_driver_ok: BeforeDriverOk = "status.before-driver-ok" {
         /// Yes.
         #[default]
         Processes "processes",
-        /// No, once STATUS was negotiated.
+        /// No, if STATUS was negotiated.
         Waits "waits",
     }
-    /// When a ring starts that is polled.
+    /// When a polled ring starts.
     polled_start: PolledStart = "kick.polled-start" {
         /// With SET_VRING_KICK.
         #[default]
@@ -145,20 +145,20 @@ settings! {
         /// Never, without a kick.
         Never "never",
     }
-    /// What becomes of a change of the configuration while every ring is stopped.
+    /// When the back-end reports a configuration change that happens while every ring is stopped.
     config_change: ConfigChange = "config-change.while-suspended" {
-        /// It is told once a ring runs.
+        /// Once a ring runs.
         #[default]
         Later "later",
-        /// It is not told.
+        /// Never.
         Never "never",
     }
-    /// Whether a back-end that owes an answer reads on.
+    /// Whether a back-end with a pending reply reads further messages.
     reads_ahead: ReadsAhead = "reply.reads-ahead" {
         /// No.
         #[default]
         Waits "waits",
-        /// Yes, until it owes two answers. Answers keep the order of their messages.
+        /// Yes, until two replies are pending. Replies keep the order of their messages.
         Reads "reads",
     }
 }

@@ -20,8 +20,8 @@ pub(super) fn listen(path: &Path) -> Result<UnixListener, Error> {
             }
             _ => {
                 return refused(
-                    format!("a server listens at {shown} already"),
-                    "end it, or choose another --socket-path",
+                    format!("a server already listens at {shown}"),
+                    "stop it, or choose another --socket-path",
                 );
             }
         }
@@ -30,20 +30,19 @@ pub(super) fn listen(path: &Path) -> Result<UnixListener, Error> {
         Ok(listener) => Ok(listener),
         Err(error) => match error.kind() {
             ErrorKind::AddrInUse => refused(
-                format!("{shown} is there already, and is no socket"),
+                format!("{shown} exists and is not a socket"),
                 "choose another --socket-path",
             ),
             ErrorKind::NotFound => {
-                refused(format!("there is no folder for {shown}"), "make it first")
+                refused(format!("the folder of {shown} does not exist"), "create it first")
             }
             ErrorKind::PermissionDenied => refused(
-                format!("{shown} cannot be made: its folder may not be written to"),
+                format!("{shown} cannot be created: its folder is not writable"),
                 "choose another --socket-path",
             ),
-            ErrorKind::InvalidInput => refused(
-                format!("{shown} is too long for a socket's path"),
-                "107 bytes are the most",
-            ),
+            ErrorKind::InvalidInput => {
+                refused(format!("{shown} is too long for a socket's path"), "use at most 107 bytes")
+            }
             _ => Err(Error::Write { to: shown.to_string(), cause: error }),
         },
     }

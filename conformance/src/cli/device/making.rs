@@ -45,28 +45,27 @@ impl Args for Making {
     fn augment_args(command: Command) -> Command {
         let value = |name: &'static str, about: &'static str| Arg::new(name).long(name).help(about);
         let flag = |name, about| value(name, about).action(ArgAction::SetTrue);
-        let model = value(MODEL, "Its model, by the name of either version of the RFC")
+        let model = value(MODEL, "Model of the device, by its name in either version of the RFC")
             .value_name("MODEL")
             .default_value(NicModel::Nic.id());
-        let version =
-            value(VERSION, "A version of the model, which stands for values of parameters")
-                .value_name("VERSION");
-        let release = value(RELEASE, "Which release of the device this is")
+        let version = value(VERSION, "Version of the model (an alias for parameter values)")
+            .value_name("VERSION");
+        let release = value(RELEASE, "Release of the device")
             .value_name("N")
             .value_parser(["1", "2"])
             .default_value("2");
-        let encoder = value(ENCODER, "Which of two programs writes and reads its state")
+        let encoder = value(ENCODER, "Encoder that writes and reads the state")
             .value_parser(["first", "second"])
             .default_value("first");
-        let own = flag(OWN, "The same with what the RFC has no words for, and exit");
+        let own = flag(OWN, "Print the complete description in the form of this project, and exit");
         let rest = Arg::new(REST).hide(true).num_args(0..).allow_hyphen_values(true);
         let parameters = model::options().map(|(name, option, about)| {
             value(name, about).alias(option).value_name("VALUE").action(ArgAction::Append)
         });
         command.args([model, version, release, encoder]).args(parameters).args([
-            flag(INFO, "Say what it can be made with (RFC v3), and exit"),
+            flag(INFO, "Print what can be created (RFC v3), and exit"),
             own,
-            flag(INSTANCE, "Say what is made by this command line, and exit"),
+            flag(INSTANCE, "Print what this command line creates, and exit"),
             rest,
         ])
     }
@@ -136,7 +135,7 @@ impl Making {
     fn refused(&self, error: &ConfigError) -> Error {
         let mutant = self.order.build.mutant;
         let message = match mutant {
-            Some(Mutant::NamesNothing) => "the device cannot be made".to_owned(),
+            Some(Mutant::NamesNothing) => "the device cannot be created".to_owned(),
             _ => error.to_string(),
         };
         Error::Refused { message, quietly: mutant == Some(Mutant::RefusesQuietly) }

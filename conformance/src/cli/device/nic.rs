@@ -64,8 +64,8 @@ impl Nic {
             (Some(path), _) => Ok(Endpoint::VfioUser(path)),
             (None, Some(path)) => Ok(Endpoint::VhostUser(path)),
             (None, None) => {
-                let help = "--socket-path PATH, or --vfio-user PATH".to_owned();
-                Err(Error::usage("where is it to listen?", Some(help)))
+                let help = "add --socket-path PATH or --vfio-user PATH".to_owned();
+                Err(Error::usage("no socket to listen on", Some(help)))
             }
         }
     }

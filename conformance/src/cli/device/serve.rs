@@ -18,7 +18,7 @@ pub(super) struct Serve {
     /// Where to listen for these.
     #[arg(long, value_name = "PATH")]
     control: PathBuf,
-    /// What to do wrong: see `devmig device mutants`.
+    /// Run this mutant; see `devmig device mutants`
     #[arg(long, value_name = "NAME")]
     mutant: Option<String>,
     #[command(flatten)]

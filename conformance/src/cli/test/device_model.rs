@@ -14,42 +14,44 @@ use crate::device_model::subject::{Subject, Transport};
 use crate::device_model::suite::{self, Test};
 use crate::harness::report::Result as TestResult;
 
-/// The suite for device models, against a program that is a device.
+/// Test a program that implements a device against its description
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_DEVICE_MODEL)]
 #[command(group = ArgGroup::new("where").required(true).args(["spawn", "list", "mutants"]))]
 pub(super) struct Args {
-    /// The program. Words are added: --print-migration-info-json for its description; --model MODEL,
-    /// --m-NAME=VALUE and where to listen for a device.
-    #[arg(long, value_name = "COMMAND")]
+    /// Command that starts the program. devmig adds arguments: `--print-migration-info-json` to get
+    /// its description; `--model MODEL`, `--m-NAME=VALUE` and a socket to create a device
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     spawn: Option<String>,
-    /// The words that tell it where to listen as a vhost-user back-end; `{socket}` stands for the path.
-    /// Without this and --vfio-user: both, with `--socket-path {socket}` and `--vfio-user {socket}`.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    /// Arguments with which the program listens as a vhost-user back-end; `{socket}` is replaced by
+    /// the path [default without `--vfio-user`: both `--socket-path {socket}` and `--vfio-user
+    /// {socket}`]
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, help_heading = "Target")]
     vhost_user: Option<String>,
-    /// The words that tell it where to listen as a vfio-user server.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    /// Arguments with which the program listens as a vfio-user server
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, help_heading = "Target")]
     vfio_user: Option<String>,
-    /// A command that makes devices when it is told to, by JSON-RPC at `{socket}`.
-    #[arg(long, value_name = "COMMAND")]
+    /// Command of a program that creates devices on request, by JSON-RPC at `{socket}`
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     control: Option<String>,
-    /// Words that change only what belongs to the host, such as another port.
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    /// Arguments that only change properties of the host, such as another port
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true, help_heading = "Target")]
     elsewhere: Option<String>,
-    /// Another implementation of the same models, told the same way: another release, or another's.
-    #[arg(long, value_name = "COMMAND")]
+    /// Command of another implementation of the same models, with the same arguments
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     peer: Option<String>,
-    /// A folder of states that were kept: see `devmig device golden`.
-    #[arg(long, value_name = "DIR")]
+    /// Folder of golden states; see `devmig device golden`
+    #[arg(long, value_name = "DIR", help_heading = "Target")]
     golden: Option<PathBuf>,
-    /// At most so many cases of a kind. A space of configurations that is no larger is tried as a whole.
-    #[arg(long, value_name = "N", default_value_t = 40)]
+    /// Maximum number of cases of each kind; a smaller configuration space is tried completely
+    #[arg(long, value_name = "N", default_value_t = 40, help_heading = "Selection")]
     cases: usize,
-    /// Hold the suite against the faults of the reference device, which this command starts itself:
-    /// a test that cites the clause has to find each of them. `--only` names faults.
-    #[arg(long)]
+    /// Run the suite against each mutant of the reference device; a test of the violated clause
+    /// must find it. `--only` selects mutants
+    #[arg(long, help_heading = "Selection")]
     mutants: bool,
-    /// How long each thing may take, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    /// Maximum time for each operation, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
     timeout: f64,
     #[command(flatten)]
     shared: Shared,
@@ -88,8 +90,7 @@ fn with_socket(option: &str, text: &str) -> Result<Vec<String>, Error> {
     match words.iter().any(|word| word.contains("{socket}")) {
         true => Ok(words),
         false => {
-            let help =
-                "write {socket} where the path of the socket to listen on belongs".to_owned();
+            let help = "write {socket} in place of the path of the socket to listen on".to_owned();
             Err(Error::usage(format!("{option} has no {{socket}}"), Some(help)))
         }
     }
@@ -99,8 +100,8 @@ impl Args {
     fn subject(&self, spawn: &str) -> Result<Subject, Error> {
         let limit = seconds(self.timeout)?;
         if self.cases == 0 || self.cases > 4096 {
-            let help = "a number from 1 to 4096".to_owned();
-            return Err(Error::usage("--cases cannot be that", Some(help)));
+            let help = "use a number from 1 to 4096".to_owned();
+            return Err(Error::usage("invalid value for --cases", Some(help)));
         }
         let mut transports = Vec::new();
         for (transport, text) in

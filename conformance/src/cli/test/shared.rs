@@ -25,24 +25,24 @@ use crate::harness::waivers::{self, Waiver};
 /// What every suite's command takes.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Shared {
-    /// Say what tests there are.
-    #[arg(long)]
+    /// List the tests
+    #[arg(long, help_heading = "Selection")]
     pub(super) list: bool,
-    /// Only these tests; `*` stands for anything.
-    #[arg(long, value_name = "TEST")]
+    /// Run only these tests (`*` matches any characters)
+    #[arg(long, value_name = "TEST", help_heading = "Selection")]
     pub(super) only: Vec<String>,
-    /// For whatever is random.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Seed of all random decisions
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Selection")]
     pub(super) seed: u64,
-    /// Findings that are accepted: a file of `[[waiver]]`s, each with `test` or `clause` or both
-    /// (`*` stands for anything), and a `reason`.
-    #[arg(long, value_name = "FILE")]
+    /// Accept the findings in this file: `[[waiver]]`s, each with `test` or `clause` or both (`*`
+    /// matches any characters), and a `reason`
+    #[arg(long, value_name = "FILE", help_heading = "Judgement")]
     pub(super) waivers: Option<PathBuf>,
-    /// Write the results there too, as JUnit XML.
-    #[arg(long, value_name = "FILE")]
+    /// Also write the results to this file as JUnit XML
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     junit: Option<PathBuf>,
-    /// For people, or for programs.
-    #[arg(long, value_enum, default_value = "text")]
+    /// Output format
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     pub(super) format: Format,
 }
 
@@ -192,8 +192,8 @@ pub(super) fn seconds(timeout: f64) -> Result<Duration, Error> {
     if timeout > 0.0 && timeout <= 3600.0 {
         return Ok(Duration::from_secs_f64(timeout));
     }
-    let help = "a number of seconds above 0 and up to 3600".to_owned();
-    Err(Error::usage("--timeout cannot be that", Some(help)))
+    let help = "use a number of seconds greater than 0, up to 3600".to_owned();
+    Err(Error::usage("invalid value for --timeout", Some(help)))
 }
 
 /// A file that results go to. A place that cannot be written to is better known before the run than

@@ -23,27 +23,32 @@ use crate::vfio::walk::Walk;
 /// What every transport's command takes.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Common {
-    /// So many random walks, each from a seed of its own (--seed and the numbers after it), and no
-    /// other tests.
-    #[arg(long, value_name = "N")]
+    /// Run this many random walks instead of tests, with the seeds from `--seed` upwards
+    #[arg(long, value_name = "N", help_heading = "Selection")]
     walks: Option<usize>,
-    /// So many steps in each walk.
-    #[arg(long, value_name = "M", default_value_t = 60)]
+    /// Number of steps in each walk
+    #[arg(long, value_name = "M", default_value_t = 60, help_heading = "Selection")]
     steps: usize,
-    /// The tests of this file (in the form of the suite's own), and no others.
-    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    /// Run the tests in this file instead (in the form of the built-in suite)
+    #[arg(long, value_name = "FILE", conflicts_with = "only", help_heading = "Selection")]
     script: Option<PathBuf>,
-    /// These steps, and nothing else: what a walk that found something prints.
-    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"])]
+    /// Run only these steps, as printed by a walk with a finding
+    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"], help_heading = "Selection")]
     play: Option<String>,
-    /// Judge by one reading of what the text leaves open.
-    #[arg(long, value_name = "NAME=OPTION")]
+    /// Fix the interpretation of a choice; see `devmig choices`
+    #[arg(long, value_name = "NAME=OPTION", help_heading = "Judgement")]
     choice: Vec<String>,
-    /// Judge by this version of the text of VFIO.
-    #[arg(long, value_name = "VERSION", default_value = "6.18")]
+    /// Version of the VFIO specification
+    #[arg(
+        long = "spec-version",
+        alias = "text",
+        value_name = "VERSION",
+        default_value = "6.18",
+        help_heading = "Judgement"
+    )]
     pub(super) text: String,
-    /// How long a call may take, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    /// Maximum time for each call, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
     timeout: f64,
     /// Write each result there as it comes, a line of JSON each: what is left of a run that is ended
     /// from outside.
@@ -66,7 +71,7 @@ impl Common {
             command += &format!(" --waivers {}", shell_words::quote(&waivers.to_string_lossy()));
         }
         if self.text != "6.18" {
-            command += &format!(" --text {}", self.text);
+            command += &format!(" --spec-version {}", self.text);
         }
         command
     }

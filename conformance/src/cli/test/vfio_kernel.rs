@@ -9,22 +9,29 @@ use super::{Error, Out, Status};
 use crate::vfio::device::Place;
 use crate::vfio::kernel::{Address, KernelDevice};
 
-/// The VFIO suite, against a device that a kernel's driver serves.
+/// Test a VFIO device that is served by a driver of the kernel
 ///
-/// The device is not given memory, and nobody else may use it meanwhile. A kernel may never return from
-/// some calls (the tests that are known for it run last), so run this in a guest: see
-/// `conformance/implementations/linux-mtty.toml` for one.
+/// The tester gives the device no memory, and no other program may use the device at the same time.
+/// A kernel may never return from some calls (tests that are known to hang run last), so run this
+/// in a guest: see `conformance/implementations/linux-mtty.toml` for an example.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_VFIO)]
 #[command(group = ArgGroup::new("where").required(true).args(["cdev", "group", "list"]))]
 pub(super) struct Args {
-    /// The device's character device, e.g. `/dev/vfio/devices/vfio0`. Needs iommufd.
-    #[arg(long, value_name = "PATH")]
+    /// Character device, e.g. `/dev/vfio/devices/vfio0`; requires iommufd
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
     cdev: Option<PathBuf>,
-    /// The device's group, e.g. `/dev/vfio/7`.
-    #[arg(long, value_name = "PATH", requires = "device")]
+    /// Group of the device, e.g. `/dev/vfio/7`
+    #[arg(long, value_name = "PATH", requires = "device", help_heading = "Target")]
     group: Option<PathBuf>,
-    /// The device's name in its group: a PCI address, or a mediated device's UUID.
-    #[arg(long, value_name = "NAME", requires = "group", conflicts_with = "cdev")]
+    /// Name of the device in its group: a PCI address, or the UUID of a mediated device
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "group",
+        conflicts_with = "cdev",
+        help_heading = "Target"
+    )]
     device: Option<String>,
     #[command(flatten)]
     common: Common,

@@ -12,24 +12,25 @@ use crate::vfio::device::Place;
 use crate::vfio::mutants::MutationRun;
 use crate::vfio::user::{Socket, Spawn};
 
-/// The VFIO suite, against a server of vfio-user.
+/// Test a vfio-user server with the VFIO suite
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_VFIO_USER)]
 #[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list", "mutants"]))]
 pub(super) struct Args {
-    /// The socket that the server listens on.
-    #[arg(long, value_name = "PATH")]
+    /// Socket on which the server listens
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
     socket: Option<PathBuf>,
-    /// A command that starts the server; `{socket}` stands for the path to listen on. Each test
-    /// starts it anew.
-    #[arg(long, value_name = "COMMAND")]
+    /// Command that starts the server; `{socket}` is replaced by the path to listen on. Each test
+    /// starts it anew
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     spawn: Option<String>,
-    /// A command that starts a device of another model or configuration, whose data the device under
-    /// test must not take.
-    #[arg(long, value_name = "COMMAND")]
+    /// Command that starts a device of another model or configuration, whose data the device under
+    /// test must refuse
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     foreign: Option<String>,
-    /// Hold the suite against the faults of the reference device, which this command starts itself:
-    /// a test that cites the clause has to find each of them. `--only` names faults.
-    #[arg(long)]
+    /// Run the suite against each mutant of the reference device; a test of the violated clause
+    /// must find it. `--only` selects mutants
+    #[arg(long, help_heading = "Selection")]
     mutants: bool,
     #[command(flatten)]
     common: Common,

@@ -19,69 +19,78 @@ use crate::vhost_user::suite::{self, Test};
 use crate::vhost_user::tour::Tours;
 use crate::vhost_user::walk::{self, Walk};
 
-/// The vhost-user suite, against a back-end.
+/// Test a vhost-user back-end
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_VHOST_USER)]
 #[command(group = ArgGroup::new("where").required(true).args(["socket", "spawn", "list", "mutants"]))]
 pub(super) struct Args {
-    /// What the device is: vhost-user does not say it. With `none`, what needs requests is skipped.
-    #[arg(long, value_enum, default_value = "none")]
+    /// Type of the device, which vhost-user does not report; with `none`, tests that need requests
+    /// are skipped
+    #[arg(long, value_enum, default_value = "none", help_heading = "Target")]
     device: Device,
-    /// The socket that the back-end listens on.
-    #[arg(long, value_name = "PATH")]
+    /// Socket on which the back-end listens
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
     socket: Option<PathBuf>,
-    /// A command that starts the back-end; `{socket}` stands for the path to listen on, `{image}` for a
-    /// fresh file of 1 MiB, `{folder}` for a fresh folder. Each test starts it anew.
-    #[arg(long, value_name = "COMMAND")]
+    /// Command that starts the back-end; `{socket}` is replaced by the path to listen on, `{image}`
+    /// by a new file of 1 MiB, `{folder}` by a new folder. Each test starts it anew
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     spawn: Option<String>,
-    /// Hold the suite against the faults of the reference back-end, which this command starts itself:
-    /// a test that cites the clause has to find each of them. `--only` names faults.
-    #[arg(long)]
+    /// Run the suite against each mutant of the reference back-end; a test of the violated clause
+    /// must find it. `--only` selects mutants
+    #[arg(long, help_heading = "Selection")]
     mutants: bool,
-    /// How much is done.
-    #[arg(long, value_enum, default_value = "quick")]
+    /// Thoroughness of the run
+    #[arg(long, value_enum, default_value = "quick", help_heading = "Selection")]
     profile: Profile,
-    /// Drive every arc of the machine, and say which were driven. Part of both profiles, unless
-    /// tests are named.
-    #[arg(long)]
+    /// Drive every arc of the machine, and report the coverage. Part of both profiles, unless
+    /// `--only` is given
+    #[arg(long, help_heading = "Selection")]
     tour: bool,
-    /// So many random walks, each from a seed of its own (--seed and the numbers after it).
-    #[arg(long, value_name = "N")]
+    /// Run this many random walks instead of tests, with the seeds from `--seed` upwards
+    #[arg(long, value_name = "N", help_heading = "Selection")]
     walks: Option<usize>,
-    /// So many steps in each walk.
-    #[arg(long, value_name = "M", default_value_t = 80)]
+    /// Number of steps in each walk
+    #[arg(long, value_name = "M", default_value_t = 80, help_heading = "Selection")]
     steps: usize,
-    /// The tests of this file (in the form of the suite's own), and no others.
-    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    /// Run the tests in this file instead (in the form of the built-in suite)
+    #[arg(long, value_name = "FILE", conflicts_with = "only", help_heading = "Selection")]
     script: Option<PathBuf>,
-    /// These steps, and nothing else: what a walk that found something prints.
-    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"])]
+    /// Run only these steps, as printed by a walk with a finding
+    #[arg(long, value_name = "STEP; STEP…", conflicts_with_all = ["only", "script"], help_heading = "Selection")]
     play: Option<String>,
-    /// The data of the device may be destroyed.
-    #[arg(long)]
+    /// Allow the tests to destroy the data of the device
+    #[arg(long, help_heading = "Target")]
     scratch: bool,
-    /// A socket where whoever connects changes the device's configuration space, and is let go when
-    /// it is changed (see `devmig device blk --outside`); `{socket}` stands for --socket's path.
-    #[arg(long, value_name = "PATH")]
+    /// Socket on which each connection changes the device's configuration space, and is closed
+    /// after the change (see `devmig device blk --outside`); `{socket}` is replaced by the path of
+    /// `--socket`
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
     outside: Option<String>,
-    /// Judge by one reading of what the text leaves open.
-    #[arg(long, value_name = "NAME=OPTION")]
+    /// Fix the interpretation of a choice; see `devmig choices`
+    #[arg(long, value_name = "NAME=OPTION", help_heading = "Judgement")]
     choice: Vec<String>,
-    /// Judge by this version of the text.
-    #[arg(long, value_name = "VERSION", default_value = "10.2")]
+    /// Version of the vhost-user specification
+    #[arg(
+        long = "spec-version",
+        alias = "text",
+        value_name = "VERSION",
+        default_value = "10.2",
+        help_heading = "Judgement"
+    )]
     text: String,
-    /// How long to wait for what is owed, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    /// Maximum time to wait for an obligation, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
     timeout: f64,
     #[command(flatten)]
     shared: Shared,
 }
 
-/// How much is done.
+/// Thoroughness of the run
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 enum Profile {
-    /// Seconds: what must not happen is waited for briefly.
+    /// Takes seconds: wait only briefly for events that must not happen
     Quick,
-    /// As long as it takes.
+    /// Wait as long as necessary
     Full,
 }
 
@@ -192,8 +201,10 @@ fn mutants(
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
     if !matches!(args.device, Device::Blk | Device::NetLoopback | Device::None) {
-        let help = "the reference is a disk and a NIC whose wire is a loop".to_owned();
-        return Err(Error::usage("--mutants knows no such device", Some(help)));
+        let help =
+            "the reference devices are a disk (blk) and a NIC with a loopback link (net-loopback)"
+                .to_owned();
+        return Err(Error::usage("--mutants does not support this device", Some(help)));
     }
     let bench = MutationRun::new(library, suite, judged_by(library, &args.text)?, &args.text)?;
     let legal = bench.legal();
@@ -222,7 +233,7 @@ fn again(args: &Args) -> String {
         words.push(format!("--waivers {}", shell_words::quote(&waivers.to_string_lossy())));
     }
     if args.text != "10.2" {
-        words.push(format!("--text {}", args.text));
+        words.push(format!("--spec-version {}", args.text));
     }
     words.join(" ")
 }

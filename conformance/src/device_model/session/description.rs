@@ -28,7 +28,7 @@ fn run(subject: &Subject, words: Vec<String>) -> Result<Captured, TestEnd> {
     command.captured(MAX_FILE, Deadline::after(subject.limit)).map_err(|error| match error {
         // That it does not end, or prints without end, is what it does.
         SpawnError::Silent { .. } | SpawnError::Long { .. } => {
-            finding(error.to_string(), "it prints what was asked for, and ends")
+            finding(error.to_string(), "it prints the requested document, and exits")
         }
         other => harness(other),
     })
@@ -111,7 +111,7 @@ impl Session<'_> {
         for bytes in info.iter() {
             let read = rfc::info(bytes).map_err(bad)?;
             if read.models().is_empty() {
-                return Err(finding("no model is described", "what can be made"));
+                return Err(finding("no model is described", "at least one model"));
             }
         }
         for bytes in own.iter() {
@@ -129,7 +129,7 @@ impl Session<'_> {
         let again = self.print(&asked)?;
         match self.printed == again {
             true => Ok(()),
-            false => Err(finding("another description is printed", "the same each time")),
+            false => Err(finding("the description has changed", "the same description each time")),
         }
     }
 
@@ -172,7 +172,7 @@ impl Session<'_> {
         let words = Subject::command(&self.subject.program, asked, &besides);
         let captured = self.run(words)?;
         if !captured.status.success() {
-            return Err(finding(said(&captured), "what is made is printed, with exit status 0"));
+            return Err(finding(said(&captured), "the instance, with exit status 0"));
         }
         form::instance(&captured.output)
             .map_err(|error| finding(error.to_string(), "an instance that can be read"))

@@ -70,7 +70,7 @@ impl Session<'_> {
                 Ok(Attempt::Refused { status: Some(status), said: output })
             }
             Err(error @ SpawnError::Connect { .. }) => {
-                Err(finding(error.to_string(), "it listens, or ends"))
+                Err(finding(error.to_string(), "it listens, or exits"))
             }
             Err(error) => Err(harness(error)),
         }
@@ -103,7 +103,7 @@ impl Session<'_> {
                 self.say("-> done");
                 let path = self.control()?.socket(ID);
                 let deadline = Deadline::after(limit);
-                let odd = |error| finding(format!("it is added, and {error}"), "it listens");
+                let odd = |error| finding(format!("it is added, but {error}"), "it listens");
                 Ok(Attempt::Made(match transport {
                     Transport::VhostUser => {
                         Connected::VhostUser(None, Channel::connect(&path, deadline).map_err(odd)?)
@@ -140,7 +140,7 @@ impl Session<'_> {
         let asked = self.asked()?;
         let attempt = match self.test.way {
             Way::Command if !asked.is_text() => {
-                return Err(TestEnd::Skip("cannot be asked for on a command line".into()));
+                return Err(TestEnd::Skip("cannot be expressed on a command line".into()));
             }
             Way::Command => {
                 let words = self.words(Who::Own, asked)?;
@@ -156,7 +156,7 @@ impl Session<'_> {
             Attempt::Made(_) => Ok(()),
             Attempt::Refused { said, .. } => {
                 let observed = format!("it is refused: {}", said.trim());
-                Err(finding(observed, "it is made, as the description allows"))
+                Err(finding(observed, "it is created, as the description allows"))
             }
         }
     }
@@ -166,7 +166,7 @@ impl Session<'_> {
         match self.ask()? {
             Attempt::Refused { .. } => Ok(()),
             Attempt::Made(_) => {
-                let observed = format!("it is made: {} {}", asked.model, asked.parameters());
+                let observed = format!("it is created: {} {}", asked.model, asked.parameters());
                 Err(finding(observed, "it is refused"))
             }
         }
@@ -176,13 +176,13 @@ impl Session<'_> {
         if let Some(Attempt::Refused { status: Some(status), .. }) = &self.attempt
             && status.code() != Some(1)
         {
-            return Err(finding(format!("it ends with {status}"), "exit status 1"));
+            return Err(finding(format!("it exits with {status}"), "exit status 1"));
         }
         if self.test.way == Way::Control {
             let there = self.control()?.list()?;
             if let Some((id, _)) = there.first() {
-                let observed = format!("`{id}` is there after it was refused");
-                return Err(finding(observed, "nothing is there"));
+                let observed = format!("`{id}` exists after it was refused");
+                return Err(finding(observed, "no device exists"));
             }
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Session<'_> {
         if about.iter().any(|name| said.contains(name.as_str())) {
             return Ok(());
         }
-        let observed = format!("the error does not say what it is about: {}", said.trim());
+        let observed = format!("the error does not name its subject: {}", said.trim());
         let names: Vec<String> = about.iter().map(|name| format!("`{name}`")).collect();
         Err(finding(observed, &format!("it names {}", names.join(" or "))))
     }
@@ -205,7 +205,7 @@ impl Session<'_> {
     fn expected(&self) -> Result<&Configuration, TestEnd> {
         let case = self.case()?;
         let expected = if self.is_other { &case.other_made } else { &case.made };
-        expected.as_ref().ok_or_else(|| TestEnd::Harness("this case is made as nothing".into()))
+        expected.as_ref().ok_or_else(|| TestEnd::Harness("this case creates nothing".into()))
     }
 
     pub(super) fn read_back(&mut self) -> Result<(), TestEnd> {
@@ -213,7 +213,7 @@ impl Session<'_> {
         let found = match self.test.way {
             Way::Command => {
                 if !self.hosts.is_some_and(|hosts| hosts.prints_instances) {
-                    let what = "a program that prints what it makes (--print-instance-json)";
+                    let what = "a program that prints the instance (--print-instance-json)";
                     return Err(TestEnd::Skip(format!("needs {what}")));
                 }
                 let asked = self.asked()?;
@@ -267,7 +267,7 @@ impl Session<'_> {
                 Answer::Refused(why) => self.say(format!("-> error: {why}")),
                 Answer::Done(_) => {
                     let observed = format!("`{name}` is set to `{value}`");
-                    return Err(finding(observed, "what a device is never changes"));
+                    return Err(finding(observed, "the configuration of a device never changes"));
                 }
             }
         }
@@ -281,9 +281,7 @@ impl Session<'_> {
         self.say(format!("device-add {}", other.members()));
         match self.control()?.add(ID, other, transport)? {
             Answer::Refused(_) => Ok(()),
-            Answer::Done(_) => {
-                Err(finding("it is made in the place of the first", "it is refused"))
-            }
+            Answer::Done(_) => Err(finding("it replaces the first", "it is refused")),
         }
     }
 
@@ -291,7 +289,7 @@ impl Session<'_> {
         let now = self.control()?.list()?;
         match now == self.before {
             true => Ok(()),
-            false => Err(finding("the device is described otherwise than before", "as before")),
+            false => Err(finding("the description of the device has changed", "as before")),
         }
     }
 

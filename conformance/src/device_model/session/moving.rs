@@ -18,7 +18,7 @@ impl Session<'_> {
     pub(super) fn save(&mut self) -> Result<(), TestEnd> {
         let state = self.device()?.save().map_err(stop)?;
         let state = state.map_err(|errno| {
-            finding(format!("it gives no state: {errno}"), "its state, to the end")
+            finding(format!("it returns no state: {errno}"), "its state, to the end")
         })?;
         self.say(format!("-> a state of {} bytes", state.len()));
         self.saved.push(state);
@@ -30,7 +30,7 @@ impl Session<'_> {
         let state = self.last()?;
         self.say(format!("<- a state of {} bytes", state.len()));
         let loaded = self.device()?.load(&state).map_err(stop)?;
-        let what = if loaded.is_ok() { "it is taken" } else { "it is refused" };
+        let what = if loaded.is_ok() { "it is accepted" } else { "it is refused" };
         self.say(format!("-> {what}"));
         Ok(loaded)
     }
@@ -39,7 +39,7 @@ impl Session<'_> {
         self.put()?.map_err(|errno| {
             finding(
                 format!("the state is refused: {errno}"),
-                "it is taken: the configuration is the same",
+                "it is accepted: the configuration is the same",
             )
         })
     }
@@ -47,7 +47,7 @@ impl Session<'_> {
     pub(super) fn refuse_state(&mut self) -> Result<(), TestEnd> {
         match self.put()? {
             Err(_) => Ok(()),
-            Ok(()) => Err(finding("the state of another device is taken", "it is refused")),
+            Ok(()) => Err(finding("the state of another device is accepted", "it is refused")),
         }
     }
 
@@ -61,7 +61,7 @@ impl Session<'_> {
         let same = before.iter().zip(after).take_while(|(one, other)| one == other).count();
         let lengths = (before.len(), after.len());
         let observed = format!(
-            "it is another from byte {same} on: {} bytes were loaded, and {} are saved",
+            "it differs from byte {same}: {} bytes were loaded, and {} saved",
             lengths.0, lengths.1
         );
         Err(finding(observed, "the same bytes"))
@@ -93,13 +93,13 @@ impl Session<'_> {
         for ((region, one), (_, other)) in before.iter().zip(&self.seen) {
             if let Some(at) = one.iter().zip(other).position(|(a, b)| a != b) {
                 let observed =
-                    format!("a guest sees another device: region {region} differs at {at:#x}");
-                return Err(finding(observed, "the same state is the same to a guest"));
+                    format!("a guest sees a difference: region {region} differs at {at:#x}");
+                return Err(finding(observed, "a guest sees no difference"));
             }
         }
         match before.len() == self.seen.len() {
             true => Ok(()),
-            false => Err(finding("a guest sees other regions", "the same")),
+            false => Err(finding("a guest sees different regions", "the same")),
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum Target {
 pub enum TargetError {
     /// A socket that takes no second conversation.
     #[error(
-        "{error}\nthe server is gone since its last conversation ended: many back-ends serve only \
+        "{error}\nthe server has ended after its last connection: many back-ends serve only \
          one. Name its command with --spawn 'COMMAND {{socket}}', so that each test starts it anew"
     )]
     Gone {

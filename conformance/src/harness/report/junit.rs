@@ -24,7 +24,7 @@ pub fn junit(suite: &str, report: &SuiteReport, clause_text: impl Fn(&str) -> St
     for stale in &report.stale_waivers {
         let status = TestCaseStatus::success();
         let mut case = TestCase::new(format!("waiver {stale}"), status);
-        case.set_classname(suite).set_system_out("stale: no finding needs it");
+        case.set_classname(suite).set_system_out("stale: no finding matches it");
         tests.add_test_case(case);
     }
     let mut document = Report::new(format!("devmig test {suite}"));

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// It is not what a kernel starts first.
-    #[error("this is for the first process of a guest (see `devmig peers`)")]
+    #[error("this is for the first process of a guest (see `devmig implementations`)")]
     NotFirst,
     /// A file.
     #[error("{path}: {error}")]

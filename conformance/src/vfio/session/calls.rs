@@ -87,7 +87,7 @@ impl Session<'_> {
         if descriptor {
             let clause = self.clause("vfio.get.state")?;
             let expected = vec!["the state, and no descriptor".to_owned()];
-            self.finding_of(clause, "a descriptor came with the state".into(), expected)?;
+            self.finding_of(clause, "a descriptor was returned with the state".into(), expected)?;
         }
         self.at = Some(number(state));
         if let Some(before) = self.left_in.take() {
@@ -187,15 +187,12 @@ impl Session<'_> {
     /// What registers show is what they showed, so the state was taken over.
     pub(super) fn same(&mut self) -> Result<(), TestEnd> {
         if self.anew {
-            return Err(TestEnd::Skip(
-                "needs a device that is not reset for another client".into(),
-            ));
+            return Err(TestEnd::Skip("needs a device that is not reset for a new client".into()));
         }
         let shown = self.shown()?;
         let Some(at) = differs(&self.looked, &shown) else { return Ok(()) };
         let clause = self.clause("vfio.resume.restores")?;
-        let expected =
-            vec![format!("what was there when it was saved: {}", byte(&self.looked, at))];
+        let expected = vec![format!("the value when it was saved: {}", byte(&self.looked, at))];
         self.finding_of(
             clause,
             format!("byte {at:#x} of the registers is {}", byte(&shown, at)),

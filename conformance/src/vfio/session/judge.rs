@@ -58,7 +58,9 @@ impl Session<'_> {
         let event = Event { device: 0, act: Act::Call(call) };
         if let Some(clause) = self.forbidden(&event)? {
             if self.careful {
-                return Err(TestEnd::Skip("a reading that is still possible forbids it".into()));
+                return Err(TestEnd::Skip(
+                    "an interpretation that is still possible forbids it".into(),
+                ));
             }
             let hangs = self.library.spec.choices().iter();
             let hangs = hangs.filter(|choice| choice.clauses.contains(&clause));
@@ -72,7 +74,9 @@ impl Session<'_> {
             Ok(_) => Ok(()),
             Err(Fault::Script { clause }) => {
                 let clause = self.library.spec.clause_name(clause);
-                Err(TestEnd::Skip(format!("the only reading left forbids the step ({clause})")))
+                Err(TestEnd::Skip(format!(
+                    "the only remaining interpretation forbids the step ({clause})"
+                )))
             }
             Err(fault) => Err(TestEnd::Harness(fault.to_string())),
         }
@@ -136,7 +140,8 @@ impl Session<'_> {
             Fault::Broken { clauses, .. }
                 if clauses.first().is_some_and(|clause| self.excused.contains(clause)) =>
             {
-                let why = "a reading that is still possible forbids a step (pin it with --choice)";
+                let why = "an interpretation that is still possible forbids a step (fix it with \
+                           --choice)";
                 TestEnd::Skip(why.into())
             }
             Fault::Broken { clauses, allowed } => TestEnd::Finding {

@@ -163,7 +163,7 @@ impl Session<'_> {
                 false => "vfio-user.log.outside-zero",
             };
             let clause = self.clause(id)?;
-            let observed = format!("five pages were asked for: {words:x?}");
+            let observed = format!("five pages were requested: {words:x?}");
             return self.finding_of(clause, observed, vec!["no bit beyond the fifth".into()]);
         }
         Ok(())
@@ -177,7 +177,7 @@ impl Session<'_> {
         if first & second != 0 {
             let clause = self.clause("vfio.log.report-clears")?;
             let observed = format!("pages {:#x} are reported twice", first & second);
-            return self.finding_of(clause, observed, vec!["they are cleared by the first".into()]);
+            return self.finding_of(clause, observed, vec!["the first report clears them".into()]);
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ impl Session<'_> {
         let short = !descriptors && bytes.len() < most as usize;
         if self.saved.len() + bytes.len() > MOST {
             let clause = self.clause("vfio.stop-copy.end")?;
-            self.finding_of(clause, format!("more than {MOST} bytes, and no end"), Vec::new())?;
+            self.finding_of(clause, format!("more than {MOST} bytes without an end"), Vec::new())?;
         }
         self.saved.extend(&bytes);
         if bytes.is_empty() || short {
@@ -79,7 +79,7 @@ impl Session<'_> {
         let came = self.saved.len() > before;
         if came && !ready.readable {
             let clause = self.clause("vfio.pre-copy.quiet")?;
-            let observed = "poll says that there is nothing, and a read gives data".to_owned();
+            let observed = "poll reports no data, but a read returns data".to_owned();
             return self.finding_of(clause, observed, vec!["readable".into()]);
         }
         Ok(())
@@ -146,7 +146,7 @@ impl Session<'_> {
                 }
                 if taken == 0 || taken > rest.len() {
                     let clause = self.clause("vfio.resume.accepts")?;
-                    let observed = format!("of {} bytes {taken} were taken", rest.len());
+                    let observed = format!("{taken} bytes of {} were accepted", rest.len());
                     return self.finding_of(clause, observed, vec!["at least one byte".into()]);
                 }
                 self.written.extend(&rest[..taken]);

@@ -202,7 +202,7 @@ impl Session<'_> {
             let deadline = Deadline::after(self.limits.work);
             while self.registers_at(RUN, 4)? != [0; 4] {
                 if deadline.passed() {
-                    return self.undone("a command is not run");
+                    return self.undone("a command is not executed");
                 }
                 self.serve(PAUSE)?;
             }
@@ -246,7 +246,7 @@ impl Session<'_> {
     }
 
     fn undone(&mut self, observed: &str) -> Result<(), TestEnd> {
-        let expected = vec!["the device works as it did before".to_owned()];
+        let expected = vec!["the device continues its work as before".to_owned()];
         self.finding_of(ClauseId::NONE, observed.to_owned(), expected)
     }
 
@@ -273,7 +273,7 @@ impl Session<'_> {
         let expected = work.room.min(work.due.len() as u16);
         while !self.is_done()? {
             if deadline.passed() {
-                return self.undone("what was sent is not done, or does not come back");
+                return self.undone("a sent frame is not completed, or is not returned");
             }
             self.serve(PAUSE)?;
         }
@@ -284,13 +284,12 @@ impl Session<'_> {
             let came = self.guest.get(work.buffer(false, n), FRAME)?;
             if status != DONE | FRAME as u32 || work.due.get(usize::from(n)) != Some(&came) {
                 let failed = if status & FAILED == 0 { "" } else { ", and is marked as failed" };
-                return self
-                    .undone(&format!("frame {n} does not come back as it was sent{failed}"));
+                return self.undone(&format!("frame {n} is not returned as it was sent{failed}"));
             }
         }
         // One more than should come is one too many.
         if work.room > expected && self.status(&work, false, expected)? & DONE != 0 {
-            return self.undone("a frame came that the filter does not let through");
+            return self.undone("a frame was delivered that the filter rejects");
         }
         self.work = Some(Work { came: expected, ..work });
         Ok(())
@@ -313,7 +312,7 @@ impl Session<'_> {
             return Ok(());
         }
         let clause = self.clause("vfio.log.only-writes")?;
-        let observed = format!("pages {wrong:#x} are reported, which were only read");
-        self.finding_of(clause, observed, vec!["pages that were written".into()])
+        let observed = format!("pages {wrong:#x} are reported, but were only read");
+        self.finding_of(clause, observed, vec!["only pages that were written".into()])
     }
 }

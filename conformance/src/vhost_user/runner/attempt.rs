@@ -99,11 +99,11 @@ impl Session<'_> {
                     return Err(TestEnd::Skip("needs a device with two rings".into()));
                 }
                 Need::Outside if !self.has_outside() => {
-                    let why = "needs a device to which comes back what it transmits (see --device)";
+                    let why = "needs a device that receives what it transmits (see --device)";
                     return Err(TestEnd::Skip(why.into()));
                 }
                 Need::PackedRings => {
-                    let why = "needs packed rings, and the tester's driver has split rings";
+                    let why = "needs packed rings, but the tester's driver has only split rings";
                     return Err(TestEnd::Skip(why.into()));
                 }
                 Need::Feature(name, bit) if self.lacks(*bit) => {

@@ -78,14 +78,14 @@ impl Session<'_> {
         for Received { header, payload, fds } in all {
             let table = &self.machine.table;
             if !fds.is_empty() && !self.sends_descriptors() {
-                let observed = format!("{} descriptors on its own channel", fds.len());
+                let observed = format!("{} descriptors on the back-end channel", fds.len());
                 return self.finding(laws.told_descriptors, &observed);
             }
             let raw = Raw { header, payload: &payload, descriptors: fds.len(), late: 0 };
             let event = own(table, RINGS, BACK_END, raw);
             let Some(Event::BackEndMessage(message)) = event else {
                 let observed = format!(
-                    "message {} with {} bytes on its own channel, which has no such",
+                    "message {} with {} bytes on the back-end channel, which does not have it",
                     header.request, header.size
                 );
                 return self.finding(laws.told_gated, &observed);
@@ -94,10 +94,10 @@ impl Session<'_> {
             self.acknowledge(message)?;
         }
         if let Some(wrong) = self.own.wrong.take() {
-            return self.finding(laws.told_gated, &format!("on its own channel: {wrong}"));
+            return self.finding(laws.told_gated, &format!("on the back-end channel: {wrong}"));
         }
         if self.own.came > MOST {
-            let observed = format!("more than {MOST} messages on its own channel");
+            let observed = format!("more than {MOST} messages on the back-end channel");
             return self.finding(ClauseId::NONE, &observed);
         }
         Ok(())
@@ -125,7 +125,7 @@ impl Session<'_> {
     /// Has the configuration space changed, and waits until it is.
     pub(super) fn change(&mut self) -> Result<(), TestEnd> {
         let Some(outside) = self.outside else {
-            let why = "needs somebody who changes the device from outside: see --outside";
+            let why = "needs a way to change the device from outside: see --outside";
             return Err(TestEnd::Skip(why.into()));
         };
         self.read_all()?;
@@ -140,7 +140,9 @@ impl Session<'_> {
         let mut caller = Connection::connect(path.as_ref(), deadline).map_err(harness)?;
         match caller.receive(deadline) {
             Err(ReceiveError::Closed { after: 0 }) => Ok(()),
-            other => Err(TestEnd::Harness(format!("{path} does not let go: {other:?}"))),
+            other => {
+                Err(TestEnd::Harness(format!("{path} does not close the connection: {other:?}")))
+            }
         }
     }
 }

@@ -14,10 +14,10 @@ impl Session<'_> {
     /// What ends the test.
     pub fn carefully(&mut self, act: &Act) -> Result<StepOutcome, TestEnd> {
         if self.connection.is_none() || self.possible.undefined() {
-            return Ok(StepOutcome::No("no text says what follows".into()));
+            return Ok(StepOutcome::No("the specification does not say what follows".into()));
         }
         if *act == Act::Anew && self.lines.iter().any(|line| line.ring.outstanding() > 0) {
-            return Ok(StepOutcome::No("requests are still out".into()));
+            return Ok(StepOutcome::No("requests are still in flight".into()));
         }
         if let Err(why) = self.sensible(act)? {
             return Ok(StepOutcome::No(why));
@@ -52,7 +52,7 @@ impl Session<'_> {
             }
             Act::Requests { kick, .. } => {
                 let Ok(ring) = self.request_ring() else {
-                    return Ok(Err("nobody says what a request is".into()));
+                    return Ok(Err("the type of the device is unknown".into()));
                 };
                 vec![Move::Ring { ring, request: true, kick }]
             }
@@ -64,7 +64,7 @@ impl Session<'_> {
         }
         let (machine, keeps) = (self.machine, self.keeps);
         for m in moves {
-            let mut why = "a reading that is still possible forbids it".to_owned();
+            let mut why = "an interpretation that is still possible forbids it".to_owned();
             let may = self.possible.every(|state, judge| {
                 if let Err(insane) = keeps.sane(&machine.table, state, &m) {
                     insane.clone_into(&mut why);

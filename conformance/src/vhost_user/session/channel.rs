@@ -74,7 +74,7 @@ impl Session<'_> {
             let late = deadline.passed();
             self.sample()?;
             if late {
-                let observed = format!("no end of the state in {:?}", self.limits.owed);
+                let observed = format!("no end of the state within {:?}", self.limits.owed);
                 return match self.silent(TimeClass::Io) {
                     Ok(()) => Ok(()),
                     Err(fault) => self.fault(fault, observed),

@@ -24,7 +24,7 @@ impl Session<'_> {
             if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
                 let at = from + at as u64;
                 let observed =
-                    format!("guest memory at {at:#x} was written, where nobody put a buffer");
+                    format!("guest memory at {at:#x} was written, outside of every buffer");
                 return self.finding(ClauseId::NONE, &observed);
             }
         }
@@ -98,7 +98,7 @@ impl Session<'_> {
         (self.first, self.unread, self.keeps) = (false, false, Keeps::default());
         (self.pieces, self.whole) = (0, [false; 2]);
         self.tracking.forget();
-        self.log.push("-- a fresh connection".into());
+        self.log.push("-- a new connection".into());
         Ok(())
     }
 

@@ -78,7 +78,7 @@ impl Session<'_> {
         let served = self.records.iter().any(|r| matches!(r, Record::Seen(Event::Reply { .. })));
         let whole = self.pieces == 0;
         if !self.first && !served && whole && matches!(self.target, Target::Socket(_)) {
-            let error = "the connection is closed before anything was answered".to_owned();
+            let error = "the connection is closed before any reply".to_owned();
             return Err(harness(TargetError::Gone { error }));
         }
         let ended = self.live.process.as_mut().and_then(Process::exit_status);

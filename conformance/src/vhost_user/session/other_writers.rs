@@ -85,14 +85,14 @@ impl Session<'_> {
             return Ok(());
         }
         others.cleared();
-        self.finding(ClauseId::NONE, "a mark of another party in the dirty log is gone")
+        self.finding(ClauseId::NONE, "a mark of another party in the dirty log is lost")
     }
 
     /// The record says what it said before the request that came back last was taken out of it.
     pub(super) fn unsettle(&mut self) -> Result<(), TestEnd> {
         let ring = self.request_ring()?;
         let Some((Inflight { mmap_offset, queue_size, .. }, fd)) = &self.tracking.record else {
-            return Err(TestEnd::Harness("there is no record of requests in flight".into()));
+            return Err(TestEnd::Harness("there is no in-flight buffer".into()));
         };
         let line = &self.lines[ring as usize].ring;
         let used = line.used_index().map_err(harness)?.wrapping_sub(1);

@@ -14,7 +14,7 @@ type Chain = (u8, Vec<Buffer>);
 impl Session<'_> {
     fn outside(&mut self) -> Result<&mut dyn Outside, TestEnd> {
         self.workload.outside().ok_or_else(|| {
-            let why = "needs an outside that sends back what comes: see --device";
+            let why = "needs a device whose outside returns what it receives: see --device";
             TestEnd::Skip(why.into())
         })
     }
@@ -111,11 +111,10 @@ impl Session<'_> {
             return Ok(true);
         }
         if self.disabled(ring)? {
-            let observed = format!("a buffer comes back through ring {ring}, which is disabled");
+            let observed = format!("a buffer is used in ring {ring}, which is disabled");
             self.finding(self.machine.laws.no_side_effects, &observed)?;
         } else {
-            let observed =
-                format!("a buffer of ring {ring} comes back, and nothing is to be in it");
+            let observed = format!("a buffer of ring {ring} is used, and should stay empty");
             self.finding(ClauseId::NONE, &observed)?;
         }
         Ok(false)
@@ -148,10 +147,9 @@ impl Session<'_> {
     /// What SET_CONFIG writes.
     pub(super) fn write_config(&mut self, flags: u32) -> Result<Config, TestEnd> {
         const MIGRATED: u32 = 1;
-        let (offset, bytes) = self
-            .outside()?
-            .config()
-            .ok_or_else(|| TestEnd::Skip("needs a configuration space that is known".into()))?;
+        let (offset, bytes) = self.outside()?.config().ok_or_else(|| {
+            TestEnd::Skip("needs a device with a known configuration space".into())
+        })?;
         if flags == MIGRATED {
             self.outside()?.migrated();
         }

@@ -89,9 +89,7 @@ impl Session<'_> {
             }),
             PayloadKind::Inflight => {
                 let Some((record, fd)) = &self.tracking.record else {
-                    return Err(TestEnd::Harness(
-                        "there is no record of requests in flight".into(),
-                    ));
+                    return Err(TestEnd::Harness("there is no in-flight buffer".into()));
                 };
                 fds.push(copy(fd.as_fd())?);
                 Payload::Inflight(*record)

@@ -139,12 +139,12 @@ impl Session<'_> {
         let flags = header.flags;
         let table = &self.machine.table;
         let Some(index) = table.messages.iter().position(|def| def.id == header.request) else {
-            let observed = format!("an answer to message {}, which nobody sent", header.request);
+            let observed = format!("a reply to message {}, which was not sent", header.request);
             return self.finding(header_law, &observed);
         };
         let def = &table.messages[index];
         if flags.version() != Flags::VERSION || !flags.is_reply() {
-            let observed = format!("an answer to {} with flags {flags:?}", def.name);
+            let observed = format!("a reply to {} with flags {flags:?}", def.name);
             return self.finding(header_law, &observed);
         }
         let kind = def.reply.unwrap_or(PayloadKind::U64);
@@ -153,7 +153,7 @@ impl Session<'_> {
         if !fds.is_empty() && bare {
             let brought = fds.len();
             let observed =
-                format!("an answer to {} with {brought} descriptors, and it has none", def.name);
+                format!("a reply to {} with {brought} descriptors instead of none", def.name);
             return self.finding(payload_law, &observed);
         }
         let decoded = match Payload::decode(kind, &payload) {
@@ -161,7 +161,7 @@ impl Session<'_> {
             // An error, by one reading of what is of zero length.
             Err(_) if kind == PayloadKind::Config && payload.is_empty() => Payload::None,
             Err(error) => {
-                let observed = format!("an answer to {}: {error}", def.name);
+                let observed = format!("a reply to {}: {error}", def.name);
                 return self.finding(payload_law, &observed);
             }
         };
@@ -182,7 +182,7 @@ impl Session<'_> {
             }
         };
         let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
-            let observed = format!("an answer to {} for ring {ring}", def.name);
+            let observed = format!("a reply to {} for ring {ring}", def.name);
             return self.finding(payload_law, &observed);
         };
         let id = MessageId(index as u8);
@@ -195,7 +195,7 @@ impl Session<'_> {
         match answer {
             Answer::InFlight => match (record, fds.into_iter().next()) {
                 (Some(record), Some(fd)) => self.tracking.record = Some((record, fd)),
-                _ => return Err(TestEnd::Refused(format!("{name} is answered without a buffer"))),
+                _ => return Err(TestEnd::Refused(format!("the reply to {name} has no buffer"))),
             },
             Answer::Features => self.offered = value,
             Answer::ProtocolFeatures => {
@@ -205,7 +205,7 @@ impl Session<'_> {
             Answer::Base => self.bases[ring as usize] = value as u16,
             Answer::Transfer if value & 0xff != 0 => {
                 return Err(TestEnd::Refused(format!(
-                    "{name} is answered with error {:#x}",
+                    "the reply to {name} is error {:#x}",
                     value & 0xff
                 )));
             }

@@ -176,9 +176,10 @@ impl Session<'_> {
     /// Why nothing more can be sent: the back-end has closed, and may.
     pub(super) fn over(&self) -> TestEnd {
         match self.possible.undefined() {
-            true => {
-                TestEnd::Skip("the connection was closed where no text says what follows".into())
-            }
+            true => TestEnd::Skip(
+                "the connection was closed where the specification does not say what follows"
+                    .into(),
+            ),
             false => TestEnd::Over,
         }
     }

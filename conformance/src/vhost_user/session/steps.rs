@@ -25,7 +25,7 @@ impl Session<'_> {
                 | Step::Copy { .. }
                 | Step::Renew { .. }
                 | Step::Successor { died: false } => {
-                    return Err(TestEnd::Harness("this step is for exploring only".into()));
+                    return Err(TestEnd::Harness("this step is only for exploration".into()));
                 }
             }
         }
@@ -48,7 +48,7 @@ impl Session<'_> {
     pub(super) fn request_ring(&self) -> Result<u8, TestEnd> {
         let ring = self.workload.request_ring();
         ring.and_then(|ring| u8::try_from(ring).ok()).ok_or_else(|| {
-            TestEnd::Skip("needs requests: say what the device is with --device".into())
+            TestEnd::Skip("needs requests: set the type of the device with --device".into())
         })
     }
 

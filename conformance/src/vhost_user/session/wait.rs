@@ -21,7 +21,7 @@ impl Session<'_> {
             }
             if late {
                 let name = &self.machine.message(id).name;
-                let silence = format!("no answer to {name} in {:?}", self.limits.owed);
+                let silence = format!("no reply to {name} within {:?}", self.limits.owed);
                 return match self.silent(TimeClass::Reply) {
                     Ok(()) => Err(TestEnd::Harness(format!("{silence}, and the model allows it"))),
                     Err(fault) => self.fault(fault, silence),
@@ -64,7 +64,7 @@ impl Session<'_> {
             }
             // Nobody is waited for who never stops, either.
             if (late && !came) || end.passed() {
-                let observed = format!("nothing more in {:?}", self.limits.owed);
+                let observed = format!("nothing more within {:?}", self.limits.owed);
                 return match self.silent(class) {
                     Ok(()) => Ok(()),
                     Err(fault) => self.fault(fault, observed),
@@ -102,7 +102,9 @@ impl Session<'_> {
                 Ok(())
             }
             Err(_) if self.lines.iter().any(|line| line.kicked) => Ok(()),
-            Err(fault) => self.fault(fault, format!("nothing more in {:?}", self.limits.silence)),
+            Err(fault) => {
+                self.fault(fault, format!("nothing more within {:?}", self.limits.silence))
+            }
         }
     }
 
@@ -120,7 +122,7 @@ impl Session<'_> {
         if def.answer.unwrap_or(Answer::Ack).succeeds(value) == success {
             return Ok(());
         }
-        let observed = format!("{} is answered with {:#x}", def.name, value.0);
+        let observed = format!("the reply to {} is {:#x}", def.name, value.0);
         self.records.push(Record::Wrong);
         let expected = if success { "success" } else { "an error" };
         Err(TestEnd::Finding {

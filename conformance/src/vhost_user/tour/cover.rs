@@ -87,7 +87,7 @@ impl Guide<'_> {
         tours.tests.push(Test {
             id: format!("{prefix}{n}"),
             clause: self.machine.laws.reply_must,
-            purpose: format!("Arcs of the machine, as far as they need {purpose}."),
+            purpose: format!("Drive the arcs of the machine that need {purpose}."),
             needs,
             acknowledged: false,
             careful: true,

@@ -125,11 +125,12 @@ impl Guide<'_> {
             if let Some((_, found)) = found {
                 let clause = |clause: ClauseId| self.library.spec.clause_name(clause).to_owned();
                 if let Some(broken) = found.breaks {
-                    let why = format!("the front-end would break {}", clause(broken));
+                    let why = format!("the front-end would violate {}", clause(broken));
                     return Leads::Barred { row, why };
                 }
                 if let Some(open) = found.undefined {
-                    let why = format!("{} leaves open what follows", clause(open));
+                    let why =
+                        format!("the specification does not say what follows ({})", clause(open));
                     return Leads::Barred { row, why };
                 }
             }

@@ -15,8 +15,9 @@
 //! is an observation like any other: without it, a device that hangs would do nothing that another
 //! device does not do as well.
 //!
-//! **Undefined, broken.** Where no text says what follows, anything may ([`CHAOS`]). An event that
-//! breaks a rule is another event than one that does not, and the branch ends with it ([`ENDED`]).
+//! **Unspecified, violation.** Where the specification does not say what follows, anything may
+//! ([`CHAOS`]). An event that breaks a rule is another event than one that does not, and the branch
+//! ends with it ([`ENDED`]).
 //!
 //! **Not here.** Which behaviour includes which.
 

@@ -43,8 +43,33 @@ pub struct Listed {
     pub expected: Expected,
 }
 
+/// Programs break no clause, except those that they declare.
+pub const RULES_KEPT: &str = "rules-kept";
+/// No state other than an accepted end leaves every party waiting for another.
+pub const DEADLOCK_FREE: &str = "deadlock-free";
+/// Every obligation is fulfilled eventually.
+pub const NO_STARVATION: &str = "no-starvation";
+/// The properties that are checked of every system.
+pub const OF_EVERY_SYSTEM: [&str; 3] = [RULES_KEPT, DEADLOCK_FREE, NO_STARVATION];
+/// Ends the name of a vacuity check: that the antecedent of an `always` occurs.
+pub const NON_VACUOUS: &str = ": non-vacuous";
+
+/// The present name of a property whose name has changed, for a message.
+///
+/// Files and scripts that were written before schema 2 of the reports use the names `rules`, `stuck`,
+/// `progress` and `…: can happen`.
+#[must_use]
+pub fn renamed(old: &str) -> Option<String> {
+    match old {
+        "rules" => Some(RULES_KEPT.to_owned()),
+        "stuck" => Some(DEADLOCK_FREE.to_owned()),
+        "progress" => Some(NO_STARVATION.to_owned()),
+        _ => old.strip_suffix(": can happen").map(|name| format!("{name}{NON_VACUOUS}")),
+    }
+}
+
 /// The properties of a system in the order of its report: its own, each `always` followed by its
-/// twin, then those that are checked of every system.
+/// vacuity check, then those that are checked of every system.
 pub fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>(
     system: &System<M, Q, N, W>,
 ) -> Vec<Listed> {
@@ -54,15 +79,15 @@ pub fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>(
         let name = property.name.to_owned();
         all.push(Listed { name, clause, kind, expected: property.expected });
         if matches!(property.test, Test::Always { .. }) {
-            let name = format!("{}: can happen", property.name);
+            let name = format!("{}{NON_VACUOUS}", property.name);
             let (kind, expected) = (PropertyKind::Reachable, Expected::Holds);
             all.push(Listed { name, clause, kind, expected });
         }
     }
     for (name, kind, violated) in [
-        ("rules", PropertyKind::Rules, false),
-        ("stuck", PropertyKind::Stuck, system.expect.stuck),
-        ("progress", PropertyKind::Progress, system.expect.starves),
+        (RULES_KEPT, PropertyKind::Rules, false),
+        (DEADLOCK_FREE, PropertyKind::Stuck, system.expect.stuck),
+        (NO_STARVATION, PropertyKind::Progress, system.expect.starves),
     ] {
         let expected = if violated { Expected::Violated } else { Expected::Holds };
         all.push(Listed { name: name.to_owned(), clause: None, kind, expected });

@@ -77,7 +77,7 @@ pub enum Cut {
     #[error("stopped at {0} pairs")]
     Pairs(usize),
     /// [`Limits::max_depth`].
-    #[error("stopped at {0} visible events")]
+    #[error("stopped at {0} observable events")]
     Depth(u32),
     /// [`Limits::deadline`].
     #[error("stopped after {} s", .0.as_secs())]
@@ -86,7 +86,7 @@ pub enum Cut {
     #[error("stopped at {MAX_MEMBERS} states in sets")]
     Members,
     /// A value outgrew the width that its field has in exploration.
-    #[error("field `{0}` outgrows its packing")]
+    #[error("field `{0}` exceeds its packing")]
     Overflow(&'static str),
 }
 
@@ -344,9 +344,9 @@ pub fn included(
 pub enum Verdict {
     /// Nobody outside can tell them apart.
     Equal,
-    /// B can do all that A can, and more.
+    /// B allows everything that A allows, and more.
     AInB,
-    /// A can do all that B can, and more.
+    /// A allows everything that B allows, and more.
     BInA,
     /// Each can do what the other cannot.
     Different,
@@ -438,22 +438,23 @@ impl Comparison {
     pub fn text(&self) -> String {
         let mut out = format!("A  {}\nB  {}\n", self.a, self.b);
         let how = match self.verdict {
-            Verdict::Equal => "equal: nobody outside can tell them apart",
-            Verdict::AInB => "B can do all that A can, and more",
-            Verdict::BInA => "A can do all that B can, and more",
-            Verdict::Different => "different: each can do what the other cannot",
+            Verdict::Equal => "equal: no observer can distinguish them",
+            Verdict::AInB => "B allows everything that A allows, and more",
+            Verdict::BInA => "A allows everything that B allows, and more",
+            Verdict::Different => "different: each allows something that the other does not",
             Verdict::Incomplete => "incomplete",
         };
         let cut = self.incomplete.iter().map(|cut| format!(": {cut}")).collect::<String>();
         let (pairs, depth) = (self.pairs, self.depth);
-        let _ = writeln!(out, "{how}{cut} ({pairs} pairs, {depth} visible events deep)");
+        let _ = writeln!(out, "{how}{cut} ({pairs} pairs, depth {depth} in observable events)");
         let sides =
             [("A", "B", &self.only_a, &self.b_allows), ("B", "A", &self.only_b, &self.a_allows)];
         for (one, other, only, instead) in sides {
             if let (Some(lines), Some(instead)) = (only, instead) {
                 let _ = writeln!(out, "\nonly {one}:");
                 out += &trace::text(lines, None);
-                let _ = writeln!(out, "{other} allows in place of the last: {}", list(instead));
+                let _ =
+                    writeln!(out, "{other} allows instead of the last event: {}", list(instead));
             }
         }
         out

@@ -43,7 +43,9 @@ pub struct Row {
 /// Options against properties.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Decision {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     pub schema: u32,
     /// The choices' names.
     pub choices: Vec<String>,
@@ -88,7 +90,7 @@ pub fn decide(
         row.verdicts = properties.iter().map(verdict).collect();
     }
     let choices = choices.iter().map(|choice| choice.name.clone()).collect();
-    Ok(Decision { schema: 1, choices, properties, rows })
+    Ok(Decision { schema: 2, choices, properties, rows })
 }
 
 impl Decision {

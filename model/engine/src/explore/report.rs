@@ -108,7 +108,9 @@ pub struct Ending {
 /// What one run over one system says.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Report {
-    /// The version of this form: 1.
+    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
+    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
+    /// `X: can happen`; all else is the same.
     pub schema: u32,
     /// The system's name.
     pub system: String,
@@ -197,7 +199,7 @@ impl Report {
         }
         for ending in &self.undefined {
             let Ending { clause, count, .. } = ending;
-            let _ = writeln!(out, "  undefined after {clause}: {count} transitions end there");
+            let _ = writeln!(out, "  unspecified after {clause}: {count} transitions end there");
         }
         out
     }
@@ -219,7 +221,7 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
     let violated = |p: &PropertyReport| p.verdict == PropertyVerdict::Violated;
     let expects = |p: &PropertyReport| p.expected == Expected::Violated;
     Ok(Report {
-        schema: 1,
+        schema: 2,
         system: system.name.clone(),
         verdict: match properties.iter().any(violated) {
             true => Verdict::Violated,
@@ -240,7 +242,7 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
             Incomplete::States(n) => format!("stopped at {n} states"),
             Incomplete::Depth(n) => format!("stopped at depth {n}"),
             Incomplete::Deadline(time) => format!("stopped after {} s", time.as_secs_f64()),
-            Incomplete::Overflow { field, .. } => format!("`{field}` outgrows its packing"),
+            Incomplete::Overflow { field, .. } => format!("`{field}` exceeds its packing"),
         }),
         overflow: match explored.incomplete {
             Some(Incomplete::Overflow { at, .. }) => Some(writer.trace(at)?),
@@ -368,7 +370,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             .collect();
         if !unmet.is_empty() && self.explored.incomplete.is_none() {
             found.violated = Some(true);
-            found.note = Some(format!("declared, but not broken: {}", unmet.join(", ")));
+            found.note = Some(format!("declared, but not violated: {}", unmet.join(", ")));
         }
         Ok(found)
     }
@@ -392,7 +394,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
         let note = violation.obligation.map(|index| {
             let owed = closed.obligation(index);
             let clause = self.clause(owed.clause).map(|c| format!(" ({c})")).unwrap_or_default();
-            format!("owed for ever: {} by {}{clause}", owed.what, owed.by)
+            format!("owed forever: {} by {}{clause}", owed.what, owed.by)
         });
         let trace = Some(self.lines(&steps));
         Ok(Found { violated: Some(true), trace, cycle_at, note })

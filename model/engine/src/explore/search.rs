@@ -123,7 +123,7 @@ pub struct Findings {
     pub twins: Vec<Option<Witness>>,
     /// Clauses broken.
     pub broken: BTreeMap<ClauseId, Tally>,
-    /// Clauses after which no text says what follows.
+    /// Clauses after which the specification does not say what follows.
     pub undefined: BTreeMap<ClauseId, Tally>,
     /// A state that is no accepted end, where only free environment events are left.
     pub stuck: Option<Witness>,

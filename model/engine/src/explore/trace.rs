@@ -214,7 +214,7 @@ fn line<M: Machine, const Q: usize, const N: usize>(
     };
     event += match &step.outcome {
         Outcome::To(_) => "",
-        Outcome::Violation(_) => " (breaks a rule)",
+        Outcome::Violation(_) => " (violates a rule)",
         Outcome::Unspecified(_) => " (undefined)",
     };
     let clause = broken.filter(|id| *id != ClauseId::NONE).map(clause);
@@ -303,7 +303,7 @@ fn rows(lines: &[&Line], cycle_at: Option<usize>, shown: &dyn Fn(&str) -> bool) 
     let mut cycle = cycle_at;
     for line in lines {
         if cycle.is_some_and(|at| line.n >= at) {
-            out += "  -- for ever:\n";
+            out += "  -- repeats forever:\n";
             cycle = None;
         }
         let mut what: Vec<String> = line

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use stateright::{Checker, Model};
 
 use super::Error;
+use super::check::NON_VACUOUS;
 use super::report::{PropertyVerdict, Report};
 use crate::compose::{Action, GlobalStateOf, Outcome};
 use crate::machine::Machine;
@@ -84,7 +85,7 @@ impl<T: Pack + Debug, const W: usize> Debug for State<T, W> {
         match self {
             State::At(key, _) => key.unpack::<T>().fmt(f),
             State::Seen(i) => write!(f, "seen by property {}", i / 2),
-            State::Overflow(field) => write!(f, "`{field}` outgrows its packing"),
+            State::Overflow(field) => write!(f, "`{field}` exceeds its packing"),
         }
     }
 }
@@ -238,7 +239,7 @@ where
         match property.test {
             Test::Always { .. } => {
                 verdicts.push((property.name.to_owned(), !seen(2 * i)));
-                verdicts.push((format!("{}: can happen", property.name), seen(2 * i + 1)));
+                verdicts.push((format!("{}{NON_VACUOUS}", property.name), seen(2 * i + 1)));
             }
             Test::Reachable(_) => verdicts.push((property.name.to_owned(), seen(2 * i))),
             Test::AtEnd(_) | Test::LeadsTo { .. } => continue,

@@ -21,43 +21,43 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "never-two-runners",
         "device-model.one-runner",
-        "when a device begins to run, it runs nowhere else",
+        "when a device begins to run, it runs at no other host",
     ),
     (
         "refused-before-stop",
         "device-model.refusal.early",
         "a check, a creation or a load that is refused finds the source running",
     ),
-    ("made-as-asked", "device-model.create.all-or-nothing", "what is made is what was asked for"),
+    (
+        "made-as-asked",
+        "device-model.create.all-or-nothing",
+        "a created device is the requested device",
+    ),
     (
         "completed-is-equal",
         "device-model.configuration.kept",
-        "a device that begins to run where it was loaded has the configuration of its source",
+        "a loaded device that begins to run has the configuration of its source",
     ),
     (
         "completed-answers",
         "device-model.representation.parameter",
-        "a device that begins to run where it was loaded does what a device does",
+        "a loaded device that begins to run works",
     ),
-    (
-        "completed-has-all",
-        "",
-        "a device that begins to run where it was loaded has all that its guest has done",
-    ),
+    ("completed-has-all", "", "a loaded device that begins to run has all the work of its guest"),
     (
         "configuration-never-changes",
         "device-model.configuration.immutable",
-        "a device that is to be changed is what it was",
+        "a request to change a device does not change it",
     ),
     (
         "no-work-lost",
         "device-model.failure.asks",
-        "no device is destroyed that has done more than the other",
+        "no device is destroyed that has done more work than the other",
     ),
     (
         "failed-means-source-runs",
         "device-model.failure.source-runs",
-        "where a migration has failed, the source runs, and nothing else",
+        "after a failed migration the source runs, and no other device",
     ),
     ("one-runs", "device-model.one-runner", "in the end each device runs, at one host"),
     (
@@ -66,11 +66,11 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "a device that was stopped runs again in the end, here or there",
     ),
     ("all-moved", "", "in the end no migration has failed"),
-    ("every-host-upgraded", "", "in the end every host is its last release"),
+    ("every-host-upgraded", "", "in the end every host has its last release"),
     (
         "can-be-upgraded",
         "",
-        "somewhere, in some order, every host becomes its last release while the device runs",
+        "in some order every host is upgraded to its last release while the device runs",
     ),
 ];
 

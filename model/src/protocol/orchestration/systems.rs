@@ -110,7 +110,7 @@ pub fn releases(items: &[Item<RawRelease>], d: &mut Diagnostics) -> BTreeMap<Str
             Ok(release) => drop(all.insert(release.name.clone(), release)),
             Err(why) => {
                 let place = item.value.name.span();
-                d.push(item.error(place, format!("this release is none: {why}"), "here"));
+                d.push(item.error(place, format!("this is not a release: {why}"), "here"));
             }
         }
     }
@@ -170,7 +170,7 @@ pub fn compile(
         match universe.number(&settings).filter(|config| universe.makes(first, *config)) {
             Some(config) => devices.push(config),
             None => {
-                let message = "the first release of the first host makes no such device";
+                let message = "the first release of the first host cannot create this device";
                 d.push(item.error(raw.devices.span(), message, "here"));
                 return None;
             }
@@ -187,7 +187,8 @@ pub fn compile(
             .then
             .iter()
             .filter_map(|name| {
-                let at = pick(item, name, "management does no", THEN.iter().map(|(n, _)| *n), d)?;
+                let at =
+                    pick(item, name, "management has no action", THEN.iter().map(|(n, _)| *n), d)?;
                 Some(THEN[at].0)
             })
             .collect(),

@@ -19,31 +19,31 @@ use devmig_engine::rules::RuleContext;
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
-    ("device set STATE", "SET, and wait for its answer; a failure ends the program"),
-    ("device set STATE if there", "the same, if the device has this state"),
-    ("other STEP", "the step for the second device"),
+    ("device set STATE", "SET the state, and wait for the answer; a failure ends the program"),
+    ("device set STATE if there", "SET the state if the device supports it"),
+    ("other STEP", "take the step for the second device"),
     ("device get", "GET"),
     ("device info", "GET_PRECOPY_INFO"),
     ("device opt in", "SET PRECOPY_INFOv2"),
-    ("device read out", "read migration data until there is no more (for now)"),
+    ("device read out", "read migration data until none remains (for now)"),
     (
         "transfer",
-        "read from the first device and write to the second until there is no more (for now)",
+        "read from the first device and write to the second until no data remains (for now)",
     ),
-    ("transfer short", "the same, but the last piece is lost"),
-    ("transfer wrong", "the same, but the last piece is another's"),
+    ("transfer short", "transfer, but lose the last piece"),
+    ("transfer wrong", "transfer, but replace the last piece by another device's"),
     ("log start", "LOGGING_START for all of memory"),
     ("log report", "LOGGING_REPORT, and mark the pages"),
     ("log stop", "LOGGING_STOP"),
     ("copy all", "copy every page of guest memory"),
     ("copy marked", "copy the pages that are marked"),
-    ("device reset", "VFIO_DEVICE_RESET, to begin with"),
-    ("reopen", "the client goes, and another opens the device"),
+    ("device reset", "VFIO_DEVICE_RESET, for a new client"),
+    ("reopen", "the client closes the device, and another opens it"),
 ];
 
 /// What a client may do when its program has ended (`then`).
 pub const THEN: &[(&str, &str)] = &[
-    ("set", "SET to any state, and to a number that is none"),
+    ("set", "SET to any state, and to a number that is not a state"),
     ("get", "GET"),
     ("read", "read migration data"),
     ("write", "write migration data of any kind"),

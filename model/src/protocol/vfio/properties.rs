@@ -20,11 +20,11 @@ type Seen<'a> = Transition<'a, GlobalState, Event>;
 
 /// Every property: its name, the clause behind it (or ``), and what it says.
 pub const ALL: &[(&str, &str, &str)] = &[
-    ("set-means-there", "vfio.set.completes", "a SET that succeeds ends where it was to lead"),
+    ("set-means-there", "vfio.set.completes", "a SET that succeeds ends in the requested state"),
     (
         "no-set-to-what-is-not-there",
         "vfio.set.optional-states",
-        "a SET to a state that the device lacks fails",
+        "a SET to an unsupported state fails",
     ),
     ("error-is-left-by-reset-alone", "vfio.set.error", "a SET to ERROR, or from it, fails"),
     (
@@ -35,12 +35,12 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "state-changes-by-set-alone",
         "vfio.set.only-client",
-        "GET tells the state that the last SET led to",
+        "GET returns the state that the last SET led to",
     ),
     (
         "failed-set-is-on-the-way",
         "vfio.set.failure-on-path",
-        "after a SET that failed, GET tells a state on the way, or ERROR",
+        "after a failed SET, GET returns a state on the path, or ERROR",
     ),
     (
         "descriptor-iff-session-begins",
@@ -61,7 +61,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "kept-off-while-stopped",
         "vfio.stop.kept-off",
-        "nobody touches registers of a device that is stopped, or partly",
+        "no access to the registers of a stopped or partly stopped device",
     ),
     (
         "stopped-means-silent",
@@ -71,7 +71,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "stopped-means-frozen",
         "vfio.stop.frozen",
-        "the state inside a stopped device does not change",
+        "the internal state of a stopped device does not change",
     ),
     ("no-dma-after-stop", "vfio.stop.drains", "no DMA of a stopped device arrives"),
     ("no-peer-dma-begins", "vfio.p2p.no-new", "no peer DMA begins in a P2P state"),
@@ -79,15 +79,15 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "bad-data-is-refused",
         "vfio.resume.validates",
-        "no device leaves RESUMING with data that is bad or not all there",
+        "no device leaves RESUMING with bad or incomplete data",
     ),
-    ("good-data-is-accepted", "vfio.resume.accepts", "what a device gave is taken"),
+    ("good-data-is-accepted", "vfio.resume.accepts", "data that a device gave is accepted"),
     (
         "restored-is-saved",
         "vfio.resume.restores",
-        "the state inside the destination is that inside the source",
+        "the internal state of the destination is that of the source",
     ),
-    ("destination-runs", "", "the destination is found running after it took the data"),
+    ("destination-runs", "", "the destination runs after it loaded the data"),
     ("reset-recovers", "vfio.reset.recovers", "a reset leads from ERROR to RUNNING"),
     ("reset-ends-session", "vfio.reset.aborts", "a reset ends a session"),
     (
@@ -98,34 +98,38 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "initial-begins-above-0",
         "vfio.pre-copy.initial-begins",
-        "the first initial_bytes of a session is above 0",
+        "the first initial_bytes of a session is greater than 0",
     ),
-    ("initial-falls", "vfio.pre-copy.initial-falls", "initial_bytes rises only with REINIT"),
+    ("initial-falls", "vfio.pre-copy.initial-falls", "initial_bytes increases only with REINIT"),
     (
         "dirty-begins-at-0",
         "vfio.pre-copy.dirty-begins",
         "the first dirty_bytes of a session is 0, if nothing changed",
     ),
-    ("reinit-after-opt-in", "vfio.pre-copy.reinit", "REINIT is reported to who opted in"),
+    (
+        "reinit-after-opt-in",
+        "vfio.pre-copy.reinit",
+        "REINIT is reported only to a client that opted in",
+    ),
     (
         "quiet-means-quiet",
         "vfio.pre-copy.quiet",
-        "in pre-copy a read gives nothing if and only if nothing is there",
+        "in pre-copy a read returns nothing if and only if no data remains",
     ),
     (
         "end-is-for-ever",
         "vfio.stop-copy.end",
-        "in STOP_COPY a read never gives nothing for now, and after the end the end",
+        "in STOP_COPY a read never returns ENOMSG, and after the end always the end",
     ),
     (
         "end-means-whole",
         "vfio.stop-copy.whole",
-        "at the end of the stream the client has read the state inside",
+        "at the end of the stream the client has read the internal state",
     ),
     (
         "copy-is-whole",
         "vfio.log.no-write-lost",
-        "at the end the copy of guest memory is what memory holds",
+        "at the end the copy of guest memory equals the memory",
     ),
     (
         "report-while-logging-alone",
@@ -133,12 +137,12 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "a report fails unless writes are logged",
     ),
     ("bad-ranges-log-nothing", "vfio.log.bad-ranges", "START with bad ranges fails"),
-    ("log-started-once", "vfio.log.start-once", "nobody starts a log that is started"),
-    ("client-knows-state", "", "where the client takes the device to be, it is"),
+    ("log-started-once", "vfio.log.start-once", "a log that is started is not started again"),
+    ("client-knows-state", "", "the device is in the state that the client believes"),
     (
         "fresh-client-finds-it-running",
         "",
-        "at the end a device that was reset for a fresh client runs",
+        "at the end a device that was reset for a new client runs",
     ),
     ("nothing-lands-after-save", "", "no peer DMA changes a device whose state was read out"),
     ("nothing-is-lost", "", "all peer DMA has its effect"),

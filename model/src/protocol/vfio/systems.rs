@@ -158,7 +158,7 @@ pub fn compile(
         match THEN.iter().find(|(known, _)| known == name.get_ref()) {
             Some((known, _)) => then.push(*known),
             None => {
-                let message = format!("a client does no `{}`", name.get_ref());
+                let message = format!("a client has no action `{}`", name.get_ref());
                 let error = item.error(name.span(), message, "unknown");
                 let help = did_you_mean(name.get_ref(), THEN.iter().map(|(name, _)| *name));
                 d.push(with_help(error, help));

@@ -308,8 +308,8 @@ impl Table {
                 if state.is_final {
                     let value = state.value;
                     if self.arcs.iter().any(|arc| arc.from == value || arc.to == value) {
-                        let message = format!("arcs touch `{name}`, which is to be final");
-                        d.push(item.error(raw.name.span(), message, "take them away first"));
+                        let message = format!("arcs lead to or from `{name}`, which is final");
+                        d.push(item.error(raw.name.span(), message, "remove them first"));
                     }
                 }
             }
@@ -318,7 +318,7 @@ impl Table {
             (None, false) => {
                 let attributes = (&raw.value, raw.runs, raw.dma, raw.session);
                 let (Some(value), Some(runs), Some(dma), Some(session)) = attributes else {
-                    let message = format!("`{name}` is a new state, and lacks attributes");
+                    let message = format!("the new state `{name}` lacks attributes");
                     d.push(
                         item.error(raw.name.span(), message, "new here")
                             .help("a new state has `value`, `runs`, `dma` and `session`"),
@@ -395,7 +395,7 @@ impl Table {
             (Some(at), false) if proposed => self.pairs[at] = pair,
             (Some(_), _) => twice(item, &raw.from, "pair from", d),
             (None, true) => {
-                d.push(item.error(raw.from.span(), "nothing is said of this pair", "unknown pair"));
+                d.push(item.error(raw.from.span(), "this pair is not listed", "unknown pair"));
             }
             (None, false) => self.pairs.push(pair),
         }
@@ -531,7 +531,8 @@ impl Table {
         }
         let lacking = self.features.iter().find(|f| f.mandatory && flags >> f.bit & 1 == 0);
         if let Some(lacking) = lacking {
-            let message = format!("every device has `{}`: {flags} is no legal set", lacking.name);
+            let message =
+                format!("every device has `{}`: {flags} is not a legal set", lacking.name);
             return Err((message, Some(format!("add it; the features are: {}", list()))));
         }
         Ok(flags)
@@ -547,6 +548,6 @@ impl Table {
 }
 
 fn twice<T>(item: &Item<T>, name: &Spanned<String>, what: &str, d: &mut Diagnostics) {
-    let message = format!("the {what} `{}` is there twice", name.get_ref());
+    let message = format!("the {what} `{}` is defined twice", name.get_ref());
     d.push(item.error(name.span(), message, "again here"));
 }

@@ -1,4 +1,4 @@
-//! The rules of the back-end's own messages: what it says on the channel that SET_BACKEND_REQ_FD gave
+//! The rules of back-end requests: what it says on the channel that SET_BACKEND_REQ_FD gave
 //! it, and with the err descriptors, and how the front-end answers.
 //!
 //! ```text

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use devmig_engine::explore::check::OF_EVERY_SYSTEM;
 use serde::Deserialize;
 
 use super::program::Compiler;
@@ -16,7 +17,7 @@ use super::properties;
 use super::systems::SystemDef;
 use super::table::{RawPatch, Table};
 use crate::protocol::registration::{self, Overlaid, Programs};
-use crate::spec::{Diagnostics, Spanned, Spec, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Spanned, Spec, did_you_mean, renamed_or_near, with_help};
 
 /// One `[[bug]]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -108,15 +109,19 @@ pub fn compile(
         def.steps = Compiler { table, programs, rings: def.rings }.steps(item, run, d);
     }
     if raw.caught.is_empty() {
-        d.push(item.error(raw.id.span(), "nothing notices this bug", "name what does"));
+        d.push(item.error(
+            raw.id.span(),
+            "no property detects this bug",
+            "name the properties that detect it",
+        ));
     }
     for name in &raw.caught {
         let known = properties::ALL.iter().map(|(known, ..)| *known);
-        let known = known.chain(["rules", "stuck", "progress"]);
+        let known = known.chain(OF_EVERY_SYSTEM);
         if !known.clone().any(|known| known == name.get_ref()) {
             let message = format!("no property is called `{}`", name.get_ref());
             let error = item.error(name.span(), message, "unknown property");
-            d.push(with_help(error, did_you_mean(name.get_ref(), known)));
+            d.push(with_help(error, renamed_or_near(name.get_ref(), known)));
         }
     }
     Some(Bug {

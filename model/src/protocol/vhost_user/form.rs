@@ -184,11 +184,11 @@ fn wrong_descriptors(
 pub fn reply(table: &Table, laws: &FormLaws, rings: usize, raw: Raw<'_>) -> Form<Event> {
     let flags = raw.header.flags;
     let Some((id, def)) = definition(table, raw.header.request) else {
-        let came = format!("an answer to message {}, which nobody sent", raw.header.request);
+        let came = format!("a reply to message {}, which was not sent", raw.header.request);
         return Form::nothing(vec![(laws.reply_header, came)]);
     };
     if flags.version() != Flags::VERSION || !flags.is_reply() {
-        let came = format!("an answer to {} with flags {flags:?}", def.name);
+        let came = format!("a reply to {} with flags {flags:?}", def.name);
         return Form::nothing(vec![(laws.reply_header, came)]);
     }
     let kind = def.reply.unwrap_or(PayloadKind::U64);
@@ -197,13 +197,13 @@ pub fn reply(table: &Table, laws: &FormLaws, rings: usize, raw: Raw<'_>) -> Form
         // An error, by one reading of what is of zero length.
         Err(_) if kind == PayloadKind::Config && raw.payload.is_empty() => Payload::None,
         Err(error) => {
-            let came = format!("an answer to {}: {error}", def.name);
+            let came = format!("a reply to {}: {error}", def.name);
             return Form::nothing(vec![(laws.reply_payload, came)]);
         }
     };
     let (ring, value) = number(&payload);
     let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < rings) else {
-        let came = format!("an answer to {} for ring {ring}", def.name);
+        let came = format!("a reply to {} for ring {ring}", def.name);
         return Form::nothing(vec![(laws.reply_payload, came)]);
     };
     let descriptors = u8::try_from(raw.descriptors).unwrap_or(u8::MAX);

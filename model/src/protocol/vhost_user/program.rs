@@ -11,31 +11,34 @@ use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
-    ("MESSAGE", "send it, and wait for its answer if it has one"),
-    ("MESSAGE NUMBER", "the same, with this number"),
-    ("MESSAGE offered", "with all features that the back-end offers"),
-    ("MESSAGE NUMBER acknowledged", "and ask for an acknowledgement with need_reply"),
-    ("SET_PROTOCOL_FEATURES A+B", "with these protocol features"),
-    ("SET_VRING_KICK none", "without a descriptor: bit 8 says so"),
-    ("SET_FEATURES plain", "the same without bit 30"),
-    ("SET_FEATURES logging", "the same with LOG_ALL, which `offered` leaves out"),
-    ("MESSAGE until NUMBER", "send it again until the answer is this number"),
-    ("MESSAGE used", "with the ring's used index, which is in guest memory"),
-    ("MESSAGE saved", "with the base that GET_VRING_BASE returned for that ring"),
-    ("SET_DEVICE_STATE_FD save", "the back-end is to write its state"),
-    ("SET_DEVICE_STATE_FD load", "the back-end is to read a state"),
-    ("each ring STEP", "the step for every ring in turn"),
+    ("MESSAGE", "send the message, and wait for its reply if it has one"),
+    ("MESSAGE NUMBER", "send the message with this number"),
+    ("MESSAGE offered", "send the message with all features that the back-end offers"),
+    (
+        "MESSAGE NUMBER acknowledged",
+        "send the message with this number, and ask for an acknowledgement (need_reply)",
+    ),
+    ("SET_PROTOCOL_FEATURES A+B", "send the message with these protocol features"),
+    ("SET_VRING_KICK none", "send the message with bit 8 and without a descriptor"),
+    ("SET_FEATURES plain", "send the offered features without bit 30"),
+    ("SET_FEATURES logging", "send the offered features with LOG_ALL, which `offered` omits"),
+    ("MESSAGE until NUMBER", "send the message again until the reply is this number"),
+    ("MESSAGE used", "send the message with the ring's used index from guest memory"),
+    ("MESSAGE saved", "send the message with the base that GET_VRING_BASE returned for the ring"),
+    ("SET_DEVICE_STATE_FD save", "ask the back-end to write its state"),
+    ("SET_DEVICE_STATE_FD load", "ask the back-end to read a state"),
+    ("each ring STEP", "take the step for every ring in turn"),
     ("kick", "write to the ring's kick descriptor"),
-    ("vcpus run", "the virtual CPUs run: requests can be made available"),
-    ("vcpus stop", "the virtual CPUs stop"),
+    ("vcpus run", "run the virtual CPUs: the guest can make requests available"),
+    ("vcpus stop", "stop the virtual CPUs"),
     ("read state", "read the state channel to its end"),
     ("write state", "write a state and close the channel"),
     ("copy all", "copy all of guest memory to the destination"),
     ("copy marked N", "copy the pages that log N marks, and clear it"),
-    ("renew", "the guest's driver sets the ring up anew: both of its indices are 0"),
-    ("crash", "the back-end dies, and another process takes its place"),
-    ("move", "turn to another back-end, with the guest's memory"),
-    ("run PROGRAM", "all steps of another program"),
+    ("renew", "the guest's driver sets the ring up again: both indices are 0"),
+    ("crash", "the back-end crashes, and another process replaces it"),
+    ("move", "switch to another back-end, with the guest's memory"),
+    ("run PROGRAM", "take all steps of another program"),
 ];
 
 /// One step, for one ring.
@@ -176,8 +179,8 @@ impl Compiler<'_> {
         });
         match last.map(|id| &self.table.messages[id.0 as usize]) {
             Some(message) if message.reply.is_none() => Err((
-                format!("{} may still be on its way then", message.name),
-                Some("send a message that is answered before, such as GET_FEATURES".to_owned()),
+                format!("{} may not have been read by then", message.name),
+                Some("send a message that has a reply before, such as GET_FEATURES".to_owned()),
             )),
             _ => Ok(()),
         }
@@ -215,7 +218,7 @@ impl Compiler<'_> {
                         return Err((format!("`{number}` is not a number here"), None));
                     };
                     if self.table.messages[id.0 as usize].reply.is_none() {
-                        return Err((format!("{name} has no answer to wait for"), None));
+                        return Err((format!("{name} has no reply to wait for"), None));
                     }
                     return Ok(Step::Until { id, number });
                 }
@@ -253,7 +256,8 @@ impl Compiler<'_> {
             }
             number => number.parse().map_err(|_| {
                 let help =
-                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save`, `load` or `none`"
+                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save`, `load` or \
+                     `none`"
                         .to_owned();
                 (format!("`{number}` is not a number here"), Some(help))
             })?,

@@ -104,7 +104,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "nothing-processed-while-stopped",
         "vhost-user.ring.stopped-not-processed",
-        "a request is used only while its ring is started, or its GET_VRING_BASE unanswered",
+        "a request is used only while its ring is started, or its GET_VRING_BASE is pending",
     ),
     (
         "nothing-fetched-while-disabled",
@@ -114,18 +114,18 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "no-request-completed-twice",
         "vhost-user.ring.request-completed-once",
-        "a request that came back does not come back again",
+        "a used request is not used again",
     ),
     (
         "only-available-requests",
         "vhost-user.ring.available-only",
         "a request is used only after the guest made it available",
     ),
-    ("no-request-lost", "", "in the end every request before the ring's base has come back"),
+    ("no-request-lost", "", "in the end every request before the ring's base was used"),
     (
         "base-is-next",
         "vhost-user.get-vring-base.base-is-next-available",
-        "GET_VRING_BASE returns the first request that did not come back",
+        "GET_VRING_BASE returns the first request that was not used",
     ),
     (
         "silent-while-suspended",
@@ -137,11 +137,11 @@ pub const ALL: &[(&str, &str, &str)] = &[
         "vhost-user.device-state.frozen",
         "no request is used while the device's state is saved",
     ),
-    ("saved-state-is-whole", "", "the state that is saved remembers every request that came back"),
+    ("saved-state-is-whole", "", "the saved state contains every used request"),
     (
         "remembers-every-request",
         "",
-        "when a request is used, the device remembers every one that came back before",
+        "when a request is used, the device remembers every request that was used before",
     ),
     (
         "transfer-while-suspended",
@@ -151,7 +151,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "only-offered-features",
         "vhost-user.features.offered-only",
-        "what the front-end acknowledges was offered",
+        "the front-end acknowledges only offered features",
     ),
     (
         "protocol-features-where-there-are",
@@ -161,48 +161,48 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "only-negotiated-messages",
         "vhost-user.message.gated",
-        "a message that needs a protocol feature is read only when that was negotiated",
+        "a message that needs a protocol feature is read only after the feature was negotiated",
     ),
     (
         "status-reads-back",
         "vhost-user.status.read-back",
-        "GET_STATUS returns what was written last",
+        "GET_STATUS returns the last written status",
     ),
     (
         "status-0-resets-at-once",
         "vhost-user.status.zero-resets",
-        "when a status of 0 was read, the device's state is initial and no ring runs",
+        "after status 0 was read, the device is in its initial state and no ring runs",
     ),
     (
         "frozen-while-suspended",
         "",
         "while the device is suspended by SUSPEND, its state does not change",
     ),
-    ("suspended-until-resume", "", "only RESUME ends what SUSPEND began"),
+    ("suspended-until-resume", "", "only RESUME ends the suspension that SUSPEND began"),
     (
         "suspend-and-resume-alternate",
         "",
-        "RESUME is read only after a SUSPEND that nothing ended yet",
+        "RESUME is read only while the device is suspended by SUSPEND",
     ),
     (
         "messages-are-answered",
         "vhost-user.reply.must",
-        "a message that has a reply is answered in the end",
+        "a message that has a reply gets it eventually",
     ),
     (
         "requests-are-completed",
         "vhost-user.ring.started-processes",
-        "in the end every request has come back, or the ring that it waits in does not run",
+        "in the end every request was used, or its ring does not run",
     ),
     (
         "state-is-written",
         "vhost-user.device-state.writer-closes",
-        "once the back-end writes its state, it comes to the end of it",
+        "when the back-end begins to write its state, it finishes eventually",
     ),
     (
         "check-tells-the-end",
         "vhost-user.device-state.check-reports",
-        "CHECK_DEVICE_STATE is answered only when the transfer has ended",
+        "the back-end replies to CHECK_DEVICE_STATE only after the transfer has ended",
     ),
     (
         "check-follows-the-data",
@@ -212,7 +212,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "only-negotiated-own-messages",
         "vhost-user.back-end-message.gated",
-        "a message of the back-end's own is sent only once its feature was negotiated",
+        "a back-end request is sent only after its feature was negotiated",
     ),
     (
         "asks-only-who-acknowledges",
@@ -222,42 +222,43 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "own-messages-are-answered",
         "vhost-user.back-end-message.answered",
-        "of two messages of the back-end's own that ask for an answer, the older gets one",
+        "of two back-end requests that ask for a reply, the older gets it",
     ),
     (
         "features-come-with-what-they-need",
         "vhost-user.in-band.needs-channel-and-acknowledgements",
-        "in-band notifications have a channel and acknowledgements, recorded requests a buffer",
+        "in-band notifications are negotiated with a channel and acknowledgements, recording with \
+         a buffer",
     ),
     (
         "no-more-regions-than-slots",
         "vhost-user.memory.within-slots",
-        "the back-end never has more memory regions than it said it has room for",
+        "the back-end never has more memory regions than it reported",
     ),
     (
         "only-known-regions-removed",
         "vhost-user.memory.removed-was-added",
-        "a memory region is removed only if there is one",
+        "a memory region is removed only if one exists",
     ),
     (
         "kicked-requests-come-back",
         "",
-        "in the end, while the virtual CPUs run, every request that was kicked for has come back",
+        "in the end, while the virtual CPUs run, every kicked request was used",
     ),
     (
         "copy-is-whole",
         "vhost-user.dirty-log.marks-buffers",
-        "in the end, what was copied of guest memory is what is there",
+        "in the end, the copy of guest memory equals the memory",
     ),
     (
         "log-is-quiet-while-suspended",
         "vhost-user.migration.no-update-until-restart",
-        "while the device is suspended, the dirty log is left alone",
+        "while the device is suspended, the dirty log does not change",
     ),
     (
         "says-nothing-while-suspended",
         "vhost-user.suspended.no-messages",
-        "while all rings are stopped the back-end sends no message of its own",
+        "while all rings are stopped the back-end sends no back-end request",
     ),
     (
         "suspended-means-idle",
@@ -267,7 +268,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     (
         "left-behind-is-taken-up",
         "vhost-user.in-flight.resubmits",
-        "what an earlier process left on record is taken up once its ring runs",
+        "requests that an earlier process recorded are resubmitted when their ring runs",
     ),
     (
         "acknowledgements-negotiated",

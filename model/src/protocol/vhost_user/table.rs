@@ -415,7 +415,7 @@ impl Table {
                     d.push(with_help(error, help));
                 }
                 (Some(_), Some(_)) => {
-                    let message = format!("the message `{}` is there twice", raw.name.get_ref());
+                    let message = format!("the message `{}` is defined twice", raw.name.get_ref());
                     d.push(
                         item.error(raw.name.span(), message, "again here")
                             .help("leave out `id` to put rows before those it has"),
@@ -477,7 +477,7 @@ impl Table {
         if raw.reply.is_some() != raw.answer.is_some() {
             d.push(item.error(
                 raw.name.span(),
-                "a message has both a `reply` and an `answer`, or neither",
+                "a message has both `reply` and `answer`, or neither",
                 "only one of them",
             ));
         }
@@ -537,7 +537,7 @@ fn resolve<T>(
     if let (Some(breaks), Some(_)) = (&raw.breaks, &raw.undefined) {
         d.push(item.error(
             breaks.span(),
-            "a row either breaks a clause or is undefined",
+            "a row has `breaks` or `undefined`, not both",
             "and undefined too",
         ));
     }
@@ -576,7 +576,7 @@ fn words<W: Word, T>(item: &Item<T>, raw: &[Spanned<String>], d: &mut Diagnostic
 fn lookup<W: Word, T>(item: &Item<T>, word: &Spanned<String>, d: &mut Diagnostics) -> Option<W> {
     let found = W::named(word.get_ref());
     if found.is_none() {
-        let message = format!("`{}` is not a word of this column", word.get_ref());
+        let message = format!("`{}` is not in the vocabulary of this column", word.get_ref());
         let error = item.error(word.span(), message, "unknown word");
         d.push(with_help(error, did_you_mean(word.get_ref(), W::ALL.iter().map(|(n, _, _)| *n))));
     }

@@ -139,9 +139,9 @@ impl Workload for Blk {
             VIRTIO_BLK_S_IOERR => return Err("status is S_IOERR".into()),
             VIRTIO_BLK_S_UNSUPP => return Err("status is S_UNSUPP".into()),
             other if other == u32::from(UNTOUCHED) => {
-                return Err("the request is returned and its status was not written".into());
+                return Err("the request is used, but its status was not written".into());
             }
-            other => return Err(format!("status is {other}, which is none")),
+            other => return Err(format!("the status is {other}, which is not defined")),
         }
         let most = match self.kind(n) {
             Kind::Read => SECTOR + STATUS,
@@ -149,7 +149,7 @@ impl Workload for Blk {
             Kind::Id => VIRTIO_BLK_ID_BYTES + STATUS,
         };
         if used > most {
-            return Err(format!("{used} bytes are said to be written where {most} are writable"));
+            return Err(format!("the used length is {used}, but only {most} bytes are writable"));
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl Workload for Console {
     fn check(&self, _: u64, used: u32) -> Result<(), String> {
         match used <= SLOT {
             true => Ok(()),
-            false => Err(format!("a line of {SLOT} bytes comes back as {used}")),
+            false => Err(format!("a line of {SLOT} bytes is returned with {used} bytes")),
         }
     }
 }

@@ -115,17 +115,17 @@ impl Workload for Fs {
         let unique = u64::from(self.u32(out + 8)?) | u64::from(self.u32(out + 12)?) << 32;
         let wanted = OUT_HEADER + Fs::body(n);
         if len == u32::from_le_bytes([UNTOUCHED; 4]) {
-            return Err("the request is returned and its answer was not written".into());
+            return Err("the request is used, but its reply was not written".into());
         }
         if unique != n + 1 {
-            return Err(format!("the answer is to request {unique}, not {}", n + 1));
+            return Err(format!("the reply is to request {unique}, not {}", n + 1));
         }
         if error != 0 {
-            return Err(format!("the answer is error {error}"));
+            return Err(format!("the reply is error {error}"));
         }
         if (len, used) != (wanted, wanted) {
             return Err(format!(
-                "the answer says {len} bytes and the ring {used}, where {wanted} are right"
+                "the reply has length {len} and the used entry {used}, expected {wanted}"
             ));
         }
         let body = out + u64::from(OUT_HEADER);
@@ -136,7 +136,7 @@ impl Workload for Fs {
             },
             _ => match self.u32(body + MODE)? & TYPE_MASK {
                 FOLDER => Ok(()),
-                kind => Err(format!("the root is of type {kind:o}, no folder")),
+                kind => Err(format!("the root has type {kind:o}, which is not a folder")),
             },
         }
     }

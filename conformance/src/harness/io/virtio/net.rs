@@ -34,7 +34,7 @@ pub(crate) fn frame(n: u64, to: [u8; 6]) -> Vec<u8> {
 pub(crate) fn taken(used: u32) -> Result<(), String> {
     match used <= HEADER + FRAME {
         true => Ok(()),
-        false => Err(format!("a frame of {FRAME} bytes comes back as {used}")),
+        false => Err(format!("a frame of {FRAME} bytes is returned with {used} bytes")),
     }
 }
 

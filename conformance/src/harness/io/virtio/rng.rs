@@ -64,14 +64,14 @@ impl Workload for Rng {
 
     fn check(&self, n: u64, used: u32) -> Result<(), String> {
         if used == 0 || used > SLOT {
-            return Err(format!("{used} bytes were written, where 1 to {SLOT} are right"));
+            return Err(format!("{used} bytes were written, expected 1 to {SLOT}"));
         }
         let mut bytes = [UNTOUCHED; SLOT as usize];
         self.memory.read(self.slot(n), &mut bytes).map_err(|error| error.to_string())?;
         // What lies beyond may have been written too: nothing is to be assumed of it.
         let (said, _) = bytes.split_at(used as usize);
         if said.len() >= FEW && said.iter().all(|byte| *byte == UNTOUCHED) {
-            return Err("the request is returned and its buffer was not written".into());
+            return Err("the request is used, but its buffer was not written".into());
         }
         Ok(())
     }

@@ -110,12 +110,12 @@ impl Wire {
 
     /// The address to send to, and whether the filter lets it through.
     fn passes(&self, to: To) -> Result<([u8; 6], bool), Unable> {
-        const OPEN: Unable = Unable::Unknown("nobody has said what the filter lets through");
+        const OPEN: Unable = Unable::Unknown("the filter was not set");
         Ok(match to {
             To::All => (ALL, true),
             To::Us => match self.told.address {
                 Some(address) => (address, true),
-                None => return Err(Unable::Unknown("nobody has set an address")),
+                None => return Err(Unable::Unknown("the address was not set")),
             },
             To::Group if self.told.strict => (GROUP, self.told.filter),
             To::Nobody if self.told.strict => (NOBODY, false),
@@ -125,22 +125,24 @@ impl Wire {
 
     fn arrived(&mut self, pair: usize, chain: &[Buffer], used: u32) -> Result<(), String> {
         let wanted = self.under_way.get_mut(pair).and_then(VecDeque::pop_front);
-        let wanted = wanted.ok_or("a frame comes that nobody sent")?;
+        let wanted = wanted.ok_or("a frame was delivered that was not sent")?;
         if used != HEADER + FRAME {
-            return Err(format!("a frame of {FRAME} bytes is put into its buffer as {used}"));
+            return Err(format!("a frame of {FRAME} bytes is delivered with {used} bytes"));
         }
         let mut bytes = vec![0; used as usize];
         let at = chain.first().map_or(0, |buffer| buffer.addr);
         self.memory.read(at, &mut bytes).map_err(|error| error.to_string())?;
         let (header, came) = bytes.split_at(HEADER as usize);
         if header.get(10..) != Some(&[1, 0]) {
-            return Err(format!("a frame in one buffer is said to be in others too: {header:x?}"));
+            return Err(format!(
+                "the header of a frame in one buffer names several buffers: {header:x?}"
+            ));
         }
         let number = |frame: &[u8]| frame.get(14..22)?.try_into().ok().map(u64::from_be_bytes);
         match (number(came), came.get(6..) == frame(wanted, ALL).get(6..)) {
             (_, true) => Ok(()),
-            (Some(n), _) => Err(format!("frame {n} comes where frame {wanted} is to come next")),
-            (None, _) => Err("what comes is no frame".into()),
+            (Some(n), _) => Err(format!("frame {n} is delivered instead of frame {wanted}")),
+            (None, _) => Err("the delivered data is not a frame".into()),
         }
     }
 }
@@ -212,7 +214,7 @@ impl Outside for Wire {
 
     fn send(&mut self, to: To, pair: u8, discarded: bool) -> Result<Chains, Unable> {
         if pair >= PAIRS {
-            return Err(Unable::Lacks("a device with more pairs of queues"));
+            return Err(Unable::Lacks("a device with more queue pairs"));
         }
         let (address, passes) = self.passes(to)?;
         let (n, ring) = (self.made, self.sends(pair));
@@ -221,7 +223,7 @@ impl Outside for Wire {
             _ if pair == 0 => 0,
             Some(pairs) if pair < pairs => usize::from(pair),
             Some(_) => 0,
-            None => return Err(Unable::Unknown("nobody has said how many pairs are used")),
+            None => return Err(Unable::Unknown("the number of queue pairs was not set")),
         };
         if let Some(queue) = self.under_way.get_mut(into).filter(|_| passes && !discarded) {
             queue.push_back(n);
@@ -269,7 +271,7 @@ impl Outside for Wire {
                 match ack {
                     [0] => Ok(()),
                     [ack] => {
-                        Err(format!("a command is answered with {ack:#x}, where 0 is success"))
+                        Err(format!("the result of a command is {ack:#x}, expected 0 (success)"))
                     }
                 }
             }
@@ -301,11 +303,11 @@ impl Outside for Wire {
         if let (Some(address), Some(came)) = (self.told.address, part(0, 6))
             && came != address
         {
-            return Err(format!("the address there is {came:x?}, and {address:x?} was set"));
+            return Err(format!("the address is {came:x?}, but {address:x?} was set"));
         }
         match part(MAX_PAIRS, 2) {
             Some(came) if came != [PAIRS, 0] => {
-                Err(format!("the number of pairs there is {came:?}, and it is {PAIRS}"))
+                Err(format!("the number of queue pairs is {came:?}, expected {PAIRS}"))
             }
             _ => Ok(()),
         }
@@ -367,9 +369,9 @@ mod tests {
         }
         assert_eq!(comes(&mut wire, 0, 72), Ok(()));
         assert!(comes(&mut wire, 2, 72).unwrap_err().contains("where frame 1"));
-        assert!(comes(&mut wire, 2, 71).unwrap_err().contains("as 71"));
+        assert!(comes(&mut wire, 2, 71).unwrap_err().contains("with 71 bytes"));
         assert!(comes(&mut wire, 3, u32::MAX).is_err());
-        assert!(comes(&mut wire, 3, 72).unwrap_err().contains("nobody sent"));
+        assert!(comes(&mut wire, 3, 72).unwrap_err().contains("was not sent"));
     }
 
     #[test]

@@ -70,12 +70,7 @@ impl<const R: usize> VhostUser<R> {
         let index = Self::of_slot(slot);
         if index == ANSWER {
             let (clause, class) = (self.laws.told_answered, TimeClass::Reply);
-            return Obligation {
-                by: FRONT_END,
-                clause,
-                class,
-                what: "back-end's message answered",
-            };
+            return Obligation { by: FRONT_END, clause, class, what: "back-end request answered" };
         }
         let (clause, class, what) = match index {
             REPLY => (self.laws.reply_must, TimeClass::Reply, "answer"),
@@ -85,8 +80,10 @@ impl<const R: usize> VhostUser<R> {
             MARK_USED_RING => {
                 (self.laws.marks_used_ring, TimeClass::Io, "used ring marked in the dirty log")
             }
-            REPORT => (self.laws.reports, TimeClass::Courtesy, "broken ring reported"),
-            CHANGE => (self.laws.tells_change, TimeClass::Courtesy, "change of configuration told"),
+            REPORT => (self.laws.reports, TimeClass::Courtesy, "corrupted ring reported"),
+            CHANGE => {
+                (self.laws.tells_change, TimeClass::Courtesy, "configuration change reported")
+            }
             CLOSE => (self.laws.expels, TimeClass::Io, "connection closed"),
             SUSPEND => (ClauseId::NONE, TimeClass::Io, "device suspended"),
             _ => (self.laws.processes, TimeClass::Io, "request processed"),
