@@ -24,9 +24,6 @@ about = \"One item of some kind.\"
 type Kind = (&'static str, &'static str, Result<fn(&Library) -> bool, &'static str>);
 
 fn kinds() -> Vec<Kind> {
-    let clause = "id = \"vdpa.new.clause\"\nlevel = \"MUST\"\nparty = \"device\"\n\
-        source = \"founding-threads@2022-05\"\nplace = [\"x\"]\ntext = \"New.\"\n";
-    let clause: &'static str = clause.replace("\"device\"", "\"author\"").leak();
     vec![
         (
             "source",
@@ -34,11 +31,18 @@ fn kinds() -> Vec<Kind> {
              parties = [\"device\"]\n[[source.version]]\nname = \"1\"\ndate = \"2026-01-01\"\n",
             Ok(|l| l.spec.sources().iter().any(|s| s.id == "new")),
         ),
-        ("clause", clause, Ok(|l| l.spec.clause("vdpa.new.clause").is_ok())),
+        (
+            "clause",
+            "id = \"vdpa.new.clause\"\nlevel = \"MUST\"\nparty = \"device\"\ntext = \"New.\"\n\
+             source = \"linux-vhost@6.18\"\nplace = [\"VHOST_VDPA_SUSPEND\"]\n\
+             digest = \"sha256:aac02ddae6f1f73a6029d572d72027d2dd1ae9eb708ae01557b4ff3cebaef51d\"\n",
+            Ok(|l| l.spec.clause("vdpa.new.clause").is_ok()),
+        ),
         (
             "choice",
             "id = \"vdpa.new.choice\"\nquestion = \"Q?\"\ndefault = \"a\"\n\
-             source = \"founding-threads@2022-05\"\nplace = [\"x\"]\n\
+             source = \"linux-vhost@6.18\"\nplace = [\"VHOST_VDPA_SUSPEND\"]\n\
+             digest = \"sha256:aac02ddae6f1f73a6029d572d72027d2dd1ae9eb708ae01557b4ff3cebaef51d\"\n\
              [[choice.option]]\nname = \"a\"\ntext = \"A.\"\n\
              [[choice.option]]\nname = \"b\"\ntext = \"B.\"\n",
             Ok(|l| l.spec.choice("vdpa.new.choice").is_ok()),
@@ -87,7 +91,7 @@ fn kinds() -> Vec<Kind> {
         (
             "bug",
             "protocol = \"vhost-user\"\nid = \"new\"\nseen = \"here\"\nabout = \"New.\"\n\
-             system = \"vhost-user/stop-start\"\ncaught = [\"stuck\"]\n",
+             system = \"vhost-user/stop-start\"\ncaught = [\"deadlock-free\"]\n",
             Ok(|l| l.bugs().iter().any(|bug| bug.id == "new" && bug.proposed)),
         ),
         (
@@ -107,8 +111,8 @@ fn kinds() -> Vec<Kind> {
         ),
         (
             "vfio-pair",
-            "from = \"STOP_COPY\"\nto = \"PRE_COPY\"\nhow = \"blocked\"\nby = \"text\"\nremove = true\n",
-            Err(""),
+            "from = \"STOP_COPY\"\nto = \"PRE_COPY\"\nhow = \"slow\"\nby = \"rule\"\n",
+            Err("`slow` is not a value of this key"),
         ),
         ("vfio-expect", "changes = []\n", Err("this proposal changes no feature")),
         ("device-model-release", "name = \"new\"\nabout = \"New.\"\nparameters = []\n", Err("")),
