@@ -12,7 +12,6 @@ use devmig_engine::machine::{
 };
 use devmig_engine::packed;
 use devmig_engine::rules::{Choices, OpenChoice, RuleContext, Rules};
-use devmig_engine::{packed, unqueued};
 use devmig_model::protocol::example::{self, Act};
 use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
@@ -264,7 +263,7 @@ fn where_no_text_says_what_follows_anything_is_allowed() {
     assert!(!set.undefined(), "it may not have been read");
     set.observe(&Light::Blink(9)).unwrap();
     assert!(set.undefined());
-    assert_eq!(set.allowed(), ["anything: no text says what follows"]);
+    assert_eq!(set.allowed(), ["anything: the specification does not say what follows"]);
     set.silent(TimeClass::Courtesy).unwrap();
     set.observe(&Light::Blink(3)).unwrap();
 }
