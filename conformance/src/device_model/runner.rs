@@ -3,6 +3,7 @@
 //! **Invariants.** A test that has no case is skipped, and says what it lacks. The first case that finds
 //! something ends its test. A case that cannot be had (no such transport, no such way) is passed over.
 
+use devmig_engine::clause::ClauseId;
 use devmig_engine::rules::Rules;
 
 use super::cases::{Case, Source};

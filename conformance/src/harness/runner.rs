@@ -96,6 +96,7 @@ pub trait Adapter: Draws {
         &self,
         test: &Test<Self::Form>,
         rules: Rules,
+        waived: &[ClauseId],
         hold: &mut Hold<'_, Self::Form>,
     ) -> Result<(), TestEnd>;
     /// Steps in one line, as `--play` takes them.
@@ -239,7 +240,7 @@ impl<A: Adapter> Runner<'_, A> {
         let choices = self.library.spec.choices().len();
         let (mut log, mut taken, mut learns) = (Vec::new(), Vec::new(), Vec::new());
         let (mut judged, mut otherwise) = (false, false);
-        let ended = self.adapter.converse(test, rules, &mut |session| {
+        let ended = self.adapter.converse(test, rules, off, &mut |session| {
             let ended = self.steps(session, test, walk, &mut taken);
             learned.offers = learned.offers.take().or_else(|| session.offers());
             judged |= session.has_judged(test);

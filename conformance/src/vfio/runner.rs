@@ -3,7 +3,7 @@
 //! **Invariant.** After a device that hangs and cannot be had anew, the rest is skipped, with that as
 //! the reason.
 
-use devmig_engine::clause::ChoiceId;
+use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vfio::names::{MayFail, P2pFlag};
@@ -72,11 +72,12 @@ impl runner::Adapter for Adapter<'_> {
         &self,
         _test: &Test,
         rules: Rules,
+        waived: &[ClauseId],
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
         let Subject { place, limits, .. } = self.subject;
         let mut opened = Opened::at(place, self.library, &rules)?;
-        hold(&mut Session::new(self.library, place, &mut opened, rules, limits))
+        hold(&mut Session::new(self.library, place, &mut opened, rules, limits, waived.to_vec()))
     }
 
     fn line(&self, _: &Test, steps: &[Act]) -> String {

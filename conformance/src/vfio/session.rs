@@ -166,6 +166,9 @@ pub struct Session<'m> {
     interrupts: Option<Signal>,
     /// Steps are passed over where some reading forbids them.
     careful: bool,
+    /// Waived clauses: what they cover is not found again. Other clauses that the machine is not asked
+    /// for are the tester's to judge.
+    waived: Vec<ClauseId>,
 }
 
 impl<'m> Session<'m> {
@@ -176,6 +179,7 @@ impl<'m> Session<'m> {
         opened: &'m mut Opened,
         rules: Rules,
         limits: Limits,
+        waived: Vec<ClauseId>,
     ) -> Self {
         let Opened { device, guest, flags, machine } = opened;
         Session {
@@ -197,6 +201,7 @@ impl<'m> Session<'m> {
             work: None,
             interrupts: None,
             careful: false,
+            waived,
         }
     }
 

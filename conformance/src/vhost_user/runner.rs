@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use devmig_engine::clause::ChoiceId;
+use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::vhost_user::ids::WhoMarks;
@@ -79,6 +79,7 @@ impl runner::Adapter for Adapter<'_> {
         &self,
         test: &Test,
         rules: Rules,
+        _: &[ClauseId],
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
         let setting = Setting {
