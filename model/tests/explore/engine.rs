@@ -189,7 +189,7 @@ fn verdict(report: &Report, name: &str) -> PropertyVerdict {
 fn a_value_that_outgrows_its_field_makes_the_run_incomplete() {
     let report = run(Play { last: 20, ..Play::default() });
     assert_eq!((report.verdict, report.states), (Verdict::Incomplete, 8));
-    assert_eq!(report.incomplete.as_deref(), Some("`n` outgrows its packing"));
+    assert_eq!(report.incomplete.as_deref(), Some("`n` exceeds its packing"));
     let overflow = report.overflow.clone().unwrap();
     assert_eq!(overflow.len(), 8);
     assert_eq!(overflow[7].changed["toy.n"], serde_json::json!([7, 8]));
@@ -247,7 +247,7 @@ fn a_program_must_break_exactly_what_it_declares() {
     let report = check(&declares, &Options::default()).unwrap();
     let rules = report.property("rules-kept").unwrap();
     assert_eq!(rules.verdict, PropertyVerdict::Violated);
-    assert_eq!(rules.note.as_deref(), Some("declared, but not broken: clause 8"));
+    assert_eq!(rules.note.as_deref(), Some("declared, but not violated: clause 8"));
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn kinds() -> Vec<Kind> {
         ),
         (
             "vfio-pair",
-            "from = \"STOP_COPY\"\nto = \"PRE_COPY\"\nhow = \"slow\"\nby = \"rule\"\n",
+            "from = \"STOP_COPY\"\nto = \"PRE_COPY\"\nhow = \"slow\"\nby = \"text\"\n",
             Err("`slow` is not a value of this key"),
         ),
         ("vfio-expect", "changes = []\n", Err("this proposal changes no feature")),

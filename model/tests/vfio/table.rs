@@ -261,7 +261,7 @@ fn a_proposal_changes_anything() {
 #[test]
 fn what_makes_no_table_is_refused() {
     let state = |rest: &str| refused(&format!("[[vfio-state]]\nname = \"X\"\n{rest}"));
-    assert_eq!(state("runs = true\n"), "`X` is a new state, and lacks attributes");
+    assert_eq!(state("runs = true\n"), "the new state `X` lacks attributes");
     let whole = "runs = true\ndma = \"any\"\nsession = \"none\"\n";
     assert_eq!(state(&format!("value = 3\n{whole}")), "`STOP_COPY` has this value");
     assert_eq!(state(&format!("value = 15\n{whole}")), "values are below 15");
@@ -272,7 +272,7 @@ fn what_makes_no_table_is_refused() {
     let kept = refused("[[vfio-state]]\nname = \"STOP\"\nvalue = 9\n");
     assert_eq!(kept, "a state keeps its value");
     let end = refused("[[vfio-state]]\nname = \"STOP\"\nfinal = true\n");
-    assert_eq!(end, "arcs touch `STOP`, which is to be final");
+    assert_eq!(end, "arcs lead to or from `STOP`, which is final");
     let arc = |from: &str, to: &str, rest: &str| {
         refused(&format!("[[vfio-arc]]\nfrom = \"{from}\"\nto = \"{to}\"\n{rest}"))
     };
