@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_no_golden_state_is_said_with_its_place() {
         let why = |text: &str| parse("x.json", text.as_bytes()).unwrap_err().to_string();
-        assert!(why("{").starts_with("x.json is no golden state"));
+        assert!(why("{").starts_with("x.json is not a golden state"));
         let form = |schema: u32, states: &str| {
             format!(
                 r#"{{"schema": {schema}, "instance": {{"model": "a.com/b", "parameters": {{}}}}, "states": {states}}}"#

@@ -43,7 +43,13 @@ impl Draws for Adapter<'_> {
 impl runner::Adapter for Adapter<'_> {
     const SUPPRESSES: bool = false;
 
-    fn converse(&self, test: &Test, _: Rules, hold: &mut Hold<'_, Form>) -> Result<(), TestEnd> {
+    fn converse(
+        &self,
+        test: &Test,
+        _: Rules,
+        _: &[ClauseId],
+        hold: &mut Hold<'_, Form>,
+    ) -> Result<(), TestEnd> {
         let mut once = |hosts: Option<&Hosts>, case: Option<&Case>| {
             hold(&mut Session::new(self.subject, hosts, test, case)?)
         };

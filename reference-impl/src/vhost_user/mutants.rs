@@ -50,7 +50,7 @@ mutants! {
         "The ring's index does not exceed 65535: nothing is processed there.",
     StartsEnabled "starts-enabled" "ring.starts-stopped-and-disabled"
         "Rings are initially enabled.",
-    BornStarted "born-started" "ring.ever_started-stopped-and-disabled"
+    BornStarted "born-started" "ring.born-stopped-and-disabled"
         "Rings are initially started, without a kick.",
     FeaturesFixed "features-fixed" "configuration.on-the-fly"
         "SET_FEATURES has no effect while a ring runs.",

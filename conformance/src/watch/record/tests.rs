@@ -57,8 +57,8 @@ fn what_is_wrong_is_said_with_its_line() {
     let head = r#"{"recording":"vhost-user","schema":1,"devmig":"0"}"#;
     let of = |line: &str| read(format!("{head}\n{line}\n").as_bytes()).unwrap_err().to_string();
     for (line, wrong) in [
-        ("nonsense", "line 2: no event: "),
-        (r#"{"n":2,"closes":"front-end"}"#, "line 2: event 2 where event 1 is due"),
+        ("nonsense", "line 2: not an event: "),
+        (r#"{"n":2,"closes":"front-end"}"#, "line 2: event 2 instead of event 1"),
         (r#"{"n":1}"#, "line 2: an event has exactly one of"),
         (r#"{"n":1,"closes":"front-end","ends":"x"}"#, "line 2: an event has exactly one of"),
         (r#"{"n":1,"from":"front-end"}"#, "line 2: a message has `bytes`"),
@@ -68,8 +68,8 @@ fn what_is_wrong_is_said_with_its_line() {
         (r#"{"n":1,"from":"front-end","bytes":"00","late":1}"#, "line 2: 1 of 0 descriptors"),
         (r#"{"n":1,"from":"front-end","bytes":"00","fds":9999}"#, "line 2: more than 1024"),
         (r#"{"n":1,"ring":0,"used":1}"#, "line 2: a ring has"),
-        (r#"{"n":1,"ring":0,"used":70000,"available":0}"#, "line 2: no event: "),
-        (r#"{"n":1,"colour":"red"}"#, "line 2: no event: unknown field"),
+        (r#"{"n":1,"ring":0,"used":70000,"available":0}"#, "line 2: not an event: "),
+        (r#"{"n":1,"colour":"red"}"#, "line 2: not an event: unknown field"),
     ] {
         let error = of(line);
         assert!(error.starts_with(wrong), "{line}: {error}");
@@ -77,8 +77,8 @@ fn what_is_wrong_is_said_with_its_line() {
     let long = of(&"x".repeat(MAX_LINE + 1));
     assert_eq!(long, format!("line 2: longer than {MAX_LINE} bytes"));
     for (head, wrong) in [
-        ("", "line 1: no recording"),
-        ("{}\n", "line 1: no head of a recording"),
+        ("", "line 1: not a recording"),
+        ("{}\n", "line 1: not a recording"),
         (
             "{\"recording\":\"vdpa\",\"schema\":1,\"devmig\":\"0\"}\n",
             "line 1: a recording of `vdpa`",

@@ -18,7 +18,7 @@ fn soon() -> Duration {
 /// [`listener`]. `after` is what it does when somebody has connected.
 fn server(first: &str, after: &str) -> String {
     let this = std::env::current_exe().unwrap();
-    let name = "vhost_user::process::tests::listener";
+    let name = "harness::io::process::tests::listener";
     let run = format!(r#""$1" --ignored --exact {name} --nocapture"#);
     let script = format!("{first} DEVMIG_TEST_SOCKET={PLACEHOLDER} {run}; {after}");
     shell_words::join(["sh", "-c", &script, "sh", &this.to_string_lossy()])

@@ -368,7 +368,7 @@ mod tests {
             wire.send(To::All, 0, false).unwrap();
         }
         assert_eq!(comes(&mut wire, 0, 72), Ok(()));
-        assert!(comes(&mut wire, 2, 72).unwrap_err().contains("where frame 1"));
+        assert!(comes(&mut wire, 2, 72).unwrap_err().contains("instead of frame 1"));
         assert!(comes(&mut wire, 2, 71).unwrap_err().contains("with 71 bytes"));
         assert!(comes(&mut wire, 3, u32::MAX).is_err());
         assert!(comes(&mut wire, 3, 72).unwrap_err().contains("was not sent"));
