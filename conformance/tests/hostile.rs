@@ -156,7 +156,7 @@ fn is_finding(behaves: impl Fn(UnixStream) + Send + 'static, clause: &str, words
 
 #[test]
 fn a_back_end_that_answers_nothing() {
-    is_finding(|stream| listen(&stream), "vhost-user.reply.must", "no answer to GET_FEATURES");
+    is_finding(|stream| listen(&stream), "vhost-user.reply.must", "no reply to GET_FEATURES");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn half_a_message() {
         let _ = stream.write_all(&answer(8, 9));
         listen(&stream);
     };
-    is_finding(half, "vhost-user.reply.must", "no answer to GET_FEATURES");
+    is_finding(half, "vhost-user.reply.must", "no reply to GET_FEATURES");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_back_end_that_lies_about_features() {
             _ => honest(request),
         });
     };
-    is_finding_of("status.read-back", lies, "vhost-user.reply.must", "no answer to GET_STATUS");
+    is_finding_of("status.read-back", lies, "vhost-user.reply.must", "no reply to GET_STATUS");
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn a_back_end_that_answers_late() {
             honest(request)
         });
     };
-    let words = "no answer to GET_FEATURES";
+    let words = "no reply to GET_FEATURES";
     is_finding_of("negotiation.features", late, "vhost-user.reply.must", words);
 }
 
@@ -359,7 +359,7 @@ fn change() -> Vec<u8> {
 #[test]
 fn a_back_end_that_floods_its_channel() {
     let floods = with_channel(|mut channel| while channel.write_all(&change()).is_ok() {});
-    let words = "more than 2000 messages on its own channel";
+    let words = "more than 2000 messages on the back-end channel";
     let clause = "vhost-user.set-backend-req-fd.answered";
     is_finding_of("back-end-channel.given", floods, clause, words);
 }
@@ -368,7 +368,7 @@ fn a_back_end_that_floods_its_channel() {
 fn garbage_on_the_channel() {
     let babbles = with_channel(|mut channel| while channel.write_all(&[0xa5; 512]).is_ok() {});
     let clause = "vhost-user.back-end-message.gated";
-    is_finding_of("back-end-channel.given", babbles, clause, "on its own channel: message");
+    is_finding_of("back-end-channel.given", babbles, clause, "on the back-end channel: message");
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn descriptors_on_the_channel_that_nobody_negotiated() {
         let _ = channel.receive(soon);
     });
     let clause = "vhost-user.back-end-message.descriptors";
-    is_finding_of("back-end-channel.given", sends, clause, "3 descriptors on its own channel");
+    is_finding_of("back-end-channel.given", sends, clause, "3 descriptors on the back-end channel");
 }
 
 #[test]

@@ -177,7 +177,7 @@ impl Session<'_> {
             return self.conversation.unexpected(laws.told_gated, &observed);
         }
         if let Some(most) = self.back_end_channel.too_many() {
-            let observed = format!("more than {most} messages on its own channel");
+            let observed = format!("more than {most} messages on the back-end channel");
             return self.conversation.unexpected(ClauseId::NONE, &observed);
         }
         Ok(())
