@@ -20,8 +20,8 @@
 //! | [`implementation`], [`constraint`] | what a host can make |
 //! | [`configuration`], [`instance`] | what a device is |
 //! | [`mod@check`], [`reason`], [`kind`], [`refusal`] | the seven steps, and why one fails |
-//! | [`form`], [`rfc`], [`limited`] | the files, ours and the RFC's, within bounds; `resolve` checks ours |
-//! | [`listed`], [`read`] | the forms of 2020; which form a file has |
+//! | [`form`], [`rfc`], [`bounded_json`] | the files, ours and the RFC's, within bounds; `resolve` checks ours |
+//! | [`opaque_string`], [`read`] | the forms of 2020; which form a file has |
 //! | [`mod@baseline`], [`lint`], [`classes`] | what a pool has in common; what is wrong with a catalogue or a release |
 //!
 //! **Invariants.** Nothing here does I/O or looks at saved state. Nothing compares what belongs to a

@@ -1,6 +1,6 @@
 //! The identities of clauses and choices, as a loaded specification numbers them.
 //!
-//! The number is only an index into one loaded [`crate::spec::Spec`]; what is stable and quoted is
+//! The number is only an index into one loaded specification; what is stable and quoted is
 //! the id in `specs/clauses/`, which is never positional and never reused.
 
 use serde::Serialize;

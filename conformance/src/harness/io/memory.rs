@@ -13,7 +13,7 @@
 //! the mapping. Every access is checked against the regions. What is read may change at any time:
 //! the other side writes here.
 //!
-//! **Not here:** what is in the memory (see [`super::ring`] and [`super::workload`]).
+//! **Not here:** what is in the memory (see [`super::ring`] and [`super::virtio`]).
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
