@@ -301,7 +301,7 @@ fn replay_gives_the_verdict_as_its_exit_code() {
     let broken = devmig(&["replay", &path("no recording\n")]);
     assert_eq!(broken.status.code(), Some(2));
     let text = String::from_utf8(broken.stderr).unwrap();
-    assert!(text.contains("line 1: no head of a recording"), "{text}");
+    assert!(text.contains("line 1: not a recording"), "{text}");
     assert_eq!(devmig(&["replay", "/nowhere"]).status.code(), Some(2));
 }
 

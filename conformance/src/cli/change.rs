@@ -117,8 +117,7 @@ pub(crate) struct Examined {
     pub(crate) decisions: Vec<Decided>,
     /// Its expectations.
     pub(crate) expectations: Vec<Expected>,
-    /// The mistakes that it brings, with what notices each.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// The bugs that it brings, each with the properties that detect it.
     pub(crate) bugs: Vec<Hunted>,
     /// What it does to VFIO's migration states, if it touches them.
     #[serde(skip_serializing_if = "Option::is_none")]
