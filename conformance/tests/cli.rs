@@ -216,6 +216,44 @@ fn a_clause_is_explained_by_what_carries_it() {
     assert!(String::from_utf8(said).unwrap().contains("\n  no "), "{clause}");
 }
 
+/// A bound is changed by its name, in every protocol; what a system does not have is told with what it
+/// has.
+#[test]
+fn a_system_is_explored_at_another_size() {
+    let sizes = [
+        ("example/copy", "values=3"),
+        ("ring/abstract", "requests=3"),
+        ("vhost-user/two-rings", "rings=1,requests=2"),
+        ("vhost-user/negotiation", "rings=2"),
+        ("vdpa/suspend-resume", "requests=3"),
+        ("vfio/log", "pages=2"),
+        ("device-model/refused", "faults=2"),
+    ];
+    for (system, scale) in sizes {
+        assert_eq!(code(&["check", system, "--scale", scale]), 0, "{system} at {scale}");
+    }
+    let states = |scale: &[&str]| {
+        let all = [&["check", "vdpa/suspend-resume", "--format", "json"], scale].concat();
+        json(&all)["states"].as_u64().unwrap()
+    };
+    assert!(states(&["--scale", "requests=3"]) > states(&[]));
+    let wrong = [
+        ("vfio/log", "rings=2", "its bounds are pages (1 to 2, now 1)"),
+        ("vdpa/suspend-resume", "requests=9", "its bounds are requests (1 to 4, now 2)"),
+        ("example/copy", "values", "`values` is not a bound and its value"),
+        ("example/copy", "values=1,values=2", "`values` is given twice"),
+    ];
+    for (system, scale, what) in wrong {
+        let output = run(&["check", system, "--scale", scale]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(2), "{system} at {scale}: {said}");
+        assert!(said.contains(what), "{said}");
+    }
+    let ring = ["compare", "vdpa/suspend-resume", "ring/abstract", "--ring", "--refines"];
+    assert_eq!(code(&[&ring[..], &["--scale", "requests=3"]].concat()), 0);
+}
+
 #[test]
 fn exit_codes() {
     assert_eq!(code(&["check", "example/copy"]), 0);

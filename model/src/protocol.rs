@@ -10,11 +10,14 @@
 //! | [`example`] | the opening example of the book |
 //!
 //! Each is registered in [`crate::registry`], by the trait in [`registration`]. ARCHITECTURE.md
-//! ("Adding a protocol") lists all that a new one takes.
+//! ("Adding a protocol") lists all that a new one takes. [`property`] is how each of them lists its
+//! properties, [`size`] how each says what bounds its systems.
 pub mod example;
 pub mod orchestration;
+pub mod property;
 pub mod registration;
 pub mod ring;
+pub mod size;
 pub mod vdpa;
 pub mod vfio;
 pub mod vfio_user;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::protocol::registration::{Bug, Definition, Input, Protocol, Read, SHARED, Section};
+use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{example, orchestration, ring, vdpa, vfio, vhost_user};
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
@@ -329,6 +330,32 @@ impl Library {
         self.under(protocol, def, options)
     }
 
+    /// What bounds the system of this name, and at which sizes it speaks.
+    #[must_use]
+    pub fn size(&self, name: &str) -> Option<(Vec<Bound>, Speaks)> {
+        let (_, def) = self.definitions().find(|(_, def)| def.name() == name)?;
+        Some((def.bounds(), def.speaks()))
+    }
+
+    /// The system of this name at this size, with these choices fixed otherwise; none, if there is
+    /// no such system.
+    ///
+    /// # Errors
+    /// If it has no such size: lists its bounds.
+    pub fn find_scaled(
+        &self,
+        name: &str,
+        options: &[(ChoiceId, u8)],
+        scale: &Scale,
+    ) -> Result<Option<Box<dyn Check>>, BadScale> {
+        let found = self.definitions().find(|(_, def)| def.name() == name);
+        match found {
+            None => Ok(None),
+            Some((protocol, def)) if scale.is_empty() => Ok(self.under(protocol, def, options)),
+            Some((protocol, def)) => protocol.build_scaled(name, scale, self.fixed(def, options)),
+        }
+    }
+
     /// The names of all systems, in the order in which they are listed.
     pub fn system_names(&self) -> impl Iterator<Item = &str> {
         self.definitions().map(|(_, def)| def.name())
@@ -346,9 +373,14 @@ impl Library {
         def: &dyn Definition,
         options: &[(ChoiceId, u8)],
     ) -> Option<Box<dyn Check>> {
+        protocol.build(def.name(), self.fixed(def, options))
+    }
+
+    /// The rules of a system, with these choices fixed otherwise.
+    fn fixed(&self, def: &dyn Definition, options: &[(ChoiceId, u8)]) -> Rules {
         let fixing =
             |rules: Rules, (choice, option): &(ChoiceId, u8)| rules.fixing(*choice, *option);
-        protocol.build(def.name(), options.iter().fold(self.rules(def), fixing))
+        options.iter().fold(self.rules(def), fixing)
     }
 
     /// Mistakes that were made in earnest, of every protocol.

@@ -21,6 +21,7 @@ use devmig_engine::explore::report::{PropertyReport, PropertyVerdict};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::trace::{self, Line};
 use devmig_engine::system::PropertyKind;
+use devmig_model::protocol::size::Scale;
 use devmig_model::protocol::vfio::lint::{Expect, Finding, Lint};
 use devmig_model::registry::{Library, Proposal};
 use schemars::JsonSchema;
@@ -181,19 +182,25 @@ pub(crate) fn examine(
             Some(system) => Some(meter.explore(base, &*system, limits)?),
             None => None,
         };
-        let system = select::system(library, name, &own_pins)?;
+        let system = select::system(library, name, &own_pins, &Scale::default())?;
         let after = meter.explore(library, &*system, limits)?;
         systems.push(compare(before, after));
     }
     let mut decisions = Vec::new();
     for question in questions {
         let choices = &question.choices;
-        decisions.push(decided(library, &question.system, choices, &own_pins, limits)?);
+        decisions.push(decided(
+            library,
+            &question.system,
+            choices,
+            (&own_pins, &Scale::default()),
+            limits,
+        )?);
     }
     let mut expectations = Vec::new();
     for expect in expects {
         let options = [&own_pins[..], &expect.under[..]].concat();
-        let system = select::system(library, &expect.system, &options)?;
+        let system = select::system(library, &expect.system, &options, &Scale::default())?;
         let report = meter.explore(library, &*system, limits)?;
         let violated: Vec<String> = violated(&report);
         let same = violated.iter().collect::<BTreeSet<_>>() == expect.violated.iter().collect();

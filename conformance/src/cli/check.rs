@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::grid::{count, grid, thousands};
 use super::progress::Meter;
-use super::select::{self, Bounds, Pins};
+use super::select::{self, Bounds, Pins, Size};
 use super::{Error, Format, Out, Status, change};
 
 /// Explore systems exhaustively and check their properties
@@ -29,6 +29,8 @@ pub(crate) struct Args {
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
+    #[command(flatten)]
+    size: Size,
     /// Output format
     #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     format: Format,
@@ -43,12 +45,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = select::library(args.proposal.as_ref())?;
     let pins = args.pins.resolve(&library.spec)?;
-    let systems = select::systems(&library, &args.systems, &pins)?;
+    let systems = select::systems(&library, &args.systems, &pins, &args.size.scale())?;
     if args.list {
         return list(&library, &systems, args.format, out);
     }
     let limits = args.bounds.limits();
     if let Some(proposal) = &library.proposal {
+        if !args.size.scale().is_empty() {
+            let help = "name the proposal's system in `devmig compare --proposal FILE --scale ...`";
+            let message = "the changes of a proposal are looked for at the systems' own sizes";
+            return Err(Error::usage(message, Some(help.into())));
+        }
         let base = Library::builtin()?;
         let names: Vec<_> = systems.iter().map(|system| system.name().to_owned()).collect();
         let only = (!args.systems.is_empty()).then_some(&names[..]);

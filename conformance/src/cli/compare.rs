@@ -17,13 +17,14 @@ use devmig_engine::explore::behaviour::Seen;
 use devmig_engine::explore::compare::{Comparison, Limits, Progress, Verdict, compare};
 use devmig_engine::explore::{self, Check};
 use devmig_model::protocol::ring;
+use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
 use devmig_model::spec;
 use serde::Serialize;
 
 use super::grid::thousands;
 use super::progress::Meter;
-use super::select::{self, Pins};
+use super::select::{self, Pins, Size};
 use super::{Error, Format, Out, Status};
 
 /// Compare the observable behaviour of two systems (hanging counts as observable)
@@ -45,6 +46,8 @@ pub(crate) struct Args {
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
+    #[command(flatten)]
+    size: Size,
     /// Fix the interpretation of a choice for A
     #[arg(long, value_name = "NAME=OPTION", requires = "pins", help_heading = "Specification")]
     against: Vec<String>,
@@ -90,10 +93,10 @@ impl Side {
     fn new(
         library: Library,
         name: &str,
-        pins: Vec<(ChoiceId, u8)>,
+        (pins, scale): (Vec<(ChoiceId, u8)>, &Scale),
         note: Option<&str>,
     ) -> Result<Self, Error> {
-        let system = select::system(&library, name, &pins)?;
+        let system = select::system(&library, name, &pins, scale)?;
         Ok(Side { library, pins, system, note: note.map(str::to_owned) })
     }
 
@@ -185,14 +188,15 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 
 /// What is set side by side.
 fn sides(args: &Args) -> Result<(Side, Side), Error> {
+    let scale = &args.size.scale();
     let library = || select::library(args.proposal.as_ref());
     let pinned = |library: &Library| args.pins.resolve(&library.spec);
     let proposed = library()?;
     let pins = pinned(&proposed)?;
     let proposal = proposed.proposal.as_ref().map(|proposal| proposal.id.clone());
     if let Some(b) = &args.b {
-        let a = Side::new(library()?, &args.a, pins.clone(), proposal.as_deref())?;
-        return Ok((a, Side::new(proposed, b, pins, proposal.as_deref())?));
+        let a = Side::new(library()?, &args.a, (pins.clone(), scale), proposal.as_deref())?;
+        return Ok((a, Side::new(proposed, b, (pins, scale), proposal.as_deref())?));
     }
     let base = match (&proposal, args.against.is_empty()) {
         (None, true) if pins.is_empty() => {
@@ -205,19 +209,19 @@ fn sides(args: &Args) -> Result<(Side, Side), Error> {
             let base = Library::builtin()?;
             let known = args.pins.written().iter().filter_map(|pin| base.spec.pin(pin).ok());
             let known = known.collect();
-            select::system(&proposed, &args.a, &pins)?;
+            select::system(&proposed, &args.a, &pins, scale)?;
             if base.find(&args.a, &[]).is_none() {
                 let message = format!("`{}` is new: the base has no such system", args.a);
                 let help =
                     "name the system to compare it with, or readings by --choice and --against";
                 return Err(Error::usage(message, Some(help.to_owned())));
             }
-            Side::new(base, &args.a, known, Some("base"))?
+            Side::new(base, &args.a, (known, scale), Some("base"))?
         }
         _ => {
             let against = Pins::of(&args.against).resolve(&proposed.spec)?;
-            Side::new(library()?, &args.a, against, proposal.as_deref())?
+            Side::new(library()?, &args.a, (against, scale), proposal.as_deref())?
         }
     };
-    Ok((base, Side::new(proposed, &args.a, pins, proposal.as_deref())?))
+    Ok((base, Side::new(proposed, &args.a, (pins, scale), proposal.as_deref())?))
 }

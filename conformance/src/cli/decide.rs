@@ -7,12 +7,13 @@ use devmig_engine::explore::Options;
 use devmig_engine::explore::decide::{self, Decision, decide};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::rules::Rules;
+use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
 use devmig_model::rivals::{self, Row};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::select::{self, Bounds, Pins};
+use super::select::{self, Bounds, Pins, Size};
 use super::{Error, Format, Out, Status};
 
 /// Show which properties hold under each interpretation
@@ -37,6 +38,8 @@ pub(crate) struct Args {
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
+    #[command(flatten)]
+    size: Size,
     /// Show the tables without counterexamples
     #[arg(long, help_heading = "Output")]
     brief: bool,
@@ -86,7 +89,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     let library = select::library(args.proposal.as_ref())?;
     let pins = args.pins.resolve(&library.spec)?;
-    let limits = args.bounds.limits();
+    let (limits, scale) = (args.bounds.limits(), &args.size.scale());
     let mut all = Vec::new();
     match &args.system {
         Some(system) => {
@@ -97,12 +100,12 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
                     choices.push(choice);
                 }
             }
-            all.push(decided(&library, system, &choices, &pins, limits)?);
+            all.push(decided(&library, system, &choices, (&pins, scale), limits)?);
         }
         None => {
             for question in &library.decisions {
                 let choices = &question.choices;
-                all.push(decided(&library, &question.system, choices, &pins, limits)?);
+                all.push(decided(&library, &question.system, choices, (&pins, scale), limits)?);
             }
         }
     }
@@ -157,10 +160,10 @@ pub(crate) fn decided(
     library: &Library,
     system: &str,
     choices: &[ChoiceId],
-    pins: &[(ChoiceId, u8)],
+    (pins, scale): (&[(ChoiceId, u8)], &Scale),
     limits: Limits<'_>,
 ) -> Result<Decided, Error> {
-    let name = select::system(library, system, pins)?.name().to_owned();
+    let name = select::system(library, system, pins, scale)?.name().to_owned();
     if let Some((pinned, _)) = pins.iter().find(|(choice, _)| choices.contains(choice)) {
         let name = library.spec.choice_name(*pinned);
         return Err(Error::usage(format!("`{name}` is both pinned and tried"), None));
@@ -173,14 +176,15 @@ pub(crate) fn decided(
     }
     let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
     let options = Options { limits, clause: &clause };
-    // The order of the catalogue does not depend on options.
-    let all = library.catalogue(pins);
-    let index = all.iter().position(|system| system.name() == name).unwrap_or(0);
     // Only the options that are tried differ between rows; the system fixes the others itself.
     let under = |rules: Rules| {
         let tried = choices.iter().filter_map(|id| Some((*id, rules.choices.fixed(*id)?)));
         let options: Vec<_> = pins.iter().copied().chain(tried).collect();
-        library.catalogue(&options).swap_remove(index)
+        // Neither a system's name nor its bounds depend on options.
+        match library.find_scaled(&name, &options, scale) {
+            Ok(Some(system)) => system,
+            _ => unreachable!("{name} was found before"),
+        }
     };
     let decision = decide(under, &Rules::default(), &varied, &options)
         .map_err(|cause| Error::Explore { system: name.clone(), cause })?;

@@ -17,6 +17,7 @@ use devmig_engine::explore::Report;
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::trace;
+use devmig_model::protocol::size::Scale;
 use devmig_model::registry::{self, Library};
 use devmig_model::spec::builtin_proposals;
 
@@ -109,7 +110,13 @@ fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
     drop(meter);
     let mut tables = Vec::new();
     for question in &library.decisions {
-        tables.push(decided(&library, &question.system, &question.choices, &[], limits)?);
+        tables.push(decided(
+            &library,
+            &question.system,
+            &question.choices,
+            (&[], &Scale::default()),
+            limits,
+        )?);
     }
     let mut proposals = Vec::new();
     for (name, text) in builtin_proposals() {

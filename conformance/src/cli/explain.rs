@@ -85,8 +85,8 @@ fn carried(library: &Library, name: &str) -> Result<String, SpecErrors> {
     };
     let mut text = String::new();
     for property in &clause.properties {
-        let known = properties::ALL.iter().find(|(name, ..)| name == property);
-        let meaning = known.map_or(String::new(), |(.., meaning)| format!(": {meaning}"));
+        let known = properties::ALL.iter().find(|known| known.name == property);
+        let meaning = known.map_or(String::new(), |known| format!(": {}", known.says));
         text += &field("checked by", &format!("{property}{meaning}"));
     }
     let lists = [

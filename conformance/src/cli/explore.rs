@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use devmig_engine::explore::Check;
 
-use super::select::{self, Pins};
+use super::select::{self, Pins, Size};
 use super::{Error, Out, Status};
 
 /// Explore the states of a system interactively in a browser (stateright Explorer)
@@ -23,13 +23,16 @@ pub(crate) struct Args {
     proposal: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
+    #[command(flatten)]
+    size: Size,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = select::library(args.proposal.as_ref())?;
     let pins = args.pins.resolve(&library.spec)?;
-    let system: Arc<dyn Check> = select::system(&library, &args.system, &pins)?.into();
+    let system: Arc<dyn Check> =
+        select::system(&library, &args.system, &pins, &args.size.scale())?.into();
     // The Explorer would panic: whether its address is free is found out here.
     TcpListener::bind(args.listen)
         .map_err(|cause| Error::Write { to: format!("to {}", args.listen), cause })?;

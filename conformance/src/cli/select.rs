@@ -7,6 +7,7 @@ use std::time::Duration;
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::{Check, Options, Report};
+use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
 use devmig_model::spec::{self, Spec};
 
@@ -81,6 +82,21 @@ impl Pins {
     }
 }
 
+/// The size of the systems.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Size {
+    /// Explore at another size, e.g. `rings=2,requests=3`; an unknown bound lists those of the system
+    #[arg(long, value_name = "BOUND=N,...", help_heading = "Bounds")]
+    scale: Option<Scale>,
+}
+
+impl Size {
+    /// What was asked for.
+    pub(crate) fn scale(&self) -> Scale {
+        self.scale.clone().unwrap_or_default()
+    }
+}
+
 /// The text of a file.
 ///
 /// # Errors
@@ -119,6 +135,7 @@ pub(crate) fn systems(
     library: &Library,
     patterns: &[String],
     pins: &[(ChoiceId, u8)],
+    scale: &Scale,
 ) -> Result<Vec<Box<dyn Check>>, Error> {
     let mut all = library.catalogue(pins);
     for pattern in patterns {
@@ -129,7 +146,10 @@ pub(crate) fn systems(
     all.retain(|system| {
         patterns.is_empty() || patterns.iter().any(|p| spec::matches(p, system.name()))
     });
-    Ok(all)
+    if scale.is_empty() {
+        return Ok(all);
+    }
+    all.iter().map(|known| system(library, known.name(), pins, scale)).collect()
 }
 
 /// The one system of this name.
@@ -140,8 +160,11 @@ pub(crate) fn system(
     library: &Library,
     name: &str,
     pins: &[(ChoiceId, u8)],
+    scale: &Scale,
 ) -> Result<Box<dyn Check>, Error> {
-    library.find(name, pins).ok_or_else(|| unknown(name, &library.catalogue(pins)))
+    let found = library.find_scaled(name, pins, scale);
+    let found = found.map_err(|bad| Error::usage(bad.to_string(), None))?;
+    found.ok_or_else(|| unknown(name, &library.catalogue(pins)))
 }
 
 fn unknown(name: &str, all: &[Box<dyn Check>]) -> Error {

@@ -9,6 +9,7 @@
 //! | 5: counts and safety verdicts are stateright's; liveness agrees with a naive decider | [`agrees_with_stateright`], [`liveness_agrees`] |
 //! | 6: every `always` has a reachable twin | [`twins_can_happen`] |
 //! | 7: programs keep the rules, or break exactly what they declare | [`programs_keep_the_rules`] |
+//! | 8: verdicts do not depend on the size | [`differs_with_size`] |
 //!
 //! Each returns what it found wrong, in words; [`all`] applies those that need only a system.
 //! They enumerate every reachable state several times: apply them to a small instance.
@@ -240,11 +241,17 @@ pub fn liveness_agrees<M: Machine, const Q: usize, const N: usize, const W: usiz
     compare(NO_STARVATION, starves(&states)?);
     let world = |node: usize| states.key(node).unpack();
     for property in &system.properties {
-        if let Test::LeadsTo { from, to } = &property.test {
-            let of = |f: &dyn Fn(&GlobalStateOf<M, Q, N>) -> bool| -> Vec<bool> {
-                (0..states.len()).map(|node| f(&world(node))).collect()
-            };
-            compare(property.name, naive::avoids(&states, &of(from), &of(to))?);
+        let of = |f: &dyn Fn(&GlobalStateOf<M, Q, N>) -> bool| -> Vec<bool> {
+            (0..states.len()).map(|node| f(&world(node))).collect()
+        };
+        let mut avoids = false;
+        for test in &property.tests {
+            if let Test::LeadsTo { from, to } = test {
+                avoids |= naive::avoids(&states, &of(from), &of(to))?;
+            }
+        }
+        if property.kind == PropertyKind::LeadsTo {
+            compare(property.name, avoids);
         }
     }
     Ok(wrong)
@@ -293,6 +300,34 @@ pub fn programs_keep_the_rules(report: &Report) -> Wrong {
             vec![format!("programs break {broken:?} ({other:?})")]
         }
     }
+}
+
+/// What two instances of one system say of a property, where they differ: law 8 wants nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sizes {
+    /// Verdicts that are others at the further size.
+    pub differ: Wrong,
+    /// Verdicts that a bound of the run leaves unknown: no proof of anything.
+    pub unknown: Wrong,
+}
+
+/// Law 8: the verdicts of a system at a further size, against those of its own.
+#[must_use]
+pub fn differs_with_size(own: &Report, further: &Report) -> Sizes {
+    let mut sizes = Sizes::default();
+    for property in &own.properties {
+        let name = &property.name;
+        let there = further.property(name).map(|property| property.verdict);
+        match there {
+            Some(PropertyVerdict::Unknown) => sizes.unknown.push(name.clone()),
+            there if there == Some(property.verdict) => {}
+            there => {
+                let there = there.map_or("missing".to_owned(), |verdict| verdict.to_string());
+                sizes.differ.push(format!("{name}: {}, there {there}", property.verdict));
+            }
+        }
+    }
+    sizes
 }
 
 fn worlds<M: Machine, const Q: usize, const N: usize, const W: usize>(

@@ -14,8 +14,10 @@
 //! | `progress` | [`PropertyKind::Progress`] | an obligation that can be owed for ever |
 //! | `… can happen` | [`PropertyKind::Reachable`] | the twin of an `always`: its antecedent is never met |
 //!
-//! **Invariant.** An `always` is an implication, and its reachable twin is made from the same
-//! antecedent: a check that cannot fail cannot be written.
+//! **Invariants.** An implication says its antecedent once ([`Property::implies`]), and the check that
+//! the antecedent is met asks the same predicate: a check that cannot fail cannot be written. A property
+//! of one ring, channel, device or page is quantified here ([`Property::for_each`]), never by its
+//! predicate.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -80,15 +82,13 @@ pub type OnTransition<W, E> = Box<dyn Fn(&Transition<'_, W, E>) -> bool + Send +
 /// A predicate over states.
 pub type OnState<W> = Box<dyn Fn(&W) -> bool + Send + Sync>;
 
-/// How a property is decided.
+/// An implication over transitions: whether the consequent holds; `None` where the antecedent does not.
+pub type OnImplication<W, E> = Box<dyn Fn(&Transition<'_, W, E>) -> Option<bool> + Send + Sync>;
+
+/// How a property is decided, of one of its instances.
 pub enum Test<W, E> {
-    /// `when` implies `then`, in every transition.
-    Always {
-        /// The antecedent, whose reachability is the twin.
-        when: OnTransition<W, E>,
-        /// The consequent.
-        then: OnTransition<W, E>,
-    },
+    /// In every transition in which the antecedent is met, which must happen somewhere.
+    Implies(OnImplication<W, E>),
     /// In every accepted end.
     AtEnd(OnState<W>),
     /// In some transition.
@@ -102,7 +102,47 @@ pub enum Test<W, E> {
     },
 }
 
-/// A named property.
+impl<W, E> Test<W, E> {
+    /// In every transition for which `holds` returns a truth value, it is true; `None` says that the
+    /// antecedent is not met.
+    pub fn implies(
+        holds: impl Fn(&Transition<'_, W, E>) -> Option<bool> + Send + Sync + 'static,
+    ) -> Self {
+        Test::Implies(Box::new(holds))
+    }
+
+    /// In every accepted end.
+    pub fn at_end(holds: impl Fn(&W) -> bool + Send + Sync + 'static) -> Self {
+        Test::AtEnd(Box::new(holds))
+    }
+
+    /// In some transition.
+    pub fn reachable(when: impl Fn(&Transition<'_, W, E>) -> bool + Send + Sync + 'static) -> Self {
+        Test::Reachable(Box::new(when))
+    }
+
+    /// After `from`, `to` in the end, given that obligations are met.
+    pub fn leads_to(
+        from: impl Fn(&W) -> bool + Send + Sync + 'static,
+        to: impl Fn(&W) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Test::LeadsTo { from: Box::new(from), to: Box::new(to) }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn kind(&self) -> PropertyKind {
+        match self {
+            Test::Implies(_) => PropertyKind::Always,
+            Test::AtEnd(_) => PropertyKind::AtEnd,
+            Test::Reachable(_) => PropertyKind::Reachable,
+            Test::LeadsTo { .. } => PropertyKind::LeadsTo,
+        }
+    }
+}
+
+/// A named property: one test, or the same test of each instance (each ring, each page). It holds if
+/// it holds of every instance; an antecedent need be met by one of them only.
 pub struct Property<W, E> {
     /// Short and unique in its system, e.g. `nothing-processed-while-stopped`.
     pub name: &'static str,
@@ -110,54 +150,62 @@ pub struct Property<W, E> {
     pub clause: Option<ClauseId>,
     /// What is expected.
     pub expected: Expected,
-    /// How it is decided.
-    pub test: Test<W, E>,
+    /// What it says.
+    pub kind: PropertyKind,
+    /// What an instance is, e.g. `ring`; nothing, if there is only one test.
+    pub each: &'static str,
+    /// How it is decided, by instance.
+    pub tests: Vec<Test<W, E>>,
 }
 
 impl<W, E> Property<W, E> {
-    /// `when` implies `then`, in every transition; the twin `when` must be reachable.
-    pub fn always(
-        name: &'static str,
-        when: impl Fn(&Transition<'_, W, E>) -> bool + Send + Sync + 'static,
-        then: impl Fn(&Transition<'_, W, E>) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        Self::new(name, Test::Always { when: Box::new(when), then: Box::new(then) })
+    /// A property with one test.
+    pub fn new(name: &'static str, test: Test<W, E>) -> Self {
+        let kind = test.kind();
+        let (clause, expected) = (None, Expected::Holds);
+        Property { name, clause, expected, kind, each: "", tests: vec![test] }
     }
 
-    /// [`Test::Always`] with both said at once: `None` where the antecedent is not met.
+    /// The same test of each of `count` instances, which are called `each` (`ring`): the property has
+    /// one verdict, and a counterexample names its instance.
+    pub fn for_each(
+        name: &'static str,
+        each: &'static str,
+        count: usize,
+        test: impl Fn(usize) -> Test<W, E>,
+    ) -> Self {
+        let first = Property::new(name, test(0));
+        Property { each, tests: (0..count).map(test).collect(), ..first }
+    }
+
+    /// [`Test::implies`] as a property.
     pub fn implies(
         name: &'static str,
         holds: impl Fn(&Transition<'_, W, E>) -> Option<bool> + Send + Sync + 'static,
     ) -> Self {
-        let holds = std::sync::Arc::new(holds);
-        let when = std::sync::Arc::clone(&holds);
-        Self::always(name, move |t| when(t).is_some(), move |t| holds(t) != Some(false))
+        Self::new(name, Test::implies(holds))
     }
 
-    /// In every accepted end.
+    /// [`Test::at_end`] as a property.
     pub fn at_end(name: &'static str, holds: impl Fn(&W) -> bool + Send + Sync + 'static) -> Self {
-        Self::new(name, Test::AtEnd(Box::new(holds)))
+        Self::new(name, Test::at_end(holds))
     }
 
-    /// In some transition.
+    /// [`Test::reachable`] as a property.
     pub fn reachable(
         name: &'static str,
         when: impl Fn(&Transition<'_, W, E>) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self::new(name, Test::Reachable(Box::new(when)))
+        Self::new(name, Test::reachable(when))
     }
 
-    /// After `from`, `to` in the end, given that obligations are met.
+    /// [`Test::leads_to`] as a property.
     pub fn leads_to(
         name: &'static str,
         from: impl Fn(&W) -> bool + Send + Sync + 'static,
         to: impl Fn(&W) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self::new(name, Test::LeadsTo { from: Box::new(from), to: Box::new(to) })
-    }
-
-    fn new(name: &'static str, test: Test<W, E>) -> Self {
-        Property { name, clause: None, expected: Expected::Holds, test }
+        Self::new(name, Test::leads_to(from, to))
     }
 
     /// Names the clause behind it.
@@ -174,15 +222,10 @@ impl<W, E> Property<W, E> {
         self
     }
 
-    /// What it says.
+    /// An instance in words, e.g. `ring 1`; `None` if there is only one.
     #[must_use]
-    pub fn kind(&self) -> PropertyKind {
-        match self.test {
-            Test::Always { .. } => PropertyKind::Always,
-            Test::AtEnd(_) => PropertyKind::AtEnd,
-            Test::Reachable(_) => PropertyKind::Reachable,
-            Test::LeadsTo { .. } => PropertyKind::LeadsTo,
-        }
+    pub fn instance(&self, index: usize) -> Option<String> {
+        (self.tests.len() > 1).then(|| format!("{} {index}", self.each))
     }
 }
 

@@ -20,7 +20,8 @@
 //! A write that happens after the page was read makes the copy stale. If the copier does not notice
 //! (the clause `marks` dropped), the copy is not the page, and a shortest trace shows it.
 
-use super::registration::{Definition, Input, Protocol};
+use super::registration::{Definition, InCode, Input, Protocol};
+use super::size::{BadScale, Bound, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
@@ -39,6 +40,9 @@ const PAGE: Party = Party("page");
 const COPIER: Party = Party("copier");
 /// Values are numbered in the order in which the device fetches them; the page begins with 0.
 const LAST: u8 = 2;
+
+/// What bounds each system: how many values the device fetches.
+pub const BOUNDS: [Bound; 1] = [Bound::new("values", LAST as u16, (1, 3))];
 
 /// What the participants do to each other.
 #[packed(unqueued)]
@@ -107,15 +111,15 @@ pub struct Copier {
     pub done: bool,
 }
 
-/// The device: fetches values, and writes them until it is stopped.
+/// The device: fetches so many values, and writes them until it is stopped.
 #[derive(Clone, Copy, Debug)]
-pub struct DeviceRules(Clauses);
+pub struct DeviceRules(Clauses, u8);
 /// Guest memory: the only place that holds the page.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRules;
-/// The copier: reads, stops the device, reads again while dirty, and is done.
+/// The copier, of a page that holds such values: reads, stops the device, reads again while dirty, and is done.
 #[derive(Clone, Copy, Debug)]
-pub struct CopierRules(Clauses);
+pub struct CopierRules(Clauses, u8);
 
 impl Machine for DeviceRules {
     type State = Device;
@@ -145,7 +149,7 @@ impl Machine for DeviceRules {
         _: &mut RuleContext,
         f: &mut dyn FnMut(Step, Device),
     ) -> Result<(), OpenChoice> {
-        if s.buffer == 0 && s.fetched < LAST && !s.stopped {
+        if s.buffer == 0 && s.fetched < self.1 && !s.stopped {
             let fetched = s.fetched + 1;
             f(Step::alone(DEVICE, "fetch"), Device { fetched, buffer: fetched, ..*s });
         }
@@ -155,7 +159,7 @@ impl Machine for DeviceRules {
         f(Stimulus::Guarded(Act::Write(s.buffer)));
     }
     fn domain(&self, f: &mut dyn FnMut(Act)) {
-        (0..=LAST).map(Act::Write).for_each(f);
+        (0..=self.1).map(Act::Write).for_each(f);
     }
     fn at_end(&self, s: &Device) -> bool {
         s.stopped
@@ -217,7 +221,7 @@ impl Machine for CopierRules {
         self.domain(&mut |event| f(Stimulus::Guarded(event)));
     }
     fn domain(&self, f: &mut dyn FnMut(Act)) {
-        (0..=LAST).map(Act::Read).chain([Act::Stop, Act::Done]).for_each(f);
+        (0..=self.1).map(Act::Read).chain([Act::Stop, Act::Done]).for_each(f);
     }
     fn owes(&self, s: &Copier, _: &mut RuleContext) -> Result<Owed, OpenChoice> {
         Ok(Owed::NONE.with_if(!s.done, 0))
@@ -242,7 +246,11 @@ type Seen<'a> = Transition<'a, GlobalState, Act>;
 /// A page copied while a device writes it, under these rules.
 #[must_use]
 pub fn system(clauses: Clauses, rules: Rules) -> Copying {
-    let machine = (DeviceRules(clauses), PageRules, CopierRules(clauses));
+    system_with(clauses, rules, LAST)
+}
+
+fn system_with(clauses: Clauses, rules: Rules, values: u8) -> Copying {
+    let machine = (DeviceRules(clauses, values), PageRules, CopierRules(clauses, values));
     let done = |w: &GlobalState| w.parts.2.done;
     System {
         name: "example/copy".to_owned(),
@@ -254,11 +262,10 @@ pub fn system(clauses: Clauses, rules: Rules) -> Copying {
                 w.parts.2.value == w.parts.1.value
             })
             .by(clauses.marks),
-            Property::always(
-                "a stopped device does not write",
-                |t: &Seen| matches!(t.action.event(), Some(Act::Write(_))),
-                |t: &Seen| !t.before.parts.0.stopped,
-            )
+            Property::implies("a stopped device does not write", |t: &Seen| {
+                let write = matches!(t.action.event(), Some(Act::Write(_)));
+                write.then_some(!t.before.parts.0.stopped)
+            })
             .by(clauses.silent),
             Property::reachable("a copied page is written", |t: &Seen| {
                 let write = matches!(t.action.event(), Some(Act::Write(_)));
@@ -280,20 +287,43 @@ pub fn system(clauses: Clauses, rules: Rules) -> Copying {
 /// without that clause, whose counterexample the book opens with).
 #[must_use]
 pub fn systems(clauses: Clauses, rules: Rules) -> [Copying; 2] {
-    let mut careless = system(clauses, rules.without(clauses.marks));
+    systems_with(clauses, rules, LAST)
+}
+
+/// The same at another size.
+///
+/// # Errors
+/// If they have no such size.
+pub fn scaled(
+    clauses: Clauses,
+    rules: Rules,
+    name: &str,
+    scale: &Scale,
+) -> Result<[Copying; 2], BadScale> {
+    let size = scale.resolve(name, &BOUNDS)?;
+    Ok(systems_with(clauses, rules, size.of("values") as u8))
+}
+
+fn systems_with(clauses: Clauses, rules: Rules, values: u8) -> [Copying; 2] {
+    let mut careless = system_with(clauses, rules.without(clauses.marks), values);
     careless.name = "example/copy-unmarked".to_owned();
     careless.about =
         "A page is copied while a device writes it, by a copier that does not mark writes."
             .to_owned();
     careless.properties[0].expected = Expected::Violated;
-    [system(clauses, rules), careless]
+    [system_with(clauses, rules, values), careless]
+}
+
+fn named(all: [Copying; 2], name: &str) -> Option<Box<dyn Check>> {
+    let found = all.into_iter().find(|system| system.name == name);
+    found.map(|system| Box::new(system) as Box<dyn Check>)
 }
 
 /// The example, registered: two systems, made in code.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     clauses: Clauses,
-    names: Vec<String>,
+    systems: Vec<InCode>,
 }
 
 impl Protocol for Loaded {
@@ -307,17 +337,26 @@ impl Protocol for Loaded {
 
     fn load(spec: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
         let clauses = Clauses::resolve(spec)?;
-        let names = systems(clauses, Rules::default()).map(|system| system.name).into();
-        Ok(Loaded { clauses, names })
+        let systems = systems(clauses, Rules::default());
+        let systems = systems.map(|system| InCode { name: system.name, bounds: &BOUNDS }).into();
+        Ok(Loaded { clauses, systems })
     }
 
     fn systems(&self) -> Vec<&dyn Definition> {
-        self.names.iter().map(|name| name as &dyn Definition).collect()
+        self.systems.iter().map(|def| def as &dyn Definition).collect()
     }
 
     fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
-        let mut all = systems(self.clauses, rules).into_iter();
-        all.find(|system| system.name == name).map(|system| Box::new(system) as Box<dyn Check>)
+        named(systems(self.clauses, rules), name)
+    }
+
+    fn build_scaled(
+        &self,
+        name: &str,
+        scale: &Scale,
+        rules: Rules,
+    ) -> Result<Option<Box<dyn Check>>, BadScale> {
+        Ok(named(scaled(self.clauses, rules, name, scale)?, name))
     }
 
     fn properties(&self) -> Vec<&'static str> {

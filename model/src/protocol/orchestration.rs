@@ -25,7 +25,9 @@ pub mod universe;
 
 use self::systems::{RawSystem, SystemDef};
 use self::universe::{ChoiceIds, RawRelease};
-use super::registration::{self, Definition, Input, Programs, Protocol, Section};
+use super::property;
+use super::registration::{Definition, Input, Programs, Protocol, Section};
+use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Item, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -64,11 +66,10 @@ impl Protocol for Loaded {
     }
 
     fn words() -> Vec<Section> {
-        let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
         vec![
             ("Migrations: steps, `run`, `failure`", program::STEPS.to_vec()),
             ("Migrations: what management may do, `then`", program::THEN.to_vec()),
-            ("Migrations: properties, `holds`, `violated`", properties.collect()),
+            ("Migrations: properties, `holds`, `violated`", property::words(properties::ALL)),
         ]
     }
 
@@ -88,7 +89,7 @@ impl Protocol for Loaded {
             hosts: host::ClauseIds::resolve(spec)?,
             migration: migration::ClauseIds::resolve(spec)?,
             readings: ChoiceIds::resolve(spec)?,
-            clauses: registration::clauses(spec, properties::ALL)?,
+            clauses: property::clauses(spec, properties::ALL)?,
             systems,
         })
     }
@@ -101,7 +102,17 @@ impl Protocol for Loaded {
         Some(Box::new(self.system(self.named(name)?, rules)))
     }
 
+    fn build_scaled(
+        &self,
+        name: &str,
+        scale: &Scale,
+        rules: Rules,
+    ) -> Result<Option<Box<dyn Check>>, BadScale> {
+        let Some(def) = self.named(name) else { return Ok(None) };
+        Ok(Some(Box::new(self.system(&def.scaled(scale)?, rules))))
+    }
+
     fn properties(&self) -> Vec<&'static str> {
-        properties::ALL.iter().map(|(name, ..)| *name).collect()
+        property::names(properties::ALL)
     }
 }

@@ -16,6 +16,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::size::{BadScale, Bound, Scale, Speaks};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, Tables, unique};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
@@ -80,6 +81,17 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// The system of this name under these rules, if it has one.
     fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>>;
 
+    /// The system of this name at another size under these rules, if it has one.
+    ///
+    /// # Errors
+    /// If the system has no such size: lists its bounds.
+    fn build_scaled(
+        &self,
+        name: &str,
+        scale: &Scale,
+        rules: Rules,
+    ) -> Result<Option<Box<dyn Check>>, BadScale>;
+
     /// The names of its properties.
     fn properties(&self) -> Vec<&'static str>;
 
@@ -114,12 +126,32 @@ pub trait Definition: fmt::Debug {
     fn without(&self) -> &[ClauseId] {
         &[]
     }
+
+    /// What bounds it.
+    fn bounds(&self) -> Vec<Bound>;
+
+    /// At which sizes it speaks.
+    fn speaks(&self) -> Speaks {
+        Speaks::default()
+    }
 }
 
-/// A system that is made in code: only its name is known here.
-impl Definition for String {
+/// A system that is made in code: only its name and bounds are known here.
+#[derive(Clone, Debug)]
+pub struct InCode {
+    /// Its name.
+    pub name: String,
+    /// What bounds it.
+    pub bounds: &'static [Bound],
+}
+
+impl Definition for InCode {
     fn name(&self) -> &str {
-        self
+        &self.name
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        self.bounds.to_vec()
     }
 }
 
@@ -324,34 +356,3 @@ impl Programs {
 
 /// What is wrong with a step, and what to do about it.
 pub type StepError = (String, Option<String>);
-
-/// The clause behind each property of a list; an empty id stands for none.
-///
-/// # Errors
-/// The first that the specification lacks.
-pub fn clauses(
-    spec: &Spec,
-    properties: &[(&str, &str, &str)],
-) -> Result<Vec<Option<ClauseId>>, SpecErrors> {
-    let clause = |(_, clause, _): &(&str, &str, &str)| {
-        (!clause.is_empty()).then(|| spec.clause(clause)).transpose()
-    };
-    Ok(properties.iter().map(clause).collect::<Result<_, _>>()?)
-}
-
-/// The index of a property in such a list; if there is none of this name, the place is noted.
-pub fn property<T>(
-    properties: &[(&'static str, &str, &str)],
-    item: &Item<T>,
-    name: &Spanned<String>,
-    d: &mut Diagnostics,
-) -> Option<usize> {
-    let found = properties.iter().position(|(known, ..)| *known == name.get_ref());
-    if found.is_none() {
-        let message = format!("no property is called `{}`", name.get_ref());
-        let error = item.error(name.span(), message, "unknown property");
-        let names = properties.iter().map(|(name, ..)| *name);
-        d.push(crate::spec::with_help(error, crate::spec::did_you_mean(name.get_ref(), names)));
-    }
-    found
-}

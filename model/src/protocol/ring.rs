@@ -18,7 +18,8 @@
 //!
 //! **Not here.** Features, status, set-up, enabling, notifications, more than one ring.
 
-use super::registration::{Definition, Input, Protocol};
+use super::registration::{Definition, InCode, Input, Protocol};
+use super::size::{BadScale, Bound, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
@@ -39,8 +40,11 @@ pub const USER: Party = Party("user");
 /// Who processes requests.
 pub const DEVICE: Party = Party("device");
 
-/// As many requests as a lower machine makes available at most.
+/// As many requests as a lower machine makes available at most, if nothing else is asked for.
 const REQUESTS: u16 = 2;
+
+/// What bounds the system.
+pub const BOUNDS: [Bound; 1] = [Bound::new("requests", REQUESTS, (1, 4))];
 
 /// What happens to a ring.
 #[packed(unqueued)]
@@ -93,16 +97,16 @@ pub struct RingState {
     /// Whether it is to stop.
     pub stopping: bool,
     /// How many requests were made available.
-    #[bits(2)]
+    #[bits(3)]
     pub available: u16,
     /// How many of them the device was told of.
-    #[bits(2)]
+    #[bits(3)]
     pub told: u16,
     /// The next to fetch.
-    #[bits(2)]
+    #[bits(3)]
     pub base: u16,
     /// Fetched and not used: bit `request`.
-    #[bits(2)]
+    #[bits(4)]
     pub open: u64,
 }
 
@@ -114,7 +118,10 @@ mod owed {
 
 /// The rules of a ring; it plays everybody.
 #[derive(Clone, Copy, Debug)]
-pub struct Ring;
+pub struct Ring {
+    /// At most so many requests are made available.
+    pub requests: u16,
+}
 
 impl Machine for Ring {
     type State = RingState;
@@ -135,7 +142,7 @@ impl Machine for Ring {
     fn on(&self, s: &RingState, act: &Act, _: &mut RuleContext) -> Verdict<Self> {
         let mut next = *s;
         match *act {
-            Act::Available if s.available < REQUESTS => next.available += 1,
+            Act::Available if s.available < self.requests => next.available += 1,
             Act::Kick => next.told = s.available,
             Act::Used(request) if s.running && s.open >> (request % 64) & 1 == 1 => {
                 next.open &= !(1 << (request % 64));
@@ -188,9 +195,9 @@ impl Machine for Ring {
 
     fn domain(&self, f: &mut dyn FnMut(Act)) {
         [Act::Available, Act::Kick, Act::Stop, Act::Resumed].into_iter().for_each(&mut *f);
-        (0..REQUESTS).for_each(|request| f(Act::Used(request)));
-        (0..=REQUESTS).for_each(|base| f(Act::Stopped(base)));
-        (0..=REQUESTS).for_each(|base| f(Act::Continued(base)));
+        (0..self.requests).for_each(|request| f(Act::Used(request)));
+        (0..=self.requests).for_each(|base| f(Act::Stopped(base)));
+        (0..=self.requests).for_each(|base| f(Act::Continued(base)));
     }
 
     fn at_end(&self, s: &RingState) -> bool {
@@ -206,7 +213,7 @@ impl Refines<Ring> for Ring {
 
 /// The ring, registered: one system, made in code.
 #[derive(Clone, Debug)]
-pub struct Loaded(String);
+pub struct Loaded(InCode);
 
 impl Protocol for Loaded {
     fn name() -> &'static str {
@@ -218,7 +225,7 @@ impl Protocol for Loaded {
     }
 
     fn load(_: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
-        Ok(Loaded(system().name))
+        Ok(Loaded(InCode { name: system().name, bounds: &BOUNDS }))
     }
 
     fn systems(&self) -> Vec<&dyn Definition> {
@@ -227,7 +234,16 @@ impl Protocol for Loaded {
 
     /// The ring has no clause and no choice, so that no rules concern it.
     fn build(&self, name: &str, _: Rules) -> Option<Box<dyn Check>> {
-        (name == self.0).then(|| Box::new(system()) as Box<dyn Check>)
+        (name == self.0.name).then(|| Box::new(system()) as Box<dyn Check>)
+    }
+
+    fn build_scaled(
+        &self,
+        name: &str,
+        scale: &Scale,
+        _: Rules,
+    ) -> Result<Option<Box<dyn Check>>, BadScale> {
+        Ok(if name == self.0.name { Some(Box::new(scaled(scale)?)) } else { None })
     }
 
     fn properties(&self) -> Vec<&'static str> {
@@ -246,6 +262,19 @@ type Seen<'a> = Transition<'a, GlobalState, Act>;
 /// The ring that others refine: everything that a ring may do.
 #[must_use]
 pub fn system() -> Abstract {
+    system_with(REQUESTS)
+}
+
+/// The same at another size.
+///
+/// # Errors
+/// If it has no such size.
+pub fn scaled(scale: &Scale) -> Result<Abstract, BadScale> {
+    let size = scale.resolve("ring/abstract", &BOUNDS)?;
+    Ok(system_with(size.of("requests")))
+}
+
+fn system_with(requests: u16) -> Abstract {
     let used = |t: &Seen| matches!(t.action.event(), Some(Act::Used(_)));
     let stopped = |t: &Seen| matches!(t.action.event(), Some(Act::Stopped(_)));
     System {
@@ -254,20 +283,20 @@ pub fn system() -> Abstract {
         about: "The behaviour that every ring has, in any protocol. Other systems are compared \
                 with it."
             .to_owned(),
-        closed: Closed { machine: (Ring,), rules: Rules::default() },
+        closed: Closed { machine: (Ring { requests },), rules: Rules::default() },
         properties: vec![
-            Property::always("no request is used while the ring is stopped", used, |t: &Seen| {
-                t.before.parts.0.running
+            Property::implies("no request is used while the ring is stopped", move |t: &Seen| {
+                used(t).then_some(t.before.parts.0.running)
             }),
-            Property::always("no request is in flight after a stop", stopped, |t: &Seen| {
-                t.after.parts.0.open == 0
+            Property::implies("no request is in flight after a stop", move |t: &Seen| {
+                stopped(t).then_some(t.after.parts.0.open == 0)
             }),
             Property::at_end("every fetched request is used", |w: &GlobalState| {
                 w.parts.0.open == 0
             }),
             Property::reachable(
                 "the last request is used",
-                |t: &Seen| matches!(t.action.event(), Some(Act::Used(request)) if request + 1 == REQUESTS),
+                move |t: &Seen| matches!(t.action.event(), Some(Act::Used(request)) if request + 1 == requests),
             ),
             Property::leads_to(
                 "a ring stops when requested",
@@ -276,7 +305,7 @@ pub fn system() -> Abstract {
             ),
         ],
         expect: Expect::default(),
-        refinements: vec![Refinement::new::<Ring>(RING, Ring)],
+        refinements: vec![Refinement::new::<Ring>(RING, Ring { requests })],
         environment: vec![],
     }
 }

@@ -22,7 +22,9 @@ pub mod vmm;
 
 use self::machine::{ChoiceIds, ClauseIds};
 use self::systems::{RawSystem, SystemDef};
-use super::registration::{self, Definition, Input, Programs, Protocol, Section};
+use super::property;
+use super::registration::{Definition, Input, Programs, Protocol, Section};
+use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -59,10 +61,9 @@ impl Protocol for Loaded {
     }
 
     fn words() -> Vec<Section> {
-        let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
         vec![
             ("vDPA: steps, `run`, `steps`", vmm::STEPS.to_vec()),
-            ("vDPA: properties, `holds`, `violated`", properties.collect()),
+            ("vDPA: properties, `holds`, `violated`", property::words(properties::ALL)),
         ]
     }
 
@@ -73,7 +74,7 @@ impl Protocol for Loaded {
         Ok(Loaded {
             laws: ClauseIds::resolve(spec)?,
             readings: ChoiceIds::resolve(spec)?,
-            clauses: registration::clauses(spec, properties::ALL)?,
+            clauses: property::clauses(spec, properties::ALL)?,
             systems: items.iter().map(|i| systems::compile(spec, &programs, &i.item, d)).collect(),
         })
     }
@@ -86,7 +87,17 @@ impl Protocol for Loaded {
         Some(Box::new(self.system(self.named(name)?, rules)))
     }
 
+    fn build_scaled(
+        &self,
+        name: &str,
+        scale: &Scale,
+        rules: Rules,
+    ) -> Result<Option<Box<dyn Check>>, BadScale> {
+        let Some(def) = self.named(name) else { return Ok(None) };
+        Ok(Some(Box::new(self.system(&def.scaled(scale)?, rules))))
+    }
+
     fn properties(&self) -> Vec<&'static str> {
-        properties::ALL.iter().map(|(name, ..)| *name).collect()
+        property::names(properties::ALL)
     }
 }

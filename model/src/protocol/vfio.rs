@@ -28,7 +28,9 @@ use self::names::Names;
 use self::path::Reading;
 use self::systems::{RawSystem, SystemDef};
 use self::table::{RawArc, RawFeature, RawPair, RawState, Table};
-use super::registration::{self, Definition, Input, Programs, Protocol, Section};
+use super::property;
+use super::registration::{Definition, Input, Programs, Protocol, Section};
+use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -103,12 +105,11 @@ impl Protocol for Loaded {
     }
 
     fn words() -> Vec<Section> {
-        let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
         vec![
             ("VFIO: keys of `[[vfio-feature]]`, `[[vfio-state]]`, `[[vfio-arc]]`", STATES.to_vec()),
             ("VFIO: steps, `run`", client::STEPS.to_vec()),
             ("VFIO: what a client may do, `then`", client::THEN.to_vec()),
-            ("VFIO: properties, `holds`, `violated`", properties.collect()),
+            ("VFIO: properties, `holds`, `violated`", property::words(properties::ALL)),
         ]
     }
 
@@ -144,7 +145,7 @@ impl Protocol for Loaded {
         Ok(Loaded {
             table: Arc::new(table),
             names: Names::resolve(spec)?,
-            clauses: registration::clauses(spec, properties::ALL)?,
+            clauses: property::clauses(spec, properties::ALL)?,
             systems,
             gone,
             expect,
@@ -177,8 +178,18 @@ impl Protocol for Loaded {
         Some(Box::new(self.system(self.named(name)?, rules)))
     }
 
+    fn build_scaled(
+        &self,
+        name: &str,
+        scale: &Scale,
+        rules: Rules,
+    ) -> Result<Option<Box<dyn Check>>, BadScale> {
+        let Some(def) = self.named(name) else { return Ok(None) };
+        Ok(Some(Box::new(self.system(&def.scaled(scale)?, rules))))
+    }
+
     fn properties(&self) -> Vec<&'static str> {
-        properties::ALL.iter().map(|(name, ..)| *name).collect()
+        property::names(properties::ALL)
     }
 
     fn gone(&self) -> &[String] {

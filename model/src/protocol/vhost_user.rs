@@ -36,7 +36,9 @@ use self::program::STEPS;
 use self::systems::{RawSystem, SystemDef};
 use self::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
 use self::vocabulary::{Answer, Effect, Guard, Word};
-use super::registration::{self, Bug, Definition, Input, Programs, Protocol, Section};
+use super::property;
+use super::registration::{Bug, Definition, Input, Programs, Protocol, Section};
+use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -91,13 +93,12 @@ impl Protocol for Loaded {
         fn of<W: Word>() -> Vec<(&'static str, &'static str)> {
             W::ALL.iter().map(|(name, meaning, _)| (*name, *meaning)).collect()
         }
-        let properties = properties::ALL.iter().map(|(name, _, meaning)| (*name, *meaning));
         vec![
             ("Guards: `when`, `ready` (`not WORD` negates)", of::<Guard>()),
             ("Effects: `receive`, `reply`", of::<Effect>()),
             ("Answers: `answer`", of::<Answer>()),
             ("Steps: `run`, `steps`", STEPS.to_vec()),
-            ("Properties: `holds`, `violated`", properties.collect()),
+            ("Properties: `holds`, `violated`", property::words(properties::ALL)),
         ]
     }
 
@@ -126,7 +127,7 @@ impl Protocol for Loaded {
             table: Arc::new(table),
             laws: ClauseIds::resolve(spec)?,
             readings: ChoiceIds::resolve(spec)?,
-            clauses: registration::clauses(spec, properties::ALL)?,
+            clauses: property::clauses(spec, properties::ALL)?,
             programs,
             systems,
             bugs,
@@ -164,8 +165,18 @@ impl Protocol for Loaded {
         Some(self.check(self.named(name)?, rules))
     }
 
+    fn build_scaled(
+        &self,
+        name: &str,
+        scale: &Scale,
+        rules: Rules,
+    ) -> Result<Option<Box<dyn Check>>, BadScale> {
+        let Some(def) = self.named(name) else { return Ok(None) };
+        Ok(Some(self.check(&def.scaled(scale)?, rules)))
+    }
+
     fn properties(&self) -> Vec<&'static str> {
-        properties::ALL.iter().map(|(name, ..)| *name).collect()
+        property::names(properties::ALL)
     }
 
     fn bugs(&self) -> Vec<Bug<'_>> {

@@ -379,7 +379,7 @@ fn digits() -> system!((wide::Count,)) {
         about: "Digits.".to_owned(),
         closed: Closed { machine: (wide::Count,), rules: Rules::default() },
         properties: vec![
-            Property::always("below 30", |_: &Seen| true, move |t: &Seen| sum(t.after) < 30),
+            Property::implies("below 30", move |t: &Seen| Some(sum(t.after) < 30)),
             Property::at_end("not all the same", |w: &GlobalState| {
                 w.parts.0.digit[0] == w.parts.0.digit[1] || w.parts.0.digit[0].n < 17
             }),

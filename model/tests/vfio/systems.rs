@@ -161,8 +161,8 @@ fn every_decision_is_a_snapshot() {
 #[test]
 fn every_property_is_checked_somewhere() {
     let library = builtin();
-    for (index, (name, ..)) in devmig_model::protocol::vfio::properties::ALL.iter().enumerate() {
+    for (index, known) in devmig_model::protocol::vfio::properties::ALL.iter().enumerate() {
         let uses = |def: &SystemDef| def.holds.contains(&index) || def.violated.contains(&index);
-        assert!(library.vfio().systems.iter().any(uses), "{name}");
+        assert!(library.vfio().systems.iter().any(uses), "{}", known.name);
     }
 }

@@ -4,7 +4,7 @@ use super::names::{DEADLOCK_FREE, NO_STARVATION, NON_VACUOUS, RULES_KEPT};
 use super::search::Limits;
 use crate::clause::ClauseId;
 use crate::machine::Machine;
-use crate::system::{Expected, PropertyKind, System, Test};
+use crate::system::{Expected, PropertyKind, System};
 
 /// How to run a check.
 #[derive(Clone, Copy)]
@@ -41,10 +41,10 @@ pub(super) fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>
 ) -> Vec<Listed> {
     let mut all = Vec::new();
     for property in &system.properties {
-        let (clause, kind) = (property.clause, property.kind());
+        let (clause, kind) = (property.clause, property.kind);
         let name = property.name.to_owned();
         all.push(Listed { name, clause, kind, expected: property.expected });
-        if matches!(property.test, Test::Always { .. }) {
+        if kind == PropertyKind::Always {
             let name = format!("{}{NON_VACUOUS}", property.name);
             let (kind, expected) = (PropertyKind::Reachable, Expected::Holds);
             all.push(Listed { name, clause, kind, expected });

@@ -20,8 +20,9 @@ use super::options::{Listed, Options, listed};
 use super::search::{Explored, Incomplete, Tally, Witness, explore};
 use super::trace::{self, Line, StepOf, lines, step_at, steps_to};
 use crate::clause::ClauseId;
+use crate::compose::GlobalStateOf;
 use crate::machine::Machine;
-use crate::system::{Expected, PropertyKind, System, Test};
+use crate::system::{Expected, OnState, Property, PropertyKind, System, Test};
 
 /// The verdict on one property.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -90,6 +91,9 @@ pub struct PropertyReport {
     /// What stays undone, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Of which instance the trace speaks, e.g. `ring 1`, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
 }
 
 /// A clause at which branches end, because it is broken or because nothing says what follows.
@@ -182,12 +186,14 @@ impl Report {
         }
         for property in &self.properties {
             let clause = property.clause.iter().map(|clause| format!(" [{clause}]"));
+            let instance = property.instance.iter().map(|instance| format!(" ({instance})"));
             let _ = writeln!(
                 out,
-                "  {:8}  {}{}{}",
+                "  {:8}  {}{}{}{}",
                 property.verdict,
                 property.name,
                 clause.collect::<String>(),
+                instance.collect::<String>(),
                 as_expected(property.as_expected)
             );
             if let (PropertyVerdict::Violated, Some(lines)) = (property.verdict, &property.trace) {
@@ -260,12 +266,17 @@ struct Writer<'a, M: Machine, const Q: usize, const N: usize, const W: usize> {
     options: &'a Options<'a>,
 }
 
+type PropertyOf<M, const Q: usize, const N: usize> =
+    Property<GlobalStateOf<M, Q, N>, <M as Machine>::Event>;
+type OnStateOf<M, const Q: usize, const N: usize> = OnState<GlobalStateOf<M, Q, N>>;
+
 /// A verdict with what shows it.
 struct Found {
     violated: Option<bool>,
     trace: Option<Vec<Line>>,
     cycle_at: Option<usize>,
     note: Option<String>,
+    instance: Option<String>,
 }
 
 impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q, N, W> {
@@ -278,23 +289,13 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
         let listed = listed(self.system);
         let mut found = Vec::new();
         for (n, property) in self.system.properties.iter().enumerate() {
-            let witness = findings.witnesses[n];
-            found.push(match &property.test {
-                Test::Always { .. } | Test::AtEnd(_) => self.never(witness)?,
-                Test::Reachable(_) => self.reached(witness, true)?,
-                Test::LeadsTo { from, to } => match &states {
-                    None => self.never(None)?,
-                    Some(states) => self.starves(
-                        states,
-                        liveness::leads_to(
-                            states,
-                            &mut |n| from(&states.key(n).unpack()),
-                            &mut |n| to(&states.key(n).unpack()),
-                        )?,
-                    )?,
-                },
+            let witnesses = &findings.witnesses[n];
+            found.push(match (property.kind, &states) {
+                (PropertyKind::Reachable, _) => self.all_reached(property, witnesses)?,
+                (PropertyKind::LeadsTo, Some(states)) => self.leads_to(property, states)?,
+                _ => self.none_of(property, witnesses)?,
             });
-            if matches!(property.test, Test::Always { .. }) {
+            if property.kind == PropertyKind::Always {
                 found.push(self.reached(findings.twins[n], false)?);
             }
         }
@@ -332,6 +333,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             trace: found.trace,
             cycle_at: found.cycle_at,
             note: found.note,
+            instance: found.instance,
         }
     }
 
@@ -339,7 +341,55 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
     fn never(&self, witness: Option<Witness>) -> Result<Found, Error> {
         let trace = witness.map(|at| self.trace(at)).transpose()?;
         let violated = witness.map(|_| true);
-        Ok(Found { violated, trace, cycle_at: None, note: None })
+        Ok(Found { violated, trace, cycle_at: None, note: None, instance: None })
+    }
+
+    /// What must not happen to any instance: the shortest trace.
+    fn none_of(
+        &self,
+        property: &PropertyOf<M, Q, N>,
+        witnesses: &[Option<Witness>],
+    ) -> Result<Found, Error> {
+        let found = witnesses.iter().enumerate().filter_map(|(n, at)| Some((n, (*at)?)));
+        let first = found.min_by_key(|(n, at)| (self.explored.depth_of(at.state), *n));
+        let found = self.never(first.map(|(_, at)| at))?;
+        Ok(Found { instance: first.and_then(|(n, _)| property.instance(n)), ..found })
+    }
+
+    /// What must happen to every instance.
+    fn all_reached(
+        &self,
+        property: &PropertyOf<M, Q, N>,
+        witnesses: &[Option<Witness>],
+    ) -> Result<Found, Error> {
+        let missing = witnesses.iter().position(Option::is_none);
+        let found = self.reached(witnesses[missing.unwrap_or(0)], true)?;
+        Ok(Found { instance: missing.and_then(|n| property.instance(n)), ..found })
+    }
+
+    /// What must follow for every instance: the shortest way never to get there.
+    fn leads_to(
+        &self,
+        property: &PropertyOf<M, Q, N>,
+        states: &States<'_, M, Q, N, W>,
+    ) -> Result<Found, Error> {
+        let mut shortest: Option<(usize, Starvation)> = None;
+        for (n, test) in property.tests.iter().enumerate() {
+            let Test::LeadsTo { from, to } = test else { continue };
+            let of = |f: &OnStateOf<M, Q, N>, node: usize| f(&states.key(node).unpack());
+            let violation = liveness::leads_to(states, &mut |n| of(from, n), &mut |n| of(to, n))?;
+            let length = |v: &Starvation| {
+                let root = self.explored.depth_of(states.id(v.root)) as usize;
+                root + v.stem.len() + v.cycle.len()
+            };
+            let best = shortest.as_ref().map_or(usize::MAX, |(_, best)| length(best));
+            if let Some(violation) = violation.filter(|v| length(v) < best) {
+                shortest = Some((n, violation));
+            }
+        }
+        let (n, violation) = shortest.unzip();
+        let found = self.starves(states, violation)?;
+        Ok(Found { instance: n.and_then(|n| property.instance(n)), ..found })
     }
 
     /// What must happen: holds by a witness, even in an incomplete run.
@@ -350,7 +400,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             (None, None) => Some(true),
             (None, Some(_)) => None,
         };
-        Ok(Found { violated, trace, cycle_at: None, note: None })
+        Ok(Found { violated, trace, cycle_at: None, note: None, instance: None })
     }
 
     /// Programs break exactly the clauses that they declare.
@@ -397,7 +447,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             format!("owed forever: {} by {}{clause}", owed.what, owed.by)
         });
         let trace = Some(self.lines(&steps));
-        Ok(Found { violated: Some(true), trace, cycle_at, note })
+        Ok(Found { violated: Some(true), trace, cycle_at, note, instance: None })
     }
 
     fn endings(

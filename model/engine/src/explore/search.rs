@@ -28,7 +28,7 @@ use crate::compose::{Action, GlobalStateOf, Outcome};
 use crate::machine::{Event, Machine};
 use crate::pack::Bits;
 use crate::rules::OpenChoice;
-use crate::system::{System, Test, Transition};
+use crate::system::{PropertyKind, System, Test, Transition};
 
 /// About as many transitions are generated between two insertions: many, so that a shard stays in the
 /// cache while its bucket is inserted; not too many, since the buckets are memory too.
@@ -116,10 +116,10 @@ pub enum Incomplete {
 /// What was met on the way.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Findings {
-    /// By property of the system: a transition or end that violates it; for a
+    /// By property of the system and instance of it: a transition or end that violates it; for a
     /// [`Test::Reachable`], one that satisfies it.
-    pub witnesses: Vec<Option<Witness>>,
-    /// By property of the system: a transition in which the antecedent of an `always` holds.
+    pub witnesses: Vec<Vec<Option<Witness>>>,
+    /// By property of the system: a transition in which the antecedent of an implication is met.
     pub twins: Vec<Option<Witness>>,
     /// Clauses broken.
     pub broken: BTreeMap<ClauseId, Tally>,
@@ -132,17 +132,21 @@ pub struct Findings {
 }
 
 impl Findings {
-    fn new(properties: usize) -> Self {
+    fn new<M: Machine, const Q: usize, const N: usize, const W: usize>(
+        system: &System<M, Q, N, W>,
+    ) -> Self {
+        let properties = &system.properties;
         Findings {
-            witnesses: vec![None; properties],
-            twins: vec![None; properties],
+            witnesses: properties.iter().map(|p| vec![None; p.tests.len()]).collect(),
+            twins: vec![None; properties.len()],
             ..Findings::default()
         }
     }
 
     /// Adds what was found later.
     fn extend(&mut self, later: &Findings) {
-        for (mine, theirs) in self.witnesses.iter_mut().zip(&later.witnesses) {
+        let theirs = later.witnesses.iter().flatten();
+        for (mine, theirs) in self.witnesses.iter_mut().flatten().zip(theirs) {
             *mine = mine.or(*theirs);
         }
         for (mine, theirs) in self.twins.iter_mut().zip(&later.twins) {
@@ -224,14 +228,14 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
         transitions: 0,
         layered: true,
         incomplete: None,
-        findings: Findings::new(system.properties.len()),
+        findings: Findings::new(system),
     };
     let mut workers: Vec<Worker<W>> = (0..threads)
         .map(|_| Worker {
             fresh: Vec::new(),
             buckets: vec![Vec::new(); SHARDS],
             transitions: 0,
-            findings: Findings::new(system.properties.len()),
+            findings: Findings::new(system),
             error: None,
         })
         .collect();
@@ -280,7 +284,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
                 }
                 run.transitions += std::mem::take(&mut worker.transitions);
                 run.findings.extend(&worker.findings);
-                worker.findings = Findings::new(system.properties.len());
+                worker.findings = Findings::new(system);
             }
             run.layered &= insert_block(&mut run.table, &mut workers, end - begin, &high)?;
             expanded += (end - begin) as u64;
@@ -304,18 +308,21 @@ impl Findings {
         at: Witness,
     ) {
         for property in properties {
-            let witness = &mut self.witnesses[*property];
-            match &system.properties[*property].test {
-                Test::Always { when, then } if when(transition) => {
-                    self.twins[*property].get_or_insert(at);
-                    if witness.is_none() && !then(transition) {
+            let tests = &system.properties[*property].tests;
+            for (test, witness) in tests.iter().zip(&mut self.witnesses[*property]) {
+                match test {
+                    Test::Implies(holds) => {
+                        let Some(holds) = holds(transition) else { continue };
+                        self.twins[*property].get_or_insert(at);
+                        if !holds {
+                            witness.get_or_insert(at);
+                        }
+                    }
+                    Test::Reachable(when) if witness.is_none() && when(transition) => {
                         *witness = Some(at);
                     }
+                    _ => {}
                 }
-                Test::Reachable(when) if witness.is_none() && when(transition) => {
-                    *witness = Some(at);
-                }
-                _ => {}
             }
         }
     }
@@ -326,13 +333,14 @@ impl Findings {
     ) -> Open {
         let mut open = Open { transitions: Vec::new(), ends: Vec::new() };
         for (i, property) in system.properties.iter().enumerate() {
-            let undecided = self.witnesses[i].is_none();
-            match property.test {
-                Test::Always { .. } if undecided || self.twins[i].is_none() => {
+            let found = &self.witnesses[i];
+            let clean = found.iter().all(Option::is_none);
+            match property.kind {
+                PropertyKind::Always if clean || self.twins[i].is_none() => {
                     open.transitions.push(i);
                 }
-                Test::Reachable(_) if undecided => open.transitions.push(i),
-                Test::AtEnd(_) if undecided => open.ends.push(i),
+                PropertyKind::Reachable if found.contains(&None) => open.transitions.push(i),
+                PropertyKind::AtEnd if clean => open.ends.push(i),
                 _ => {}
             }
         }
@@ -462,10 +470,14 @@ fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
             worker.findings.stuck.get_or_insert(at);
         }
         for property in open.ends.iter().filter(|_| end) {
-            let witness = &mut worker.findings.witnesses[*property];
-            match &system.properties[*property].test {
-                Test::AtEnd(holds) if witness.is_none() && !holds(&before) => *witness = Some(at),
-                _ => {}
+            let tests = &system.properties[*property].tests;
+            for (test, witness) in tests.iter().zip(&mut worker.findings.witnesses[*property]) {
+                match test {
+                    Test::AtEnd(holds) if witness.is_none() && !holds(&before) => {
+                        *witness = Some(at);
+                    }
+                    _ => {}
+                }
             }
         }
     }

@@ -29,7 +29,7 @@ use super::report::{PropertyVerdict, Report};
 use crate::compose::{Action, GlobalStateOf, Outcome};
 use crate::machine::Machine;
 use crate::pack::{Bits, Overflow, Pack};
-use crate::system::{System, Test, Transition};
+use crate::system::{PropertyKind, System, Test, Transition};
 
 /// The most properties (twins counted apart) that stateright can be shown.
 pub const MAX_SEEN: usize = 64;
@@ -120,7 +120,7 @@ where
         // An open choice is found by our own explorer first: see `run`.
         let _ = self.0.closed.changes(&before, &mut |action, outcome| {
             let Outcome::To(change) = outcome else { return };
-            if self.0.properties.iter().any(|property| looks(&property.test) > 0) {
+            if self.0.properties.iter().any(|property| looks(property.kind) > 0) {
                 let after = change.of(&before);
                 let transition = Transition { before: &before, action, after: &after };
                 self.seen(&transition, actions);
@@ -138,7 +138,7 @@ where
         let mut all = vec![stateright::Property::always("nothing stops the search", |_, _| true)];
         let seen = seen_properties::<Self, _, W>();
         for (i, property) in self.0.properties.iter().enumerate() {
-            all.extend(seen.iter().skip(2 * i).take(looks(&property.test)).cloned());
+            all.extend(seen.iter().skip(2 * i).take(looks(property.kind)).cloned());
         }
         all
     }
@@ -155,14 +155,17 @@ where
         actions: &mut Vec<Lead<M::Event, GlobalStateOf<M, Q, N>, W>>,
     ) {
         for (i, property) in self.0.properties.iter().enumerate() {
-            let (seen, twin) = match &property.test {
-                Test::Always { when, then } => match when(transition) {
-                    true => (!then(transition), true),
-                    false => (false, false),
-                },
-                Test::Reachable(when) => (when(transition), false),
-                Test::AtEnd(_) | Test::LeadsTo { .. } => (false, false),
-            };
+            let (mut seen, mut twin) = (false, false);
+            for test in &property.tests {
+                match test {
+                    Test::Implies(holds) => {
+                        let holds = holds(transition);
+                        (seen, twin) = (seen || holds == Some(false), twin || holds.is_some());
+                    }
+                    Test::Reachable(when) => seen = seen || when(transition),
+                    Test::AtEnd(_) | Test::LeadsTo { .. } => {}
+                }
+            }
             for (seen, i) in [(seen, 2 * i), (twin, 2 * i + 1)] {
                 if seen {
                     let action = *transition.action;
@@ -174,11 +177,11 @@ where
 }
 
 /// How many things a property looks for in transitions.
-fn looks<W, E>(test: &Test<W, E>) -> usize {
-    match test {
-        Test::Always { .. } => 2,
-        Test::Reachable(_) => 1,
-        Test::AtEnd(_) | Test::LeadsTo { .. } => 0,
+fn looks(kind: PropertyKind) -> usize {
+    match kind {
+        PropertyKind::Always => 2,
+        PropertyKind::Reachable => 1,
+        _ => 0,
     }
 }
 
@@ -236,13 +239,17 @@ where
     let mut verdicts = Vec::new();
     let (mut extra, mut looks) = (0, false);
     for (i, property) in system.properties.iter().enumerate() {
-        match property.test {
-            Test::Always { .. } => {
+        match property.kind {
+            PropertyKind::Always => {
                 verdicts.push((property.name.to_owned(), !seen(2 * i)));
                 verdicts.push((format!("{}{NON_VACUOUS}", property.name), seen(2 * i + 1)));
             }
-            Test::Reachable(_) => verdicts.push((property.name.to_owned(), seen(2 * i))),
-            Test::AtEnd(_) | Test::LeadsTo { .. } => continue,
+            // Several things that are to be reached cannot be told apart here.
+            PropertyKind::Reachable if property.tests.len() == 1 => {
+                verdicts.push((property.name.to_owned(), seen(2 * i)));
+            }
+            PropertyKind::Reachable => {}
+            _ => continue,
         }
         looks = true;
         extra += u64::from(seen(2 * i)) + u64::from(seen(2 * i + 1));

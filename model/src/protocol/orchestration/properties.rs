@@ -7,72 +7,15 @@ use super::event::{Act, Answer, Call, Event};
 use super::host::{Host, HostState, Phase, Slot};
 use super::manager::Managers;
 use super::migration::Migration;
+use crate::protocol::property::{Definition, Per};
 use devmig_engine::compose::GlobalStateOf;
-use devmig_engine::system::{Property, Transition};
+use devmig_engine::system::{Test, Transition};
 
 /// Who takes part: two hosts, the rules of a migration, management.
 pub type Parts = (Host, Host, Migration, Managers);
 /// The state of them all.
 pub type GlobalState = GlobalStateOf<Parts, 0, 0>;
 type Seen<'a> = Transition<'a, GlobalState, Event>;
-
-/// Every property: its name, the clause behind it (or ``), and what it says.
-pub const ALL: &[(&str, &str, &str)] = &[
-    (
-        "never-two-runners",
-        "device-model.one-runner",
-        "when a device begins to run, it runs at no other host",
-    ),
-    (
-        "refused-before-stop",
-        "device-model.refusal.early",
-        "a check, a creation or a load that is refused finds the source running",
-    ),
-    (
-        "made-as-asked",
-        "device-model.create.all-or-nothing",
-        "a created device is the requested device",
-    ),
-    (
-        "completed-is-equal",
-        "device-model.configuration.kept",
-        "a loaded device that begins to run has the configuration of its source",
-    ),
-    (
-        "completed-answers",
-        "device-model.representation.parameter",
-        "a loaded device that begins to run works",
-    ),
-    ("completed-has-all", "", "a loaded device that begins to run has all the work of its guest"),
-    (
-        "configuration-never-changes",
-        "device-model.configuration.immutable",
-        "a request to change a device does not change it",
-    ),
-    (
-        "no-work-lost",
-        "device-model.failure.asks",
-        "no device is destroyed that has done more work than the other",
-    ),
-    (
-        "failed-means-source-runs",
-        "device-model.failure.source-runs",
-        "after a failed migration the source runs, and no other device",
-    ),
-    ("one-runs", "device-model.one-runner", "in the end each device runs, at one host"),
-    (
-        "runs-again",
-        "device-model.failure.source-runs",
-        "a device that was stopped runs again in the end, here or there",
-    ),
-    ("all-moved", "", "in the end no migration has failed"),
-    ("every-host-upgraded", "", "in the end every host has its last release"),
-    (
-        "can-be-upgraded",
-        "",
-        "in some order every host is upgraded to its last release while the device runs",
-    ),
-];
 
 fn slots<'a>(w: &'a GlobalState, host: u8, device: u8) -> [&'a Slot; 2] {
     let hosts: [&'a HostState; 2] = [&w.parts.0, &w.parts.1];
@@ -124,112 +67,6 @@ fn running(w: &GlobalState, device: u8) -> usize {
     slots(w, 0, device).into_iter().filter(|slot| slot.runs()).count()
 }
 
-/// One of [`ALL`], for a system in which the devices are these.
-#[must_use]
-pub fn named(
-    name: &str,
-    devices: &[u8],
-    hosts: &Arc<[Host; 2]>,
-) -> Option<Property<GlobalState, Event>> {
-    let (name, ..) = ALL.iter().find(|(known, ..)| *known == name)?;
-    let configs = devices.to_vec();
-    let config = move |device: u8| configs.get(usize::from(device)).copied().unwrap_or(0);
-    let all = 0..devices.len() as u8;
-    let hosts = Arc::clone(hosts);
-    let upgraded = move |w: &GlobalState| {
-        let [a, b] = &*hosts;
-        a.is_last(&w.parts.0) && b.is_last(&w.parts.1)
-    };
-    Some(match *name {
-        "never-two-runners" => Property::always(
-            name,
-            |t: &Seen| begins(t).is_some(),
-            |t: &Seen| begins(t).is_none_or(|(e, _)| running(t.after, e.device) < 2),
-        ),
-        "refused-before-stop" => Property::always(
-            name,
-            |t: &Seen| refused(t).is_some(),
-            |t: &Seen| refused(t).is_none_or(|e| running(t.before, e.device) > 0),
-        ),
-        "made-as-asked" => Property::always(
-            name,
-            |t: &Seen| matches!(called(t), Some((_, _, Answer::Made(_)))),
-            move |t: &Seen| match called(t) {
-                Some((e, _, Answer::Made(made))) => made == config(e.device),
-                _ => true,
-            },
-        ),
-        "completed-is-equal" => Property::always(
-            name,
-            |t: &Seen| completes(t).is_some(),
-            move |t: &Seen| completes(t).is_none_or(|(e, own)| own.config == config(e.device)),
-        ),
-        "completed-answers" => Property::always(
-            name,
-            |t: &Seen| completes(t).is_some(),
-            |t: &Seen| completes(t).is_none_or(|(_, own)| own.answers),
-        ),
-        "completed-has-all" => Property::always(
-            name,
-            |t: &Seen| completes(t).is_some(),
-            |t: &Seen| {
-                completes(t).is_none_or(|(e, own)| {
-                    let [_, other] = here(t, e);
-                    other.phase == Phase::Stopped && own.work == other.work
-                })
-            },
-        ),
-        "configuration-never-changes" => Property::always(
-            name,
-            |t: &Seen| {
-                called(t).is_some_and(|(e, call, _)| {
-                    matches!(call, Call::Set(_)) && here(t, e)[0].phase != Phase::Absent
-                })
-            },
-            |t: &Seen| {
-                called(t).is_none_or(|(e, ..)| {
-                    slots(t.after, e.host, e.device)[0].config == here(t, e)[0].config
-                })
-            },
-        ),
-        "no-work-lost" => Property::always(
-            name,
-            |t: &Seen| destroyed(t).is_some(),
-            |t: &Seen| {
-                destroyed(t).is_none_or(|[own, other]| {
-                    other.phase != Phase::Absent && other.work >= own.work
-                })
-            },
-        ),
-        "failed-means-source-runs" => Property::at_end(name, move |w: &GlobalState| {
-            all.clone().all(|device| {
-                let knows = &w.parts.3.of[usize::from(device & 1)];
-                let [source, other] = slots(w, knows.from, device);
-                !knows.failed || knows.committed || source.runs() && !other.runs()
-            })
-        }),
-        "one-runs" => Property::at_end(name, move |w: &GlobalState| {
-            all.clone().all(|device| running(w, device) == 1)
-        }),
-        "runs-again" => {
-            let each = all.clone();
-            Property::leads_to(
-                name,
-                move |w: &GlobalState| each.clone().any(|device| running(w, device) == 0),
-                move |w: &GlobalState| all.clone().all(|device| running(w, device) > 0),
-            )
-        }
-        "all-moved" => Property::at_end(name, move |w: &GlobalState| {
-            all.clone().all(|device| !w.parts.3.of[usize::from(device & 1)].failed)
-        }),
-        "every-host-upgraded" => Property::at_end(name, upgraded),
-        "can-be-upgraded" => Property::reachable(name, move |t: &Seen| {
-            upgraded(t.after) && all.clone().all(|device| running(t.after, device) > 0)
-        }),
-        _ => return None,
-    })
-}
-
 /// A device that is there is destroyed: it, and what the other host has.
 fn destroyed(t: &Seen<'_>) -> Option<[Slot; 2]> {
     let (event, call, answer) = called(t)?;
@@ -237,3 +74,171 @@ fn destroyed(t: &Seen<'_>) -> Option<[Slot; 2]> {
     let effect = matches!(answer, Answer::Done | Answer::Unheard);
     (call == Call::Destroy && effect && both[0].phase != Phase::Absent).then_some(both)
 }
+
+/// What a property needs to know of its system.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// The configurations of the devices.
+    pub devices: Vec<u8>,
+    /// The hosts.
+    pub hosts: Arc<[Host; 2]>,
+}
+
+impl Names {
+    fn config(&self, device: u8) -> u8 {
+        self.devices.get(usize::from(device)).copied().unwrap_or(0)
+    }
+
+    /// Every host is its last release.
+    fn is_upgraded(&self, w: &GlobalState) -> bool {
+        let [a, b] = &*self.hosts;
+        a.is_last(&w.parts.0) && b.is_last(&w.parts.1)
+    }
+}
+
+type D = Definition<Names, GlobalState, Event>;
+
+const DEVICE: Per<Names> = Per { each: "device", count: |names| names.devices.len() };
+
+fn implies(
+    holds: impl Fn(&Seen<'_>) -> Option<bool> + Send + Sync + 'static,
+) -> Test<GlobalState, Event> {
+    Test::implies(holds)
+}
+
+/// Every property.
+pub const ALL: &[D] = &[
+    D::of_system(
+        "never-two-runners",
+        "device-model.one-runner",
+        "when a device begins to run, it runs at no other host",
+        |_, _| {
+            implies(|t| {
+                let (e, _) = begins(t)?;
+                Some(running(t.after, e.device) < 2)
+            })
+        },
+    ),
+    D::of_system(
+        "refused-before-stop",
+        "device-model.refusal.early",
+        "a check, a creation or a load that is refused finds the source running",
+        |_, _| implies(|t| Some(running(t.before, refused(t)?.device) > 0)),
+    ),
+    D::of_system(
+        "made-as-asked",
+        "device-model.create.all-or-nothing",
+        "a created device is the requested device",
+        |names, _| {
+            implies(move |t| match called(t)? {
+                (e, _, Answer::Made(made)) => Some(made == names.config(e.device)),
+                _ => None,
+            })
+        },
+    ),
+    D::of_system(
+        "completed-is-equal",
+        "device-model.configuration.kept",
+        "a loaded device that begins to run has the configuration of its source",
+        |names, _| {
+            implies(move |t| {
+                let (e, own) = completes(t)?;
+                Some(own.config == names.config(e.device))
+            })
+        },
+    ),
+    D::of_system(
+        "completed-answers",
+        "device-model.representation.parameter",
+        "a loaded device that begins to run works",
+        |_, _| implies(|t| Some(completes(t)?.1.answers)),
+    ),
+    D::of_system(
+        "completed-has-all",
+        "",
+        "a loaded device that begins to run has all the work of its guest",
+        |_, _| {
+            implies(|t| {
+                let (e, own) = completes(t)?;
+                let [_, other] = here(t, e);
+                Some(other.phase == Phase::Stopped && own.work == other.work)
+            })
+        },
+    ),
+    D::of_system(
+        "configuration-never-changes",
+        "device-model.configuration.immutable",
+        "a request to change a device does not change it",
+        |_, _| {
+            implies(|t| {
+                let (e, call, _) = called(t)?;
+                let [own, _] = here(t, e);
+                let asked = matches!(call, Call::Set(_)) && own.phase != Phase::Absent;
+                asked.then(|| slots(t.after, e.host, e.device)[0].config == own.config)
+            })
+        },
+    ),
+    D::of_system(
+        "no-work-lost",
+        "device-model.failure.asks",
+        "no device is destroyed that has done more work than the other",
+        |_, _| {
+            implies(|t| {
+                let [own, other] = destroyed(t)?;
+                Some(other.phase != Phase::Absent && other.work >= own.work)
+            })
+        },
+    ),
+    D::of_each(
+        "failed-means-source-runs",
+        "device-model.failure.source-runs",
+        "after a failed migration the source runs, and no other device",
+        DEVICE,
+        |_, device| {
+            Test::at_end(move |w: &GlobalState| {
+                let knows = &w.parts.3.of[device & 1];
+                let [source, other] = slots(w, knows.from, device as u8);
+                !knows.failed || knows.committed || source.runs() && !other.runs()
+            })
+        },
+    ),
+    D::of_each(
+        "one-runs",
+        "device-model.one-runner",
+        "in the end each device runs, at one host",
+        DEVICE,
+        |_, device| Test::at_end(move |w: &GlobalState| running(w, device as u8) == 1),
+    ),
+    D::of_each(
+        "runs-again",
+        "device-model.failure.source-runs",
+        "a device that was stopped runs again in the end, here or there",
+        DEVICE,
+        |_, device| {
+            Test::leads_to(
+                move |w: &GlobalState| running(w, device as u8) == 0,
+                move |w: &GlobalState| running(w, device as u8) > 0,
+            )
+        },
+    ),
+    D::of_each("all-moved", "", "in the end no migration has failed", DEVICE, |_, device| {
+        Test::at_end(move |w: &GlobalState| !w.parts.3.of[device & 1].failed)
+    }),
+    D::of_system(
+        "every-host-upgraded",
+        "",
+        "in the end every host has its last release",
+        |names, _| Test::at_end(move |w: &GlobalState| names.is_upgraded(w)),
+    ),
+    D::of_system(
+        "can-be-upgraded",
+        "",
+        "in some order every host is upgraded to its last release while the device runs",
+        |names, _| {
+            Test::reachable(move |t: &Seen| {
+                let mut all = 0..names.devices.len() as u8;
+                names.is_upgraded(t.after) && all.all(|device| running(t.after, device) > 0)
+            })
+        },
+    ),
+];

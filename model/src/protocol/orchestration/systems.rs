@@ -15,21 +15,23 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::Loaded;
-use super::event::{Event, HOSTS};
+use super::event::HOSTS;
 use super::host::Host;
 use super::manager::Managers;
 use super::migration::Migration;
 use super::program::{Program, Step, THEN};
-use super::properties::{self, GlobalState, Parts};
+use super::properties::{self, Names, Parts};
 use super::universe::{RawRelease, Release, Universe};
 use crate::device_model::{Name, Settings, Value};
+use crate::protocol::property;
 use crate::protocol::registration::{Definition, Programs};
+use crate::protocol::size::{self, BadScale, Bound, Scale, Speaks};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
-use devmig_engine::system::{Expect, Property, System};
+use devmig_engine::system::{Expect, System};
 
 /// A system of a whole migration: no queue, every state in two words.
 pub type Orchestration = system!(Parts);
@@ -69,6 +71,11 @@ pub struct RawSystem {
     holds: Vec<Spanned<String>>,
     #[serde(default)]
     violated: Vec<Spanned<String>>,
+    /// The sizes at which the system speaks, if not at all of them, each `BOUND=VALUE`.
+    #[serde(default)]
+    sizes: Vec<Spanned<String>>,
+    /// Why its verdicts depend on them.
+    why: Option<Spanned<String>>,
 }
 
 /// A system, resolved.
@@ -100,6 +107,31 @@ pub struct SystemDef {
     pub holds: Vec<usize>,
     /// Properties whose counterexample is the point.
     pub violated: Vec<usize>,
+    /// At which sizes it speaks.
+    pub speaks: Speaks,
+}
+
+/// The most devices, faults a host, and work.
+const MOST: (usize, u8, u8) = (2, 3, 2);
+
+impl SystemDef {
+    /// The same system at another size: further devices are as the last one, and hosts at which nothing
+    /// goes wrong stay so.
+    ///
+    /// # Errors
+    /// If it has no such size.
+    pub fn scaled(&self, scale: &Scale) -> Result<Self, BadScale> {
+        let size = scale.resolve(&self.name, &self.bounds())?;
+        let mut def = self.clone();
+        let last = self.devices.last().copied().unwrap_or(0);
+        def.devices.resize(usize::from(size.of("devices")), last);
+        let (own, faults) = (self.faults.into_iter().max(), size.of("faults") as u8);
+        if own != Some(faults) {
+            def.faults = self.faults.map(|now| if now > 0 { faults } else { 0 });
+        }
+        def.work = size.of("work") as u8;
+        Ok(def)
+    }
 }
 
 /// Resolves all releases.
@@ -148,9 +180,9 @@ pub fn compile(
             histories.iter().all(|history| (1..=4).contains(&history.len())),
             "1 to 4 releases a host",
         ),
-        (raw.faults.iter().all(|faults| *faults <= 3), "at most 3 `faults` a host"),
-        (raw.work <= 2, "at most 2 `work`"),
-        ((1..=2).contains(&raw.devices.get_ref().len()), "1 or 2 `devices`"),
+        (raw.faults.iter().all(|faults| *faults <= MOST.1), "at most 3 `faults` a host"),
+        (raw.work <= MOST.2, "at most 2 `work`"),
+        ((1..=MOST.0).contains(&raw.devices.get_ref().len()), "1 or 2 `devices`"),
         (raw.run.len() < 32 && raw.failure.len() < 32, "fewer than 32 steps"),
     ];
     for (_, what) in bounds.iter().filter(|(fits, _)| !fits) {
@@ -193,11 +225,10 @@ pub fn compile(
             })
             .collect(),
     };
-    let property = |name: &Spanned<String>, d: &mut Diagnostics| {
-        let names = properties::ALL.iter().map(|(name, ..)| *name);
-        pick(item, name, "no property is called", names, d)
+    let named = |names: &[Spanned<String>], d: &mut Diagnostics| {
+        names.iter().filter_map(|name| property::find_at(properties::ALL, item, name, d)).collect()
     };
-    Some(SystemDef {
+    let mut def = SystemDef {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
         universe: Arc::new(universe),
@@ -209,9 +240,12 @@ pub fn compile(
         program,
         choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
         without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
-        holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
-        violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
-    })
+        holds: named(&raw.holds, d),
+        violated: named(&raw.violated, d),
+        speaks: Speaks::default(),
+    };
+    def.speaks = size::speaks(item, (&raw.sizes, raw.why.as_ref()), &def.bounds(), d);
+    Some(def)
 }
 
 /// The index of a name, or a complaint.
@@ -243,6 +277,22 @@ impl Definition for SystemDef {
 
     fn without(&self) -> &[ClauseId] {
         &self.without
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        let faults = self.faults.into_iter().max().unwrap_or(0);
+        let mut all = vec![Bound::new("devices", self.devices.len() as u16, (1, MOST.0 as u16))];
+        // What a system does without, its program does not know of.
+        for (name, now, most) in [("faults", faults, MOST.1), ("work", self.work, MOST.2)] {
+            if now > 0 {
+                all.push(Bound::new(name, u16::from(now), (1, u16::from(most))));
+            }
+        }
+        all
+    }
+
+    fn speaks(&self) -> Speaks {
+        self.speaks.clone()
     }
 }
 
@@ -276,21 +326,14 @@ impl Loaded {
             devices: def.devices.clone(),
             source_runs: self.migration.source_runs,
         };
-        let property = |index: &usize| -> Option<Property<GlobalState, Event>> {
-            let (name, ..) = properties::ALL[*index];
-            let property = properties::named(name, &def.devices, &both)?;
-            Some(match self.clauses[*index] {
-                Some(clause) => property.by(clause),
-                None => property,
-            })
-        };
-        let holds = def.holds.iter().filter_map(property);
-        let violated = def.violated.iter().filter_map(property).map(Property::violated);
+        let of = Names { devices: def.devices.clone(), hosts: both };
+        let properties =
+            property::build(properties::ALL, &self.clauses, &of, (&def.holds, &def.violated));
         System {
             name: def.name.clone(),
             protocol: "device-model",
             about: def.about.clone(),
-            properties: holds.chain(violated).collect(),
+            properties,
             closed: Closed { machine: (host(0), host(1), migration, managers), rules },
             expect: Expect::default(),
             refinements: vec![],

@@ -3,8 +3,9 @@
 use super::event::Event;
 use super::machine::Device;
 use super::vmm::{Guest, Vmm};
+use crate::protocol::property::Definition;
 use devmig_engine::compose::GlobalStateOf;
-use devmig_engine::system::{Property, Transition};
+use devmig_engine::system::{Test, Transition};
 
 /// Who takes part.
 pub type Parts = (Device, Guest, Vmm);
@@ -12,65 +13,62 @@ pub type Parts = (Device, Guest, Vmm);
 pub type GlobalState = GlobalStateOf<Parts, 0, 0>;
 type Seen<'a> = Transition<'a, GlobalState, Event>;
 
-/// Every property: its name, the clause behind it (or ``), and what it says.
-pub const ALL: &[(&str, &str, &str)] = &[
-    (
+type D = Definition<(), GlobalState, Event>;
+
+fn implies(
+    holds: impl Fn(&Seen<'_>) -> Option<bool> + Send + Sync + 'static,
+) -> Test<GlobalState, Event> {
+    Test::implies(holds)
+}
+
+/// Every property.
+pub const ALL: &[D] = &[
+    D::of_system(
         "nothing-processed-while-suspended",
         "vdpa.suspend.stops-processing",
         "a suspended device fetches nothing and completes nothing",
+        // A reset takes the base back.
+        |(), _| {
+            implies(|t| {
+                let (before, after) = (&t.before.parts.0, &t.after.parts.0);
+                before.suspended.then(|| before.base >= after.base && used(t).is_none())
+            })
+        },
     ),
-    (
+    D::of_system(
         "no-request-completed-twice",
         "vdpa.ring.request-completed-once",
         "no request is put into the used ring twice",
+        |(), _| implies(|t| Some(t.before.parts.1.done >> used(t)? & 1 == 0)),
     ),
-    (
+    D::of_system(
         "only-available-requests",
         "vdpa.ring.available-only",
         "only available requests are put into the used ring",
+        |(), _| implies(|t| Some(used(t)? < t.before.parts.1.posted)),
     ),
-    (
+    D::of_system(
         "base-is-next",
         "vdpa.suspend.keeps-base",
         "GET_VRING_BASE returns the index after the last request that was completed",
+        |(), _| {
+            implies(|t| match t.action.event()? {
+                Event::GetVringBase(base) => Some(t.before.parts.1.done == (1 << base) - 1),
+                _ => None,
+            })
+        },
     ),
-    ("no-request-lost", "", "in the end, every available request was completed"),
+    D::of_system(
+        "no-request-lost",
+        "",
+        "in the end, every available request was completed",
+        |(), _| {
+            Test::at_end(|w: &GlobalState| {
+                w.parts.1.done.count_ones() == u32::from(w.parts.1.posted)
+            })
+        },
+    ),
 ];
-
-/// The property of this name.
-#[must_use]
-pub fn named(name: &str) -> Option<Property<GlobalState, Event>> {
-    Some(match name {
-        // Nothing is fetched and nothing used; a reset takes the base back.
-        "nothing-processed-while-suspended" => Property::always(
-            ALL[0].0,
-            |t: &Seen| t.before.parts.0.suspended,
-            |t: &Seen| t.before.parts.0.base >= t.after.parts.0.base && used(t).is_none(),
-        ),
-        "no-request-completed-twice" => Property::always(
-            ALL[1].0,
-            |t: &Seen| used(t).is_some(),
-            |t: &Seen| used(t).is_none_or(|r| t.before.parts.1.done >> r & 1 == 0),
-        ),
-        "only-available-requests" => Property::always(
-            ALL[2].0,
-            |t: &Seen| used(t).is_some(),
-            |t: &Seen| used(t).is_none_or(|r| r < t.before.parts.1.posted),
-        ),
-        "base-is-next" => Property::always(
-            ALL[3].0,
-            |t: &Seen| matches!(t.action.event(), Some(Event::GetVringBase(_))),
-            |t: &Seen| match t.action.event() {
-                Some(Event::GetVringBase(base)) => t.before.parts.1.done == (1 << base) - 1,
-                _ => true,
-            },
-        ),
-        "no-request-lost" => Property::at_end(ALL[4].0, |w: &GlobalState| {
-            w.parts.1.done.count_ones() == u32::from(w.parts.1.posted)
-        }),
-        _ => return None,
-    })
-}
 
 fn used(t: &Seen) -> Option<u16> {
     match t.action.event() {

@@ -16,8 +16,10 @@ use super::event::GUEST;
 use super::machine::Device;
 use super::properties::{self, Parts};
 use super::vmm::{Guest, MAX_STEPS, Step, Vmm};
-use crate::protocol::registration::{Definition, Programs, property};
+use crate::protocol::property;
+use crate::protocol::registration::{Definition, Programs};
 use crate::protocol::ring::{RING, Ring};
+use crate::protocol::size::{self, BadScale, Bound, Scale, Speaks};
 use crate::spec::{Diagnostics, Item, Spanned, Spec};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
@@ -51,6 +53,11 @@ pub struct RawSystem {
     stuck: bool,
     #[serde(default)]
     starves: bool,
+    /// The sizes at which the system speaks, if not at all of them, each `BOUND=VALUE`.
+    #[serde(default)]
+    sizes: Vec<Spanned<String>>,
+    /// Why its verdicts depend on them.
+    why: Option<Spanned<String>>,
 }
 
 fn two() -> Spanned<u16> {
@@ -78,6 +85,22 @@ pub struct SystemDef {
     pub violated: Vec<usize>,
     /// Expectations of the built-in properties.
     pub expect: Expect,
+    /// At which sizes it speaks.
+    pub speaks: Speaks,
+}
+
+/// The most requests.
+const REQUESTS: u16 = 4;
+
+impl SystemDef {
+    /// The same system at another size.
+    ///
+    /// # Errors
+    /// If it has no such size.
+    pub fn scaled(&self, scale: &Scale) -> Result<Self, BadScale> {
+        let size = scale.resolve(&self.name, &self.bounds())?;
+        Ok(SystemDef { requests: size.of("requests"), ..self.clone() })
+    }
 }
 
 impl Definition for SystemDef {
@@ -92,6 +115,14 @@ impl Definition for SystemDef {
     fn without(&self) -> &[ClauseId] {
         &self.without
     }
+
+    fn bounds(&self) -> Vec<Bound> {
+        vec![Bound::new("requests", self.requests, (1, REQUESTS))]
+    }
+
+    fn speaks(&self) -> Speaks {
+        self.speaks.clone()
+    }
 }
 
 /// Resolves one item.
@@ -102,27 +133,31 @@ pub fn compile(
     d: &mut Diagnostics,
 ) -> SystemDef {
     let raw = &item.value;
-    if !(1..=3).contains(raw.requests.get_ref()) {
-        d.push(item.error(raw.requests.span(), "a system has one to three requests", "here"));
+    if !(1..=REQUESTS).contains(raw.requests.get_ref()) {
+        d.push(item.error(raw.requests.span(), "a system has one to four requests", "here"));
     }
     let lines = programs.flat(item, &raw.run, d);
     if let Some(line) = lines.get(MAX_STEPS) {
         let message = format!("a program has at most {MAX_STEPS} steps");
         d.push(item.error(line.span(), message, "one too many"));
     }
-    let property =
-        |name: &Spanned<String>, d: &mut Diagnostics| property(properties::ALL, item, name, d);
-    SystemDef {
+    let named = |names: &[Spanned<String>], d: &mut Diagnostics| {
+        names.iter().filter_map(|name| property::find_at(properties::ALL, item, name, d)).collect()
+    };
+    let mut def = SystemDef {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
         requests: *raw.requests.get_ref(),
         steps: lines.iter().filter_map(|line| Step::compile(item, line, d)).collect(),
         choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
         without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
-        holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
-        violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
+        holds: named(&raw.holds, d),
+        violated: named(&raw.violated, d),
         expect: Expect { breaks: Vec::new(), stuck: raw.stuck, starves: raw.starves },
-    }
+        speaks: Speaks::default(),
+    };
+    def.speaks = size::speaks(item, (&raw.sizes, raw.why.as_ref()), &def.bounds(), d);
+    def
 }
 
 impl Loaded {
@@ -132,25 +167,16 @@ impl Loaded {
         let requests = def.requests;
         let device = Device { laws: self.laws, readings: self.readings, requests };
         let vmm = Vmm { steps: def.steps.clone(), requests };
-        let property = |(index, (name, ..)): (usize, &(&'static str, &str, &str))| {
-            let violated = def.violated.contains(&index);
-            if !violated && !def.holds.contains(&index) {
-                return None;
-            }
-            let property = properties::named(name)?;
-            let property = if violated { property.violated() } else { property };
-            Some(match self.clauses[index] {
-                Some(clause) => property.by(clause),
-                None => property,
-            })
-        };
+        let (all, named) = (properties::ALL, (&def.holds[..], &def.violated[..]));
+        let mut properties = property::build(all, &self.clauses, &(), named);
+        properties.sort_by_key(|own| all.iter().position(|known| known.name == own.name));
         System {
             name: def.name.clone(),
             protocol: "vdpa",
             about: def.about.clone(),
             refinements: vec![Refinement::new::<Ring>(RING, device)],
             closed: Closed { machine: (device, Guest { requests }, vmm), rules },
-            properties: properties::ALL.iter().enumerate().filter_map(property).collect(),
+            properties,
             expect: def.expect.clone(),
             environment: vec![GUEST],
         }

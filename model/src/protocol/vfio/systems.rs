@@ -20,7 +20,9 @@ use super::machine::{Bounds, Device, INSIDE};
 use super::path::Paths;
 use super::properties::{self, Parts};
 use super::table::Table;
-use crate::protocol::registration::{Definition, Programs, property};
+use crate::protocol::property;
+use crate::protocol::registration::{Definition, Programs};
+use crate::protocol::size::{self, BadScale, Bound, Scale, Speaks};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
@@ -81,6 +83,11 @@ pub struct RawSystem {
     stuck: bool,
     #[serde(default)]
     starves: bool,
+    /// The sizes at which the system speaks, if not at all of them, each `BOUND=VALUE`.
+    #[serde(default)]
+    sizes: Vec<Spanned<String>>,
+    /// Why its verdicts depend on them.
+    why: Option<Spanned<String>>,
 }
 
 /// A system, resolved.
@@ -114,6 +121,26 @@ pub struct SystemDef {
     pub violated: Vec<usize>,
     /// Expectations of the built-in properties.
     pub expect: Expect,
+    /// At which sizes it speaks.
+    pub speaks: Speaks,
+}
+
+/// The most pages of guest memory, and times that the guest boots anew.
+const MOST: (u8, u8) = (2, 1);
+
+impl SystemDef {
+    /// The same system at another size.
+    ///
+    /// # Errors
+    /// If it has no such size.
+    pub fn scaled(&self, scale: &Scale) -> Result<Self, BadScale> {
+        let size = scale.resolve(&self.name, &self.bounds())?;
+        let mut def = self.clone();
+        def.bounds[0].inside = size.of("inside") as u8;
+        (def.pages, def.reboots) = (size.of("pages") as u8, size.of("reboots") as u8);
+        def.bounds[0].pages = def.pages;
+        Ok(def)
+    }
 }
 
 /// Resolves one item.
@@ -134,8 +161,11 @@ pub fn compile(
     };
     let first = flags(&raw.flags);
     let flags = [first, raw.other.as_ref().map_or(first, flags)];
-    let limits =
-        [("inside", raw.inside, INSIDE - 1), ("pages", raw.pages, 2), ("reboots", raw.reboots, 1)];
+    let limits = [
+        ("inside", raw.inside, INSIDE - 1),
+        ("pages", raw.pages, MOST.0),
+        ("reboots", raw.reboots, MOST.1),
+    ];
     for (what, given, most) in limits {
         if given > most {
             let message = format!("`{what}` is at most {most}");
@@ -165,9 +195,10 @@ pub fn compile(
             }
         }
     }
-    let property =
-        |name: &Spanned<String>, d: &mut Diagnostics| property(properties::ALL, item, name, d);
-    SystemDef {
+    let named = |names: &[Spanned<String>], d: &mut Diagnostics| {
+        names.iter().filter_map(|name| property::find_at(properties::ALL, item, name, d)).collect()
+    };
+    let mut def = SystemDef {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
         flags,
@@ -179,10 +210,13 @@ pub fn compile(
         then,
         choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
         without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
-        holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
-        violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
+        holds: named(&raw.holds, d),
+        violated: named(&raw.violated, d),
         expect: Expect { breaks: Vec::new(), stuck: raw.stuck, starves: raw.starves },
-    }
+        speaks: Speaks::default(),
+    };
+    def.speaks = size::speaks(item, (&raw.sizes, raw.why.as_ref()), &def.bounds(), d);
+    def
 }
 
 impl Definition for SystemDef {
@@ -196,6 +230,26 @@ impl Definition for SystemDef {
 
     fn without(&self) -> &[ClauseId] {
         &self.without
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        let bound = |name, now: u8, least: u8, most: u8| {
+            Bound::new(name, u16::from(now), (u16::from(least), u16::from(most)))
+        };
+        // What a system does without, its program and properties do not know of.
+        let all = [
+            ("inside", self.bounds[0].inside, INSIDE - 1),
+            ("pages", self.pages, MOST.0),
+            ("reboots", self.reboots, MOST.1),
+        ];
+        all.into_iter()
+            .filter(|(_, now, _)| *now > 0)
+            .map(|(n, now, m)| bound(n, now, 1, m))
+            .collect()
+    }
+
+    fn speaks(&self) -> Speaks {
+        self.speaks.clone()
     }
 }
 
@@ -225,16 +279,13 @@ impl Loaded {
             pages: def.pages,
             client_writes: self.names.readings.client_writes,
         };
-        let property = |index: &usize| {
-            let (name, ..) = properties::ALL[*index];
-            let property = properties::named(&self.table, def.flags[0], name)?;
-            Some(match self.clauses[*index] {
-                Some(clause) => property.by(clause),
-                None => property,
-            })
+        let of = properties::Names {
+            table: Arc::clone(&self.table),
+            flags: def.flags[0],
+            pages: def.pages,
         };
-        let holds = def.holds.iter().filter_map(property);
-        let violated = def.violated.iter().filter_map(property).map(|p| p.violated());
+        let properties =
+            property::build(properties::ALL, &self.clauses, &of, (&def.holds, &def.violated));
         let (memory, guest) = (Memory { pages: def.pages }, Guest { reboots: def.reboots });
         let machine = (device(0), device(1), memory, client, guest);
         System {
@@ -242,7 +293,7 @@ impl Loaded {
             protocol: "vfio",
             about: def.about.clone(),
             closed: Closed { machine, rules },
-            properties: holds.chain(violated).collect(),
+            properties,
             expect: def.expect.clone(),
             refinements: vec![],
             environment: vec![GUEST],

@@ -116,7 +116,7 @@ pub fn compile(
         ));
     }
     for name in &raw.caught {
-        let known = properties::ALL.iter().map(|(known, ..)| *known);
+        let known = properties::ALL.iter().map(|known| known.name);
         let known = known.chain(OF_EVERY_SYSTEM);
         if !known.clone().any(|known| known == name.get_ref()) {
             let message = format!("no property is called `{}`", name.get_ref());

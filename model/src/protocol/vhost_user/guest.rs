@@ -3,6 +3,9 @@
 //! Guest memory is its own too, and with it the dirty log: which pages the front-end has copied, and
 //! which were written since.
 //!
+//! It keeps the rules of virtio at every size: there are never more requests in flight on a ring than the
+//! ring has slots, and none on a ring that nobody sets up.
+//!
 //! It judges nothing. What it remembers is what the user of the device would notice, so properties
 //! compare the back-end's memory with it.
 
@@ -51,11 +54,13 @@ impl<const R: usize> GuestState<R> {
     pub fn completed(&self) -> u32 {
         self.rings.iter().map(|r| r.done.count_ones()).sum()
     }
+}
 
-    /// Whether every page is at the destination as it is here.
+impl Requests {
+    /// How many were made available and did not come back.
     #[must_use]
-    pub fn copy_is_whole(&self) -> bool {
-        self.rings.iter().all(|r| r.stale == 0)
+    pub fn in_flight(&self) -> u16 {
+        self.posted.saturating_sub(self.done.count_ones() as u16)
     }
 }
 
@@ -69,6 +74,15 @@ fn of_log(log: u8) -> u32 {
 pub struct Guest<const R: usize> {
     /// Requests per ring.
     pub requests: u16,
+    /// How many slots each ring has; 0, if it is never set up.
+    pub slots: [u16; R],
+}
+
+impl<const R: usize> Guest<R> {
+    /// Whether another request may be made available.
+    fn has_room(&self, r: &Requests, ring: usize) -> bool {
+        r.posted < self.requests && r.in_flight() < self.slots[ring]
+    }
 }
 
 impl<const R: usize> Machine for Guest<R> {
@@ -93,7 +107,7 @@ impl<const R: usize> Machine for Guest<R> {
             Event::Vcpus { run } => next.running = run,
             Event::Available { ring } => {
                 let r = &mut next.rings[ring as usize];
-                if !s.running || r.posted >= self.requests || r.kick_due {
+                if !s.running || !self.has_room(r, ring as usize) || r.kick_due {
                     return Ok(Reaction::Disabled);
                 }
                 r.posted += 1;
@@ -146,11 +160,11 @@ impl<const R: usize> Machine for Guest<R> {
         if !s.running {
             return;
         }
-        for (ring, r) in s.rings.iter().enumerate() {
-            let ring = ring as u8;
+        for (index, r) in s.rings.iter().enumerate() {
+            let ring = index as u8;
             if r.kick_due {
                 f(Stimulus::Guarded(Event::Kick { ring, front_end: false }));
-            } else if r.posted < self.requests {
+            } else if self.has_room(r, index) {
                 f(Stimulus::Guarded(Event::Available { ring }));
             }
         }

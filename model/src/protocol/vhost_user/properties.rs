@@ -1,21 +1,21 @@
 //! The properties that a system's file can name.
 //!
 //! Each is stated over what the *guest* knows and what the parties do, not over the rule that is
-//! meant to ensure it: that is how a dropped clause is noticed. Each is an implication, so each has
-//! a twin: that its antecedent can happen.
+//! meant to ensure it: that is how a dropped clause is noticed. One that speaks of a ring is stated of
+//! one ring; the engine asks it of each.
 
 use std::sync::Arc;
 
 use super::event::{BackEndMessage, Event, Message, MessageId};
 use super::front_end::{FrontEnd, FrontState};
-use super::guest::{Guest, GuestState, Requests};
+use super::guest::{Guest, GuestState};
 use super::machine::VhostUser;
-use super::state::F_PROTOCOL_FEATURES;
-use super::state::{Ring, State, Transfer};
+use super::state::{F_PROTOCOL_FEATURES, State, Transfer};
 use super::table::Table;
 use super::vocabulary::{Answer, Effect, SUSPEND};
+use crate::protocol::property::{Definition, Per};
 use devmig_engine::compose::{Action, GlobalState};
-use devmig_engine::system::{Property, Transition};
+use devmig_engine::system::{Test, Transition};
 
 /// The participants of every vhost-user system.
 pub type Parts<const R: usize> = (VhostUser<R>, Guest<R>, FrontEnd<R>);
@@ -23,17 +23,24 @@ pub type Parts<const R: usize> = (VhostUser<R>, Guest<R>, FrontEnd<R>);
 pub type VhostWorld<const R: usize, const N: usize> =
     GlobalState<(State<R>, GuestState<R>, FrontState<R>), Event, 1, N>;
 
-type P<const R: usize, const N: usize> = Property<VhostWorld<R, N>, Event>;
-type T<'a, const R: usize, const N: usize> = Transition<'a, VhostWorld<R, N>, Event>;
+type W<const R: usize, const N: usize> = VhostWorld<R, N>;
+type T<'a, const R: usize, const N: usize> = Transition<'a, W<R, N>, Event>;
+type D<const R: usize, const N: usize> = Definition<Names, W<R, N>, Event>;
 
 /// What a property needs to know of the message table.
 #[derive(Clone, Debug)]
-struct Names {
+pub struct Names {
     table: Arc<Table>,
     resume: Option<MessageId>,
 }
 
 impl Names {
+    /// Those of a table.
+    #[must_use]
+    pub fn new(table: &Arc<Table>) -> Self {
+        Names { table: Arc::clone(table), resume: table.named("RESUME") }
+    }
+
     /// Whether a message's answer carries this.
     fn answers(&self, id: MessageId, answer: Answer) -> bool {
         self.table.messages[id.0 as usize].answer == Some(answer)
@@ -45,9 +52,33 @@ impl Names {
         rows.iter().any(|row| row.receive.contains(&effect))
     }
 
+    /// The message that is read and has this effect.
+    fn read_with<'a, const R: usize, const N: usize>(
+        &self,
+        t: &'a T<'_, R, N>,
+        effect: Effect,
+    ) -> Option<&'a Message> {
+        read(t).filter(|m| self.receives(m, effect))
+    }
+
+    /// The ring and value of the answer that carries this.
+    fn replies<const R: usize, const N: usize>(
+        &self,
+        t: &T<'_, R, N>,
+        answer: Answer,
+    ) -> Option<(usize, u64)> {
+        match t.action {
+            Action::Now(Event::Reply { id, ring, value, .. }) if self.answers(*id, answer) => {
+                Some((*ring as usize, value.0))
+            }
+            _ => None,
+        }
+    }
+
     /// GET_VRING_BASE for this ring was read, and not answered.
-    fn draining<const R: usize>(&self, s: &State<R>, ring: u8) -> bool {
-        s.owed.iter().any(|o| o.message.ring == ring && self.answers(o.message.id, Answer::Base))
+    fn draining<const R: usize>(&self, s: &State<R>, ring: usize) -> bool {
+        let stops = |message: &Message| self.answers(message.id, Answer::Base);
+        s.owed.iter().any(|o| o.message.ring as usize == ring && stops(&o.message))
     }
 
     /// Every ring is stopped and every answer given, after some ring ran; or SUSPEND is in force.
@@ -56,11 +87,16 @@ impl Names {
     }
 }
 
-fn used<const R: usize, const N: usize>(t: &T<'_, R, N>) -> Option<(u8, u16)> {
+/// The request that is used in this ring.
+fn used<const R: usize, const N: usize>(t: &T<'_, R, N>, of: usize) -> Option<u16> {
     match t.action {
-        Action::Now(Event::Used { ring, request }) => Some((*ring, *request)),
+        Action::Now(Event::Used { ring, request }) if *ring as usize == of => Some(*request),
         _ => None,
     }
+}
+
+fn is_used<const R: usize, const N: usize>(t: &T<'_, R, N>) -> bool {
+    matches!(t.action, Action::Now(Event::Used { .. }))
 }
 
 fn read<'a, const R: usize, const N: usize>(t: &'a T<'_, R, N>) -> Option<&'a Message> {
@@ -70,13 +106,7 @@ fn read<'a, const R: usize, const N: usize>(t: &'a T<'_, R, N>) -> Option<&'a Me
     }
 }
 
-fn reply<const R: usize, const N: usize>(t: &T<'_, R, N>) -> Option<(MessageId, u8, u64)> {
-    match t.action {
-        Action::Now(Event::Reply { id, ring, value, .. }) => Some((*id, *ring, value.0)),
-        _ => None,
-    }
-}
-
+/// The message of the back-end's own that is sent.
 fn own<'a, const R: usize, const N: usize>(t: &'a T<'_, R, N>) -> Option<&'a BackEndMessage> {
     match t.action {
         Action::Now(Event::BackEndMessage(m)) => Some(m),
@@ -84,534 +114,459 @@ fn own<'a, const R: usize, const N: usize>(t: &'a T<'_, R, N>) -> Option<&'a Bac
     }
 }
 
-fn transferred<const R: usize>(s: &State<R>) -> bool {
+fn has_ended<const R: usize>(s: &State<R>) -> bool {
     matches!(s.transfer, Transfer::Saved | Transfer::Loaded)
 }
 
-/// Some request waits in a ring that runs.
-fn waits<const R: usize, const N: usize>(w: &VhostWorld<R, N>) -> bool {
+/// Some request waits in this ring, and it runs.
+fn waits<const R: usize, const N: usize>(w: &W<R, N>, ring: usize) -> bool {
     let (s, guest, _) = &w.parts;
-    let mut rings = s.rings.iter().zip(&guest.rings);
-    !s.suspended
-        && rings.any(|(ring, requests)| {
-            let open = u32::from(requests.posted) > requests.done.count_ones();
-            ring.started && ring.enabled && open
-        })
+    let (r, requests) = (&s.rings[ring], &guest.rings[ring]);
+    !s.suspended && r.started && r.enabled && requests.in_flight() > 0
 }
 
-/// A property's name, the clause behind it (or none), and what it says.
-pub const ALL: &[(&str, &str, &str)] = &[
-    (
-        "nothing-processed-while-stopped",
-        "vhost-user.ring.stopped-not-processed",
-        "a request is used only while its ring is started, or its GET_VRING_BASE is pending",
-    ),
-    (
-        "nothing-fetched-while-disabled",
-        "vhost-user.ring.disabled-no-side-effects",
-        "a request is fetched only while its ring is enabled",
-    ),
-    (
-        "no-request-completed-twice",
-        "vhost-user.ring.request-completed-once",
-        "a used request is not used again",
-    ),
-    (
-        "only-available-requests",
-        "vhost-user.ring.available-only",
-        "a request is used only after the guest made it available",
-    ),
-    ("no-request-lost", "", "in the end every request before the ring's base was used"),
-    (
-        "base-is-next",
-        "vhost-user.get-vring-base.base-is-next-available",
-        "GET_VRING_BASE returns the first request that was not used",
-    ),
-    (
-        "silent-while-suspended",
-        "vhost-user.suspended.no-notifications",
-        "while the device is suspended, nothing is used and the guest is not notified",
-    ),
-    (
-        "nothing-processed-while-saved",
-        "vhost-user.device-state.frozen",
-        "no request is used while the device's state is saved",
-    ),
-    ("saved-state-is-whole", "", "the saved state contains every used request"),
-    (
-        "remembers-every-request",
-        "",
-        "when a request is used, the device remembers every request that was used before",
-    ),
-    (
-        "transfer-while-suspended",
-        "vhost-user.device-state.suspended-first",
-        "a transfer begins only while the device is suspended",
-    ),
-    (
-        "only-offered-features",
-        "vhost-user.features.offered-only",
-        "the front-end acknowledges only offered features",
-    ),
-    (
-        "protocol-features-where-there-are",
-        "vhost-user.protocol-features.gated",
-        "the messages about protocol features are read only once bit 30 was offered",
-    ),
-    (
-        "only-negotiated-messages",
-        "vhost-user.message.gated",
-        "a message that needs a protocol feature is read only after the feature was negotiated",
-    ),
-    (
-        "status-reads-back",
-        "vhost-user.status.read-back",
-        "GET_STATUS returns the last written status",
-    ),
-    (
-        "status-0-resets-at-once",
-        "vhost-user.status.zero-resets",
-        "after status 0 was read, the device is in its initial state and no ring runs",
-    ),
-    (
-        "frozen-while-suspended",
-        "",
-        "while the device is suspended by SUSPEND, its state does not change",
-    ),
-    ("suspended-until-resume", "", "only RESUME ends the suspension that SUSPEND began"),
-    (
-        "suspend-and-resume-alternate",
-        "",
-        "RESUME is read only while the device is suspended by SUSPEND",
-    ),
-    (
-        "messages-are-answered",
-        "vhost-user.reply.must",
-        "a message that has a reply gets it eventually",
-    ),
-    (
-        "requests-are-completed",
-        "vhost-user.ring.started-processes",
-        "in the end every request was used, or its ring does not run",
-    ),
-    (
-        "state-is-written",
-        "vhost-user.device-state.writer-closes",
-        "when the back-end begins to write its state, it finishes eventually",
-    ),
-    (
-        "check-tells-the-end",
-        "vhost-user.device-state.check-reports",
-        "the back-end replies to CHECK_DEVICE_STATE only after the transfer has ended",
-    ),
-    (
-        "check-follows-the-data",
-        "vhost-user.device-state.check-after-transfer",
-        "CHECK_DEVICE_STATE is read only when the transfer has ended",
-    ),
-    (
-        "only-negotiated-own-messages",
-        "vhost-user.back-end-message.gated",
-        "a back-end request is sent only after its feature was negotiated",
-    ),
-    (
-        "asks-only-who-acknowledges",
-        "vhost-user.back-end-message.need-reply-negotiated",
-        "the back-end asks for an acknowledgement only once REPLY_ACK was negotiated",
-    ),
-    (
-        "own-messages-are-answered",
-        "vhost-user.back-end-message.answered",
-        "of two back-end requests that ask for a reply, the older gets it",
-    ),
-    (
-        "features-come-with-what-they-need",
-        "vhost-user.in-band.needs-channel-and-acknowledgements",
-        "in-band notifications are negotiated with a channel and acknowledgements, recording with \
-         a buffer",
-    ),
-    (
-        "no-more-regions-than-slots",
-        "vhost-user.memory.within-slots",
-        "the back-end never has more memory regions than it reported",
-    ),
-    (
-        "only-known-regions-removed",
-        "vhost-user.memory.removed-was-added",
-        "a memory region is removed only if one exists",
-    ),
-    (
-        "kicked-requests-come-back",
-        "",
-        "in the end, while the virtual CPUs run, every kicked request was used",
-    ),
-    (
-        "copy-is-whole",
-        "vhost-user.dirty-log.marks-buffers",
-        "in the end, the copy of guest memory equals the memory",
-    ),
-    (
-        "log-is-quiet-while-suspended",
-        "vhost-user.migration.no-update-until-restart",
-        "while the device is suspended, the dirty log does not change",
-    ),
-    (
-        "says-nothing-while-suspended",
-        "vhost-user.suspended.no-messages",
-        "while all rings are stopped the back-end sends no back-end request",
-    ),
-    (
-        "suspended-means-idle",
-        "",
-        "when the status is read with SUSPEND set, no request is in flight",
-    ),
-    (
-        "left-behind-is-taken-up",
-        "vhost-user.in-flight.resubmits",
-        "requests that an earlier process recorded are resubmitted when their ring runs",
-    ),
-    (
-        "acknowledgements-negotiated",
-        "vhost-user.reply-ack.asked-when-negotiated",
-        "the front-end asks for an acknowledgement only once REPLY_ACK was negotiated",
-    ),
-];
+/// What an earlier process left behind in this ring waits, and the ring runs.
+fn is_left<const R: usize, const N: usize>(w: &W<R, N>, ring: usize) -> bool {
+    let s = &w.parts.0;
+    let r = &s.rings[ring];
+    s.in_flight && !s.suspended && r.started && r.enabled && r.left_behind() != 0
+}
 
-/// The property of this name; `None` if there is none.
-#[must_use]
-#[allow(clippy::too_many_lines)] // one arm a property: a list, not a procedure
-pub fn named<const R: usize, const N: usize>(table: &Arc<Table>, name: &str) -> Option<P<R, N>> {
-    let resume = table.named("RESUME");
-    let names = Names { table: Arc::clone(table), resume };
-    let n = names.clone();
-    let name = ALL.iter().find(|(known, _, _)| *known == name)?.0;
-    Some(match name {
-        "nothing-processed-while-stopped" => P::always(
-            name,
-            |t| used(t).is_some(),
-            move |t| {
-                let s = &t.before.parts.0;
-                used(t)
-                    .is_none_or(|(ring, _)| s.rings[ring as usize].started || n.draining(s, ring))
-            },
-        ),
-        "nothing-fetched-while-disabled" => P::always(
-            name,
-            |t| matches!(t.action, Action::Hidden(step) if step.name == "fetch"),
-            |t| match t.action {
-                Action::Hidden(step) => t.before.parts.0.rings[step.index as usize].enabled,
-                _ => true,
-            },
-        ),
-        "no-request-completed-twice" => P::always(
-            name,
-            |t| used(t).is_some(),
-            |t| {
-                used(t).is_none_or(|(ring, request)| {
-                    t.before.parts.1.rings[ring as usize].done >> (request % 64) & 1 == 0
+fn implies<const R: usize, const N: usize>(
+    holds: impl Fn(&T<'_, R, N>) -> Option<bool> + Send + Sync + 'static,
+) -> Test<W<R, N>, Event> {
+    Test::implies(holds)
+}
+
+fn at_end<const R: usize, const N: usize>(
+    holds: impl Fn(&W<R, N>) -> bool + Send + Sync + 'static,
+) -> Test<W<R, N>, Event> {
+    Test::at_end(holds)
+}
+
+fn leads_to<const R: usize, const N: usize>(
+    from: impl Fn(&W<R, N>) -> bool + Send + Sync + 'static,
+    to: impl Fn(&W<R, N>) -> bool + Send + Sync + 'static,
+) -> Test<W<R, N>, Event> {
+    Test::leads_to(from, to)
+}
+
+/// The properties, for `R` rings and room for `N` messages in the socket.
+pub struct Properties<const R: usize, const N: usize>;
+
+/// Their names, clauses and meanings.
+pub const ALL: &[D<1, 1>] = Properties::<1, 1>::ALL;
+
+impl<const R: usize, const N: usize> Properties<R, N> {
+    const RING: Per<Names> = Per { each: "ring", count: |_| R };
+
+    /// Every property.
+    pub const ALL: &'static [D<R, N>] = &[
+        Definition::of_each(
+            "nothing-processed-while-stopped",
+            "vhost-user.ring.stopped-not-processed",
+            "a request is used only while its ring is started, or its GET_VRING_BASE is pending",
+            Self::RING,
+            |n, ring| {
+                implies(move |t| {
+                    used(t, ring)?;
+                    let s = &t.before.parts.0;
+                    Some(s.rings[ring].started || n.draining(s, ring))
                 })
             },
         ),
-        "only-available-requests" => P::always(
-            name,
-            |t| used(t).is_some(),
-            |t| {
-                used(t).is_none_or(|(ring, request)| {
-                    request < t.before.parts.1.rings[ring as usize].posted
+        Definition::of_each(
+            "nothing-fetched-while-disabled",
+            "vhost-user.ring.disabled-no-side-effects",
+            "a request is fetched only while its ring is enabled",
+            Self::RING,
+            |_, ring| {
+                implies(move |t| match t.action {
+                    Action::Hidden(step) if step.name == "fetch" && step.index as usize == ring => {
+                        Some(t.before.parts.0.rings[ring].enabled)
+                    }
+                    _ => None,
                 })
             },
         ),
-        "no-request-lost" => P::at_end(name, |w| {
-            let rings = w.parts.0.rings.iter().zip(&w.parts.1.rings);
-            rings.into_iter().all(|(ring, guest)| {
-                (0..ring.base).all(|request| guest.done >> (request % 64) & 1 == 1)
-            })
-        }),
-        "base-is-next" => {
-            let m = names.clone();
-            P::always(
-                name,
-                move |t| reply(t).is_some_and(|(id, ..)| n.answers(id, Answer::Base)),
-                move |t| match reply(t) {
-                    Some((id, ring, base)) if m.answers(id, Answer::Base) => {
-                        let done = t.before.parts.1.rings[ring as usize].done;
-                        u64::from(done.trailing_ones()) == base
+        Definition::of_each(
+            "no-request-completed-twice",
+            "vhost-user.ring.request-completed-once",
+            "a used request is not used again",
+            Self::RING,
+            |_, ring| {
+                implies(move |t| {
+                    let request = used(t, ring)?;
+                    Some(t.before.parts.1.rings[ring].done >> (request % 64) & 1 == 0)
+                })
+            },
+        ),
+        Definition::of_each(
+            "only-available-requests",
+            "vhost-user.ring.available-only",
+            "a request is used only after the guest made it available",
+            Self::RING,
+            |_, ring| implies(move |t| Some(used(t, ring)? < t.before.parts.1.rings[ring].posted)),
+        ),
+        Definition::of_each(
+            "no-request-lost",
+            "",
+            "in the end every request before the ring's base was used",
+            Self::RING,
+            |_, ring| {
+                at_end(move |w| {
+                    let (base, done) = (w.parts.0.rings[ring].base, w.parts.1.rings[ring].done);
+                    (0..base).all(|request| done >> (request % 64) & 1 == 1)
+                })
+            },
+        ),
+        Definition::of_each(
+            "base-is-next",
+            "vhost-user.get-vring-base.base-is-next-available",
+            "GET_VRING_BASE returns the first request that was not used",
+            Self::RING,
+            |n, ring| {
+                implies(move |t| {
+                    let (of, base) = n.replies(t, Answer::Base)?;
+                    let done = t.before.parts.1.rings[ring].done;
+                    (of == ring).then(|| u64::from(done.trailing_ones()) == base)
+                })
+            },
+        ),
+        Definition::of_system(
+            "silent-while-suspended",
+            "vhost-user.suspended.no-notifications",
+            "while the device is suspended, nothing is used and the guest is not notified",
+            |n, _| {
+                implies(move |t| {
+                    let seen = matches!(
+                        t.action,
+                        Action::Now(
+                            Event::Used { .. } | Event::Call { .. } | Event::BackEndMessage(_)
+                        )
+                    );
+                    n.suspended(&t.before.parts.0).then_some(!seen)
+                })
+            },
+        ),
+        Definition::of_system(
+            "nothing-processed-while-saved",
+            "vhost-user.device-state.frozen",
+            "no request is used while the device's state is saved",
+            |_, _| {
+                implies(|t| (t.before.parts.0.transfer == Transfer::Saving).then(|| !is_used(t)))
+            },
+        ),
+        Definition::of_system(
+            "saved-state-is-whole",
+            "",
+            "the saved state contains every used request",
+            |_, _| {
+                implies(|t| match t.action {
+                    Action::Now(Event::Saved { value }) => {
+                        Some(u32::from(*value) == t.before.parts.1.completed())
                     }
-                    _ => true,
-                },
-            )
-        }
-        "silent-while-suspended" => {
-            let m = names.clone();
-            P::always(
-                name,
-                move |t| n.suspended(&t.before.parts.0),
-                move |t| {
-                    !(m.suspended(&t.before.parts.0)
-                        && matches!(
-                            t.action,
-                            Action::Now(
-                                Event::Used { .. } | Event::Call { .. } | Event::BackEndMessage(_)
-                            )
-                        ))
-                },
-            )
-        }
-        "nothing-processed-while-saved" => P::always(
-            name,
-            |t| t.before.parts.0.transfer == Transfer::Saving,
-            |t| t.before.parts.0.transfer != Transfer::Saving || used(t).is_none(),
-        ),
-        "saved-state-is-whole" => P::always(
-            name,
-            |t| matches!(t.action, Action::Now(Event::Saved { .. })),
-            |t| match t.action {
-                Action::Now(Event::Saved { value }) => {
-                    u32::from(*value) == t.before.parts.1.completed()
-                }
-                _ => true,
+                    _ => None,
+                })
             },
         ),
-        "remembers-every-request" => P::always(
-            name,
-            |t| used(t).is_some() && t.before.parts.1.completed() > 0,
-            |t| {
-                let (s, guest, _) = &t.before.parts;
-                used(t).is_none() || u32::from(s.internal) == guest.completed()
+        Definition::of_system(
+            "remembers-every-request",
+            "",
+            "when a request is used, the device remembers every request that was used before",
+            |_, _| {
+                implies(|t| {
+                    let (s, guest, _) = &t.before.parts;
+                    let completed = guest.completed();
+                    (is_used(t) && completed > 0).then(|| u32::from(s.internal) == completed)
+                })
             },
         ),
-        "transfer-while-suspended" => P::always(
-            name,
-            |t| t.after.parts.0.transfer == Transfer::Saving,
-            |t| {
-                let s = &t.after.parts.0;
-                s.transfer != Transfer::Saving || s.suspended || s.all_stopped()
+        Definition::of_system(
+            "transfer-while-suspended",
+            "vhost-user.device-state.suspended-first",
+            "a transfer begins only while the device is suspended",
+            |_, _| {
+                implies(|t| {
+                    let s = &t.after.parts.0;
+                    (s.transfer == Transfer::Saving).then(|| s.suspended || s.all_stopped())
+                })
             },
         ),
-        "only-offered-features" => P::always(
-            name,
-            move |t| read(t).is_some_and(|m| n.receives(m, Effect::SetFeatures)),
-            |t| {
-                let s = &t.after.parts.0;
-                s.features.0 & !s.offered.0 == 0 && s.protocol.0 & !s.protocol_offered.0 == 0
+        Definition::of_system(
+            "only-offered-features",
+            "vhost-user.features.offered-only",
+            "the front-end acknowledges only offered features",
+            |n, _| {
+                implies(move |t| {
+                    n.read_with(t, Effect::SetFeatures)?;
+                    let s = &t.after.parts.0;
+                    let features = s.features.0 & !s.offered.0 == 0;
+                    Some(features && s.protocol.0 & !s.protocol_offered.0 == 0)
+                })
             },
         ),
-        "protocol-features-where-there-are" => {
-            let m = names.clone();
-            let about = |names: &Names, m: &Message| {
-                names.answers(m.id, Answer::ProtocolFeatures)
-                    || names.receives(m, Effect::SetProtocolFeatures)
-            };
-            P::always(
-                name,
-                move |t| read(t).is_some_and(|m| about(&n, m)),
-                move |t| {
-                    let offered = t.before.parts.0.offered.0 & F_PROTOCOL_FEATURES != 0;
-                    offered || !read(t).is_some_and(|message| about(&m, message))
-                },
-            )
-        }
-        "only-negotiated-messages" => {
-            let gate = move |t: &T<'_, R, N>| {
-                let m = read(t)?;
-                let gate = n.table.messages[m.id.0 as usize].gate.clone()?;
-                Some(t.before.parts.0.protocol.0 >> gate.bit & 1 == 1)
-            };
-            let open = gate.clone();
-            P::always(name, move |t| gate(t).is_some(), move |t| open(t).unwrap_or(true))
-        }
-        "status-reads-back" => {
-            let m = names.clone();
-            P::always(
-                name,
-                move |t| reply(t).is_some_and(|(id, ..)| n.answers(id, Answer::Status)),
-                move |t| match reply(t) {
-                    Some((id, _, value)) if m.answers(id, Answer::Status) => {
-                        value == u64::from(t.before.parts.2.status)
-                    }
-                    _ => true,
-                },
-            )
-        }
-        "status-0-resets-at-once" => {
-            let zero = move |t: &T<'_, R, N>| {
-                read(t).is_some_and(|m| m.value.0 == 0 && n.receives(m, Effect::SetStatus))
-            };
-            let read_zero = zero.clone();
-            P::always(name, zero, move |t| {
-                let s = &t.after.parts.0;
-                !read_zero(t) || (s.internal == 0 && s.all_stopped())
-            })
-        }
-        "frozen-while-suspended" => P::always(
-            name,
-            |t| t.before.parts.0.suspended,
-            |t| {
-                let (before, after) = (&t.before.parts.0, &t.after.parts.0);
-                !before.suspended || before.internal == after.internal || !after.suspended
+        Definition::of_system(
+            "protocol-features-where-there-are",
+            "vhost-user.protocol-features.gated",
+            "the messages about protocol features are read only once bit 30 was offered",
+            |n, _| {
+                implies(move |t| {
+                    let m = read(t)?;
+                    let about = n.answers(m.id, Answer::ProtocolFeatures)
+                        || n.receives(m, Effect::SetProtocolFeatures);
+                    about.then_some(t.before.parts.0.offered.0 & F_PROTOCOL_FEATURES != 0)
+                })
             },
         ),
-        "suspended-until-resume" => P::always(
-            name,
-            |t| t.before.parts.0.suspended,
-            move |t| {
-                let (before, after) = (&t.before.parts.0, &t.after.parts.0);
-                let resumed = read(t).is_some_and(|m| Some(m.id) == n.resume);
-                !before.suspended || after.suspended || resumed
+        Definition::of_system(
+            "only-negotiated-messages",
+            "vhost-user.message.gated",
+            "a message that needs a protocol feature is read only after the feature was negotiated",
+            |n, _| {
+                implies(move |t| {
+                    let gate = n.table.messages[read(t)?.id.0 as usize].gate.as_ref()?;
+                    Some(t.before.parts.0.protocol.0 >> gate.bit & 1 == 1)
+                })
             },
         ),
-        "suspend-and-resume-alternate" => P::always(
-            name,
-            move |t| read(t).is_some_and(|m| Some(m.id) == n.resume),
-            move |t| {
-                let resumed = read(t).is_some_and(|m| Some(m.id) == names.resume);
-                !resumed || t.before.parts.0.suspended
+        Definition::of_system(
+            "status-reads-back",
+            "vhost-user.status.read-back",
+            "GET_STATUS returns the last written status",
+            |n, _| {
+                implies(move |t| {
+                    let (_, value) = n.replies(t, Answer::Status)?;
+                    Some(value == u64::from(t.before.parts.2.status))
+                })
             },
         ),
-        "features-come-with-what-they-need" => P::always(
-            name,
-            move |t| read(t).is_some_and(|m| n.receives(m, Effect::SetProtocolFeatures)),
-            |t| {
-                let has = |bit: u32| t.after.parts.0.protocol.0 >> bit & 1 == 1;
-                (!has(14) || (has(3) && has(5))) && (!has(20) || has(12))
+        Definition::of_system(
+            "status-0-resets-at-once",
+            "vhost-user.status.zero-resets",
+            "after status 0 was read, the device is in its initial state and no ring runs",
+            |n, _| {
+                implies(move |t| {
+                    let m = n.read_with(t, Effect::SetStatus)?;
+                    let s = &t.after.parts.0;
+                    (m.value.0 == 0).then(|| s.internal == 0 && s.all_stopped())
+                })
             },
         ),
-        "acknowledgements-negotiated" => P::always(
-            name,
-            |t| read(t).is_some(),
-            move |t| {
-                let negotiated = t.before.parts.0.protocol.0 >> n.table.reply_ack & 1 == 1;
-                negotiated || read(t).is_none_or(|m| !m.need_reply)
+        Definition::of_system(
+            "frozen-while-suspended",
+            "",
+            "while the device is suspended by SUSPEND, its state does not change",
+            |_, _| {
+                implies(|t| {
+                    let (before, after) = (&t.before.parts.0, &t.after.parts.0);
+                    let same = before.internal == after.internal;
+                    before.suspended.then_some(same || !after.suspended)
+                })
             },
         ),
-        "no-more-regions-than-slots" => P::always(
-            name,
-            move |t| read(t).is_some_and(|m| n.receives(m, Effect::AddRegion)),
-            |t| {
-                let s = &t.after.parts.0;
-                s.slots == 0 || s.regions <= s.slots
+        Definition::of_system(
+            "suspended-until-resume",
+            "",
+            "only RESUME ends the suspension that SUSPEND began",
+            |n, _| {
+                implies(move |t| {
+                    let resumed = read(t).is_some_and(|m| Some(m.id) == n.resume);
+                    t.before.parts.0.suspended.then_some(t.after.parts.0.suspended || resumed)
+                })
             },
         ),
-        "only-known-regions-removed" => {
-            let m = names.clone();
-            P::always(
-                name,
-                move |t| read(t).is_some_and(|r| n.receives(r, Effect::RemoveRegion)),
-                move |t| {
-                    !read(t).is_some_and(|r| m.receives(r, Effect::RemoveRegion))
-                        || t.before.parts.0.regions > 0
-                },
-            )
-        }
-        "only-negotiated-own-messages" => {
-            let m = names.clone();
-            let needs = move |t: &T<'_, R, N>| {
-                let Action::Now(Event::BackEndMessage(m)) = t.action else { return None };
-                n.table.back_end.get(m.id.0 as usize)?.gate.clone()
-            };
-            P::always(
-                name,
-                |t| own(t).is_some(),
-                move |t| {
-                    let protocol = t.before.parts.0.protocol.0;
-                    needs(t).is_none_or(|gate| protocol >> gate.bit & 1 == 1)
-                        && own(t).is_none_or(|sent| {
-                            let def = m.table.back_end.get(sent.id.0 as usize);
-                            let virtio = def.and_then(|def| def.virtio);
-                            virtio.is_none_or(|bit| t.before.parts.0.features.0 >> bit & 1 == 1)
-                        })
-                },
-            )
-        }
-        "asks-only-who-acknowledges" => P::always(
-            name,
-            |t| own(t).is_some(),
-            move |t| {
-                let acknowledges = t.before.parts.0.protocol.0 >> n.table.reply_ack & 1 == 1;
-                acknowledges || own(t).is_none_or(|sent| !sent.need_reply)
+        Definition::of_system(
+            "suspend-and-resume-alternate",
+            "",
+            "RESUME is read only while the device is suspended by SUSPEND",
+            |n, _| {
+                implies(move |t| {
+                    let m = read(t)?;
+                    (Some(m.id) == n.resume).then_some(t.before.parts.0.suspended)
+                })
             },
         ),
-        "own-messages-are-answered" => {
-            P::leads_to(name, |w| w.parts.0.asked.is_full(), |w| !w.parts.0.asked.is_full())
-        }
-        "messages-are-answered" => {
-            P::leads_to(name, |w| !w.parts.0.owed.is_empty(), |w| w.parts.0.owed.is_empty())
-        }
-        "requests-are-completed" => P::leads_to(name, waits, |w| !waits(w)),
-        "state-is-written" => P::leads_to(
-            name,
-            |w| w.parts.0.transfer == Transfer::Saving,
-            |w| w.parts.0.transfer != Transfer::Saving,
+        Definition::of_system(
+            "messages-are-answered",
+            "vhost-user.reply.must",
+            "a message that has a reply gets it eventually",
+            |_, _| leads_to(|w| !w.parts.0.owed.is_empty(), |w| w.parts.0.owed.is_empty()),
         ),
-        "check-tells-the-end" => {
-            let m = names.clone();
-            P::always(
-                name,
-                move |t| reply(t).is_some_and(|(id, ..)| n.answers(id, Answer::Check)),
-                move |t| {
-                    !reply(t).is_some_and(|(id, ..)| m.answers(id, Answer::Check))
-                        || transferred(&t.before.parts.0)
-                },
-            )
-        }
-        "check-follows-the-data" => {
-            let m = names.clone();
-            P::always(
-                name,
-                move |t| read(t).is_some_and(|message| n.answers(message.id, Answer::Check)),
-                move |t| {
-                    !read(t).is_some_and(|message| m.answers(message.id, Answer::Check))
-                        || transferred(&t.before.parts.0)
-                },
-            )
-        }
-        "kicked-requests-come-back" => P::at_end(name, |w| {
-            let guest = &w.parts.1;
-            let back = |r: &Requests| r.kick_due || u32::from(r.posted) == r.done.count_ones();
-            !guest.running || guest.rings.iter().all(back)
-        }),
-        "copy-is-whole" => P::at_end(name, |w| w.parts.1.copy_is_whole()),
-        "log-is-quiet-while-suspended" => {
-            let m = names.clone();
-            P::always(
-                name,
-                move |t| t.before.parts.0.log != 0 && n.suspended(&t.before.parts.0),
-                move |t| {
+        Definition::of_each(
+            "requests-are-completed",
+            "vhost-user.ring.started-processes",
+            "in the end every request was used, or its ring does not run",
+            Self::RING,
+            |_, ring| leads_to(move |w| waits(w, ring), move |w| !waits(w, ring)),
+        ),
+        Definition::of_system(
+            "state-is-written",
+            "vhost-user.device-state.writer-closes",
+            "when the back-end begins to write its state, it finishes eventually",
+            |_, _| {
+                let saving = |w: &W<R, N>| w.parts.0.transfer == Transfer::Saving;
+                leads_to(saving, move |w| !saving(w))
+            },
+        ),
+        Definition::of_system(
+            "check-tells-the-end",
+            "vhost-user.device-state.check-reports",
+            "the back-end replies to CHECK_DEVICE_STATE only after the transfer has ended",
+            |n, _| {
+                implies(move |t| {
+                    n.replies(t, Answer::Check)?;
+                    Some(has_ended(&t.before.parts.0))
+                })
+            },
+        ),
+        Definition::of_system(
+            "check-follows-the-data",
+            "vhost-user.device-state.check-after-transfer",
+            "CHECK_DEVICE_STATE is read only when the transfer has ended",
+            |n, _| {
+                implies(move |t| {
+                    let m = read(t)?;
+                    n.answers(m.id, Answer::Check).then(|| has_ended(&t.before.parts.0))
+                })
+            },
+        ),
+        Definition::of_system(
+            "only-negotiated-own-messages",
+            "vhost-user.back-end-message.gated",
+            "a back-end request is sent only after its feature was negotiated",
+            |n, _| {
+                implies(move |t| {
+                    let def = n.table.back_end.get(own(t)?.id.0 as usize);
+                    let s = &t.before.parts.0;
+                    let gate = def.and_then(|def| def.gate.as_ref());
+                    let virtio = def.and_then(|def| def.virtio);
+                    let negotiated = gate.is_none_or(|gate| s.protocol.0 >> gate.bit & 1 == 1);
+                    Some(negotiated && virtio.is_none_or(|bit| s.features.0 >> bit & 1 == 1))
+                })
+            },
+        ),
+        Definition::of_system(
+            "asks-only-who-acknowledges",
+            "vhost-user.back-end-message.need-reply-negotiated",
+            "the back-end asks for an acknowledgement only once REPLY_ACK was negotiated",
+            |n, _| {
+                implies(move |t| {
+                    let sent = own(t)?;
+                    let negotiated = t.before.parts.0.protocol.0 >> n.table.reply_ack & 1 == 1;
+                    Some(negotiated || !sent.need_reply)
+                })
+            },
+        ),
+        Definition::of_system(
+            "own-messages-are-answered",
+            "vhost-user.back-end-message.answered",
+            "of two back-end requests that ask for a reply, the older gets it",
+            |_, _| leads_to(|w| w.parts.0.asked.is_full(), |w| !w.parts.0.asked.is_full()),
+        ),
+        Definition::of_system(
+            "features-come-with-what-they-need",
+            "vhost-user.in-band.needs-channel-and-acknowledgements",
+            "in-band notifications are negotiated with a channel and acknowledgements, recording with \
+             a buffer",
+            |n, _| {
+                implies(move |t| {
+                    n.read_with(t, Effect::SetProtocolFeatures)?;
+                    let has = |bit: u32| t.after.parts.0.protocol.0 >> bit & 1 == 1;
+                    Some((!has(14) || (has(3) && has(5))) && (!has(20) || has(12)))
+                })
+            },
+        ),
+        Definition::of_system(
+            "no-more-regions-than-slots",
+            "vhost-user.memory.within-slots",
+            "the back-end never has more memory regions than it reported",
+            |n, _| {
+                implies(move |t| {
+                    n.read_with(t, Effect::AddRegion)?;
+                    let s = &t.after.parts.0;
+                    Some(s.slots == 0 || s.regions <= s.slots)
+                })
+            },
+        ),
+        Definition::of_system(
+            "only-known-regions-removed",
+            "vhost-user.memory.removed-was-added",
+            "a memory region is removed only if one exists",
+            |n, _| {
+                implies(move |t| {
+                    n.read_with(t, Effect::RemoveRegion)?;
+                    Some(t.before.parts.0.regions > 0)
+                })
+            },
+        ),
+        Definition::of_each(
+            "kicked-requests-come-back",
+            "",
+            "in the end, while the virtual CPUs run, every kicked request was used",
+            Self::RING,
+            |_, ring| {
+                at_end(move |w| {
+                    let r = &w.parts.1.rings[ring];
+                    !w.parts.1.running || r.kick_due || r.in_flight() == 0
+                })
+            },
+        ),
+        Definition::of_each(
+            "copy-is-whole",
+            "vhost-user.dirty-log.marks-buffers",
+            "in the end, the copy of guest memory equals the memory",
+            Self::RING,
+            |_, ring| at_end(move |w| w.parts.1.rings[ring].stale == 0),
+        ),
+        Definition::of_system(
+            "log-is-quiet-while-suspended",
+            "vhost-user.migration.no-update-until-restart",
+            "while the device is suspended, the dirty log does not change",
+            |n, _| {
+                implies(move |t| {
+                    let s = &t.before.parts.0;
                     let marks = matches!(t.action, Action::Now(Event::Marked { .. }));
-                    !marks || !m.suspended(&t.before.parts.0)
-                },
-            )
-        }
-        "says-nothing-while-suspended" => {
-            let m = names.clone();
-            P::always(
-                name,
-                move |t| n.suspended(&t.before.parts.0),
-                move |t| {
-                    let says = matches!(t.action, Action::Now(Event::BackEndMessage(_)));
-                    !says || !m.suspended(&t.before.parts.0)
-                },
-            )
-        }
-        "suspended-means-idle" => {
-            let shown = move |t: &T<'_, R, N>| {
-                reply(t).is_some_and(|(id, _, value)| {
-                    n.answers(id, Answer::Status) && value & SUSPEND != 0
+                    (s.log != 0 && n.suspended(s)).then_some(!marks)
                 })
-            };
-            let read = shown.clone();
-            P::always(name, shown, move |t| {
-                !read(t) || t.before.parts.0.rings.iter().all(|r| r.open == 0)
-            })
-        }
-        "left-behind-is-taken-up" => {
-            let left = |w: &VhostWorld<R, N>| {
-                let s = &w.parts.0;
-                let runs = |r: &Ring| r.started && r.enabled && r.left_behind() != 0;
-                s.in_flight && !s.suspended && s.rings.iter().any(runs)
-            };
-            P::leads_to(name, left, move |w| !left(w))
-        }
-        _ => return None,
-    })
+            },
+        ),
+        Definition::of_system(
+            "says-nothing-while-suspended",
+            "vhost-user.suspended.no-messages",
+            "while all rings are stopped the back-end sends no back-end request",
+            |n, _| implies(move |t| n.suspended(&t.before.parts.0).then(|| own(t).is_none())),
+        ),
+        Definition::of_system(
+            "suspended-means-idle",
+            "",
+            "when the status is read with SUSPEND set, no request is in flight",
+            |n, _| {
+                implies(move |t| {
+                    let (_, status) = n.replies(t, Answer::Status)?;
+                    let idle = t.before.parts.0.rings.iter().all(|r| r.open == 0);
+                    (status & SUSPEND != 0).then_some(idle)
+                })
+            },
+        ),
+        Definition::of_each(
+            "left-behind-is-taken-up",
+            "vhost-user.in-flight.resubmits",
+            "requests that an earlier process recorded are resubmitted when their ring runs",
+            Self::RING,
+            |_, ring| leads_to(move |w| is_left(w, ring), move |w| !is_left(w, ring)),
+        ),
+        Definition::of_system(
+            "acknowledgements-negotiated",
+            "vhost-user.reply-ack.asked-when-negotiated",
+            "the front-end asks for an acknowledgement only once REPLY_ACK was negotiated",
+            |n, _| {
+                implies(move |t| {
+                    let m = read(t)?;
+                    let negotiated = t.before.parts.0.protocol.0 >> n.table.reply_ack & 1 == 1;
+                    Some(negotiated || !m.need_reply)
+                })
+            },
+        ),
+    ];
 }

@@ -18,12 +18,15 @@ use super::event::{GUEST, MessageId};
 use super::front_end::FrontEnd;
 use super::guest::Guest;
 use super::machine::{Bounds, VhostUser};
-use super::program::{Compiler, Step};
-use super::properties;
+use super::program::{Compiler, Number, Step};
+use super::properties::{self, Names, Properties};
 use super::state::LOG_ALL;
 use super::table::{SOURCE, Table};
-use crate::protocol::registration::{Definition, Programs, property};
+use super::vocabulary::Effect;
+use crate::protocol::property;
+use crate::protocol::registration::{Definition, Programs};
 use crate::protocol::ring::{RING, Ring};
+use crate::protocol::size::{self, BadScale, Bound, Scale, Speaks};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
@@ -65,6 +68,11 @@ pub struct RawSystem {
     stuck: bool,
     #[serde(default)]
     starves: bool,
+    /// The sizes at which the system speaks, if not at all of them, each `BOUND=VALUE`.
+    #[serde(default)]
+    sizes: Vec<Spanned<String>>,
+    /// Why its verdicts depend on them.
+    why: Option<Spanned<String>>,
 }
 
 fn one() -> Spanned<u8> {
@@ -88,6 +96,10 @@ pub struct SystemDef {
     pub bounds: Bounds,
     /// The front-end's program.
     pub steps: Vec<Step>,
+    /// The same for each number of rings from 1 on, as far as it is not too long.
+    pub sized: Vec<Vec<Step>>,
+    /// At which sizes it speaks.
+    pub speaks: Speaks,
     /// What the front-end may send afterwards.
     pub then: Vec<MessageId>,
     /// Choices that the system fixes otherwise than by default.
@@ -102,6 +114,28 @@ pub struct SystemDef {
     pub expect: Expect,
 }
 
+/// The most rings that are explored.
+const RINGS: u8 = 2;
+/// The most requests a ring.
+const REQUESTS: u16 = 4;
+
+impl SystemDef {
+    /// The same system at another size.
+    ///
+    /// # Errors
+    /// If it has no such size.
+    pub fn scaled(&self, scale: &Scale) -> Result<Self, BadScale> {
+        let size = scale.resolve(&self.name, &self.bounds())?;
+        let rings = size.of("rings");
+        let steps = match rings == u16::from(self.rings) {
+            true => self.steps.clone(),
+            false => self.sized[usize::from(rings) - 1].clone(),
+        };
+        let bounds = Bounds { requests: size.of("requests"), ..self.bounds };
+        Ok(SystemDef { rings: rings as u8, bounds, steps, ..self.clone() })
+    }
+}
+
 pub use super::state::F_PROTOCOL_FEATURES;
 
 /// Resolves one item.
@@ -114,11 +148,11 @@ pub fn compile(
 ) -> SystemDef {
     let raw = &item.value;
     let rings = *raw.rings.get_ref();
-    if !(1..=2).contains(&rings) {
+    if !(1..=RINGS).contains(&rings) {
         d.push(item.error(raw.rings.span(), "a system has one ring or two", "here"));
     }
-    if !(1..=3).contains(raw.requests.get_ref()) {
-        let message = "a system has one to three requests a ring";
+    if !(1..=REQUESTS).contains(raw.requests.get_ref()) {
+        let message = "a system has one to four requests a ring";
         d.push(item.error(raw.requests.span(), message, "here"));
     }
     let mut protocol = 0;
@@ -139,8 +173,14 @@ pub fn compile(
         }
     }
     let bounds = Bounds { features, protocol, requests: *raw.requests.get_ref() };
-    let compiler = Compiler { table, programs, rings };
-    let steps = compiler.steps(item, &raw.run, d);
+    let steps = Compiler { table, programs, rings }.steps(item, &raw.run, d);
+    // What is wrong with the program is said above; here it may only be too long.
+    let sized = (1..=RINGS).map_while(|rings| {
+        let own = &mut Diagnostics::default();
+        let steps = Compiler { table, programs, rings }.steps(item, &raw.run, own);
+        own.is_empty().then_some(steps)
+    });
+    let sized: Vec<_> = sized.collect();
     let mut then = Vec::new();
     for name in &raw.permissive {
         match table.named(name.get_ref()) {
@@ -153,8 +193,9 @@ pub fn compile(
             }
         }
     }
-    let property =
-        |name: &Spanned<String>, d: &mut Diagnostics| property(properties::ALL, item, name, d);
+    let named = |names: &[Spanned<String>], d: &mut Diagnostics| {
+        names.iter().filter_map(|name| property::find_at(properties::ALL, item, name, d)).collect()
+    };
     let mut without: Vec<ClauseId> =
         raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect();
     if let Some(text) = &raw.text
@@ -163,23 +204,27 @@ pub fn compile(
     {
         without.extend(later.iter());
     }
-    SystemDef {
+    let mut def = SystemDef {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
         rings,
         bounds,
         steps,
+        sized,
+        speaks: Speaks::default(),
         then,
         choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
         without,
-        holds: raw.holds.iter().filter_map(|name| property(name, d)).collect(),
-        violated: raw.violated.iter().filter_map(|name| property(name, d)).collect(),
+        holds: named(&raw.holds, d),
+        violated: named(&raw.violated, d),
         expect: Expect {
             breaks: raw.breaks.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
             stuck: raw.stuck,
             starves: raw.starves,
         },
-    }
+    };
+    def.speaks = size::speaks(item, (&raw.sizes, raw.why.as_ref()), &def.bounds(), d);
+    def
 }
 
 impl Definition for SystemDef {
@@ -193,6 +238,17 @@ impl Definition for SystemDef {
 
     fn without(&self) -> &[ClauseId] {
         &self.without
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        vec![
+            Bound::new("rings", u16::from(self.rings), (1, self.sized.len() as u16)),
+            Bound::new("requests", self.bounds.requests, (1, REQUESTS)),
+        ]
+    }
+
+    fn speaks(&self) -> Speaks {
+        self.speaks.clone()
     }
 }
 
@@ -211,6 +267,22 @@ impl Loaded {
         }
     }
 
+    /// How many slots the program gives each ring: the least, if it says it more than once.
+    fn slots<const R: usize>(&self, def: &SystemDef) -> [u16; R] {
+        let sizes = |step: &Step| match *step {
+            Step::Send { id, ring, number: Number::Literal(size), .. } => {
+                let rows = &self.table.messages[id.0 as usize].rows;
+                let sets = rows.iter().any(|row| row.receive.contains(&Effect::SetSize));
+                sets.then_some((usize::from(ring), size as u16))
+            }
+            _ => None,
+        };
+        std::array::from_fn(|of| {
+            let own = def.steps.iter().filter_map(sizes).filter(|(ring, _)| *ring == of);
+            own.map(|(_, size)| size).min().unwrap_or(0)
+        })
+    }
+
     /// The system with `R` rings and room for `N` messages in the socket, packed into `W` words.
     #[must_use]
     pub fn system<const R: usize, const N: usize, const W: usize>(
@@ -224,30 +296,26 @@ impl Loaded {
             readings: self.readings,
             bounds: def.bounds,
         };
-        let guest = Guest { requests: def.bounds.requests };
+        let guest = Guest { requests: def.bounds.requests, slots: self.slots(def) };
         let front_end = FrontEnd {
             table: Arc::clone(&self.table),
             bounds: def.bounds,
             steps: def.steps.clone(),
             then: def.then.clone(),
         };
-        let property = |index: &usize| {
-            let (name, ..) = properties::ALL[*index];
-            let property = properties::named(&self.table, name)?;
-            Some(match self.clauses[*index] {
-                Some(clause) => property.by(clause),
-                None => property,
-            })
-        };
-        let holds = def.holds.iter().filter_map(property);
-        let violated = def.violated.iter().filter_map(property).map(|p| p.violated());
+        let properties = property::build(
+            Properties::<R, N>::ALL,
+            &self.clauses,
+            &Names::new(&self.table),
+            (&def.holds, &def.violated),
+        );
         let refinements = vec![Refinement::new::<Ring>(RING, machine.clone())];
         System {
             name: def.name.clone(),
             protocol: "vhost-user",
             about: def.about.clone(),
             closed: Closed { machine: (machine, guest, front_end), rules },
-            properties: holds.chain(violated).collect(),
+            properties,
             expect: def.expect.clone(),
             refinements,
             environment: vec![GUEST],
