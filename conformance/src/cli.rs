@@ -13,6 +13,7 @@
 //! | 2 | bad usage, or a specification with an error |
 //! | 3 | incomplete: a bound cut it short, and nothing unexpected was found before |
 //! | 4 | devmig's own trouble: a file or stream that cannot be written, a harness error |
+//! | 128 + N | signal N ended it; what was found before is written |
 //!
 //! **Invariants.** A command writes its result to `out::Out` and nothing else to stdout; the same
 //! command prints the same bytes each time (seconds stand only in JSON). Nothing here decides what
@@ -33,9 +34,14 @@ mod grid;
 mod guest;
 mod help;
 mod hunt;
+mod interrupt;
+mod number;
 mod out;
+#[cfg(test)]
+mod paths;
 mod peers;
 mod peers_page;
+mod plain;
 mod progress;
 mod proposal;
 mod scenario;
@@ -49,15 +55,10 @@ mod verify;
 mod watch;
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
-
-use crate::harness::io::process::end_all;
-
 pub(crate) use error::{Error, Status};
 pub(crate) use out::Out;
 
@@ -135,13 +136,15 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // A watch starts nobody, and makes its report when it is told to end.
     if !matches!(cli.command, Command::Watch(_)) {
-        end_children_with_us();
+        interrupt::handle();
     }
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     let (color, color_errors) =
         (cli.color.on(stdout.is_terminal()), cli.color.on(stderr.is_terminal()));
     let mut out = Out::new(stdout, color);
-    let status = run(cli.command, &mut out).and_then(|status| out.flush().map(|()| status));
+    let status = run(cli.command, &mut out);
+    interrupt::unless_ending();
+    let status = status.and_then(|status| out.flush().map(|()| status));
     match status {
         Ok(status) => status.into(),
         Err(error) => {
@@ -153,29 +156,62 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Back-ends that we started run in groups of their own, which no Ctrl-C at a terminal reaches: a
-/// signal that ends us ends them first. Without it we would still work, so a failure is no error.
-fn end_children_with_us() {
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
-    std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            end_all(|| {
-                let _ = emulate_default_handler(signal);
-            });
-        }
-    });
-}
-
-/// Runs a command line (without the program's name) whose result goes to a string.
+/// A command line (without the program's name) of a page.
 ///
 /// # Errors
-/// If it is no command line, or the command has no result.
-fn captured(arguments: &[String]) -> Result<String, Error> {
+/// If it is no command line, or one that a page may not have run.
+fn of_a_page(arguments: &[String], page: &Path) -> Result<Command, Error> {
     let named = std::iter::once("devmig").chain(arguments.iter().map(String::as_str));
     let cli = Cli::try_parse_from(named).map_err(|error| Error::usage(error.to_string(), None))?;
+    match cli.command.only_prints() {
+        true => Ok(cli.command),
+        false => {
+            let line = arguments.join(" ");
+            let message = format!("{}: a block cannot run `devmig {line}`", page.display());
+            let help = "a page's commands start no program, serve nobody, and write no file";
+            Err(Error::usage(message, Some(help.to_owned())))
+        }
+    }
+}
+
+/// Runs such a command line, whose result goes to a string.
+///
+/// # Errors
+/// As [`of_a_page`], and if the command has no result.
+fn captured(arguments: &[String], page: &Path) -> Result<String, Error> {
+    let command = of_a_page(arguments, page)?;
     let mut bytes = Vec::new();
-    run(cli.command, &mut Out::new(&mut bytes, false))?;
+    run(command, &mut Out::new(&mut bytes, false))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+impl Command {
+    /// Whether it starts no program, serves nobody and writes no file: whoever writes a page of the
+    /// book decides what it prints, and must not decide what is run on the machine of whoever builds it.
+    fn only_prints(&self) -> bool {
+        match self {
+            Command::Check(_)
+            | Command::Compare(_)
+            | Command::Compat(_)
+            | Command::Decide(_)
+            | Command::Replay(_)
+            | Command::Table(_)
+            | Command::Proposal(_)
+            | Command::Clauses(_)
+            | Command::Choices(_)
+            | Command::Explain(_)
+            | Command::Schema(_) => true,
+            Command::Explore(_)
+            | Command::Verify(_)
+            | Command::Test(_)
+            | Command::Implementations(_)
+            | Command::Watch(_)
+            | Command::Scenario(_)
+            | Command::Device(_)
+            | Command::Guest(_)
+            | Command::Docs(_) => false,
+        }
+    }
 }
 
 fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {

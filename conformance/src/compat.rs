@@ -9,13 +9,14 @@
 pub mod fleet;
 pub mod sysfs;
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use devmig_model::device_model::form::{BadForm, MAX_FILE};
 use devmig_model::device_model::read::{self, Destination, Source};
 use devmig_model::device_model::{Reason, Refusal, Settings};
+
+use crate::harness::io::files::{self, FileError};
 
 /// The most entries of a directory.
 pub const MAX_ENTRIES: usize = 65_536;
@@ -50,14 +51,12 @@ impl Bad {
 /// Reads a file, if it is not too long.
 ///
 /// # Errors
-/// If it is too long, or cannot be read.
+/// If it is too long, not a regular file, or cannot be read.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, Bad> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    match bytes.len() > MAX_FILE {
-        true => Err(BadForm::Long.into()),
-        false => Ok(bytes),
-    }
+    files::bytes(path, MAX_FILE as u64).map_err(|error| match error {
+        FileError::TooLarge(_) => BadForm::Long.into(),
+        other => Bad::Io(other.into()),
+    })
 }
 
 /// Reads a device: a file, or the directory of an mdev device.

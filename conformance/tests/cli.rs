@@ -223,7 +223,7 @@ fn a_system_is_explored_at_another_size() {
     let sizes = [
         ("example/copy", "values=3"),
         ("ring/abstract", "requests=3"),
-        ("vhost-user/two-rings", "rings=1,requests=2"),
+        ("vhost-user/stop-start", "rings=1,requests=3"),
         ("vhost-user/negotiation", "rings=2"),
         ("vdpa/suspend-resume", "requests=3"),
         ("vfio/log", "pages=2"),

@@ -171,19 +171,53 @@ fn socket_of(document: &str) -> String {
 }
 
 #[test]
-fn a_full_disk_loses_no_result() {
-    for format in ["text", "json"] {
-        let (code, text, errors) = tested(None, &["--junit", "/dev/full", "--format", format]);
-        assert_eq!(code, Some(4));
-        assert!(errors.starts_with("error: cannot write /dev/full: No space"), "{errors}");
-        assert!(text.contains("status.read-back") && text.contains("2"), "{text}");
-        if format == "json" {
-            assert_eq!(json(&text)["summary"]["pass"], 2);
+fn a_place_that_cannot_be_written_to_is_known_before_the_run() {
+    for (place, why) in [
+        ("/dev/full", "it is not a regular file, but a device"),
+        ("/no/such/folder/x", "No such file or directory"),
+    ] {
+        for option in ["--junit", "--results"] {
+            let (code, text, errors) = tested(None, &[option, place]);
+            assert_eq!((code, text.as_str()), (Some(4), ""), "it is known before the run");
+            let wanted = format!("error: cannot write {place}: {why}");
+            assert!(errors.starts_with(&wanted), "{errors}");
         }
     }
-    let (code, text, errors) = tested(None, &["--junit", "/no/such/folder/x"]);
-    assert_eq!((code, text.as_str()), (Some(4), ""), "it is known before the run");
-    assert!(errors.starts_with("error: cannot write /no/such/folder/x"), "{errors}");
+}
+
+/// The folder of the JUnit file goes while the tests run.
+#[test]
+fn a_late_failure_to_write_loses_no_result() {
+    for format in ["text", "json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        std::fs::create_dir(&gone).unwrap();
+        let spawn = format!("sh -c 'rmdir \"$0\"; exit 1' {} {{socket}}", gone.display());
+        let file = gone.join("junit.xml");
+        let output = devmig(&[
+            "test",
+            "vhost-user",
+            "--timeout",
+            "0.5",
+            "--spawn",
+            &spawn,
+            "--only",
+            "ring.request",
+            "--junit",
+            file.to_str().unwrap(),
+            "--format",
+            format,
+        ]);
+        let (text, errors) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(4), "{errors}");
+        let wanted = format!("error: cannot write {}: No such file", file.display());
+        assert!(errors.starts_with(&wanted), "{errors}");
+        assert!(text.contains("ring.request"), "{text}");
+        if format == "json" {
+            assert_eq!(json(&text)["summary"]["error"], 1, "{text}");
+        }
+    }
 }
 
 #[test]

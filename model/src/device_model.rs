@@ -9,7 +9,7 @@
 //! A **model** is a hardware interface together with a representation of its state; its parameters say
 //! what may differ between instances, and an instance's configuration never changes. Two hosts that
 //! accept one configuration of one model can therefore exchange an instance both ways: that is the one
-//! idea of the discussion of November 2020, and every law in `tests/device_model_laws.rs` follows from
+//! idea of the discussion of November 2020, and every law in `tests/device_model/laws.rs` follows from
 //! it.
 //!
 //! | module | what |

@@ -14,9 +14,11 @@
 //! disk changes nothing.
 
 use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use fnv::FnvHasher;
 use virtio_bindings::bindings::virtio_blk::{
     VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK,
     VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
@@ -255,9 +257,9 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], StateError> {
 
 /// FNV-1a: against accidents, not against intent.
 fn digest(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
-        (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mut digest = FnvHasher::default();
+    digest.write(bytes);
+    digest.finish()
 }
 
 #[cfg(test)]

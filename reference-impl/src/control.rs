@@ -11,8 +11,8 @@
 //! ```
 //!
 //! **Invariants.** A device that cannot be made is not made, and all reasons are told. A slot is as new
-//! when it is filled again. At most [`SLOTS`] devices exist; a line has at most [`MAX_LINE`] bytes. One
-//! client at a time; its devices outlive it.
+//! when it is filled again. At most [`SLOTS`] devices exist; a line has at most [`MAX_LINE`] bytes,
+//! and a batch [`MAX_BATCH`] calls, so an answer is bounded. One client at a time; its devices outlive it.
 //!
 //! **Not here:** the devices (`vhost_user`, `vfio_user`), and what they may be (`nic/model.rs`).
 
@@ -25,16 +25,19 @@ use std::time::Duration;
 use devmig_model::device_model::bounded_json::Object;
 use devmig_model::device_model::form::{InstanceForm, MAX_PARAMETERS};
 use devmig_model::device_model::{External, Value};
-use jsonrpsee_types::error::{INVALID_PARAMS_CODE, METHOD_NOT_FOUND_CODE};
+use jsonrpsee_types::error::{
+    INVALID_PARAMS_CODE, METHOD_NOT_FOUND_CODE, OVERSIZED_REQUEST_CODE, TOO_BIG_BATCH_REQUEST_CODE,
+};
 use jsonrpsee_types::{ErrorObjectOwned, Id, Request, Response, ResponsePayload};
 use serde::{Deserialize, Serialize};
 
 use crate::migration::state::{PRE_COPY, STOP_COPY};
 use crate::nic::{Build, Given, Link, Mutant, NicConfig, NicModel, Order};
 use crate::pci::FunctionOptions;
+use crate::temporary::{self, Temporary};
 use crate::vfio_user::{self, CoreOptions, ServerOptions};
 use crate::vhost_user::net::NetOptions;
-use crate::vhost_user::server::{Running, ServeError, Stop};
+use crate::vhost_user::server::{ServeError, Serving, Stop};
 use crate::vhost_user::{self, Options};
 
 /// The most devices.
@@ -42,6 +45,9 @@ pub const SLOTS: usize = 64;
 
 /// The longest line, in bytes.
 pub const MAX_LINE: u64 = 1 << 20;
+
+/// The most calls in a batch.
+pub const MAX_BATCH: usize = 64;
 
 /// The code of an error: the device is refused.
 pub const REFUSED: i32 = 1;
@@ -106,7 +112,9 @@ pub struct Listed {
 
 struct Device {
     listed: Listed,
-    running: Running,
+    serving: Serving,
+    // Removed after the server has stopped.
+    _socket: Temporary,
 }
 
 /// All devices of one program.
@@ -158,13 +166,23 @@ impl Control {
         loop {
             let mut line = Vec::new();
             let got = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
-            if got == 0 || line.last() != Some(&b'\n') {
-                return Ok(());
-            }
-            if let Some(mut answer) = self.answer(&line) {
+            let cut = line.last() != Some(&b'\n');
+            let answer = match cut {
+                // Where the next message would begin is not known, so this is the last answer.
+                true if got as u64 == MAX_LINE => {
+                    let message = format!("a line has at most {MAX_LINE} bytes");
+                    Some(failure(Id::Null, OVERSIZED_REQUEST_CODE, message))
+                }
+                true => return Ok(()),
+                false => self.answer(&line),
+            };
+            if let Some(mut answer) = answer {
                 answer.push('\n');
                 let mut client = client;
                 client.write_all(answer.as_bytes())?;
+            }
+            if cut {
+                return Ok(());
             }
         }
     }
@@ -183,6 +201,10 @@ impl Control {
         };
         if batch.is_empty() {
             return Some(failed(Id::Null, -32600));
+        }
+        if batch.len() > MAX_BATCH {
+            let message = format!("a batch has at most {MAX_BATCH} calls");
+            return Some(failure(Id::Null, TOO_BIG_BATCH_REQUEST_CODE, message));
         }
         let answers: Vec<String> = batch.iter().filter_map(|one| self.one(one.get())).collect();
         (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
@@ -252,11 +274,11 @@ impl Control {
             .into_iter()
             .filter_map(|(name, value)| Some((name.parse().ok()?, serde_json::Value::from(value))));
         let instance = config.instance(external.collect::<External>());
-        let running = start(&socket, transport, config, link).map_err(refused)?;
+        let (serving, listening) = start(&socket, transport, config, link).map_err(refused)?;
         self.last = order.given;
         let instance = InstanceForm::from(&instance);
         let listed = Listed { id: id.clone(), transport, socket, instance };
-        self.devices.insert(id, Device { listed, running });
+        self.devices.insert(id, Device { listed, serving, _socket: listening });
         Ok(serde_json::Value::Bool(true))
     }
 
@@ -292,10 +314,8 @@ impl Control {
 
     fn delete(&mut self, id: &str) -> Result<serde_json::Value, ErrorObjectOwned> {
         self.found(id)?;
-        if let Some(device) = self.devices.remove(id) {
-            let ended = device.running.stop(ENDS);
-            let _ = std::fs::remove_file(&device.listed.socket);
-            ended.map_err(refused)?;
+        if let Some(mut device) = self.devices.remove(id) {
+            device.serving.stop(ENDS).map_err(refused)?;
         }
         Ok(serde_json::Value::Bool(true))
     }
@@ -309,6 +329,10 @@ fn read<'p, T: Deserialize<'p>>(params: &'p str) -> Result<T, ErrorObjectOwned> 
 
 fn failed(id: Id<'_>, code: i32) -> String {
     let message = if code == -32700 { "this is no JSON" } else { "this is no request" };
+    failure(id, code, message.to_owned())
+}
+
+fn failure(id: Id<'_>, code: i32, message: String) -> String {
     let error = ErrorObjectOwned::owned(code, message, None::<()>);
     serde_json::to_string(&Response::new(ResponsePayload::<()>::error(error), id))
         .unwrap_or_default()
@@ -320,11 +344,11 @@ fn start(
     transport: Transport,
     config: NicConfig,
     link: Link,
-) -> Result<Running, ServeError> {
-    let listener = UnixListener::bind(socket)
+) -> Result<(Serving, Temporary), ServeError> {
+    let (listener, listening) = temporary::listen(socket)
         .map_err(|error| ServeError::Listen { path: socket.to_owned(), error })?;
     let latency = Duration::ZERO;
-    Running::start_with(move |_, _, stop| match transport {
+    let serving = Serving::start(move |stop| match transport {
         Transport::VhostUser => {
             let options = Options::nic(NetOptions { config, link, latency, flap: None });
             vhost_user::serve(&listener, None, &options, stop)
@@ -336,7 +360,8 @@ fn start(
             let core = CoreOptions { function, features, settings, mutant };
             vfio_user::serve(&listener, &ServerOptions { core, once: false }, stop)
         }
-    })
+    })?;
+    Ok((serving, listening))
 }
 
 #[cfg(test)]
@@ -423,6 +448,11 @@ mod tests {
         assert_eq!(code(control.answer(b"\xff")), -32700);
         assert_eq!(code(control.answer(b"[]")), -32600);
         assert_eq!(code(control.answer(b"{\"id\": 1}")), -32600);
+        let many = format!(
+            "[{}]",
+            ["{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"device-list\"}"; 65].join(",")
+        );
+        assert_eq!(code(control.answer(many.as_bytes())), i64::from(TOO_BIG_BATCH_REQUEST_CODE));
         let none = b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"device-move\"}";
         assert_eq!(code(control.answer(none)), -32601);
         let told = b"{\"jsonrpc\": \"2.0\", \"method\": \"device-list\"}";

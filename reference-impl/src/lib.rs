@@ -7,6 +7,7 @@
 //!   block.rs      the device behind it: a small RAM disk
 //!   nic/, pci/    a NIC by a described model, and the same as a PCI function
 //!   control.rs    NICs that are made over a control socket; golden.rs: states of them that are kept
+//!   temporary.rs  folders and sockets that are gone when a program ends
 //! ```
 //!
 //! **Invariants.** A device's core does no waiting and reads no clock. Each choice that a protocol
@@ -23,5 +24,6 @@ pub mod nic;
 pub mod pci;
 pub mod socket;
 pub mod switches;
+pub mod temporary;
 pub mod vfio_user;
 pub mod vhost_user;

@@ -1,6 +1,7 @@
 //! `devmig check`: systems explored exhaustively.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::{Check, Report};
@@ -12,7 +13,7 @@ use serde::Serialize;
 use super::grid::{count, grid, thousands};
 use super::progress::Meter;
 use super::select::{self, Bounds, Pins, Size};
-use super::{Error, Format, Out, Status, change};
+use super::{Error, Format, Out, Status, change, interrupt};
 
 /// Explore systems exhaustively and check their properties
 #[derive(Debug, clap::Args)]
@@ -70,36 +71,75 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if let ([name], [system]) = (&args.systems[..], &systems[..])
         && name == system.name()
     {
+        let (format, color) = (args.format, out.color());
+        let guard = interrupt::on_signal(move || {
+            let mut out = Out::new(std::io::stdout(), color);
+            // Nobody could be told of a failure.
+            let _ = several(&[], Some(1), false, format, &mut out);
+            let _ = out.flush();
+        });
         let report = Meter::new(1).explore(&library, &**system, limits)?;
+        drop(guard);
         match args.format {
             Format::Json => out.json(&report)?,
-            Format::Text => out.text(&one(&**system, &report, args.full))?,
+            Format::Text => out.text(&one(system.about(), &report, args.full))?,
         }
         return Ok(select::status(&report));
     }
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let guard = interrupt::on_signal({
+        let (found, color) = (Arc::clone(&found), out.color());
+        let (format, full, all) = (args.format, args.full, systems.len());
+        move || {
+            let found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut out = Out::new(std::io::stdout(), color);
+            // Nobody could be told of a failure.
+            let _ = several(&found, Some(all), full, format, &mut out);
+            let _ = out.flush();
+        }
+    });
     let meter = Meter::new(systems.len());
-    let mut reports = Vec::new();
     for system in &systems {
-        reports.push(meter.explore(&library, &**system, limits)?);
+        let report = meter.explore(&library, &**system, limits)?;
+        let about = system.about().to_owned();
+        found.lock().unwrap_or_else(PoisonError::into_inner).push((about, report));
     }
     drop(meter);
-    match args.format {
+    drop(guard);
+    let reports = found.lock().unwrap_or_else(PoisonError::into_inner);
+    several(&reports, None, args.full, args.format, out)?;
+    let reports = reports.iter().map(|(_, report)| report);
+    Ok(reports.map(select::status).max().unwrap_or(Status::Good))
+}
+
+/// Writes what several systems show; `cut` says how many there would be, had no signal ended the run.
+fn several(
+    found: &[(String, Report)],
+    cut: Option<usize>,
+    full: bool,
+    format: Format,
+    out: &mut Out<'_>,
+) -> Result<(), Error> {
+    let reports: Vec<&Report> = found.iter().map(|(_, report)| report).collect();
+    match format {
         Format::Json => out.json(&Reports {
             schema: 2,
-            as_expected: reports.iter().all(|report| report.as_expected),
-            systems: &reports,
-        })?,
+            as_expected: cut.is_none() && reports.iter().all(|report| report.as_expected),
+            interrupted: cut.is_some(),
+            systems: reports,
+        }),
         Format::Text => {
-            for (system, report) in systems.iter().zip(&reports) {
-                if args.full || !report.as_expected {
-                    out.text(&one(&**system, report, args.full))?;
+            for (about, report) in found {
+                if full || !report.as_expected {
+                    out.text(&one(about, report, full))?;
                     out.text("\n")?;
                 }
             }
             out.text(&table(&reports))?;
+            let Some(all) = cut else { return Ok(()) };
+            out.text(&format!("interrupted: {} of {all} systems explored\n", reports.len()))
         }
     }
-    Ok(reports.iter().map(select::status).max().unwrap_or(Status::Good))
 }
 
 /// Several systems in one document.
@@ -111,8 +151,11 @@ pub(super) struct Reports<'a> {
     schema: u32,
     /// Every system is as expected.
     as_expected: bool,
+    /// A signal ended the run before every system was explored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
     /// The systems, in order.
-    systems: &'a [Report],
+    systems: Vec<&'a Report>,
 }
 
 /// What there is to check.
@@ -183,10 +226,10 @@ fn list(
 }
 
 /// A report on one system, with what the system is about.
-fn one(system: &dyn Check, report: &Report, full: bool) -> String {
+fn one(about: &str, report: &Report, full: bool) -> String {
     let text = report.text();
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let mut all = format!("{first}\n  {}\n{rest}", system.about());
+    let mut all = format!("{first}\n  {about}\n{rest}");
     if full {
         for property in &report.properties {
             if let (PropertyVerdict::Holds, Some(trace)) = (property.verdict, &property.trace) {
@@ -205,9 +248,9 @@ fn one(system: &dyn Check, report: &Report, full: bool) -> String {
 }
 
 /// One line a system, and a summary.
-fn table(reports: &[Report]) -> String {
+fn table(reports: &[&Report]) -> String {
     let mut rows = vec![head()];
-    rows.extend(reports.iter().map(row));
+    rows.extend(reports.iter().copied().map(row));
     let mut text = grid(&rows);
     text += &format!("\n{}\n", summary(reports));
     text
@@ -238,7 +281,7 @@ pub(crate) fn row(report: &Report) -> Vec<String> {
 }
 
 /// How many systems, and how many not as expected.
-fn summary(reports: &[Report]) -> String {
+fn summary(reports: &[&Report]) -> String {
     let systems = count(reports.len(), "system");
     let not: Vec<_> = reports.iter().filter(|report| !report.as_expected).collect();
     match not.len() {

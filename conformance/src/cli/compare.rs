@@ -8,7 +8,6 @@
 //! ```
 
 use std::cell::Cell;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use devmig_model::spec;
 use serde::Serialize;
 
 use super::grid::thousands;
+use super::number::{MANY, WEEK};
 use super::progress::Meter;
 use super::select::{self, Pins, Size};
 use super::{Error, Format, Out, Status};
@@ -67,18 +67,17 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t, help_heading = "Output")]
     format: Format,
     /// Maximum number of pairs in each direction; beyond it the verdict is `incomplete`
-    #[arg(long, value_name = "N", help_heading = "Bounds", default_value_t = most())]
-    max_pairs: NonZeroUsize,
+    #[arg(long, value_name = "N", help_heading = "Bounds", default_value_t = Limits::PAIRS as u64,
+          value_parser = clap::value_parser!(u64).range(1..=MANY))]
+    max_pairs: u64,
     /// Maximum search depth, in observable events
-    #[arg(long, value_name = "N", help_heading = "Bounds")]
-    max_depth: Option<NonZeroU32>,
+    #[arg(long, value_name = "N", help_heading = "Bounds",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_depth: Option<u32>,
     /// Maximum time for each direction
-    #[arg(long, value_name = "SECONDS", help_heading = "Bounds")]
-    timeout: Option<NonZeroU32>,
-}
-
-fn most() -> NonZeroUsize {
-    NonZeroUsize::new(Limits::PAIRS).unwrap_or(NonZeroUsize::MIN)
+    #[arg(long, value_name = "SECONDS", help_heading = "Bounds",
+          value_parser = clap::value_parser!(u32).range(1..=WEEK))]
+    timeout: Option<u32>,
 }
 
 /// One side of a comparison.
@@ -152,9 +151,9 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         meter.say(format!("{} pairs, {} visible events", thousands(p.pairs as u64), p.depth));
     };
     let limits = Limits {
-        max_pairs: args.max_pairs.into(),
-        max_depth: args.max_depth.map(u32::from),
-        deadline: args.timeout.map(|s| Duration::from_secs(u64::from(u32::from(s)))),
+        max_pairs: usize::try_from(args.max_pairs).unwrap_or(usize::MAX),
+        max_depth: args.max_depth,
+        deadline: args.timeout.map(|s| Duration::from_secs(s.into())),
         progress: Some(&show),
     };
     let mut comparison =

@@ -19,7 +19,6 @@ mod nic;
 mod serve;
 mod vfio_user;
 
-use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -72,7 +71,8 @@ struct Common {
     #[arg(long, value_name = "NAME")]
     mutant: Option<String>,
     /// Duration of each request, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(..=60_000))]
     latency: u32,
     /// Exit after the first connection closes
     #[arg(long)]
@@ -122,11 +122,8 @@ fn back_end(
     options.once = common.once;
     let outside = common.outside.as_deref();
     let beside = outside.map(listen).transpose()?;
-    let served = at(path, out, |listener, stop| serve(listener, beside.as_ref(), &options, stop));
-    if let Some(path) = outside {
-        let _ = fs::remove_file(path);
-    }
-    served
+    let beside = beside.as_ref().map(|(listener, _)| listener);
+    at(path, out, |listener, stop| serve(listener, beside, &options, stop))
 }
 
 /// Listens there and serves until told to stop.
@@ -135,13 +132,11 @@ fn at(
     out: &mut Out<'_>,
     serve: impl FnOnce(&UnixListener, &Stop) -> Result<(), ServeError>,
 ) -> Result<Status, Error> {
-    let listener = listen(path)?;
+    let (listener, _socket) = listen(path)?;
     let stop = Stop::new().map_err(|error| Error::usage(error.to_string(), None))?;
     out.text(&format!("listening at {}\n", path.display()))?;
     out.flush()?;
     let served = serve(&listener, &stop);
-    // Where a signal ends it, the socket is left behind, for the next one to replace.
-    let _ = fs::remove_file(path);
     served.map(|()| Status::Good).map_err(|error| Error::Serve(error.to_string()))
 }
 

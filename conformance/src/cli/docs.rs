@@ -11,6 +11,7 @@
 //! **Invariant.** A page depends on what is built in and on nothing else: no date, no time, no
 //! machine.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use devmig_engine::explore::Report;
@@ -30,6 +31,7 @@ use super::{
     Error, Out, Status, change, peers_page, schema, select, steps_page, table, table_vfio,
 };
 use crate::coverage;
+use crate::harness::io::files;
 
 /// Write the generated pages and blocks of the book, or check them
 #[derive(Debug, clap::Args)]
@@ -56,7 +58,11 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let mut wrong = 0;
     for (path, wanted) in pages(&args.dir)? {
         let file = args.dir.join(&path);
-        let found = std::fs::read_to_string(&file).ok();
+        let found = match files::text(&file) {
+            Ok(text) => Some(text),
+            Err(error) if error.is_missing() => None,
+            Err(error) => return Err(Error::Read { path: file, cause: error.into() }),
+        };
         if found.as_deref() == Some(&wanted) {
             continue;
         }
@@ -72,7 +78,8 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             if let Some(parent) = file.parent() {
                 std::fs::create_dir_all(parent).map_err(failed)?;
             }
-            std::fs::write(&file, wanted).map_err(failed)?;
+            let mut written = files::create(&file).map_err(|error| failed(error.into()))?;
+            written.write_all(wanted.as_bytes()).map_err(failed)?;
             out.text(&format!("{} written\n", file.display()))?;
         }
     }
@@ -99,6 +106,11 @@ fn first_difference(found: &str, wanted: &str) -> String {
 
 /// Every page with generated parts: its path, and its whole text.
 fn pages(dir: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
+    // What cannot be run is said before everything is explored.
+    for path in blocks_in(dir)? {
+        let text = select::read(&dir.join(&path))?;
+        with_blocks(&text, &path, |words| super::of_a_page(words, &path).map(|_| String::new()))?;
+    }
     let library = Library::builtin()?;
     let limits = Limits::default();
     let systems = library.catalogue(&[]);
@@ -255,6 +267,15 @@ const END: &str = "<!-- end -->";
 
 /// A page with each of its blocks filled anew.
 fn filled(text: &str, path: &Path) -> Result<String, Error> {
+    with_blocks(text, path, |words| super::captured(words, path))
+}
+
+/// A page with what each of its blocks is to hold.
+fn with_blocks(
+    text: &str,
+    path: &Path,
+    mut printed: impl FnMut(&[String]) -> Result<String, Error>,
+) -> Result<String, Error> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find(BEGIN) {
         let (before, from) = rest.split_at(at);
@@ -265,7 +286,7 @@ fn filled(text: &str, path: &Path) -> Result<String, Error> {
         let arguments = from.get(BEGIN.len()..close).unwrap_or_default();
         let words: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
         out += before;
-        let printed = super::captured(&words)?;
+        let printed = printed(&words)?;
         out += &format!("{BEGIN}{arguments} -->\n```console\n$ devmig {arguments}\n{printed}```\n");
         out += END;
         rest = &from[end + END.len()..];

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::plain::{plain, plain_but_colours};
 use devmig_engine::explore;
 use devmig_model::spec::{SpecError, SpecErrors};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
@@ -119,7 +120,9 @@ impl Error {
     /// Says it on stderr.
     pub(crate) fn print(&self, color: bool) {
         use std::io::Write as _;
-        let _ = std::io::stderr().write_all(self.text(color).as_bytes());
+        let text = self.text(color);
+        let text = if color { plain_but_colours(&text) } else { plain(&text) };
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 
     /// The message, with the places underlined if it has any.
@@ -141,7 +144,7 @@ impl Error {
                 text += &error.advice().map_or_else(String::new, |h| format!("  help: {h}\n"));
             }
         }
-        if errors.errors().iter().any(|error| error.span().is_some()) {
+        if errors.more() > 0 || errors.errors().iter().any(|error| error.span().is_some()) {
             text += &format!("error: {errors}\n");
         }
         text

@@ -71,8 +71,8 @@ fn cited(spec: &Spec, citation: &Citation) -> String {
     let mut text = field("source", &spec.cite(citation));
     if let Some(source) = spec.sources().get(citation.source) {
         let version = source.versions.get(citation.version);
-        let url = version.and_then(|version| version.url.as_deref()).unwrap_or(&source.url);
-        text += &field("", url);
+        let url = version.map_or_else(|| source.url.clone(), |version| source.address(version));
+        text += &field("", &url);
     }
     text + &citation.digest.as_ref().map_or_else(String::new, |d| field("paragraph", d))
 }

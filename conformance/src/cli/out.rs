@@ -1,6 +1,6 @@
 //! Where results go.
 //!
-//! **Invariants.** A reader that has seen enough and closes its end (`| head -1`) is no error: what
+//! **Invariants.** No control character of a peer's or of a file's reaches a terminal. A reader that has seen enough and closes its end (`| head -1`) is no error: what
 //! follows is dropped and the command goes on to its exit code. Any other failure to write is one.
 
 use std::io::{ErrorKind, Write};
@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Write};
 use serde::Serialize;
 
 use super::Error;
+use super::plain::{plain, plain_json};
 
 /// A stream of results.
 pub(crate) struct Out<'a> {
@@ -24,15 +25,21 @@ impl<'a> Out<'a> {
 
     /// Writes text; verdicts at the beginning of a line or a column get their colour.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Error> {
-        if self.color { self.bytes(painted(text).as_bytes()) } else { self.bytes(text.as_bytes()) }
+        let text = plain(text);
+        if self.color { self.bytes(painted(&text).as_bytes()) } else { self.bytes(text.as_bytes()) }
     }
 
     /// Writes a JSON document.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), Error> {
-        let mut text = serde_json::to_vec_pretty(document)
+        let text = serde_json::to_string_pretty(document)
             .map_err(|error| Error::Write { to: "the report".into(), cause: error.into() })?;
-        text.push(b'\n');
-        self.bytes(&text)
+        self.bytes(plain_json(&text).as_bytes())?;
+        self.bytes(b"\n")
+    }
+
+    /// Whether verdicts have colours.
+    pub(crate) fn color(&self) -> bool {
+        self.color
     }
 
     /// Makes sure that everything has arrived.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 use devmig_model::spec;
+use devmig_reference::temporary;
 use serde_json::json;
 
 use super::{Error, Format, Out, Status, test};
@@ -133,7 +134,7 @@ fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Ca
         Ok(back_end) => back_end,
         Err(why) => return Came::NotRun(why),
     };
-    let folder = match tempfile::Builder::new().prefix("devmig-guest-").tempdir() {
+    let folder = match temporary::folder("devmig-guest-") {
         Ok(folder) => folder,
         Err(error) => return Came::Stuck(error.to_string()),
     };

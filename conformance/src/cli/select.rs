@@ -1,6 +1,5 @@
 //! Arguments that several commands share: which systems, under which options, within which bounds.
 
-use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +10,9 @@ use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
 use devmig_model::spec::{self, Spec};
 
+use super::number::{MANY, WEEK};
 use super::{Error, Status};
+use crate::harness::io::files;
 
 /// What a run may use.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,14 +22,14 @@ pub(crate) struct Bounds {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
     /// Maximum number of states; beyond it the verdict is `incomplete`
-    #[arg(long, value_name = "N")]
-    max_states: Option<NonZeroU64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MANY))]
+    max_states: Option<u64>,
     /// Maximum search depth, in events
-    #[arg(long, value_name = "N")]
-    max_depth: Option<NonZeroU32>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_depth: Option<u32>,
     /// Maximum time
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<NonZeroU32>,
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=WEEK))]
+    timeout: Option<u32>,
 }
 
 impl Bounds {
@@ -37,9 +38,9 @@ impl Bounds {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Limits {
             threads: self.threads.map_or(cores, usize::from),
-            max_states: self.max_states.map(u64::from),
-            max_depth: self.max_depth.map(u32::from),
-            deadline: self.timeout.map(|s| Duration::from_secs(u64::from(u32::from(s)))),
+            max_states: self.max_states,
+            max_depth: self.max_depth,
+            deadline: self.timeout.map(|s| Duration::from_secs(s.into())),
             progress: None,
         }
     }
@@ -102,17 +103,7 @@ impl Size {
 /// # Errors
 /// With its name and the cause.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    let failed = |cause| Error::Read { path: path.to_owned(), cause };
-    let size = std::fs::metadata(path).map_err(failed)?;
-    // A specification is small; an endless file is not read to its end.
-    if size.is_file() && size.len() > 16 << 20 {
-        let cause = std::io::Error::other("larger than 16 MiB, so it is not a specification");
-        return Err(failed(cause));
-    }
-    if !size.is_file() {
-        return Err(failed(std::io::Error::other("not a file")));
-    }
-    std::fs::read_to_string(path).map_err(failed)
+    files::text(path).map_err(|cause| Error::Read { path: path.to_owned(), cause: cause.into() })
 }
 
 /// What is built in, and a proposal if one is given.

@@ -1,6 +1,5 @@
 //! `devmig watch` and `devmig replay`: a conversation between two real parties, judged on both sides.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,8 +9,12 @@ use std::time::{Duration, Instant};
 use clap::{Args as ClapArgs, Subcommand};
 use devmig_model::registry::Library;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
-use super::{Error, Format, Out, Status, test};
+use super::number::span;
+use super::{Error, Format, Out, Status, interrupt, test};
+use crate::harness::io::files;
 use crate::watch::judge::{Judge, Law};
 use crate::watch::record::{Reader, Writer};
 use crate::watch::relay::Relay;
@@ -44,8 +47,8 @@ struct VhostUser {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     record: Option<PathBuf>,
     /// Maximum time to watch
-    #[arg(long = "for", value_name = "SECONDS", help_heading = "Connection")]
-    seconds: Option<f64>,
+    #[arg(long = "for", value_name = "SECONDS", value_parser = span, help_heading = "Connection")]
+    seconds: Option<Duration>,
     #[command(flatten)]
     by: By,
 }
@@ -105,26 +108,17 @@ impl By {
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let Protocol::VhostUser(args) = &args.protocol;
     let law = args.by.law()?;
-    let until = match args.seconds {
-        None => None,
-        Some(seconds) if seconds > 0.0 && seconds <= 86_400.0 => {
-            Some(Instant::now() + Duration::from_secs_f64(seconds))
-        }
-        Some(_) => {
-            let help = "use a number of seconds greater than 0, up to 86400".to_owned();
-            return Err(Error::usage("invalid value for --for", Some(help)));
-        }
-    };
+    let until = args.seconds.map(|seconds| Instant::now() + seconds);
     let trouble = |to: &Path, cause| Error::Write { to: to.display().to_string(), cause };
     let mut writer = match &args.record {
         None => None,
         Some(path) => {
-            let file = File::create(path).and_then(Writer::new);
+            let file = files::create(path).map_err(std::io::Error::from).and_then(Writer::new);
             Some(file.map_err(|cause| trouble(path, cause))?)
         }
     };
     let (stop, signalled) = UnixStream::pair().map_err(|cause| trouble(&args.listen, cause))?;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in interrupt::SIGNALS {
         let end = signalled.try_clone().map_err(|cause| trouble(&args.listen, cause))?;
         signal_hook::low_level::pipe::register(signal, end)
             .map_err(|cause| trouble(&args.listen, cause))?;
@@ -135,18 +129,65 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         out.text("no front-end came\n")?;
         return Ok(Status::HarnessError);
     };
-    let back = UnixStream::connect(&args.connect).map_err(|cause| {
-        let help = "start the back-end first; it must not serve another connection".to_owned();
-        let path = args.connect.display();
-        Error::usage(format!("cannot connect to {path}: {cause}"), Some(help))
-    })?;
-    let mut relay = Relay::new(OwnedFd::from(front), OwnedFd::from(back));
+    let Some(back) = connect(&args.connect, until, &stop)? else {
+        out.text("the back-end accepted no connection\n")?;
+        return Ok(Status::HarnessError);
+    };
+    let mut relay = Relay::new(OwnedFd::from(front), back);
     let ended = relay.run(until, stop.as_fd(), &mut |event| {
         judge.take(&event);
         writer.as_mut().map_or(Ok(()), |writer| writer.write(&event))
     });
-    ended.map_err(|cause| trouble(args.record.as_ref().unwrap_or(&args.listen), cause))?;
-    args.by.say(&judge.report(), out)
+    let said = args.by.say(&judge.report(), out)?;
+    match ended {
+        Ok(_) => Ok(said),
+        Err(cause) if cause.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {
+            let help = "raise the limit of descriptors (`ulimit -n`)";
+            Err(Error::Serve(format!("descriptors that a side sent could not be taken: {help}")))
+        }
+        Err(cause) => Err(trouble(args.record.as_ref().unwrap_or(&args.listen), cause)),
+    }
+}
+
+/// How long a back-end may take to accept a connection.
+const ACCEPTS: Duration = Duration::from_secs(10);
+/// How often it is tried.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Connects to the back-end; `None` if it was not possible in time, or it was asked to stop.
+fn connect(
+    path: &Path,
+    until: Option<Instant>,
+    stop: &UnixStream,
+) -> Result<Option<OwnedFd>, Error> {
+    let failed = |errno: Errno| {
+        let help = "start the back-end first; it must not serve another connection".to_owned();
+        let cause = std::io::Error::from(errno);
+        Error::usage(format!("cannot connect to {}: {cause}", path.display()), Some(help))
+    };
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let socket = socket.map_err(failed)?;
+    let latest = Instant::now() + ACCEPTS;
+    let latest = until.map_or(latest, |until| until.min(latest));
+    let wait = Timespec::try_from(RETRY).map_err(|_| failed(Errno::INVAL))?;
+    loop {
+        match net::connect(&socket, &address) {
+            Ok(()) => return Ok(Some(socket)),
+            Err(Errno::INTR) => {}
+            // Its backlog is full: a blocking call would wait for it, and for nothing else.
+            Err(Errno::AGAIN) => {
+                let mut asked = [PollFd::new(stop, PollFlags::IN)];
+                match poll(&mut asked, Some(&wait)) {
+                    Ok(0) | Err(Errno::INTR) if Instant::now() < latest => {}
+                    Ok(_) | Err(Errno::INTR) => return Ok(None),
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
 }
 
 /// A listening socket, removed when it is done with.
@@ -202,7 +243,8 @@ impl Drop for Listening<'_> {
 pub(super) fn replay(args: &ReplayArgs, out: &mut Out<'_>) -> Result<Status, Error> {
     let law = args.by.law()?;
     let path = &args.file;
-    let file = File::open(path).map_err(|cause| Error::Read { path: path.clone(), cause })?;
+    let file = files::open(path)
+        .map_err(|error| Error::Read { path: path.clone(), cause: error.into() })?;
     let wrong = |error| Error::usage(format!("{}: {error}", path.display()), None);
     let mut reader = Reader::new(BufReader::new(file)).map_err(wrong)?;
     let mut judge = Judge::new(&law);

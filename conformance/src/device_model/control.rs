@@ -18,9 +18,9 @@ use std::time::Duration;
 use devmig_model::device_model::form::MAX_FILE;
 use devmig_model::device_model::{Instance, form};
 use devmig_reference::socket::Deadline;
+use devmig_reference::temporary::{self, Temporary};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tempfile::TempDir;
 
 use super::arguments::Asked;
 use super::transport::Transport;
@@ -47,7 +47,7 @@ pub enum Answer {
 pub struct Control {
     stream: UnixStream,
     process: Process,
-    folder: TempDir,
+    folder: Temporary,
     limit: Duration,
     calls: u64,
     /// What was read, and belongs to the next answer.
@@ -94,7 +94,7 @@ impl Control {
                 Err(_) => deadline.pause(PAUSE),
             }
         };
-        let folder = tempfile::Builder::new().prefix("devmig-").tempdir().map_err(harness)?;
+        let folder = temporary::folder("devmig-").map_err(harness)?;
         let rest = Vec::new();
         Ok(Control { stream, process, folder, limit, calls: 0, rest })
     }

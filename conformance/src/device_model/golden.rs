@@ -4,8 +4,7 @@
 //! is no golden state is an error with its place, and is not passed over.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use devmig_model::device_model::Instance;
@@ -13,6 +12,7 @@ use devmig_model::device_model::form::MAX_FILE;
 use devmig_reference::golden::{Form, SCHEMA, vectors};
 
 use super::transport::Transport;
+use crate::harness::io::files;
 
 /// The most files.
 pub const MOST: usize = 4096;
@@ -70,10 +70,8 @@ pub fn read(folder: &Path) -> Result<Vec<Golden>, BadGolden> {
     }
     paths.sort();
     let one = |path: PathBuf| {
-        let file = File::open(&path).map_err(|error| failed(&path, error))?;
-        let mut bytes = Vec::new();
-        let read = file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|error| failed(&path, error))?;
+        let read = files::bytes(&path, MAX_FILE as u64);
+        let bytes = read.map_err(|error| failed(&path, error.into()))?;
         parse(&path.display().to_string(), &bytes)
     };
     paths.into_iter().map(one).collect()

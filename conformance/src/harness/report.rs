@@ -218,6 +218,9 @@ pub struct SuiteReport {
     pub offers: Option<Offers>,
     /// Waivers that no finding needed.
     pub stale_waivers: Vec<String>,
+    /// A signal ended the run before every test had run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// The counts.
     pub summary: Summary,
     /// How much of the machine was driven, if tours were made.
@@ -324,11 +327,18 @@ impl SuiteReport {
             readings: Vec::new(),
             offers: None,
             stale_waivers: Vec::new(),
+            interrupted: false,
             summary: Summary::of(&results),
             coverage: None,
             results,
         };
         SuiteReport { stale_waivers: stale(waivers, &report), ..report }
+    }
+
+    /// The same report with these results.
+    #[must_use]
+    pub fn with(self, results: Vec<Result>) -> Self {
+        SuiteReport { summary: Summary::of(&results), results, ..self }
     }
 
     /// The closing part of a console report: failures again, readings, counts.

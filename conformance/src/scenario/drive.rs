@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use devmig_reference::temporary;
 use serde_json::json;
 
 use super::guest::Guest;
@@ -53,10 +54,7 @@ pub struct Played {
 /// # Errors
 /// The step that came to nothing, and why.
 pub fn play(setting: Setting<'_>) -> Result<Played, String> {
-    let folder = tempfile::Builder::new()
-        .prefix("devmig-vm-")
-        .tempdir()
-        .map_err(|error| error.to_string())?;
+    let folder = temporary::folder("devmig-vm-").map_err(|error| error.to_string())?;
     let (from, to) = (folder.path().join("a"), folder.path().join("b"));
     let shared = folder.path().join("shared");
     for folder in [&from, &to, &shared] {

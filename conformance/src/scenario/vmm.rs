@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::guest::Guest;
 use super::known::{BackEnd, Kind};
 use super::qmp::Qmp;
+use crate::harness::io::files;
 use crate::harness::io::process::{Command, FOLDER, Process};
 use crate::vhost_user::Deadline;
 use crate::vhost_user::transport::Connection;
@@ -263,8 +264,8 @@ fn relay(
         return Err("QEMU did not connect to its device".into());
     }
     let (front, _) = listener.accept().map_err(|error| error.to_string())?;
-    let file = record.map(|path| std::fs::File::create(path).and_then(Writer::new)).transpose();
-    let mut writer = file.map_err(|error| error.to_string())?;
+    let begin = |path| files::create(path).map_err(std::io::Error::from).and_then(Writer::new);
+    let mut writer = record.map(begin).transpose().map_err(|error| error.to_string())?;
     let mut events = Vec::new();
     let mut told = |event: Event| {
         if let Some(writer) = &mut writer {

@@ -10,7 +10,8 @@
 //! message a descriptor belongs. A header is passed on when it is whole, a payload as it comes; a
 //! descriptor goes with the first byte of what it was read with.
 //!
-//! **Invariants.** The bytes that go out are those that came in. At most [`MAX_HELD`] bytes and
+//! **Invariants.** The bytes that go out are those that came in. A descriptor that did not fit into our
+//! table is an error, and never passed over: the message would be another. At most [`MAX_HELD`] bytes and
 //! [`MAX_FDS`] descriptors wait here: the line is not read while they do.
 
 use std::collections::VecDeque;
@@ -21,7 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use devmig_model::protocol::vhost_user::wire::Header;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
@@ -132,8 +133,9 @@ impl Line {
         if headed > 0 {
             self.passing.late += fds.len();
         }
-        let copies = fds.iter().filter_map(|fd: &OwnedFd| fd.try_clone().ok());
-        self.passing.fds.extend(copies.take(MAX_FDS - self.passing.fds.len().min(MAX_FDS)));
+        for fd in fds.iter().take(MAX_FDS - self.passing.fds.len().min(MAX_FDS)) {
+            self.passing.fds.push(rustix::io::fcntl_dupfd_cloexec(fd, 0)?);
+        }
         if headed < Header::LEN {
             self.passing.bytes.extend(&bytes);
             self.head.bytes.append(&mut bytes);
@@ -216,6 +218,10 @@ fn receive(
         if let RecvAncillaryMessage::ScmRights(rights) = message {
             fds.extend(rights);
         }
+    }
+    // There is room for all that one message can bring: what is lost did not fit into our table.
+    if got.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(Errno::MFILE);
     }
     Ok(got.bytes)
 }

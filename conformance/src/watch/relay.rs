@@ -144,7 +144,11 @@ impl Relay {
             if self.wait(until, stop)? {
                 break End::Asked;
             }
-            self.turn(told)?;
+            if let Err(error) = self.turn(told) {
+                // If it is `told` that fails, it does so once more.
+                let _ = told(self.event(What::Ends(format!("devmig failed: {error}"))));
+                return Err(error);
+            }
         };
         let why = match end {
             End::Closed => "the connection is over",

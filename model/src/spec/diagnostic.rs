@@ -131,35 +131,57 @@ impl Diagnostic for SpecError {
     }
 }
 
-/// Every problem that was found in one load.
+/// The most problems that are reported of one load: nobody reads more, and each costs time to draw.
+pub const MAX_ERRORS: usize = 100;
+
+/// The most problems that are kept until they are put in order.
+const MAX_KEPT: usize = 10 * MAX_ERRORS;
+
+/// The longest word for which a similar one is looked for, in characters.
+const MAX_WORD: usize = 256;
+
+/// Every problem that was found in one load, or the first [`MAX_ERRORS`] of them.
 #[derive(Clone, Debug, Error)]
 #[error("{}", self.summary())]
-pub struct SpecErrors(Vec<SpecError>);
+pub struct SpecErrors {
+    errors: Vec<SpecError>,
+    more: usize,
+}
 
 impl SpecErrors {
     /// The problems, in the order of files and places. There is at least one.
     #[must_use]
     pub fn errors(&self) -> &[SpecError] {
-        &self.0
+        &self.errors
+    }
+
+    /// How many problems there are beyond [`SpecErrors::errors`].
+    #[must_use]
+    pub fn more(&self) -> usize {
+        self.more
     }
 
     fn summary(&self) -> String {
-        match self.0.len() {
-            1 => "the specification has an error".to_owned(),
-            many => format!("the specification has {many} errors"),
+        match (self.errors.len(), self.more) {
+            (1, 0) => "the specification has an error".to_owned(),
+            (many, 0) => format!("the specification has {many} errors"),
+            (shown, more) => {
+                let all = shown + more;
+                format!("the specification has {all} errors: the first {shown}, and {more} more")
+            }
         }
     }
 }
 
 impl From<SpecError> for SpecErrors {
     fn from(error: SpecError) -> Self {
-        SpecErrors(vec![error])
+        SpecErrors { errors: vec![error], more: 0 }
     }
 }
 
 impl Diagnostic for SpecErrors {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(self.0.iter().map(|error| error as &dyn Diagnostic)))
+        Some(Box::new(self.errors.iter().map(|error| error as &dyn Diagnostic)))
     }
 }
 
@@ -167,6 +189,8 @@ impl Diagnostic for SpecErrors {
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     errors: Vec<SpecError>,
+    /// How many were found once enough were kept.
+    more: usize,
     files: BTreeMap<String, usize>,
     malformed: bool,
 }
@@ -174,12 +198,17 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Notes a problem.
     pub fn push(&mut self, error: SpecError) {
-        self.errors.push(error);
+        if self.errors.len() < MAX_KEPT {
+            self.errors.push(error);
+        } else {
+            self.more += 1;
+        }
     }
 
     /// Notes all that was noted elsewhere.
     pub fn append(&mut self, other: Diagnostics) {
-        self.errors.extend(other.errors);
+        other.errors.into_iter().for_each(|error| self.push(error));
+        self.more += other.more;
         self.malformed |= other.malformed;
     }
 
@@ -218,7 +247,7 @@ impl Diagnostics {
     /// `value` if nothing was found.
     ///
     /// # Errors
-    /// All problems found, in the order of files and places.
+    /// The problems found, in the order of files and places: the first [`MAX_ERRORS`].
     pub fn finish<T>(mut self, value: T) -> Result<T, SpecErrors> {
         if self.errors.is_empty() {
             return Ok(value);
@@ -233,7 +262,9 @@ impl Diagnostics {
             let place = error.span().map(|span| (span.start, span.end));
             seen.insert((error.message.clone(), error.file().map(str::to_owned), place))
         });
-        Err(SpecErrors(self.errors))
+        let more = self.more + self.errors.len().saturating_sub(MAX_ERRORS);
+        self.errors.truncate(MAX_ERRORS);
+        Err(SpecErrors { errors: self.errors, more })
     }
 }
 
@@ -241,10 +272,14 @@ impl Diagnostics {
 /// its characters wrong, and at most three.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).min(3);
+    // A longer word is nobody's slip, and would take long to compare.
+    let limit = match word.chars().take(MAX_WORD + 1).count() {
+        length if length > MAX_WORD => return None,
+        length => (length / 3).min(3),
+    };
     candidates
         .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+        .map(|candidate| (strsim::levenshtein(word, candidate), candidate))
         .filter(|(far, _)| *far <= limit)
         .min()
         .map(|(_, candidate)| candidate)
@@ -280,20 +315,4 @@ pub fn renamed_or_near<'a>(
         Some(name) => Some(format!("this property is now called `{name}`")),
         None => did_you_mean(word, candidates),
     }
-}
-
-/// Levenshtein's distance, in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

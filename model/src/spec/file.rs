@@ -239,6 +239,9 @@ pub fn with_help(error: SpecError, help: Option<String>) -> SpecError {
     }
 }
 
+/// How often an item is read again without the unknown keys that were found in one of its tables.
+const MAX_READS: usize = 16;
+
 /// Reads one item, noting each unknown key and leaving it out; whether there was one. Other keys of
 /// such items are `also`.
 fn read<T: DeserializeOwned>(
@@ -248,33 +251,41 @@ fn read<T: DeserializeOwned>(
     diagnostics: &mut Diagnostics,
 ) -> (Option<Item<T>>, bool) {
     let span = item.span();
-    let mut known_bad = false;
-    loop {
+    let mut has_unknown = false;
+    for _ in 0..MAX_READS {
         let error = match T::deserialize(item.clone().into_deserializer()) {
             Ok(value) => {
-                return (Some(Item { file: file.clone(), span, value }), known_bad);
+                return (Some(Item { file: file.clone(), span, value }), has_unknown);
             }
             Err(error) => error,
         };
         let at = error.span().unwrap_or_else(|| span.clone());
         let Some((word, known)) = unknown_field(error.message()) else {
             // One complaint is enough for an item that has lost a key it needs.
-            if !known_bad || !error.message().starts_with("missing field") {
+            if !has_unknown || !error.message().starts_with("missing field") {
                 diagnostics.push(translate(file, at, error.message()));
             }
-            diagnostics.malformed();
-            return (None, known_bad);
+            break;
         };
-        let message = format!("`{word}` is not a key here");
-        let unknown = SpecError::at(file, at.clone(), message, "unknown key");
-        let known = known.iter().map(String::as_str).chain(also.iter().copied());
-        diagnostics.push(with_help(unknown, did_you_mean(&word, known)));
-        known_bad = true;
-        if !remove_key(&mut item, &at) {
-            diagnostics.malformed();
-            return (None, known_bad);
+        has_unknown = true;
+        let mut removed = Vec::new();
+        remove_keys(&mut item, &at, &word, &known, &mut removed);
+        let found = !removed.is_empty();
+        if !found {
+            removed.push((word, at));
+        }
+        for (word, at) in removed {
+            let message = format!("`{word}` is not a key here");
+            let unknown = SpecError::at(file, at, message, "unknown key");
+            let known = known.iter().map(String::as_str).chain(also.iter().copied());
+            diagnostics.push(with_help(unknown, did_you_mean(&word, known)));
+        }
+        if !found {
+            break;
         }
     }
+    diagnostics.malformed();
+    (None, has_unknown)
 }
 
 /// Says in our words what serde says of a value.
@@ -313,17 +324,38 @@ fn quoted(message: &str) -> Vec<String> {
     message.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Removes the key at this place, however deep; whether there was one.
-fn remove_key(value: &mut Spanned<DeValue<'_>>, at: &Range<usize>) -> bool {
+/// Removes the key at this place, however deep, and with it every other key of its table that is not
+/// among the `known` ones; what was removed, by name and place.
+fn remove_keys(
+    value: &mut Spanned<DeValue<'_>>,
+    at: &Range<usize>,
+    word: &str,
+    known: &[String],
+    removed: &mut Vec<(String, Range<usize>)>,
+) {
     match value.get_mut() {
         DeValue::Table(table) => {
-            let found = table.keys().find(|key| key.span() == *at);
-            match found.map(|key| key.get_ref().to_string()) {
-                Some(name) => table.remove(name.as_str()).is_some(),
-                None => table.iter_mut().any(|(_, value)| remove_key(value, at)),
+            let Some(found) = table.keys().find(|key| key.span() == *at) else {
+                for (_, value) in table.iter_mut() {
+                    remove_keys(value, at, word, known, removed);
+                }
+                return;
+            };
+            // A name that was cut short, at a back quote in it, says nothing about the known ones.
+            let whole = found.get_ref().as_ref() == word;
+            let unknown = |name: &str| whole && !known.iter().any(|known| known == name);
+            let wrong = table.keys().filter(|key| key.span() == *at || unknown(key.get_ref()));
+            let wrong: Vec<_> = wrong.map(|key| (key.get_ref().to_string(), key.span())).collect();
+            for (name, _) in &wrong {
+                table.remove(name.as_str());
+            }
+            removed.extend(wrong);
+        }
+        DeValue::Array(items) => {
+            for value in items.iter_mut() {
+                remove_keys(value, at, word, known, removed);
             }
         }
-        DeValue::Array(items) => items.iter_mut().any(|v| remove_key(v, at)),
-        _ => false,
+        _ => {}
     }
 }

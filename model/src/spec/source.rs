@@ -8,6 +8,9 @@ use serde::Deserialize;
 use super::diagnostic::{Diagnostics, SpecError, did_you_mean};
 use super::file::{Item, Spanned, with_help};
 
+/// The part of a document's address that gives way to a version's revision.
+const BRANCH: &str = "/master/";
+
 /// A document that clauses cite.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -31,6 +34,17 @@ impl Source {
     #[must_use]
     pub fn version(&self, name: &str) -> Option<usize> {
         self.versions.iter().position(|version| version.name == name)
+    }
+
+    /// Where a version is found: at its own address, or at the document's, in which the name of a
+    /// branch gives way to the exact revision.
+    #[must_use]
+    pub fn address(&self, version: &Version) -> String {
+        match (&version.url, &version.revision) {
+            (Some(url), _) => url.clone(),
+            (None, Some(revision)) => self.url.replace(BRANCH, &format!("/{revision}/")),
+            (None, None) => self.url.clone(),
+        }
     }
 }
 

@@ -52,6 +52,22 @@ fn every_clause_and_choice_cites_a_document() {
 }
 
 /// The ids are quoted in reports and in other people's notes: one that is gone is a broken promise.
+/// A reader who follows a link finds the version that is named, and not what a branch holds by now.
+#[test]
+fn the_address_of_a_version_is_that_version_s() {
+    let spec = builtin();
+    for source in spec.sources() {
+        for version in &source.versions {
+            let address = source.address(version);
+            assert!(!address.contains("/master/"), "{} {}: {address}", source.id, version.name);
+        }
+    }
+    let vhost_user = spec.sources().iter().find(|source| source.id == "vhost-user").unwrap();
+    let version = &vhost_user.versions[vhost_user.version("10.2").unwrap()];
+    let revision = version.revision.as_deref().unwrap();
+    assert!(vhost_user.address(version).contains(revision));
+}
+
 #[test]
 fn ids() {
     let spec = builtin();

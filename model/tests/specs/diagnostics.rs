@@ -1,6 +1,7 @@
 //! Each thing that can be wrong with a specification, as its author sees it.
 
-use devmig_model::spec::{Spec, SpecError, SpecErrors, builtin_files};
+use devmig_model::spec::diagnostic::MAX_ERRORS;
+use devmig_model::spec::{Spec, SpecError, SpecErrors, builtin_files, matches};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 const SOURCES: &str = "\
@@ -306,4 +307,63 @@ mod any_damage {
             let _ = Spec::load(vec![("any".to_owned(), text)]);
         }
     }
+}
+
+/// What a naive matcher says, of few and short texts.
+fn naive(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(text) = text.strip_prefix(start) else { return false };
+    (0..=text.len()).any(|at| text.get(at..).is_some_and(|tail| naive(rest, tail)))
+}
+
+#[test]
+fn a_pattern_means_what_it_did_and_takes_no_longer_with_many_stars() {
+    let signs = ["a", "b", "*", "?", "é", "A"];
+    let words = |length: u32| {
+        (0..signs.len().pow(length)).map(move |number| {
+            let sign = |at: u32| signs[number / signs.len().pow(at) % signs.len()];
+            (0..length).map(sign).collect::<String>()
+        })
+    };
+    let all: Vec<String> = (0..=3).flat_map(words).collect();
+    for pattern in (0..=3).flat_map(words) {
+        for text in &all {
+            assert_eq!(matches(&pattern, text), naive(&pattern, text), "{pattern:?} {text:?}");
+        }
+    }
+    let begun = std::time::Instant::now();
+    let text = "a".repeat(1000);
+    for part in ["*", "*a", "a*", "*aa"] {
+        assert!(!matches(&(part.repeat(200) + "Z"), &text));
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn thousands_of_mistakes_are_counted_and_some_are_shown() {
+    let keys: String = (0..16_000).map(|n| format!("key{n} = 1\n")).collect();
+    let texts = [
+        (keys.clone(), 16_000),
+        (format!("{CLAUSE}{keys}"), 16_000),
+        ((0..16_000).map(|n| format!("[[clause]]\nkey{n} = 1\n")).collect(), 32_000),
+    ];
+    for (text, count) in texts {
+        let begun = std::time::Instant::now();
+        let errors = load(&[("a.toml", SOURCES), ("b.toml", &text)]).unwrap_err();
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert_eq!(errors.errors().len(), MAX_ERRORS);
+        let all = errors.errors().len() + errors.more();
+        assert!((16_000..=count).contains(&all), "{all}");
+        assert!(errors.to_string().contains(&format!("{} more", errors.more())), "{errors}");
+    }
+}
+
+/// The keys that an item may have are still read when others are left out.
+#[test]
+fn a_key_beside_unknown_ones_is_still_looked_at() {
+    let text = format!("{CLAUSE}colour = 1\nshade = 2\n").replace("\"MUST\"", "\"MIGHT\"");
+    let errors = load(&[("a.toml", SOURCES), ("b.toml", &text)]).unwrap_err();
+    let said: Vec<_> = errors.errors().iter().map(SpecError::message).collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said.iter().any(|message| message.contains("MIGHT")), "{said:?}");
 }

@@ -14,6 +14,10 @@
 //! nothing is put together of it. No bytes make reading it panic, and what is made room for is at most
 //! [`MAX_IMAGE`] bytes.
 
+use std::hash::Hasher as _;
+
+use fnv::FnvHasher;
+
 use crate::vfio_user::Mutant;
 
 /// The longest image that is taken.
@@ -61,13 +65,14 @@ pub enum StreamError {
     Damaged,
 }
 
-/// FNV-1a: against accidents, not against intent.
+/// Continues an FNV-1a digest: against accidents, not against intent.
 fn digest(digest: u64, bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(digest, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    let mut hasher = FnvHasher::with_key(digest);
+    hasher.write(bytes);
+    hasher.finish()
 }
 
+/// The digest of nothing.
 const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// Writes a stream, bit by bit.

@@ -33,6 +33,7 @@ fn counted(bytes: &[u8]) -> Vec<u8> {
     [le(bytes.len() as u64, 2), bytes.to_vec()].concat()
 }
 
+/// FNV-1a once more, so that the crate which `state.rs` takes it from is checked too.
 fn fnv(bytes: &[u8]) -> u64 {
     let (mut hash, prime) = (14_695_981_039_346_656_037_u128, 1_099_511_628_211_u128);
     for byte in bytes {

@@ -28,10 +28,12 @@
 //! told; and what was negotiated, which is negotiated again.
 
 use std::collections::VecDeque;
+use std::hash::Hasher as _;
 
 use devmig_model::device_model::id::MAX_ID;
 use devmig_model::device_model::value::{MAX_NAME, MAX_TEXT};
 use devmig_model::device_model::{ModelId, Name, Refusal, Settings, Value, admit};
+use fnv::FnvHasher;
 
 use super::config::NicConfig;
 use super::filter::{Modes, Table, Tags};
@@ -230,9 +232,9 @@ pub(super) fn admitted(
 
 /// FNV-1a: against accidents, not against intent.
 fn digest(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
-        (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mut digest = FnvHasher::default();
+    digest.write(bytes);
+    digest.finish()
 }
 
 /// Everything is little-endian; what is counted has its length in front, in two bytes.

@@ -366,7 +366,12 @@ impl<H: Frame> Channel<H> {
                 self.fds.extend(fds);
             }
         }
-        if self.fds.len() > MAX_DESCRIPTORS || got.flags.contains(ReturnFlags::CTRUNC) {
+        let cut = got.flags.contains(ReturnFlags::CTRUNC);
+        if cut && self.fds.len() < MAX_DESCRIPTORS {
+            // There was room for more here, and none in our table: that is no fault of the sender's.
+            return Err(Errno::MFILE);
+        }
+        if self.fds.len() > MAX_DESCRIPTORS || cut {
             return Ok(Got::TooManyDescriptors);
         }
         self.incoming.extend(bytes.iter().take(got.bytes));

@@ -28,6 +28,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 pub use self::running::Running;
+pub(crate) use self::running::Serving;
 use self::session::Session;
 use super::mutants::Mutant;
 use super::net::{Net, NetOptions};

@@ -6,6 +6,7 @@ use clap::Args as ClapArgs;
 use devmig_reference::block::BlockOptions;
 use devmig_reference::vhost_user::Options;
 
+use super::super::number::MANY;
 use super::Common;
 
 /// A disk in memory, each sector filled with its number.
@@ -17,7 +18,8 @@ pub(super) struct Blk {
     #[arg(long, value_name = "PATH")]
     pub(super) socket_path: PathBuf,
     /// Its size.
-    #[arg(long, value_name = "N", default_value_t = BlockOptions::default().sectors)]
+    #[arg(long, value_name = "N", default_value_t = BlockOptions::default().sectors,
+          value_parser = clap::value_parser!(u64).range(1..=MANY))]
     sectors: u64,
     /// How many request queues.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]

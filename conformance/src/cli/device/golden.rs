@@ -1,14 +1,14 @@
 //! `devmig device golden`: golden states of the NIC, as files; or whether those that are there are still
 //! what it writes.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use devmig_reference::golden::{Form, vectors};
 
 use super::{Error, Out, Status};
+use crate::harness::io::files;
 
 /// Write golden states: what a NIC of each model and configuration saves, for programs that must go on
 /// to read it.
@@ -38,7 +38,8 @@ pub(super) fn run(args: &Golden, out: &mut Out<'_>) -> Result<Status, Error> {
             }
             (false, _) => {
                 let failed = |cause| Error::Write { to: path.display().to_string(), cause };
-                fs::write(&path, text).map_err(failed)?;
+                let written = files::create(&path).map_err(std::io::Error::from);
+                written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
                 "written"
             }
         };
@@ -48,9 +49,9 @@ pub(super) fn run(args: &Golden, out: &mut Out<'_>) -> Result<Status, Error> {
 }
 
 fn read(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
+    match files::text(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(Error::Read { path: path.to_owned(), cause }),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(Error::Read { path: path.to_owned(), cause: error.into() }),
     }
 }

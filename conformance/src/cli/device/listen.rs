@@ -6,10 +6,13 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use devmig_reference::temporary::{self, Temporary};
+
 use super::Error;
 
-/// Listens there. A socket that a server has left behind is no obstacle, anything else is.
-pub(super) fn listen(path: &Path) -> Result<UnixListener, Error> {
+/// Listens there, until what is given with the listener is dropped. A socket that a server has left
+/// behind is no obstacle, anything else is.
+pub(super) fn listen(path: &Path) -> Result<(UnixListener, Temporary), Error> {
     let refused = |message: String, help: &str| Err(Error::usage(message, Some(help.into())));
     let shown = path.display();
     if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
@@ -26,8 +29,8 @@ pub(super) fn listen(path: &Path) -> Result<UnixListener, Error> {
             }
         }
     }
-    match UnixListener::bind(path) {
-        Ok(listener) => Ok(listener),
+    match temporary::listen(path) {
+        Ok(listening) => Ok(listening),
         Err(error) => match error.kind() {
             ErrorKind::AddrInUse => refused(
                 format!("{shown} exists and is not a socket"),

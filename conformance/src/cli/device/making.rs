@@ -51,7 +51,7 @@ impl Args for Making {
         let version = value(VERSION, "Version of the model (an alias for parameter values)")
             .value_name("VERSION");
         let release = value(RELEASE, "Release of the device")
-            .value_name("N")
+            .value_name("RELEASE")
             .value_parser(["1", "2"])
             .default_value("2");
         let encoder = value(ENCODER, "Encoder that writes and reads the state")

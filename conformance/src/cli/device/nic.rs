@@ -34,7 +34,7 @@ pub(super) struct Nic {
     #[arg(long, value_enum, default_value = "loopback")]
     link: LinkTo,
     /// Let the link go down and up again, each time after this long.
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
     link_flap: Option<u32>,
 }
 
@@ -85,7 +85,7 @@ impl Nic {
     }
 
     pub(super) fn over_vhost_user(&self, making: &Making) -> Result<NetOptions, Error> {
-        let flap = self.link_flap.map(|ms| Duration::from_millis(ms.max(1).into()));
+        let flap = self.link_flap.map(|ms| Duration::from_millis(ms.into()));
         let (config, link) = (making.config()?, self.link());
         Ok(NetOptions { config, link, latency: self.common.latency(), flap })
     }

@@ -1,6 +1,5 @@
 //! `devmig device serve`: NICs that are added and deleted over a control socket.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
@@ -28,11 +27,10 @@ pub(super) struct Serve {
 /// Runs it.
 pub(super) fn run(args: &Serve, out: &mut Out<'_>) -> Result<Status, Error> {
     let making = args.making.with(args.mutant.as_deref().and_then(own_mutant));
-    let listener = listen(&args.control)?;
+    let (listener, _socket) = listen(&args.control)?;
     let stop = Stop::new().map_err(|error| Error::usage(error.to_string(), None))?;
     out.text(&format!("listening at {}\n", args.control.display()))?;
     out.flush()?;
     let served = Control::new(making.build()).serve(&listener, &stop);
-    let _ = fs::remove_file(&args.control);
     served.map(|()| Status::Good).map_err(|error| Error::Serve(error.to_string()))
 }

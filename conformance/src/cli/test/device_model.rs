@@ -1,12 +1,14 @@
 //! `devmig test device-model`: the suite for device models against a program.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
-use super::shared::{Shared, seconds, timeout_words};
+use super::super::number::limit;
+use super::shared::{Of, Shared, timeout_words};
 use super::{Error, Out, Status, this_program};
 use crate::device_model::golden;
 use crate::device_model::mutants::MutationRun;
@@ -47,15 +49,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Target")]
     golden: Option<PathBuf>,
     /// Maximum number of cases of each kind; a smaller configuration space is tried completely
-    #[arg(long, value_name = "N", default_value_t = 40, help_heading = "Selection")]
-    cases: usize,
+    #[arg(long, value_name = "N", default_value_t = 40, help_heading = "Selection",
+          value_parser = clap::value_parser!(u16).range(1..=4096))]
+    cases: u16,
     /// Run the suite against each mutant of the reference device; a test of the violated clause
     /// must find it. `--only` selects mutants
     #[arg(long, help_heading = "Selection")]
     mutants: bool,
     /// Maximum time for each operation, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
-    timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
+          help_heading = "Judgement")]
+    timeout: Duration,
     #[command(flatten)]
     shared: Shared,
 }
@@ -85,7 +89,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         seed: args.shared.seed,
     };
     let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
-    args.shared.play(&library, "device-model", tests.len(), out, play)
+    let of = Of { protocol: "device-model", again: &run.reproduce, text: runner::TEXT };
+    args.shared.play(&library, of, tests.len(), out, play)
 }
 
 /// The words of a command or of a part of one, as a shell has them.
@@ -111,11 +116,6 @@ fn with_socket(option: &str, text: &str) -> Result<Vec<String>, Error> {
 
 impl Args {
     fn subject(&self, spawn: &str) -> Result<Subject, Error> {
-        let limit = seconds(self.timeout)?;
-        if self.cases == 0 || self.cases > 4096 {
-            let help = "use a number from 1 to 4096".to_owned();
-            return Err(Error::usage("invalid value for --cases", Some(help)));
-        }
         let mut transports = Vec::new();
         for (transport, text) in
             [(Transport::VhostUser, &self.vhost_user), (Transport::VfioUser, &self.vfio_user)]
@@ -137,8 +137,8 @@ impl Args {
             golden: golden
                 .map_err(|error| Error::usage(error.to_string(), None))?
                 .unwrap_or_default(),
-            limit,
-            most: self.cases,
+            limit: self.timeout,
+            most: self.cases.into(),
         })
     }
 

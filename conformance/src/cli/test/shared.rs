@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
@@ -15,8 +16,9 @@ use devmig_model::registry::Library;
 use devmig_model::spec::{self, SourceFile};
 use devmig_reference::switches::Fault;
 
-use super::super::{Error, Format, Out, Status, progress, select};
+use super::super::{Error, Format, Out, Status, interrupt, progress, select};
 use super::{Listed, ListedTest, clause_text};
+use crate::harness::io::files::{self, FileError, Whole};
 use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
 use crate::harness::report::{Result as TestResult, SuiteReport, junit};
 use crate::harness::suite::{SuiteForm, Test};
@@ -39,12 +41,35 @@ pub(super) struct Shared {
     /// matches any characters), and a `reason`
     #[arg(long, value_name = "FILE", help_heading = "Judgement")]
     pub(super) waivers: Option<PathBuf>,
-    /// Also write the results to this file as JUnit XML
+    /// Also write the results to this file as JUnit XML. An existing file is replaced at the end, or
+    /// when a signal ends the run
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     junit: Option<PathBuf>,
+    /// Write each result to this file as it comes, one JSON document a line: what remains of a run
+    /// that is killed
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    results: Option<PathBuf>,
     /// Output format
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     pub(super) format: Format,
+}
+
+/// What a run is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Of<'a> {
+    /// The suite.
+    pub(super) protocol: &'a str,
+    /// The command that runs a test again.
+    pub(super) again: &'a str,
+    /// The version of the text by which it is judged.
+    pub(super) text: &'a str,
+}
+
+impl Of<'_> {
+    /// A report without results.
+    fn report(&self, seed: u64) -> SuiteReport {
+        SuiteReport::of(self.again, self.text, seed, Vec::new(), &[])
+    }
 }
 
 impl Shared {
@@ -93,27 +118,56 @@ impl Shared {
         Ok(waivers::load(library, &ids, &file)?)
     }
 
-    /// Plays so many tests, and writes what they show as it comes.
+    /// Plays so many tests, and writes what they show as it comes. What a signal that ends the run
+    /// leaves is written too.
     pub(super) fn play(
         &self,
         library: &Library,
-        protocol: &str,
+        of: Of<'_>,
         count: usize,
         out: &mut Out<'_>,
         suite: impl FnOnce(&mut dyn FnMut(&TestResult)) -> Result<SuiteReport, Error>,
     ) -> Result<Status, Error> {
-        let junit_file = self.junit.as_deref().map(created).transpose()?;
+        let whole = |path: &PathBuf| Ok((path.clone(), Whole::new(path)?));
+        let junit_file = self
+            .junit
+            .as_ref()
+            .map(|path| whole(path).map_err(|error: FileError| failed(path, error.into())));
+        let junit_file = junit_file.transpose()?;
+        let lines = self.results.as_deref().map(created).transpose()?;
         let bar = progress::bar(count);
         let mut trouble = Ok(());
+        let found = Arc::new(Mutex::new(Vec::new()));
+        let guard = interrupt::on_signal({
+            let cut = SuiteReport { interrupted: true, ..of.report(self.seed) };
+            let (found, color, format) = (Arc::clone(&found), out.color(), self.format);
+            let (suite, junit_file) = (of.protocol.to_owned(), junit_file.clone());
+            move || {
+                let found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let ended = cut.with(found);
+                // Nobody could be told of a failure.
+                let mut out = Out::new(std::io::stdout(), color);
+                let _ = interrupted(&suite, &ended, count, format, junit_file, &mut out);
+            }
+        });
         let report = suite(&mut |result| {
+            // What our own end does to a back-end is no result.
+            if interrupt::ending() {
+                return;
+            }
             bar.inc(1);
             bar.set_message(result.test.clone());
+            found.lock().unwrap_or_else(PoisonError::into_inner).push(result.clone());
+            if let Some((path, file)) = lines.as_ref().filter(|_| trouble.is_ok()) {
+                trouble = kept(file, result).map_err(|cause| failed(path, cause));
+            }
             if self.format == Format::Text && trouble.is_ok() {
                 // Who is killed, as a guest may be, keeps what it has written.
                 let line = result.line() + "\n";
                 trouble = bar.suspend(|| out.text(&line).and_then(|()| out.flush()));
             }
         });
+        drop(guard);
         bar.finish_and_clear();
         trouble?;
         let report = report?;
@@ -121,11 +175,11 @@ impl Shared {
             Format::Text => out.text(&report.closing(|id| clause_text(library, id)))?,
             Format::Json => out.json(&report)?,
         }
-        if let Some((path, mut file)) = junit_file {
+        if let Some((path, file)) = junit_file {
             // What was found is not lost when this cannot be written.
             out.flush()?;
-            let document = junit(protocol, &report, |id| clause_text(library, id));
-            file.write_all(document.as_bytes()).map_err(|cause| failed(path, cause))?;
+            let document = junit(of.protocol, &report, |id| clause_text(library, id));
+            file.write(document.as_bytes()).map_err(|cause| failed(&path, cause))?;
         }
         Ok(match report.summary.exit_code() {
             0 => Status::Good,
@@ -198,30 +252,53 @@ pub(super) fn script_words(script: Option<&Path>, play: Option<&str>) -> String 
     }
 }
 
-/// The default of `--timeout`, in seconds.
-const TIMEOUT: f64 = 3.0;
+/// The default of `--timeout`.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What names a limit other than the default.
-pub(super) fn timeout_words(seconds: f64) -> Option<String> {
-    ((seconds - TIMEOUT).abs() > f64::EPSILON).then(|| format!("--timeout {seconds}"))
+pub(super) fn timeout_words(limit: Duration) -> Option<String> {
+    (limit != TIMEOUT).then(|| format!("--timeout {}", limit.as_secs_f64()))
 }
 
-/// A limit that is given in seconds.
-pub(super) fn seconds(timeout: f64) -> Result<Duration, Error> {
-    if timeout > 0.0 && timeout <= 3600.0 {
-        return Ok(Duration::from_secs_f64(timeout));
+/// Writes what a run has found that a signal ends.
+fn interrupted(
+    suite: &str,
+    report: &SuiteReport,
+    count: usize,
+    format: Format,
+    junit_file: Option<(PathBuf, Whole)>,
+    out: &mut Out<'_>,
+) -> Result<(), Error> {
+    let library = Library::builtin()?;
+    let text = |id: &str| clause_text(&library, id);
+    match format {
+        Format::Json => out.json(report)?,
+        Format::Text => {
+            let ran = report.results.len();
+            out.text(&report.closing(text))?;
+            out.text(&format!("interrupted: {ran} of {count} tests ran\n"))?;
+        }
     }
-    let help = "use a number of seconds greater than 0, up to 3600".to_owned();
-    Err(Error::usage("invalid value for --timeout", Some(help)))
+    out.flush()?;
+    if let Some((path, file)) = junit_file {
+        let document = junit(suite, report, text);
+        file.write(document.as_bytes()).map_err(|cause| failed(&path, cause))?;
+    }
+    Ok(())
+}
+
+/// A result as a line.
+fn kept(mut file: &File, result: &TestResult) -> std::io::Result<()> {
+    file.write_all((serde_json::to_string(result)? + "\n").as_bytes())
 }
 
 /// A file that results go to. A place that cannot be written to is better known before the run than
 /// after it.
-pub(super) fn created(path: &Path) -> Result<(&Path, File), Error> {
-    Ok((path, File::create(path).map_err(|cause| failed(path, cause))?))
+fn created(path: &Path) -> Result<(&Path, File), Error> {
+    Ok((path, files::create(path).map_err(|error| failed(path, error.into()))?))
 }
 
 /// A file that cannot be written.
-pub(super) fn failed(path: &Path, cause: std::io::Error) -> Error {
+fn failed(path: &Path, cause: std::io::Error) -> Error {
     Error::Write { to: path.display().to_string(), cause }
 }

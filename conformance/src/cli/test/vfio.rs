@@ -1,7 +1,5 @@
 //! What `devmig test vfio-user` and `devmig test vfio` have in common: the VFIO suite at some place.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,8 +8,9 @@ use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 
+use super::super::number::limit;
 use super::super::select;
-use super::shared::{Shared, created, failed, script_words, seconds, timeout_words};
+use super::shared::{Of, Shared, script_words, timeout_words};
 use super::{Error, Out, Status};
 use crate::harness::report::Result as TestResult;
 use crate::harness::suite::{load, script};
@@ -25,11 +24,13 @@ use crate::vfio::suite;
 #[derive(Debug, ClapArgs)]
 pub(super) struct Common {
     /// Run this many random walks instead of tests, with the seeds from `--seed` upwards
-    #[arg(long, value_name = "N", help_heading = "Selection")]
-    walks: Option<usize>,
+    #[arg(long, value_name = "N", help_heading = "Selection",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    walks: Option<u32>,
     /// Number of steps in each walk
-    #[arg(long, value_name = "M", default_value_t = 60, help_heading = "Selection")]
-    steps: usize,
+    #[arg(long, value_name = "M", default_value_t = 60, help_heading = "Selection",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    steps: u32,
     /// The tests of this file (in the form of the suite's own), and no others.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
@@ -49,20 +50,17 @@ pub(super) struct Common {
     )]
     pub(super) text: String,
     /// Maximum time for each call, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
-    timeout: f64,
-    /// Write each result there as it comes, a line of JSON each: what is left of a run that is ended
-    /// from outside.
-    #[arg(long, value_name = "FILE", hide = true)]
-    results: Option<PathBuf>,
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
+          help_heading = "Judgement")]
+    timeout: Duration,
     #[command(flatten)]
     pub(super) shared: Shared,
 }
 
 impl Common {
     /// How long a call may take.
-    pub(super) fn limit(&self) -> Result<Duration, Error> {
-        seconds(self.timeout)
+    pub(super) fn limit(&self) -> Duration {
+        self.timeout
     }
 
     /// The command that runs a test again, but for the test's name and the seed.
@@ -103,7 +101,8 @@ pub(super) fn run(
         Some(file) => load(&library, &file)?,
         None => suite::builtin(&library)?,
     };
-    let walk = |n| Walk { seed: args.shared.seed.wrapping_add(n as u64), steps: args.steps };
+    let walk =
+        |n: u32| Walk { seed: args.shared.seed.wrapping_add(n.into()), steps: args.steps as usize };
     let walks: Vec<Walk> = (0..args.walks.unwrap_or(0)).map(walk).collect();
     let tests = match args.walks {
         Some(_) if args.shared.only.is_empty() && args.script.is_none() => Vec::new(),
@@ -125,22 +124,8 @@ pub(super) fn run(
         waivers,
         seed: args.shared.seed,
     };
-    let results = args.results.as_deref().map(created).transpose()?;
-    args.shared.play(&library, protocol, tests.len() + walks.len(), out, |done| {
-        let mut written = Ok(());
-        let report = runner::play(&run, &tests, &walks, |result: &TestResult| {
-            if let Some((path, file)) = results.as_ref().filter(|_| written.is_ok()) {
-                written = kept(file, result).map_err(|cause| failed(path, cause));
-            }
-            if written.is_ok() {
-                done(result);
-            }
-        });
-        written.map(|()| report)
+    let of = Of { protocol, again: &run.reproduce, text: &run.text };
+    args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
+        Ok(runner::play(&run, &tests, &walks, |result: &TestResult| done(result)))
     })
-}
-
-/// A result as a line.
-fn kept(mut file: &File, result: &TestResult) -> std::io::Result<()> {
-    file.write_all((serde_json::to_string(result)? + "\n").as_bytes())
 }

@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if args.mutants {
         return mutants(args, out);
     }
-    let limit = args.common.limit()?;
+    let limit = args.common.limit();
     let foreign = args.foreign.as_deref().map(command).transpose()?;
     let place: Option<Box<dyn Place>> = match (&args.socket, &args.spawn) {
         (Some(path), _) => Some(Box::new(Socket { path: path.clone(), limit, foreign })),

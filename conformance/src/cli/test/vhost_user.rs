@@ -8,7 +8,9 @@ use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 
-use super::shared::{Shared, chosen, script_words, seconds, timeout_words};
+use super::super::number::limit;
+use super::super::select;
+use super::shared::{Of, Shared, chosen, script_words, timeout_words};
 use super::{Error, Out, Status, judged_by};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
@@ -49,11 +51,13 @@ pub(super) struct Args {
     #[arg(long, help_heading = "Selection")]
     tour: bool,
     /// Run this many random walks instead of tests, with the seeds from `--seed` upwards
-    #[arg(long, value_name = "N", help_heading = "Selection")]
-    walks: Option<usize>,
+    #[arg(long, value_name = "N", help_heading = "Selection",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    walks: Option<u32>,
     /// Number of steps in each walk
-    #[arg(long, value_name = "M", default_value_t = 80, help_heading = "Selection")]
-    steps: usize,
+    #[arg(long, value_name = "M", default_value_t = 80, help_heading = "Selection",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    steps: u32,
     /// The tests of this file (in the form of the suite's own), and no others.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
@@ -81,8 +85,9 @@ pub(super) struct Args {
     )]
     text: String,
     /// Maximum time to wait for an obligation, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, help_heading = "Judgement")]
-    timeout: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
+          help_heading = "Judgement")]
+    timeout: Duration,
     #[command(flatten)]
     shared: Shared,
 }
@@ -97,7 +102,7 @@ enum Profile {
 }
 
 /// Walks of the full profile.
-const FULL_WALKS: usize = 50;
+const FULL_WALKS: u32 = 50;
 
 /// How long the quick profile waits for what must not happen.
 const BRIEF: Duration = Duration::from_millis(200);
@@ -113,15 +118,11 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         return mutants(&library, &suite, args, out);
     }
     let asked = match (&args.script, &args.play) {
-        (Some(path), _) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|cause| Error::Read { path: path.clone(), cause })?;
-            Some(SourceFile::new(path.to_string_lossy(), text))
-        }
+        (Some(path), _) => Some(SourceFile::new(path.to_string_lossy(), select::read(path)?)),
         (None, Some(steps)) => Some(SourceFile::new("--play", script::<suite::Form>(steps))),
         (None, None) => None,
     };
-    let tours = asked.is_none().then(|| Tours::of(&library));
+    let tours = (asked.is_none() && tours_used(args)).then(|| Tours::of(&library));
     match asked {
         Some(file) => suite = load(&library, &file)?,
         None => suite.extend(tours.iter().flat_map(|tours| tours.tests.iter().cloned())),
@@ -140,7 +141,6 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let rules = judged_by(&library, &args.text)?;
     let pinned =
         args.choice.iter().map(|pin| library.spec.pin(pin)).collect::<Result<Vec<_>, _>>()?;
-    let owed = seconds(args.timeout)?;
     let waivers = args.shared.accepted(&library, &suite)?;
     let target = match (&args.socket, &args.spawn) {
         (Some(path), _) => Target::Socket(path.clone()),
@@ -155,7 +155,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             target: &target,
             device: args.device,
             scratch: args.scratch,
-            limits: limits(args.profile, owed),
+            limits: limits(args.profile, args.timeout),
             outside: args.outside.as_deref(),
         },
         pinned,
@@ -166,13 +166,30 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         waivers,
         seed: args.shared.seed,
     };
-    let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with("tour.")));
-    args.shared.play(&library, "vhost-user", tests.len() + walks.len(), out, |done| {
+    let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));
+    let of = Of { protocol: "vhost-user", again: &run.reproduce, text: &run.text };
+    args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
         let mut report = runner::play(&run, &tests, &walks, done);
         report.coverage = tours.map(|tours| tours.coverage(&report));
         Ok(report)
     })
 }
+
+/// Whether a tour can be among the tests, or be named by a waiver: making them takes a while.
+fn tours_used(args: &Args) -> bool {
+    let only = &args.shared.only;
+    let walks_alone = args.walks.is_some() && only.is_empty();
+    let names_tours = |pattern: &String| {
+        let start = pattern.split('*').next().unwrap_or_default();
+        let whole = start.len() == pattern.len();
+        start.starts_with(TOUR) || (!whole && TOUR.starts_with(start))
+    };
+    args.shared.waivers.is_some()
+        || (!walks_alone && (only.is_empty() || only.iter().any(names_tours)))
+}
+
+/// What the ids of tours begin with.
+const TOUR: &str = "tour.";
 
 /// The walks that are asked for.
 fn walks(args: &Args) -> Vec<Walk> {
@@ -183,7 +200,8 @@ fn walks(args: &Args) -> Vec<Walk> {
         (None, Profile::Full) if whole => FULL_WALKS,
         (None, _) => 0,
     };
-    let walk = |n| Walk { seed: args.shared.seed.wrapping_add(n as u64), steps: args.steps };
+    let walk =
+        |n: u32| Walk { seed: args.shared.seed.wrapping_add(n.into()), steps: args.steps as usize };
     (0..count).map(walk).collect()
 }
 

@@ -10,12 +10,16 @@
 //!
 //! **Invariants.** It is ended by its own id, never by name, together with the group that it leads:
 //! asked first, then killed. The group's id cannot have been given to somebody else, since the
-//! leader is reaped last. A signal that ends us ends it too, by way of [`end_all`]. Of what it prints, the last [`TAIL`] bytes are kept.
+//! leader is reaped last. A signal that ends us ends it too, by way of [`end_all`]; where the kernel
+//! kills us and nothing of ours runs any more, it kills what we have started. Of what it prints, the
+//! last [`TAIL`] bytes are kept.
 //!
 //! **Not here:** daemons that leave their group and their command; the command must stay in the
 //! foreground.
 
-use std::collections::{BTreeMap, VecDeque};
+mod parent;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,8 +30,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use devmig_reference::temporary::{self, Temporary};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use tempfile::TempDir;
 
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Channel, ConnectError, Connection, Frame};
@@ -63,18 +67,18 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The groups that run, by their leaders' ids, and the folders of their sockets.
-static RUNNING: Mutex<BTreeMap<i32, PathBuf>> = Mutex::new(BTreeMap::new());
+/// The groups that run, by their leaders' ids.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-fn running() -> MutexGuard<'static, BTreeMap<i32, PathBuf>> {
+fn running() -> MutexGuard<'static, BTreeSet<i32>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends every process that was started here, since we are about to end, and then calls `leave`,
-/// which does not return: none can be started meanwhile.
+/// Ends every process that was started here and removes every temporary folder, since we are about to
+/// end, and then calls `leave`, which does not return: nothing can be started or made meanwhile.
 pub fn end_all(leave: impl FnOnce()) {
     let running = running();
-    let groups = || running.keys().filter_map(|id| Pid::from_raw(*id));
+    let groups = || running.iter().filter_map(|id| Pid::from_raw(*id));
     // Nobody left to be signalled is what we want.
     for group in groups() {
         let _ = kill_process_group(group, Signal::TERM);
@@ -86,10 +90,7 @@ pub fn end_all(leave: impl FnOnce()) {
     for group in groups() {
         let _ = kill_process_group(group, Signal::KILL);
     }
-    for folder in running.values() {
-        let _ = std::fs::remove_dir_all(folder);
-    }
-    leave();
+    temporary::remove_all(leave);
 }
 
 /// Whether the process has ended, without reaping it.
@@ -277,7 +278,7 @@ impl Command {
 
     /// Runs it; its standard output goes there, or to where its errors go.
     fn run_into(&self, output: Option<io::PipeWriter>) -> Result<Process, SpawnError> {
-        let folder = tempfile::Builder::new().prefix("devmig-").tempdir()?;
+        let folder = temporary::folder("devmig-")?;
         let (stem, socket) = (folder.path().join("s"), folder.path().join("s0"));
         let (image, shared) = self.furnish(folder.path())?;
         let places = [(PLACEHOLDER, &socket), (STEM, &stem), (IMAGE, &image), (FOLDER, &shared)];
@@ -295,6 +296,7 @@ impl Command {
             .stdout(output.map_or_else(|| writer.try_clone(), Ok)?)
             .stderr(writer)
             .process_group(0);
+        parent::end_with_us(&mut command);
         let mut running = running();
         let child = command.spawn().map_err(|error| {
             // The words of the kernel for a missing program do not say what is missing.
@@ -303,7 +305,7 @@ impl Command {
         drop(command); // it holds the writing ends
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
-            running.insert(group.as_raw_nonzero().get(), folder.path().to_owned());
+            running.insert(group.as_raw_nonzero().get());
         }
         drop(running);
         let mut process =
@@ -322,7 +324,7 @@ pub struct Process {
     /// How it ended, once it has been reaped.
     status: Option<ExitStatus>,
     socket: PathBuf,
-    _folder: TempDir,
+    _folder: Temporary,
     output: Option<Output>,
 }
 

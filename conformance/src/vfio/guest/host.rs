@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
+use devmig_reference::temporary;
+
 use super::{ARGUMENTS, EXIT, OUT, PROGRAM, RESULTS, STDERR, STDOUT};
 use crate::harness::io::process::{Command, SpawnError};
 use crate::vhost_user::Deadline;
@@ -80,7 +82,7 @@ impl Machine {
         arguments: &[&str],
         limit: Duration,
     ) -> Result<Ended, RunError> {
-        let folder = tempfile::Builder::new().prefix("devmig-guest-").tempdir();
+        let folder = temporary::folder("devmig-guest-");
         let folder = folder.map_err(|error| file(Path::new("a temporary folder"), error))?;
         let root = self.furnish(folder.path())?;
         let words = vec![

@@ -1,21 +1,66 @@
 //! A back-end in a thread of its own, for tests.
 
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Deadline, Options, ServeError, Stop, serve};
+use crate::temporary::{self, Temporary};
 
+/// What its socket is called.
+const MAIN: &str = "vhost.sock";
 /// What the socket is called from which the device is changed.
 const OUTSIDE: &str = "outside.sock";
+
+/// A server in a thread of its own. Dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    stop: Stop,
+    thread: Option<JoinHandle<Result<(), ServeError>>>,
+}
+
+impl Serving {
+    /// Starts one.
+    pub(crate) fn start(
+        serve: impl FnOnce(&Stop) -> Result<(), ServeError> + Send + 'static,
+    ) -> Result<Self, ServeError> {
+        let stop = Stop::new()?;
+        let theirs = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name("reference back-end".into())
+            .spawn(move || serve(&theirs))?;
+        Ok(Serving { stop, thread: Some(thread) })
+    }
+
+    /// Stops it, and says how it ended: [`ServeError::Stuck`] if it does not end within the limit.
+    pub(crate) fn stop(&mut self, limit: Duration) -> Result<(), ServeError> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        self.stop.stop()?;
+        let deadline = Deadline::after(limit);
+        while !thread.is_finished() {
+            if deadline.passed() {
+                return Err(ServeError::Stuck(limit));
+            }
+            deadline.pause(Duration::from_millis(1));
+        }
+        thread.join().map_err(|_| ServeError::Panicked)?
+    }
+}
+
+impl Drop for Serving {
+    /// A thread that is stuck is left behind: a destructor can tell nobody.
+    fn drop(&mut self) {
+        let _ = self.stop(Duration::from_secs(5));
+    }
+}
 
 /// A back-end in a thread of its own, on a socket in a folder of its own. Dropping it stops it.
 #[derive(Debug)]
 pub struct Running {
-    folder: tempfile::TempDir,
-    stop: Stop,
-    thread: Option<JoinHandle<Result<(), ServeError>>>,
+    serving: Serving,
+    // Removed after the server has stopped.
+    folder: Temporary,
 }
 
 impl Running {
@@ -35,35 +80,26 @@ impl Running {
         + Send
         + 'static,
     ) -> Result<Self, ServeError> {
-        let folder = tempfile::Builder::new().prefix("devmig-").tempdir()?;
-        let path = folder.path().join("vhost.sock");
-        let listener = UnixListener::bind(&path)
-            .map_err(|error| ServeError::Listen { path: path.clone(), error })?;
-        let path = folder.path().join(OUTSIDE);
-        let outside = UnixListener::bind(&path)
-            .map_err(|error| ServeError::Listen { path: path.clone(), error })?;
-        let stop = Stop::new()?;
-        let theirs = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("reference back-end".into())
-            .spawn(move || serve(&listener, &outside, &theirs))?;
-        Ok(Running { folder, stop, thread: Some(thread) })
+        let folder = temporary::folder("devmig-")?;
+        let listen = |name| {
+            let path = folder.path().join(name);
+            UnixListener::bind(&path).map_err(|error| ServeError::Listen { path, error })
+        };
+        let (listener, outside) = (listen(MAIN)?, listen(OUTSIDE)?);
+        let serving = Serving::start(move |stop| serve(&listener, &outside, stop))?;
+        Ok(Running { serving, folder })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.folder().join("vhost.sock")
+        self.folder.path().join(MAIN)
     }
 
     /// Where somebody who connects changes the device that is being served.
     #[must_use]
     pub fn outside(&self) -> PathBuf {
-        self.folder().join(OUTSIDE)
-    }
-
-    fn folder(&self) -> &Path {
-        self.folder.path()
+        self.folder.path().join(OUTSIDE)
     }
 
     /// Stops it, and says how it ended.
@@ -71,26 +107,6 @@ impl Running {
     /// # Errors
     /// What [`serve`] ended with; [`ServeError::Stuck`] if it does not end within the limit.
     pub fn stop(mut self, limit: Duration) -> Result<(), ServeError> {
-        self.end(limit)
-    }
-
-    fn end(&mut self, limit: Duration) -> Result<(), ServeError> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        self.stop.stop()?;
-        let deadline = Deadline::after(limit);
-        while !thread.is_finished() {
-            if deadline.passed() {
-                return Err(ServeError::Stuck(limit));
-            }
-            deadline.pause(Duration::from_millis(1));
-        }
-        thread.join().map_err(|_| ServeError::Panicked)?
-    }
-}
-
-impl Drop for Running {
-    /// A thread that is stuck is left behind: a destructor can tell nobody.
-    fn drop(&mut self) {
-        let _ = self.end(Duration::from_secs(5));
+        self.serving.stop(limit)
     }
 }

@@ -1,0 +1,62 @@
+//! Every argument that names a file is known, with what holds it to the limits.
+
+use std::any::TypeId;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::{Command, CommandFactory as _};
+
+use super::Cli;
+
+/// Files that are read: `tests/inputs.rs` tries each kind with what is no regular file, or too large.
+const READ: [&str; 10] = [
+    "proposal",
+    "file",
+    "script",
+    "waivers",
+    "source",
+    "destination",
+    "hosts",
+    "files",
+    "golden",
+    "dir",
+];
+
+/// Files that are written, and folders for them: the same test.
+const WRITTEN: [&str; 4] = ["junit", "results", "record", "folder"];
+
+/// Sockets, devices and places for them: nothing is read from their files.
+const PLACES: [&str; 10] = [
+    "socket",
+    "socket_path",
+    "vfio_user",
+    "outside",
+    "control",
+    "listen",
+    "connect",
+    "cdev",
+    "group",
+    "device",
+];
+
+fn paths(command: &Command, found: &mut BTreeSet<String>) {
+    for arg in command.get_arguments() {
+        if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
+            found.insert(arg.get_id().to_string());
+        }
+    }
+    command.get_subcommands().for_each(|sub| paths(sub, found));
+}
+
+#[test]
+fn every_path_is_held_to_the_limits() {
+    let mut found = BTreeSet::new();
+    paths(&Cli::command(), &mut found);
+    assert!(found.len() > 10, "{found:?}");
+    let known = |name: &str| READ.iter().chain(&WRITTEN).chain(&PLACES).any(|k| *k == name);
+    let new: Vec<_> = found.iter().filter(|name| !known(name)).collect();
+    assert!(
+        new.is_empty(),
+        "add {new:?} here, and to tests/inputs.rs if a file is read or written"
+    );
+}
