@@ -12,6 +12,7 @@
 //! Each is registered in [`crate::registry`], by the trait in [`registration`]. ARCHITECTURE.md
 //! ("Adding a protocol") lists all that a new one takes. [`property`] is how each of them lists its
 //! properties, [`size`] how each says what bounds its systems.
+pub mod definition;
 pub mod example;
 pub mod orchestration;
 pub mod property;

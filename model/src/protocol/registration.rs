@@ -16,9 +16,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::size::{BadScale, Bound, Scale, Speaks};
+use super::definition::Definition;
+use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, Tables, unique};
-use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
 
@@ -78,14 +78,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Its systems, in the order of the files.
     fn systems(&self) -> Vec<&dyn Definition>;
 
-    /// The system of this name under these rules, if it has one.
-    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>>;
-
-    /// The system of this name at another size under these rules, if it has one.
+    /// The system of this name at this size under these rules, if it has one.
     ///
     /// # Errors
     /// If the system has no such size: lists its bounds.
-    fn build_scaled(
+    fn build(
         &self,
         name: &str,
         scale: &Scale,
@@ -109,49 +106,6 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     fn build_bug(&self, id: &str, rules: Rules) -> Option<Box<dyn Check>> {
         let _ = (id, rules);
         None
-    }
-}
-
-/// A system, as far as every protocol's have it.
-pub trait Definition: fmt::Debug {
-    /// Its name on the command line, `PROTOCOL/NAME`.
-    fn name(&self) -> &str;
-
-    /// The choices that it fixes otherwise than by default.
-    fn choices(&self) -> &[(ChoiceId, u8)] {
-        &[]
-    }
-
-    /// The clauses that it switches off.
-    fn without(&self) -> &[ClauseId] {
-        &[]
-    }
-
-    /// What bounds it.
-    fn bounds(&self) -> Vec<Bound>;
-
-    /// At which sizes it speaks.
-    fn speaks(&self) -> Speaks {
-        Speaks::default()
-    }
-}
-
-/// A system that is made in code: only its name and bounds are known here.
-#[derive(Clone, Debug)]
-pub struct InCode {
-    /// Its name.
-    pub name: String,
-    /// What bounds it.
-    pub bounds: &'static [Bound],
-}
-
-impl Definition for InCode {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn bounds(&self) -> Vec<Bound> {
-        self.bounds.to_vec()
     }
 }
 
@@ -216,6 +170,17 @@ impl<'f> Input<'f> {
         d: &mut Diagnostics,
     ) -> Read<T> {
         self.read(|tables| tables.items_of(kind, protocol, d))
+    }
+
+    /// Takes the `[[kind]]` items of one protocol, each in two parts: the `common` keys, and the others.
+    pub fn items_in_parts_of<C: DeserializeOwned, O: DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        common: &[&str],
+        protocol: &str,
+        d: &mut Diagnostics,
+    ) -> Read<(C, O)> {
+        self.read(|tables| tables.items_in_parts_of(kind, common, protocol, d))
     }
 
     fn read<T>(&mut self, mut take: impl FnMut(&mut Tables<'f>) -> Vec<Item<T>>) -> Read<T> {
