@@ -306,7 +306,7 @@ fn hidden_steps_are_taken_unseen() {
 /// The machine with two rings, as a tester has it: every choice open.
 fn two_rings(library: &Library) -> VhostUser<2> {
     let def = library.vhost_user().systems.named("vhost-user/two-rings").unwrap();
-    library.vhost_user().system::<2, 1, 6>(def, Rules::default()).closed.machine.0
+    library.vhost_user().system::<2, 2, 7>(def, Rules::default()).closed.machine.0
 }
 
 fn open_choices(library: &Library) -> Rules {
@@ -549,7 +549,7 @@ fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Op
             (wolf(&closed.machine.0, judged, &walk, own), format!("{walk:#?}"))
         }
         _ => {
-            let closed = library.vhost_user().system::<2, 1, 6>(def, rules).closed;
+            let closed = library.vhost_user().system::<2, 2, 7>(def, rules).closed;
             let walk = walk(&closed, numbers);
             (wolf(&closed.machine.0, judged, &walk, own), format!("{walk:#?}"))
         }

@@ -179,7 +179,7 @@ impl Loaded {
     pub fn check(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
         match def.rings {
             1 => Box::new(self.system::<1, 2, { words::<1, 2>() }>(def, rules)),
-            _ => Box::new(self.system::<2, 1, { words::<2, 1>() }>(def, rules)),
+            _ => Box::new(self.system::<2, 2, { words::<2, 2>() }>(def, rules)),
         }
     }
 
