@@ -18,7 +18,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::protocol::definition::Definition;
-use crate::protocol::registration::{Bug, Input, Protocol, Read, SHARED, Section};
+use crate::protocol::input::{Input, Read};
+use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{example, orchestration, ring, vdpa, vfio, vhost_user};
 use crate::spec::{

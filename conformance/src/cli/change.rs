@@ -102,7 +102,7 @@ pub(crate) struct States {
 pub(crate) struct Examined {
     /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
     /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
-    /// `X: non-vacuous`; all else is the same.
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// Its short name.
     pub(crate) proposal: String,

@@ -147,7 +147,7 @@ fn several(
 pub(super) struct Reports<'a> {
     /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
     /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
-    /// `X: non-vacuous`; all else is the same.
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// Every system is as expected.
     as_expected: bool,
@@ -163,7 +163,7 @@ pub(super) struct Reports<'a> {
 pub(super) struct List<'a> {
     /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
     /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
-    /// `X: non-vacuous`; all else is the same.
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// The systems, in order.
     systems: Vec<ListedSystem<'a>>,

@@ -18,8 +18,8 @@ use std::ops::Deref;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::input::Input;
 use super::property::{self, PropertyDefinition};
-use super::registration::Input;
 use super::size::{self, BadScale, Bound, Scale, Size, Speaks};
 use crate::spec::{Diagnostics, Item, Spanned, Spec};
 use devmig_engine::clause::{ChoiceId, ClauseId};

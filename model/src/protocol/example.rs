@@ -21,7 +21,8 @@
 //! (the clause `marks` dropped), the copy is not the page, and a shortest trace shows it.
 
 use super::definition::{Definition, InCode, Systems};
-use super::registration::{Input, Protocol};
+use super::input::Input;
+use super::registration::Protocol;
 use super::size::{BadScale, Bound, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;

@@ -19,7 +19,8 @@
 //! **Not here.** Features, status, set-up, enabling, notifications, more than one ring.
 
 use super::definition::{Definition, InCode, Systems};
-use super::registration::{Input, Protocol};
+use super::input::Input;
+use super::registration::Protocol;
 use super::size::{BadScale, Bound, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;

@@ -17,7 +17,9 @@ use super::properties;
 use super::systems::SystemDef;
 use super::table::{RawPatch, Table};
 use crate::protocol::definition::{Definition, Systems};
-use crate::protocol::registration::{self, Overlaid, Programs};
+use crate::protocol::input::Overlaid;
+use crate::protocol::program::Programs;
+use crate::protocol::registration;
 use crate::spec::{Diagnostics, Spanned, Spec, did_you_mean, renamed_or_near, with_help};
 
 /// One `[[bug]]`.
