@@ -1,16 +1,17 @@
 //! Real implementations, and what each is known to do.
 //!
 //! ```text
-//!  peers/NAME.toml --> Peer --run the suite--> report --hold against--> Verdict
+//!  implementations/NAME.toml --> Peer --run the suite--> report --hold against--> Verdict
 //!                       install, version, spawn,           new, gone, unknown version, not run
 //!                       known deviations
 //! ```
 //!
 //! | file | its one job |
 //! |---|---|
-//! | `peers.rs` | what is known: the files, loaded and validated |
-//! | `peers/run.rs` | installing, running, and holding the report against it |
-//! | `peers/kernel.rs` | the same of a kernel's driver: how it is built, and its suite in guests |
+//! | `implementations.rs` | what is known: the files, loaded and validated |
+//! | `installed.rs` | programs of others: installed, found, asked for their version |
+//! | `run.rs` | installing, running, and holding the report against it |
+//! | `kernel.rs` | the same of a kernel's driver: how it is built, and its suite in guests |
 //!
 //! A deviation is held for a range of versions, as `always` or `sometimes`: for a listed version a
 //! new one fails, and so does an `always` that is gone; a `sometimes` is tried a stated number of
@@ -23,6 +24,7 @@
 //! **Invariants.** A sensitive deviation is shown by its clause alone, and its tests by a pattern.
 //! No peer is installed without being asked for.
 
+pub(crate) mod installed;
 mod kernel;
 mod run;
 mod setting;
@@ -39,6 +41,7 @@ use crate::harness::report::Offers;
 use crate::vhost_user::session::Device;
 use crate::vhost_user::suite::Test;
 
+pub use installed::Missing;
 pub use run::Verdict;
 pub use setting::Setting;
 pub(crate) use setting::cache;

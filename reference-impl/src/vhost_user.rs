@@ -34,5 +34,5 @@ mod testing;
 pub use backend::{Backend, Output};
 pub use device::Device;
 pub use mutants::Mutant;
-pub use server::{Options, Running, Stop, serve};
+pub use server::{Options, Running, ServeError, Stop, serve};
 pub use settings::Settings;

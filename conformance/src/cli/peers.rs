@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Error, Format, Out, Status, progress, test};
 use crate::harness::parallel::in_turn;
 use crate::harness::report::SuiteReport;
-use crate::implementations::{self, Peer, Serves, Setting, Verdict};
+use crate::implementations::{self, Missing, Peer, Serves, Setting, Verdict};
 use crate::vhost_user::suite;
 
 /// Test real implementations and compare the findings with known deviations
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let rules = test::judged_by(&library, text)?;
     let bar = progress::bar(peers.len() * suite.len());
     // One after the other: package managers take locks.
-    let there: Vec<Result<(), String>> = peers
+    let there: Vec<Result<(), Missing>> = peers
         .iter()
         .map(|peer| {
             bar.set_message(format!("{}: looking for it", peer.name));
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             if missing { install(peer) } else { Ok(()) }
         })
         .collect();
-    let jobs: Vec<(&Peer, Result<(), String>)> = peers.into_iter().zip(there).collect();
+    let jobs: Vec<(&Peer, Result<(), Missing>)> = peers.into_iter().zip(there).collect();
     let verdicts = in_turn(&jobs, AT_ONCE, |(peer, there)| {
         let done = |test: &str| {
             bar.inc(1);
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         let setting = Setting { library, suite, vfio, text, rules, done };
         match there {
             Ok(()) => peer.run(setting),
-            Err(why) => Verdict::NotRun(why.clone()),
+            Err(why) => Verdict::NotRun(why.to_string()),
         }
     });
     bar.finish_and_clear();
@@ -116,7 +116,7 @@ fn recorded(peer: &Peer, verdict: &Verdict) -> String {
 }
 
 /// A mirror that refuses is tried once more.
-fn install(peer: &Peer) -> Result<(), String> {
+fn install(peer: &Peer) -> Result<(), Missing> {
     peer.install().or_else(|_| {
         std::thread::sleep(std::time::Duration::from_secs(5));
         peer.install()

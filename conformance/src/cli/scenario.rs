@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         return Ok(Status::Good);
     }
     if let Some(folder) = &args.record {
-        known::folder(folder).map_err(|why| Error::usage(why, None))?;
+        known::folder(folder).map_err(|why| Error::usage(why.to_string(), None))?;
     }
     let mut rules = test::judged_by(&library, "10.2")?;
     rules.choices = library.spec.open();
@@ -124,15 +124,15 @@ fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Ca
         && missing()
         && let Err(why) = front_end.install()
     {
-        return Came::NotRun(why);
+        return Came::NotRun(why.to_string());
     }
     let (program, version) = match front_end.find() {
         Ok(found) => found,
-        Err(why) => return Came::NotRun(why),
+        Err(why) => return Came::NotRun(why.to_string()),
     };
     let back_end = match scenario.back_end.find() {
         Ok(back_end) => back_end,
-        Err(why) => return Came::NotRun(why),
+        Err(why) => return Came::NotRun(why.to_string()),
     };
     let folder = match temporary::folder("devmig-guest-") {
         Ok(folder) => folder,
@@ -140,7 +140,7 @@ fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Ca
     };
     let guest = match Guest::prepare(&cache, folder.path()) {
         Ok(guest) => guest,
-        Err(why) => return Came::NotRun(why),
+        Err(why) => return Came::NotRun(why.to_string()),
     };
     let setting = Setting {
         guest: &guest,
@@ -152,7 +152,7 @@ fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Ca
         migrates: scenario.migrates,
     };
     match drive::play(setting) {
-        Err(why) => Came::Stuck(why),
+        Err(why) => Came::Stuck(why.to_string()),
         Ok(played) => {
             let halves = [&played.source, &played.destination].into_iter();
             let reports: Vec<_> =

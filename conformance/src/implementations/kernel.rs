@@ -10,11 +10,12 @@
 //!
 //! **Invariant.** A kernel that was built by another configuration is none of ours.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use devmig_model::spec::matches;
 
+use super::installed::Missing;
 use super::setting::{Setting, cache};
 use super::{Peer, Serves};
 use crate::harness::report::SuiteReport;
@@ -43,19 +44,19 @@ impl Peer {
     }
 
     /// Puts what the lines that install it need where they find it.
-    pub(super) fn prepare(&self) -> Result<(), String> {
+    pub(super) fn prepare(&self) -> Result<(), Missing> {
         let Some((path, text)) = self.configuration() else { return Ok(()) };
         let written = std::fs::create_dir_all(cache()).and_then(|()| std::fs::write(&path, text));
         // What was built by another must not be taken for what is built now, should that fail.
         let _ = std::fs::remove_file(cache().join("bin").join(&self.name));
-        written.map_err(|error| format!("{}: {error}", path.display()))
+        written.map_err(Missing::file(&path))
     }
 
     /// Whether what is there was built as it is configured now.
-    pub(super) fn is_as_configured(&self) -> Result<(), String> {
+    pub(super) fn is_as_configured(&self) -> Result<(), Missing> {
         match self.configuration() {
             Some((path, text)) if std::fs::read_to_string(&path).ok().as_deref() != Some(text) => {
-                Err("it was not built here with this configuration".to_owned())
+                Err(Missing::OtherConfiguration)
             }
             _ => Ok(()),
         }
@@ -70,8 +71,9 @@ pub(super) struct Guests<'a> {
 }
 
 impl<'a> Guests<'a> {
-    pub(super) fn new(peer: &Peer, device: &'a str, setting: Setting<'a>) -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    pub(super) fn new(peer: &Peer, device: &'a str, setting: Setting<'a>) -> Result<Self, Missing> {
+        let program =
+            std::env::current_exe().map_err(Missing::file(Path::new("/proc/self/exe")))?;
         let machine = Machine { kernel: peer.program(&peer.name), program };
         Ok(Guests { machine, device, setting })
     }
@@ -81,7 +83,7 @@ impl<'a> Guests<'a> {
         &self,
         opening: Opening,
         pattern: Option<&str>,
-    ) -> Result<SuiteReport, String> {
+    ) -> Result<SuiteReport, Missing> {
         let wanted = |test: &&Test| pattern.is_none_or(|pattern| matches(pattern, &test.id));
         let tests: Vec<&Test> = self.setting.vfio.iter().filter(wanted).collect();
         let plan = Plan {
@@ -92,8 +94,8 @@ impl<'a> Guests<'a> {
             limit: LIMIT,
             alone: ALONE,
         };
-        let report = plan.play(self.setting.library, &tests).map_err(|error| error.to_string())?;
-        report.ok_or_else(|| "there is no such test".to_owned())
+        let report = plan.play(self.setting.library, &tests)?;
+        report.ok_or(Missing::NoTest)
     }
 }
 

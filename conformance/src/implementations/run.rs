@@ -5,11 +5,11 @@
 //! not fail for being absent. Nothing sensitive leaves this file but a clause's id.
 
 use std::path::PathBuf;
-use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use devmig_model::spec::matches;
 
+use super::installed::{self, Missing};
 use super::kernel::Guests;
 use super::setting::{Setting, cache};
 use super::{Deviation, Peer, Serves, When};
@@ -70,46 +70,18 @@ impl Peer {
     ///
     /// # Errors
     /// The command that failed, with its last words.
-    pub fn install(&self) -> Result<(), String> {
+    pub fn install(&self) -> Result<(), Missing> {
         self.prepare()?;
-        for line in &self.install {
-            let output = Process::new("sh")
-                .args(["-c", line])
-                .stdin(Stdio::null())
-                .output()
-                .map_err(|error| format!("cannot run `{line}`: {error}"))?;
-            if !output.status.success() {
-                let words = String::from_utf8_lossy(&output.stderr);
-                let last = words.lines().last().unwrap_or_default().to_owned();
-                return Err(format!("`{line}` failed ({}): {last}", output.status));
-            }
-        }
-        Ok(())
+        installed::install(self.install.iter().cloned())
     }
 
     /// Its version, if it is there.
     ///
     /// # Errors
     /// Why it is not.
-    pub fn find_version(&self) -> Result<String, String> {
+    pub fn find_version(&self) -> Result<String, Missing> {
         self.is_as_configured()?;
-        let mut words = shell_words::split(&self.version).map_err(|e| e.to_string())?.into_iter();
-        let program = self.program(&words.next().unwrap_or_default());
-        let output = Process::new(&program)
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        let version = |word: &str| {
-            let word = word.trim_matches(|c: char| !c.is_ascii_digit());
-            (word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.'))
-                .then(|| word.to_owned())
-        };
-        text.split_whitespace()
-            .find_map(version)
-            .ok_or_else(|| format!("`{}` prints no version", self.version))
+        Ok(installed::version(&self.version, |name| self.program(name))?.1)
     }
 
     /// Where its program is: what was installed for these runs comes first.
@@ -123,15 +95,15 @@ impl Peer {
     pub fn run(&self, setting: Setting<'_>) -> Verdict {
         let version = match self.find_version() {
             Ok(version) => version,
-            Err(why) => return Verdict::NotRun(why),
+            Err(why) => return Verdict::NotRun(why.to_string()),
         };
         match self.run_version(setting, version) {
             Ok(verdict) => verdict,
-            Err(why) => Verdict::NotRun(why),
+            Err(why) => Verdict::NotRun(why.to_string()),
         }
     }
 
-    fn run_version(&self, setting: Setting<'_>, version: String) -> Result<Verdict, String> {
+    fn run_version(&self, setting: Setting<'_>, version: String) -> Result<Verdict, Missing> {
         match &self.serves {
             Serves::Mediated { device } => {
                 let guests = Guests::new(self, device, setting)?;
@@ -157,10 +129,10 @@ impl Peer {
         version: String,
         device: Device,
         spawn: &str,
-    ) -> Result<Verdict, String> {
+    ) -> Result<Verdict, Missing> {
         let (program, rest) = spawn.split_once(' ').unwrap_or((spawn, ""));
         let command = format!("{} {rest}", self.program(program).display());
-        let command = Command::parse(&command).map_err(|error| error.to_string())?;
+        let command = Command::parse(&command)?;
         let target = Target::Spawn(command);
         let name = clap::ValueEnum::to_possible_value(&device);
         let name = name.map(|value| value.get_name().to_owned()).unwrap_or_default();
@@ -198,7 +170,7 @@ impl Peer {
         &self,
         version: String,
         mut report: SuiteReport,
-        again: impl Fn(&Deviation) -> Result<SuiteReport, String>,
+        again: impl Fn(&Deviation) -> Result<SuiteReport, Missing>,
     ) -> Verdict {
         let known: Vec<&Deviation> = self.known.iter().filter(|d| d.covers(&version)).collect();
         let mut seen = found(&report);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use devmig_reference::temporary;
 use serde_json::json;
 
+use super::error::Error;
 use super::guest::Guest;
 use super::known::{BackEnd, Kind};
 use super::vmm::{Parts, Vmm};
@@ -53,12 +54,12 @@ pub struct Played {
 ///
 /// # Errors
 /// The step that came to nothing, and why.
-pub fn play(setting: Setting<'_>) -> Result<Played, String> {
-    let folder = temporary::folder("devmig-vm-").map_err(|error| error.to_string())?;
+pub fn play(setting: Setting<'_>) -> Result<Played, Error> {
+    let folder = temporary::folder("devmig-vm-").map_err(Error::io("a temporary folder"))?;
     let (from, to) = (folder.path().join("a"), folder.path().join("b"));
     let shared = folder.path().join("shared");
     for folder in [&from, &to, &shared] {
-        std::fs::create_dir(folder).map_err(|error| error.to_string())?;
+        std::fs::create_dir(folder).map_err(Error::io("a temporary folder"))?;
     }
     let path = folder.path().join("migration");
     let record =
@@ -76,11 +77,11 @@ pub fn play(setting: Setting<'_>) -> Result<Played, String> {
     };
     let mut played = Played::default();
     let mut clock = Instant::now();
-    let mut took = |name, result: Result<(), String>| {
-        result.map_err(|why| format!("{name}: {why}"))?;
+    let mut took = |name, result: Result<(), Error>| {
+        result.map_err(|why| why.within(name))?;
         played.steps.push((name, clock.elapsed()));
         clock = Instant::now();
-        Ok::<(), String>(())
+        Ok::<(), Error>(())
     };
     let mut source = Vmm::start(parts(from.as_path(), None, recorded[0].as_deref()))?;
     took("boot", source.prints("io 3: pass 3", 0, BOOT))?;
@@ -108,7 +109,7 @@ pub fn play(setting: Setting<'_>) -> Result<Played, String> {
     let events = source.quit();
     let there = destination.map_or(Ok(Vec::new()), Vmm::quit);
     let ended = events.and_then(|events| Ok((events, there?)));
-    let (events, there) = ended.map_err(|why| format!("quit: {why}"))?;
+    let (events, there) = ended.map_err(|why| why.within("quit"))?;
     took("quit", Ok(()))?;
     (played.source, played.destination) = (events, there);
     Ok(played)

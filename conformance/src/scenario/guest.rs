@@ -17,6 +17,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::error::Error;
+
 /// Modules that its devices need, each after those it depends on.
 const MODULES: [&str; 11] = [
     "virtio_ring",
@@ -85,12 +87,11 @@ impl Guest {
     ///
     /// # Errors
     /// What is missing.
-    pub fn prepare(cache: &Path, folder: &Path) -> Result<Self, String> {
+    pub fn prepare(cache: &Path, folder: &Path) -> Result<Self, Error> {
+        let missing = |what| Error::NoGuest { what, folder: cache.to_owned() };
         let kernel = find(&cache.join("boot"), 1, &|name| name.starts_with("vmlinuz-"))
-            .ok_or_else(|| format!("no guest kernel below {}", cache.display()))?;
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
-        };
+            .ok_or_else(|| missing("guest kernel".into()))?;
+        let read = |path: &Path| std::fs::read(path).map_err(Error::io(path.display().to_string()));
         let mut archive = Archive::default();
         for folder in ["bin", "dev", "lib", "proc", "shared", "sys"] {
             archive.add(folder, 0o40_755, &[], (0, 0));
@@ -100,13 +101,13 @@ impl Guest {
         for module in MODULES {
             let file = format!("{module}.ko");
             let path = find(&cache.join("lib/modules"), 8, &|name| name == file)
-                .ok_or_else(|| format!("the guest kernel has no module {module}"))?;
+                .ok_or_else(|| missing(format!("module {module} of the guest kernel")))?;
             archive.add(&format!("lib/{file}"), 0o100_644, &read(&path)?, (0, 0));
         }
         let init = INIT.replace("MODULES", &MODULES.join(" "));
         archive.add("init", 0o100_755, init.as_bytes(), (0, 0));
         let initramfs = folder.join("initramfs");
-        archive.write(&initramfs).map_err(|error| error.to_string())?;
+        archive.write(&initramfs).map_err(Error::io("the guest's initramfs"))?;
         Ok(Guest { kernel, initramfs })
     }
 }
@@ -183,6 +184,6 @@ mod tests {
     fn a_missing_kernel_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let error = Guest::prepare(folder.path(), folder.path()).unwrap_err();
-        assert!(error.starts_with("no guest kernel below"), "{error}");
+        assert!(error.to_string().starts_with("no guest kernel below"), "{error}");
     }
 }

@@ -1,16 +1,15 @@
-//! `peers/qemu.toml`: a front-end, the scenarios it takes part in, and what is known to be found.
+//! `implementations/qemu.toml`: a front-end, the scenarios it takes part in, and what is known to be found.
 //!
 //! A deviation is held as those of back-ends are: for a listed version a new one fails, and so does
 //! one that is gone.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use devmig_model::registry::Library;
 use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, matches};
 use serde::Deserialize;
 
-use crate::implementations;
+use crate::implementations::{self, Missing, installed};
 use crate::watch::record::Side;
 use crate::watch::report::Report;
 
@@ -99,7 +98,7 @@ impl BackEnd {
     ///
     /// # Errors
     /// If it is nowhere.
-    pub fn find(&self) -> Result<Self, String> {
+    pub fn find(&self) -> Result<Self, Missing> {
         let BackEnd::Spawn(spawn) = self else { return Ok(BackEnd::Reference) };
         let (program, rest) = spawn.split_once(' ').unwrap_or((spawn, ""));
         let own = implementations::cache().join("bin").join(program);
@@ -109,9 +108,7 @@ impl BackEnd {
         let path = std::env::var_os("PATH").unwrap_or_default();
         match std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
             true => Ok(self.clone()),
-            false => Err(format!(
-                "there is no {program}: `devmig implementations --install` installs it"
-            )),
+            false => Err(Missing::Nowhere(program.to_owned())),
         }
     }
 }
@@ -234,43 +231,18 @@ impl FrontEnd {
     ///
     /// # Errors
     /// Why it is not.
-    pub fn find(&self) -> Result<(PathBuf, String), String> {
-        let mut words = self.version.split_whitespace();
-        let program = PathBuf::from(words.next().unwrap_or_default());
-        let output = Command::new(&program)
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = text
-            .split_whitespace()
-            .find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()));
-        let version = version.ok_or_else(|| format!("`{}` prints no version", self.version))?;
-        Ok((program, version.to_owned()))
+    pub fn find(&self) -> Result<(PathBuf, String), Missing> {
+        installed::version(&self.version, |program| PathBuf::from(program))
     }
 
     /// Installs it and its guest.
     ///
     /// # Errors
     /// The command that failed, with its last words.
-    pub fn install(&self) -> Result<(), String> {
+    pub fn install(&self) -> Result<(), Missing> {
         let cache = implementations::cache();
         let cache = shell_words::quote(&cache.to_string_lossy()).into_owned();
-        for line in &self.install {
-            let line = line.replace("{cache}", &cache);
-            let output = Command::new("sh")
-                .args(["-c", &line])
-                .stdin(Stdio::null())
-                .output()
-                .map_err(|error| format!("cannot run `{line}`: {error}"))?;
-            if !output.status.success() {
-                let words = String::from_utf8_lossy(&output.stderr);
-                let last = words.lines().last().unwrap_or_default();
-                return Err(format!("`{line}` failed ({}): {last}", output.status));
-            }
-        }
-        Ok(())
+        installed::install(self.install.iter().map(|line| line.replace("{cache}", &cache)))
     }
 
     /// Holds what both halves of a scenario found against what is known.
@@ -305,6 +277,6 @@ fn words(party: Side, clause: &str) -> String {
 ///
 /// # Errors
 /// The system's.
-pub fn folder(path: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
+pub fn folder(path: &Path) -> Result<(), Missing> {
+    std::fs::create_dir_all(path).map_err(Missing::file(path))
 }

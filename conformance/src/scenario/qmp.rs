@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use rustix::event::PollFlags;
 use serde_json::{Value, json};
 
+use super::error::Error;
 use crate::vhost_user::Deadline;
 use crate::vhost_user::transport::Connection;
 
@@ -24,10 +25,10 @@ impl Qmp {
     /// Over a connected socket: greeted, and ready for commands.
     ///
     /// # Errors
-    /// What went wrong, for people.
-    pub fn new(connection: &Connection, deadline: Deadline) -> Result<Self, String> {
+    /// If the monitor does not answer, or refuses.
+    pub fn new(connection: &Connection, deadline: Deadline) -> Result<Self, Error> {
         let fd: OwnedFd =
-            connection.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
+            connection.as_fd().try_clone_to_owned().map_err(Error::io("QEMU's monitor"))?;
         let mut qmp = Qmp { stream: UnixStream::from(fd), read: Vec::new() };
         qmp.line(deadline)?; // the greeting
         qmp.run("qmp_capabilities", json!({}), deadline)?;
@@ -37,47 +38,47 @@ impl Qmp {
     /// Runs a command; events that come meanwhile are passed over.
     ///
     /// # Errors
-    /// What went wrong, for people.
+    /// If the monitor does not answer, or refuses.
     pub fn run(
         &mut self,
         command: &str,
         arguments: Value,
         deadline: Deadline,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Error> {
         let line = json!({ "execute": command, "arguments": arguments }).to_string() + "\n";
         self.stream
             .write_all(line.as_bytes())
-            .map_err(|error| format!("QEMU takes no command `{command}`: {error}"))?;
+            .map_err(Error::io(format!("QEMU takes no command `{command}`")))?;
         loop {
             let mut answer: Value = serde_json::from_slice(&self.line(deadline)?)
-                .map_err(|error| format!("QEMU's answer to `{command}`: {error}"))?;
+                .map_err(|error| Error::Answer { command: command.to_owned(), error })?;
             if let Some(value) = answer.get_mut("return") {
                 return Ok(value.take());
             }
             if let Some(error) = answer.get("error") {
-                return Err(format!("QEMU refuses `{command}`: {error}"));
+                return Err(Error::Refused { command: command.to_owned(), answer: error.clone() });
             }
         }
     }
 
-    fn line(&mut self, deadline: Deadline) -> Result<Vec<u8>, String> {
+    fn line(&mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
                 return Ok(self.read.drain(..=end).collect());
             }
             let ready = deadline.wait(self.stream.as_fd(), PollFlags::IN);
-            if !ready.map_err(|error| error.to_string())? {
-                return Err("QEMU's monitor does not answer".into());
+            if !ready.map_err(|errno| Error::io("QEMU's monitor")(errno.into()))? {
+                return Err(Error::Monitor("does not answer"));
             }
             let mut bytes = [0; 4096];
             match self.stream.read(&mut bytes) {
-                Ok(0) => return Err("QEMU's monitor is closed".into()),
+                Ok(0) => return Err(Error::Monitor("is closed")),
                 Ok(got) if self.read.len() + got <= MAX_LINE => {
                     self.read.extend(bytes.iter().take(got));
                 }
-                Ok(_) => return Err("QEMU's monitor says too much".into()),
+                Ok(_) => return Err(Error::Monitor("says too much")),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(Error::io("QEMU's monitor")(error)),
             }
         }
     }

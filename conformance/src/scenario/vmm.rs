@@ -13,6 +13,7 @@ use devmig_reference::vhost_user::{Options, Stop, serve};
 use rustix::event::PollFlags;
 use serde_json::{Value, json};
 
+use super::error::Error;
 use super::guest::Guest;
 use super::known::{BackEnd, Kind};
 use super::qmp::Qmp;
@@ -56,7 +57,7 @@ pub struct Vmm {
     qemu: Option<Process>,
     qmp: Qmp,
     console: PathBuf,
-    relay: Option<JoinHandle<Result<Vec<Event>, String>>>,
+    relay: Option<JoinHandle<Result<Vec<Event>, Error>>>,
     /// Kept open, so that the relay is asked to end when this is dropped.
     stop: Option<UnixStream>,
     _back_end: Running,
@@ -87,19 +88,18 @@ impl Vmm {
     /// Starts the back-end, the relay, and QEMU.
     ///
     /// # Errors
-    /// What is not there or does not start, for people.
-    pub fn start(parts: Parts<'_>) -> Result<Self, String> {
-        let say = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    /// What is not there or does not start.
+    pub fn start(parts: Parts<'_>) -> Result<Self, Error> {
         let deadline = Deadline::after(START);
         let (back_end, back) = back_end(&parts, deadline)?;
         let socket = parts.folder.join("w");
-        let listener = UnixListener::bind(&socket).map_err(|error| say("a socket", &error))?;
-        let (stop, asked) = UnixStream::pair().map_err(|error| say("a socket", &error))?;
+        let listener = UnixListener::bind(&socket).map_err(Error::io("a socket"))?;
+        let (stop, asked) = UnixStream::pair().map_err(Error::io("a socket"))?;
         let record = parts.record.map(Path::to_owned);
         let relay = std::thread::spawn(move || relay(&listener, back, &asked, record.as_deref()));
         let console = parts.folder.join("console");
         let command = command(&parts, &socket, &console)?;
-        let (qemu, connection) = command.start(deadline).map_err(|error| error.to_string())?;
+        let (qemu, connection) = command.start(deadline)?;
         let qmp = Qmp::new(&connection, deadline)?;
         let (relay, stop) = (Some(relay), Some(stop));
         Ok(Vmm { qemu: Some(qemu), qmp, console, relay, stop, _back_end: back_end })
@@ -109,7 +109,7 @@ impl Vmm {
     ///
     /// # Errors
     /// See [`Qmp::run`].
-    pub fn run(&mut self, command: &str, arguments: Value) -> Result<Value, String> {
+    pub fn run(&mut self, command: &str, arguments: Value) -> Result<Value, Error> {
         self.qmp.run(command, arguments, Deadline::after(START))
     }
 
@@ -123,7 +123,7 @@ impl Vmm {
     ///
     /// # Errors
     /// If it does not, with the last line that it printed.
-    pub fn prints(&mut self, wanted: &str, after: u64, limit: Duration) -> Result<(), String> {
+    pub fn prints(&mut self, wanted: &str, after: u64, limit: Duration) -> Result<(), Error> {
         let deadline = Deadline::after(limit);
         loop {
             let text = self.console(after);
@@ -131,11 +131,11 @@ impl Vmm {
                 return Ok(());
             }
             if let Some(status) = self.qemu.as_mut().and_then(Process::exit_status) {
-                return Err(format!("QEMU ended ({status}): {}", self.last_words()));
+                return Err(Error::Ended { status, last: self.last_words() });
             }
             if deadline.passed() {
-                let last = text.lines().last().unwrap_or_default();
-                return Err(format!("no `{wanted}` from the guest in {limit:?}; last `{last}`"));
+                let last = text.lines().last().unwrap_or_default().to_owned();
+                return Err(Error::Mute { wanted: wanted.to_owned(), limit, last });
             }
             deadline.pause(LOOK);
         }
@@ -160,7 +160,7 @@ impl Vmm {
     ///
     /// # Errors
     /// If it is not in time, or has failed.
-    pub fn reaches(&mut self, query: &str, wanted: &str, limit: Duration) -> Result<(), String> {
+    pub fn reaches(&mut self, query: &str, wanted: &str, limit: Duration) -> Result<(), Error> {
         let deadline = Deadline::after(limit);
         loop {
             let answer = self.run(query, json!({}))?;
@@ -169,7 +169,9 @@ impl Vmm {
                 return Ok(());
             }
             if status == "failed" || deadline.passed() {
-                return Err(format!("{query} says `{status}`, not `{wanted}`: {answer}"));
+                let (query, wanted) = (query.to_owned(), wanted.to_owned());
+                let status = status.to_owned();
+                return Err(Error::Status { query, wanted, status, answer });
             }
             deadline.pause(LOOK);
         }
@@ -179,24 +181,24 @@ impl Vmm {
     ///
     /// # Errors
     /// If QEMU does not end, or the relay could not go on.
-    pub fn quit(mut self) -> Result<Vec<Event>, String> {
+    pub fn quit(mut self) -> Result<Vec<Event>, Error> {
         // The monitor may be closed before it answers.
-        let asked = self.run("quit", json!({}));
+        let _ = self.run("quit", json!({}));
         let began = Instant::now();
         let mut qemu = self.qemu.take();
         while qemu.as_mut().is_some_and(|qemu| qemu.exit_status().is_none()) {
             if began.elapsed() > START {
-                return Err(format!("QEMU does not quit ({asked:?})"));
+                return Err(Error::DoesNotQuit);
             }
             std::thread::sleep(LOOK);
         }
         self.events()
     }
 
-    fn events(&mut self) -> Result<Vec<Event>, String> {
+    fn events(&mut self) -> Result<Vec<Event>, Error> {
         self.stop = None;
-        let relay = self.relay.take().ok_or("the relay is gone")?;
-        relay.join().map_err(|_| "the relay failed".to_owned())?
+        let relay = self.relay.take().ok_or(Error::Relay("is gone"))?;
+        relay.join().map_err(|_| Error::Relay("failed"))?
     }
 }
 
@@ -210,45 +212,43 @@ impl Drop for Vmm {
 }
 
 /// Starts a back-end and connects to it.
-fn back_end(parts: &Parts<'_>, deadline: Deadline) -> Result<(Running, OwnedFd), String> {
+fn back_end(parts: &Parts<'_>, deadline: Deadline) -> Result<(Running, OwnedFd), Error> {
     let folder = parts.folder;
     let (running, connection) = match parts.back_end {
         BackEnd::Reference => {
             let options = reference(parts.device)?;
             let socket = folder.join("b");
-            let listener = UnixListener::bind(&socket).map_err(|error| error.to_string())?;
-            let stop = Stop::new().map_err(|error| error.to_string())?;
+            let listener = UnixListener::bind(&socket).map_err(Error::io("a socket"))?;
+            let stop = Stop::new()?;
             let asked = stop.clone();
             let thread = std::thread::spawn(move || {
                 let _ = serve(&listener, None, &options, &asked);
             });
             let running = Running::Reference(stop, Some(thread));
-            let connection =
-                Connection::connect(&socket, deadline).map_err(|error| error.to_string())?;
+            let connection = Connection::connect(&socket, deadline)?;
             (running, connection)
         }
         BackEnd::Spawn(spawn) => {
             let words = spawn.replace(FOLDER, &parts.shared.to_string_lossy());
-            let command = Command::parse(&words).map_err(|error| error.to_string())?;
-            let (process, connection) =
-                command.start(deadline).map_err(|error| error.to_string())?;
+            let command = Command::parse(&words)?;
+            let (process, connection) = command.start(deadline)?;
             (Running::Process(process), connection)
         }
     };
-    let socket = connection.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
+    let socket = connection.as_fd().try_clone_to_owned().map_err(Error::io("a socket"))?;
     Ok((running, socket))
 }
 
 /// The reference device of this kind.
-fn reference(device: Kind) -> Result<Options, String> {
+fn reference(device: Kind) -> Result<Options, Error> {
     match device {
         Kind::Blk => Ok(Options::default()),
         Kind::Net => {
-            let config = NicConfig::new(Parameters::default()).map_err(|e| e.to_string())?;
+            let config = NicConfig::new(Parameters::default())?;
             let (link, latency, flap) = (Link::Loopback, Duration::ZERO, None);
             Ok(Options::nic(NetOptions { config, link, latency, flap }))
         }
-        Kind::Fs => Err("the reference has no file system".into()),
+        Kind::Fs => Err(Error::NoDevice("file system")),
     }
 }
 
@@ -258,14 +258,14 @@ fn relay(
     back: OwnedFd,
     asked: &UnixStream,
     record: Option<&Path>,
-) -> Result<Vec<Event>, String> {
+) -> Result<Vec<Event>, Error> {
     let ready = Deadline::after(START).wait(listener.as_fd(), PollFlags::IN);
-    if !ready.map_err(|error| error.to_string())? {
-        return Err("QEMU did not connect to its device".into());
+    if !ready.map_err(|errno| Error::io("a socket")(errno.into()))? {
+        return Err(Error::NotConnected);
     }
-    let (front, _) = listener.accept().map_err(|error| error.to_string())?;
+    let (front, _) = listener.accept().map_err(Error::io("a socket"))?;
     let begin = |path| files::create(path).map_err(std::io::Error::from).and_then(Writer::new);
-    let mut writer = record.map(begin).transpose().map_err(|error| error.to_string())?;
+    let mut writer = record.map(begin).transpose().map_err(Error::io("a recording"))?;
     let mut events = Vec::new();
     let mut told = |event: Event| {
         if let Some(writer) = &mut writer {
@@ -275,12 +275,12 @@ fn relay(
         Ok(())
     };
     let mut relay = Relay::new(OwnedFd::from(front), back);
-    relay.run(None, asked.as_fd(), &mut told).map_err(|error| error.to_string())?;
+    relay.run(None, asked.as_fd(), &mut told).map_err(Error::io("the relay"))?;
     Ok(events)
 }
 
 /// QEMU's command line; the monitor's socket is the one that the command listens on.
-fn command(parts: &Parts<'_>, socket: &Path, console: &Path) -> Result<Command, String> {
+fn command(parts: &Parts<'_>, socket: &Path, console: &Path) -> Result<Command, Error> {
     let quoted = |path: &Path| shell_words::quote(&path.to_string_lossy()).into_owned();
     let mut words = vec![
         quoted(parts.program),
@@ -301,5 +301,5 @@ fn command(parts: &Parts<'_>, socket: &Path, console: &Path) -> Result<Command, 
     if let Some(incoming) = parts.incoming {
         words.push(format!("-incoming unix:{}", quoted(incoming)));
     }
-    Command::parse(&words.join(" ")).map_err(|error| error.to_string())
+    Ok(Command::parse(&words.join(" "))?)
 }

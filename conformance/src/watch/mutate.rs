@@ -17,7 +17,7 @@ use devmig_model::registry::Library;
 use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
 use serde::Deserialize;
 
-use super::record::{Channel, Event, ReadError, Reader, Said, Side, What, unhex};
+use super::record::{BadEvent, Channel, Event, ReadError, Reader, Said, Side, What, unhex};
 
 /// The list.
 const FILE: (&str, &str) =
@@ -238,11 +238,11 @@ pub fn mutated(table: &Table, mutation: &Mutation) -> Result<Vec<Event>, MutateE
         }
         Edit::Replace(fields) => {
             if let Some(Event { what: What::Said(said), .. }) = events.get_mut(at) {
-                replace(said, fields).map_err(wrong)?;
+                replace(said, fields).map_err(|bad| wrong(bad.to_string()))?;
             }
         }
         Edit::Insert(inserted) => {
-            let payload = unhex(&inserted.payload).map_err(wrong)?;
+            let payload = unhex(&inserted.payload).map_err(|bad| wrong(bad.to_string()))?;
             let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
             let (request, flags, channel) = if inserted.answers {
                 let own = table.back_end.iter().find(|def| def.name == inserted.message);
@@ -277,9 +277,9 @@ fn request(event: &Event) -> Option<u32> {
     }
 }
 
-fn replace(said: &mut Said, fields: &Fields) -> Result<(), String> {
+fn replace(said: &mut Said, fields: &Fields) -> Result<(), BadEvent> {
     let Some((head, payload)) = said.bytes.split_first_chunk::<{ Header::LEN }>() else {
-        return Err("the message is incomplete".into());
+        return Err(BadEvent::Incomplete);
     };
     let mut header = Header::decode(*head);
     let payload = match &fields.payload {

@@ -312,40 +312,80 @@ impl<R: BufRead> Reader<R> {
             let message = format!("event {} instead of event {}", line.n, self.n);
             return Err(self.error(message));
         }
-        let what = what(&line).map_err(|message| self.error(message))?;
+        let what = what(&line).map_err(|bad| self.error(bad.to_string()))?;
         Ok(Some(Event { ms: line.ms, what }))
     }
 }
 
-fn what(line: &Line) -> Result<What, String> {
+/// What is wrong with an event of a recording.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadEvent {
+    /// It is of no kind, or of several.
+    #[error("an event has exactly one of `from`, `ring`, `closes` and `ends`")]
+    Kind,
+    /// A message without its bytes.
+    #[error("a message has `bytes`")]
+    NoBytes,
+    /// A message of no length that is kept.
+    #[error("a message has 1 to {MAX_BYTES} bytes, not {0}")]
+    Length(usize),
+    /// More descriptors came late than came.
+    #[error("{late} of {fds} descriptors came late")]
+    Late {
+        /// Those that came late.
+        late: u64,
+        /// All of them.
+        fds: u64,
+    },
+    /// More descriptors than a message can carry.
+    #[error("more than 1024 descriptors")]
+    Descriptors,
+    /// A channel that does not exist.
+    #[error("there is no front-end's channel")]
+    Channel,
+    /// A ring without its indices.
+    #[error("a ring has `available` and `used`")]
+    Ring,
+    /// An odd number of digits.
+    #[error("{0} hexadecimal digits: half a byte too many")]
+    HalfByte(usize),
+    /// Something else than digits.
+    #[error("not hexadecimal")]
+    NotHexadecimal,
+    /// A message without a whole header.
+    #[error("the message is incomplete")]
+    Incomplete,
+}
+
+fn what(line: &Line) -> Result<What, BadEvent> {
     let kinds =
         [line.from.is_some(), line.ring.is_some(), line.closes.is_some(), line.ends.is_some()];
     if kinds.iter().filter(|is| **is).count() != 1 {
-        return Err("an event has exactly one of `from`, `ring`, `closes` and `ends`".into());
+        return Err(BadEvent::Kind);
     }
     if let Some(from) = line.from {
-        let bytes = line.bytes.as_deref().ok_or("a message has `bytes`")?;
+        let bytes = line.bytes.as_deref().ok_or(BadEvent::NoBytes)?;
         let bytes = unhex(bytes)?;
         if bytes.is_empty() || bytes.len() > MAX_BYTES {
-            return Err(format!("a message has 1 to {MAX_BYTES} bytes, not {}", bytes.len()));
+            return Err(BadEvent::Length(bytes.len()));
         }
         if line.late > line.fds {
-            return Err(format!("{} of {} descriptors came late", line.late, line.fds));
+            return Err(BadEvent::Late { late: line.late, fds: line.fds });
         }
         let count = |n: u64| usize::try_from(n).ok().filter(|n| *n <= 1024);
         let (Some(fds), Some(late)) = (count(line.fds), count(line.late)) else {
-            return Err("more than 1024 descriptors".into());
+            return Err(BadEvent::Descriptors);
         };
         let channel = match line.channel {
             None => Channel::Main,
             Some(Side::BackEnd) => Channel::BackEnd,
-            Some(Side::FrontEnd) => return Err("there is no front-end's channel".into()),
+            Some(Side::FrontEnd) => return Err(BadEvent::Channel),
         };
         return Ok(What::Said(Said { from, channel, bytes, omitted: line.omitted, fds, late }));
     }
     if let Some(ring) = line.ring {
         let (Some(available), Some(used)) = (line.available, line.used) else {
-            return Err("a ring has `available` and `used`".into());
+            return Err(BadEvent::Ring);
         };
         return Ok(What::Indices { ring, available, used, resumes: line.resumes });
     }
@@ -369,9 +409,9 @@ pub fn hex(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// What is no hexadecimal.
-pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
+pub fn unhex(text: &str) -> Result<Vec<u8>, BadEvent> {
     if !text.len().is_multiple_of(2) {
-        return Err(format!("{} hexadecimal digits: half a byte too many", text.len()));
+        return Err(BadEvent::HalfByte(text.len()));
     }
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let pair = |pair: &[u8]| match pair {
@@ -379,7 +419,7 @@ pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
         _ => None,
     };
     let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(pair).collect();
-    bytes.ok_or_else(|| "not hexadecimal".into())
+    bytes.ok_or(BadEvent::NotHexadecimal)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::allowed::Allowed;
+use super::allowed::{Allowed, BadAllowed};
 use super::classes::{TooMuch, assignments, representatives};
 use super::configuration::Settings;
 use super::constraint::Constraint;
@@ -61,7 +61,7 @@ fn of(id: &ModelId, hosts: &[(&str, &Implementation)]) -> Baseline {
     for name in names {
         match common(name, &models, &known) {
             Ok(set) => drop(sets.insert(name.clone(), set)),
-            Err(why) => reasons.push(why),
+            Err(why) => reasons.push(why.to_string()),
         }
     }
     let mut answer = Baseline {
@@ -85,8 +85,23 @@ fn of(id: &ModelId, hosts: &[(&str, &Implementation)]) -> Baseline {
     answer
 }
 
+/// Why no value of a parameter is accepted by all hosts.
+#[derive(Debug, thiserror::Error)]
+enum NoValue {
+    #[error("`{host}` does not know `{name}`, which has no off value")]
+    Unknown { host: String, name: Name },
+    #[error("no value of `{name}` is accepted by all: {told}")]
+    Disjoint { name: Name, told: String },
+    #[error(transparent)]
+    Off(#[from] BadAllowed),
+}
+
 /// What all hosts accept for a parameter: where one lacks it, only off.
-fn common(name: &Name, models: &[(&str, &Model)], known: &Known) -> Result<Allowed, String> {
+fn common(
+    name: &Name,
+    models: &[(&str, &Model)],
+    known: &Known,
+) -> Result<Allowed, NoValue> {
     let mut set: Option<Allowed> = None;
     let mut told = Vec::new();
     for (host, model) in models {
@@ -94,10 +109,10 @@ fn common(name: &Name, models: &[(&str, &Model)], known: &Known) -> Result<Allow
             (Some(parameter), _) => parameter.allowed().clone(),
             (None, Some(off)) => {
                 let list = std::slice::from_ref(off);
-                Allowed::of(off.kind(), list).map_err(|error| error.to_string())?
+                Allowed::of(off.kind(), list)?
             }
             (None, None) => {
-                return Err(format!("`{host}` does not know `{name}`, which has no off value"));
+                return Err(NoValue::Unknown { host: (*host).to_owned(), name: name.clone() });
             }
         };
         told.push(format!("`{host}` accepts {accepts}"));
@@ -107,7 +122,7 @@ fn common(name: &Name, models: &[(&str, &Model)], known: &Known) -> Result<Allow
         Some(set) if !set.is_empty() => Ok(set),
         _ => {
             told.truncate(8);
-            Err(format!("no value of `{name}` is accepted by all: {}", told.join("; ")))
+            Err(NoValue::Disjoint { name: name.clone(), told: told.join("; ") })
         }
     }
 }

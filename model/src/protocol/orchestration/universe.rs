@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::device_model::bounded_json::List;
 use crate::device_model::configuration::canon;
-use crate::device_model::form::{ImplementationForm, ModelForm, ParameterForm};
+use crate::device_model::form::{BadForm, ImplementationForm, ModelForm, ParameterForm};
 use crate::device_model::{
     Allowed, External, Implementation, Instance, Model, Name, Offs, Settings, Value, check,
 };
@@ -52,7 +52,7 @@ impl Release {
     ///
     /// # Errors
     /// Why its description is none, or too large to be explored.
-    pub fn resolve(raw: &RawRelease) -> Result<Self, String> {
+    pub fn resolve(raw: &RawRelease) -> Result<Self, BadRelease> {
         let model = ModelForm {
             model: MODEL.to_owned(),
             parameters: List(raw.parameters.clone()),
@@ -61,9 +61,9 @@ impl Release {
             description: None,
         };
         let form = ImplementationForm { models: List(vec![model]), definition: None };
-        let implementation = form.resolve().map_err(|bad| bad.to_string())?;
+        let implementation = form.resolve()?;
         if raw.representation > 1 {
-            return Err("a representation is 0 or 1".to_owned());
+            return Err(BadRelease::Representation);
         }
         let release = Release {
             name: raw.name.get_ref().clone(),
@@ -78,7 +78,7 @@ impl Release {
     }
 
     /// Every total configuration that it makes.
-    fn all(&self) -> Result<Vec<Settings>, String> {
+    fn all(&self) -> Result<Vec<Settings>, BadRelease> {
         let mut all = vec![Settings::new()];
         for (name, parameter) in self.model().into_iter().flat_map(Model::parameters) {
             let values = match parameter.allowed() {
@@ -88,7 +88,7 @@ impl Release {
             let values = values.unwrap_or_default();
             let plain = values.iter().all(|value| parameter.allowed().contains(value));
             if values.is_empty() || !plain || all.len() * values.len() > MOST {
-                return Err(format!("`{name}` needs a list of a few values and no ranges"));
+                return Err(BadRelease::Values(name.clone()));
             }
             let with = |settings: &Settings, value: &Value| {
                 let mut settings = settings.clone();
@@ -102,6 +102,20 @@ impl Release {
     }
 }
 
+/// Why a release cannot be explored.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadRelease {
+    /// Its description is wrong.
+    #[error(transparent)]
+    Form(#[from] BadForm),
+    /// A representation that is neither of two.
+    #[error("a representation is 0 or 1")]
+    Representation,
+    /// A parameter with too many values.
+    #[error("`{0}` needs a list of a few values and no ranges")]
+    Values(Name),
+}
+
 /// Why releases are no universe.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadUniverse {
@@ -112,8 +126,8 @@ pub enum BadUniverse {
     #[error("the releases do not agree at which value `{0}` is off")]
     Off(Name),
     /// A release that is none.
-    #[error("{0}")]
-    Release(String),
+    #[error(transparent)]
+    Release(#[from] BadRelease),
 }
 
 crate::choice_ids! {
@@ -159,7 +173,7 @@ impl Universe {
         }
         let mut configs: Vec<Settings> = Vec::new();
         for release in &releases {
-            for settings in release.all().map_err(BadUniverse::Release)? {
+            for settings in release.all()? {
                 let effect = canon(&settings, &offs);
                 if !configs.contains(&effect) {
                     configs.push(effect);
