@@ -290,9 +290,9 @@ fn add(control: &Path, socket: &Path) {
     assert!(String::from_utf8_lossy(&answer[..got]).contains("\"result\":true"));
 }
 
-/// SIGKILL leaves temporary files, which nobody can remove then, and no process.
+/// SIGKILL leaves no process, and temporary files until the next command that makes some.
 #[test]
-fn a_command_that_is_killed_leaves_no_process_behind() {
+fn what_a_killed_command_leaves_is_gone_after_the_next() {
     let (blk, nic, control) = (blk(), nic(), control());
     for arguments in [
         &["test", "vhost-user", "--spawn", &blk, "--device", "blk"][..],
@@ -303,6 +303,11 @@ fn a_command_that_is_killed_leaves_no_process_behind() {
         eventually("it starts a back-end", || (room.processes().len() > 1).then_some(()));
         devmig.end(Signal::KILL);
         eventually("the back-end is gone", || room.processes().is_empty().then_some(()));
+        assert!(!room.left().is_empty(), "nothing was to be left: {arguments:?}");
+        let next =
+            ["test", "vhost-user", "--spawn", &blk, "--device", "blk", "--only", "ring.request"];
+        room.start(&next).0.wait().unwrap();
+        room.is_as_before(&format!("after {arguments:?}"));
     }
 }
 

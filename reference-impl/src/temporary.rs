@@ -11,16 +11,29 @@
 //! **Invariants.** What is made is noted before a signal can be handled: both happen under one lock.
 //! After [`remove_all`] nothing is made any more.
 //!
-//! **Not here:** what SIGKILL leaves behind. No program is asked.
+//! A folder is locked as long as its owner runs, and then marked. After SIGKILL nobody removes it: the next
+//! program that makes a folder removes those that are marked and not locked any more.
+//!
+//! **Not here:** sockets that SIGKILL leaves behind outside such a folder, where a user asked for them.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 /// What there is to remove.
 static MADE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// The beginning of every folder's name.
+const OURS: &str = "devmig-";
+
+/// The file that marks a folder as ours. It is made once the folder is locked.
+const MARK: &str = ".temporary";
+
+/// What earlier programs left behind is removed once.
+static SWEPT: Once = Once::new();
 
 /// How often it is tried to remove a folder in which a thread is about to make a file.
 const TRIES: usize = 8;
@@ -33,6 +46,8 @@ fn made() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 #[derive(Debug)]
 pub struct Temporary {
     path: PathBuf,
+    /// A folder's lock, which the kernel lets go when we are gone.
+    _held: Option<File>,
 }
 
 impl Temporary {
@@ -51,15 +66,37 @@ impl Drop for Temporary {
     }
 }
 
-/// Makes a folder for temporary files; its name begins with `prefix`.
+/// Makes a folder for temporary files; its name begins with `devmig-` and `kind`.
 ///
 /// # Errors
 /// The system's.
-pub fn folder(prefix: &str) -> io::Result<Temporary> {
+pub fn folder(kind: &str) -> io::Result<Temporary> {
+    SWEPT.call_once(|| sweep(&std::env::temp_dir()));
     let mut made = made();
-    let path = tempfile::Builder::new().prefix(prefix).tempdir()?.keep();
+    let folder = tempfile::Builder::new().prefix(&format!("{OURS}{kind}")).tempdir()?;
+    let held = File::open(folder.path())?;
+    held.try_lock()?;
+    File::create(folder.path().join(MARK))?;
+    let path = folder.keep();
     made.insert(path.clone());
-    Ok(Temporary { path })
+    Ok(Temporary { path, _held: Some(held) })
+}
+
+/// Removes the folders here whose owners are gone. Nobody could be told of a failure.
+fn sweep(all: &Path) {
+    for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let named = entry.file_name().to_string_lossy().starts_with(OURS);
+        if named
+            && is_folder
+            && path.join(MARK).is_file()
+            && let Ok(lock) = File::open(&path)
+            && lock.try_lock().is_ok()
+        {
+            remove(&path);
+        }
+    }
 }
 
 /// Listens at a path.
@@ -72,7 +109,7 @@ pub fn listen(path: &Path) -> io::Result<(UnixListener, Temporary)> {
     // A program that changes its folder must still find it.
     let path = std::path::absolute(path)?;
     made.insert(path.clone());
-    Ok((listener, Temporary { path }))
+    Ok((listener, Temporary { path, _held: None }))
 }
 
 /// Removes all that was made, since the program is about to end, and then calls `leave`, which does
@@ -103,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_is_gone() {
-        let folder = folder("devmig-test-").unwrap();
+        let folder = folder("test-").unwrap();
         let (path, socket) = (folder.path().to_owned(), folder.path().join("socket"));
         let (_listener, listening) = listen(&socket).unwrap();
         assert!(socket.exists() && listen(&socket).is_err());
@@ -112,5 +149,22 @@ mod tests {
         std::fs::write(path.join("file"), "text").unwrap();
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_program_left_is_removed_and_nothing_else() {
+        let all = tempfile::tempdir().unwrap();
+        let [left, used, other, foreign] =
+            ["devmig-left", "devmig-used", "devmig-notes", "mine"].map(|n| all.path().join(n));
+        [&left, &used, &other, &foreign].map(|folder| std::fs::create_dir(folder).unwrap());
+        [&left, &used, &foreign].map(|folder| File::create(folder.join(MARK)).unwrap());
+        let held = File::open(&used).unwrap();
+        held.try_lock().unwrap();
+        sweep(all.path());
+        assert!(!left.exists());
+        assert!(used.exists() && other.exists() && foreign.exists());
+        drop(held);
+        sweep(all.path());
+        assert!(!used.exists());
     }
 }

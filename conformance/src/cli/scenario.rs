@@ -134,7 +134,7 @@ fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Ca
         Ok(back_end) => back_end,
         Err(why) => return Came::NotRun(why.to_string()),
     };
-    let folder = match temporary::folder("devmig-guest-") {
+    let folder = match temporary::folder("guest-") {
         Ok(folder) => folder,
         Err(error) => return Came::Stuck(error.to_string()),
     };

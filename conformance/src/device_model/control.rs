@@ -94,7 +94,7 @@ impl Control {
                 Err(_) => deadline.pause(PAUSE),
             }
         };
-        let folder = temporary::folder("devmig-").map_err(harness)?;
+        let folder = temporary::folder("").map_err(harness)?;
         let rest = Vec::new();
         Ok(Control { stream, process, folder, limit, calls: 0, rest })
     }

@@ -55,7 +55,7 @@ pub struct Played {
 /// # Errors
 /// The step that came to nothing, and why.
 pub fn play(setting: Setting<'_>) -> Result<Played, Error> {
-    let folder = temporary::folder("devmig-vm-").map_err(Error::io("a temporary folder"))?;
+    let folder = temporary::folder("vm-").map_err(Error::io("a temporary folder"))?;
     let (from, to) = (folder.path().join("a"), folder.path().join("b"));
     let shared = folder.path().join("shared");
     for folder in [&from, &to, &shared] {

@@ -97,11 +97,7 @@ enum NoValue {
 }
 
 /// What all hosts accept for a parameter: where one lacks it, only off.
-fn common(
-    name: &Name,
-    models: &[(&str, &Model)],
-    known: &Known,
-) -> Result<Allowed, NoValue> {
+fn common(name: &Name, models: &[(&str, &Model)], known: &Known) -> Result<Allowed, NoValue> {
     let mut set: Option<Allowed> = None;
     let mut told = Vec::new();
     for (host, model) in models {

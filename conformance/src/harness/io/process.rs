@@ -278,7 +278,7 @@ impl Command {
 
     /// Runs it; its standard output goes there, or to where its errors go.
     fn run_into(&self, output: Option<io::PipeWriter>) -> Result<Process, SpawnError> {
-        let folder = temporary::folder("devmig-")?;
+        let folder = temporary::folder("")?;
         let (stem, socket) = (folder.path().join("s"), folder.path().join("s0"));
         let (image, shared) = self.furnish(folder.path())?;
         let places = [(PLACEHOLDER, &socket), (STEM, &stem), (IMAGE, &image), (FOLDER, &shared)];

@@ -82,7 +82,7 @@ impl Machine {
         arguments: &[&str],
         limit: Duration,
     ) -> Result<Ended, RunError> {
-        let folder = temporary::folder("devmig-guest-");
+        let folder = temporary::folder("guest-");
         let folder = folder.map_err(|error| file(Path::new("a temporary folder"), error))?;
         let root = self.furnish(folder.path())?;
         let words = vec![

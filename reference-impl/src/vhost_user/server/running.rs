@@ -80,7 +80,7 @@ impl Running {
         + Send
         + 'static,
     ) -> Result<Self, ServeError> {
-        let folder = temporary::folder("devmig-")?;
+        let folder = temporary::folder("")?;
         let listen = |name| {
             let path = folder.path().join(name);
             UnixListener::bind(&path).map_err(|error| ServeError::Listen { path, error })
