@@ -11,32 +11,35 @@ steps! {
     pub enum Step in () {
         Describe = "describe":
             "the description is printed, exit status 0, and can be read";
-        DescribeAgain = "describe again": "it is printed once more, the same";
-        DescribeWithCase = "describe with case": "the same while the case is asked for besides";
-        StatementsAgree = "statements agree": "all that state an off value state the same";
+        DescribeAgain = "describe again": "the program prints its description again, the same";
+        DescribeWithCase = "describe with case":
+            "the same while the case's device is requested too";
+        StatementsAgree = "statements agree":
+            "all descriptions that state an off value state the same one";
         InitialAccepted = "initial accepted": "each model accepts its own initial values";
-        Make = "make": "the case is asked for, and made";
-        Refuse = "refuse": "the case is asked for, and refused: nothing is made";
+        Make = "make": "request the case's device; the program creates it";
+        Refuse = "refuse": "request the case's device; the program refuses it and creates nothing";
         Status = "status": "a refusal has exit status 1, or an error of JSON-RPC";
-        Named = "named": "the error of a refusal names what it is about";
-        ReadBack = "read back": "what was made is described as what was asked for";
-        Delete = "delete": "the device is deleted";
-        MakeOther = "make other": "the other of the case is asked for, and made";
-        Change = "change": "a change of each parameter of the device is asked for, and refused";
+        Named = "named": "the error of a refusal names the parameter that it is about";
+        ReadBack = "read back": "the program describes the device as it was requested";
+        Delete = "delete": "delete the device";
+        MakeOther = "make other": "request the case's other device; the program creates it";
+        Change = "change":
+            "request a change of each parameter of the device; the program refuses it";
         MakeAgain = "make again":
             "another device is asked for under the name of this one, and refused";
-        Unchanged = "unchanged": "the device is described as before";
-        Start = "start": "the device that is asked for runs";
-        StartOther = "start other": "the other of the case runs";
-        StartPeer = "start peer": "the peer's device runs";
-        StartElsewhere = "start elsewhere": "the device runs with another port";
-        Save = "save": "its state is saved";
-        Load = "load": "the state that was saved last is loaded, and accepted";
+        Unchanged = "unchanged": "the program describes the device as before";
+        Start = "start": "start the requested device";
+        StartOther = "start other": "start the case's other device";
+        StartPeer = "start peer": "start the other program's device";
+        StartElsewhere = "start elsewhere": "start the device with another port";
+        Save = "save": "save the device's state";
+        Load = "load": "load the state that was saved last; the device accepts it";
         RefuseState = "refuse state":
             "the state that was saved last is loaded, and refused before anything runs";
-        Same = "same": "the last two states are the same";
-        Golden = "golden": "the golden state takes the place of one that was saved";
-        Look = "look": "what a guest can read of the device is remembered";
-        SameLook = "same look": "what a guest can read of the device is as it was remembered";
+        Same = "same": "the last two saved states are the same";
+        Golden = "golden": "use the golden state in place of a saved one";
+        Look = "look": "remember what a guest can read of the device";
+        SameLook = "same look": "a guest reads of the device what was remembered";
     }
 }

@@ -14,58 +14,62 @@ steps! {
     /// A step.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub enum Act in Table {
-        Flags = "flags": "the features that are reported are a legal set";
+        Flags = "flags": "the features that the device reports are a legal set";
         Reach(state: StateName) = "reach STATE":
-            "bring the device there, ERROR and RESUMING included; skipped if it has no such state";
+            "bring the device to STATE, also to ERROR or RESUMING; the test is skipped if the \
+             device has no such state";
         Set(state: StateValue) = "set STATE": "SET of the migration state: a name, or any number";
         Get = "get": "GET of the migration state";
-        Read(size: u32) = "read SIZE": "one read of at most so many bytes of data";
+        Read(size: u32) = "read SIZE": "one read of at most SIZE bytes of data";
         Drain(size: Piece) = "drain [by SIZE]":
-            "reads until there is nothing more, of so many bytes each";
+            "read until there is no more data, SIZE bytes at a time";
         WriteTruncated(count: u32) = "write truncated by COUNT":
-            "what was saved is written but for its last bytes";
+            "write the saved data without its last COUNT bytes";
         Write(what: What, size: Piece) = "write WHAT [by SIZE]":
-            "data is written, in pieces of so many bytes: `saved`, `truncated`, `extended`, \
-             `reordered`, `corrupted at BYTE`, `headless`, `garbage`, or `foreign`";
+            "write data in pieces of SIZE bytes: `saved`, `truncated`, `extended`, `reordered`, \
+             `corrupted at BYTE`, `headless`, `garbage`, or `foreign`";
         InfoShort = "info short": "GET_PRECOPY_INFO with too small an argsz";
         Info = "info": "GET_PRECOPY_INFO";
         OptIn = "opt in": "PRECOPY_INFOv2";
-        Poll = "poll": "poll of the data descriptor, against what a read then gives";
+        Poll = "poll": "poll the data descriptor, and compare with what a read then returns";
         Config = "config": "an access to configuration space";
         Registers = "registers": "an access to a register";
-        Look = "look": "what registers show is remembered";
-        Same = "same": "registers show what was remembered";
-        Still = "still": "what registers show does not change meanwhile";
+        Look = "look": "remember what the registers contain";
+        Same = "same": "the registers contain what was remembered";
+        Still = "still": "the registers do not change for a while";
         LogStop = "log stop": "LOGGING_STOP";
         Log(which: Log) = "log WHICH":
-            "LOGGING_START of ranges: `all`, `none`, `overlapping`, `misaligned`, `wrapping`, `many`";
+            "LOGGING_START of ranges: `all`, `none`, `overlapping`, `misaligned`, `wrapping`, \
+             `many`";
         ReportPart = "report part":
             "LOGGING_REPORT of a range whose pages do not fill a word: bits outside of it are 0";
-        ReportAgain = "report again": "LOGGING_REPORT twice: the second has nothing of the first";
+        ReportAgain = "report again":
+            "LOGGING_REPORT twice: the second reports no page of the first";
         Report(size: PageSize) = "report [PAGES]":
-            "LOGGING_REPORT, also by `small` pages (less than 4 KiB) or `odd` ones (no power of two)";
+            "LOGGING_REPORT, also by `small` pages (less than 4 KiB) or `odd` ones (no power of \
+             two)";
         Trickle = "trickle":
-            "one access of the device's at a time is served, and the log asked for in between";
-        Reset(whom: For) = "reset [WHOM]": "DEVICE_RESET; `for guest`: as a guest does that boots anew";
-        Reopen = "reopen": "this client goes, another comes";
-        MemoryMapped = "memory mapped": "the device has memory through a descriptor";
-        MemoryAsked = "memory asked": "the device has memory by asking for it";
+            "serve the device's accesses one at a time, and read the log in between";
+        Reset(whom: For) = "reset [WHOM]": "DEVICE_RESET; `for guest`: as when the guest reboots";
+        Reopen = "reopen": "this client disconnects, another connects";
+        MemoryMapped = "memory mapped": "map guest memory through a descriptor";
+        MemoryAsked = "memory asked": "the device reads and writes guest memory by messages";
         NicAmongPeers = "nic among peers":
-            "the NIC's queues are set up in what counts as another device's memory";
-        Nic = "nic": "the NIC's queues are set up in memory";
+            "set up the NIC's queues in memory that belongs to another device";
+        Nic = "nic": "set up the NIC's queues in guest memory";
         Send(count: Few, to: To) = "send COUNT [to WHOM]":
-            "frames are transmitted, to `table` or `nobody` if not to the NIC itself";
-        Room(count: Few) = "room COUNT": "there is room for so many frames that come";
+            "transmit COUNT frames, to `table` or `nobody` if not to the NIC itself";
+        Room(count: Few) = "room COUNT": "offer COUNT buffers for frames that arrive";
         Filter = "filter":
-            "the NIC is told to take what is addressed to it or to one address more";
-        Settle = "settle": "what was sent was sent, and what comes has come";
-        Quiet = "quiet": "nothing is expected: whatever comes is judged";
+            "set the NIC's filter: its own address and one more";
+        Settle = "settle": "wait until all frames are sent and all that arrive have arrived";
+        Quiet = "quiet": "send nothing; every event that arrives is judged";
         Hold(time: u32) = "hold TIME":
-            "what the device asks for while it is to answer waits so many milliseconds";
-        Interrupts = "interrupts": "the interrupt line is listened to";
-        Unmask = "unmask": "the interrupt line is unmasked";
+            "delay the device's own requests by TIME milliseconds while it owes an answer";
+        Interrupts = "interrupts": "listen to the interrupt line";
+        Unmask = "unmask": "unmask the interrupt line";
         Arguments = "arguments":
-            "every request of a feature whose arguments are wrong, and every PROBE";
+            "send every feature request with wrong arguments, and every PROBE";
     }
 }
 

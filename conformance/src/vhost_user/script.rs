@@ -19,56 +19,63 @@ steps! {
     /// One step of a test.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub enum Act in Table {
-        Request(count: u16) = "request COUNT": "make so many requests available, and kick";
-        Publish(count: u16) = "publish COUNT": "make so many requests available, and do not kick";
-        Settle = "settle": "wait until nothing is owed any more";
-        Notified = "notified": "wait until nothing is owed, and the guest was notified of what was used";
-        First = "first": "wait until something came back";
-        Quiet = "quiet": "nothing is expected: whatever comes is judged";
+        Request(count: u16) = "request COUNT":
+            "the driver makes COUNT requests available and kicks";
+        Publish(count: u16) = "publish COUNT":
+            "the driver makes COUNT requests available and does not kick";
+        Settle = "settle": "wait until the back-end owes nothing";
+        Notified = "notified":
+            "wait until the back-end owes nothing and has notified the guest of every used \
+             request";
+        First = "first": "wait until the back-end has used a request";
+        Quiet = "quiet": "send nothing; every event that arrives is judged";
         Silence = "silence":
-            "nothing is expected for as long as a request may take: an interpretation that owes one is \
-             excluded";
-        Pause(micros: u16) = "pause MICROSECONDS": "nobody looks for so long";
-        Barrier = "barrier": "wait for a reply, so that all messages before were read";
+            "send nothing for as long as a request may take: an interpretation by which the \
+             back-end owes something is excluded";
+        Pause(micros: u16) = "pause MICROSECONDS": "the tester does nothing for this time";
+        Barrier = "barrier": "wait for a reply: the back-end has then read all earlier messages";
         Elsewhere(index: u16) = "renew INDEX elsewhere":
-            "the driver sets the ring up anew at this index, at another place in guest memory";
-        Renew(index: u16) = "renew INDEX": "the driver sets the ring up anew at this index";
+            "the driver sets up the ring again, at this index and at another place in guest memory";
+        Renew(index: u16) = "renew INDEX": "the driver sets up the ring again, at this index";
         Anew = "driver anew":
-            "the driver begins again with a device that was reset: its first request first";
+            "the driver begins again with a device that was reset, from its first request";
         Reconnect = "reconnect":
-            "a fresh connection (and process, if devmig starts it), with the same guest memory";
-        Serves = "serves": "a fresh connection, over which a request is processed";
+            "open a new connection (to a new process, if devmig starts it), with the same guest \
+             memory";
+        Serves = "serves": "open a new connection, on which the back-end processes a request";
         Room(count: u16) = "room COUNT":
-            "the driver offers room for so many in every ring that something can come through";
+            "the driver offers COUNT buffers in every ring on which the device can send";
         SendOut(count: u16, to: To, pair: Pair) = "send COUNT to WHOM [from pair PAIR]":
-            "so many are sent to `all`, a `group`, `us` or `nobody`";
+            "send COUNT frames to `all`, a `group`, `us` or `nobody`";
         Tell(command: Command) = "tell WHAT":
-            "the device is told of its filter (`strict`, `filter`), its `address`, or to use all \
-             `pairs` or `one-pair`";
-        Events = "event indices": "from the next SET_FEATURES on, EVENT_IDX is accepted";
-        InterruptsOn = "interrupts on": "the driver asks to be notified again";
-        InterruptsOff = "interrupts off": "the driver asks not to be notified";
-        Stray = "stray descriptor": "the next message brings a descriptor that it has no use for";
+            "the driver sets the device's filter (`strict`, `filter`), its `address`, or the \
+             number of queue pairs (`pairs`, `one-pair`)";
+        Events = "event indices": "from the next SET_FEATURES on, the driver accepts EVENT_IDX";
+        InterruptsOn = "interrupts on": "the driver enables notifications";
+        InterruptsOff = "interrupts off": "the driver disables notifications";
+        Stray = "stray descriptor": "the next message carries a descriptor that it has no use for";
         Closed = "closed": "the back-end has closed that descriptor";
-        WriteGarbage = "write garbage": "bytes that are no state, through the state channel";
+        WriteGarbage = "write garbage": "write bytes that are not a state into the state channel";
         WriteMuchGarbage = "write much garbage":
-            "bytes that are no state, more than the channel holds at a time";
+            "write bytes that are not a state, more than the channel holds at a time";
         Unsettled = "unsettled":
-            "the record says what it said before the last request came back: the back-end died in \
-             between";
-        OthersMark = "others mark": "from here on another party marks pages in the same dirty log";
-        Succeeds = "succeeds": "the last reply said success";
-        Fails = "fails": "the last reply said an error";
-        Forms(form: Form) = "every malformed FORM": "messages of each malformed FORM in turn";
-        Malformed(kind: Malformed) = "malformed KIND": "one malformed message";
+            "restore the in-flight record to what it was before the last request was used, as if \
+             the back-end had died in between";
+        OthersMark = "others mark": "from now on another party marks pages in the same dirty log";
+        Succeeds = "succeeds": "the last reply reports success";
+        Fails = "fails": "the last reply reports an error";
+        Forms(form: Form) = "every malformed FORM": "send messages of each malformed FORM in turn";
+        Malformed(kind: Malformed) = "malformed KIND": "send one malformed message";
         Pieces(size: u16) = "pieces of SIZE":
-            "from here on messages are sent in pieces of so many bytes; 0: whole";
+            "from now on the tester sends messages in pieces of SIZE bytes; 0: whole";
         Joined = "joined":
-            "from here on messages go together in one write, as far as descriptors and replies allow";
+            "from now on the tester sends several messages in one write, as far as descriptors \
+             and replies allow";
         Change = "outside changes":
-            "something outside changes the device's configuration space";
+            "something outside the connection changes the device's configuration space";
         Break = "break ring":
-            "the guest writes an index that is further ahead than its ring is long, and kicks";
+            "the guest writes an available index that is further ahead than the ring is long, and \
+             kicks";
     }
     besides {
         /// A step of a program, to a ring.
