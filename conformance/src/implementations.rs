@@ -1,16 +1,17 @@
 //! Real implementations, and what each is known to do.
 //!
 //! ```text
-//!  peers/NAME.toml --> Peer --run the suite--> report --hold against--> Verdict
-//!                       install, version, spawn,           new, gone, unknown version, not run
-//!                       known deviations
+//!  implementations/NAME.toml --> Peer --run the suite--> report --hold against--> Verdict
+//!                                 install, version, spawn,           new, gone, unknown version,
+//!                                 known deviations                   not run
 //! ```
 //!
 //! | file | its one job |
 //! |---|---|
-//! | `peers.rs` | what is known: the files, loaded and validated |
-//! | `peers/run.rs` | installing, running, and holding the report against it |
-//! | `peers/kernel.rs` | the same of a kernel's driver: how it is built, and its suite in guests |
+//! | `implementations.rs` | what is known: the files, loaded and validated |
+//! | `implementations/run.rs` | installing, running, and holding the report against it |
+//! | `implementations/matrix.rs` | several at once, in one document |
+//! | `implementations/kernel.rs` | the same of a kernel's driver: how it is built, and its suite in guests |
 //!
 //! A deviation is held for a range of versions, as `always` or `sometimes`: for a listed version a
 //! new one fails, and so does an `always` that is gone; a `sometimes` is tried a stated number of
@@ -24,6 +25,7 @@
 //! No peer is installed without being asked for.
 
 mod kernel;
+pub mod matrix;
 mod run;
 mod setting;
 

@@ -14,7 +14,8 @@
 //! | `qmp.rs` | commands to QEMU |
 //! | `vmm.rs` | one QEMU with its relay and back-end |
 //! | `drive.rs` | the steps |
-//! | `known.rs` | `peers/qemu.toml`: what is installed and run how, and what is known |
+//! | `known.rs` | `implementations/qemu.toml`: what is installed and run how, and what is known |
+//! | `run.rs` | from the installation to the verdict |
 //!
 //! **Invariants.** Nothing is installed without being asked for. Every wait has a limit. Processes are
 //! ended by their own ids. What cannot be had (a package, a mirror) makes a scenario one that did not
@@ -24,4 +25,5 @@ pub mod drive;
 pub mod guest;
 pub mod known;
 pub mod qmp;
+pub mod run;
 pub mod vmm;

@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use devmig_engine::explore::search::{Limits, Progress};
-use devmig_engine::explore::{Check, Report};
-use devmig_model::registry::Library;
+use devmig_engine::columns::thousands;
+use devmig_model::analysis::Stage;
 use indicatif::{ProgressBar, ProgressStyle};
-
-use super::grid::thousands;
-use super::{Error, select};
 
 /// So many things to do, drawn on the terminal (stderr); nothing if that is none.
 pub(crate) fn bar(steps: usize) -> ProgressBar {
@@ -23,31 +19,24 @@ pub(crate) fn bar(steps: usize) -> ProgressBar {
 pub(crate) struct Meter(ProgressBar);
 
 impl Meter {
-    /// So many systems are to be explored.
-    pub(crate) fn new(systems: usize) -> Self {
-        let bar = bar(systems);
+    /// Nothing is to be explored yet.
+    pub(crate) fn new() -> Self {
+        let bar = bar(0);
         bar.enable_steady_tick(Duration::from_millis(100));
         Meter(bar)
     }
 
-    /// Explores one of them.
-    ///
-    /// # Errors
-    /// As [`select::explore`].
-    pub(crate) fn explore(
-        &self,
-        library: &Library,
-        system: &dyn Check,
-        limits: Limits<'_>,
-    ) -> Result<Report, Error> {
-        self.0.set_message(system.name().to_owned());
-        let show = |p: &Progress| {
-            let states = thousands(p.states);
-            self.0.set_message(format!("{}: {states} states, depth {}", system.name(), p.depth));
-        };
-        let report = select::explore(library, system, Limits { progress: Some(&show), ..limits });
-        self.0.inc(1);
-        report
+    /// Shows how far along they are.
+    pub(crate) fn watch(&self, stage: Stage<'_>) {
+        match stage {
+            Stage::Planned(systems) => self.0.inc_length(systems as u64),
+            Stage::Running(system, None) => self.say(system.to_owned()),
+            Stage::Running(system, Some(p)) => {
+                let states = thousands(p.states);
+                self.say(format!("{system}: {states} states, depth {}", p.depth));
+            }
+            Stage::Done => self.0.inc(1),
+        }
     }
 
     /// Says how far along something else is.
