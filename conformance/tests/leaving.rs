@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
 use std::collections::BTreeSet;
-use std::io::{IoSlice, Read as _, Write as _};
+use std::io::{IoSlice, Read, Write as _};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -20,14 +21,23 @@ use serde_json::Value;
 /// The longest that anything here may take.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A `devmig` that does not outlive its test.
-struct Running(Child);
+/// A `devmig` that does not outlive its test. What it says is read as it comes, since a pipe that nobody
+/// reads holds it up.
+struct Running(Child, [Option<JoinHandle<String>>; 2]);
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        Running(command.spawn().unwrap())
+        Running(command.spawn().unwrap(), [None, None])
+    }
+
+    fn heard(command: &mut Command) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        let readers =
+            [reading(child.stdout.take().unwrap()), reading(child.stderr.take().unwrap())];
+        Running(child, readers.map(Some))
     }
 
     /// Ends it by a signal.
@@ -42,6 +52,14 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+fn reading(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    })
 }
 
 fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -146,7 +164,7 @@ impl Room {
 
     fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
-        Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        Running::heard(&mut command)
     }
 
     /// The processes that were started here and run.
@@ -178,10 +196,8 @@ impl Room {
 impl Running {
     /// What it has said, once it has ended.
     fn said(&mut self) -> (String, String) {
-        let (mut out, mut errors) = (String::new(), String::new());
-        self.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-        self.0.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        (out, errors)
+        let [out, errors] = &mut self.1;
+        (out.take().unwrap().join().unwrap(), errors.take().unwrap().join().unwrap())
     }
 }
 
@@ -423,8 +439,7 @@ fn a_watch_that_runs_out_of_descriptors_accuses_nobody() {
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh", DEVMIG, "watch", "vhost-user", "--listen"]);
     command.arg(&path).arg("--connect").arg(room.temporary().join("back"));
-    let mut devmig =
-        Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut devmig = Running::heard(&mut command);
     let front = eventually("it listens", || UnixStream::connect(&path).ok());
     let _back = listener.accept().unwrap();
     let fds: Vec<OwnedFd> =

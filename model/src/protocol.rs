@@ -10,10 +10,14 @@
 //! | [`example`] | the opening example of the book |
 //!
 //! Each is registered in [`crate::registry`], by the trait in [`registration`]. ARCHITECTURE.md
-//! ("Adding a protocol") lists all that a new one takes. [`property`] is how each of them lists its
-//! properties, [`size`] how each says what bounds its systems.
+//! ("Adding a protocol") lists all that a new one takes. What they read alike stands once: [`input`] items
+//! and a proposal's over them, [`program`] steps by name, [`definition`] the keys of every system,
+//! [`property`] the list of properties, [`size`] bounds by name.
+pub mod definition;
 pub mod example;
+pub mod input;
 pub mod orchestration;
+pub mod program;
 pub mod property;
 pub mod registration;
 pub mod ring;

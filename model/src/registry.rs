@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::protocol::registration::{Bug, Definition, Input, Protocol, Read, SHARED, Section};
+use crate::protocol::definition::Definition;
+use crate::protocol::input::{Input, Read};
+use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{example, orchestration, ring, vdpa, vfio, vhost_user};
 use crate::spec::{
@@ -311,9 +313,9 @@ impl Library {
     #[must_use]
     pub fn rules(&self, def: &dyn Definition) -> Rules {
         let settled = Rules { choices: self.choices(), ..Rules::default() };
-        let choices = def.choices().iter();
+        let choices = def.common().choices.iter();
         let fixed = choices.fold(settled, |rules, (choice, option)| rules.fixing(*choice, *option));
-        def.without().iter().fold(fixed, |rules, clause: &ClauseId| rules.without(*clause))
+        def.common().without.iter().fold(fixed, |rules, clause: &ClauseId| rules.without(*clause))
     }
 
     /// Every system under its own rules, with these choices fixed otherwise.
@@ -334,7 +336,7 @@ impl Library {
     #[must_use]
     pub fn size(&self, name: &str) -> Option<(Vec<Bound>, Speaks)> {
         let (_, def) = self.definitions().find(|(_, def)| def.name() == name)?;
-        Some((def.bounds(), def.speaks()))
+        Some((def.bounds(), def.common().speaks.clone()))
     }
 
     /// The system of this name at this size, with these choices fixed otherwise; none, if there is
@@ -348,11 +350,9 @@ impl Library {
         options: &[(ChoiceId, u8)],
         scale: &Scale,
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
-        let found = self.definitions().find(|(_, def)| def.name() == name);
-        match found {
+        match self.definitions().find(|(_, def)| def.name() == name) {
             None => Ok(None),
-            Some((protocol, def)) if scale.is_empty() => Ok(self.under(protocol, def, options)),
-            Some((protocol, def)) => protocol.build_scaled(name, scale, self.fixed(def, options)),
+            Some((protocol, def)) => protocol.build(name, scale, self.fixed(def, options)),
         }
     }
 
@@ -373,7 +373,8 @@ impl Library {
         def: &dyn Definition,
         options: &[(ChoiceId, u8)],
     ) -> Option<Box<dyn Check>> {
-        protocol.build(def.name(), self.fixed(def, options))
+        // The size that it has is one that it can have.
+        protocol.build(def.name(), &Scale::default(), self.fixed(def, options)).ok().flatten()
     }
 
     /// The rules of a system, with these choices fixed otherwise.

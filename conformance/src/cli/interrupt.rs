@@ -6,12 +6,14 @@
 //! ```
 //!
 //! **Invariants.** What a child does because a signal ends it is no result. Whoever waits for us learns
-//! from our exit status which signal it was: 128 and its number, in a shell.
+//! from our exit status which signal it was: 128 and its number, in a shell. A second signal ends us at
+//! once: what is still to be said may wait for somebody who does not read it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_default;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -23,7 +25,7 @@ pub(crate) const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 /// What writes the results that there are.
 type Words = Box<dyn FnOnce() + Send>;
 
-static ENDING: AtomicBool = AtomicBool::new(false);
+static ENDING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 static WORDS: Mutex<Option<Words>> = Mutex::new(None);
 
 fn words() -> MutexGuard<'static, Option<Words>> {
@@ -63,6 +65,9 @@ pub(crate) fn on_signal(say: impl FnOnce() + Send + 'static) -> Guard {
 /// Ctrl-C at a terminal reaches: a signal that ends us ends them first. Without it we would still
 /// work, so a failure is no error.
 pub(crate) fn handle() {
+    for signal in SIGNALS {
+        let _ = register_conditional_default(signal, Arc::clone(&ENDING));
+    }
     let Ok(mut signals) = Signals::new(SIGNALS) else { return };
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {

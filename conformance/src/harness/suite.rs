@@ -219,10 +219,10 @@ pub fn load<P: SuiteForm>(
     let programs = programs.chain(P::programs(library)).collect();
     let loader = Loader { library, programs };
     let mut tests: Vec<Test<P>> = Vec::new();
-    for (item, keys) in &items {
-        for test in loader.tests::<P>(item, &keys.value, &mut d) {
+    for item in &items {
+        for test in loader.tests::<P>(item, &mut d) {
             let before = tests.iter().map(|other| other.id.as_str());
-            suite_files::new(item, &item.value.id, &test.id, before, &mut d);
+            suite_files::new(item, &item.value.0.id, &test.id, before, &mut d);
             tests.push(test);
         }
     }
@@ -255,11 +255,10 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn tests<P: SuiteForm>(
         &self,
-        item: &Item<RawTest>,
-        keys: &P::Keys,
+        item: &Item<(RawTest, P::Keys)>,
         d: &mut Diagnostics,
     ) -> Vec<Test<P>> {
-        let (raw, spec) = (&item.value, &self.library.spec);
+        let ((raw, keys), spec) = (&item.value, &self.library.spec);
         let clause = spec.clause_at(item, &raw.clause, d).unwrap_or(ClauseId::NONE);
         let breaks: Vec<ClauseId> =
             raw.breaks.iter().filter_map(|id| spec.clause_at(item, id, d)).collect();

@@ -30,7 +30,7 @@ pub struct Decided {
 pub struct Decisions<'a> {
     /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
     /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
-    /// `X: non-vacuous`; all else is the same.
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// One for each question, in order.
     decisions: &'a [Decided],

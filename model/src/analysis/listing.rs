@@ -14,7 +14,7 @@ use crate::registry::Library;
 pub struct Reports<'a> {
     /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
     /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
-    /// `X: non-vacuous`; all else is the same.
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// Every system is as expected.
     as_expected: bool,
@@ -111,7 +111,7 @@ pub fn one(about: &str, report: &Report, full: bool) -> String {
 pub struct List<'a> {
     /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
     /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
-    /// `X: non-vacuous`; all else is the same.
+    /// `X: can happen`; all else is the same.
     schema: u32,
     /// The systems, in order.
     systems: Vec<ListedSystem<'a>>,

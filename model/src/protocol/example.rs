@@ -20,7 +20,9 @@
 //! A write that happens after the page was read makes the copy stale. If the copier does not notice
 //! (the clause `marks` dropped), the copy is not the page, and a shortest trace shows it.
 
-use super::registration::{Definition, InCode, Input, Protocol};
+use super::definition::{Definition, InCode, Systems};
+use super::input::Input;
+use super::registration::Protocol;
 use super::size::{BadScale, Bound, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
@@ -290,20 +292,6 @@ pub fn systems(clauses: Clauses, rules: Rules) -> [Copying; 2] {
     systems_with(clauses, rules, LAST)
 }
 
-/// The same at another size.
-///
-/// # Errors
-/// If they have no such size.
-pub fn scaled(
-    clauses: Clauses,
-    rules: Rules,
-    name: &str,
-    scale: &Scale,
-) -> Result<[Copying; 2], BadScale> {
-    let size = scale.resolve(name, &BOUNDS)?;
-    Ok(systems_with(clauses, rules, size.of("values") as u8))
-}
-
 fn systems_with(clauses: Clauses, rules: Rules, values: u8) -> [Copying; 2] {
     let mut careless = system_with(clauses, rules.without(clauses.marks), values);
     careless.name = "example/copy-unmarked".to_owned();
@@ -314,16 +302,11 @@ fn systems_with(clauses: Clauses, rules: Rules, values: u8) -> [Copying; 2] {
     [system_with(clauses, rules, values), careless]
 }
 
-fn named(all: [Copying; 2], name: &str) -> Option<Box<dyn Check>> {
-    let found = all.into_iter().find(|system| system.name == name);
-    found.map(|system| Box::new(system) as Box<dyn Check>)
-}
-
 /// The example, registered: two systems, made in code.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     clauses: Clauses,
-    systems: Vec<InCode>,
+    systems: Systems<InCode>,
 }
 
 impl Protocol for Loaded {
@@ -338,25 +321,24 @@ impl Protocol for Loaded {
     fn load(spec: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
         let clauses = Clauses::resolve(spec)?;
         let systems = systems(clauses, Rules::default());
-        let systems = systems.map(|system| InCode { name: system.name, bounds: &BOUNDS }).into();
+        let systems = systems.map(|system| InCode::new(system.name, &BOUNDS)).into_iter().collect();
         Ok(Loaded { clauses, systems })
     }
 
     fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.iter().map(|def| def as &dyn Definition).collect()
+        self.systems.definitions()
     }
 
-    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
-        named(systems(self.clauses, rules), name)
-    }
-
-    fn build_scaled(
+    fn build(
         &self,
         name: &str,
         scale: &Scale,
         rules: Rules,
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
-        Ok(named(scaled(self.clauses, rules, name, scale)?, name))
+        let Some(def) = self.systems.at(name, scale)? else { return Ok(None) };
+        let all = systems_with(self.clauses, rules, def.bound("values") as u8);
+        let found = all.into_iter().find(|system| system.name == name);
+        Ok(found.map(|system| Box::new(system) as _))
     }
 
     fn properties(&self) -> Vec<&'static str> {

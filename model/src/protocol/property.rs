@@ -1,7 +1,7 @@
 //! A protocol's list of properties: name, clause, meaning and test of each, in one place.
 //!
 //! ```text
-//!  properties.rs: ALL = [Definition { name, clause, says, per, test }, ...]
+//!  properties.rs: ALL = [PropertyDefinition { name, clause, says, per, test }, ...]
 //!        |  find (a system's file names it)      |  clauses (of the specification)
 //!        v                                       v
 //!  holds = [..], violated = [..]  ----build----> Vec<Property>
@@ -21,7 +21,7 @@ pub struct Per<C> {
 }
 
 /// A property that a file may name. `C` is what its test needs to know of the system.
-pub struct Definition<C, W, E> {
+pub struct PropertyDefinition<C, W, E> {
     /// Its name.
     pub name: &'static str,
     /// The clause behind it; empty, if there is none.
@@ -34,7 +34,7 @@ pub struct Definition<C, W, E> {
     pub test: fn(C, usize) -> Test<W, E>,
 }
 
-impl<C: Clone, W, E> Definition<C, W, E> {
+impl<C: Clone, W, E> PropertyDefinition<C, W, E> {
     /// A property of the system as a whole.
     pub(crate) const fn of_system(
         name: &'static str,
@@ -42,7 +42,7 @@ impl<C: Clone, W, E> Definition<C, W, E> {
         says: &'static str,
         test: fn(C, usize) -> Test<W, E>,
     ) -> Self {
-        Definition { name, clause, says, per: None, test }
+        PropertyDefinition { name, clause, says, per: None, test }
     }
 
     /// A property of each ring, device, ...
@@ -53,7 +53,7 @@ impl<C: Clone, W, E> Definition<C, W, E> {
         per: Per<C>,
         test: fn(C, usize) -> Test<W, E>,
     ) -> Self {
-        Definition { name, clause, says, per: Some(per), test }
+        PropertyDefinition { name, clause, says, per: Some(per), test }
     }
 
     /// The property in one system.
@@ -67,18 +67,20 @@ impl<C: Clone, W, E> Definition<C, W, E> {
 }
 
 /// The names of all.
-pub(crate) fn names<C, W, E>(all: &[Definition<C, W, E>]) -> Vec<&'static str> {
+pub(crate) fn names<C, W, E>(all: &[PropertyDefinition<C, W, E>]) -> Vec<&'static str> {
     all.iter().map(|known| known.name).collect()
 }
 
 /// The names of all, each with what it says.
-pub(crate) fn words<C, W, E>(all: &[Definition<C, W, E>]) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn words<C, W, E>(
+    all: &[PropertyDefinition<C, W, E>],
+) -> Vec<(&'static str, &'static str)> {
     all.iter().map(|known| (known.name, known.says)).collect()
 }
 
 /// The index of a property that an item names; if there is none, the place is noted.
 pub(crate) fn find_at<T, C, W, E>(
-    all: &[Definition<C, W, E>],
+    all: &[PropertyDefinition<C, W, E>],
     item: &Item<T>,
     name: &Spanned<String>,
     d: &mut Diagnostics,
@@ -99,7 +101,7 @@ pub(crate) fn find_at<T, C, W, E>(
 /// What the specification lacks.
 pub(crate) fn clauses<C, W, E>(
     spec: &Spec,
-    all: &[Definition<C, W, E>],
+    all: &[PropertyDefinition<C, W, E>],
 ) -> Result<Vec<Option<ClauseId>>, SpecErrors> {
     let clauses = all.iter().map(|known| known.clause);
     let clauses = clauses.map(|id| (!id.is_empty()).then(|| spec.clause(id)).transpose());
@@ -109,7 +111,7 @@ pub(crate) fn clauses<C, W, E>(
 /// The properties of a system, by their indices: those that hold, then those whose counterexample is the
 /// point.
 pub(crate) fn build<C: Clone, W, E>(
-    all: &[Definition<C, W, E>],
+    all: &[PropertyDefinition<C, W, E>],
     clauses: &[Option<ClauseId>],
     of: &C,
     (holds, violated): (&[usize], &[usize]),

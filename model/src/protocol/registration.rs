@@ -1,4 +1,4 @@
-//! What a protocol registers: one trait, and what its implementation reads from the files.
+//! What a protocol registers: one trait.
 //!
 //! ```text
 //!  specs/**/*.toml --\
@@ -13,12 +13,10 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
-use super::size::{BadScale, Bound, Scale, Speaks};
-use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, Tables, unique};
-use devmig_engine::clause::{ChoiceId, ClauseId};
+use super::definition::Definition;
+use super::input::Input;
+use super::size::{BadScale, Scale};
+use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
 
@@ -78,14 +76,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// Its systems, in the order of the files.
     fn systems(&self) -> Vec<&dyn Definition>;
 
-    /// The system of this name under these rules, if it has one.
-    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>>;
-
-    /// The system of this name at another size under these rules, if it has one.
+    /// The system of this name at this size under these rules, if it has one.
     ///
     /// # Errors
     /// If the system has no such size: lists its bounds.
-    fn build_scaled(
+    fn build(
         &self,
         name: &str,
         scale: &Scale,
@@ -112,49 +107,6 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 }
 
-/// A system, as far as every protocol's have it.
-pub trait Definition: fmt::Debug {
-    /// Its name on the command line, `PROTOCOL/NAME`.
-    fn name(&self) -> &str;
-
-    /// The choices that it fixes otherwise than by default.
-    fn choices(&self) -> &[(ChoiceId, u8)] {
-        &[]
-    }
-
-    /// The clauses that it switches off.
-    fn without(&self) -> &[ClauseId] {
-        &[]
-    }
-
-    /// What bounds it.
-    fn bounds(&self) -> Vec<Bound>;
-
-    /// At which sizes it speaks.
-    fn speaks(&self) -> Speaks {
-        Speaks::default()
-    }
-}
-
-/// A system that is made in code: only its name and bounds are known here.
-#[derive(Clone, Debug)]
-pub struct InCode {
-    /// Its name.
-    pub name: String,
-    /// What bounds it.
-    pub bounds: &'static [Bound],
-}
-
-impl Definition for InCode {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn bounds(&self) -> Vec<Bound> {
-        self.bounds.to_vec()
-    }
-}
-
 /// A mistake, put into a system.
 #[derive(Clone, Copy, Debug)]
 pub struct Bug<'a> {
@@ -173,186 +125,3 @@ pub struct Bug<'a> {
     /// The system with it.
     pub definition: &'a dyn Definition,
 }
-
-/// What is read: parsed files, and a proposal's if there is one.
-#[derive(Debug)]
-pub struct Input<'f> {
-    base: Vec<Tables<'f>>,
-    proposal: Option<Tables<'f>>,
-}
-
-/// The items of one kind.
-#[derive(Clone, Debug)]
-pub struct Read<T> {
-    /// What is built in.
-    pub base: Vec<Item<T>>,
-    /// What a proposal adds.
-    pub proposed: Vec<Item<T>>,
-}
-
-impl<'f> Input<'f> {
-    /// These files.
-    #[must_use]
-    pub fn new(base: Vec<Tables<'f>>, proposal: Option<Tables<'f>>) -> Self {
-        Input { base, proposal }
-    }
-
-    /// Whether there is a proposal.
-    #[must_use]
-    pub fn has_proposal(&self) -> bool {
-        self.proposal.is_some()
-    }
-
-    /// Takes all `[[kind]]` items.
-    pub fn items<T: DeserializeOwned>(&mut self, kind: &str, d: &mut Diagnostics) -> Read<T> {
-        self.read(|tables| tables.items(kind, d))
-    }
-
-    /// Takes the `[[kind]]` items of one protocol.
-    pub fn items_of<T: DeserializeOwned>(
-        &mut self,
-        kind: &str,
-        protocol: &str,
-        d: &mut Diagnostics,
-    ) -> Read<T> {
-        self.read(|tables| tables.items_of(kind, protocol, d))
-    }
-
-    fn read<T>(&mut self, mut take: impl FnMut(&mut Tables<'f>) -> Vec<Item<T>>) -> Read<T> {
-        let base = self.base.iter_mut().flat_map(&mut take).collect();
-        let proposed = self.proposal.as_mut().map(take).unwrap_or_default();
-        Read { base, proposed }
-    }
-}
-
-impl<T> Read<T> {
-    /// A proposal's item takes the place of the base's of its name.
-    pub fn overlaid(
-        self,
-        what: &str,
-        name: impl Fn(&T) -> &Spanned<String>,
-        d: &mut Diagnostics,
-    ) -> Vec<Overlaid<T>> {
-        unique(what, &self.base, &name, usize::MAX, d);
-        unique(what, &self.proposed, &name, usize::MAX, d);
-        let of = |proposed| move |item| Overlaid { item, proposed };
-        let mut all: Vec<_> = self.base.into_iter().map(of(false)).collect();
-        for item in self.proposed {
-            let own = name(&item.value).get_ref();
-            match all.iter_mut().find(|known| name(&known.item.value).get_ref() == own) {
-                Some(replaced) => *replaced = Overlaid { item, proposed: true },
-                None => all.push(Overlaid { item, proposed: true }),
-            }
-        }
-        all
-    }
-}
-
-/// An item, and whether a proposal brings it.
-#[derive(Clone, Debug)]
-pub struct Overlaid<T> {
-    /// The item.
-    pub item: Item<T>,
-    /// Whether a proposal brings it.
-    pub proposed: bool,
-}
-
-/// One `[[program]]`: steps by name.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawProgram {
-    /// Its name.
-    pub name: Spanned<String>,
-    /// What it is, and where it was seen.
-    pub about: Spanned<String>,
-    /// Its steps.
-    pub steps: Vec<Spanned<String>>,
-}
-
-/// The programs of a protocol: `run NAME` stands for all steps of another program.
-#[derive(Clone, Debug, Default)]
-pub struct Programs(Vec<Item<RawProgram>>);
-
-/// `run` within `run`, no deeper than this.
-const DEPTH: usize = 8;
-/// Steps that one line may stand for.
-const MOST: usize = 1000;
-
-impl Programs {
-    /// The programs of a protocol, a proposal's before those of the base.
-    pub fn read(input: &mut Input<'_>, protocol: &str, d: &mut Diagnostics) -> Self {
-        let read = input.items_of::<RawProgram>("program", protocol, d);
-        let all = read.overlaid("program", |raw| &raw.name, d);
-        Programs(all.into_iter().map(|program| program.item).collect())
-    }
-
-    /// Their names.
-    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.0.iter().map(|program| program.value.name.get_ref().as_str())
-    }
-
-    /// Each program's name, with its steps as they are written.
-    pub fn all(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
-        self.0.iter().map(|program| {
-            let steps = program.value.steps.iter().map(|step| step.get_ref().as_str());
-            (program.value.name.get_ref().as_str(), steps.collect())
-        })
-    }
-
-    /// The steps of a program that another one runs, `depth` deep.
-    ///
-    /// # Errors
-    /// If there is none of this name, or programs run each other too deep.
-    pub fn steps(&self, name: &str, depth: usize) -> Result<Vec<&str>, StepError> {
-        let Some(program) = self.0.iter().find(|p| p.value.name.get_ref() == name) else {
-            let help = crate::spec::did_you_mean(name, self.names());
-            return Err((format!("no program is called `{name}`"), help));
-        };
-        if depth == DEPTH {
-            return Err((format!("programs run each other more than {DEPTH} deep"), None));
-        }
-        Ok(program.value.steps.iter().map(|step| step.get_ref().as_str()).collect())
-    }
-
-    /// A list of steps with `run NAME` replaced by the steps of that program, where there is one.
-    /// Each step keeps the place of the line that brings it in.
-    pub fn flat<T>(
-        &self,
-        item: &Item<T>,
-        lines: &[Spanned<String>],
-        d: &mut Diagnostics,
-    ) -> Vec<Spanned<String>> {
-        let mut all = Vec::new();
-        for line in lines {
-            let mut steps = Vec::new();
-            match self.expand(line.get_ref(), 0, &mut steps) {
-                Ok(()) => {
-                    all.extend(steps.into_iter().map(|step| Spanned::new(line.span(), step)));
-                }
-                Err((message, help)) => {
-                    let error = item.error(line.span(), message, "this step");
-                    d.push(crate::spec::with_help(error, help));
-                }
-            }
-        }
-        all
-    }
-
-    fn expand(&self, text: &str, depth: usize, steps: &mut Vec<String>) -> Result<(), StepError> {
-        let program = text.strip_prefix("run ").filter(|name| self.names().any(|n| n == *name));
-        match program {
-            Some(name) => {
-                let inner = self.steps(name, depth)?;
-                inner.into_iter().try_for_each(|step| self.expand(step, depth + 1, steps))
-            }
-            None if steps.len() == MOST => Err((format!("more than {MOST} steps"), None)),
-            None => {
-                steps.push(text.to_owned());
-                Ok(())
-            }
-        }
-    }
-}
-
-/// What is wrong with a step, and what to do about it.
-pub type StepError = (String, Option<String>);

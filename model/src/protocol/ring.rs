@@ -18,7 +18,9 @@
 //!
 //! **Not here.** Features, status, set-up, enabling, notifications, more than one ring.
 
-use super::registration::{Definition, InCode, Input, Protocol};
+use super::definition::{Definition, InCode, Systems};
+use super::input::Input;
+use super::registration::Protocol;
 use super::size::{BadScale, Bound, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
@@ -213,7 +215,9 @@ impl Refines<Ring> for Ring {
 
 /// The ring, registered: one system, made in code.
 #[derive(Clone, Debug)]
-pub struct Loaded(InCode);
+pub struct Loaded {
+    systems: Systems<InCode>,
+}
 
 impl Protocol for Loaded {
     fn name() -> &'static str {
@@ -225,25 +229,22 @@ impl Protocol for Loaded {
     }
 
     fn load(_: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
-        Ok(Loaded(InCode { name: system().name, bounds: &BOUNDS }))
+        Ok(Loaded { systems: [InCode::new(system().name, &BOUNDS)].into_iter().collect() })
     }
 
     fn systems(&self) -> Vec<&dyn Definition> {
-        vec![&self.0]
+        self.systems.definitions()
     }
 
     /// The ring has no clause and no choice, so that no rules concern it.
-    fn build(&self, name: &str, _: Rules) -> Option<Box<dyn Check>> {
-        (name == self.0.name).then(|| Box::new(system()) as Box<dyn Check>)
-    }
-
-    fn build_scaled(
+    fn build(
         &self,
         name: &str,
         scale: &Scale,
         _: Rules,
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
-        Ok(if name == self.0.name { Some(Box::new(scaled(scale)?)) } else { None })
+        let def = self.systems.at(name, scale)?;
+        Ok(def.map(|def| Box::new(system_with(def.bound("requests"))) as _))
     }
 
     fn properties(&self) -> Vec<&'static str> {
@@ -263,15 +264,6 @@ type Seen<'a> = Transition<'a, GlobalState, Act>;
 #[must_use]
 pub fn system() -> Abstract {
     system_with(REQUESTS)
-}
-
-/// The same at another size.
-///
-/// # Errors
-/// If it has no such size.
-pub fn scaled(scale: &Scale) -> Result<Abstract, BadScale> {
-    let size = scale.resolve("ring/abstract", &BOUNDS)?;
-    Ok(system_with(size.of("requests")))
 }
 
 fn system_with(requests: u16) -> Abstract {

@@ -164,17 +164,15 @@ impl Speaks {
     }
 }
 
-/// Resolves the keys of a system's item that say at which sizes it speaks.
+/// Reads the keys of a system's item that say at which sizes it speaks.
 pub(crate) fn speaks<T>(
     item: &Item<T>,
     (sizes, why): (&[Spanned<String>], Option<&Spanned<String>>),
-    bounds: &[Bound],
     d: &mut Diagnostics,
 ) -> Speaks {
     let mut speaks = Speaks::default();
     for written in sizes {
-        let scale = written.get_ref().parse::<Scale>();
-        match scale.and_then(|scale| scale.resolve("this system", bounds).map(|_| scale)) {
+        match written.get_ref().parse::<Scale>() {
             Ok(scale) => speaks.only.extend(scale.0),
             Err(bad) => d.push(item.error(written.span(), bad.to_string(), "here")),
         }
@@ -191,4 +189,19 @@ pub(crate) fn speaks<T>(
         (None, None) => {}
     }
     speaks
+}
+
+/// Complains about each size that a system with these bounds cannot have.
+pub(crate) fn known<T>(
+    item: &Item<T>,
+    sizes: &[Spanned<String>],
+    bounds: &[Bound],
+    d: &mut Diagnostics,
+) {
+    for written in sizes {
+        let Ok(scale) = written.get_ref().parse::<Scale>() else { continue };
+        if let Err(bad) = scale.resolve("this system", bounds) {
+            d.push(item.error(written.span(), bad.to_string(), "here"));
+        }
+    }
 }

@@ -21,9 +21,12 @@ pub mod systems;
 pub mod vmm;
 
 use self::machine::{ChoiceIds, ClauseIds};
-use self::systems::{RawSystem, SystemDef};
+use self::systems::SystemDef;
+use super::definition::{Definition, Systems};
+use super::input::Input;
+use super::program::Programs;
 use super::property;
-use super::registration::{Definition, Input, Programs, Protocol, Section};
+use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
@@ -40,15 +43,7 @@ pub struct Loaded {
     /// The clause behind each property of [`properties::ALL`].
     pub clauses: Vec<Option<ClauseId>>,
     /// The systems.
-    pub systems: Vec<SystemDef>,
-}
-
-impl Loaded {
-    /// The definition of a system.
-    #[must_use]
-    pub fn named(&self, name: &str) -> Option<&SystemDef> {
-        self.systems.iter().find(|def| def.name == name)
-    }
+    pub systems: Systems<SystemDef>,
 }
 
 impl Protocol for Loaded {
@@ -69,32 +64,30 @@ impl Protocol for Loaded {
 
     fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
         let programs = Programs::read(input, Self::name(), d);
-        let items = input.items_of::<RawSystem>("system", Self::name(), d);
-        let items = items.overlaid("system", |raw| &raw.name, d);
+        let of = (spec, Self::name(), false);
+        let systems = Systems::read(of, properties::ALL, input, d, |common, item, d| {
+            Some(systems::compile(&programs, common, item, d))
+        });
         Ok(Loaded {
             laws: ClauseIds::resolve(spec)?,
             readings: ChoiceIds::resolve(spec)?,
             clauses: property::clauses(spec, properties::ALL)?,
-            systems: items.iter().map(|i| systems::compile(spec, &programs, &i.item, d)).collect(),
+            systems,
         })
     }
 
     fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.iter().map(|def| def as &dyn Definition).collect()
+        self.systems.definitions()
     }
 
-    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
-        Some(Box::new(self.system(self.named(name)?, rules)))
-    }
-
-    fn build_scaled(
+    fn build(
         &self,
         name: &str,
         scale: &Scale,
         rules: Rules,
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
-        let Some(def) = self.named(name) else { return Ok(None) };
-        Ok(Some(Box::new(self.system(&def.scaled(scale)?, rules))))
+        let def = self.systems.at(name, scale)?;
+        Ok(def.map(|def| Box::new(self.system(&def, rules)) as _))
     }
 
     fn properties(&self) -> Vec<&'static str> {

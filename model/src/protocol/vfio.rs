@@ -26,10 +26,13 @@ use self::lint::{Expect, Lint, RawExpect};
 use self::machine::Device;
 use self::names::Names;
 use self::path::Reading;
-use self::systems::{RawSystem, SystemDef};
+use self::systems::SystemDef;
 use self::table::{RawArc, RawFeature, RawPair, RawState, Table};
+use super::definition::{Definition, Systems};
+use super::input::Input;
+use super::program::Programs;
 use super::property;
-use super::registration::{Definition, Input, Programs, Protocol, Section};
+use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
@@ -46,9 +49,7 @@ pub struct Loaded {
     /// The clause behind each property of [`properties::ALL`].
     pub clauses: Vec<Option<ClauseId>>,
     /// The systems.
-    pub systems: Vec<SystemDef>,
-    /// The built-in systems about what the proposal takes away, by name.
-    pub gone: Vec<String>,
+    pub systems: Systems<SystemDef>,
     /// What the proposal expects to become of the states and arcs, if it touches them.
     pub expect: Option<Expect>,
 }
@@ -69,12 +70,6 @@ const STATES: &[(&str, &str)] = &[
 ];
 
 impl Loaded {
-    /// The definition of a system.
-    #[must_use]
-    pub fn named(&self, name: &str) -> Option<&SystemDef> {
-        self.systems.iter().find(|def| def.name == name)
-    }
-
     /// The machine that a tester judges by, for a device with these features; whether data passes
     /// through descriptors depends on the transport.
     #[must_use]
@@ -127,27 +122,15 @@ impl Protocol for Loaded {
         let expect = input.items::<RawExpect>("vfio-expect", d);
         let expect = lint::expected(&expect, touched, d);
         let programs = Programs::read(input, Self::name(), d);
-        let items = input.items_of::<RawSystem>("system", Self::name(), d);
-        let items = items.overlaid("system", |raw| &raw.name, d);
-        // What a proposal takes away takes the systems with it that are about it.
-        let mut gone = Vec::new();
-        let mut systems: Vec<SystemDef> = Vec::new();
-        for overlaid in &items {
-            let mut own = Diagnostics::default();
-            let def = systems::compile(spec, &table, &programs, &overlaid.item, &mut own);
-            if input.has_proposal() && !overlaid.proposed && !own.is_empty() {
-                gone.push(def.name);
-            } else {
-                d.append(own);
-                systems.push(def);
-            }
-        }
+        let of = (spec, Self::name(), touched);
+        let systems = Systems::read(of, properties::ALL, input, d, |common, item, d| {
+            Some(systems::compile(&table, &programs, common, item, d))
+        });
         Ok(Loaded {
             table: Arc::new(table),
             names: Names::resolve(spec)?,
             clauses: property::clauses(spec, properties::ALL)?,
             systems,
-            gone,
             expect,
         })
     }
@@ -171,21 +154,17 @@ impl Protocol for Loaded {
     }
 
     fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.iter().map(|def| def as &dyn Definition).collect()
+        self.systems.definitions()
     }
 
-    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
-        Some(Box::new(self.system(self.named(name)?, rules)))
-    }
-
-    fn build_scaled(
+    fn build(
         &self,
         name: &str,
         scale: &Scale,
         rules: Rules,
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
-        let Some(def) = self.named(name) else { return Ok(None) };
-        Ok(Some(Box::new(self.system(&def.scaled(scale)?, rules))))
+        let def = self.systems.at(name, scale)?;
+        Ok(def.map(|def| Box::new(self.system(&def, rules)) as _))
     }
 
     fn properties(&self) -> Vec<&'static str> {
@@ -193,6 +172,6 @@ impl Protocol for Loaded {
     }
 
     fn gone(&self) -> &[String] {
-        &self.gone
+        self.systems.gone()
     }
 }

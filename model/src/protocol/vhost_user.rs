@@ -33,11 +33,14 @@ use self::bugs::RawBug;
 use self::ids::{ChoiceIds, ClauseIds};
 use self::machine::{Bounds, MAX_RINGS, VhostUser};
 use self::program::STEPS;
-use self::systems::{RawSystem, SystemDef};
+use self::systems::SystemDef;
 use self::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
 use self::vocabulary::{Answer, Effect, Guard, Word};
+use super::definition::{Definition, Systems};
+use super::input::Input;
+use super::program::Programs;
 use super::property;
-use super::registration::{Bug, Definition, Input, Programs, Protocol, Section};
+use super::registration::{Bug, Protocol, Section};
 use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
@@ -58,18 +61,12 @@ pub struct Loaded {
     /// The programs, as they were written.
     pub programs: Programs,
     /// The systems.
-    pub systems: Vec<SystemDef>,
+    pub systems: Systems<SystemDef>,
     /// Mistakes that were made in earnest, each with what notices it.
     pub bugs: Vec<bugs::Bug>,
 }
 
 impl Loaded {
-    /// The definition of a system.
-    #[must_use]
-    pub fn named(&self, name: &str) -> Option<&SystemDef> {
-        self.systems.iter().find(|def| def.name == name)
-    }
-
     /// The machine that a tester judges by: the protocol's own limits, and nothing assumed of what
     /// the back-end offers.
     #[must_use]
@@ -114,10 +111,10 @@ impl Protocol for Loaded {
         table.add_back_end(spec, &back_end.base, d);
         table.add_back_end(spec, &back_end.proposed, d);
         let programs = Programs::read(input, Self::name(), d);
-        let items = input.items_of::<RawSystem>("system", Self::name(), d);
-        let items = items.overlaid("system", |raw| &raw.name, d);
-        let compiled = items.iter().map(|i| systems::compile(spec, &table, &programs, &i.item, d));
-        let systems: Vec<SystemDef> = compiled.collect();
+        let of = (spec, Self::name(), false);
+        let systems = Systems::read(of, properties::ALL, input, d, |common, item, d| {
+            Some(systems::compile((spec, &table, &programs), common, item, d))
+        });
         let items = input.items_of::<RawBug>("bug", Self::name(), d);
         let items = items.overlaid("bug", |raw| &raw.id, d);
         let compiled =
@@ -158,21 +155,17 @@ impl Protocol for Loaded {
     }
 
     fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.iter().map(|def| def as &dyn Definition).collect()
+        self.systems.definitions()
     }
 
-    fn build(&self, name: &str, rules: Rules) -> Option<Box<dyn Check>> {
-        Some(self.check(self.named(name)?, rules))
-    }
-
-    fn build_scaled(
+    fn build(
         &self,
         name: &str,
         scale: &Scale,
         rules: Rules,
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
-        let Some(def) = self.named(name) else { return Ok(None) };
-        Ok(Some(self.check(&def.scaled(scale)?, rules)))
+        let def = self.systems.at(name, scale)?;
+        Ok(def.map(|def| self.check(&def, rules)))
     }
 
     fn properties(&self) -> Vec<&'static str> {

@@ -97,9 +97,31 @@ impl<'a> Tables<'a> {
         kind: &str,
         common: &[&str],
         diagnostics: &mut Diagnostics,
-    ) -> Vec<(Item<C>, Item<O>)> {
+    ) -> Vec<Item<(C, O)>> {
+        let items = self.take(kind, diagnostics);
+        self.in_parts(items, common, diagnostics)
+    }
+
+    /// The same of the items whose `protocol` is this one.
+    pub fn items_in_parts_of<C: DeserializeOwned, O: DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        common: &[&str],
+        protocol: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<Item<(C, O)>> {
+        let items = self.take_of(kind, protocol, diagnostics);
+        self.in_parts(items, common, diagnostics)
+    }
+
+    fn in_parts<C: DeserializeOwned, O: DeserializeOwned>(
+        &self,
+        items: Vec<Spanned<DeValue<'a>>>,
+        common: &[&str],
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<Item<(C, O)>> {
         let mut parts = Vec::new();
-        for mut item in self.take(kind, diagnostics) {
+        for mut item in items {
             let mut own = DeTable::new();
             if let DeValue::Table(table) = item.get_mut() {
                 let all = std::mem::take(table);
@@ -118,7 +140,9 @@ impl<'a> Tables<'a> {
             } else {
                 diagnostics.malformed();
             }
-            parts.extend(common.zip(own));
+            let Some((common, own)) = common.zip(own) else { continue };
+            let Item { file, span, value } = common;
+            parts.push(Item { file, span, value: (value, own.value) });
         }
         parts
     }
@@ -148,19 +172,28 @@ impl<'a> Tables<'a> {
         protocol: &str,
         diagnostics: &mut Diagnostics,
     ) -> Vec<Item<T>> {
+        let items = self.take_of(kind, protocol, diagnostics);
+        items.into_iter().filter_map(|item| read(self.file, item, &[], diagnostics).0).collect()
+    }
+
+    fn take_of(
+        &mut self,
+        kind: &str,
+        protocol: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<Spanned<DeValue<'a>>> {
         let Some(value) = self.root.get_mut(kind) else { return Vec::new() };
-        let DeValue::Array(items) = value.get_mut() else { return self.items(kind, diagnostics) };
-        let (own, others): (Vec<_>, Vec<_>) = std::mem::replace(items, DeArray::new())
+        let DeValue::Array(items) = value.get_mut() else { return self.take(kind, diagnostics) };
+        let (mut own, others): (Vec<_>, Vec<_>) = std::mem::replace(items, DeArray::new())
             .into_iter()
             .partition(|item| protocol_of(item).is_some_and(|(name, _)| name == protocol));
         *items = others.into_iter().collect();
-        let without_key = own.into_iter().map(|mut item| {
+        for item in &mut own {
             if let DeValue::Table(table) = item.get_mut() {
                 table.remove(PROTOCOL);
             }
-            item
-        });
-        without_key.filter_map(|item| read(self.file, item, &[], diagnostics).0).collect()
+        }
+        own
     }
 
     /// Complains about every `[[kind]]` item that names none of these protocols. An item whose

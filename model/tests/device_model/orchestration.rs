@@ -33,7 +33,7 @@ fn every_system_is_as_expected() {
         counts += &format!("{system:40} {states:>9} {transitions:>12} {depth:>6}\n");
         for property in &report.properties {
             if property.verdict == PropertyVerdict::Violated {
-                let system = def.name.trim_start_matches("device-model/");
+                let system = def.common.name.trim_start_matches("device-model/");
                 insta::assert_snapshot!(format!("{system}--{}", property.name), story(property));
             }
         }
@@ -47,7 +47,7 @@ fn every_system_passes_the_laws() {
     let library = builtin();
     for def in &library.orchestration().systems {
         let wrong = laws::all(library.orchestration().system(def, library.rules(def)));
-        assert_eq!(wrong, Wrong::new(), "{}", def.name);
+        assert_eq!(wrong, Wrong::new(), "{}", def.common.name);
     }
 }
 
@@ -64,7 +64,7 @@ fn dropping_any_clause_is_noticed() {
         let who = defs.iter().zip(&with).find_map(|(def, before)| {
             let after = run(&library, def, library.rules(def).without(id));
             let names = laws::noticed(before, &after).join(", ");
-            (!names.is_empty()).then(|| format!("{}: {names}", def.name))
+            (!names.is_empty()).then(|| format!("{}: {names}", def.common.name))
         });
         out += &format!("{:40} {}\n", clause.id, who.unwrap_or("NOBODY".into()));
     }
@@ -83,18 +83,20 @@ fn nothing_is_switched_off_in_vain() {
     let library = builtin();
     for def in &library.orchestration().systems {
         let before = run(&library, def, library.rules(def));
-        for id in &def.without {
-            let others = def.without.iter().copied().filter(|other| other != id).collect();
-            let rules = library.rules(&SystemDef { without: others, ..def.clone() });
+        for id in &def.common.without {
+            let others = def.common.without.iter().copied().filter(|other| other != id).collect();
+            let mut other = def.clone();
+            other.common.without = others;
+            let rules = library.rules(&other);
             let after = run(&library, def, rules);
             let clause = library.spec.clause_name(*id);
             let broken: Vec<&str> = after.broken.iter().map(|ending| &*ending.clause).collect();
             let noticed = !laws::noticed(&before, &after).is_empty();
             // That it is not needed is what this system shows.
-            let redundant = (&*def.name, clause) == NOT_NEEDED;
+            let redundant = (&*def.common.name, clause) == NOT_NEEDED;
             match broken[..] {
-                [] => assert_eq!(noticed, !redundant, "{}: {clause}", def.name),
-                _ => assert_eq!(broken, [clause], "{}", def.name),
+                [] => assert_eq!(noticed, !redundant, "{}: {clause}", def.common.name),
+                _ => assert_eq!(broken, [clause], "{}", def.common.name),
             }
         }
     }
@@ -105,7 +107,9 @@ fn nothing_is_switched_off_in_vain() {
 fn every_property_is_checked_somewhere() {
     let library = builtin();
     for (index, known) in properties::ALL.iter().enumerate() {
-        let uses = |def: &SystemDef| def.holds.contains(&index) || def.violated.contains(&index);
+        let uses = |def: &SystemDef| {
+            def.common.holds.contains(&index) || def.common.violated.contains(&index)
+        };
         assert!(library.orchestration().systems.iter().any(uses), "{}", known.name);
     }
 }

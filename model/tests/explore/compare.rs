@@ -83,7 +83,7 @@ fn a_dropped_clause_is_told_apart_by_its_shortest_trace() {
     let all = set_side_by_side((&library, &*a), (&library, &*b), &hidden);
     insta::assert_snapshot!("example_marks_dropped_unread", all.text());
 
-    let def = library.vhost_user().named("vhost-user/stop-start").unwrap();
+    let def = library.vhost_user().systems.named("vhost-user/stop-start").unwrap();
     for clause in [
         "vhost-user.ring.stopped-not-processed",
         "vhost-user.get-vring-base.base-is-next-available",
@@ -91,7 +91,7 @@ fn a_dropped_clause_is_told_apart_by_its_shortest_trace() {
         let rules = library.rules(def).without(library.spec.clause(clause).unwrap());
         let mutant = library.vhost_user().check(def, rules);
         let all = set_side_by_side(
-            (&library, &*library.find(&def.name, &[]).unwrap()),
+            (&library, &*library.find(&def.common.name, &[]).unwrap()),
             (&library, &*mutant),
             &|_| false,
         );

@@ -4,7 +4,7 @@
 mod common;
 
 mod compare;
-mod engine;
 mod example;
 mod possible;
 mod ring;
+mod sizes;

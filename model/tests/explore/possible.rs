@@ -305,8 +305,8 @@ fn hidden_steps_are_taken_unseen() {
 
 /// The machine with two rings, as a tester has it: every choice open.
 fn two_rings(library: &Library) -> VhostUser<2> {
-    let def = library.vhost_user().named("vhost-user/two-rings").unwrap();
-    library.vhost_user().system::<2, 1, 6>(def, Rules::default()).closed.machine.0
+    let def = library.vhost_user().systems.named("vhost-user/two-rings").unwrap();
+    library.vhost_user().system::<2, 2, 7>(def, Rules::default()).closed.machine.0
 }
 
 fn open_choices(library: &Library) -> Rules {
@@ -538,7 +538,7 @@ fn wolf<M: Machine>(
 }
 
 fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Option<String> {
-    let def = library.vhost_user().named(system).unwrap();
+    let def = library.vhost_user().systems.named(system).unwrap();
     let rules = library.rules(def);
     let judged = Rules { choices: if open { library.spec.open() } else { rules.choices }, ..rules };
     let own = |event: &Event| event.owner() == BACK_END;
@@ -549,7 +549,7 @@ fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Op
             (wolf(&closed.machine.0, judged, &walk, own), format!("{walk:#?}"))
         }
         _ => {
-            let closed = library.vhost_user().system::<2, 1, 6>(def, rules).closed;
+            let closed = library.vhost_user().system::<2, 2, 7>(def, rules).closed;
             let walk = walk(&closed, numbers);
             (wolf(&closed.machine.0, judged, &walk, own), format!("{walk:#?}"))
         }
@@ -557,7 +557,7 @@ fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Op
     // A front-end that breaks a rule under one of several readings, or whose program is known to,
     // ends the script; that says nothing of the back-end.
     let script = |fault: &Fault| match fault {
-        Fault::Script { clause } => open || def.expect.breaks.contains(clause),
+        Fault::Script { clause } => open || def.common.expect.breaks.contains(clause),
         _ => false,
     };
     let found = found.filter(|(_, fault)| !script(fault));
@@ -588,7 +588,7 @@ proptest! {
     ) {
         let library = builtin();
         let def = pick.get(&library.vhost_user().systems);
-        prop_assert_eq!(cries_wolf(&library, &def.name, open, &numbers), None);
+        prop_assert_eq!(cries_wolf(&library, &def.common.name, open, &numbers), None);
     }
 
     #[test]
@@ -599,6 +599,6 @@ proptest! {
     ) {
         let library = proposal("suspend");
         let def = pick.get(&library.vhost_user().systems);
-        prop_assert_eq!(cries_wolf(&library, &def.name, open, &numbers), None);
+        prop_assert_eq!(cries_wolf(&library, &def.common.name, open, &numbers), None);
     }
 }

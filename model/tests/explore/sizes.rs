@@ -1,8 +1,8 @@
 //! Law 8: verdicts do not depend on the size, for every built-in system.
 //!
-//! Each system is explored at its own size and at each that is one step further: one request more, one
-//! ring more, one page more. A run that a bound cuts short proves nothing; which these are stands in
-//! [`INCOMPLETE`].
+//! Each system is explored at its own size and at those that are one step and two steps further: one or two
+//! requests more, one ring more, one page more. A run that a bound cuts short proves nothing; which these
+//! are stands in [`INCOMPLETE`].
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,14 +13,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use devmig_engine::explore::search::Limits;
 use devmig_engine::explore::{Options, Report};
 use devmig_engine::laws::differs_with_size;
-use devmig_model::protocol::size::Scale;
+use devmig_model::protocol::size::{Bound, Scale};
 use devmig_model::registry::Library;
 
 /// How many states a run at a further size may have.
-const STATES: u64 = 20_000;
+const STATES: u64 = 200_000;
 
-/// Systems that are too large at a further size: `SYSTEM at SIZE`, and why.
-const INCOMPLETE: &[(&str, &str)] = &[];
+/// `SYSTEM at SIZE` with more states than that: of these the law is shown for what was explored only.
+const INCOMPLETE: &[&str] = &[
+    "device-model/anything at devices=2",
+    "vhost-user/crash at rings=2",
+    "vhost-user/crash-between-used-and-record at requests=4",
+    "vhost-user/crash-between-used-and-record at rings=2",
+    "vhost-user/dirty-log at rings=2",
+    "vhost-user/dirty-log-changed at rings=2",
+    "vhost-user/dirty-log-dropped at rings=2",
+    "vhost-user/dirty-log-too-late at rings=2",
+    "vhost-user/dirty-log-unmarked at rings=2",
+    "vhost-user/dirty-log-without-flag at rings=2",
+    "vhost-user/move-in-flight at rings=2",
+    "vhost-user/move-without-buffer at rings=2",
+    "vhost-user/reset-device at rings=2",
+    "vhost-user/reset-driver at rings=2",
+    "vhost-user/reset-one-ring at requests=3",
+    "vhost-user/ring at rings=2",
+    "vhost-user/stop-abandons at rings=2",
+    "vhost-user/stop-start at rings=2",
+    "vhost-user/stop-start-in-flight at rings=2",
+    "vhost-user/stop-start-with-status at rings=2",
+];
 
 /// What one system says at one further size.
 #[derive(Default)]
@@ -28,6 +49,12 @@ struct Found {
     wrong: Vec<String>,
     incomplete: BTreeSet<String>,
     compared: usize,
+}
+
+/// One and two steps further, as far as the bound goes.
+fn further(bound: &Bound) -> impl Iterator<Item = (&'static str, u16)> + use<> {
+    let name = bound.name;
+    (bound.now + 1..=bound.most.min(bound.now + 2)).map(move |value| (name, value))
 }
 
 fn explored(library: &Library, name: &str, scale: &Scale) -> Report {
@@ -39,8 +66,8 @@ fn explored(library: &Library, name: &str, scale: &Scale) -> Report {
 fn one(library: &Library, name: &str, found: &mut Found) {
     let (bounds, speaks) = library.size(name).unwrap();
     let own = explored(library, name, &Scale::default());
-    for bound in bounds.iter().filter(|bound| bound.now < bound.most) {
-        let scale: Scale = format!("{}={}", bound.name, bound.now + 1).parse().unwrap();
+    for (bound, value) in bounds.iter().flat_map(further) {
+        let scale: Scale = format!("{bound}={value}").parse().unwrap();
         let further = explored(library, name, &scale);
         let place = format!("{name} at {scale}");
         let sizes = differs_with_size(&own, &further);
@@ -80,6 +107,6 @@ fn verdicts_do_not_depend_on_the_size() {
     found.wrong.sort();
     println!("{} comparisons; incomplete: {:#?}", found.compared, found.incomplete);
     assert!(found.wrong.is_empty(), "{}", found.wrong.join("\n"));
-    let known = INCOMPLETE.iter().map(|(place, _)| (*place).to_owned()).collect();
-    assert_eq!(found.incomplete, known, "what is incomplete is no proof: say which, and why");
+    let known = INCOMPLETE.iter().map(|place| (*place).to_owned()).collect();
+    assert_eq!(found.incomplete, known, "what is incomplete is no proof: list it");
 }

@@ -193,8 +193,9 @@ holds = [\"nothing-processed-while-suspended\", \"no-request-lost\"]
     assert_eq!(library.proposal.as_ref().unwrap().systems.len(), 2);
     let report = library.find("vdpa/twice", &[]).unwrap().check(&Options::default()).unwrap();
     assert!(report.as_expected && report.incomplete.is_none(), "{}", report.text());
-    let steps =
-        |library: &Library| library.vdpa().named("vdpa/suspend-resume").unwrap().steps.clone();
+    let steps = |library: &Library| {
+        library.vdpa().systems.named("vdpa/suspend-resume").unwrap().steps.clone()
+    };
     assert_ne!(steps(&library), steps(&builtin()));
 }
 

@@ -26,7 +26,7 @@ fn run(library: &Library, def: &SystemDef, rules: Rules) -> Report {
 }
 
 fn def<'a>(library: &'a Library, name: &str) -> &'a SystemDef {
-    library.vfio().systems.iter().find(|def| def.name == name).unwrap()
+    library.vfio().systems.iter().find(|def| def.common.name == name).unwrap()
 }
 
 fn all_as_expected(suffix: &str, library: &Library, defs: &[&SystemDef]) {
@@ -39,7 +39,7 @@ fn all_as_expected(suffix: &str, library: &Library, defs: &[&SystemDef]) {
         counts += &format!("{system:32} {states:>9} {transitions:>12} {depth:>6}\n");
         for property in &report.properties {
             if property.verdict == PropertyVerdict::Violated {
-                let system = def.name.trim_start_matches("vfio/");
+                let system = def.common.name.trim_start_matches("vfio/");
                 insta::assert_snapshot!(
                     format!("{suffix}{system}--{}", property.name),
                     story(property)
@@ -83,7 +83,7 @@ fn every_system_passes_the_laws() {
     let library = builtin();
     for def in &library.vfio().systems {
         let wrong = laws::all(library.vfio().system(def, library.rules(def)));
-        assert_eq!(wrong, Wrong::new(), "{}", def.name);
+        assert_eq!(wrong, Wrong::new(), "{}", def.common.name);
     }
 }
 
@@ -103,7 +103,7 @@ fn dropping_any_droppable_clause_is_noticed() {
         let who = defs.iter().zip(&with).find_map(|(def, before)| {
             let after = run(&library, def, library.rules(*def).without(id));
             let names = laws::noticed(before, &after).join(", ");
-            (!names.is_empty()).then(|| format!("{}: {names}", def.name))
+            (!names.is_empty()).then(|| format!("{}: {names}", def.common.name))
         });
         out += &format!("{:36} {}\n", clause.id, who.unwrap_or("NOBODY".into()));
     }
@@ -162,7 +162,9 @@ fn every_decision_is_a_snapshot() {
 fn every_property_is_checked_somewhere() {
     let library = builtin();
     for (index, known) in devmig_model::protocol::vfio::properties::ALL.iter().enumerate() {
-        let uses = |def: &SystemDef| def.holds.contains(&index) || def.violated.contains(&index);
+        let uses = |def: &SystemDef| {
+            def.common.holds.contains(&index) || def.common.violated.contains(&index)
+        };
         assert!(library.vfio().systems.iter().any(uses), "{}", known.name);
     }
 }

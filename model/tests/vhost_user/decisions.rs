@@ -14,7 +14,7 @@ use devmig_model::registry::{Decision as Question, Library};
 use crate::common::{builtin, proposal};
 
 fn decision(library: &Library, question: &Question) -> Decision {
-    let def = library.vhost_user().named(&question.system).unwrap();
+    let def = library.vhost_user().systems.named(&question.system).unwrap();
     let choices: Vec<Choice> = question
         .choices
         .iter()
@@ -64,11 +64,12 @@ fn the_questions_under_the_proposal() {
     let mut changed = library.clone();
     // A question about a system that the proposal leaves alone has the same answer.
     changed.decisions.retain(|question| {
-        if library.vhost_user().named(&question.system).is_none() {
+        if library.vhost_user().systems.named(&question.system).is_none() {
             return false; // another protocol's
         }
-        let steps =
-            |library: &Library| Some(library.vhost_user().named(&question.system)?.steps.clone());
+        let steps = |library: &Library| {
+            Some(library.vhost_user().systems.named(&question.system)?.steps.clone())
+        };
         let same = steps(&base) == steps(&library);
         if same {
             let before = of(&base, &question.system).text();

@@ -29,9 +29,10 @@ fn concerned(library: &Library) -> Vec<&SystemDef> {
     let changed = |def: &&SystemDef| {
         let before = base
             .vhost_user()
-            .named(&def.name)
-            .map(|before| (&before.about, before.bounds.protocol));
-        named.contains(&def.name) || before != Some((&def.about, def.bounds.protocol))
+            .systems
+            .named(&def.common.name)
+            .map(|before| (&before.common.about, before.bounds.protocol));
+        named.contains(&def.common.name) || before != Some((&def.common.about, def.bounds.protocol))
     };
     library.vhost_user().systems.iter().filter(changed).collect()
 }
@@ -104,8 +105,10 @@ fn every_system_of_the_rivals_is_as_expected() {
 fn the_proposal_changes_no_system_that_does_not_offer_it() {
     let (base, library) = (builtin(), proposal("suspend"));
     for name in &library.proposal.as_ref().unwrap().systems {
-        let (before, after) =
-            (base.vhost_user().named(name).unwrap(), library.vhost_user().named(name).unwrap());
+        let (before, after) = (
+            base.vhost_user().systems.named(name).unwrap(),
+            library.vhost_user().systems.named(name).unwrap(),
+        );
         if before.bounds.protocol == after.bounds.protocol {
             let (before, after) = (run(&base, before), run(&library, after));
             assert_eq!((before.states, before.transitions), (after.states, after.transitions));
@@ -116,8 +119,10 @@ fn the_proposal_changes_no_system_that_does_not_offer_it() {
 #[test]
 fn a_folded_trace_leaves_out_what_the_full_one_has() {
     let library = builtin();
-    let report =
-        run(&library, library.vhost_user().named("vhost-user/save-without-stopping").unwrap());
+    let report = run(
+        &library,
+        library.vhost_user().systems.named("vhost-user/save-without-stopping").unwrap(),
+    );
     let property = report.property("nothing-processed-while-saved").unwrap();
     let lines = property.trace.as_deref().unwrap();
     let (folded, full) = (trace::text(lines, None), trace::text_full(lines, None));
@@ -150,8 +155,8 @@ fn every_system_checks_something_of_its_own() {
                 !matches!(kind, PropertyKind::Rules | PropertyKind::Stuck | PropertyKind::Progress)
             };
             let listed = library.vhost_user().check(def, library.rules(def)).properties();
-            let declared = !def.expect.breaks.is_empty() || def.expect.stuck;
-            assert!(declared || listed.iter().any(|p| own(p.kind)), "{}", def.name);
+            let declared = !def.common.expect.breaks.is_empty() || def.common.expect.stuck;
+            assert!(declared || listed.iter().any(|p| own(p.kind)), "{}", def.common.name);
         }
     }
 }

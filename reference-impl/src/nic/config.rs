@@ -451,8 +451,8 @@ mod tests {
         let said = with(|p| (p.rx_filter_size, p.queue_pairs) = (1025, 0)).unwrap_err();
         assert_eq!(
             said,
-            "`queue-pairs` of `devmig.example/nic` is not accepted at `0`: what is accepted is 1-16; \
-             `rx-filter-size` of `devmig.example/nic` is not accepted at `1025`: what is accepted is \
+            "`queue-pairs` of `devmig.example/nic` is not accepted at `0`: accepted values are 1-16; \
+             `rx-filter-size` of `devmig.example/nic` is not accepted at `1025`: accepted values are \
              0-1024"
         );
         assert!(with(|p| p.mtu = 67).is_err());

@@ -296,13 +296,11 @@ impl Command {
             .stdout(output.map_or_else(|| writer.try_clone(), Ok)?)
             .stderr(writer)
             .process_group(0);
-        parent::end_with_us(&mut command);
         let mut running = running();
-        let child = command.spawn().map_err(|error| {
+        let child = parent::start(command).map_err(|error| {
             // The words of the kernel for a missing program do not say what is missing.
             SpawnError::Run { program: program.clone(), error }
         })?;
-        drop(command); // it holds the writing ends
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
             running.insert(group.as_raw_nonzero().get());

@@ -47,7 +47,7 @@ pub struct Row {
 pub struct Decision {
     /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
     /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
-    /// `X: non-vacuous`; all else is the same.
+    /// `X: can happen`; all else is the same.
     pub schema: u32,
     /// The choices' names.
     pub choices: Vec<String>,

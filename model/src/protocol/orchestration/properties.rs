@@ -7,7 +7,7 @@ use super::event::{Act, Answer, Call, Event};
 use super::host::{Host, HostState, Phase, Slot};
 use super::manager::Managers;
 use super::migration::Migration;
-use crate::protocol::property::{Definition, Per};
+use crate::protocol::property::{Per, PropertyDefinition};
 use devmig_engine::compose::GlobalStateOf;
 use devmig_engine::system::{Test, Transition};
 
@@ -96,7 +96,7 @@ impl Names {
     }
 }
 
-type D = Definition<Names, GlobalState, Event>;
+type D = PropertyDefinition<Names, GlobalState, Event>;
 
 const DEVICE: Per<Names> = Per { each: "device", count: |names| names.devices.len() };
 

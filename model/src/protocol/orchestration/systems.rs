@@ -2,12 +2,10 @@
 //!
 //! ```text
 //!  device-model/systems.toml: releases; hosts, devices, run, failure, then, holds, violated
-//!        |  compile (every name resolved, every problem reported)
+//!        |  Systems::read, compile (every name resolved, every problem reported)
 //!        v
 //!  SystemDef --build(rules)--> System<(Host, Host, Migration, Managers)> --> explore
 //! ```
-//!
-//! **Invariant.** A system's expectation stands beside it in the file; nothing is expected in code.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,26 +21,24 @@ use super::program::{Program, Step, THEN};
 use super::properties::{self, Names, Parts};
 use super::universe::{RawRelease, Release, Universe};
 use crate::device_model::{Name, Settings, Value};
+use crate::protocol::definition::{Common, Definition, RawSystem};
+use crate::protocol::program::Programs;
 use crate::protocol::property;
-use crate::protocol::registration::{Definition, Programs};
-use crate::protocol::size::{self, BadScale, Bound, Scale, Speaks};
-use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
-use devmig_engine::clause::{ChoiceId, ClauseId};
+use crate::protocol::size::{Bound, Size};
+use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
-use devmig_engine::system::{Expect, System};
+use devmig_engine::system::System;
 
 /// A system of a whole migration: no queue, every state in two words.
 pub type Orchestration = system!(Parts);
 
-/// One `[[system]]` of `device-model`.
+/// The keys of a `[[system]]` of `device-model`'s own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RawSystem {
-    /// `device-model/NAME`.
-    pub name: Spanned<String>,
-    about: Spanned<String>,
+pub struct Keys {
     /// The releases that each of the two hosts is, one after the other.
     hosts: Spanned<[Vec<Spanned<String>>; 2]>,
     /// The devices that run at the first host, by what is set in each: the rest is off.
@@ -62,29 +58,13 @@ pub struct RawSystem {
     failure: Vec<Spanned<String>>,
     #[serde(default)]
     then: Vec<Spanned<String>>,
-    #[serde(default)]
-    choices: Vec<Spanned<String>>,
-    /// Clauses that are switched off: what they prevent can be seen.
-    #[serde(default)]
-    without: Vec<Spanned<String>>,
-    #[serde(default)]
-    holds: Vec<Spanned<String>>,
-    #[serde(default)]
-    violated: Vec<Spanned<String>>,
-    /// The sizes at which the system speaks, if not at all of them, each `BOUND=VALUE`.
-    #[serde(default)]
-    sizes: Vec<Spanned<String>>,
-    /// Why its verdicts depend on them.
-    why: Option<Spanned<String>>,
 }
 
 /// A system, resolved.
 #[derive(Clone, Debug)]
 pub struct SystemDef {
-    /// `device-model/NAME`.
-    pub name: String,
-    /// One sentence.
-    pub about: String,
+    /// What every system says.
+    pub common: Common,
     /// What its hosts can make.
     pub universe: Arc<Universe>,
     /// The releases of each, one after the other.
@@ -99,40 +79,10 @@ pub struct SystemDef {
     pub work: u8,
     /// What management does.
     pub program: Program,
-    /// Choices that the system fixes otherwise than by default.
-    pub choices: Vec<(ChoiceId, u8)>,
-    /// Clauses that the system switches off.
-    pub without: Vec<ClauseId>,
-    /// Properties that hold, by their index in [`properties::ALL`].
-    pub holds: Vec<usize>,
-    /// Properties whose counterexample is the point.
-    pub violated: Vec<usize>,
-    /// At which sizes it speaks.
-    pub speaks: Speaks,
 }
 
 /// The most devices, faults a host, and work.
 const MOST: (usize, u8, u8) = (2, 3, 2);
-
-impl SystemDef {
-    /// The same system at another size: further devices are as the last one, and hosts at which nothing
-    /// goes wrong stay so.
-    ///
-    /// # Errors
-    /// If it has no such size.
-    pub fn scaled(&self, scale: &Scale) -> Result<Self, BadScale> {
-        let size = scale.resolve(&self.name, &self.bounds())?;
-        let mut def = self.clone();
-        let last = self.devices.last().copied().unwrap_or(0);
-        def.devices.resize(usize::from(size.of("devices")), last);
-        let (own, faults) = (self.faults.into_iter().max(), size.of("faults") as u8);
-        if own != Some(faults) {
-            def.faults = self.faults.map(|now| if now > 0 { faults } else { 0 });
-        }
-        def.work = size.of("work") as u8;
-        Ok(def)
-    }
-}
 
 /// Resolves all releases.
 pub fn releases(items: &[Item<RawRelease>], d: &mut Diagnostics) -> BTreeMap<String, Release> {
@@ -151,13 +101,13 @@ pub fn releases(items: &[Item<RawRelease>], d: &mut Diagnostics) -> BTreeMap<Str
 
 /// Resolves one system; none, if its hosts are not known.
 pub fn compile(
-    spec: &Spec,
     known: &BTreeMap<String, Release>,
     programs: &Programs,
-    item: &Item<RawSystem>,
+    common: Common,
+    item: &Item<RawSystem<Keys>>,
     d: &mut Diagnostics,
 ) -> Option<SystemDef> {
-    let raw = &item.value;
+    let raw = &item.value.1;
     let (mut own, mut histories) = (Vec::<Release>::new(), [Vec::new(), Vec::new()]);
     for (history, names) in histories.iter_mut().zip(raw.hosts.get_ref()) {
         for name in names {
@@ -186,7 +136,7 @@ pub fn compile(
         (raw.run.len() < 32 && raw.failure.len() < 32, "fewer than 32 steps"),
     ];
     for (_, what) in bounds.iter().filter(|(fits, _)| !fits) {
-        d.push(item.error(raw.name.span(), format!("a system has {what}"), "in this system"));
+        d.push(item.error(item.span.clone(), format!("a system has {what}"), "in this system"));
     }
     let universe = match Universe::new(own) {
         Ok(universe) => universe,
@@ -225,12 +175,8 @@ pub fn compile(
             })
             .collect(),
     };
-    let named = |names: &[Spanned<String>], d: &mut Diagnostics| {
-        names.iter().filter_map(|name| property::find_at(properties::ALL, item, name, d)).collect()
-    };
-    let mut def = SystemDef {
-        name: raw.name.get_ref().clone(),
-        about: raw.about.get_ref().clone(),
+    Some(SystemDef {
+        common,
         universe: Arc::new(universe),
         histories,
         devices,
@@ -238,19 +184,12 @@ pub fn compile(
         faults: raw.faults,
         work: raw.work,
         program,
-        choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
-        without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
-        holds: named(&raw.holds, d),
-        violated: named(&raw.violated, d),
-        speaks: Speaks::default(),
-    };
-    def.speaks = size::speaks(item, (&raw.sizes, raw.why.as_ref()), &def.bounds(), d);
-    Some(def)
+    })
 }
 
 /// The index of a name, or a complaint.
 fn pick<'a>(
-    item: &Item<RawSystem>,
+    item: &Item<RawSystem<Keys>>,
     name: &Spanned<String>,
     none: &str,
     mut names: impl Iterator<Item = &'a str> + Clone,
@@ -267,16 +206,8 @@ fn pick<'a>(
 }
 
 impl Definition for SystemDef {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn choices(&self) -> &[(ChoiceId, u8)] {
-        &self.choices
-    }
-
-    fn without(&self) -> &[ClauseId] {
-        &self.without
+    fn common(&self) -> &Common {
+        &self.common
     }
 
     fn bounds(&self) -> Vec<Bound> {
@@ -291,8 +222,17 @@ impl Definition for SystemDef {
         all
     }
 
-    fn speaks(&self) -> Speaks {
-        self.speaks.clone()
+    /// Further devices are as the last one, and hosts at which nothing goes wrong stay so.
+    fn scaled(&self, size: &Size) -> Self {
+        let mut def = self.clone();
+        let last = self.devices.last().copied().unwrap_or(0);
+        def.devices.resize(usize::from(size.of("devices")), last);
+        let (own, faults) = (self.faults.into_iter().max(), size.of("faults") as u8);
+        if own != Some(faults) {
+            def.faults = self.faults.map(|now| if now > 0 { faults } else { 0 });
+        }
+        def.work = size.of("work") as u8;
+        def
     }
 }
 
@@ -327,15 +267,19 @@ impl Loaded {
             source_runs: self.migration.source_runs,
         };
         let of = Names { devices: def.devices.clone(), hosts: both };
-        let properties =
-            property::build(properties::ALL, &self.clauses, &of, (&def.holds, &def.violated));
+        let properties = property::build(
+            properties::ALL,
+            &self.clauses,
+            &of,
+            (&def.common.holds, &def.common.violated),
+        );
         System {
-            name: def.name.clone(),
+            name: def.common.name.clone(),
             protocol: "device-model",
-            about: def.about.clone(),
+            about: def.common.about.clone(),
             properties,
             closed: Closed { machine: (host(0), host(1), migration, managers), rules },
-            expect: Expect::default(),
+            expect: def.common.expect.clone(),
             refinements: vec![],
             environment: HOSTS.to_vec(),
         }

@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::machine::Device;
 use super::vmm::{Guest, Vmm};
-use crate::protocol::property::Definition;
+use crate::protocol::property::PropertyDefinition;
 use devmig_engine::compose::GlobalStateOf;
 use devmig_engine::system::{Test, Transition};
 
@@ -13,7 +13,7 @@ pub type Parts = (Device, Guest, Vmm);
 pub type GlobalState = GlobalStateOf<Parts, 0, 0>;
 type Seen<'a> = Transition<'a, GlobalState, Event>;
 
-type D = Definition<(), GlobalState, Event>;
+type D = PropertyDefinition<(), GlobalState, Event>;
 
 fn implies(
     holds: impl Fn(&Seen<'_>) -> Option<bool> + Send + Sync + 'static,

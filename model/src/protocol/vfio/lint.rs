@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::path::{NoPath, Reading};
 use super::table::Table;
-use crate::protocol::registration::Read;
+use crate::protocol::input::Read;
 use crate::spec::Diagnostics;
 
 /// A pair of states in a device with these features.

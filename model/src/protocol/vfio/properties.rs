@@ -9,7 +9,7 @@ use super::machine::Device;
 use super::path::Reading;
 use super::state::State;
 use super::table::{Dma, Session, Table};
-use crate::protocol::property::{Definition, Per};
+use crate::protocol::property::{Per, PropertyDefinition};
 use devmig_engine::compose::GlobalStateOf;
 use devmig_engine::system::{Test, Transition};
 
@@ -120,7 +120,7 @@ impl Names {
     }
 }
 
-type D = Definition<Names, GlobalState, Event>;
+type D = PropertyDefinition<Names, GlobalState, Event>;
 
 const DEVICE: Per<Names> = Per { each: "device", count: |_| 2 };
 const PAGE: Per<Names> = Per { each: "page", count: |names| usize::from(names.pages) };

@@ -2,12 +2,10 @@
 //!
 //! ```text
 //!  vfio/systems.toml: flags, run = [...], then = [...], holds = [...], violated = [...]
-//!        |  compile (every name resolved, every problem reported)
+//!        |  Systems::read, compile (every name resolved, every problem reported)
 //!        v
 //!  SystemDef --build(rules)--> System<(Device, Device, Memory, Client, Guest)> --> explore
 //! ```
-//!
-//! **Invariant.** A system's expectation stands beside it in the file; nothing is expected in code.
 
 use std::sync::Arc;
 
@@ -20,26 +18,23 @@ use super::machine::{Bounds, Device, INSIDE};
 use super::path::Paths;
 use super::properties::{self, Parts};
 use super::table::Table;
+use crate::protocol::definition::{Common, Definition, RawSystem};
+use crate::protocol::program::Programs;
 use crate::protocol::property;
-use crate::protocol::registration::{Definition, Programs};
-use crate::protocol::size::{self, BadScale, Bound, Scale, Speaks};
-use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
-use devmig_engine::clause::{ChoiceId, ClauseId};
+use crate::protocol::size::{Bound, Size};
+use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
-use devmig_engine::system::{Expect, System};
+use devmig_engine::system::System;
 
 /// A system of VFIO: no queue, every state in three words.
 pub type Vfio = system!(Parts);
 
-/// One `[[system]]` of VFIO.
+/// The keys of a `[[system]]` of VFIO's own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RawSystem {
-    /// `vfio/NAME`.
-    pub name: Spanned<String>,
-    about: Spanned<String>,
+pub struct Keys {
     /// The features of the first device.
     flags: Spanned<Vec<String>>,
     /// ... of the second; those of the first, if not given.
@@ -70,33 +65,13 @@ pub struct RawSystem {
     run: Vec<Spanned<String>>,
     #[serde(default, rename = "then")]
     permissive: Vec<Spanned<String>>,
-    #[serde(default)]
-    choices: Vec<Spanned<String>>,
-    /// Clauses that are switched off: what they prevent can be seen.
-    #[serde(default)]
-    without: Vec<Spanned<String>>,
-    #[serde(default)]
-    holds: Vec<Spanned<String>>,
-    #[serde(default)]
-    violated: Vec<Spanned<String>>,
-    #[serde(default)]
-    stuck: bool,
-    #[serde(default)]
-    starves: bool,
-    /// The sizes at which the system speaks, if not at all of them, each `BOUND=VALUE`.
-    #[serde(default)]
-    sizes: Vec<Spanned<String>>,
-    /// Why its verdicts depend on them.
-    why: Option<Spanned<String>>,
 }
 
 /// A system, resolved.
 #[derive(Clone, Debug)]
 pub struct SystemDef {
-    /// `vfio/NAME`.
-    pub name: String,
-    /// One sentence.
-    pub about: String,
+    /// What every system says.
+    pub common: Common,
     /// The features of both devices.
     pub flags: [u64; 2],
     /// What exploration tries at each.
@@ -111,47 +86,20 @@ pub struct SystemDef {
     pub steps: Vec<Step>,
     /// What it may do afterwards.
     pub then: Vec<&'static str>,
-    /// Choices that the system fixes otherwise than by default.
-    pub choices: Vec<(ChoiceId, u8)>,
-    /// Clauses that the system switches off.
-    pub without: Vec<ClauseId>,
-    /// Properties that hold, by their index in [`properties::ALL`].
-    pub holds: Vec<usize>,
-    /// Properties whose counterexample is the point.
-    pub violated: Vec<usize>,
-    /// Expectations of the built-in properties.
-    pub expect: Expect,
-    /// At which sizes it speaks.
-    pub speaks: Speaks,
 }
 
 /// The most pages of guest memory, and times that the guest boots anew.
 const MOST: (u8, u8) = (2, 1);
 
-impl SystemDef {
-    /// The same system at another size.
-    ///
-    /// # Errors
-    /// If it has no such size.
-    pub fn scaled(&self, scale: &Scale) -> Result<Self, BadScale> {
-        let size = scale.resolve(&self.name, &self.bounds())?;
-        let mut def = self.clone();
-        def.bounds[0].inside = size.of("inside") as u8;
-        (def.pages, def.reboots) = (size.of("pages") as u8, size.of("reboots") as u8);
-        def.bounds[0].pages = def.pages;
-        Ok(def)
-    }
-}
-
 /// Resolves one item.
 pub fn compile(
-    spec: &Spec,
     table: &Table,
     programs: &Programs,
-    item: &Item<RawSystem>,
+    common: Common,
+    item: &Item<RawSystem<Keys>>,
     d: &mut Diagnostics,
 ) -> SystemDef {
-    let raw = &item.value;
+    let raw = &item.value.1;
     let mut flags = |written: &Spanned<Vec<String>>| {
         let names = written.get_ref().iter().map(String::as_str);
         table.flags(names).unwrap_or_else(|(message, help)| {
@@ -169,7 +117,7 @@ pub fn compile(
     for (what, given, most) in limits {
         if given > most {
             let message = format!("`{what}` is at most {most}");
-            d.push(item.error(raw.name.span(), message, "in this system"));
+            d.push(item.error(item.span.clone(), message, "in this system"));
         }
     }
     let bounds = Bounds {
@@ -195,12 +143,8 @@ pub fn compile(
             }
         }
     }
-    let named = |names: &[Spanned<String>], d: &mut Diagnostics| {
-        names.iter().filter_map(|name| property::find_at(properties::ALL, item, name, d)).collect()
-    };
-    let mut def = SystemDef {
-        name: raw.name.get_ref().clone(),
-        about: raw.about.get_ref().clone(),
+    SystemDef {
+        common,
         flags,
         bounds: [bounds, Bounds { peer: raw.peers, ..Bounds::default() }],
         pages: raw.pages,
@@ -208,28 +152,12 @@ pub fn compile(
         atomic: raw.atomic,
         steps,
         then,
-        choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
-        without: raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
-        holds: named(&raw.holds, d),
-        violated: named(&raw.violated, d),
-        expect: Expect { breaks: Vec::new(), stuck: raw.stuck, starves: raw.starves },
-        speaks: Speaks::default(),
-    };
-    def.speaks = size::speaks(item, (&raw.sizes, raw.why.as_ref()), &def.bounds(), d);
-    def
+    }
 }
 
 impl Definition for SystemDef {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn choices(&self) -> &[(ChoiceId, u8)] {
-        &self.choices
-    }
-
-    fn without(&self) -> &[ClauseId] {
-        &self.without
+    fn common(&self) -> &Common {
+        &self.common
     }
 
     fn bounds(&self) -> Vec<Bound> {
@@ -248,8 +176,12 @@ impl Definition for SystemDef {
             .collect()
     }
 
-    fn speaks(&self) -> Speaks {
-        self.speaks.clone()
+    fn scaled(&self, size: &Size) -> Self {
+        let mut def = self.clone();
+        def.bounds[0].inside = size.of("inside") as u8;
+        (def.pages, def.reboots) = (size.of("pages") as u8, size.of("reboots") as u8);
+        def.bounds[0].pages = def.pages;
+        def
     }
 }
 
@@ -284,17 +216,21 @@ impl Loaded {
             flags: def.flags[0],
             pages: def.pages,
         };
-        let properties =
-            property::build(properties::ALL, &self.clauses, &of, (&def.holds, &def.violated));
+        let properties = property::build(
+            properties::ALL,
+            &self.clauses,
+            &of,
+            (&def.common.holds, &def.common.violated),
+        );
         let (memory, guest) = (Memory { pages: def.pages }, Guest { reboots: def.reboots });
         let machine = (device(0), device(1), memory, client, guest);
         System {
-            name: def.name.clone(),
+            name: def.common.name.clone(),
             protocol: "vfio",
-            about: def.about.clone(),
+            about: def.common.about.clone(),
             closed: Closed { machine, rules },
             properties,
-            expect: def.expect.clone(),
+            expect: def.common.expect.clone(),
             refinements: vec![],
             environment: vec![GUEST],
         }

@@ -16,7 +16,10 @@ use super::program::Compiler;
 use super::properties;
 use super::systems::SystemDef;
 use super::table::{RawPatch, Table};
-use crate::protocol::registration::{self, Overlaid, Programs};
+use crate::protocol::definition::{Definition, Systems};
+use crate::protocol::input::Overlaid;
+use crate::protocol::program::Programs;
+use crate::protocol::registration;
 use crate::spec::{Diagnostics, Spanned, Spec, did_you_mean, renamed_or_near, with_help};
 
 /// One `[[bug]]`.
@@ -87,24 +90,24 @@ pub fn compile(
     spec: &Spec,
     table: &Table,
     programs: &Programs,
-    systems: &[SystemDef],
+    systems: &Systems<SystemDef>,
     Overlaid { item, proposed }: &Overlaid<RawBug>,
     d: &mut Diagnostics,
 ) -> Option<Bug> {
     let raw = &item.value;
     let name = raw.system.get_ref();
-    let Some(base) = systems.iter().find(|def| def.name == *name) else {
+    let Some(base) = systems.named(name) else {
         let message = format!("no system is called `{name}`");
         let error = item.error(raw.system.span(), message, "unknown system");
-        let names = systems.iter().map(|def| def.name.as_str());
+        let names = systems.iter().map(Definition::name);
         d.push(with_help(error, did_you_mean(name, names)));
         return None;
     };
     let mut def = base.clone();
-    def.name = format!("bug/{}", raw.id.get_ref());
-    def.about.clone_from(raw.about.get_ref());
-    def.choices.extend(raw.choices.iter().filter_map(|pin| spec.pin_at(item, pin, d)));
-    def.without.extend(raw.without.iter().filter_map(|id| spec.clause_at(item, id, d)));
+    def.common.name = format!("bug/{}", raw.id.get_ref());
+    def.common.about.clone_from(raw.about.get_ref());
+    def.common.choices.extend(raw.choices.iter().filter_map(|pin| spec.pin_at(item, pin, d)));
+    def.common.without.extend(raw.without.iter().filter_map(|id| spec.clause_at(item, id, d)));
     if let Some(run) = &raw.run {
         def.steps = Compiler { table, programs, rings: def.rings }.steps(item, run, d);
     }

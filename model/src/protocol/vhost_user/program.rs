@@ -6,7 +6,7 @@
 
 use super::event::MessageId;
 use super::table::Table;
-use crate::protocol::registration::{Programs, StepError};
+use crate::protocol::program::{Programs, StepError};
 use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help};
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).

@@ -13,7 +13,7 @@ use super::machine::VhostUser;
 use super::state::{F_PROTOCOL_FEATURES, State, Transfer};
 use super::table::Table;
 use super::vocabulary::{Answer, Effect, SUSPEND};
-use crate::protocol::property::{Definition, Per};
+use crate::protocol::property::{Per, PropertyDefinition};
 use devmig_engine::compose::{Action, GlobalState};
 use devmig_engine::system::{Test, Transition};
 
@@ -25,7 +25,7 @@ pub type VhostWorld<const R: usize, const N: usize> =
 
 type W<const R: usize, const N: usize> = VhostWorld<R, N>;
 type T<'a, const R: usize, const N: usize> = Transition<'a, W<R, N>, Event>;
-type D<const R: usize, const N: usize> = Definition<Names, W<R, N>, Event>;
+type D<const R: usize, const N: usize> = PropertyDefinition<Names, W<R, N>, Event>;
 
 /// What a property needs to know of the message table.
 #[derive(Clone, Debug)]
@@ -162,7 +162,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
 
     /// Every property.
     pub const ALL: &'static [D<R, N>] = &[
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "nothing-processed-while-stopped",
             "vhost-user.ring.stopped-not-processed",
             "a request is used only while its ring is started, or its GET_VRING_BASE is pending",
@@ -175,7 +175,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "nothing-fetched-while-disabled",
             "vhost-user.ring.disabled-no-side-effects",
             "a request is fetched only while its ring is enabled",
@@ -189,7 +189,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "no-request-completed-twice",
             "vhost-user.ring.request-completed-once",
             "a used request is not used again",
@@ -201,14 +201,14 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "only-available-requests",
             "vhost-user.ring.available-only",
             "a request is used only after the guest made it available",
             Self::RING,
             |_, ring| implies(move |t| Some(used(t, ring)? < t.before.parts.1.rings[ring].posted)),
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "no-request-lost",
             "",
             "in the end every request before the ring's base was used",
@@ -220,7 +220,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "base-is-next",
             "vhost-user.get-vring-base.base-is-next-available",
             "GET_VRING_BASE returns the first request that was not used",
@@ -233,7 +233,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "silent-while-suspended",
             "vhost-user.suspended.no-notifications",
             "while the device is suspended, nothing is used and the guest is not notified",
@@ -249,7 +249,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "nothing-processed-while-saved",
             "vhost-user.device-state.frozen",
             "no request is used while the device's state is saved",
@@ -257,7 +257,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 implies(|t| (t.before.parts.0.transfer == Transfer::Saving).then(|| !is_used(t)))
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "saved-state-is-whole",
             "",
             "the saved state contains every used request",
@@ -270,7 +270,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "remembers-every-request",
             "",
             "when a request is used, the device remembers every request that was used before",
@@ -282,7 +282,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "transfer-while-suspended",
             "vhost-user.device-state.suspended-first",
             "a transfer begins only while the device is suspended",
@@ -293,7 +293,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "only-offered-features",
             "vhost-user.features.offered-only",
             "the front-end acknowledges only offered features",
@@ -306,7 +306,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "protocol-features-where-there-are",
             "vhost-user.protocol-features.gated",
             "the messages about protocol features are read only once bit 30 was offered",
@@ -319,7 +319,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "only-negotiated-messages",
             "vhost-user.message.gated",
             "a message that needs a protocol feature is read only after the feature was negotiated",
@@ -330,7 +330,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "status-reads-back",
             "vhost-user.status.read-back",
             "GET_STATUS returns the last written status",
@@ -341,7 +341,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "status-0-resets-at-once",
             "vhost-user.status.zero-resets",
             "after status 0 was read, the device is in its initial state and no ring runs",
@@ -353,7 +353,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "frozen-while-suspended",
             "",
             "while the device is suspended by SUSPEND, its state does not change",
@@ -365,7 +365,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "suspended-until-resume",
             "",
             "only RESUME ends the suspension that SUSPEND began",
@@ -376,7 +376,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "suspend-and-resume-alternate",
             "",
             "RESUME is read only while the device is suspended by SUSPEND",
@@ -387,20 +387,20 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "messages-are-answered",
             "vhost-user.reply.must",
             "a message that has a reply gets it eventually",
             |_, _| leads_to(|w| !w.parts.0.owed.is_empty(), |w| w.parts.0.owed.is_empty()),
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "requests-are-completed",
             "vhost-user.ring.started-processes",
             "in the end every request was used, or its ring does not run",
             Self::RING,
             |_, ring| leads_to(move |w| waits(w, ring), move |w| !waits(w, ring)),
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "state-is-written",
             "vhost-user.device-state.writer-closes",
             "when the back-end begins to write its state, it finishes eventually",
@@ -409,7 +409,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 leads_to(saving, move |w| !saving(w))
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "check-tells-the-end",
             "vhost-user.device-state.check-reports",
             "the back-end replies to CHECK_DEVICE_STATE only after the transfer has ended",
@@ -420,7 +420,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "check-follows-the-data",
             "vhost-user.device-state.check-after-transfer",
             "CHECK_DEVICE_STATE is read only when the transfer has ended",
@@ -431,7 +431,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "only-negotiated-own-messages",
             "vhost-user.back-end-message.gated",
             "a back-end request is sent only after its feature was negotiated",
@@ -446,7 +446,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "asks-only-who-acknowledges",
             "vhost-user.back-end-message.need-reply-negotiated",
             "the back-end asks for an acknowledgement only once REPLY_ACK was negotiated",
@@ -458,13 +458,13 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "own-messages-are-answered",
             "vhost-user.back-end-message.answered",
             "of two back-end requests that ask for a reply, the older gets it",
             |_, _| leads_to(|w| w.parts.0.asked.is_full(), |w| !w.parts.0.asked.is_full()),
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "features-come-with-what-they-need",
             "vhost-user.in-band.needs-channel-and-acknowledgements",
             "in-band notifications are negotiated with a channel and acknowledgements, recording with \
@@ -477,7 +477,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "no-more-regions-than-slots",
             "vhost-user.memory.within-slots",
             "the back-end never has more memory regions than it reported",
@@ -489,7 +489,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "only-known-regions-removed",
             "vhost-user.memory.removed-was-added",
             "a memory region is removed only if one exists",
@@ -500,7 +500,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "kicked-requests-come-back",
             "",
             "in the end, while the virtual CPUs run, every kicked request was used",
@@ -512,14 +512,14 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "copy-is-whole",
             "vhost-user.dirty-log.marks-buffers",
             "in the end, the copy of guest memory equals the memory",
             Self::RING,
             |_, ring| at_end(move |w| w.parts.1.rings[ring].stale == 0),
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "log-is-quiet-while-suspended",
             "vhost-user.migration.no-update-until-restart",
             "while the device is suspended, the dirty log does not change",
@@ -531,13 +531,13 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "says-nothing-while-suspended",
             "vhost-user.suspended.no-messages",
             "while all rings are stopped the back-end sends no back-end request",
             |n, _| implies(move |t| n.suspended(&t.before.parts.0).then(|| own(t).is_none())),
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "suspended-means-idle",
             "",
             "when the status is read with SUSPEND set, no request is in flight",
@@ -549,14 +549,14 @@ impl<const R: usize, const N: usize> Properties<R, N> {
                 })
             },
         ),
-        Definition::of_each(
+        PropertyDefinition::of_each(
             "left-behind-is-taken-up",
             "vhost-user.in-flight.resubmits",
             "requests that an earlier process recorded are resubmitted when their ring runs",
             Self::RING,
             |_, ring| leads_to(move |w| is_left(w, ring), move |w| !is_left(w, ring)),
         ),
-        Definition::of_system(
+        PropertyDefinition::of_system(
             "acknowledgements-negotiated",
             "vhost-user.reply-ack.asked-when-negotiated",
             "the front-end asks for an acknowledgement only once REPLY_ACK was negotiated",

@@ -2,12 +2,10 @@
 //!
 //! ```text
 //!  systems.toml: run = [...], then = [...], holds = [...], violated = [...]
-//!        |  compile (every name resolved, every problem reported)
+//!        |  Systems::read, compile (every name resolved, every problem reported)
 //!        v
 //!  SystemDef --build(rules)--> System<(VhostUser, Guest, FrontEnd)> --> explore
 //! ```
-//!
-//! **Invariant.** A system's expectation stands beside it in the file; nothing is expected in code.
 
 use std::sync::Arc;
 
@@ -23,24 +21,21 @@ use super::properties::{self, Names, Properties};
 use super::state::LOG_ALL;
 use super::table::{SOURCE, Table};
 use super::vocabulary::Effect;
+use crate::protocol::definition::{Common, Definition, RawSystem};
+use crate::protocol::program::Programs;
 use crate::protocol::property;
-use crate::protocol::registration::{Definition, Programs};
 use crate::protocol::ring::{RING, Ring};
-use crate::protocol::size::{self, BadScale, Bound, Scale, Speaks};
+use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
-use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::compose::Closed;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
-use devmig_engine::system::{Expect, Refinement, System, words_of};
+use devmig_engine::system::{Refinement, System, words_of};
 
-/// One `[[system]]`.
+/// The keys of a `[[system]]` of vhost-user's own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RawSystem {
-    /// `vhost-user/NAME`.
-    pub name: Spanned<String>,
-    about: Spanned<String>,
+pub struct Keys {
     #[serde(default = "one")]
     rings: Spanned<u8>,
     #[serde(default = "two")]
@@ -51,28 +46,8 @@ pub struct RawSystem {
     run: Vec<Spanned<String>>,
     #[serde(default, rename = "then")]
     permissive: Vec<Spanned<String>>,
-    #[serde(default)]
-    choices: Vec<Spanned<String>>,
     /// The version of the text that the system is judged by: what it does not say yet is off.
     text: Option<Spanned<String>>,
-    /// Clauses that are switched off: what they prevent can be seen.
-    #[serde(default)]
-    without: Vec<Spanned<String>>,
-    #[serde(default)]
-    holds: Vec<Spanned<String>>,
-    #[serde(default)]
-    violated: Vec<Spanned<String>>,
-    #[serde(default)]
-    breaks: Vec<Spanned<String>>,
-    #[serde(default)]
-    stuck: bool,
-    #[serde(default)]
-    starves: bool,
-    /// The sizes at which the system speaks, if not at all of them, each `BOUND=VALUE`.
-    #[serde(default)]
-    sizes: Vec<Spanned<String>>,
-    /// Why its verdicts depend on them.
-    why: Option<Spanned<String>>,
 }
 
 fn one() -> Spanned<u8> {
@@ -86,10 +61,8 @@ fn two() -> Spanned<u16> {
 /// A system, resolved.
 #[derive(Clone, Debug)]
 pub struct SystemDef {
-    /// `vhost-user/NAME`.
-    pub name: String,
-    /// One sentence.
-    pub about: String,
+    /// What every system says.
+    pub common: Common,
     /// How many rings.
     pub rings: u8,
     /// What is offered, how many requests.
@@ -98,20 +71,8 @@ pub struct SystemDef {
     pub steps: Vec<Step>,
     /// The same for each number of rings from 1 on, as far as it is not too long.
     pub sized: Vec<Vec<Step>>,
-    /// At which sizes it speaks.
-    pub speaks: Speaks,
     /// What the front-end may send afterwards.
     pub then: Vec<MessageId>,
-    /// Choices that the system fixes otherwise than by default.
-    pub choices: Vec<(ChoiceId, u8)>,
-    /// Clauses that the system switches off.
-    pub without: Vec<ClauseId>,
-    /// Properties that hold, by their index in [`properties::ALL`].
-    pub holds: Vec<usize>,
-    /// Properties whose counterexample is the point.
-    pub violated: Vec<usize>,
-    /// Expectations of the built-in properties.
-    pub expect: Expect,
 }
 
 /// The most rings that are explored.
@@ -119,34 +80,16 @@ const RINGS: u8 = 2;
 /// The most requests a ring.
 const REQUESTS: u16 = 4;
 
-impl SystemDef {
-    /// The same system at another size.
-    ///
-    /// # Errors
-    /// If it has no such size.
-    pub fn scaled(&self, scale: &Scale) -> Result<Self, BadScale> {
-        let size = scale.resolve(&self.name, &self.bounds())?;
-        let rings = size.of("rings");
-        let steps = match rings == u16::from(self.rings) {
-            true => self.steps.clone(),
-            false => self.sized[usize::from(rings) - 1].clone(),
-        };
-        let bounds = Bounds { requests: size.of("requests"), ..self.bounds };
-        Ok(SystemDef { rings: rings as u8, bounds, steps, ..self.clone() })
-    }
-}
-
 pub use super::state::F_PROTOCOL_FEATURES;
 
 /// Resolves one item.
 pub fn compile(
-    spec: &Spec,
-    table: &Table,
-    programs: &Programs,
-    item: &Item<RawSystem>,
+    (spec, table, programs): (&Spec, &Table, &Programs),
+    mut common: Common,
+    item: &Item<RawSystem<Keys>>,
     d: &mut Diagnostics,
 ) -> SystemDef {
-    let raw = &item.value;
+    let raw = &item.value.1;
     let rings = *raw.rings.get_ref();
     if !(1..=RINGS).contains(&rings) {
         d.push(item.error(raw.rings.span(), "a system has one ring or two", "here"));
@@ -193,51 +136,18 @@ pub fn compile(
             }
         }
     }
-    let named = |names: &[Spanned<String>], d: &mut Diagnostics| {
-        names.iter().filter_map(|name| property::find_at(properties::ALL, item, name, d)).collect()
-    };
-    let mut without: Vec<ClauseId> =
-        raw.without.iter().filter_map(|c| spec.clause_at(item, c, d)).collect();
     if let Some(text) = &raw.text
         && spec.version_at(SOURCE, item, text, d).is_some()
         && let Ok(later) = spec.not_in_force(SOURCE, text.get_ref())
     {
-        without.extend(later.iter());
+        common.without.extend(later.iter());
     }
-    let mut def = SystemDef {
-        name: raw.name.get_ref().clone(),
-        about: raw.about.get_ref().clone(),
-        rings,
-        bounds,
-        steps,
-        sized,
-        speaks: Speaks::default(),
-        then,
-        choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
-        without,
-        holds: named(&raw.holds, d),
-        violated: named(&raw.violated, d),
-        expect: Expect {
-            breaks: raw.breaks.iter().filter_map(|c| spec.clause_at(item, c, d)).collect(),
-            stuck: raw.stuck,
-            starves: raw.starves,
-        },
-    };
-    def.speaks = size::speaks(item, (&raw.sizes, raw.why.as_ref()), &def.bounds(), d);
-    def
+    SystemDef { common, rings, bounds, steps, sized, then }
 }
 
 impl Definition for SystemDef {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn choices(&self) -> &[(ChoiceId, u8)] {
-        &self.choices
-    }
-
-    fn without(&self) -> &[ClauseId] {
-        &self.without
+    fn common(&self) -> &Common {
+        &self.common
     }
 
     fn bounds(&self) -> Vec<Bound> {
@@ -247,8 +157,14 @@ impl Definition for SystemDef {
         ]
     }
 
-    fn speaks(&self) -> Speaks {
-        self.speaks.clone()
+    fn scaled(&self, size: &Size) -> Self {
+        let rings = size.of("rings");
+        let steps = match rings == u16::from(self.rings) {
+            true => self.steps.clone(),
+            false => self.sized[usize::from(rings) - 1].clone(),
+        };
+        let bounds = Bounds { requests: size.of("requests"), ..self.bounds };
+        SystemDef { rings: rings as u8, bounds, steps, ..self.clone() }
     }
 }
 
@@ -263,7 +179,7 @@ impl Loaded {
     pub fn check(&self, def: &SystemDef, rules: Rules) -> Box<dyn Check> {
         match def.rings {
             1 => Box::new(self.system::<1, 2, { words::<1, 2>() }>(def, rules)),
-            _ => Box::new(self.system::<2, 1, { words::<2, 1>() }>(def, rules)),
+            _ => Box::new(self.system::<2, 2, { words::<2, 2>() }>(def, rules)),
         }
     }
 
@@ -307,16 +223,16 @@ impl Loaded {
             Properties::<R, N>::ALL,
             &self.clauses,
             &Names::new(&self.table),
-            (&def.holds, &def.violated),
+            (&def.common.holds, &def.common.violated),
         );
         let refinements = vec![Refinement::new::<Ring>(RING, machine.clone())];
         System {
-            name: def.name.clone(),
+            name: def.common.name.clone(),
             protocol: "vhost-user",
-            about: def.about.clone(),
+            about: def.common.about.clone(),
             closed: Closed { machine: (machine, guest, front_end), rules },
             properties,
-            expect: def.expect.clone(),
+            expect: def.common.expect.clone(),
             refinements,
             environment: vec![GUEST],
         }

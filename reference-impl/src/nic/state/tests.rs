@@ -112,7 +112,7 @@ fn another_kind_version_model_or_configuration_is_said() {
     let basic = refused(&config(|p| p.model = NicModel::Basic)).to_string();
     assert_eq!(
         basic,
-        "the state was saved by a `devmig.example/basic-nic`, and this is a `devmig.example/nic`"
+        "the state was saved by a `devmig.example/basic-nic`, but this is a `devmig.example/nic`"
     );
     for (other, what) in [
         (config(|p| p.rss = false), "`rss` of `devmig.example/nic` at off, and here it is `on`"),

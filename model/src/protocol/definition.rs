@@ -1,0 +1,263 @@
+//! A `[[system]]`, as far as every protocol's are alike: read, resolved, found by name and size.
+//!
+//! ```text
+//!  [[system]] of a protocol = common keys (KEYS) + its own
+//!        |                        |                |
+//!        |                     Common::resolve   compile (of the protocol)
+//!        v                        v                v
+//!  Systems::read  ----------> Systems<D: Definition>  --at(name, scale)--> D, to be built
+//! ```
+//!
+//! **Invariant.** A system's expectation stands beside it in the file; nothing is expected in code.
+//!
+//! **Not here:** programs, and what a protocol's participants are: those are its own keys.
+
+use std::fmt;
+use std::ops::Deref;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::input::Input;
+use super::property::{self, PropertyDefinition};
+use super::size::{self, BadScale, Bound, Scale, Size, Speaks};
+use crate::spec::{Diagnostics, Item, Spanned, Spec};
+use devmig_engine::clause::{ChoiceId, ClauseId};
+use devmig_engine::system::Expect;
+
+/// The keys that every `[[system]]` may have, beside `protocol`.
+const KEYS: &[&str] = &[
+    "name", "about", "choices", "without", "holds", "violated", "breaks", "stuck", "starves",
+    "sizes", "why",
+];
+
+/// The common keys of a `[[system]]`, as they are written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCommon {
+    name: Spanned<String>,
+    about: Spanned<String>,
+    #[serde(default)]
+    choices: Vec<Spanned<String>>,
+    #[serde(default)]
+    without: Vec<Spanned<String>>,
+    #[serde(default)]
+    holds: Vec<Spanned<String>>,
+    #[serde(default)]
+    violated: Vec<Spanned<String>>,
+    #[serde(default)]
+    breaks: Vec<Spanned<String>>,
+    #[serde(default)]
+    stuck: bool,
+    #[serde(default)]
+    starves: bool,
+    #[serde(default)]
+    sizes: Vec<Spanned<String>>,
+    why: Option<Spanned<String>>,
+}
+
+/// An item's common keys, and its protocol's own.
+pub type RawSystem<O> = (RawCommon, O);
+
+/// What every system says of itself.
+#[derive(Clone, Default, Debug)]
+pub struct Common {
+    /// `PROTOCOL/NAME`.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// Choices that the system fixes otherwise than by default.
+    pub choices: Vec<(ChoiceId, u8)>,
+    /// Clauses that the system switches off: what they prevent can be seen.
+    pub without: Vec<ClauseId>,
+    /// Properties that hold, by their index in the protocol's list.
+    pub holds: Vec<usize>,
+    /// Properties whose counterexample is the point.
+    pub violated: Vec<usize>,
+    /// Expectations of the properties that every system has.
+    pub expect: Expect,
+    /// At which sizes it speaks.
+    pub speaks: Speaks,
+}
+
+impl Common {
+    /// A system that is made in code and says nothing but its name.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Common { name: name.into(), ..Common::default() }
+    }
+
+    fn resolve<C, W, E, O>(
+        spec: &Spec,
+        properties: &[PropertyDefinition<C, W, E>],
+        item: &Item<RawSystem<O>>,
+        d: &mut Diagnostics,
+    ) -> Self {
+        let raw = &item.value.0;
+        let find = |names: &[Spanned<String>], d: &mut Diagnostics| {
+            names.iter().filter_map(|name| property::find_at(properties, item, name, d)).collect()
+        };
+        let clauses = |ids: &[Spanned<String>], d: &mut Diagnostics| {
+            ids.iter().filter_map(|id| spec.clause_at(item, id, d)).collect()
+        };
+        Common {
+            name: raw.name.get_ref().clone(),
+            about: raw.about.get_ref().clone(),
+            without: clauses(&raw.without, d),
+            choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
+            holds: find(&raw.holds, d),
+            violated: find(&raw.violated, d),
+            expect: Expect {
+                breaks: clauses(&raw.breaks, d),
+                stuck: raw.stuck,
+                starves: raw.starves,
+            },
+            speaks: size::speaks(item, (&raw.sizes, raw.why.as_ref()), d),
+        }
+    }
+}
+
+/// A system, resolved.
+pub trait Definition: fmt::Debug {
+    /// What every system says.
+    fn common(&self) -> &Common;
+
+    /// What bounds it.
+    fn bounds(&self) -> Vec<Bound>;
+
+    /// The same system at another size: a value for each of its bounds.
+    #[must_use]
+    fn scaled(&self, size: &Size) -> Self
+    where
+        Self: Sized;
+
+    /// Its name on the command line, `PROTOCOL/NAME`.
+    fn name(&self) -> &str {
+        &self.common().name
+    }
+}
+
+/// The systems of a protocol, in the order of the files.
+#[derive(Clone, Debug)]
+pub struct Systems<D> {
+    all: Vec<D>,
+    gone: Vec<String>,
+}
+
+impl<D> Deref for Systems<D> {
+    type Target = [D];
+
+    fn deref(&self) -> &[D] {
+        &self.all
+    }
+}
+
+impl<'s, D> IntoIterator for &'s Systems<D> {
+    type Item = &'s D;
+    type IntoIter = std::slice::Iter<'s, D>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.all.iter()
+    }
+}
+
+impl<D> FromIterator<D> for Systems<D> {
+    fn from_iter<I: IntoIterator<Item = D>>(all: I) -> Self {
+        Systems { all: all.into_iter().collect(), gone: Vec::new() }
+    }
+}
+
+impl<D: Definition> Systems<D> {
+    /// Takes the items of a protocol; `compile` resolves an item's own keys, and yields nothing if they
+    /// make no system at all. If a proposal `takes_away` what systems name, the built-in ones that cannot
+    /// be resolved any more are gone with it.
+    pub fn read<C, W, E, O: DeserializeOwned>(
+        (spec, protocol, takes_away): (&Spec, &str, bool),
+        properties: &[PropertyDefinition<C, W, E>],
+        input: &mut Input<'_>,
+        d: &mut Diagnostics,
+        mut compile: impl FnMut(Common, &Item<RawSystem<O>>, &mut Diagnostics) -> Option<D>,
+    ) -> Self {
+        let items = input.items_in_parts_of::<RawCommon, O>("system", KEYS, protocol, d);
+        let items = items.overlaid("system", |raw| &raw.0.name, d);
+        let (mut all, mut gone) = (Vec::new(), Vec::new());
+        for overlaid in &items {
+            let (item, mut own) = (&overlaid.item, Diagnostics::default());
+            let common = Common::resolve(spec, properties, item, &mut own);
+            let def = compile(common, item, &mut own);
+            if let Some(def) = &def {
+                size::known(item, &item.value.0.sizes, &def.bounds(), &mut own);
+            }
+            if takes_away && !overlaid.proposed && !own.is_empty() {
+                gone.push(item.value.0.name.get_ref().clone());
+            } else {
+                d.append(own);
+                all.extend(def);
+            }
+        }
+        Systems { all, gone }
+    }
+
+    /// The system of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&D> {
+        self.all.iter().find(|def| def.name() == name)
+    }
+
+    /// The system of this name at this size.
+    ///
+    /// # Errors
+    /// If the system has no such size: lists its bounds.
+    pub fn at(&self, name: &str, scale: &Scale) -> Result<Option<D>, BadScale> {
+        let Some(def) = self.named(name) else { return Ok(None) };
+        Ok(Some(def.scaled(&scale.resolve(name, &def.bounds())?)))
+    }
+
+    /// All, as what every protocol's are.
+    #[must_use]
+    pub fn definitions(&self) -> Vec<&dyn Definition> {
+        self.all.iter().map(|def| def as &dyn Definition).collect()
+    }
+
+    /// The built-in systems that are about what a proposal takes away, by name.
+    #[must_use]
+    pub fn gone(&self) -> &[String] {
+        &self.gone
+    }
+}
+
+/// A system that is made in code: its name, and what bounds it.
+#[derive(Clone, Debug)]
+pub struct InCode {
+    common: Common,
+    bounds: Vec<Bound>,
+}
+
+impl InCode {
+    /// A system of this name.
+    #[must_use]
+    pub fn new(name: impl Into<String>, bounds: &[Bound]) -> Self {
+        InCode { common: Common::named(name), bounds: bounds.to_vec() }
+    }
+
+    /// The value of one of its bounds.
+    #[must_use]
+    pub fn bound(&self, name: &str) -> u16 {
+        self.bounds.iter().find(|bound| bound.name == name).map_or(0, |bound| bound.now)
+    }
+}
+
+impl Definition for InCode {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        self.bounds.clone()
+    }
+
+    fn scaled(&self, size: &Size) -> Self {
+        let at = |bound: &Bound| Bound { now: size.of(bound.name), ..*bound };
+        InCode { bounds: self.bounds.iter().map(at).collect(), ..self.clone() }
+    }
+}
