@@ -47,10 +47,7 @@ impl Document {
             let head = format!("{} {} ({})", mark(message.proposed), message.name, message.id);
             out += &format!("{head}  {}\n", message.shape());
             for row in &message.rows {
-                let condition = match (&row.condition()[..], message.rows.len()) {
-                    ("otherwise", 1) => "always".to_owned(),
-                    (condition, _) => condition.to_owned(),
-                };
+                let condition = row.condition(message.rows.len() == 1);
                 out += &format!("{}   {condition}\n", mark(row.proposed));
                 for (name, words) in row.outcome() {
                     out += &format!(
@@ -86,10 +83,7 @@ impl Document {
             out += &format!("## {}{} ({})\n\n", mark(message.proposed), message.name, message.id);
             out += &format!("{}.\n\n| row | | |\n|---|---|---|\n", message.shape());
             for row in &message.rows {
-                let condition = match (&row.condition()[..], message.rows.len()) {
-                    ("otherwise", 1) => "always".to_owned(),
-                    (condition, _) => condition.to_owned(),
-                };
+                let condition = row.condition(message.rows.len() == 1);
                 for (n, (name, words)) in row.outcome().into_iter().enumerate() {
                     let first = if n == 0 {
                         format!("{}{condition}", mark(row.proposed))
@@ -306,13 +300,17 @@ impl Own {
 }
 
 impl Words {
-    fn condition(&self) -> String {
+    fn condition(&self, alone: bool) -> String {
         let mut parts = Vec::new();
         if !self.when.is_empty() {
             parts.push(format!("when {}", self.when.join(", ")));
         }
         parts.extend(self.choice.iter().map(|choice| format!("if {choice}")));
-        if parts.is_empty() { "otherwise".to_owned() } else { parts.join(", ") }
+        match (parts.is_empty(), alone) {
+            (true, true) => "always".to_owned(),
+            (true, false) => "otherwise".to_owned(),
+            (false, _) => parts.join(", "),
+        }
     }
 
     fn outcome(&self) -> Vec<(&'static str, String)> {

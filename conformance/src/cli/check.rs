@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use devmig_engine::explore::Report;
+use devmig_model::analysis::Outcome;
 use devmig_model::analysis::change::Examined;
 use devmig_model::analysis::listing::{List, Reports, one};
-use devmig_model::analysis::{Explorer, Outcome, Stage};
 use devmig_model::registry::Library;
 
 use super::progress::Meter;
@@ -51,8 +51,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         return Ok(Status::Good);
     }
     let meter = Meter::new();
-    let watch = |stage: Stage<'_>| meter.watch(stage);
-    let explorer = Explorer::new(args.bounds.limits(), &watch);
+    let explorer = meter.explorer(args.bounds.limits());
     if let Some(proposal) = &library.proposal {
         if !args.size.scale().is_empty() {
             let help = "name the proposal's system in `devmig compare --proposal FILE --scale ...`";

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use devmig_engine::clause::ChoiceId;
 use devmig_model::analysis::decide::{Decided, Decisions};
-use devmig_model::analysis::{Explorer, Stage};
 use devmig_model::registry::Decision;
 use devmig_model::rivals::{self, Row};
 use serde::Serialize;
@@ -71,8 +70,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let asked = asked.transpose()?;
     let questions = asked.as_ref().unwrap_or(&library.decisions);
     let meter = Meter::new();
-    let watch = |stage: Stage<'_>| meter.watch(stage);
-    let explorer = Explorer::new(args.bounds.limits(), &watch);
+    let explorer = meter.explorer(args.bounds.limits());
     let all = Decided::all(&explorer, &library, questions, &pins, &args.size.scale())?;
     drop(meter);
     let text = |decided: &Decided| if args.brief { decided.brief() } else { decided.text() };

@@ -9,7 +9,7 @@ use devmig_model::analysis::{self, Outcome};
 use devmig_model::spec::{SpecError, SpecErrors};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
-use crate::{book, verify};
+use crate::verify;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,19 +24,6 @@ pub(crate) enum Status {
     Usage,
     /// devmig's own trouble.
     HarnessError,
-}
-
-impl From<book::Error> for Error {
-    fn from(error: book::Error) -> Self {
-        let message = error.to_string();
-        match error {
-            book::Error::Analysis(error) => error.into(),
-            book::Error::Read { path, cause } => Error::Read { path, cause },
-            book::Error::NoEnd(_) => {
-                Error::usage(message, Some(format!("add `{}` after it", book::blocks::END)))
-            }
-        }
-    }
 }
 
 impl From<verify::Error> for Error {

@@ -1,6 +1,5 @@
 //! `devmig verify`: everything that is built in, once.
 
-use devmig_model::analysis::{Explorer, Stage};
 use devmig_model::registry::Library;
 
 use super::progress::Meter;
@@ -23,8 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let meter = Meter::new();
-    let watch = |stage: Stage<'_>| meter.watch(stage);
-    let explorer = Explorer::new(args.bounds.limits(), &watch);
+    let explorer = meter.explorer(args.bounds.limits());
     let found = Verification::of(&explorer, &library, this_program()?)?;
     drop(meter);
     out.show(args.format, &found, || found.text(&library))?;
