@@ -1,4 +1,4 @@
-//! The command line, one file a subcommand.
+//! The command line: a file for each subcommand, with its arguments and what it prints.
 //!
 //! ```text
 //!  arguments --clap--> Command --run(out)--> Status | Error --> exit code
@@ -17,9 +17,8 @@
 //!
 //! **Invariants.** A command writes its result to `out::Out` and nothing else to stdout; the same
 //! command prints the same bytes each time (seconds stand only in JSON). Nothing here decides what
-//! is right: the model does.
+//! is right: the model does. No command's file imports another's, and nothing outside imports this.
 
-mod change;
 mod check;
 mod clauses;
 mod compare;
@@ -30,26 +29,21 @@ mod docs;
 mod error;
 mod explain;
 mod explore;
-mod grid;
 mod guest;
 mod help;
-mod hunt;
+mod implementations;
 mod interrupt;
 mod number;
 mod out;
 #[cfg(test)]
 mod paths;
-mod peers;
-mod peers_page;
 mod plain;
 mod progress;
 mod proposal;
 mod scenario;
 mod schema;
 mod select;
-mod steps_page;
 mod table;
-mod table_vfio;
 mod test;
 mod verify;
 mod watch;
@@ -84,7 +78,7 @@ enum Command {
     Verify(verify::Args),
     Test(test::Args),
     #[command(alias = "peers")]
-    Implementations(peers::Args),
+    Implementations(implementations::Args),
     Watch(watch::Args),
     Replay(watch::ReplayArgs),
     Scenario(scenario::Args),
@@ -214,6 +208,13 @@ impl Command {
     }
 }
 
+/// This program, for suites that start the reference as anybody's program is started.
+fn this_program() -> Result<String, Error> {
+    let path = std::env::current_exe();
+    let path = path.map_err(|cause| Error::Read { path: "/proc/self/exe".into(), cause })?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
 fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
     match command {
         Command::Check(args) => check::run(&args, out),
@@ -223,7 +224,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Explore(args) => explore::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Test(args) => test::run(&args, out),
-        Command::Implementations(args) => peers::run(&args, out),
+        Command::Implementations(args) => implementations::run(&args, out),
         Command::Watch(args) => watch::run(&args, out),
         Command::Replay(args) => watch::replay(&args, out),
         Command::Scenario(args) => scenario::run(&args, out),

@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 
 use devmig_engine::clause::ClauseId;
+use devmig_engine::columns::{count, grid};
 use devmig_engine::explore::names::NON_VACUOUS;
 use devmig_engine::system::PropertyKind;
 use devmig_model::protocol::vfio::event::DEVICE;
@@ -102,6 +103,50 @@ pub struct Coverage {
     /// Exceptions that cover no gap.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stale: Vec<String>,
+}
+
+impl Coverage {
+    /// Whether no clause lacks anything without a reason, and every exception covers a gap.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.lacking() == 0 && self.stale.is_empty()
+    }
+
+    fn lacking(&self) -> usize {
+        self.clauses.iter().filter(|clause| !clause.lacks.is_empty()).count()
+    }
+
+    /// A line a clause, and how many lack something.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let head =
+            ["clause", "level", "party", "properties", "tests", "mutants", "recordings", "lacks"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(self.clauses.iter().map(row));
+        let mut text = grid(&rows);
+        for stale in &self.stale {
+            text += &format!("stale exception: {stale}\n");
+        }
+        let lacks = format!("{} lack something without a reason", self.lacking());
+        text + &format!("\n{}, {lacks}\n", count(self.clauses.len(), "clause"))
+    }
+}
+
+/// One clause: how many of each carry it, and what it lacks (in parentheses: for a reason).
+fn row(clause: &Carried) -> Vec<String> {
+    let number = |n: usize| if n == 0 { "-".to_owned() } else { n.to_string() };
+    let lacks = clause.lacks.iter().map(|what| word(*what).to_owned());
+    let excused = clause.exceptions.iter().map(|exception| format!("({})", word(exception.what)));
+    vec![
+        clause.id.clone(),
+        clause.level.to_string(),
+        clause.party.clone(),
+        number(clause.properties.len()),
+        number(clause.tests.len()),
+        number(clause.mutants.len()),
+        number(clause.recordings.len()),
+        lacks.chain(excused).collect::<Vec<_>>().join(" "),
+    ]
 }
 
 /// The coverage of what is built in.

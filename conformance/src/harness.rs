@@ -10,6 +10,7 @@
 //! **Invariant.** Nothing here knows a protocol.
 pub mod conversation;
 pub mod io;
+pub mod listed;
 pub mod mutation;
 pub mod parallel;
 pub mod random;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  implementations/NAME.toml --> Peer --run the suite--> report --hold against--> Verdict
-//!                       install, version, spawn,           new, gone, unknown version, not run
-//!                       known deviations
+//!                                 install, version, spawn,           new, gone, unknown version,
+//!                                 known deviations                   not run
 //! ```
 //!
 //! | file | its one job |
@@ -12,6 +12,7 @@
 //! | `installed.rs` | programs of others: installed, found, asked for their version |
 //! | `run.rs` | installing, running, and holding the report against it |
 //! | `kernel.rs` | the same of a kernel's driver: how it is built, and its suite in guests |
+//! | `matrix.rs` | several at once, in one document |
 //!
 //! A deviation is held for a range of versions, as `always` or `sometimes`: for a listed version a
 //! new one fails, and so does an `always` that is gone; a `sometimes` is tried a stated number of
@@ -26,6 +27,7 @@
 
 pub(crate) mod installed;
 mod kernel;
+pub mod matrix;
 mod run;
 mod setting;
 

@@ -1,5 +1,6 @@
 //! devmig's conformance side: what carries the model's rules to real implementations.
 
+pub mod book;
 pub mod cli;
 pub mod compat;
 pub mod coverage;
@@ -7,6 +8,7 @@ pub mod device_model;
 pub mod harness;
 pub mod implementations;
 pub mod scenario;
+pub mod verify;
 pub mod vfio;
 pub mod vhost_user;
 pub mod watch;

@@ -16,6 +16,7 @@
 //! | `drive.rs` | the steps |
 //! | `known.rs` | `implementations/qemu.toml`: what is installed and run how, and what is known |
 //! | `error.rs` | why one came to nothing |
+//! | `run.rs` | from the installation to the verdict |
 //!
 //! **Invariants.** Nothing is installed without being asked for. Every wait has a limit. Processes are
 //! ended by their own ids. What cannot be had (a package, a mirror) makes a scenario one that did not
@@ -26,4 +27,5 @@ pub mod error;
 pub mod guest;
 pub mod known;
 pub mod qmp;
+pub mod run;
 pub mod vmm;

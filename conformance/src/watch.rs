@@ -12,6 +12,7 @@
 //!
 //! | file | its one job |
 //! |---|---|
+//! | `meet.rs` | the two parties, connected |
 //! | `relay.rs` | the sockets: passes everything on, and says what passed |
 //! | `line.rs` | one direction of one socket: what was read and not yet written |
 //! | `rings.rs` | the indices of split rings, read through the descriptors that pass by |
@@ -26,6 +27,7 @@
 
 pub mod judge;
 pub mod line;
+pub mod meet;
 pub mod mutate;
 pub mod record;
 pub mod relay;

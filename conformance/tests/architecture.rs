@@ -311,6 +311,43 @@ fn the_harness_knows_no_protocol() {
     );
 }
 
+/// The command line's room.
+const CLI: [&str; 2] = ["devmig_conformance", "cli"];
+
+/// The name of a file or folder right inside the command line's room.
+fn of_cli(module: &[String]) -> Option<&str> {
+    let (room, inside) = module.split_at_checked(CLI.len())?;
+    if room == CLI { inside.first().map(String::as_str) } else { None }
+}
+
+/// An import of the command line's by what is not its own.
+fn prints(tree: &Tree, import: &Import) -> bool {
+    let inside = |module: &[String]| module.get(..CLI.len()).is_some_and(|room| room == CLI);
+    !inside(&import.from) && (inside(&import.path) || tree.file(import).is_some_and(|f| inside(f)))
+}
+
+/// An import of a command's file by another command's.
+fn visits(tree: &Tree, import: &Import) -> bool {
+    let shared = ["error", "help", "interrupt", "number", "out", "plain", "progress", "select"];
+    let to = tree.file(import).and_then(|file| of_cli(file));
+    let to = to.filter(|to| !shared.contains(to));
+    to.is_some() && of_cli(&import.from).is_some_and(|from| Some(from) != to)
+}
+
+#[test]
+fn the_library_knows_no_command_line() {
+    let tree = Tree::of_workspace();
+    none("no file outside `cli/` imports it", &tree.wrong(&[], prints));
+    let uses = |import: &&Import| of_cli(&import.from).is_some() && import.path[0] != CLI[0];
+    assert!(tree.imports.iter().filter(uses).count() > 50, "imports are not found");
+}
+
+#[test]
+fn no_command_imports_another() {
+    let what = "what two commands need is the library's, or stands in a file that both share";
+    none(what, &Tree::of_workspace().wrong(&CLI, visits));
+}
+
 /// The checks above find what they are for.
 #[test]
 fn what_is_wrong_is_found() {
@@ -333,4 +370,15 @@ fn what_is_wrong_is_found() {
         [("c::a::b", "use super::super::*; use super::d::*;"), ("c::a", ""), ("c::a::d", "")];
     let tree = Tree::of(&glob);
     assert_eq!(tree.wrong(&["c", "a"], |_, import| import.parents), ["c::a::b imports c::*"]);
+    let cli = [
+        ("devmig_conformance::cli", ""),
+        ("devmig_conformance::cli::check", "use super::select::Pins; use crate::book::page;"),
+        ("devmig_conformance::cli::select", "use super::Error;"),
+        ("devmig_conformance::cli::verify", "use super::check::head; use crate::cli::check;"),
+        ("devmig_conformance::cli::verify::table", "use super::Error; use super::super::check;"),
+        ("devmig_conformance::book", "use crate::cli; use super::cli::select::Pins;"),
+    ];
+    let tree = Tree::of(&cli);
+    assert_eq!(tree.wrong(&CLI, visits).len(), 3);
+    assert_eq!(tree.wrong(&[], prints).len(), 2);
 }

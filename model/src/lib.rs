@@ -8,6 +8,7 @@
 //!
 //! **Invariant.** The model does no I/O: what it needs of `specs/` is compiled in, and a proposal is
 //! handed to it as text.
+pub mod analysis;
 pub mod device_model;
 pub mod protocol;
 pub mod registry;

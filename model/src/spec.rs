@@ -360,6 +360,13 @@ impl Spec {
             .map_or("", |option| &option.name)
     }
 
+    /// What a clause says; empty for an id that is none.
+    #[must_use]
+    pub fn clause_text(&self, id: &str) -> String {
+        let clause = self.clause(id).ok().and_then(|clause| self.get(clause));
+        clause.map(|clause| clause.text.clone()).unwrap_or_default()
+    }
+
     /// A choice and its option, written as `NAME=OPTION` on a command line.
     ///
     /// # Errors
@@ -377,6 +384,23 @@ impl Spec {
             with_help(error, did_you_mean(option, options))
         })?;
         Ok((choice, found))
+    }
+
+    /// Several such.
+    ///
+    /// # Errors
+    /// If there is no such choice or option, or one is fixed to two options.
+    pub fn pins(&self, written: &[String]) -> Result<Vec<(ChoiceId, u8)>, SpecError> {
+        let mut pins: Vec<(ChoiceId, u8)> = Vec::new();
+        for pin in written {
+            let (choice, option) = self.pin(pin)?;
+            if pins.iter().any(|(known, other)| *known == choice && *other != option) {
+                let message = format!("`{}` is fixed to two options", self.choice_name(choice));
+                return Err(SpecError::new(message).help("use `devmig decide` to compare"));
+            }
+            pins.push((choice, option));
+        }
+        Ok(pins)
     }
 
     /// Every choice fixed at its default: what exploration begins with.

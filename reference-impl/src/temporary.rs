@@ -156,8 +156,12 @@ mod tests {
         let all = tempfile::tempdir().unwrap();
         let [left, used, other, foreign] =
             ["devmig-left", "devmig-used", "devmig-notes", "mine"].map(|n| all.path().join(n));
-        [&left, &used, &other, &foreign].map(|folder| std::fs::create_dir(folder).unwrap());
-        [&left, &used, &foreign].map(|folder| File::create(folder.join(MARK)).unwrap());
+        for folder in [&left, &used, &other, &foreign] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        for folder in [&left, &used, &foreign] {
+            std::fs::write(folder.join(MARK), "").unwrap();
+        }
         let held = File::open(&used).unwrap();
         held.try_lock().unwrap();
         sweep(all.path());

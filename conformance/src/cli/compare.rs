@@ -1,27 +1,12 @@
-//! `devmig compare`: whether anybody outside could tell two specifications apart, and how.
-//!
-//! ```text
-//!  compare A B                       two systems
-//!  compare S --choice N=x            S by default          and  S under N = x
-//!  compare S --choice N=x --against N=y      S under N = y and  S under N = x
-//!  compare S --proposal FILE         S of the base         and  S of the proposal
-//! ```
+//! `devmig compare`: whether an observer could tell two specifications apart, and how.
 
-use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_engine::explore::behaviour::Seen;
-use devmig_engine::explore::compare::{Comparison, Limits, Progress, Verdict, compare};
-use devmig_engine::explore::{self, Check};
-use devmig_model::protocol::ring;
-use devmig_model::protocol::size::Scale;
-use devmig_model::registry::Library;
-use devmig_model::spec;
-use serde::Serialize;
+use devmig_engine::columns::thousands;
+use devmig_engine::explore::compare::{Limits, Progress};
+use devmig_model::analysis::compare::{Observed, Question, Sides};
 
-use super::grid::thousands;
 use super::number::{MANY, WEEK};
 use super::progress::Meter;
 use super::select::{self, Pins, Size};
@@ -80,73 +65,17 @@ pub(crate) struct Args {
     timeout: Option<u32>,
 }
 
-/// One side of a comparison.
-struct Side {
-    library: Library,
-    pins: Vec<(ChoiceId, u8)>,
-    system: Box<dyn Check>,
-    note: Option<String>,
-}
-
-impl Side {
-    fn new(
-        library: Library,
-        name: &str,
-        (pins, scale): (Vec<(ChoiceId, u8)>, &Scale),
-        note: Option<&str>,
-    ) -> Result<Self, Error> {
-        let system = select::system(&library, name, &pins, scale)?;
-        Ok(Side { library, pins, system, note: note.map(str::to_owned) })
-    }
-
-    /// What it is, in words.
-    fn name(&self) -> String {
-        let spec = &self.library.spec;
-        let pin = |(choice, option): &(ChoiceId, u8)| {
-            format!("{} = {}", spec.choice_name(*choice), spec.option_name(*choice, *option))
-        };
-        let notes: Vec<_> = self.note.iter().cloned().chain(self.pins.iter().map(pin)).collect();
-        match notes.is_empty() {
-            true => self.system.name().to_owned(),
-            false => format!("{} ({})", self.system.name(), notes.join(", ")),
-        }
-    }
-}
-
-/// The result, and what was seen.
-#[derive(Serialize)]
-struct Document<'a> {
-    #[serde(flatten)]
-    comparison: &'a Comparison,
-    /// Patterns of events that were hidden.
-    hidden: &'a [String],
-    /// Whether only what the abstract ring knows was seen.
-    ring: bool,
-    /// Whether it was seen when messages were read.
-    reads: bool,
-}
-
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
-    let (a, b) = sides(args)?;
-    let met: Vec<Cell<bool>> = args.hide.iter().map(|_| Cell::new(false)).collect();
-    let hidden = |words: &str| {
-        let matching = args.hide.iter().zip(&met).filter(|(p, _)| spec::matches(p, words));
-        matching.map(|(_, met)| met.set(true)).count() > 0
+    let question = Question {
+        a: &args.a,
+        b: args.b.as_deref(),
+        pins: args.pins.written(),
+        against: &args.against,
+        scale: &args.size.scale(),
     };
-    let clause_a = |id: ClauseId| a.library.spec.clause_name(id).to_owned();
-    let clause_b = |id: ClauseId| b.library.spec.clause_name(id).to_owned();
-    let (name_a, name_b) = (a.name(), b.name());
-    let failed = |name: &str| {
-        let system = name.to_owned();
-        move |cause: explore::Error| Error::Explore { system, cause }
-    };
-    let refinement = args.ring.then_some(ring::RING);
-    let seen = Seen { refinement, reads: args.reads, hidden: &hidden, clause: &clause_a };
-    let mut left = a.system.behaviour(seen).map_err(failed(&name_a))?;
-    let seen = Seen { clause: &clause_b, ..seen };
-    let mut right = b.system.behaviour(seen).map_err(failed(&name_b))?;
-    let meter = Meter::new(1);
+    let sides = Sides::of(&select::library(args.proposal.as_ref())?, &question)?;
+    let meter = Meter::new();
     let show = |p: &Progress| {
         meter.say(format!("{} pairs, {} visible events", thousands(p.pairs as u64), p.depth));
     };
@@ -156,71 +85,10 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         deadline: args.timeout.map(|s| Duration::from_secs(s.into())),
         progress: Some(&show),
     };
-    let mut comparison =
-        compare((&name_a, &mut *left), (&name_b, &mut *right), &limits).map_err(failed(&name_a))?;
+    let Args { hide: hidden, ring, reads, refines, .. } = args;
+    let observed = Observed { hidden, ring: *ring, reads: *reads, refines: *refines };
+    let compared = sides.compared(observed, &limits)?;
     drop(meter);
-    if args.refines {
-        // What else B can do was not asked.
-        (comparison.only_b, comparison.a_allows) = (None, None);
-    }
-    match args.format {
-        Format::Json => {
-            let (hidden, ring, reads) = (&args.hide[..], args.ring, args.reads);
-            out.json(&Document { comparison: &comparison, hidden, ring, reads })?;
-        }
-        Format::Text => {
-            out.text(&comparison.text())?;
-            for (pattern, _) in args.hide.iter().zip(&met).filter(|(_, met)| !met.get()) {
-                out.text(&format!(
-                    "\nnothing was hidden by `{pattern}`: no event was met so called\n"
-                ))?;
-            }
-        }
-    }
-    Ok(match comparison.verdict {
-        Verdict::Equal => Status::Good,
-        Verdict::AInB if args.refines => Status::Good,
-        _ if comparison.only_a.is_some() || comparison.only_b.is_some() => Status::Bad,
-        _ => Status::Incomplete,
-    })
-}
-
-/// What is set side by side.
-fn sides(args: &Args) -> Result<(Side, Side), Error> {
-    let scale = &args.size.scale();
-    let library = || select::library(args.proposal.as_ref());
-    let pinned = |library: &Library| args.pins.resolve(&library.spec);
-    let proposed = library()?;
-    let pins = pinned(&proposed)?;
-    let proposal = proposed.proposal.as_ref().map(|proposal| proposal.id.clone());
-    if let Some(b) = &args.b {
-        let a = Side::new(library()?, &args.a, (pins.clone(), scale), proposal.as_deref())?;
-        return Ok((a, Side::new(proposed, b, (pins, scale), proposal.as_deref())?));
-    }
-    let base = match (&proposal, args.against.is_empty()) {
-        (None, true) if pins.is_empty() => {
-            let message = format!("`{}` is compared with nothing", args.a);
-            let help = "name a second system, another reading by --choice, or a --proposal";
-            return Err(Error::usage(message, Some(help.to_owned())));
-        }
-        // A pin of a choice that only the proposal knows does not concern the base.
-        (Some(_), true) => {
-            let base = Library::builtin()?;
-            let known = args.pins.written().iter().filter_map(|pin| base.spec.pin(pin).ok());
-            let known = known.collect();
-            select::system(&proposed, &args.a, &pins, scale)?;
-            if base.find(&args.a, &[]).is_none() {
-                let message = format!("`{}` is new: the base has no such system", args.a);
-                let help =
-                    "name the system to compare it with, or readings by --choice and --against";
-                return Err(Error::usage(message, Some(help.to_owned())));
-            }
-            Side::new(base, &args.a, (known, scale), Some("base"))?
-        }
-        _ => {
-            let against = Pins::of(&args.against).resolve(&proposed.spec)?;
-            Side::new(library()?, &args.a, (against, scale), proposal.as_deref())?
-        }
-    };
-    Ok((base, Side::new(proposed, &args.a, (pins, scale), proposal.as_deref())?))
+    out.show(args.format, &compared, || compared.text())?;
+    Ok(compared.outcome().into())
 }

@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use devmig_model::device_model::baseline::{Baseline, baseline};
-use devmig_model::device_model::lint::{self, Finding, Severity};
-use devmig_model::device_model::read::{Destination, Verdict, Word};
-use devmig_model::device_model::{Implementation, Reason, Refusal, rfc};
-use schemars::JsonSchema;
-use serde::Serialize;
+use devmig_engine::columns::{count, grid};
+use devmig_model::device_model::baseline::Baseline;
+use devmig_model::device_model::lint::{Finding, Severity};
+use devmig_model::device_model::read::{Verdict, Word};
+use devmig_model::device_model::rfc;
 
-use super::grid::{count, grid};
 use super::{Error, Format, Out, Status};
-use crate::compat::{Bad, any, destinations, fleet, source};
+use crate::compat::{Bad, Baselines, Findings, Unusable, fleet, implementation, verdict};
 
 /// Decide from descriptions whether a device can migrate to a host
 ///
@@ -47,6 +45,7 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::COMPAT_BASELINE)]
 struct FilesArgs {
     /// Description of each host
     #[arg(value_name = "HOST", required = true)]
@@ -57,6 +56,7 @@ struct FilesArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::COMPAT_LINT)]
 struct LintArgs {
     /// Descriptions of hosts
     #[arg(value_name = "CATALOGUE", required = true)]
@@ -70,6 +70,7 @@ struct LintArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::help::COMPAT_FLEET)]
 struct FleetArgs {
     /// Directory of JSON files, each an instance or an implementation
     dir: PathBuf,
@@ -84,26 +85,6 @@ struct InfoArgs {
     file: PathBuf,
 }
 
-/// What `compat baseline` finds.
-#[derive(Serialize, JsonSchema)]
-#[schemars(title = "baseline")]
-pub(super) struct Baselines {
-    /// The version of this form: 1.
-    schema: u32,
-    /// The models that all hosts have.
-    models: Vec<Baseline>,
-}
-
-/// What `compat lint` finds.
-#[derive(Serialize, JsonSchema)]
-#[schemars(title = "lint")]
-pub(super) struct Findings {
-    /// The version of this form: 1.
-    schema: u32,
-    /// In the order of the models.
-    findings: Vec<Finding>,
-}
-
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     match (&args.action, &args.source, &args.destination) {
@@ -116,30 +97,17 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
 }
 
-/// A file that cannot be used.
-fn unusable(path: &Path, bad: &Bad) -> Error {
-    Error::usage(format!("cannot use {}: {bad}", path.display()), None)
+impl From<Unusable> for Error {
+    fn from(error: Unusable) -> Self {
+        let only = "only the form of this project and v3 of the RFC have parameters";
+        let help = matches!(error.bad, Bad::Parameters).then(|| only.to_owned());
+        Error::usage(error.to_string(), help)
+    }
 }
 
 fn decide(from: &Path, to: &Path, format: Format, out: &mut Out<'_>) -> Result<Status, Error> {
-    let (here, there) = (source(from), destinations(to));
-    let mut reasons: Vec<Reason> = Vec::new();
-    for (path, side, bad) in
-        [(from, "source", here.as_ref().err()), (to, "destination", there.as_ref().err())]
-    {
-        if let Some(bad) = bad {
-            reasons.push(bad.refusal(side).ok_or_else(|| unusable(path, bad))?);
-        }
-    }
-    let answer = match (&here, &there) {
-        (Ok(here), Ok(there)) => any(here, there),
-        _ => Refusal::unless_none(reasons, Default::default()),
-    };
-    let verdict = Verdict::from(answer);
-    match format {
-        Format::Json => out.json(&verdict)?,
-        Format::Text => out.text(&text(&verdict))?,
-    }
+    let verdict = verdict(from, to)?;
+    out.show(format, &verdict, || text(&verdict))?;
     Ok(if verdict.verdict == Word::Safe { Status::Good } else { Status::Bad })
 }
 
@@ -157,40 +125,12 @@ fn text(verdict: &Verdict) -> String {
     out
 }
 
-/// What a host can make, where only parameters will do.
-fn implementation(path: &Path) -> Result<Implementation, Error> {
-    let mut all = destinations(path).map_err(|bad| unusable(path, &bad))?;
-    match (all.pop(), all.is_empty()) {
-        (Some(Destination::Implementation(one)), true) => Ok(one),
-        _ => {
-            let message = format!("cannot use {}: it has no parameters", path.display());
-            Err(Error::usage(
-                message,
-                Some("only the form of this project and v3 of the RFC have parameters".into()),
-            ))
-        }
-    }
-}
-
-fn named(paths: &[PathBuf]) -> Result<Vec<(String, Implementation)>, Error> {
-    paths.iter().map(|path| Ok((path.display().to_string(), implementation(path)?))).collect()
-}
-
 fn common(args: &FilesArgs, out: &mut Out<'_>) -> Result<Status, Error> {
-    let hosts = named(&args.hosts)?;
-    let hosts: Vec<_> = hosts.iter().map(|(name, host)| (name.as_str(), host)).collect();
-    let found = Baselines { schema: 1, models: baseline(&hosts) };
-    match args.format {
-        Format::Json => out.json(&found)?,
-        Format::Text => {
-            if found.models.is_empty() {
-                out.text("no model is supported by all hosts\n")?;
-            }
-            for model in &found.models {
-                out.text(&base_text(model))?;
-            }
-        }
-    }
+    let found = Baselines::of(&args.hosts)?;
+    out.show(args.format, &found, || match found.models.is_empty() {
+        true => "no model is supported by all hosts\n".to_owned(),
+        false => found.models.iter().map(base_text).collect(),
+    })?;
     let good = found.models.iter().any(|model| model.configuration.is_some());
     Ok(if good { Status::Good } else { Status::Bad })
 }
@@ -219,28 +159,11 @@ fn base_text(model: &Baseline) -> String {
 }
 
 fn linted(args: &LintArgs, out: &mut Out<'_>) -> Result<Status, Error> {
-    let files = named(&args.files)?;
-    let named: Vec<_> = files.iter().map(|(name, file)| (name.as_str(), file)).collect();
-    let findings = match named[..] {
-        [old, new] if !args.catalogue => {
-            let mut found = lint::catalogue(&[new]);
-            found.extend(lint::releases(old, new));
-            found
-        }
-        _ => lint::catalogue(&named),
-    };
-    let found = Findings { schema: 1, findings };
-    match args.format {
-        Format::Json => out.json(&found)?,
-        Format::Text => {
-            for finding in &found.findings {
-                out.text(&finding_text(finding))?;
-            }
-            if found.findings.is_empty() {
-                out.text("nothing is wrong\n")?;
-            }
-        }
-    }
+    let found = Findings::of(&args.files, args.catalogue)?;
+    out.show(args.format, &found, || match found.findings.is_empty() {
+        true => "nothing is wrong\n".to_owned(),
+        false => found.findings.iter().map(finding_text).collect(),
+    })?;
     let wrong = found.findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if wrong { Status::Bad } else { Status::Good })
 }

@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_engine::explore::Options;
-use devmig_engine::explore::decide::{self, Decision, decide};
-use devmig_engine::explore::search::Limits;
-use devmig_engine::rules::Rules;
-use devmig_model::protocol::size::Scale;
-use devmig_model::registry::Library;
+use devmig_engine::clause::ChoiceId;
+use devmig_model::analysis::decide::{Decided, Decisions};
+use devmig_model::registry::Decision;
 use devmig_model::rivals::{self, Row};
-use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::progress::Meter;
 use super::select::{self, Bounds, Pins, Size};
 use super::{Error, Format, Out, Status};
 
@@ -50,34 +46,6 @@ pub(crate) struct Args {
     bounds: Bounds,
 }
 
-/// A decision, and the system that it is about.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub(crate) struct Decided {
-    /// The system.
-    pub(crate) system: String,
-    /// The table.
-    #[serde(flatten)]
-    pub(crate) decision: Decision,
-}
-
-impl Decided {
-    /// The table and its counterexamples, for the console.
-    pub(crate) fn text(&self) -> String {
-        format!("{}\n{}", self.system, self.decision.text())
-    }
-}
-
-/// Several in one document.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct All<'a> {
-    /// The version of this form: 2. In version 1 the properties `rules-kept`, `deadlock-free` and
-    /// `no-starvation` were called `rules`, `stuck` and `progress`, and `X: non-vacuous` was called
-    /// `X: can happen`; all else is the same.
-    schema: u32,
-    /// One for each question, in order.
-    decisions: &'a [Decided],
-}
-
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if args.system.as_deref() == Some(SCHEMES) {
@@ -88,41 +56,31 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         return Err(Error::usage("it is not said which choices are tried", help));
     }
     let library = select::library(args.proposal.as_ref())?;
-    let pins = args.pins.resolve(&library.spec)?;
-    let (limits, scale) = (args.bounds.limits(), &args.size.scale());
-    let mut all = Vec::new();
-    match &args.system {
-        Some(system) => {
-            let mut choices: Vec<ChoiceId> = Vec::new();
-            for name in &args.choices {
-                let choice = library.spec.choice(name.trim())?;
-                if !choices.contains(&choice) {
-                    choices.push(choice);
-                }
-            }
-            all.push(decided(&library, system, &choices, (&pins, scale), limits)?);
-        }
-        None => {
-            for question in &library.decisions {
-                let choices = &question.choices;
-                all.push(decided(&library, &question.system, choices, (&pins, scale), limits)?);
+    let pins = library.spec.pins(args.pins.written())?;
+    let asked = args.system.as_ref().map(|system| {
+        let mut choices: Vec<ChoiceId> = Vec::new();
+        for name in &args.choices {
+            let choice = library.spec.choice(name.trim())?;
+            if !choices.contains(&choice) {
+                choices.push(choice);
             }
         }
+        Ok::<_, Error>(vec![Decision { system: system.clone(), choices }])
+    });
+    let asked = asked.transpose()?;
+    let questions = asked.as_ref().unwrap_or(&library.decisions);
+    let meter = Meter::new();
+    let explorer = meter.explorer(args.bounds.limits());
+    let all = Decided::all(&explorer, &library, questions, &pins, &args.size.scale())?;
+    drop(meter);
+    let text = |decided: &Decided| if args.brief { decided.brief() } else { decided.text() };
+    match &all[..] {
+        [one] if args.system.is_some() => out.show(args.format, one, || text(one))?,
+        all => out.show(args.format, &Decisions::of(all), || {
+            all.iter().map(text).collect::<Vec<_>>().join("\n")
+        })?,
     }
-    match (args.format, &all[..]) {
-        (Format::Json, [one]) if args.system.is_some() => out.json(one)?,
-        (Format::Json, all) => out.json(&All { schema: 2, decisions: all })?,
-        (Format::Text, all) => {
-            for (n, decided) in all.iter().enumerate() {
-                out.text(if n == 0 { "" } else { "\n" })?;
-                let brief = || format!("{}\n{}", decided.system, decided.decision.table());
-                out.text(&if args.brief { brief() } else { decided.text() })?;
-            }
-        }
-    }
-    let rows = all.iter().flat_map(|decided| &decided.decision.rows);
-    let cut = rows.into_iter().any(|row| row.report.incomplete.is_some());
-    Ok(if cut { Status::Incomplete } else { Status::Good })
+    Ok(if all.iter().any(Decided::is_cut) { Status::Incomplete } else { Status::Good })
 }
 
 /// What asks for the table of schemes.
@@ -142,61 +100,7 @@ fn schemes(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         return Err(Error::usage(message, None));
     }
     let rows = rivals::table();
-    match args.format {
-        Format::Json => out.json(&Schemes { schema: 1, schemes: rows })?,
-        Format::Text => out.text(&rivals::text(&rows, args.brief))?,
-    }
+    let text = rivals::text(&rows, args.brief);
+    out.show(args.format, &Schemes { schema: 1, schemes: rows }, || text)?;
     Ok(Status::Good)
-}
-
-/// At most so many combinations in one table.
-const MOST: usize = 1024;
-
-/// Tries all combinations.
-///
-/// # Errors
-/// If there is no such system, it cannot be explored, or there are too many combinations.
-pub(crate) fn decided(
-    library: &Library,
-    system: &str,
-    choices: &[ChoiceId],
-    (pins, scale): (&[(ChoiceId, u8)], &Scale),
-    limits: Limits<'_>,
-) -> Result<Decided, Error> {
-    let name = select::system(library, system, pins, scale)?.name().to_owned();
-    if let Some((pinned, _)) = pins.iter().find(|(choice, _)| choices.contains(choice)) {
-        let name = library.spec.choice_name(*pinned);
-        return Err(Error::usage(format!("`{name}` is both pinned and tried"), None));
-    }
-    let varied: Vec<_> = choices.iter().map(|id| varied(library, *id)).collect();
-    let combinations: usize = varied.iter().map(|choice| choice.options.len()).product();
-    if combinations > MOST {
-        let message = format!("{combinations} combinations of options are more than {MOST}");
-        return Err(Error::usage(message, Some("try fewer choices at once".into())));
-    }
-    let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
-    let options = Options { limits, clause: &clause };
-    // Only the options that are tried differ between rows; the system fixes the others itself.
-    let under = |rules: Rules| {
-        let tried = choices.iter().filter_map(|id| Some((*id, rules.choices.fixed(*id)?)));
-        let options: Vec<_> = pins.iter().copied().chain(tried).collect();
-        // Neither a system's name nor its bounds depend on options.
-        match library.find_scaled(&name, &options, scale) {
-            Ok(Some(system)) => system,
-            _ => unreachable!("{name} was found before"),
-        }
-    };
-    let decision = decide(under, &Rules::default(), &varied, &options)
-        .map_err(|cause| Error::Explore { system: name.clone(), cause })?;
-    Ok(Decided { system: name, decision })
-}
-
-/// A choice as [`decide`] varies it.
-pub(super) fn varied(library: &Library, id: ChoiceId) -> decide::Choice {
-    let options = library.spec.get_choice(id).map_or(&[][..], |choice| &choice.options);
-    decide::Choice {
-        id,
-        name: library.spec.choice_name(id).to_owned(),
-        options: options.iter().map(|option| option.name.clone()).collect(),
-    }
 }

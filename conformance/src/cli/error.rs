@@ -5,8 +5,11 @@ use std::process::ExitCode;
 
 use super::plain::{plain, plain_but_colours};
 use devmig_engine::explore;
+use devmig_model::analysis::{self, Outcome};
 use devmig_model::spec::{SpecError, SpecErrors};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+
+use crate::verify;
 
 /// How a command ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -21,6 +24,25 @@ pub(crate) enum Status {
     Usage,
     /// devmig's own trouble.
     HarnessError,
+}
+
+impl From<verify::Error> for Error {
+    fn from(error: verify::Error) -> Self {
+        match error {
+            verify::Error::Analysis(error) => error.into(),
+            verify::Error::Reference(why) => Error::Reference(why),
+        }
+    }
+}
+
+impl From<Outcome> for Status {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Expected => Status::Good,
+            Outcome::Incomplete => Status::Incomplete,
+            Outcome::Unexpected => Status::Bad,
+        }
+    }
 }
 
 impl From<Status> for ExitCode {
@@ -66,11 +88,8 @@ pub(crate) enum Error {
         cause: std::io::Error,
     },
     /// The reference back-end cannot be run.
-    #[error("cannot test the reference back-end: {why}")]
-    Reference {
-        /// Why.
-        why: String,
-    },
+    #[error("cannot test the reference back-end: {0}")]
+    Reference(String),
     /// A device is not made: by the RFC that is told with exit status 1.
     #[error("{message}")]
     Refused {
@@ -98,6 +117,15 @@ impl From<SpecError> for Error {
     }
 }
 
+impl From<analysis::Error> for Error {
+    fn from(error: analysis::Error) -> Self {
+        match error {
+            analysis::Error::Spec(errors) => Error::Spec(errors),
+            analysis::Error::Explore { system, cause } => Error::Explore { system, cause },
+        }
+    }
+}
+
 impl Error {
     /// Bad usage.
     pub(crate) fn usage(message: impl Into<String>, help: Option<String>) -> Self {
@@ -110,10 +138,9 @@ impl Error {
             Error::Refused { quietly: true, .. } => Status::Good,
             Error::Refused { .. } => Status::Bad,
             Error::Spec(_) | Error::Usage { .. } | Error::Read { .. } => Status::Usage,
-            Error::Write { .. }
-            | Error::Explore { .. }
-            | Error::Serve(_)
-            | Error::Reference { .. } => Status::HarnessError,
+            Error::Write { .. } | Error::Explore { .. } | Error::Serve(_) | Error::Reference(_) => {
+                Status::HarnessError
+            }
         }
     }
 

@@ -30,9 +30,8 @@ pub(crate) struct Args {
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = select::library(args.proposal.as_ref())?;
-    let pins = args.pins.resolve(&library.spec)?;
-    let system: Arc<dyn Check> =
-        select::system(&library, &args.system, &pins, &args.size.scale())?.into();
+    let pins = library.spec.pins(args.pins.written())?;
+    let system: Arc<dyn Check> = library.system(&args.system, &pins, &args.size.scale())?.into();
     // The Explorer would panic: whether its address is free is found out here.
     TcpListener::bind(args.listen)
         .map_err(|cause| Error::Write { to: format!("to {}", args.listen), cause })?;

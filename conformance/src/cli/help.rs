@@ -1,6 +1,7 @@
 //! Examples and exit codes, which `--help` prints after the options.
 //!
-//! **Invariant.** Every command that can end with something other than 0 or 2 lists its exit codes.
+//! **Invariants.** Every command that can end with something other than 0 or 2 lists its exit codes. Every
+//! example is a command line.
 
 pub(super) const DEVMIG: &str = "\
 Exit codes of all commands:
@@ -46,6 +47,10 @@ Exit codes:
   3  a bound ended the run";
 
 pub(super) const VERIFY: &str = "\
+Examples:
+  devmig verify
+  devmig verify --format json
+
 Exit codes:
   0  everything is as expected
   1  something is not as expected
@@ -54,13 +59,20 @@ Exit codes:
 
 pub(super) const EXPLORE: &str = "\
 Example:
-  devmig explore example/copy";
+  devmig explore example/copy
+
+Exit codes:
+  2  wrong usage, or a specification with errors
+  4  the system cannot be explored, or the address cannot be used";
 
 pub(super) const TEST: &str = "\
 Examples:
   devmig test vhost-user --device fs --spawn 'virtiofsd --socket-path={socket} --shared-dir={folder}'
   devmig test vfio-user --socket /run/device.sock --junit results.xml
   devmig test device-model --spawn 'devmig device nic'
+
+The steps of tests, for --script and --play, are in the book's page \"The steps of a test\":
+docs/src/reference/steps.md
 
 Exit codes:
   0  no finding, apart from warnings and waived findings
@@ -120,7 +132,8 @@ Examples:
 
 Exit codes:
   0  every finding is a known deviation
-  1  a new finding, a known deviation that was not found, or no implementation ran";
+  1  a new finding, a known deviation that was not found, or no implementation ran
+  2  wrong usage";
 
 pub(super) const WATCH: &str = "\
 Example:
@@ -148,13 +161,61 @@ Examples:
 
 Exit codes:
   0  every finding is a known deviation
-  1  a new finding, a known deviation that was not found, or no scenario ran";
+  1  a new finding, a known deviation that was not found, or no scenario ran
+  2  wrong usage";
 
 pub(super) const DEVICE: &str = "\
 Examples:
   devmig device blk --socket-path disk.sock
   devmig device nic --socket-path nic.sock --model https://devmig.example/nic --rss on
-  devmig device blk --socket-path disk.sock --mutant base-zero";
+  devmig device blk --socket-path disk.sock --mutant base-zero
+
+Exit codes:
+  0  the device was served until a signal, or until its connection closed (--once)
+  1  the device cannot be created as asked; golden --check: a file is out of date
+  2  wrong usage, or a socket that cannot be listened on
+  4  the device cannot be served any more";
+
+pub(super) const DEVICE_NIC: &str = "\
+Examples:
+  devmig device nic --socket-path nic.sock --rss on
+  devmig device nic --vfio-user nic.sock
+  devmig device nic --print-migration-info-json
+
+Exit codes:
+  0  the device was served until a signal, or until its connection closed (--once)
+  1  the device cannot be created as asked
+  2  wrong usage, or a socket that cannot be listened on
+  4  the device cannot be served any more";
+
+pub(super) const DEVICE_BLK: &str = "\
+Example:
+  devmig device blk --socket-path disk.sock
+
+Exit codes:
+  0  the device was served until a signal, or until its connection closed (--once)
+  2  wrong usage, or a socket that cannot be listened on
+  4  the device cannot be served any more";
+
+pub(super) const DEVICE_SERVE: &str = "\
+Example:
+  devmig device serve --control control.sock
+
+Exit codes:
+  0  devices were served until a signal
+  2  wrong usage, or a socket that cannot be listened on
+  4  devices cannot be served any more";
+
+pub(super) const DEVICE_GOLDEN: &str = "\
+Examples:
+  devmig device golden states
+  devmig device golden states --check
+
+Exit codes:
+  0  the states were written, or are up to date
+  1  with --check: a file is out of date
+  2  wrong usage
+  4  a file cannot be written";
 
 pub(super) const COMPAT: &str = "\
 Examples:
@@ -163,8 +224,38 @@ Examples:
   devmig compat lint OLD.json NEW.json
 
 Exit codes:
-  0  the migration is safe; lint: no problem; fleet: every instance can migrate
-  1  the migration is refused; lint: a problem; fleet: an instance cannot migrate anywhere
+  0  the migration is safe; baseline: there is one; lint: no problem; fleet: every instance can
+     migrate
+  1  the migration is refused; baseline: there is none; lint: a problem; fleet: an instance cannot
+     migrate anywhere
+  2  wrong usage, or a file that is not a description";
+
+pub(super) const COMPAT_BASELINE: &str = "\
+Example:
+  devmig compat baseline HOST-A.json HOST-B.json
+
+Exit codes:
+  0  a model has a configuration that all hosts accept
+  1  no model has
+  2  wrong usage, or a file that is not a description";
+
+pub(super) const COMPAT_LINT: &str = "\
+Examples:
+  devmig compat lint OLD.json NEW.json
+  devmig compat lint --catalogue HOST-A.json HOST-B.json
+
+Exit codes:
+  0  no error
+  1  an error
+  2  wrong usage, or a file that is not a description";
+
+pub(super) const COMPAT_FLEET: &str = "\
+Example:
+  devmig compat fleet DIRECTORY
+
+Exit codes:
+  0  every instance can migrate to a host
+  1  an instance cannot migrate anywhere
   2  wrong usage, or a file that is not a description";
 
 pub(super) const TABLE: &str = "\
@@ -180,10 +271,109 @@ Examples:
 pub(super) const CLAUSES: &str = "\
 Examples:
   devmig clauses 'vhost-user.ring.*'
-  devmig clauses coverage";
+  devmig clauses coverage
+
+Exit codes:
+  0  the clauses are listed; coverage: no clause lacks anything without a reason
+  1  coverage: a clause lacks something, or an exception covers no gap
+  2  wrong usage";
+
+pub(super) const CLAUSES_COVERAGE: &str = "\
+Exit codes:
+  0  no clause lacks anything without a reason
+  1  a clause lacks something, or an exception covers no gap";
+
+pub(super) const PROPOSAL_LINT: &str = "\
+Example:
+  devmig proposal lint specs/proposals/suspend.toml
+
+Exit codes:
+  0  the proposal has no errors
+  1  the migration states of VFIO would not be sound
+  2  wrong usage, or a proposal with errors";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  devmig schema
+  devmig schema check";
 
 pub(super) const DOCS: &str = "\
+Examples:
+  devmig docs
+  devmig docs --check
+
 Exit codes:
   0  the pages were written, or are up to date
   1  with --check: a page is out of date
   2  wrong usage";
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _, Parser as _};
+
+    use crate::cli::Cli;
+
+    /// Commands that end with 0 or 2, but for trouble that every command may have.
+    const PLAIN: [&str; 9] = [
+        "devmig table",
+        "devmig proposal",
+        "devmig proposal words",
+        "devmig choices",
+        "devmig explain",
+        "devmig schema",
+        "devmig compat info",
+        "devmig device settings",
+        "devmig device mutants",
+    ];
+
+    /// Every command that a person sees, with what it says after its options.
+    fn all(command: &Command, path: &str, found: &mut Vec<(String, String)>) {
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        found.push((path.to_owned(), after));
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            all(sub, &format!("{path} {}", sub.get_name()), found);
+        }
+    }
+
+    fn found() -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        all(&Cli::command(), "devmig", &mut found);
+        assert!(found.len() > 30, "{}", found.len());
+        found
+    }
+
+    #[test]
+    fn every_command_lists_its_exit_codes() {
+        for (path, after) in found() {
+            let lists = after.contains("Exit codes");
+            assert_eq!(lists, !PLAIN.contains(&path.as_str()), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_command_line() {
+        let mut examples = 0;
+        for (path, after) in found() {
+            for line in after.lines().filter_map(|line| line.strip_prefix("  devmig ")) {
+                let words = shell_words::split(&format!("devmig {line}")).unwrap();
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{path}: {line}: {error}");
+                }
+                examples += 1;
+            }
+        }
+        assert!(examples > 40, "{examples}");
+    }
+
+    #[test]
+    fn every_suite_says_where_its_steps_are_listed() {
+        let suites = ["vhost-user", "vfio-user", "device-model", "vfio"];
+        for suite in suites {
+            let help = Cli::try_parse_from(["devmig", "test", suite, "--help"]).unwrap_err();
+            let said = help.to_string().contains("docs/src/reference/steps.md");
+            assert_eq!(said, suite != "device-model", "{suite}");
+        }
+        let help = Cli::try_parse_from(["devmig", "test", "--help"]).unwrap_err();
+        assert!(help.to_string().contains("docs/src/reference/steps.md"));
+    }
+}

@@ -119,7 +119,9 @@ mod tests {
                 };
                 let said = error.to_string();
                 let range = said.contains(" is not in ") || said.contains("up to");
-                assert!(range || text.parse::<u64>().is_err(), "{name} {text}: {said}");
+                // clap has other words for what no number of its own can be.
+                let huge = text.parse::<i64>().is_err();
+                assert!(range || huge, "{name} {text}: {said}");
             }
             for text in ["-1", "nan", "", "0x10"] {
                 assert!(parse(text).is_err(), "{name} can be {text:?}");

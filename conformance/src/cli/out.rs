@@ -7,8 +7,8 @@ use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
 
-use super::Error;
 use super::plain::{plain, plain_json};
+use super::{Error, Format};
 
 /// A stream of results.
 pub(crate) struct Out<'a> {
@@ -35,6 +35,19 @@ impl<'a> Out<'a> {
             .map_err(|error| Error::Write { to: "the report".into(), cause: error.into() })?;
         self.bytes(plain_json(&text).as_bytes())?;
         self.bytes(b"\n")
+    }
+
+    /// Writes a result in one of its forms.
+    pub(crate) fn show(
+        &mut self,
+        format: Format,
+        document: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        match format {
+            Format::Json => self.json(document),
+            Format::Text => self.text(&text()),
+        }
     }
 
     /// Whether verdicts have colours.

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use devmig_engine::explore::search::{Limits, Progress};
-use devmig_engine::explore::{Check, Report};
-use devmig_model::registry::Library;
+use devmig_engine::columns::thousands;
+use devmig_engine::explore::search::Limits;
+use devmig_model::analysis::{Explorer, Stage};
 use indicatif::{ProgressBar, ProgressStyle};
-
-use super::grid::thousands;
-use super::{Error, select};
 
 /// So many things to do, drawn on the terminal (stderr); nothing if that is none.
 pub(crate) fn bar(steps: usize) -> ProgressBar {
@@ -20,44 +17,42 @@ pub(crate) fn bar(steps: usize) -> ProgressBar {
 }
 
 /// A bar that follows explorations.
-pub(crate) struct Meter(ProgressBar);
+pub(crate) struct Meter {
+    bar: ProgressBar,
+    watch: Box<dyn Fn(Stage<'_>) + Sync>,
+}
 
 impl Meter {
-    /// So many systems are to be explored.
-    pub(crate) fn new(systems: usize) -> Self {
-        let bar = bar(systems);
+    /// Nothing is to be explored yet.
+    pub(crate) fn new() -> Self {
+        let bar = bar(0);
         bar.enable_steady_tick(Duration::from_millis(100));
-        Meter(bar)
+        let watched = bar.clone();
+        let watch = move |stage: Stage<'_>| match stage {
+            Stage::Planned(systems) => watched.inc_length(systems as u64),
+            Stage::Running(name, None) => watched.set_message(name.to_owned()),
+            Stage::Running(name, Some(p)) => {
+                let states = thousands(p.states);
+                watched.set_message(format!("{name}: {states} states, depth {}", p.depth));
+            }
+            Stage::Done => watched.inc(1),
+        };
+        Meter { bar, watch: Box::new(watch) }
     }
 
-    /// Explores one of them.
-    ///
-    /// # Errors
-    /// As [`select::explore`].
-    pub(crate) fn explore(
-        &self,
-        library: &Library,
-        system: &dyn Check,
-        limits: Limits<'_>,
-    ) -> Result<Report, Error> {
-        self.0.set_message(system.name().to_owned());
-        let show = |p: &Progress| {
-            let states = thousands(p.states);
-            self.0.set_message(format!("{}: {states} states, depth {}", system.name(), p.depth));
-        };
-        let report = select::explore(library, system, Limits { progress: Some(&show), ..limits });
-        self.0.inc(1);
-        report
+    /// Explores within these bounds, and shows how far along that is.
+    pub(crate) fn explorer<'m>(&'m self, limits: Limits<'m>) -> Explorer<'m> {
+        Explorer::new(limits, &*self.watch)
     }
 
     /// Says how far along something else is.
     pub(crate) fn say(&self, message: String) {
-        self.0.set_message(message);
+        self.bar.set_message(message);
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }

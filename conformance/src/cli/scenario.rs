@@ -5,17 +5,12 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
-use devmig_model::spec;
-use devmig_reference::temporary;
 use serde_json::json;
 
-use super::{Error, Format, Out, Status, test};
-use crate::scenario::drive::{self, Played, Setting};
-use crate::scenario::guest::Guest;
-use crate::scenario::known::{self, FrontEnd, Held, Scenario};
-use crate::watch::judge::{Judge, Law};
-use crate::watch::record::Event;
-use crate::watch::report::Report;
+use super::{Error, Format, Out, Status, select};
+use crate::scenario::known::{self, FrontEnd, Scenario};
+use crate::scenario::run::{Came, run as play};
+use crate::watch::judge::Law;
 
 /// Run QEMU with a real guest (boot, I/O, stop, continue, reset, migrate, quit), and judge both
 /// sides
@@ -41,58 +36,13 @@ pub(super) struct Args {
     format: Format,
 }
 
-/// What came of a scenario.
-enum Came {
-    NotRun(String),
-    Stuck(String),
-    Ran { version: String, listed: bool, played: Played, reports: Vec<Report>, held: Held },
-}
-
-impl Came {
-    fn fails(&self) -> bool {
-        match self {
-            Came::NotRun(_) => false,
-            Came::Stuck(_) => true,
-            Came::Ran { listed, held, .. } => {
-                *listed && !(held.new.is_empty() && held.gone.is_empty())
-            }
-        }
-    }
-
-    fn line(&self) -> String {
-        match self {
-            Came::NotRun(why) => format!("NOT RUN: {why}"),
-            Came::Stuck(why) => format!("STUCK: {why}"),
-            Came::Ran { version, listed, reports, held, .. } => {
-                let unknown = if *listed { "" } else { ", UNKNOWN VERSION" };
-                let messages: u64 = reports.iter().map(|report| report.messages).sum();
-                let held = match (held.new.len(), held.gone.len()) {
-                    (0, 0) => "as known".to_owned(),
-                    (new, gone) => format!("{new} NEW, {gone} GONE"),
-                };
-                format!("{version}{unknown}: {messages} messages judged; {held}")
-            }
-        }
-    }
-}
-
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let front_ends = known::builtin(&library)?;
     let all: Vec<(&FrontEnd, &Scenario)> =
         front_ends.iter().flat_map(|f| f.scenarios.iter().map(move |s| (f, s))).collect();
-    for pattern in &args.name {
-        if !all.iter().any(|(_, scenario)| spec::matches(pattern, &scenario.name)) {
-            let names = all.iter().map(|(_, scenario)| scenario.name.as_str());
-            let help = spec::did_you_mean(pattern, names);
-            return Err(Error::usage(format!("no scenario is called `{pattern}`"), help));
-        }
-    }
-    let wanted = |(_, scenario): &&(&FrontEnd, &Scenario)| {
-        args.name.is_empty() || args.name.iter().any(|p| spec::matches(p, &scenario.name))
-    };
-    let chosen: Vec<_> = all.iter().filter(wanted).collect();
+    let chosen = select::chosen(&all, &args.name, |(_, s)| s.name.as_str(), "scenario", None)?;
     if args.list {
         for (front_end, scenario) in chosen {
             let name = format!("{} {}", front_end.name, scenario.name);
@@ -103,71 +53,18 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if let Some(folder) = &args.record {
         known::folder(folder).map_err(|why| Error::usage(why.to_string(), None))?;
     }
-    let mut rules = test::judged_by(&library, "10.2")?;
+    let mut rules = library.spec.judged_by("vhost-user", "10.2")?;
     rules.choices = library.spec.open();
     let law = Law::new(library, rules, "10.2")?;
     let mut all = Vec::new();
     for (front_end, scenario) in chosen {
-        let came = came(&law, front_end, scenario, args);
+        let came = play(&law, front_end, scenario, args.install, args.record.as_deref());
         if args.format == Format::Text {
             show(scenario, &came, args.full, out)?;
         }
         all.push((*scenario, came));
     }
     close(&all, args.format, out)
-}
-
-fn came(law: &Law, front_end: &FrontEnd, scenario: &Scenario, args: &Args) -> Came {
-    let cache = FrontEnd::guest_cache();
-    let missing = || front_end.find().is_err() || !cache.join("boot").is_dir();
-    if args.install
-        && missing()
-        && let Err(why) = front_end.install()
-    {
-        return Came::NotRun(why.to_string());
-    }
-    let (program, version) = match front_end.find() {
-        Ok(found) => found,
-        Err(why) => return Came::NotRun(why.to_string()),
-    };
-    let back_end = match scenario.back_end.find() {
-        Ok(back_end) => back_end,
-        Err(why) => return Came::NotRun(why.to_string()),
-    };
-    let folder = match temporary::folder("guest-") {
-        Ok(folder) => folder,
-        Err(error) => return Came::Stuck(error.to_string()),
-    };
-    let guest = match Guest::prepare(&cache, folder.path()) {
-        Ok(guest) => guest,
-        Err(why) => return Came::NotRun(why.to_string()),
-    };
-    let setting = Setting {
-        guest: &guest,
-        program: &program,
-        device: scenario.device,
-        back_end: &back_end,
-        record: args.record.as_deref(),
-        name: &scenario.name,
-        migrates: scenario.migrates,
-    };
-    match drive::play(setting) {
-        Err(why) => Came::Stuck(why.to_string()),
-        Ok(played) => {
-            let halves = [&played.source, &played.destination].into_iter();
-            let reports: Vec<_> =
-                halves.filter(|half| !half.is_empty()).map(|half| judged(law, half)).collect();
-            let held = front_end.hold(&scenario.name, &reports);
-            let listed = front_end.listed.contains(&version);
-            Came::Ran { version, listed, played, reports, held }
-        }
-    }
-}
-
-fn judged(law: &Law, events: &[Event]) -> Report {
-    let mut judge = Judge::new(law);
-    events.iter().for_each(|event| judge.take(event));
-    judge.report()
 }
 
 fn show(scenario: &Scenario, came: &Came, full: bool, out: &mut Out<'_>) -> Result<(), Error> {

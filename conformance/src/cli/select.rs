@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::search::Limits;
-use devmig_engine::explore::{Check, Options, Report};
 use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
-use devmig_model::spec::{self, Spec};
+use devmig_model::spec;
 
+use super::Error;
 use super::number::{MANY, WEEK};
-use super::{Error, Status};
 use crate::harness::io::files;
 
 /// What a run may use.
@@ -55,31 +53,9 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
-    /// Pins written elsewhere.
-    pub(crate) fn of(written: &[String]) -> Self {
-        Pins { pins: written.to_vec() }
-    }
-
     /// As they were written.
     pub(crate) fn written(&self) -> &[String] {
         &self.pins
-    }
-
-    /// The options, resolved.
-    ///
-    /// # Errors
-    /// If there is no such choice or option, or one is pinned twice.
-    pub(crate) fn resolve(&self, spec: &Spec) -> Result<Vec<(ChoiceId, u8)>, Error> {
-        let mut pins: Vec<(ChoiceId, u8)> = Vec::new();
-        for written in &self.pins {
-            let (choice, option) = spec.pin(written)?;
-            if pins.iter().any(|(known, other)| *known == choice && *other != option) {
-                let message = format!("`{}` is fixed to two options", spec.choice_name(choice));
-                return Err(Error::usage(message, Some("use `devmig decide` to compare".into())));
-            }
-            pins.push((choice, option));
-        }
-        Ok(pins)
     }
 }
 
@@ -106,6 +82,18 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     files::text(path).map_err(|cause| Error::Read { path: path.to_owned(), cause: cause.into() })
 }
 
+/// The same, if there is such a file.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn text_if_there(path: &Path) -> Result<Option<String>, Error> {
+    match files::text(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(Error::Read { path: path.to_owned(), cause: error.into() }),
+    }
+}
+
 /// What is built in, and a proposal if one is given.
 ///
 /// # Errors
@@ -117,85 +105,25 @@ pub(crate) fn library(proposal: Option<&PathBuf>) -> Result<Library, Error> {
     })
 }
 
-/// The systems whose names match any of the patterns, in the catalogue's order; all if there is
-/// no pattern.
+/// Those whose names match any of the patterns; all if there is no pattern. `what` they are is said of
+/// a pattern that matches nothing, with `help` if no name is near.
 ///
 /// # Errors
 /// If a pattern matches nothing.
-pub(crate) fn systems(
-    library: &Library,
+pub(crate) fn chosen<'a, T>(
+    all: &'a [T],
     patterns: &[String],
-    pins: &[(ChoiceId, u8)],
-    scale: &Scale,
-) -> Result<Vec<Box<dyn Check>>, Error> {
-    let mut all = library.catalogue(pins);
+    name: impl Fn(&T) -> &str,
+    what: &str,
+    help: Option<String>,
+) -> Result<Vec<&'a T>, Error> {
     for pattern in patterns {
-        if !all.iter().any(|system| spec::matches(pattern, system.name())) {
-            return Err(unknown(pattern, &all));
+        if !all.iter().any(|item| spec::matches(pattern, name(item))) {
+            let help = spec::did_you_mean(pattern, all.iter().map(&name)).or(help);
+            return Err(Error::usage(format!("no {what} is called `{pattern}`"), help));
         }
     }
-    all.retain(|system| {
-        patterns.is_empty() || patterns.iter().any(|p| spec::matches(p, system.name()))
-    });
-    if scale.is_empty() {
-        return Ok(all);
-    }
-    all.iter().map(|known| system(library, known.name(), pins, scale)).collect()
-}
-
-/// The one system of this name.
-///
-/// # Errors
-/// If there is none.
-pub(crate) fn system(
-    library: &Library,
-    name: &str,
-    pins: &[(ChoiceId, u8)],
-    scale: &Scale,
-) -> Result<Box<dyn Check>, Error> {
-    let found = library.find_scaled(name, pins, scale);
-    let found = found.map_err(|bad| Error::usage(bad.to_string(), None))?;
-    found.ok_or_else(|| unknown(name, &library.catalogue(pins)))
-}
-
-fn unknown(name: &str, all: &[Box<dyn Check>]) -> Error {
-    let names = all.iter().map(|system| system.name());
-    let near = spec::diagnostic::nearest(name, names.clone());
-    // The area may have been left out.
-    let tail = names.clone().find(|known| known.split_once('/').is_some_and(|(_, n)| n == name));
-    let help = match near.or(tail) {
-        Some(near) => format!("did you mean `{near}`? `devmig check --list` lists all"),
-        None => "`devmig check --list` lists all".to_owned(),
-    };
-    Error::usage(format!("no system is called `{name}`"), Some(help))
-}
-
-/// Explores a system.
-///
-/// # Errors
-/// If it cannot be explored at all.
-pub(crate) fn explore(
-    library: &Library,
-    system: &dyn Check,
-    limits: Limits<'_>,
-) -> Result<Report, Error> {
-    let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
-    let options = Options { limits, clause: &clause };
-    system
-        .check(&options)
-        .map_err(|cause| Error::Explore { system: system.name().to_owned(), cause })
-}
-
-/// The exit code that a report asks for.
-pub(crate) fn status(report: &Report) -> Status {
-    use devmig_engine::explore::report::PropertyVerdict::Unknown;
-    let unexpected =
-        |p: &devmig_engine::explore::report::PropertyReport| !p.as_expected && p.verdict != Unknown;
-    if report.as_expected {
-        Status::Good
-    } else if report.properties.iter().any(unexpected) || report.incomplete.is_none() {
-        Status::Bad
-    } else {
-        Status::Incomplete
-    }
+    let wanted =
+        |item: &&T| patterns.is_empty() || patterns.iter().any(|p| spec::matches(p, name(item)));
+    Ok(all.iter().filter(wanted).collect())
 }

@@ -2,20 +2,20 @@
 
 use std::io::BufReader;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand};
 use devmig_model::registry::Library;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use devmig_reference::temporary;
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use super::number::span;
-use super::{Error, Format, Out, Status, interrupt, test};
+use super::{Error, Format, Out, Status, interrupt};
 use crate::harness::io::files;
 use crate::watch::judge::{Judge, Law};
+use crate::watch::meet;
 use crate::watch::record::{Reader, Writer};
 use crate::watch::relay::Relay;
 use crate::watch::report::Report;
@@ -36,6 +36,7 @@ enum Protocol {
 /// Between a VMM and the process that serves its device. It ends when either closes, at an interrupt,
 /// or when the time is up, with a report.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::WATCH)]
 struct VhostUser {
     /// Create this socket for the front-end to connect to
     #[arg(long, value_name = "PATH", help_heading = "Connection")]
@@ -86,7 +87,7 @@ struct By {
 impl By {
     fn law(&self) -> Result<Law, Error> {
         let library = Library::builtin()?;
-        let mut rules = test::judged_by(&library, &self.text)?;
+        let mut rules = library.spec.judged_by("vhost-user", &self.text)?;
         rules.choices = library.spec.open();
         for pin in &self.choice {
             let (choice, option) = library.spec.pin(pin)?;
@@ -123,13 +124,23 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         signal_hook::low_level::pipe::register(signal, end)
             .map_err(|cause| trouble(&args.listen, cause))?;
     }
-    let socket = Listening::new(&args.listen)?;
+    let (listener, _socket) = temporary::listen(&args.listen).map_err(|cause| {
+        let help = "the socket must not exist yet, and its folder must exist".to_owned();
+        let path = args.listen.display();
+        Error::usage(format!("cannot listen on {path}: {cause}"), Some(help))
+    })?;
     let mut judge = Judge::new(&law);
-    let Some(front) = socket.accept(until, &stop)? else {
+    let front = meet::accept(&listener, until, &stop);
+    let Some(front) = front.map_err(|cause| trouble(&args.listen, cause))? else {
         out.text("no front-end came\n")?;
         return Ok(Status::HarnessError);
     };
-    let Some(back) = connect(&args.connect, until, &stop)? else {
+    let back = meet::connect(&args.connect, until, &stop).map_err(|cause| {
+        let help = "start the back-end first; it must not serve another connection".to_owned();
+        let path = args.connect.display();
+        Error::usage(format!("cannot connect to {path}: {cause}"), Some(help))
+    });
+    let Some(back) = back? else {
         out.text("the back-end accepted no connection\n")?;
         return Ok(Status::HarnessError);
     };
@@ -146,96 +157,6 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             Err(Error::Serve(format!("descriptors that a side sent could not be taken: {help}")))
         }
         Err(cause) => Err(trouble(args.record.as_ref().unwrap_or(&args.listen), cause)),
-    }
-}
-
-/// How long a back-end may take to accept a connection.
-const ACCEPTS: Duration = Duration::from_secs(10);
-/// How often it is tried.
-const RETRY: Duration = Duration::from_millis(20);
-
-/// Connects to the back-end; `None` if it was not possible in time, or it was asked to stop.
-fn connect(
-    path: &Path,
-    until: Option<Instant>,
-    stop: &UnixStream,
-) -> Result<Option<OwnedFd>, Error> {
-    let failed = |errno: Errno| {
-        let help = "start the back-end first; it must not serve another connection".to_owned();
-        let cause = std::io::Error::from(errno);
-        Error::usage(format!("cannot connect to {}: {cause}", path.display()), Some(help))
-    };
-    let address = SocketAddrUnix::new(path).map_err(failed)?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
-    let socket = socket.map_err(failed)?;
-    let latest = Instant::now() + ACCEPTS;
-    let latest = until.map_or(latest, |until| until.min(latest));
-    let wait = Timespec::try_from(RETRY).map_err(|_| failed(Errno::INVAL))?;
-    loop {
-        match net::connect(&socket, &address) {
-            Ok(()) => return Ok(Some(socket)),
-            Err(Errno::INTR) => {}
-            // Its backlog is full: a blocking call would wait for it, and for nothing else.
-            Err(Errno::AGAIN) => {
-                let mut asked = [PollFd::new(stop, PollFlags::IN)];
-                match poll(&mut asked, Some(&wait)) {
-                    Ok(0) | Err(Errno::INTR) if Instant::now() < latest => {}
-                    Ok(_) | Err(Errno::INTR) => return Ok(None),
-                    Err(errno) => return Err(failed(errno)),
-                }
-            }
-            Err(errno) => return Err(failed(errno)),
-        }
-    }
-}
-
-/// A listening socket, removed when it is done with.
-struct Listening<'p> {
-    listener: UnixListener,
-    path: &'p Path,
-}
-
-impl<'p> Listening<'p> {
-    fn new(path: &'p Path) -> Result<Self, Error> {
-        let listener = UnixListener::bind(path).map_err(|cause| {
-            let help = "the socket must not exist yet, and its folder must exist".to_owned();
-            Error::usage(format!("cannot listen on {}: {cause}", path.display()), Some(help))
-        })?;
-        Ok(Listening { listener, path })
-    }
-
-    /// The front-end; `None` if none came in time, or it was asked to stop.
-    fn accept(
-        &self,
-        until: Option<Instant>,
-        stop: &UnixStream,
-    ) -> Result<Option<UnixStream>, Error> {
-        let trouble = |cause| Error::Write { to: self.path.display().to_string(), cause };
-        loop {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let wait = left.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1));
-            let wait = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-            let mut fds =
-                [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-            match poll(&mut fds, Some(&wait)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(trouble(errno.into())),
-            }
-            let [came, asked] = fds.map(|fd| !fd.revents().is_empty());
-            if came {
-                return self.listener.accept().map(|(socket, _)| Some(socket)).map_err(trouble);
-            }
-            if asked || until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-impl Drop for Listening<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.path);
     }
 }
 

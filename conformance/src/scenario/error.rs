@@ -6,7 +6,6 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use devmig_reference::socket::transport::ConnectError;
-use serde_json::Value;
 
 use crate::harness::io::process::SpawnError;
 
@@ -80,21 +79,21 @@ pub enum Error {
     #[error("{query} says `{status}`, not `{wanted}`: {answer}")]
     Status {
         /// The query.
-        query: String,
+        query: &'static str,
         /// What was waited for.
-        wanted: String,
+        wanted: &'static str,
         /// What it is.
         status: String,
-        /// The whole answer.
-        answer: Value,
+        /// The whole answer, as JSON.
+        answer: String,
     },
     /// The monitor refuses a command.
     #[error("QEMU refuses `{command}`: {answer}")]
     Refused {
         /// The command.
         command: String,
-        /// What it says.
-        answer: Value,
+        /// What it says, as JSON.
+        answer: String,
     },
     /// The monitor's answer is no JSON.
     #[error("QEMU's answer to `{command}`: {error}")]

@@ -56,7 +56,10 @@ impl Qmp {
                 return Ok(value.take());
             }
             if let Some(error) = answer.get("error") {
-                return Err(Error::Refused { command: command.to_owned(), answer: error.clone() });
+                return Err(Error::Refused {
+                    command: command.to_owned(),
+                    answer: error.to_string(),
+                });
             }
         }
     }

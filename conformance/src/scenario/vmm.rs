@@ -160,7 +160,12 @@ impl Vmm {
     ///
     /// # Errors
     /// If it is not in time, or has failed.
-    pub fn reaches(&mut self, query: &str, wanted: &str, limit: Duration) -> Result<(), Error> {
+    pub fn reaches(
+        &mut self,
+        query: &'static str,
+        wanted: &'static str,
+        limit: Duration,
+    ) -> Result<(), Error> {
         let deadline = Deadline::after(limit);
         loop {
             let answer = self.run(query, json!({}))?;
@@ -169,8 +174,7 @@ impl Vmm {
                 return Ok(());
             }
             if status == "failed" || deadline.passed() {
-                let (query, wanted) = (query.to_owned(), wanted.to_owned());
-                let status = status.to_owned();
+                let (status, answer) = (status.to_owned(), answer.to_string());
                 return Err(Error::Status { query, wanted, status, answer });
             }
             deadline.pause(LOOK);

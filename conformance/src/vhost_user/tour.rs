@@ -37,6 +37,7 @@ use devmig_model::registry::Library;
 
 use super::drive::alphabet;
 use super::suite::Test;
+use crate::harness::parallel::in_turn;
 use crate::harness::report::{Coverage, SuiteReport};
 use crate::harness::verdict::StepOutcome;
 
@@ -67,17 +68,26 @@ impl Tours {
                 gates.push((gate.feature.clone(), gate.bit));
             }
         }
-        let mut guide = Guide {
+        let guide = Guide {
             library,
             acts: alphabet(&table).into_iter().map(|letter| letter.act).collect(),
             machine: VhostUser { table, laws, readings, bounds },
             rules: Rules { choices: library.spec.defaults(), off: library.spec.unobservable() },
             protocol: 0,
         };
+        let parts: Vec<_> = std::iter::once(None).chain(gates.iter().map(Some)).collect();
+        let guide_of = |part: &Option<&(String, u8)>| {
+            let protocol = part.map_or(0, |(_, bit)| 1 << bit);
+            Guide { protocol, ..guide.clone() }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let graphs = in_turn(&parts, threads, |part| guide_of(part).graph());
         let mut making = Making::default();
-        for part in std::iter::once(None).chain(gates.iter().map(Some)) {
-            guide.protocol = part.map_or(0, |(_, bit)| 1 << bit);
-            guide.tour(part.map(|(name, bit)| (name.as_str(), *bit)), &mut making);
+        for (part, graph) in parts.iter().zip(graphs) {
+            if let Some(graph) = graph {
+                let named = part.map(|(name, bit)| (name.as_str(), *bit));
+                guide_of(part).tour(named, graph, &mut making);
+            }
         }
         let Making { known, names, barred, tests, arcs } = making;
         let barred = barred.into_iter().filter(|(arc, _)| !known.contains_key(arc));

@@ -33,6 +33,7 @@ pub mod prelude {
 }
 
 pub mod clause;
+pub mod columns;
 pub mod compose;
 pub mod estimate;
 pub mod explore;

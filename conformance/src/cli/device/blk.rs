@@ -11,6 +11,7 @@ use super::Common;
 
 /// A disk in memory, each sector filled with its number.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::DEVICE_BLK)]
 pub(super) struct Blk {
     #[command(flatten)]
     pub(super) common: Common,

@@ -2,17 +2,19 @@
 //! what it writes.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use devmig_reference::golden::{Form, vectors};
 
+use super::super::select::text_if_there;
 use super::{Error, Out, Status};
 use crate::harness::io::files;
 
 /// Write golden states: what a NIC of each model and configuration saves, for programs that must go on
 /// to read it.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::DEVICE_GOLDEN)]
 pub(super) struct Golden {
     /// The folder of the files.
     #[arg(value_name = "DIR")]
@@ -30,7 +32,7 @@ pub(super) fn run(args: &Golden, out: &mut Out<'_>) -> Result<Status, Error> {
         let path = args.folder.join(format!("{}.json", vector.name));
         let text = serde_json::to_string_pretty(&Form::from(vector));
         let text = text.map_err(|error| Error::Serve(error.to_string()))? + "\n";
-        let word = match (args.check, read(&path)?) {
+        let word = match (args.check, text_if_there(&path)?) {
             (true, Some(known)) if known == text => "same",
             (true, known) => {
                 status = Status::Bad;
@@ -46,12 +48,4 @@ pub(super) fn run(args: &Golden, out: &mut Out<'_>) -> Result<Status, Error> {
         out.text(&format!("{word:<8} {}\n", path.display()))?;
     }
     Ok(status)
-}
-
-fn read(path: &Path) -> Result<Option<String>, Error> {
-    match files::text(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(Error::Read { path: path.to_owned(), cause: error.into() }),
-    }
 }

@@ -15,6 +15,7 @@ use super::{Common, Error};
 /// A network device: what it transmits comes back, if its filter lets it through.
 #[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("where").args(["socket_path", "vfio_user"]))]
+#[command(after_help = super::super::help::DEVICE_NIC)]
 pub(super) struct Nic {
     #[command(flatten)]
     pub(super) common: Common,

@@ -13,6 +13,7 @@ use super::{Error, Out, Status, own_mutant};
 /// Serve NICs that are added, listed and deleted by JSON-RPC 2.0, a message a line: device-add,
 /// device-list, device-del.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::DEVICE_SERVE)]
 pub(super) struct Serve {
     /// Where to listen for these.
     #[arg(long, value_name = "PATH")]

@@ -8,8 +8,9 @@ use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::shared::{Of, Shared, timeout_words};
-use super::{Error, Out, Status, this_program};
+use super::super::this_program;
+use super::shared::{Again, Of, Shared};
+use super::{Error, Out, Status};
 use crate::device_model::golden;
 use crate::device_model::mutants::MutationRun;
 use crate::device_model::runner::{self, Run};
@@ -144,28 +145,17 @@ impl Args {
 
     /// The command that runs a test again, but for the test's name and the seed.
     fn again(&self, spawn: &str) -> String {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.to_string_lossy().into_owned());
-        let (golden, waivers) = (path(&self.golden), path(&self.shared.waivers));
-        let options = [
-            ("--vhost-user", &self.vhost_user),
-            ("--vfio-user", &self.vfio_user),
-            ("--control", &self.control),
-            ("--elsewhere", &self.elsewhere),
-            ("--peer", &self.peer),
-            ("--golden", &golden),
-            ("--waivers", &waivers),
-        ];
-        let mut command = format!("devmig test device-model --spawn {}", shell_words::quote(spawn));
-        for (option, value) in options {
-            if let Some(value) = value {
-                command += &format!(" {option} {}", shell_words::quote(value));
-            }
-        }
-        if self.cases != 40 {
-            command += &format!(" --cases {}", self.cases);
-        }
-        command.extend(timeout_words(self.timeout).map(|words| format!(" {words}")));
-        command
+        Again::new("devmig test device-model")
+            .value("--spawn", Some(spawn))
+            .value("--vhost-user", self.vhost_user.as_ref())
+            .value("--vfio-user", self.vfio_user.as_ref())
+            .value("--control", self.control.as_ref())
+            .value("--elsewhere", self.elsewhere.as_ref())
+            .value("--peer", self.peer.as_ref())
+            .path("--golden", self.golden.as_ref())
+            .path("--waivers", self.shared.waivers.as_ref())
+            .words(self.cases != 40, &format!("--cases {}", self.cases))
+            .timeout(self.timeout)
     }
 }
 

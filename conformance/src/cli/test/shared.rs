@@ -13,16 +13,15 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
-use devmig_model::spec::{self, SourceFile};
+use devmig_model::spec::SourceFile;
 use devmig_reference::switches::Fault;
 
 use super::super::{Error, Format, Out, Status, interrupt, progress, select};
-use super::{Listed, ListedTest, clause_text};
 use crate::harness::io::files::{self, FileError, Whole};
+use crate::harness::listed::Listed;
 use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
 use crate::harness::report::{Result as TestResult, SuiteReport, junit};
-use crate::harness::suite::{SuiteForm, Test};
-use crate::harness::verdict::TestInfo;
+use crate::harness::suite::{self, SuiteForm, Test};
 use crate::harness::waivers::{self, Waiver};
 
 /// What every suite's command takes.
@@ -89,20 +88,8 @@ impl Shared {
         tests: &[&Test<P>],
         out: &mut Out<'_>,
     ) -> Result<Status, Error> {
-        let entry = |test: &&Test<P>| {
-            let TestInfo { test, purpose, clause } = test.about();
-            let clause = library.spec.clause_name(clause).to_owned();
-            ListedTest { test: test.to_owned(), clause, purpose: purpose.to_owned() }
-        };
-        let tests: Vec<ListedTest> = tests.iter().map(entry).collect();
-        match self.format {
-            Format::Text => {
-                for test in tests {
-                    out.text(&format!("{:<36} {}\n", test.test, test.purpose))?;
-                }
-            }
-            Format::Json => out.json(&Listed { schema: 1, tests })?,
-        }
+        let listed = Listed::of(library, tests);
+        out.show(self.format, &listed, || listed.text())?;
         Ok(Status::Good)
     }
 
@@ -126,7 +113,7 @@ impl Shared {
         of: Of<'_>,
         count: usize,
         out: &mut Out<'_>,
-        suite: impl FnOnce(&mut dyn FnMut(&TestResult)) -> Result<SuiteReport, Error>,
+        played: impl FnOnce(&mut dyn FnMut(&TestResult)) -> Result<SuiteReport, Error>,
     ) -> Result<Status, Error> {
         let whole = |path: &PathBuf| Ok((path.clone(), Whole::new(path)?));
         let junit_file = self
@@ -150,7 +137,7 @@ impl Shared {
                 let _ = interrupted(&suite, &ended, count, format, junit_file, &mut out);
             }
         });
-        let report = suite(&mut |result| {
+        let report = played(&mut |result| {
             // What our own end does to a back-end is no result.
             if interrupt::ending() {
                 return;
@@ -171,14 +158,12 @@ impl Shared {
         bar.finish_and_clear();
         trouble?;
         let report = report?;
-        match self.format {
-            Format::Text => out.text(&report.closing(|id| clause_text(library, id)))?,
-            Format::Json => out.json(&report)?,
-        }
+        let text = |id: &str| library.spec.clause_text(id);
+        out.show(self.format, &report, || report.closing(text))?;
         if let Some((path, file)) = junit_file {
             // What was found is not lost when this cannot be written.
             out.flush()?;
-            let document = junit(of.protocol, &report, |id| clause_text(library, id));
+            let document = junit(of.protocol, &report, text);
             file.write(document.as_bytes()).map_err(|cause| failed(&path, cause))?;
         }
         Ok(match report.summary.exit_code() {
@@ -198,16 +183,9 @@ impl Shared {
             &(dyn Fn(&MutantResult) + Sync),
         ) -> Result<MutationReport, HarnessError>,
     ) -> Result<Status, Error> {
-        let matches = |mutant: &M, pattern: &String| spec::matches(pattern, mutant.name());
-        for pattern in &self.only {
-            if !M::ALL.iter().any(|mutant| matches(mutant, pattern)) {
-                let help = spec::did_you_mean(pattern, M::ALL.iter().map(|mutant| mutant.name()));
-                return Err(Error::usage(format!("no mutant is called `{pattern}`"), help));
-            }
-        }
+        let chosen = select::chosen(M::ALL, &self.only, |mutant| mutant.name(), "mutant", None)?;
+        let chosen: Vec<M> = chosen.into_iter().copied().collect();
         let all = self.only.is_empty();
-        let wanted = |m: &&M| all || self.only.iter().any(|pattern| matches(m, pattern));
-        let chosen: Vec<M> = M::ALL.iter().filter(wanted).copied().collect();
         let bar = progress::bar(chosen.len());
         let hunt = hunt(&chosen, all, &|fate| {
             bar.inc(1);
@@ -215,10 +193,7 @@ impl Shared {
         });
         bar.finish_and_clear();
         let hunt = hunt.map_err(|error| Error::usage(error.to_string(), None))?;
-        match self.format {
-            Format::Json => out.json(&hunt)?,
-            Format::Text => out.text(&hunt.text())?,
-        }
+        out.show(self.format, &hunt, || hunt.text())?;
         Ok(if hunt.as_expected { Status::Good } else { Status::Bad })
     }
 }
@@ -229,36 +204,98 @@ pub(super) fn chosen<'s, P: SuiteForm>(
     only: &[String],
     command: &str,
 ) -> Result<Vec<&'s Test<P>>, Error> {
-    for pattern in only {
-        if !suite.iter().any(|test| spec::matches(pattern, test.about().test)) {
-            let help = spec::did_you_mean(pattern, suite.iter().map(|test| test.about().test))
-                .or_else(|| Some(format!("`devmig test {command} --list` names them")));
-            return Err(Error::usage(format!("no test is called `{pattern}`"), help));
-        }
-    }
-    let wanted = |test: &&Test<P>| {
-        only.is_empty() || only.iter().any(|pattern| spec::matches(pattern, test.about().test))
-    };
-    Ok(suite.iter().filter(wanted).collect())
+    let help = format!("`devmig test {command} --list` names them");
+    select::chosen(suite, only, |test| test.about().test, "test", Some(help))
 }
 
-/// What names tests that are not the suite's own, in a command that runs one of them again.
-pub(super) fn script_words(script: Option<&Path>, play: Option<&str>) -> String {
-    let words = |option, value: &str| format!(" {option} {}", shell_words::quote(value));
-    match (script, play) {
-        (Some(path), _) => words("--script", &path.to_string_lossy()),
-        (None, Some(steps)) => words("--play", steps),
-        (None, None) => String::new(),
+/// Tests that are not the suite's own.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Scripted {
+    /// Run the tests of this file, and no others. It has the form of the suite's own file; the book's
+    /// page "The steps of a test" (docs/src/reference/steps.md) lists the steps
+    #[arg(long, value_name = "FILE", help_heading = "Selection")]
+    script: Option<PathBuf>,
+    /// Run these steps, and nothing else, as a walk prints them that finds something
+    #[arg(long, value_name = "STEP; STEP…", conflicts_with = "script", help_heading = "Selection")]
+    play: Option<String>,
+}
+
+impl Scripted {
+    /// Them, if they are asked for.
+    pub(super) fn tests<P: SuiteForm>(
+        &self,
+        library: &Library,
+    ) -> Result<Option<Vec<Test<P>>>, Error> {
+        let file = match (&self.script, &self.play) {
+            (Some(path), _) => SourceFile::new(path.to_string_lossy(), select::read(path)?),
+            (None, Some(steps)) => SourceFile::new("--play", suite::script::<P>(steps)),
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(suite::load(library, &file)?))
+    }
+
+    /// Whether a file is given.
+    pub(super) fn is_file(&self) -> bool {
+        self.script.is_some()
+    }
+
+    /// Whether anything is.
+    pub(super) fn is_any(&self) -> bool {
+        self.script.is_some() || self.play.is_some()
+    }
+
+    /// What names them in a command that runs one of them again.
+    pub(super) fn words(&self) -> String {
+        let script = self.script.as_ref().map(|path| path.to_string_lossy());
+        let again = Again::new("").value("--script", script).value("--play", self.play.as_ref());
+        again.0
+    }
+}
+
+/// A command that runs a test again, but for the test's name and the seed.
+pub(super) struct Again(String);
+
+impl Again {
+    /// It begins so.
+    pub(super) fn new(command: impl Into<String>) -> Self {
+        Again(command.into())
+    }
+
+    /// An option with this value, if it has one.
+    pub(super) fn value(mut self, option: &str, value: Option<impl AsRef<str>>) -> Self {
+        if let Some(value) = value {
+            self.0 += &format!(" {option} {}", shell_words::quote(value.as_ref()));
+        }
+        self
+    }
+
+    /// An option with a path, if it has one.
+    pub(super) fn path(self, option: &str, path: Option<&PathBuf>) -> Self {
+        self.value(option, path.map(|path| path.to_string_lossy()))
+    }
+
+    /// These words, if that is so.
+    pub(super) fn words(mut self, so: bool, words: &str) -> Self {
+        if so {
+            self.0 += &format!(" {words}");
+        }
+        self
+    }
+
+    /// These choices.
+    pub(super) fn choices(mut self, pins: &[String]) -> Self {
+        self.0.extend(pins.iter().map(|pin| format!(" --choice {pin}")));
+        self
+    }
+
+    /// With this limit.
+    pub(super) fn timeout(self, limit: Duration) -> String {
+        self.words(limit != TIMEOUT, &format!("--timeout {}", limit.as_secs_f64())).0
     }
 }
 
 /// The default of `--timeout`.
 const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// What names a limit other than the default.
-pub(super) fn timeout_words(limit: Duration) -> Option<String> {
-    (limit != TIMEOUT).then(|| format!("--timeout {}", limit.as_secs_f64()))
-}
 
 /// Writes what a run has found that a signal ends.
 fn interrupted(
@@ -270,15 +307,10 @@ fn interrupted(
     out: &mut Out<'_>,
 ) -> Result<(), Error> {
     let library = Library::builtin()?;
-    let text = |id: &str| clause_text(&library, id);
-    match format {
-        Format::Json => out.json(report)?,
-        Format::Text => {
-            let ran = report.results.len();
-            out.text(&report.closing(text))?;
-            out.text(&format!("interrupted: {ran} of {count} tests ran\n"))?;
-        }
-    }
+    let text = |id: &str| library.spec.clause_text(id);
+    let ran = report.results.len();
+    let ended = format!("interrupted: {ran} of {count} tests ran\n");
+    out.show(format, report, || report.closing(text) + &ended)?;
     out.flush()?;
     if let Some((path, file)) = junit_file {
         let document = junit(suite, report, text);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs};
 
+use super::shared::Again;
 use super::vfio::{self, Common};
 use super::{Error, Out, Status};
 use crate::vfio::device::Place;
@@ -48,17 +49,10 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if let Some(address) = address.as_ref().filter(|_| !args.common.shared.list) {
         KernelDevice::open(address).map_err(|error| Error::usage(error.to_string(), None))?;
     }
-    let again = match &address {
-        Some(Address::Cdev(path)) => {
-            format!("devmig test vfio --cdev {}", shell_words::quote(&path.to_string_lossy()))
-        }
-        Some(Address::Group(path, name)) => format!(
-            "devmig test vfio --group {} --device {}",
-            shell_words::quote(&path.to_string_lossy()),
-            shell_words::quote(name)
-        ),
-        None => String::new(),
-    };
+    let again = Again::new("devmig test vfio")
+        .path("--cdev", args.cdev.as_ref())
+        .path("--group", args.group.as_ref())
+        .value("--device", args.device.as_ref());
     let place = address.as_ref().map(|address| address as &dyn Place);
     vfio::run(&args.common, place, true, "vfio", again, out)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::registry::Library;
 
+use super::shared::Again;
 use super::vfio::{self, Common};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
@@ -49,16 +50,11 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         (None, Some(text)) => Some(Box::new(Spawn { command: command(text)?, limit, foreign })),
         (None, None) => None,
     };
-    let again = || {
-        let socket = args.socket.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let options =
-            [("--socket", &socket), ("--spawn", &args.spawn), ("--foreign", &args.foreign)];
-        let words = options.into_iter().filter_map(|(name, value)| {
-            value.as_ref().map(|value| format!(" {name} {}", shell_words::quote(value)))
-        });
-        format!("devmig test vfio-user{}", words.collect::<String>())
-    };
-    vfio::run(&args.common, place.as_deref(), false, "vfio-user", again(), out)
+    let again = Again::new("devmig test vfio-user")
+        .path("--socket", args.socket.as_ref())
+        .value("--spawn", args.spawn.as_ref())
+        .value("--foreign", args.foreign.as_ref());
+    vfio::run(&args.common, place.as_deref(), false, "vfio-user", again, out)
 }
 
 fn command(text: &str) -> Result<Command, Error> {
@@ -69,7 +65,7 @@ fn command(text: &str) -> Result<Command, Error> {
 fn mutants(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let suite = crate::vfio::suite::builtin(&library)?;
-    let rules = vfio::judged_by(&library, &args.common.text)?;
+    let rules = library.spec.judged_by(vfio::SOURCE, &args.common.text)?;
     let bench = MutationRun::new(&library, &suite, rules, &args.common.text)?;
     args.common.shared.hunt(out, |mutants, all, done| hunt(&bench, mutants, all, done))
 }

@@ -6,16 +6,13 @@ use std::time::Duration;
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
-use devmig_model::spec::SourceFile;
 
 use super::super::number::limit;
-use super::super::select;
-use super::shared::{Of, Shared, chosen, script_words, timeout_words};
-use super::{Error, Out, Status, judged_by};
+use super::shared::{Again, Of, Scripted, Shared, chosen};
+use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
 use crate::harness::mutation::hunt;
-use crate::harness::suite::{load, script};
 use crate::harness::walk::Walk;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::runner::{self, Run};
@@ -58,12 +55,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "M", default_value_t = 80, help_heading = "Selection",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     steps: u32,
-    /// The tests of this file (in the form of the suite's own), and no others.
-    #[arg(long, value_name = "FILE")]
-    script: Option<PathBuf>,
-    /// These steps, and nothing else: what a walk that found something prints.
-    #[arg(long, value_name = "STEP; STEP…", conflicts_with = "script")]
-    play: Option<String>,
+    #[command(flatten)]
+    scripted: Scripted,
     /// Allow the tests to destroy the data of the device
     #[arg(long, help_heading = "Target")]
     scratch: bool,
@@ -117,18 +110,14 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if args.mutants {
         return mutants(&library, &suite, args, out);
     }
-    let asked = match (&args.script, &args.play) {
-        (Some(path), _) => Some(SourceFile::new(path.to_string_lossy(), select::read(path)?)),
-        (None, Some(steps)) => Some(SourceFile::new("--play", script::<suite::Form>(steps))),
-        (None, None) => None,
-    };
-    let tours = (asked.is_none() && tours_used(args)).then(|| Tours::of(&library));
-    match asked {
-        Some(file) => suite = load(&library, &file)?,
+    let scripted = args.scripted.tests(&library)?;
+    let tours = (scripted.is_none() && tours_used(args)).then(|| Tours::of(&library));
+    match scripted {
+        Some(tests) => suite = tests,
         None => suite.extend(tours.iter().flat_map(|tours| tours.tests.iter().cloned())),
     }
     let walks = walks(args);
-    let tests = if args.walks.is_some() && args.shared.only.is_empty() && args.script.is_none() {
+    let tests = if args.walks.is_some() && args.shared.only.is_empty() && !args.scripted.is_file() {
         Vec::new()
     } else if args.tour && args.shared.only.is_empty() {
         chosen(&suite, &["tour.*".to_owned()], "vhost-user")?
@@ -138,7 +127,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if args.shared.list {
         return args.shared.list(&library, &tests, out);
     }
-    let rules = judged_by(&library, &args.text)?;
+    let rules = library.spec.judged_by(SOURCE, &args.text)?;
     let pinned =
         args.choice.iter().map(|pin| library.spec.pin(pin)).collect::<Result<Vec<_>, _>>()?;
     let waivers = args.shared.accepted(&library, &suite)?;
@@ -160,7 +149,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         },
         pinned,
         reproduce: again(args),
-        script: script_words(args.script.as_deref(), args.play.as_deref()),
+        script: args.scripted.words(),
         text: args.text.clone(),
         rules,
         waivers,
@@ -193,8 +182,7 @@ const TOUR: &str = "tour.";
 
 /// The walks that are asked for.
 fn walks(args: &Args) -> Vec<Walk> {
-    let whole =
-        args.shared.only.is_empty() && args.script.is_none() && args.play.is_none() && !args.tour;
+    let whole = args.shared.only.is_empty() && !args.scripted.is_any() && !args.tour;
     let count = match (args.walks, args.profile) {
         (Some(count), _) => count,
         (None, Profile::Full) if whole => FULL_WALKS,
@@ -227,7 +215,8 @@ fn mutants(
                 .to_owned();
         return Err(Error::usage("--mutants does not support this device", Some(help)));
     }
-    let bench = MutationRun::new(library, suite, judged_by(library, &args.text)?, &args.text)?;
+    let bench =
+        MutationRun::new(library, suite, library.spec.judged_by(SOURCE, &args.text)?, &args.text)?;
     args.shared.hunt(out, |mutants, all, done| hunt(&bench, mutants, all, done))
 }
 
@@ -235,29 +224,14 @@ fn mutants(
 fn again(args: &Args) -> String {
     let device = clap::ValueEnum::to_possible_value(&args.device);
     let device = device.map(|value| value.get_name().to_owned()).unwrap_or_default();
-    let mut words = vec!["devmig test vhost-user --device".to_owned(), device];
-    if let Some(socket) = &args.socket {
-        words.push(format!("--socket {}", shell_words::quote(&socket.to_string_lossy())));
-    }
-    if let Some(spawn) = &args.spawn {
-        words.push(format!("--spawn {}", shell_words::quote(spawn)));
-    }
-    words.extend(args.choice.iter().map(|pin| format!("--choice {pin}")));
-    if args.scratch {
-        words.push("--scratch".into());
-    }
-    if let Some(outside) = &args.outside {
-        words.push(format!("--outside {}", shell_words::quote(outside)));
-    }
-    if let Some(waivers) = &args.shared.waivers {
-        words.push(format!("--waivers {}", shell_words::quote(&waivers.to_string_lossy())));
-    }
-    if args.text != "10.2" {
-        words.push(format!("--spec-version {}", args.text));
-    }
-    if args.profile == Profile::Full {
-        words.push("--profile full".into());
-    }
-    words.extend(timeout_words(args.timeout));
-    words.join(" ")
+    Again::new(format!("devmig test vhost-user --device {device}"))
+        .path("--socket", args.socket.as_ref())
+        .value("--spawn", args.spawn.as_ref())
+        .choices(&args.choice)
+        .words(args.scratch, "--scratch")
+        .value("--outside", args.outside.as_ref())
+        .path("--waivers", args.shared.waivers.as_ref())
+        .words(args.text != "10.2", &format!("--spec-version {}", args.text))
+        .words(args.profile == Profile::Full, "--profile full")
+        .timeout(args.timeout)
 }

@@ -40,6 +40,8 @@ pub(super) enum Features {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Edge {
     pub(super) arc: Arc,
+    /// The arc's number in its graph.
+    pub(super) number: usize,
     pub(super) message: Option<Message>,
     pub(super) to: usize,
 }

@@ -1,12 +1,12 @@
 //! The covering walk: to the nearest arc that is not driven yet, again and again, as scripts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use devmig_model::protocol::vhost_user::program::Step;
 use devmig_model::protocol::vhost_user::vocabulary::Answer;
 
 use super::arc::{Arc, Edge};
-use super::graph::Guide;
+use super::graph::{Graph, Guide, HashMap};
 use crate::vhost_user::drive::resets;
 use crate::vhost_user::script::Act;
 use crate::vhost_user::suite::{Need, Own, Test};
@@ -25,17 +25,24 @@ pub(super) struct Making {
 
 impl Guide<'_> {
     /// Covers what is not covered yet with one feature; `None` for no feature at all.
-    pub(super) fn tour(&self, part: Option<(&str, u8)>, making: &mut Making) {
-        let Some((connect, start)) = self.connected() else { return };
-        let (nodes, edges) = self.graph(start, &mut making.barred);
+    pub(super) fn tour(&self, part: Option<(&str, u8)>, graph: Graph, making: &mut Making) {
+        let Graph { connect, nodes, edges, arcs: numbers, barred } = graph;
+        for (arc, why) in barred {
+            making.barred.entry(arc).or_insert(why);
+        }
+        let mut known = vec![false; numbers.len()];
+        for (arc, number) in &numbers {
+            known[*number] = making.known.contains_key(arc);
+        }
         let (mut script, mut arcs) = (connect.clone(), vec![None; connect.len()]);
         let mut at = 0;
         loop {
-            let path = nearest(at, &edges, &making.known);
+            let path = nearest(at, &edges, &known);
             let ends = path.is_none();
             for (from, edge) in path.into_iter().flatten() {
-                let fresh = !making.known.contains_key(&edge.arc);
+                let fresh = !known[edge.number];
                 if fresh {
+                    known[edge.number] = true;
                     making.known.insert(edge.arc, making.names.len());
                     making.names.push(self.name(&edge.arc));
                 }
@@ -105,28 +112,24 @@ impl Guide<'_> {
 }
 
 /// The shortest way to an arc that is not known yet: edges, each with where it begins.
-fn nearest(
-    from: usize,
-    edges: &[Vec<Edge>],
-    known: &HashMap<Arc, usize>,
-) -> Option<Vec<(usize, Edge)>> {
-    let mut came: HashMap<usize, (usize, Edge)> = HashMap::new();
+fn nearest(from: usize, edges: &[Vec<Edge>], known: &[bool]) -> Option<Vec<(usize, Edge)>> {
+    let mut came: Vec<Option<(usize, Edge)>> = vec![None; edges.len()];
     let mut queue = VecDeque::from([from]);
     while let Some(at) = queue.pop_front() {
         for edge in &edges[at] {
-            if !known.contains_key(&edge.arc) {
+            if !known[edge.number] {
                 let (mut path, mut back) = (vec![(at, *edge)], at);
                 while back != from
-                    && let Some((before, edge)) = came.get(&back)
+                    && let Some((before, edge)) = came[back]
                 {
-                    path.push((*before, *edge));
-                    back = *before;
+                    path.push((before, edge));
+                    back = before;
                 }
                 path.reverse();
                 return Some(path);
             }
-            if edge.to != from && !came.contains_key(&edge.to) {
-                came.insert(edge.to, (at, *edge));
+            if edge.to != from && came[edge.to].is_none() {
+                came[edge.to] = Some((at, *edge));
                 queue.push_back(edge.to);
             }
         }

@@ -1,7 +1,5 @@
 //! Everything that one ring, one front-end and an eager back-end can come to, by the machine's own rules.
 
-use std::collections::HashMap;
-
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{Machine as _, Reaction};
 use devmig_engine::rules::Rules;
@@ -14,6 +12,7 @@ use devmig_model::protocol::vhost_user::table::MessageDef;
 use devmig_model::protocol::vhost_user::vocabulary::{Answer, Effect};
 use devmig_model::protocol::vhost_user::wire::PayloadKind;
 use devmig_model::registry::Library;
+use foldhash::fast::RandomState;
 
 use super::arc::{Arc, Edge, Features, Leads, Node, arc};
 use crate::vhost_user::drive::{Keeps, Move};
@@ -25,6 +24,21 @@ const DEVICE_FEATURES: u64 = 1 << 32;
 /// Unseen steps of a back-end between two of the front-end.
 const UNSEEN: usize = 64;
 
+/// A map whose keys come from no stranger, and are many.
+pub(super) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+
+/// What can be reached: nodes, the edges of each, and the arcs that they stand for, numbered.
+pub(super) struct Graph {
+    /// The steps of the negotiation, after which it begins.
+    pub(super) connect: Vec<Act>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) edges: Vec<Vec<Edge>>,
+    pub(super) arcs: HashMap<Arc, usize>,
+    /// What may not be done, and why.
+    pub(super) barred: HashMap<Arc, String>,
+}
+
+#[derive(Clone)]
 pub(super) struct Guide<'l> {
     pub(super) library: &'l Library,
     pub(super) machine: VhostUser<1>,
@@ -68,13 +82,11 @@ impl Guide<'_> {
         format!("{}{row}: {}", act.text(&self.machine.table), situation.join(", "))
     }
 
-    /// Everything that can be reached, and how. What may not be done is noted.
-    pub(super) fn graph(
-        &self,
-        start: Node,
-        barred: &mut HashMap<Arc, String>,
-    ) -> (Vec<Node>, Vec<Vec<Edge>>) {
-        let mut index = HashMap::from([(start, 0)]);
+    /// Everything that can be reached, and how; nothing, if no negotiation is possible.
+    pub(super) fn graph(&self) -> Option<Graph> {
+        let (connect, start) = self.connected()?;
+        let mut index = HashMap::from_iter([(start, 0)]);
+        let (mut arcs, mut barred) = (HashMap::default(), HashMap::default());
         let (mut nodes, mut edges) = (vec![start], Vec::new());
         while let Some(node) = nodes.get(edges.len()).copied() {
             let mut out = Vec::new();
@@ -90,17 +102,19 @@ impl Guide<'_> {
                             nodes.push(next);
                             nodes.len() - 1
                         });
-                        out.push(Edge { arc: arc(&node, at, row), message, to });
+                        let (arc, next) = (arc(&node, at, row), arcs.len());
+                        let number = *arcs.entry(arc).or_insert(next);
+                        out.push(Edge { arc, number, message, to });
                     }
                 }
             }
             edges.push(out);
         }
-        (nodes, edges)
+        Some(Graph { connect, nodes, edges, arcs, barred })
     }
 
     /// Negotiation, and where it leads.
-    pub(super) fn connected(&self) -> Option<(Vec<Act>, Node)> {
+    fn connected(&self) -> Option<(Vec<Act>, Node)> {
         let mut acts = Vec::new();
         let mut node = Node { state: self.machine.initial(), keeps: Keeps::default(), saved: 0 };
         for (name, number) in [

@@ -17,6 +17,7 @@ use super::options::Options;
 use super::report::{PropertyVerdict, Report};
 use super::{Error, trace};
 use crate::clause::ChoiceId;
+use crate::columns::grid;
 use crate::rules::Rules;
 
 /// A choice to be varied.
@@ -133,7 +134,7 @@ impl Decision {
             let verdict = |n: &usize| row.verdicts[*n].map_or("-".to_owned(), |v| v.to_string());
             table.push(row.options.iter().cloned().chain(decided.iter().map(verdict)).collect());
         }
-        let mut out = aligned(&table);
+        let mut out = grid(&table);
         for wanted in [PropertyVerdict::Holds, PropertyVerdict::Violated, PropertyVerdict::Unknown]
         {
             let first = |n: &&usize| self.rows.first().and_then(|row| row.verdicts[**n]);
@@ -145,18 +146,4 @@ impl Decision {
         }
         out
     }
-}
-
-/// Columns padded to their widest cell.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
 }

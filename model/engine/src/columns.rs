@@ -1,7 +1,8 @@
-//! Columns for the console.
+//! Tables and numbers as text.
 
 /// Rows of cells, padded to the widest of their column; numbers to the right.
-pub(crate) fn grid(rows: &[Vec<String>]) -> String {
+#[must_use]
+pub fn grid(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
@@ -30,7 +31,8 @@ pub(crate) fn grid(rows: &[Vec<String>]) -> String {
 }
 
 /// A number with a comma between thousands.
-pub(crate) fn thousands(number: u64) -> String {
+#[must_use]
+pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -43,13 +45,9 @@ pub(crate) fn thousands(number: u64) -> String {
 }
 
 /// `1 system`, `2 systems`.
-pub(crate) fn count(number: usize, what: &str) -> String {
+#[must_use]
+pub fn count(number: usize, what: &str) -> String {
     format!("{} {what}{}", thousands(number as u64), if number == 1 { "" } else { "s" })
-}
-
-/// A text as a cell of a table in Markdown.
-pub(super) fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
 }
 
 #[cfg(test)]

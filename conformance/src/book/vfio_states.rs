@@ -1,20 +1,18 @@
-//! `devmig table vfio`: the migration states of a device with some features, and the arcs that each
-//! SET takes.
+//! The migration states of a VFIO device with some features, and the arcs that each SET takes.
 
 use std::collections::BTreeMap;
 
+use devmig_engine::columns::grid;
 use devmig_model::protocol::vfio::lint::spelled;
 use devmig_model::protocol::vfio::path::{NoPath, Reading};
 use devmig_model::protocol::vfio::table::{State, Table};
 use devmig_model::registry::Library;
+use devmig_model::spec::{SpecError, with_help};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Error;
-use super::grid::grid;
-
 /// A device with some features, and a reading of the rule.
-pub(crate) struct Device<'a> {
+pub struct Device<'a> {
     table: &'a Table,
     flags: u64,
     reading: Reading,
@@ -22,7 +20,7 @@ pub(crate) struct Device<'a> {
 
 /// What a program gets: where each SET goes first.
 #[derive(Serialize)]
-pub(crate) struct Document {
+pub struct Document {
     flags: u64,
     next: Map<String, Value>,
 }
@@ -30,25 +28,27 @@ pub(crate) struct Document {
 impl<'a> Device<'a> {
     /// A device with these features (joined by commas; all, if none are given), by this reading
     /// (else by what is in force).
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// If there is no such feature or reading.
+    pub fn new(
         library: &'a Library,
         flags: Option<&str>,
         reading: Option<&str>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, SpecError> {
         let table = &*library.vfio().table;
         let flags = match flags {
             None => table.legal().last().copied().unwrap_or_default(),
             Some(names) => table
                 .flags(names.split(',').map(str::trim))
-                .map_err(|(message, help)| Error::usage(message, help))?,
+                .map_err(|(message, help)| with_help(SpecError::new(message), help))?,
         };
         let reading = match reading {
             None => library.vfio().reading(&library.choices()),
-            Some(name) => {
-                Reading::ALL.into_iter().find(|reading| reading.name() == name).ok_or_else(
-                    || Error::usage(format!("no interpretation is called `{name}`"), None),
-                )?
-            }
+            Some(name) => Reading::ALL
+                .into_iter()
+                .find(|reading| reading.name() == name)
+                .ok_or_else(|| SpecError::new(format!("no interpretation is called `{name}`")))?,
         };
         Ok(Device { table, flags, reading })
     }
@@ -64,7 +64,9 @@ impl<'a> Device<'a> {
         self.table.supports(self.flags, state.value)
     }
 
-    pub(crate) fn document(&self) -> Document {
+    /// What a program gets.
+    #[must_use]
+    pub fn document(&self) -> Document {
         let states = self.states();
         let first = |from: &State, to: &State| {
             let step = self.table.first_step(self.flags, self.reading, from.value, to.value);
@@ -117,7 +119,9 @@ impl<'a> Device<'a> {
         all
     }
 
-    pub(crate) fn text(&self) -> String {
+    /// For the console.
+    #[must_use]
+    pub fn text(&self) -> String {
         let mark = |proposed: bool| if proposed { "+" } else { " " };
         let mut out = format!("{}\n\nstates\n", self.heading());
         let state = |state: &&State| {
@@ -133,7 +137,9 @@ impl<'a> Device<'a> {
         out
     }
 
-    pub(crate) fn markdown(&self) -> String {
+    /// For the book.
+    #[must_use]
+    pub fn markdown(&self) -> String {
         let mut out = format!("## {}\n\n| arc | |\n|---|---|\n", self.heading());
         for [from, to, effects] in self.arcs() {
             out += &format!("| {from} → {to} | {effects} |\n");
@@ -146,7 +152,8 @@ impl<'a> Device<'a> {
     }
 
     /// A state diagram, for Mermaid.
-    pub(crate) fn diagram(&self) -> String {
+    #[must_use]
+    pub fn diagram(&self) -> String {
         let mut out = "stateDiagram-v2\n".to_owned();
         for state in self.states().into_iter().filter(|state| self.has(state)) {
             out += &format!("    {}: {}<br>{}\n", state.name, state.name, state.attributes());
@@ -165,7 +172,7 @@ fn rows(rows: &[[String; 3]]) -> String {
 }
 
 /// Every device, for the book.
-pub(crate) fn page(library: &Library) -> String {
+pub(super) fn page(library: &Library) -> String {
     let table = &*library.vfio().table;
     let mut out = "| state | value | |\n|---|--:|---|\n".to_owned();
     let mut states: Vec<_> = table.states.iter().collect();

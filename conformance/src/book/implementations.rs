@@ -4,14 +4,14 @@
 //! `devmig implementations` verifies. What is sensitive shows its clause and nothing else.
 
 use devmig_model::registry::Library;
+use devmig_model::spec::SpecErrors;
 
-use super::Error;
-use super::grid::cell;
+use super::cell;
 use crate::implementations::{self, Deviation, Peer, When};
 use crate::vhost_user::suite;
 
 /// The page's body.
-pub(super) fn body(library: &Library) -> Result<String, Error> {
+pub(super) fn body(library: &Library) -> Result<String, SpecErrors> {
     let peers = implementations::builtin(library, &suite::builtin(library)?)?;
     let names = peers.iter().map(|peer| format!(" {} |", peer.name)).collect::<String>();
     let lines = "---|".repeat(peers.len());

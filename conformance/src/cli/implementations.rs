@@ -1,0 +1,105 @@
+//! `devmig implementations`: the suite against every real implementation that is known, compared with what
+//! each is known to do.
+
+use clap::Args as ClapArgs;
+use devmig_model::registry::Library;
+
+use super::{Error, Format, Out, Status, progress, select};
+use crate::implementations::matrix::{Document, recorded, run as run_all};
+use crate::implementations::{self, Peer, Setting, Verdict};
+use crate::{vfio, vhost_user};
+
+/// Test real implementations and compare the findings with known deviations
+#[derive(Debug, ClapArgs)]
+#[command(after_help = super::help::IMPLEMENTATIONS)]
+pub(super) struct Args {
+    /// Implementations by name or pattern (`*` matches any characters) [default: all]
+    name: Vec<String>,
+    /// List the implementations
+    #[arg(long)]
+    list: bool,
+    /// Install missing implementations from the system's packages and from crates.io
+    #[arg(long)]
+    install: bool,
+    /// Print the features and interpretations of each implementation, in the form of its file
+    #[arg(long)]
+    record: bool,
+    /// Show complete findings
+    #[arg(long)]
+    full: bool,
+    /// Output format
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Runs it.
+pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let library = &Library::builtin()?;
+    let suite = &vhost_user::suite::builtin(library)?;
+    let vfio = &vfio::suite::builtin(library)?;
+    let all = implementations::builtin(library, suite)?;
+    let peers = select::chosen(&all, &args.name, |peer| &peer.name, "implementation", None)?;
+    if args.list {
+        for peer in peers {
+            out.text(&format!("{:<28} {}\n", peer.name, peer.about))?;
+        }
+        return Ok(Status::Good);
+    }
+    let text = "10.2";
+    let rules = library.spec.judged_by("vhost-user", text)?;
+    let bar = progress::bar(peers.len() * suite.len());
+    let searched = |peer: &Peer| bar.set_message(format!("{}: looking for it", peer.name));
+    let done = |peer: &Peer, test: &str| {
+        bar.inc(1);
+        bar.set_message(format!("{}: {test}", peer.name));
+    };
+    let setting = Setting { library, suite, vfio, text, rules, done: &|_| () };
+    let verdicts = run_all(peers, setting, args.install, &searched, &done);
+    bar.finish_and_clear();
+    if args.record {
+        for (peer, verdict) in &verdicts {
+            out.text(&recorded(peer, verdict))?;
+        }
+    } else if args.format == Format::Text {
+        for (peer, verdict) in &verdicts {
+            show(library, peer, verdict, args.full, out)?;
+        }
+    }
+    let ran = verdicts.iter().any(|(_, verdict)| matches!(verdict, Verdict::Ran { .. }));
+    out.show(args.format, &Document::of(&verdicts), || {
+        let line =
+            |(peer, verdict): &(&Peer, Verdict)| format!("{:<28} {}\n", peer.name, verdict.line());
+        let none = if ran { "" } else { "no implementation ran, so nothing was compared\n" };
+        format!("\n{}{none}", verdicts.iter().map(line).collect::<String>())
+    })?;
+    let fails = !ran || verdicts.iter().any(|(_, verdict)| verdict.fails());
+    Ok(if fails { Status::Bad } else { Status::Good })
+}
+
+fn show(
+    library: &Library,
+    peer: &Peer,
+    verdict: &Verdict,
+    full: bool,
+    out: &mut Out<'_>,
+) -> Result<(), Error> {
+    let Verdict::Ran { version, report, seen, new, gone, changed, errors, .. } = verdict else {
+        return Ok(());
+    };
+    out.text(&format!("{} {version}\n", peer.name))?;
+    let parts =
+        [("known", seen), ("NEW", new), ("GONE", gone), ("CHANGED", changed), ("harness", errors)];
+    for (what, lines) in parts {
+        for line in lines {
+            out.text(&format!("  {what:<8} {line}\n"))?;
+        }
+    }
+    if full || !new.is_empty() || !errors.is_empty() {
+        out.text(&report.closing(|id| library.spec.clause_text(id)))?;
+    } else {
+        for (choice, options) in &report.readings {
+            out.text(&format!("  reads    {choice} = {}\n", options.join(" or ")))?;
+        }
+    }
+    Ok(())
+}
