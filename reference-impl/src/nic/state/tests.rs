@@ -115,7 +115,7 @@ fn another_kind_version_model_or_configuration_is_said() {
         "the state was saved by a `devmig.example/basic-nic`, but this is a `devmig.example/nic`"
     );
     for (other, what) in [
-        (config(|p| p.rss = false), "`rss` of `devmig.example/nic` at off, and here it is `on`"),
+        (config(|p| p.rss = false), "`rss` of `devmig.example/nic` at off, but here it is `on`"),
         (config(|p| p.rx_filter_size = 7), "`rx-filter-size`"),
         (config(|p| p.queue_pairs = 3), "`queue-pairs`"),
         (config(|p| p.vlan_filter = false), "`vlan-filter`"),
