@@ -75,30 +75,25 @@ pub fn run(
     install: bool,
     record: Option<&Path>,
 ) -> Came {
+    played(law, front_end, scenario, install, record).unwrap_or_else(|came| came)
+}
+
+fn played(
+    law: &Law,
+    front_end: &FrontEnd,
+    scenario: &Scenario,
+    install: bool,
+    record: Option<&Path>,
+) -> Result<Came, Came> {
     let cache = FrontEnd::guest_cache();
-    let missing = || front_end.find().is_err() || !cache.join("boot").is_dir();
-    if install
-        && missing()
-        && let Err(why) = front_end.install()
-    {
-        return Came::NotRun(why);
+    if install && (front_end.find().is_err() || !cache.join("boot").is_dir()) {
+        front_end.install().map_err(Came::NotRun)?;
     }
-    let (program, version) = match front_end.find() {
-        Ok(found) => found,
-        Err(why) => return Came::NotRun(why),
-    };
-    let back_end = match scenario.back_end.find() {
-        Ok(back_end) => back_end,
-        Err(why) => return Came::NotRun(why),
-    };
-    let folder = match temporary::folder("devmig-guest-") {
-        Ok(folder) => folder,
-        Err(error) => return Came::Stuck(error.to_string()),
-    };
-    let guest = match Guest::prepare(&cache, folder.path()) {
-        Ok(guest) => guest,
-        Err(why) => return Came::NotRun(why),
-    };
+    let (program, version) = front_end.find().map_err(Came::NotRun)?;
+    let back_end = scenario.back_end.find().map_err(Came::NotRun)?;
+    let folder = temporary::folder("devmig-guest-");
+    let folder = folder.map_err(|error| Came::Stuck(error.to_string()))?;
+    let guest = Guest::prepare(&cache, folder.path()).map_err(Came::NotRun)?;
     let setting = Setting {
         guest: &guest,
         program: &program,
@@ -108,17 +103,13 @@ pub fn run(
         name: &scenario.name,
         migrates: scenario.migrates,
     };
-    match drive::play(setting) {
-        Err(why) => Came::Stuck(why),
-        Ok(played) => {
-            let halves = [&played.source, &played.destination].into_iter();
-            let reports: Vec<_> =
-                halves.filter(|half| !half.is_empty()).map(|half| judged(law, half)).collect();
-            let held = front_end.hold(&scenario.name, &reports);
-            let listed = front_end.listed.contains(&version);
-            Came::Ran { version, listed, played, reports, held }
-        }
-    }
+    let played = drive::play(setting).map_err(Came::Stuck)?;
+    let halves = [&played.source, &played.destination].into_iter();
+    let reports: Vec<_> =
+        halves.filter(|half| !half.is_empty()).map(|half| judged(law, half)).collect();
+    let held = front_end.hold(&scenario.name, &reports);
+    let listed = front_end.listed.contains(&version);
+    Ok(Came::Ran { version, listed, played, reports, held })
 }
 
 fn judged(law: &Law, events: &[Event]) -> Report {
