@@ -75,7 +75,7 @@ pub fn run(
     install: bool,
     record: Option<&Path>,
 ) -> Came {
-    played(law, front_end, scenario, install, record).unwrap_or_else(|came| came)
+    played(law, front_end, scenario, install, record).unwrap_or_else(|came| *came)
 }
 
 fn played(
@@ -84,16 +84,18 @@ fn played(
     scenario: &Scenario,
     install: bool,
     record: Option<&Path>,
-) -> Result<Came, Came> {
+) -> Result<Came, Box<Came>> {
+    let not_run = |why| Box::new(Came::NotRun(why));
+    let stuck = |why| Box::new(Came::Stuck(why));
     let cache = FrontEnd::guest_cache();
     if install && (front_end.find().is_err() || !cache.join("boot").is_dir()) {
-        front_end.install().map_err(Came::NotRun)?;
+        front_end.install().map_err(not_run)?;
     }
-    let (program, version) = front_end.find().map_err(Came::NotRun)?;
-    let back_end = scenario.back_end.find().map_err(Came::NotRun)?;
+    let (program, version) = front_end.find().map_err(not_run)?;
+    let back_end = scenario.back_end.find().map_err(not_run)?;
     let folder = temporary::folder("devmig-guest-");
-    let folder = folder.map_err(|error| Came::Stuck(error.to_string()))?;
-    let guest = Guest::prepare(&cache, folder.path()).map_err(Came::NotRun)?;
+    let folder = folder.map_err(|error| stuck(error.to_string()))?;
+    let guest = Guest::prepare(&cache, folder.path()).map_err(not_run)?;
     let setting = Setting {
         guest: &guest,
         program: &program,
@@ -103,7 +105,7 @@ fn played(
         name: &scenario.name,
         migrates: scenario.migrates,
     };
-    let played = drive::play(setting).map_err(Came::Stuck)?;
+    let played = drive::play(setting).map_err(stuck)?;
     let halves = [&played.source, &played.destination].into_iter();
     let reports: Vec<_> =
         halves.filter(|half| !half.is_empty()).map(|half| judged(law, half)).collect();
