@@ -239,3 +239,18 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Docs(args) => docs::run(&args, out),
     }
 }
+
+/// Every command, with its path, for tests of the whole command line.
+#[cfg(test)]
+fn commands() -> Vec<(String, clap::Command)> {
+    let mut all = vec![("devmig".to_owned(), <Cli as clap::CommandFactory>::command())];
+    let mut at = 0;
+    while let Some((path, command)) = all.get(at) {
+        let inside = command.get_subcommands();
+        let inside: Vec<_> =
+            inside.map(|sub| (format!("{path} {}", sub.get_name()), sub.clone())).collect();
+        all.extend(inside);
+        at += 1;
+    }
+    all
+}

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use devmig_engine::explore::trace::wrapped;
+
 use described::{Described, Rule, holes, sixteen};
 use laws::cell;
 pub use laws::{Cell, Law};
@@ -168,36 +170,42 @@ pub fn all() -> Vec<Box<dyn Scheme>> {
     all
 }
 
+/// So many laws stand side by side: more would be wider than a terminal.
+const COLUMNS: usize = 5;
+
 /// The table, and for each broken law its counterexample unless `brief`.
 #[must_use]
 pub fn text(rows: &[Row], brief: bool) -> String {
     let width = rows.iter().map(|row| row.scheme.len()).max().unwrap_or(0);
-    let mut out = format!("{:width$}", "");
-    for law in Law::ALL {
-        out += &format!("  {law:<11}");
-    }
-    out = out.trim_end().to_owned() + "\n";
-    for row in rows {
-        let mut line = format!("{:width$}", row.scheme);
-        for cell in &row.cells {
-            let word = match cell.holds {
-                Some(true) => "holds",
-                Some(false) => "violated",
-                None => "-",
-            };
-            line += &format!("  {word:<11}");
+    let mut parts = Vec::new();
+    for laws in Law::ALL.chunks(COLUMNS) {
+        let names: String = laws.iter().map(|law| format!("  {law:<11}")).collect();
+        let mut part = format!("{:width$}{}\n", "", names.trim_end());
+        for row in rows {
+            let mut line = format!("{:width$}", row.scheme);
+            for cell in row.cells.iter().filter(|cell| laws.contains(&cell.law)) {
+                let word = match cell.holds {
+                    Some(true) => "holds",
+                    Some(false) => "violated",
+                    None => "-",
+                };
+                line += &format!("  {word:<11}");
+            }
+            part += line.trim_end();
+            part.push('\n');
         }
-        out += line.trim_end();
-        out.push('\n');
+        parts.push(part);
     }
+    let mut out = parts.join("\n");
     if brief {
         return out;
     }
     for row in rows {
-        out += &format!("\n{}: {}\n", row.scheme, row.about);
+        out += &format!("\n{}\n", wrapped(&format!("{}: {}", row.scheme, row.about), 2));
         for cell in &row.cells {
             if let Some(counterexample) = &cell.counterexample {
-                out += &format!("  {}: {counterexample}\n", cell.law);
+                out += &wrapped(&format!("  {}: {counterexample}", cell.law), 4);
+                out.push('\n');
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Conversations that nobody would hold, thrown at the back-end without a socket.
 //!
 //! ```text
-//!  seed --xorshift--> bytes --Arbitrary--> Turn, Turn, Turn, ... --> Backend --> outputs
+//!  bytes --Arbitrary--> settings, Turn, Turn, Turn, ... --> Backend --> outputs
 //! ```
 //!
 //! Bytes become turns, not wire bytes: so most messages get past the codec and meet rings, memory
@@ -9,8 +9,9 @@
 //! set-up, so that the turns after it meet running rings.
 //!
 //! **Invariants held here.** Nothing panics; each call does a bounded amount of work; after
-//! [`Output::Close`] nothing follows; and when a back-end is gone, so are its descriptors. The same
-//! conversations are held in every run.
+//! [`Output::Close`] nothing follows; a state that the back-end saved itself is loaded again; and when
+//! a back-end is gone, so are its descriptors. The corpus (`tests/corpus/back-end/`) has a conversation
+//! for each outcome that was reached; the seeds after it are the same in every run.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,14 +22,21 @@ use std::time::{Duration, Instant};
 use arbitrary::{Arbitrary, Unstructured};
 use devmig_model::protocol::vhost_user::wire::{Flags, Header, PayloadKind};
 use devmig_reference::block::{Block, BlockOptions};
+use devmig_reference::vhost_user::backend::Fault;
 use devmig_reference::vhost_user::ids::{self, Message, OFFERED_PROTOCOL_FEATURES};
 use devmig_reference::vhost_user::{Backend, Output, Settings};
+use devmig_testing::Premises;
+use devmig_testing::fuzz::{Fuzz, corpus};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 
-const CASES: u64 = 2_000;
+const SEEDS: u64 = 2_000;
 const BYTES: usize = 3_000;
+/// The fewest outcomes that the corpus reaches.
+const OUTCOMES: usize = 60;
+/// Where the rings begin: at 0, and shortly before an index wraps.
+const BASES: [u64; 2] = [0, 0xfff8];
 /// Where the front-end says that its memory is; the guest's addresses begin at 0.
 const USER: u64 = 0x7000_0000_0000;
 const LENGTH: u64 = 0x4_0000;
@@ -103,6 +111,11 @@ enum Turn {
     Loaded {
         damaged: Option<(u16, u8)>,
     },
+    /// Something else comes.
+    Foreign {
+        bytes: [u8; 24],
+        length: u8,
+    },
     Unreadable,
     /// The guest writes anything where rings are.
     Write {
@@ -125,33 +138,51 @@ enum Turn {
     },
 }
 
+/// What a front-end does that keeps the rules: some of it takes several messages.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Proper {
+    SetUp,
+    Stop,
+    Start,
+    /// A request of its driver, with a kick.
+    Request(bool),
+    Save,
+    Load,
+    /// The transfer is carried out.
+    Transferred,
+    Check,
+}
+
 struct Harness {
     backend: Backend<Block>,
     guest: GuestMemoryMmap<()>,
     file: File,
     now: Instant,
+    base: u64,
     saved: Vec<u8>,
     loading: bool,
-    closed: bool,
+    closed: Option<Fault>,
+    /// A state was saved, and its own was loaded.
+    transfers: (bool, bool),
 }
 
 impl Harness {
-    fn new(setting: &str) -> Self {
+    fn new(settings: Settings) -> Self {
         let file = File::from(memfd_create("guest", MemfdFlags::CLOEXEC).unwrap());
         ftruncate(&file, LENGTH).unwrap();
         let part = FileOffset::new(file.try_clone().unwrap(), 0);
         let ranges = [(GuestAddress(0), LENGTH as usize, Some(part))];
-        let mut settings = Settings::default();
-        settings.set(setting).unwrap();
         let options = BlockOptions { sectors: 64, rings: RINGS, ..BlockOptions::default() };
         Harness {
             backend: Backend::new(Block::new(options), settings, None).unwrap(),
             guest: GuestMemoryMmap::from_ranges_with_files(ranges).unwrap(),
             file,
             now: Instant::now(),
+            base: 0,
             saved: Vec::new(),
             loading: false,
-            closed: false,
+            closed: None,
+            transfers: (false, false),
         }
     }
 
@@ -175,25 +206,81 @@ impl Harness {
         self.drain();
     }
 
+    fn say(&mut self, message: Message, all: &[u64], kinds: &[Descriptor]) {
+        let numbers: Vec<_> = all.iter().map(|n| Number::Any(*n)).collect();
+        let kind = ids::find(message.id()).unwrap().payload;
+        self.message(message.id(), 1, &payload(kind, &numbers), kinds);
+    }
+
     /// A front-end that does everything right, up to running rings.
-    fn set_up(&mut self) {
-        let numbers = |all: &[u64]| all.iter().map(|n| Number::Any(*n)).collect::<Vec<_>>();
-        let mut say = |message: Message, all: &[u64], kinds: &[Descriptor]| {
-            let kind = ids::find(message.id()).unwrap().payload;
-            self.message(message.id(), 1, &payload(kind, &numbers(all)), kinds);
-        };
-        say(Message::SET_FEATURES, &[1 << 30 | 1 << 32], &[]);
-        say(Message::SET_PROTOCOL_FEATURES, &[OFFERED_PROTOCOL_FEATURES], &[]);
-        say(Message::SET_MEM_TABLE, &[1, 0, LENGTH, USER, 0], &[Descriptor::Memory]);
+    fn set_up(&mut self, base: u64) {
+        self.base = base;
+        for ring in 0..RINGS as u64 {
+            for index in [PART, 2 * PART] {
+                let place = GuestAddress(ring * 4 * PART + index + 2);
+                self.guest.write_obj(base as u16, place).unwrap();
+            }
+        }
+        self.say(Message::SET_FEATURES, &[1 << 30 | 1 << 32], &[]);
+        self.say(Message::SET_PROTOCOL_FEATURES, &[OFFERED_PROTOCOL_FEATURES], &[]);
+        self.say(Message::SET_MEM_TABLE, &[1, 0, LENGTH, USER, 0], &[Descriptor::Memory]);
+        self.start();
+    }
+
+    fn start(&mut self) {
         for ring in 0..RINGS as u64 {
             let at = USER + ring * 4 * PART;
-            say(Message::SET_VRING_NUM, &[ring, 16], &[]);
-            say(Message::SET_VRING_BASE, &[ring, 0], &[]);
-            say(Message::SET_VRING_ADDR, &[ring, 0, at, at + 2 * PART, at + PART, 0], &[]);
-            say(Message::SET_VRING_CALL, &[ring], &[Descriptor::Event]);
-            say(Message::SET_VRING_KICK, &[ring], &[Descriptor::Event]);
-            say(Message::SET_VRING_ENABLE, &[ring, 1], &[]);
+            self.say(Message::SET_VRING_NUM, &[ring, 16], &[]);
+            self.say(Message::SET_VRING_BASE, &[ring, self.base], &[]);
+            self.say(Message::SET_VRING_ADDR, &[ring, 0, at, at + 2 * PART, at + PART, 0], &[]);
+            self.say(Message::SET_VRING_CALL, &[ring], &[Descriptor::Event]);
+            self.say(Message::SET_VRING_KICK, &[ring], &[Descriptor::Event]);
+            self.say(Message::SET_VRING_ENABLE, &[ring, 1], &[]);
         }
+    }
+
+    /// A flush: its head and its status.
+    fn request(&mut self, ring: u64) {
+        let (head, status) = (LENGTH - 64, LENGTH - 32);
+        let put = |at: u64, bytes: &[u8]| self.guest.write_slice(bytes, GuestAddress(at)).unwrap();
+        put(head, &[4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let at = ring * 4 * PART;
+        for (entry, (place, length, flags, next)) in
+            [(head, 16_u32, 1_u16, 1_u16), (status, 1, 2, 0)].into_iter().enumerate()
+        {
+            let at = at + entry as u64 * 16;
+            put(at, &place.to_le_bytes());
+            put(at + 8, &length.to_le_bytes());
+            put(at + 12, &flags.to_le_bytes());
+            put(at + 14, &next.to_le_bytes());
+        }
+        let index: u16 = self.guest.read_obj(GuestAddress(at + PART + 2)).unwrap();
+        put(at + PART + 4 + u64::from(index % 16) * 2, &[0, 0]);
+        put(at + PART + 2, &index.wrapping_add(1).to_le_bytes());
+        self.backend.handle_kick(ring as usize, self.now);
+    }
+
+    fn proper(&mut self, proper: Proper) {
+        match proper {
+            Proper::SetUp => self.set_up(self.base),
+            Proper::Stop => {
+                for ring in 0..RINGS as u64 {
+                    self.say(Message::GET_VRING_BASE, &[ring, 0], &[]);
+                }
+            }
+            Proper::Start => self.start(),
+            Proper::Request(ring) => self.request(ring.into()),
+            Proper::Save => {
+                self.say(Message::SET_DEVICE_STATE_FD, &[0, 0], &[Descriptor::Nothing]);
+            }
+            Proper::Load => {
+                self.say(Message::SET_DEVICE_STATE_FD, &[1, 0], &[Descriptor::Nothing]);
+            }
+            Proper::Transferred if self.loading => self.turn(Turn::Loaded { damaged: None }),
+            Proper::Transferred => self.backend.handle_saved(true, self.now),
+            Proper::Check => self.say(Message::CHECK_DEVICE_STATE, &[], &[]),
+        }
+        self.drain();
     }
 
     fn turn(&mut self, turn: Turn) {
@@ -245,6 +332,12 @@ impl Harness {
                 let loaded = self.backend.handle_loaded(Some(&state), self.now);
                 let whole = !state.is_empty() && damaged.is_none_or(|(_, by)| by == 0);
                 assert!(!whole || !was || loaded.is_ok(), "its own state is refused");
+                self.transfers.1 |= whole && was;
+                self.loading = false;
+            }
+            Turn::Foreign { bytes, length } => {
+                let bytes = &bytes[..usize::from(length) % (bytes.len() + 1)];
+                let _ = self.backend.handle_loaded(Some(bytes), self.now);
                 self.loading = false;
             }
             Turn::Unreadable => {
@@ -278,7 +371,7 @@ impl Harness {
     fn drain(&mut self) {
         let mut count = 0;
         while let Some(output) = self.backend.poll_output() {
-            assert!(!self.closed, "{output:?} after the close");
+            assert!(self.closed.is_none(), "{output:?} after the close");
             count += 1;
             assert!(count <= OUTPUTS, "one call asks for more than {OUTPUTS} things");
             match output {
@@ -286,13 +379,16 @@ impl Harness {
                     assert_eq!(header.size as usize, payload.len());
                     assert!(header.flags.is_reply());
                 }
-                Output::Save { state, .. } => self.saved = state,
+                Output::Save { state, .. } => {
+                    self.saved = state;
+                    self.transfers.0 = true;
+                }
                 Output::Load { .. } => self.loading = true,
-                Output::Close(_) => self.closed = true,
+                Output::Close(fault) => self.closed = Some(fault),
                 _ => {}
             }
         }
-        assert!(!self.closed || !self.backend.wants_message());
+        assert!(self.closed.is_none() || !self.backend.wants_message());
     }
 }
 
@@ -325,50 +421,78 @@ fn payload(kind: PayloadKind, numbers: &[Number]) -> Vec<u8> {
     out
 }
 
-/// Fixed bytes from a seed.
-fn bytes(seed: u64) -> Vec<u8> {
-    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    std::iter::repeat_with(|| {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        (x >> 32) as u8
-    })
-    .take(BYTES)
-    .collect()
-}
-
 fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+/// Every setting has one of its options, by a byte each.
+fn settings(source: &mut Unstructured<'_>) -> Settings {
+    let mut settings = Settings::default();
+    for (name, options) in Settings::KNOWN {
+        // Most are as they are by default.
+        if let Ok(n @ 0..64) = u8::arbitrary(source) {
+            settings.set(&format!("{name}={}", options[usize::from(n) % options.len()])).unwrap();
+        }
+    }
+    settings
+}
+
+/// Holds the conversation that these bytes are, and says how it ended.
+fn hold(bytes: &[u8]) -> String {
+    let before = open_descriptors();
+    let mut source = Unstructured::new(bytes);
+    let start = u8::arbitrary(&mut source).unwrap();
+    let mut harness = Harness::new(settings(&mut source));
+    if start % 2 == 1 {
+        harness.set_up(BASES[usize::from(start / 2 % 2)]);
+        assert!(harness.closed.is_none(), "the set-up is refused");
+    }
+    let mut turns = 0;
+    // Some end before the back-end closes, most by a turn that breaks a rule.
+    let most = u8::arbitrary(&mut source).unwrap();
+    while !source.is_empty() && harness.closed.is_none() && turns < most {
+        if bool::arbitrary(&mut source).unwrap() {
+            harness.proper(Proper::arbitrary(&mut source).unwrap());
+        } else {
+            harness.turn(Turn::arbitrary(&mut source).unwrap());
+        }
+        turns += 1;
+    }
+    let ended = match &harness.closed {
+        Some(fault) => format!("{fault:?}"),
+        None => "open".to_owned(),
+    };
+    let ended = ended.split(['(', '{', ' ']).next().unwrap_or_default();
+    let mut outcome = vec![ended.to_owned()];
+    let happened = [
+        (harness.backend.device().completed() > 0, "requests done"),
+        (harness.transfers.0, "saved"),
+        (harness.transfers.1, "loaded"),
+        (turns > 20, "long"),
+    ];
+    outcome.extend(happened.iter().filter(|(did, _)| *did).map(|(_, what)| (*what).to_owned()));
+    drop(harness);
+    assert_eq!(open_descriptors(), before, "a descriptor is left behind");
+    outcome.join(" ")
+}
+
 #[test]
 fn no_conversation_breaks_the_back_end() {
-    let settings: Vec<String> = Settings::KNOWN
-        .iter()
-        .flat_map(|(name, options)| options.iter().map(move |option| format!("{name}={option}")))
-        .collect();
-    let before = open_descriptors();
-    let (mut turns, mut answered, mut ended) = (0u64, 0u64, 0u64);
-    for case in 0..CASES {
-        let bytes = bytes(case + 1);
-        let mut source = Unstructured::new(&bytes);
-        let mut harness = Harness::new(&settings[case as usize % settings.len()]);
-        if case % 2 == 1 {
-            harness.set_up();
-            assert!(!harness.closed, "the set-up is refused");
+    let corpus = corpus(env!("CARGO_MANIFEST_DIR"), "back-end");
+    let premises = Premises::new();
+    let target = |bytes: &[u8]| {
+        let outcome = hold(bytes);
+        for what in ["requests done", "saved", "loaded", "long", "open"] {
+            premises.holds(what, outcome.contains(what));
         }
-        while !source.is_empty() && !harness.closed {
-            harness.turn(Turn::arbitrary(&mut source).unwrap());
-            turns += 1;
-        }
-        answered += harness.backend.device().completed();
-        ended += u64::from(harness.closed);
-        drop(harness);
-        assert_eq!(open_descriptors(), before, "a descriptor is left behind in case {case}");
-    }
-    // The conversations are worth holding: they are long, some end, and some rings do work.
-    assert!(turns > 5 * CASES, "{turns} turns");
-    assert!(ended > CASES / 10, "{ended} closed");
-    assert!(answered > CASES / 10, "{answered} requests done");
+        outcome
+    };
+    let reached = Fuzz { corpus, seeds: SEEDS, length: BYTES, target: &target }.run();
+    assert!(reached.by_corpus.len() >= OUTCOMES, "{reached:#?}");
+    // The conversations are worth holding: some are long, some end, and some rings do work.
+    premises.at_least("requests done", 20);
+    premises.at_least("long", 10);
+    premises.at_least("open", 5);
+    premises.at_least("saved", 10);
+    premises.each(["loaded"], 60);
 }

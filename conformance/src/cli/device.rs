@@ -62,20 +62,20 @@ enum Device {
 struct Common {
     /// Socket on which each connection changes the device (a disk grows, a NIC's link goes down or
     /// up), and is closed after the change
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
     outside: Option<PathBuf>,
     /// Set the interpretation of a choice; see `devmig device settings`
-    #[arg(long = "set", value_name = "NAME=OPTION")]
+    #[arg(long = "set", value_name = "NAME=OPTION", help_heading = "Behaviour")]
     settings: Vec<String>,
     /// Run this mutant; see `devmig device mutants`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Behaviour")]
     mutant: Option<String>,
     /// Duration of each request, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 0,
+    #[arg(long, value_name = "MS", default_value_t = 0, help_heading = "Behaviour",
           value_parser = clap::value_parser!(u32).range(..=60_000))]
     latency: u32,
     /// Exit after the first connection closes
-    #[arg(long)]
+    #[arg(long, help_heading = "Connection")]
     once: bool,
 }
 

@@ -309,9 +309,9 @@ Exit codes:
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory as _, Parser as _};
+    use clap::{Command, Parser as _};
 
-    use crate::cli::Cli;
+    use crate::cli::{Cli, commands};
 
     /// Commands that end with 0 or 2, but for trouble that every command may have.
     const PLAIN: [&str; 9] = [
@@ -327,17 +327,11 @@ mod tests {
     ];
 
     /// Every command that a person sees, with what it says after its options.
-    fn all(command: &Command, path: &str, found: &mut Vec<(String, String)>) {
-        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        found.push((path.to_owned(), after));
-        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-            all(sub, &format!("{path} {}", sub.get_name()), found);
-        }
-    }
-
     fn found() -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        all(&Cli::command(), "devmig", &mut found);
+        let seen = commands().into_iter().filter(|(_, command)| !command.is_hide_set());
+        let after = |command: &Command| command.get_after_help().map(ToString::to_string);
+        let found = seen.map(|(path, command)| (path, after(&command).unwrap_or_default()));
+        let found: Vec<_> = found.collect();
         assert!(found.len() > 30, "{}", found.len());
         found
     }

@@ -45,10 +45,10 @@ fn seconds(text: &str, most: f64) -> Result<Duration, BadSeconds> {
 mod tests {
     use std::any::TypeId;
 
-    use clap::{Arg, Command, CommandFactory as _};
+    use clap::{Arg, Command};
 
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::commands;
 
     /// Any number will do: it is mixed into others.
     const ANY: [&str; 1] = ["seed"];
@@ -85,25 +85,25 @@ mod tests {
         known.iter().any(|known| arg.get_value_parser().type_id() == *known)
     }
 
-    fn numbers(command: &Command, path: &str, found: &mut Vec<(String, Arg)>) {
-        for arg in command.get_arguments() {
-            let named = arg.get_value_names().unwrap_or_default();
-            let named = named.iter().any(|name| NAMES.contains(&name.as_str()));
-            let name = format!("{path} {}", arg.get_id());
-            assert!(is_number(arg) || !named, "{name} has the name of a number, and is none");
-            if is_number(arg) && arg.get_action().takes_values() {
-                found.push((name, arg.clone()));
+    fn numbers() -> Vec<(String, Arg)> {
+        let mut found = Vec::new();
+        for (path, command) in commands() {
+            for arg in command.get_arguments() {
+                let named = arg.get_value_names().unwrap_or_default();
+                let named = named.iter().any(|name| NAMES.contains(&name.as_str()));
+                let name = format!("{path} {}", arg.get_id());
+                assert!(is_number(arg) || !named, "{name} has the name of a number, and is none");
+                if is_number(arg) && arg.get_action().takes_values() {
+                    found.push((name, arg.clone()));
+                }
             }
         }
-        for sub in command.get_subcommands() {
-            numbers(sub, &format!("{path} {}", sub.get_name()), found);
-        }
+        found
     }
 
     #[test]
     fn every_number_has_a_range_and_says_it() {
-        let mut found = Vec::new();
-        numbers(&Cli::command(), "devmig", &mut found);
+        let found = numbers();
         assert!(found.len() >= 20, "{}", found.len());
         for (name, arg) in &found {
             let id = arg.get_id().as_str();

@@ -4,9 +4,7 @@ use std::any::TypeId;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use clap::{Command, CommandFactory as _};
-
-use super::Cli;
+use super::commands;
 
 /// Files that are read: `tests/inputs.rs` tries each kind with what is no regular file, or too large.
 const READ: [&str; 10] = [
@@ -39,19 +37,13 @@ const PLACES: [&str; 10] = [
     "device",
 ];
 
-fn paths(command: &Command, found: &mut BTreeSet<String>) {
-    for arg in command.get_arguments() {
-        if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
-            found.insert(arg.get_id().to_string());
-        }
-    }
-    command.get_subcommands().for_each(|sub| paths(sub, found));
-}
-
 #[test]
 fn every_path_is_held_to_the_limits() {
-    let mut found = BTreeSet::new();
-    paths(&Cli::command(), &mut found);
+    let commands = commands();
+    let arguments = commands.iter().flat_map(|(_, command)| command.get_arguments());
+    let path = TypeId::of::<PathBuf>();
+    let paths = arguments.filter(|arg| arg.get_value_parser().type_id() == path);
+    let found: BTreeSet<String> = paths.map(|arg| arg.get_id().to_string()).collect();
     assert!(found.len() > 10, "{found:?}");
     let known = |name: &str| READ.iter().chain(&WRITTEN).chain(&PLACES).any(|k| *k == name);
     let new: Vec<_> = found.iter().filter(|name| !known(name)).collect();

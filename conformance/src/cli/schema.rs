@@ -1,5 +1,7 @@
 //! `devmig schema`: the form of each JSON document that outside scripts read or write.
 
+use devmig_engine::explore::trace::wrapped;
+
 use super::{Error, Out, Status};
 use crate::book::schemas::{ALL, text};
 
@@ -24,7 +26,9 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let wanted = if wanted == "peers" { "implementations" } else { wanted };
     let Some((_, _, schema)) = ALL.iter().find(|(name, ..)| *name == wanted) else {
         let names: Vec<&str> = ALL.iter().map(|(name, ..)| *name).collect();
-        let help = format!("the documents are {}", names.join(", "));
+        // Behind `  help: `.
+        let help = wrapped(&format!("{:8}the documents are {}", "", names.join(", ")), 8);
+        let help = help.trim_start().to_owned();
         return Err(Error::usage(format!("no document is called `{wanted}`"), Some(help)));
     };
     out.text(&text(*schema))?;

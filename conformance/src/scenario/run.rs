@@ -1,13 +1,13 @@
 //! A scenario from its installation to its verdict.
 
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::path::Path;
 
 use devmig_reference::temporary;
 
 use super::drive::{self, Played, Setting};
 use super::guest::Guest;
-use super::known::{BackEnd, FrontEnd, Held, Scenario};
-use crate::implementations::Missing;
+use super::known::{FrontEnd, Held, Scenario};
 use crate::watch::judge::{Judge, Law};
 use crate::watch::record::Event;
 use crate::watch::report::Report;
@@ -76,57 +76,48 @@ pub fn run(
     install: bool,
     record: Option<&Path>,
 ) -> Came {
-    let ready = match Ready::find(front_end, scenario, install) {
-        Ok(ready) => ready,
-        Err(why) => return Came::NotRun(why.to_string()),
-    };
-    let folder = match temporary::folder("guest-") {
-        Ok(folder) => folder,
-        Err(error) => return Came::Stuck(error.to_string()),
-    };
-    let guest = match Guest::prepare(&FrontEnd::guest_cache(), folder.path()) {
-        Ok(guest) => guest,
-        Err(why) => return Came::NotRun(why.to_string()),
-    };
+    played(law, front_end, scenario, install, record).unwrap_or_else(|came| *came)
+}
+
+fn not_run(why: impl Display) -> Box<Came> {
+    Box::new(Came::NotRun(why.to_string()))
+}
+
+fn stuck(why: impl Display) -> Box<Came> {
+    Box::new(Came::Stuck(why.to_string()))
+}
+
+fn played(
+    law: &Law,
+    front_end: &FrontEnd,
+    scenario: &Scenario,
+    install: bool,
+    record: Option<&Path>,
+) -> Result<Came, Box<Came>> {
+    let cache = FrontEnd::guest_cache();
+    if install && (front_end.find().is_err() || !cache.join("boot").is_dir()) {
+        front_end.install().map_err(not_run)?;
+    }
+    let (program, version) = front_end.find().map_err(not_run)?;
+    let back_end = scenario.back_end.find().map_err(not_run)?;
+    let folder = temporary::folder("guest-").map_err(stuck)?;
+    let guest = Guest::prepare(&cache, folder.path()).map_err(not_run)?;
     let setting = Setting {
         guest: &guest,
-        program: &ready.program,
+        program: &program,
         device: scenario.device,
-        back_end: &ready.back_end,
+        back_end: &back_end,
         record,
         name: &scenario.name,
         migrates: scenario.migrates,
     };
-    match drive::play(setting) {
-        Err(why) => Came::Stuck(why.to_string()),
-        Ok(played) => {
-            let halves = [&played.source, &played.destination].into_iter();
-            let reports: Vec<_> =
-                halves.filter(|half| !half.is_empty()).map(|half| judged(law, half)).collect();
-            let held = front_end.hold(&scenario.name, &reports);
-            let version = ready.version;
-            let listed = front_end.listed.contains(&version);
-            Came::Ran { version, listed, played, reports, held }
-        }
-    }
-}
-
-/// What a scenario needs.
-struct Ready {
-    program: PathBuf,
-    version: String,
-    back_end: BackEnd,
-}
-
-impl Ready {
-    fn find(front_end: &FrontEnd, scenario: &Scenario, install: bool) -> Result<Self, Missing> {
-        let has_guest = FrontEnd::guest_cache().join("boot").is_dir();
-        if install && !(has_guest && front_end.find().is_ok()) {
-            front_end.install()?;
-        }
-        let (program, version) = front_end.find()?;
-        Ok(Ready { program, version, back_end: scenario.back_end.find()? })
-    }
+    let played = drive::play(setting).map_err(stuck)?;
+    let halves = [&played.source, &played.destination].into_iter();
+    let reports: Vec<_> =
+        halves.filter(|half| !half.is_empty()).map(|half| judged(law, half)).collect();
+    let held = front_end.hold(&scenario.name, &reports);
+    let listed = front_end.listed.contains(&version);
+    Ok(Came::Ran { version, listed, played, reports, held })
 }
 
 fn judged(law: &Law, events: &[Event]) -> Report {

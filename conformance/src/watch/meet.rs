@@ -16,8 +16,6 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, 
 const ACCEPTS: Duration = Duration::from_secs(10);
 /// How often it is tried.
 const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-/// The longest wait for a front-end between two looks at the clock.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The back-end; `None` if it accepted nothing in time, or something came at `stop`.
 ///
@@ -62,10 +60,9 @@ pub fn accept(
 ) -> io::Result<Option<UnixStream>> {
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let wait = left.unwrap_or(LOOK).min(LOOK);
-        let wait = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        let wait = left.and_then(|left| Timespec::try_from(left).ok());
         let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-        match poll(&mut fds, Some(&wait)) {
+        match poll(&mut fds, wait.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }

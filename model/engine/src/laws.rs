@@ -7,7 +7,7 @@
 //! | 3: packing round-trips | [`packing_round_trips`] |
 //! | 4: dropping a droppable clause is noticed by some property | [`dropping_is_noticed`] |
 //! | 5: counts and safety verdicts are stateright's; liveness agrees with a naive decider | [`agrees_with_stateright`], [`liveness_agrees`] |
-//! | 6: every `always` has a reachable twin | [`twins_can_happen`] |
+//! | 6: every `always` and every `at END` has a reachable twin | [`twins_can_happen`] |
 //! | 7: programs keep the rules, or break exactly what they declare | [`programs_keep_the_rules`] |
 //! | 8: verdicts do not depend on the size | [`differs_with_size`] |
 //!
@@ -278,12 +278,13 @@ pub fn deciders_agree(graph: &impl Graph) -> Result<bool, Error> {
     Ok(liveness::progress(graph)?.is_some() == starves(graph)?)
 }
 
-/// Law 6: no `always` holds because its antecedent never happens.
+/// Law 6: no `always` holds because its antecedent never happens, and no `at END` because no accepted
+/// end is reached in which its antecedent holds.
 #[must_use]
 pub fn twins_can_happen(report: &Report) -> Wrong {
     let named = |name: &str| report.property(&format!("{name}{NON_VACUOUS}"));
-    let always = report.properties.iter().filter(|p| p.kind == PropertyKind::Always);
-    always
+    let implications = report.properties.iter().filter(|p| p.kind.is_implication());
+    implications
         .filter(|p| named(&p.name).is_none_or(|twin| twin.verdict != PropertyVerdict::Holds))
         .map(|p| format!("the antecedent of `{}` never happens", p.name))
         .collect()

@@ -9,15 +9,15 @@
 //!
 //! | property | kind | violated by |
 //! |---|---|---|
-//! | `rules` | [`PropertyKind::Rules`] | a program that breaks a clause which it does not declare |
-//! | `stuck` | [`PropertyKind::Stuck`] | a state that is no accepted end, where only free environment events are left |
-//! | `progress` | [`PropertyKind::Progress`] | an obligation that can be owed for ever |
-//! | `… can happen` | [`PropertyKind::Reachable`] | the twin of an `always`: its antecedent is never met |
+//! | `rules-kept` | [`PropertyKind::Rules`] | a program that breaks a clause which it does not declare |
+//! | `deadlock-free` | [`PropertyKind::Stuck`] | a state that is no accepted end, where only free environment events are left |
+//! | `no-starvation` | [`PropertyKind::Progress`] | an obligation that can be owed for ever |
+//! | `…: non-vacuous` | [`PropertyKind::Reachable`] | an `always` or `at END` whose antecedent is never met |
 //!
-//! **Invariants.** An implication says its antecedent once ([`Property::implies`]), and the check that
-//! the antecedent is met asks the same predicate: a check that cannot fail cannot be written. A property
-//! of one ring, channel, device or page is quantified here ([`Property::for_each`]), never by its
-//! predicate.
+//! **Invariants.** An implication, over transitions or at accepted ends, says its antecedent once
+//! ([`Property::implies`], [`Property::at_end_implies`]), and the check that the antecedent is met asks
+//! the same predicate: a check that cannot fail cannot be written. A property of one ring, channel,
+//! device or page is quantified here ([`Property::for_each`]), never by its predicate.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -46,6 +46,14 @@ pub enum PropertyKind {
     Stuck,
     /// No obligation is owed for ever.
     Progress,
+}
+
+impl PropertyKind {
+    /// Whether it has an antecedent, so that a vacuity check follows it in a report.
+    #[must_use]
+    pub fn is_implication(self) -> bool {
+        matches!(self, PropertyKind::Always | PropertyKind::AtEnd)
+    }
 }
 
 /// Whether a property is expected to hold: a founding counterexample is *expected* to be found.
@@ -81,16 +89,17 @@ impl<W, E: Event> Transition<'_, W, E> {
 pub type OnTransition<W, E> = Box<dyn Fn(&Transition<'_, W, E>) -> bool + Send + Sync>;
 /// A predicate over states.
 pub type OnState<W> = Box<dyn Fn(&W) -> bool + Send + Sync>;
-
 /// An implication over transitions: whether the consequent holds; `None` where the antecedent does not.
 pub type OnImplication<W, E> = Box<dyn Fn(&Transition<'_, W, E>) -> Option<bool> + Send + Sync>;
+/// An implication at an accepted end, in the same form.
+pub type AtEndImplication<W> = Box<dyn Fn(&W) -> Option<bool> + Send + Sync>;
 
 /// How a property is decided, of one of its instances.
 pub enum Test<W, E> {
     /// In every transition in which the antecedent is met, which must happen somewhere.
     Implies(OnImplication<W, E>),
-    /// In every accepted end.
-    AtEnd(OnState<W>),
+    /// In every accepted end in which the antecedent is met; one such end must be reached.
+    AtEnd(AtEndImplication<W>),
     /// In some transition.
     Reachable(OnTransition<W, E>),
     /// After `from`, `to` in the end, given that obligations are met.
@@ -111,8 +120,14 @@ impl<W, E> Test<W, E> {
         Test::Implies(Box::new(holds))
     }
 
-    /// In every accepted end.
+    /// In every accepted end, one of which must be reached.
     pub fn at_end(holds: impl Fn(&W) -> bool + Send + Sync + 'static) -> Self {
+        Self::at_end_implies(move |state| Some(holds(state)))
+    }
+
+    /// In every accepted end for which `holds` returns a truth value, it is true; `None` says that the
+    /// antecedent is not met.
+    pub fn at_end_implies(holds: impl Fn(&W) -> Option<bool> + Send + Sync + 'static) -> Self {
         Test::AtEnd(Box::new(holds))
     }
 
@@ -189,6 +204,14 @@ impl<W, E> Property<W, E> {
     /// [`Test::at_end`] as a property.
     pub fn at_end(name: &'static str, holds: impl Fn(&W) -> bool + Send + Sync + 'static) -> Self {
         Self::new(name, Test::at_end(holds))
+    }
+
+    /// [`Test::at_end_implies`] as a property.
+    pub fn at_end_implies(
+        name: &'static str,
+        holds: impl Fn(&W) -> Option<bool> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, Test::at_end_implies(holds))
     }
 
     /// [`Test::reachable`] as a property.

@@ -10,7 +10,7 @@ use devmig_engine::compose::Closed;
 use devmig_engine::explore::decide::{Choice, decide};
 use devmig_engine::explore::report::{PropertyVerdict, Report, Verdict, check};
 use devmig_engine::explore::search::{Limits, explore};
-use devmig_engine::explore::{Check, Error, Options};
+use devmig_engine::explore::{Check, Error, Options, trace};
 use devmig_engine::laws;
 use devmig_engine::machine::{
     Channel, Did, Event, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, TimeClass,
@@ -310,15 +310,12 @@ fn laws_find_what_breaks_them() {
     let wrong = |play| {
         let mut wrong = laws::all(toy(play, Rules::default()));
         wrong.truncate(1);
-        wrong.join("")
+        trace::wrapped(&wrong.join(""), 4)
     };
-    insta::assert_snapshot!(
-        [
-            wrong(Play { last: 3, forgets: true, ..Play::default() }),
-            wrong(Play { last: 3, violates_input_enabledness: true, ..Play::default() }),
-        ]
-        .join("\n")
-    );
+    let forgets = wrong(Play { last: 3, forgets: true, ..Play::default() });
+    let violates_input_enabledness =
+        wrong(Play { last: 3, violates_input_enabledness: true, ..Play::default() });
+    insta::assert_snapshot!([forgets, violates_input_enabledness].join("\n"));
 }
 
 /// Enough states for several threads: a counter of 16 bits with many ways.

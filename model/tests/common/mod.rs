@@ -1,7 +1,7 @@
 //! What several tests load.
 #![allow(dead_code)] // each test uses some of it
 
-use devmig_engine::explore::report::PropertyReport;
+use devmig_engine::explore::report::{PropertyReport, PropertyVerdict, Report};
 use devmig_engine::explore::trace;
 use devmig_model::registry::Library;
 
@@ -18,11 +18,49 @@ pub(crate) fn proposal(name: &str) -> Library {
         .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)))
 }
 
-/// What a person reads of a counterexample.
-pub(crate) fn story(property: &PropertyReport) -> String {
-    let lines = property.trace.as_deref().unwrap_or_default();
+/// A counterexample as a person reads it, once for all properties that it violates.
+pub(crate) struct Story {
+    /// The first of these properties, in the order of the report.
+    pub(crate) name: String,
+    /// The properties, then the trace.
+    pub(crate) text: String,
+}
+
+/// Every counterexample of a report.
+pub(crate) fn stories<'a>(violated: impl IntoIterator<Item = &'a PropertyReport>) -> Vec<Story> {
+    let mut stories: Vec<(String, Vec<&PropertyReport>)> = Vec::new();
+    for property in violated {
+        assert_eq!(property.verdict, PropertyVerdict::Violated);
+        let text = trace::text(property.trace.as_deref().unwrap_or_default(), property.cycle_at);
+        match stories.iter_mut().find(|(trace, _)| *trace == text) {
+            Some((_, properties)) => properties.push(property),
+            None => stories.push((text, vec![property])),
+        }
+    }
+    let story = |(trace, properties): (String, Vec<&PropertyReport>)| {
+        let head: String = properties.iter().map(|property| head(property)).collect();
+        Story { name: properties[0].name.clone(), text: format!("{head}{trace}") }
+    };
+    stories.into_iter().map(story).collect()
+}
+
+fn head(property: &PropertyReport) -> String {
     let clause = property.clause.iter().map(|clause| format!(" [{clause}]")).collect::<String>();
-    let note = property.note.iter().map(|note| format!("      {note}\n")).collect::<String>();
-    let trace = trace::text(lines, property.cycle_at);
-    format!("{}{clause} {}\n{trace}{note}", property.name, property.verdict)
+    let note = property.note.iter().map(|note| format!("; {note}")).collect::<String>();
+    let line = format!("{}{clause} {}{note}", property.name, property.verdict);
+    trace::wrapped(&line, 4) + "\n"
+}
+
+/// The violated properties of a report.
+pub(crate) fn violated(report: &Report) -> impl Iterator<Item = &PropertyReport> {
+    report.properties.iter().filter(|property| property.verdict == PropertyVerdict::Violated)
+}
+
+/// Who notices that each clause is dropped: `NOBODY` if there are none.
+pub(crate) fn noticed_by(rows: &[(String, Option<String>)]) -> String {
+    let row = |(clause, who): &(String, Option<String>)| {
+        let who = format!("    {}", who.as_deref().unwrap_or("NOBODY"));
+        format!("{clause}\n{}\n", trace::wrapped(&who, 8))
+    };
+    rows.iter().map(row).collect()
 }

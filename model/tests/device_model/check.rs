@@ -132,7 +132,8 @@ fn a_device_that_is_another_is_found_before_it_runs() {
 mod ids {
     use devmig_model::device_model::id::{Fault, MAX_ID};
     use devmig_model::device_model::{ModelId, Near, Profile};
-    use quickcheck::quickcheck;
+    use devmig_testing::Premises;
+    use quickcheck::{Arbitrary, Gen, QuickCheck};
 
     fn id(text: &str) -> ModelId {
         text.parse().unwrap()
@@ -190,21 +191,63 @@ mod ids {
         }
     }
 
-    quickcheck! {
-        /// What is suggested is an id, other than what was written; and nothing panics.
-        fn a_suggestion_is_an_id(text: String) -> bool {
-            let tries = [text.clone(), format!("a.example/{text}"), format!("{text}.example/x"), format!("https://A.example/{text}/%41/..//x")];
+    /// Text that may stand in an id, with now and then a character that may not.
+    #[derive(Clone, Debug)]
+    struct Part(String);
+
+    impl Arbitrary for Part {
+        fn arbitrary(g: &mut Gen) -> Self {
+            const USUAL: &[u8] = b"abcxyz0189-._~ABC";
+            let usual = |g: &mut Gen| g.choose(USUAL).map_or('a', |byte| char::from(*byte));
+            let length = 1 + usize::arbitrary(g) % 12;
+            let of = |g: &mut Gen| match u8::arbitrary(g) % 40 {
+                0 => char::arbitrary(g),
+                _ => usual(g),
+            };
+            Part((0..length).map(|_| of(g)).collect())
+        }
+
+        fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+            Box::new(self.0.shrink().map(Part))
+        }
+    }
+
+    /// What is suggested is an id, other than what was written; and nothing panics.
+    #[test]
+    fn a_suggestion_is_an_id() {
+        static PREMISES: Premises = Premises::new();
+        fn law(Part(part): Part, any: String) -> bool {
+            let tries = [
+                format!("a.example/{part}"),
+                format!("{part}.example/x"),
+                format!("https://A.example/{part}/%41/..//x"),
+                format!("a.example/{any}"),
+                any,
+            ];
             tries.iter().all(|text| match text.parse::<ModelId>() {
-                Ok(id) => id.as_str() == text,
-                Err(bad) => bad.suggestion.is_none_or(|meant| meant != *text && meant.parse::<ModelId>().is_ok()),
+                Ok(id) => {
+                    PREMISES.met("an id");
+                    id.as_str() == text
+                }
+                Err(bad) => {
+                    PREMISES.met("no id");
+                    let other = |meant: String| {
+                        PREMISES.met("a suggestion");
+                        meant != *text && meant.parse::<ModelId>().is_ok()
+                    };
+                    bad.suggestion.is_none_or(other)
+                }
             })
         }
+        QuickCheck::new().tests(500).quickcheck(law as fn(Part, String) -> bool);
+        PREMISES.each(["an id", "no id", "a suggestion"], 150);
     }
 }
 
 mod sets {
     use devmig_model::device_model::{Allowed, Type, Value};
-    use quickcheck::quickcheck;
+    use devmig_testing::Premises;
+    use quickcheck::QuickCheck;
 
     fn set(ranges: &[(u8, u8)]) -> Allowed {
         let range =
@@ -216,23 +259,45 @@ mod sets {
         ranges.iter().any(|(lo, hi)| (lo.min(hi)..=lo.max(hi)).contains(&&n))
     }
 
-    quickcheck! {
-        fn a_set_has_what_its_ranges_have(ranges: Vec<(u8, u8)>) -> bool {
-            (0..=u8::MAX).all(|n| set(&ranges).contains(&Value::Int(n.into())) == within(&ranges, n))
-        }
+    /// A range by where it begins and how many more it has: a few, so that sets have gaps.
+    type Ranges = Vec<(u8, u8)>;
 
-        fn what_is_in_both(a: Vec<(u8, u8)>, b: Vec<(u8, u8)>) -> bool {
+    fn ranges(drawn: &[(u8, u8)]) -> Ranges {
+        drawn.iter().take(12).map(|(lo, more)| (*lo, lo.saturating_add(more % 16))).collect()
+    }
+
+    #[test]
+    fn a_set_has_what_its_ranges_have() {
+        static PREMISES: Premises = Premises::new();
+        fn law(drawn: Ranges) -> bool {
+            let ranges = ranges(&drawn);
+            let set = set(&ranges);
+            (0..=u8::MAX).all(|n| {
+                let there = PREMISES.holds("a member", within(&ranges, n));
+                set.contains(&Value::Int(n.into())) == there
+            }) && Allowed::of(Type::Int, &set.list().unwrap()) == Ok(set)
+        }
+        QuickCheck::new().tests(300).quickcheck(law as fn(Ranges) -> bool);
+        PREMISES.at_least("a member", 10);
+    }
+
+    #[test]
+    fn what_is_in_both() {
+        static PREMISES: Premises = Premises::new();
+        fn law(a: Ranges, b: Ranges) -> bool {
+            let (a, b) = (ranges(&a), ranges(&b));
             let both = set(&a).and(&set(&b));
             both == set(&b).and(&set(&a))
                 && (0..=u8::MAX).all(|n| {
-                    both.contains(&Value::Int(n.into())) == (within(&a, n) && within(&b, n))
+                    let (one, other) = (within(&a, n), within(&b, n));
+                    PREMISES.holds("in both", one && other);
+                    PREMISES.holds("in one", one != other);
+                    both.contains(&Value::Int(n.into())) == (one && other)
                 })
         }
-
-        fn a_list_describes_its_set(ranges: Vec<(u8, u8)>) -> bool {
-            let one = set(&ranges);
-            Allowed::of(Type::Int, &one.list().unwrap()) == Ok(one)
-        }
+        QuickCheck::new().tests(300).quickcheck(law as fn(Ranges, Ranges) -> bool);
+        PREMISES.at_least("in both", 5);
+        PREMISES.at_least("in one", 20);
     }
 
     #[test]

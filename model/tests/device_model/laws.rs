@@ -11,6 +11,7 @@ use devmig_model::device_model::{
     Allowed, Configuration, Constraint, Implementation, Instance, Model, ModelId, Name, Parameter,
     Refusal, Settings, Type, Value, check, form,
 };
+use devmig_testing::Premises;
 use proptest::prelude::*;
 
 fn id() -> ModelId {
@@ -301,6 +302,81 @@ fn device() -> impl Strategy<Value = (Plain, BTreeMap<&'static str, u64>)> {
     })
 }
 
+/// A change of a host: a parameter, a value, and whether the value is added.
+type Change = (&'static str, u64, bool);
+
+/// A few changes, of which most add.
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let change = (proptest::sample::select(&NAMES[..]), 0_u64..4, proptest::bool::weighted(0.8));
+    proptest::collection::vec(change, 0..4)
+}
+
+/// The host after some changes. A parameter without a value is none; one that is new accepts its off
+/// value too.
+fn changed(host: &Plain, changes: &[Change]) -> Plain {
+    let mut host = host.clone();
+    for (parameter, value, add) in changes {
+        let values = host.accepts.entry(parameter).or_default();
+        let new = values.is_empty();
+        values.retain(|other| other != value);
+        if *add {
+            values.push(*value);
+            values.extend((new && *value > 0).then_some(0));
+            values.sort_unstable();
+        }
+        host.accepts.retain(|_, values| !values.is_empty());
+    }
+    let there = host.accepts.clone();
+    host.joint.retain(|((a, _), (b, _))| there.contains_key(a) && there.contains_key(b));
+    host
+}
+
+/// Another host: most of the time one that is not far from this one.
+fn other() -> impl Strategy<Value = Result<Vec<Change>, Plain>> {
+    prop_oneof![3 => changes().prop_map(Ok), 1 => host().prop_map(Err)]
+}
+
+fn beside(host: &Plain, other: Result<Vec<Change>, Plain>) -> Plain {
+    other.map_or_else(|far| far, |changes| changed(host, &changes))
+}
+
+/// A host with a device, and another host.
+fn pair() -> impl Strategy<Value = ((Plain, BTreeMap<&'static str, u64>), Plain)> {
+    (device(), other()).prop_map(|((a, device), other)| {
+        let b = beside(&a, other);
+        ((a, device), b)
+    })
+}
+
+/// A host with a device, and two other hosts.
+fn trio() -> impl Strategy<Value = ((Plain, BTreeMap<&'static str, u64>), [Plain; 2])> {
+    (device(), [other(), other()]).prop_map(|((a, device), others)| {
+        let others = others.map(|other| beside(&a, other));
+        ((a, device), others)
+    })
+}
+
+/// Two releases of a host: the second is any host, or the first with what a few changes add or remove.
+fn releases() -> impl Strategy<Value = (Plain, Plain)> {
+    (host(), other()).prop_map(|(old, other)| {
+        let new = beside(&old, other);
+        (old, new)
+    })
+}
+
+/// A host, half of the time with a constraint that its initial values may break.
+fn with_initial_values() -> impl Strategy<Value = Plain> {
+    let at = || any::<proptest::sample::Index>();
+    (host(), any::<bool>(), at(), at(), 0_u64..4).prop_map(|(mut host, more, a, b, least)| {
+        let last: Vec<_> =
+            host.accepts.iter().filter_map(|(n, v)| Some((*n, *v.last()?))).collect();
+        if more && !last.is_empty() {
+            host.joint.push((*a.get(&last), (b.get(&last).0, least)));
+        }
+        host
+    })
+}
+
 /// The same description with everything in another order.
 fn shuffled(host: &Implementation, by: u64) -> Implementation {
     let mut form = form::ImplementationForm::from(host);
@@ -331,38 +407,58 @@ fn kinds(refusal: &Refusal) -> BTreeSet<String> {
         .collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+fn cases() -> ProptestConfig {
+    ProptestConfig::with_cases(3000)
+}
 
-    /// Reflexive; sound and complete against the oracle; configuration invariance; rollback.
-    #[test]
-    fn there_and_back((a, device) in device(), b in host()) {
+/// Reflexive; sound and complete against the oracle; configuration invariance; rollback.
+#[test]
+fn there_and_back() {
+    let premises = Premises::new();
+    proptest!(cases(), |(((a, device), b) in pair())| {
         let (here, there) = (a.real(), b.real());
         let instance = made(&here, &device);
         prop_assert_eq!(verdict(&instance, &here), Some(instance.parameters().clone()));
         let answer = check(&instance, &there);
         prop_assert_eq!(answer.is_ok(), b.make(&device).is_some());
+        premises.holds("accepted", answer.is_ok());
+        premises.holds("refused", answer.is_err());
         if let Ok(configuration) = answer {
             prop_assert_eq!(effect(configuration.parameters()), effect(instance.parameters()));
             let running = arrives(&instance, &configuration, &there);
             prop_assert_eq!(verdict(&running, &here), Some(instance.parameters().clone()));
         }
-    }
+    });
+    premises.at_least("accepted", 33);
+    premises.at_least("refused", 33);
+}
 
-    /// A verdict about a third host is the same before and after a move.
-    #[test]
-    fn the_path_does_not_matter((a, device) in device(), b in host(), c in host()) {
+/// A verdict about a third host is the same before and after a move.
+#[test]
+fn the_path_does_not_matter() {
+    let premises = Premises::new();
+    proptest!(cases(), |(((a, device), [b, c]) in trio())| {
         let (here, there, third) = (a.real(), b.real(), c.real());
         let instance = made(&here, &device);
-        if let Ok(configuration) = check(&instance, &there) {
+        let answer = check(&instance, &there);
+        premises.holds("it moves", answer.is_ok());
+        if let Ok(configuration) = answer {
             let running = arrives(&instance, &configuration, &there);
-            prop_assert_eq!(verdict(&running, &third), verdict(&instance, &third));
+            let on = verdict(&running, &third);
+            premises.holds("it can go on", on.is_some());
+            prop_assert_eq!(on, verdict(&instance, &third));
         }
-    }
+    });
+    premises.at_least("it moves", 33);
+    premises.at_least("it can go on", 33);
+}
 
-    /// A value more, or a parameter that accepts its off value, loses nobody.
-    #[test]
-    fn additions_lose_nobody((a, device) in device(), b in host(), parameter in 0_usize..5, value in 0_u64..4) {
+/// A value more, or a parameter that accepts its off value, loses nobody.
+#[test]
+fn additions_lose_nobody() {
+    let premises = Premises::new();
+    let addition = (0_usize..5, 0_u64..4);
+    proptest!(cases(), |(((a, device), b) in pair(), (parameter, value) in addition)| {
         let mut more = b.clone();
         let at = NAMES[parameter];
         match more.accepts.get_mut(at) {
@@ -376,14 +472,20 @@ proptest! {
         }
         prop_assert!(extends(&b, &more));
         let instance = made(&a.real(), &device);
-        if check(&instance, &b.real()).is_ok() {
+        premises.holds("more than before", more != b);
+        if premises.holds("accepted before", check(&instance, &b.real()).is_ok()) {
             prop_assert!(check(&instance, &more.real()).is_ok());
         }
-    }
+    });
+    premises.at_least("accepted before", 33);
+    premises.at_least("more than before", 50);
+}
 
-    /// What is breaking by the linter is breaking, and where it finds nothing nobody is lost.
-    #[test]
-    fn the_linter_finds_every_breaking_edit(old in host(), new in host()) {
+/// What is breaking by the linter is breaking, and where it finds nothing nobody is lost.
+#[test]
+fn the_linter_finds_every_breaking_edit() {
+    let premises = Premises::new();
+    proptest!(cases(), |((old, new) in releases())| {
         use devmig_model::device_model::lint::{Rule, releases};
         let (before, after) = (old.real(), new.real());
         let found = releases(("old", &before), ("new", &after));
@@ -393,16 +495,22 @@ proptest! {
             prop_assert!(check(&witness, &before).is_ok());
             prop_assert!(check(&witness, &after).is_err());
         }
-        if found.is_empty() {
+        premises.holds("a breaking edit", !found.is_empty());
+        if premises.holds("nothing found", found.is_empty()) {
             for device in old.devices() {
                 prop_assert!(new.make(&device).is_some(), "{device:?} is lost");
             }
         }
-    }
+    });
+    premises.at_least("a breaking edit", 33);
+    premises.at_least("nothing found", 33);
+}
 
-    /// What all hosts accept is accepted by all, is nearest, and is found whatever their order.
-    #[test]
-    fn a_baseline_runs_everywhere(hosts in proptest::collection::vec(host(), 1..4)) {
+/// What all hosts accept is accepted by all, is nearest, and is found whatever their order.
+#[test]
+fn a_baseline_runs_everywhere() {
+    let premises = Premises::new();
+    proptest!(cases(), |(hosts in proptest::collection::vec(host(), 1..4))| {
         use devmig_model::device_model::baseline::baseline;
         let real: Vec<Implementation> = hosts.iter().map(Plain::real).collect();
         let named: Vec<(&str, &Implementation)> = real.iter().map(|host| ("host", host)).collect();
@@ -425,6 +533,8 @@ proptest! {
         let distance = |device: &BTreeMap<&'static str, u64>| -> u64 {
             hosts.iter().flat_map(|h| h.accepts.iter()).filter(|(n, v)| v.last() != device.get(**n)).count() as u64
         };
+        premises.holds("a baseline", found[0].configuration.is_some());
+        premises.holds("none", found[0].configuration.is_none());
         match &found[0].configuration {
             Some(configuration) => {
                 let configuration = plain(configuration);
@@ -433,28 +543,46 @@ proptest! {
             }
             None => prop_assert!(all.is_empty(), "{all:?}"),
         }
-    }
+    });
+    premises.at_least("a baseline", 25);
+    premises.at_least("none", 33);
+}
 
-    /// The order of parameters, values, constraints and keys changes no verdict.
-    #[test]
-    fn order_does_not_matter((a, device) in device(), b in host(), by in 0_u64..8) {
+/// The order of parameters, values, constraints and keys changes no verdict.
+#[test]
+fn order_does_not_matter() {
+    let premises = Premises::new();
+    proptest!(cases(), |(((a, device), b) in pair(), by in 0_u64..8)| {
         let (there, turned) = (b.real(), shuffled(&b.real(), by));
         let instance = made(&a.real(), &device);
         let (one, other) = (check(&instance, &there), check(&instance, &turned));
+        premises.holds("another order", by > 0 && b.accepts.len() > 1);
+        premises.holds("accepted", one.is_ok());
+        premises.holds("refused", one.is_err());
         prop_assert_eq!(one.as_ref().ok(), other.as_ref().ok());
         prop_assert_eq!(one.err().map(|r| kinds(&r)), other.err().map(|r| kinds(&r)));
-    }
+    });
+    premises.at_least("another order", 50);
+    premises.at_least("accepted", 33);
+    premises.at_least("refused", 33);
+}
 
-    /// What belongs to the host is not compared, and an alias is what it stands for.
-    #[test]
-    fn ports_and_aliases_do_not_matter((a, device) in device(), b in host(), port in "[a-z]{1,8}", alias in "[a-z0-9.]{1,8}") {
+/// What belongs to the host is not compared, and an alias is what it stands for.
+#[test]
+fn ports_and_aliases_do_not_matter() {
+    let premises = Premises::new();
+    let names = ("[a-z]{1,8}", "[a-z0-9.]{1,8}");
+    proptest!(cases(), |(((a, device), b) in pair(), (port, alias) in names)| {
         let here = a.real();
         let instance = made(&here, &device);
         let external = BTreeMap::from([(name("port"), serde_json::Value::from(port))]);
         let moved = Instance::described(
             id(), instance.parameters().clone(), external, instance.definition().cloned(),
         ).unwrap();
-        prop_assert_eq!(check(&instance, &b.real()), check(&moved, &b.real()));
+        let answer = check(&instance, &b.real());
+        premises.holds("accepted", answer.is_ok());
+        premises.holds("an alias for something", instance.parameters().iter().next().is_some());
+        prop_assert_eq!(answer, check(&moved, &b.real()));
         // The same host, with a name for some of the settings.
         let model = here.model(&id()).unwrap();
         let some: Settings = instance.parameters().iter().take(2).map(|(n, v)| (n.clone(), v.clone())).collect();
@@ -465,18 +593,27 @@ proptest! {
         ).unwrap();
         let by_alias = named.configure(Some(&alias), &rest).unwrap();
         prop_assert_eq!(by_alias.parameters(), instance.parameters());
-    }
+    });
+    premises.at_least("accepted", 33);
+    premises.at_least("an alias for something", 50);
+}
 
-    /// A new instance can be made if and only if its initial values are accepted together.
-    #[test]
-    fn defaults_are_acceptable_or_said_not_to_be(host in host()) {
+/// A new instance can be made if and only if its initial values are accepted together.
+#[test]
+fn defaults_are_acceptable_or_said_not_to_be() {
+    let premises = Premises::new();
+    proptest!(cases(), |(host in with_initial_values())| {
         let real = host.real();
         let initial: BTreeMap<&'static str, u64> =
             host.accepts.iter().filter_map(|(n, v)| Some((*n, *v.last()?))).collect();
         let found = real.model(&id()).unwrap().initial();
         prop_assert_eq!(found.is_ok(), host.make(&initial).is_some());
+        premises.holds("acceptable", found.is_ok());
+        premises.holds("refused", found.is_err());
         let told = devmig_model::device_model::lint::catalogue(&[("host", &real)]);
         let refused = told.iter().any(|f| f.rule == devmig_model::device_model::lint::Rule::InitialRefused);
         prop_assert_eq!(found.is_err(), refused);
-    }
+    });
+    premises.at_least("acceptable", 50);
+    premises.at_least("refused", 8);
 }

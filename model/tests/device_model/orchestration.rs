@@ -6,14 +6,14 @@
 
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Options;
-use devmig_engine::explore::report::{PropertyVerdict, Report, check};
+use devmig_engine::explore::report::{Report, check};
 use devmig_engine::laws::{self, Wrong};
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::orchestration::properties;
 use devmig_model::protocol::orchestration::systems::SystemDef;
 use devmig_model::registry::Library;
 
-use crate::common::{builtin, story};
+use crate::common::{Story, builtin, noticed_by, stories, violated};
 
 fn run(library: &Library, def: &SystemDef, rules: Rules) -> Report {
     let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
@@ -31,11 +31,9 @@ fn every_system_is_as_expected() {
         assert!(report.as_expected && report.incomplete.is_none(), "{}", report.text());
         let Report { system, states, transitions, depth, .. } = &report;
         counts += &format!("{system:40} {states:>9} {transitions:>12} {depth:>6}\n");
-        for property in &report.properties {
-            if property.verdict == PropertyVerdict::Violated {
-                let system = def.common.name.trim_start_matches("device-model/");
-                insta::assert_snapshot!(format!("{system}--{}", property.name), story(property));
-            }
+        let system = def.common.name.trim_start_matches("device-model/");
+        for Story { name, text } in stories(violated(&report)) {
+            insta::assert_snapshot!(format!("{system}--{name}"), text);
         }
     }
     insta::assert_snapshot!("counts", counts);
@@ -57,7 +55,7 @@ fn dropping_any_clause_is_noticed() {
     let library = builtin();
     let defs = &library.orchestration().systems;
     let with: Vec<Report> = defs.iter().map(|def| run(&library, def, library.rules(def))).collect();
-    let mut out = String::new();
+    let mut rows = Vec::new();
     for id in library.orchestration().laws() {
         let clause = library.spec.get(id).unwrap();
         assert!(clause.droppable(), "{}", clause.id);
@@ -66,8 +64,9 @@ fn dropping_any_clause_is_noticed() {
             let names = laws::noticed(before, &after).join(", ");
             (!names.is_empty()).then(|| format!("{}: {names}", def.common.name))
         });
-        out += &format!("{:40} {}\n", clause.id, who.unwrap_or("NOBODY".into()));
+        rows.push((clause.id.clone(), who));
     }
+    let out = noticed_by(&rows);
     insta::assert_snapshot!(out);
     assert!(!out.contains("NOBODY"), "{out}");
 }

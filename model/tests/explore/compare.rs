@@ -16,6 +16,7 @@ use devmig_engine::explore::compare::{
 use devmig_engine::explore::trace::Line;
 use devmig_engine::explore::{Check, Error};
 use devmig_model::registry::Library;
+use devmig_testing::Premises;
 use proptest::prelude::*;
 
 use crate::common::{builtin, proposal};
@@ -290,18 +291,70 @@ prop_compose! {
         let edge = |(from, n, to): &(Node, u8, Node)| {
             (*from, [None, Some(a), Some(b), Some(c)][*n as usize], *to)
         };
+        // A path through all nodes: else most of them are never reached.
+        let path = (1..silent.len() as Node)
+            .map(|node| (node - 1, [Some(a), Some(b), Some(c)][node as usize % 3], node));
         let quiet = silent.iter().enumerate().filter(|(_, quiet)| **quiet);
         let quiet = quiet.map(|(node, _)| (node as Node, Some(SILENCE), node as Node));
-        let edges: Vec<_> = edges.iter().map(edge).chain(quiet).collect();
+        let edges: Vec<_> = edges.iter().map(edge).chain(path).chain(quiet).collect();
         Automaton::new(silent.len(), &edges)
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+/// Two automata: independent of each other, the second with all moves of the first, or the second
+/// without one of them; so that neither inclusion nor a difference far from the beginning is rare.
+fn pairs() -> impl Strategy<Value = (Automaton, Automaton)> {
+    let more = (automata(), automata()).prop_map(|(a, b)| {
+        let both = both(&a, &b);
+        (a, both)
+    });
+    let less = (automata(), any::<prop::sample::Index>()).prop_map(|(a, which)| {
+        let less = without(&a, which);
+        (a, less)
+    });
+    prop_oneof![1 => (automata(), automata()), 1 => more, 3 => less]
+}
 
-    #[test]
-    fn a_naive_decider_agrees(a in automata(), b in automata()) {
+/// An automaton without one of its moves.
+fn without(a: &Automaton, which: prop::sample::Index) -> Automaton {
+    let mut a = a.clone();
+    let count = a.0.iter().map(Vec::len).sum::<usize>();
+    if count > 0 {
+        let mut at = which.index(count);
+        for moves in &mut a.0 {
+            if at < moves.len() {
+                moves.remove(at);
+                break;
+            }
+            at -= moves.len();
+        }
+    }
+    let edges = a.0.iter().enumerate();
+    let edges: Vec<_> = edges
+        .flat_map(|(from, moves)| moves.iter().map(move |m| (from as Node, m.label, m.to)))
+        .collect();
+    Automaton::new(a.0.len(), &edges)
+}
+
+/// An automaton that can do what one of two can do.
+fn both(a: &Automaton, b: &Automaton) -> Automaton {
+    let shift = a.0.len() as Node;
+    let edges = |automaton: &Automaton, by: Node| -> Vec<(Node, Option<Label>, Node)> {
+        let of = |(from, steps): (usize, &Vec<Move>)| -> Vec<(Node, Option<Label>, Node)> {
+            steps.iter().map(|step| (from as Node + by, step.label, step.to + by)).collect()
+        };
+        automaton.0.iter().enumerate().flat_map(of).collect()
+    };
+    let into = edges(b, 0).into_iter().filter(|edge| edge.0 == INITIAL);
+    let into = into.map(|(from, label, to)| (from, label, to + shift));
+    let all: Vec<_> = edges(a, 0).into_iter().chain(edges(b, shift)).chain(into).collect();
+    Automaton::new(a.0.len() + b.0.len(), &all)
+}
+
+#[test]
+fn a_naive_decider_agrees() {
+    let premises = Premises::new();
+    proptest!(ProptestConfig::with_cases(400), |((a, b) in pairs())| {
         let mut labels = Labels::default();
         for name in ["a", "b", "c"] {
             labels.of(name);
@@ -310,8 +363,11 @@ proptest! {
         let shortest = mine.difference(&theirs).map(Vec::len).min();
         let inclusion = run(&a, &b, &mut labels, &Limits::default());
         prop_assert_eq!(inclusion.incomplete, None);
+        premises.holds("a difference", inclusion.difference.is_some());
+        premises.holds("no difference", inclusion.difference.is_none());
         match &inclusion.difference {
             Some(difference) if difference.events as usize <= LONGEST => {
+                premises.met(format!("after {}", difference.events));
                 prop_assert_eq!(Some(difference.events as usize), shortest);
                 let names: Vec<_> = difference.trace.iter().map(|line| &*line.event).collect();
                 let trace: Vec<Label> = names.iter().map(|name| labels.of(name)).collect();
@@ -320,5 +376,8 @@ proptest! {
             _ => prop_assert_eq!(shortest, None),
         }
         prop_assert_eq!(run(&a, &a, &mut labels, &Limits::default()).holds(), Some(true));
-    }
+    });
+    premises.at_least("a difference", 20);
+    premises.at_least("no difference", 20);
+    premises.each(["after 1", "after 2", "after 3"], 10);
 }

@@ -16,6 +16,7 @@ use devmig_model::protocol::example::{self, Act};
 use devmig_model::protocol::vhost_user::event::{BACK_END, Event, Message, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
 use devmig_model::registry::Library;
+use devmig_testing::Premises;
 use proptest::prelude::*;
 
 use crate::common::{builtin, proposal};
@@ -519,9 +520,18 @@ fn wolf<M: Machine>(
     rules: Rules,
     walk: &[Seen<M::Event>],
     own: impl Fn(&M::Event) -> bool,
+    premises: &Premises,
 ) -> Option<(usize, Fault)> {
     let mut set = StateEstimate::new(machine, rules);
-    walk.iter().enumerate().find_map(|(n, seen)| {
+    let found = walk.iter().enumerate().find_map(|(n, seen)| {
+        match &seen.action {
+            Action::Now(event) if own(event) => premises.met("an output"),
+            Action::Now(_) | Action::Send(_) => premises.met("a stimulus"),
+            Action::Read(_) | Action::Hidden(_) => {}
+        }
+        if seen.rests {
+            premises.met("silence");
+        }
         let result = match &seen.action {
             Action::Send(event) => {
                 set.send(*event);
@@ -534,10 +544,24 @@ fn wolf<M: Machine>(
         let silence = |()| if seen.rests { set.clone().silent(TimeClass::Io) } else { Ok(()) };
         let result = result.and_then(silence);
         Some((n, result.err()?))
-    })
+    });
+    premises.holds("judged to its end", found.is_none());
+    found
 }
 
-fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Option<String> {
+/// Walks are judged to their ends, not cut short by a script at fault, and have all that is judged.
+fn walks_say_something(premises: &Premises) {
+    premises.at_least("judged to its end", 80);
+    premises.each(["an output", "a stimulus", "silence"], 100);
+}
+
+fn cries_wolf(
+    library: &Library,
+    system: &str,
+    open: bool,
+    numbers: &[u8],
+    premises: &Premises,
+) -> Option<String> {
     let def = library.vhost_user().systems.named(system).unwrap();
     let rules = library.rules(def);
     let judged = Rules { choices: if open { library.spec.open() } else { rules.choices }, ..rules };
@@ -546,12 +570,12 @@ fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Op
         1 => {
             let closed = library.vhost_user().system::<1, 2, 5>(def, rules).closed;
             let walk = walk(&closed, numbers);
-            (wolf(&closed.machine.0, judged, &walk, own), format!("{walk:#?}"))
+            (wolf(&closed.machine.0, judged, &walk, own, premises), format!("{walk:#?}"))
         }
         _ => {
             let closed = library.vhost_user().system::<2, 2, 7>(def, rules).closed;
             let walk = walk(&closed, numbers);
-            (wolf(&closed.machine.0, judged, &walk, own), format!("{walk:#?}"))
+            (wolf(&closed.machine.0, judged, &walk, own, premises), format!("{walk:#?}"))
         }
     };
     // A front-end that breaks a rule under one of several readings, or whose program is known to,
@@ -564,41 +588,44 @@ fn cries_wolf(library: &Library, system: &str, open: bool, numbers: &[u8]) -> Op
     found.map(|(n, fault)| format!("{system}, open: {open}, event {n}: {fault:?} in {told}"))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 200,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+fn cases() -> ProptestConfig {
+    ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() }
+}
 
-    #[test]
-    fn no_walk_of_the_example_is_a_finding(numbers in prop::collection::vec(any::<u8>(), 0..20)) {
+#[test]
+fn no_walk_of_the_example_is_a_finding() {
+    let premises = Premises::new();
+    let numbers = prop::collection::vec(any::<u8>(), 4..30);
+    let cases = ProptestConfig { cases: 1000, ..cases() };
+    proptest!(cases, |(numbers in numbers)| {
         let system = copying();
         let walk = walk(&system.closed, &numbers);
         let own = |event: &Act| matches!(event, Act::Write(_));
-        let found = wolf(&system.closed.machine, Rules::default(), &walk, own);
+        let found = wolf(&system.closed.machine, Rules::default(), &walk, own, &premises);
         prop_assert_eq!(found, None);
-    }
+    });
+    walks_say_something(&premises);
+}
 
-    #[test]
-    fn no_walk_of_a_vhost_user_system_is_a_finding(
-        numbers in prop::collection::vec(any::<u8>(), 40..120),
-        open in any::<bool>(),
-        pick in any::<prop::sample::Index>(),
-    ) {
-        let library = builtin();
+/// Walks of any of a library's systems, with its choices fixed and with all of them open.
+fn no_walk_is_a_finding(library: &Library) {
+    let premises = Premises::new();
+    let walks =
+        (prop::collection::vec(any::<u8>(), 40..120), any::<bool>(), any::<prop::sample::Index>());
+    proptest!(cases(), |((numbers, open, pick) in walks)| {
         let def = pick.get(&library.vhost_user().systems);
-        prop_assert_eq!(cries_wolf(&library, &def.common.name, open, &numbers), None);
-    }
+        let found = cries_wolf(library, &def.common.name, open, &numbers, &premises);
+        prop_assert_eq!(found, None);
+    });
+    walks_say_something(&premises);
+}
 
-    #[test]
-    fn no_walk_of_the_proposal_is_a_finding(
-        numbers in prop::collection::vec(any::<u8>(), 40..120),
-        open in any::<bool>(),
-        pick in any::<prop::sample::Index>(),
-    ) {
-        let library = proposal("suspend");
-        let def = pick.get(&library.vhost_user().systems);
-        prop_assert_eq!(cries_wolf(&library, &def.common.name, open, &numbers), None);
-    }
+#[test]
+fn no_walk_of_a_vhost_user_system_is_a_finding() {
+    no_walk_is_a_finding(&builtin());
+}
+
+#[test]
+fn no_walk_of_the_proposal_is_a_finding() {
+    no_walk_is_a_finding(&proposal("suspend"));
 }

@@ -6,7 +6,7 @@ use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::behaviour::Seen;
 use devmig_engine::explore::compare::{Comparison, Limits, Verdict, compare};
 use devmig_engine::explore::report::{Report, check};
-use devmig_engine::explore::{Check, Options, trace};
+use devmig_engine::explore::{Check, Options};
 use devmig_engine::laws::{self, Wrong};
 use devmig_engine::rules::Rules;
 use devmig_model::protocol::ring;
@@ -14,7 +14,7 @@ use devmig_model::protocol::vdpa::machine::InFlight;
 use devmig_model::protocol::vdpa::systems::Vdpa;
 use devmig_model::registry::Library;
 
-use crate::common::builtin;
+use crate::common::{builtin, noticed_by, stories, violated};
 
 fn defaults(library: &Library) -> Rules {
     Rules { choices: library.spec.defaults(), ..Rules::default() }
@@ -67,7 +67,7 @@ fn dropping_any_droppable_clause_of_vdpa_is_noticed() {
     let library = builtin();
     let rules = defaults(&library);
     let with: Vec<Report> = vdpa(&library, rules).iter().map(|s| report(&library, s)).collect();
-    let mut out = String::new();
+    let mut rows = Vec::new();
     for id in library.vdpa().laws.all() {
         let clause = library.spec.get(id).unwrap();
         if !clause.droppable() {
@@ -79,8 +79,9 @@ fn dropping_any_droppable_clause_of_vdpa_is_noticed() {
             let names = laws::noticed(before, &after).join(", ");
             (!names.is_empty()).then(|| format!("{}: {names}", before.system))
         });
-        out += &format!("{:32} {}\n", clause.id, who.unwrap_or("NOBODY".into()));
+        rows.push((clause.id.clone(), who));
     }
+    let out = noticed_by(&rows);
     insta::assert_snapshot!(out);
     assert!(!out.contains("NOBODY"), "{out}");
 }
@@ -94,11 +95,8 @@ fn vdpa_systems_are_as_expected() {
         assert!(report.as_expected && report.incomplete.is_none(), "{}", report.text());
         let (states, transitions) = (report.states, report.transitions);
         counts += &format!("{:28} {states} states, {transitions} transitions\n", report.system);
-        for property in report.properties.iter().filter(|p| p.trace.is_some()) {
-            if property.verdict == devmig_engine::explore::report::PropertyVerdict::Violated {
-                let text = trace::text(property.trace.as_deref().unwrap(), None);
-                counts += &format!("\n{}: {}\n{text}", report.system, property.name);
-            }
+        for story in stories(violated(&report)) {
+            counts += &format!("\n{}\n{}", report.system, story.text);
         }
     }
     insta::assert_snapshot!(counts);

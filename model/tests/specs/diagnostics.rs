@@ -1,7 +1,7 @@
 //! Each thing that can be wrong with a specification, as its author sees it.
 
 use devmig_model::spec::diagnostic::MAX_ERRORS;
-use devmig_model::spec::{Spec, SpecError, SpecErrors, builtin_files, matches};
+use devmig_model::spec::{Spec, SpecError, SpecErrors, matches};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 const SOURCES: &str = "\
@@ -234,79 +234,6 @@ fn a_struct_of_ids_reports_each_that_is_missing() {
     }
     let errors = Ids::resolve(&Spec::builtin().unwrap()).map(|ids| (ids.there, ids.gone, ids.lost));
     insta::assert_snapshot!("clause_ids", render(&errors.unwrap_err()));
-}
-
-/// What the loader says must itself be printable, wherever the damage is.
-mod any_damage {
-    use super::{builtin_files, render};
-    use devmig_model::spec::Spec;
-    use proptest::prelude::*;
-
-    #[derive(Clone, Debug)]
-    enum Edit {
-        Delete(usize, usize),
-        Insert(usize, String),
-        Copy(usize, usize, usize),
-    }
-
-    fn edit() -> impl Strategy<Value = Edit> {
-        let at = || any::<usize>();
-        prop_oneof![
-            (at(), 1..60usize).prop_map(|(at, n)| Edit::Delete(at, n)),
-            (at(), "[\\[\\]\"'=.,#{}\\n a-z0-9é\u{1F980}\u{0}-]{1,12}")
-                .prop_map(|(at, s)| Edit::Insert(at, s)),
-            (at(), 1..200usize, at()).prop_map(|(from, n, to)| Edit::Copy(from, n, to)),
-        ]
-    }
-
-    fn apply(text: &mut String, edit: &Edit) {
-        let len = text.len() + 1;
-        let at = |i: usize, text: &str| text.floor_char_boundary(i % len);
-        match edit {
-            Edit::Delete(from, n) => {
-                let from = at(*from, text);
-                let to = text.floor_char_boundary((from + n).min(text.len()));
-                text.replace_range(from..to.max(from), "");
-            }
-            Edit::Insert(to, s) => {
-                let to = at(*to, text);
-                text.insert_str(to, s);
-            }
-            Edit::Copy(from, n, to) => {
-                let from = at(*from, text);
-                let end = text.floor_char_boundary((from + n).min(text.len()));
-                let part = text[from..end.max(from)].to_owned();
-                let to = at(*to, text);
-                text.insert_str(to, &part);
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig {
-            cases: 300,
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        })]
-
-        #[test]
-        fn never_panics(file in any::<prop::sample::Index>(), edits in prop::collection::vec(edit(), 1..6)) {
-            let mut files = builtin_files();
-            let file = file.index(files.len());
-            for edit in &edits {
-                apply(&mut files[file].1, edit);
-            }
-            if let Err(errors) = Spec::load(files) {
-                prop_assert!(!errors.errors().is_empty());
-                prop_assert!(!render(&errors).is_empty());
-            }
-        }
-
-        #[test]
-        fn never_panics_on_anything(text in "\\PC{0,200}") {
-            let _ = Spec::load(vec![("any".to_owned(), text)]);
-        }
-    }
 }
 
 /// What a naive matcher says, of few and short texts.

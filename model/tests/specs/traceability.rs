@@ -16,10 +16,9 @@ fn every_row_of_the_discussion_is_there_once_and_leads_somewhere() {
     let all: Vec<String> =
         discussions.into_iter().flat_map(|one| -> Vec<String> { rows_of(one) }).collect();
     assert_eq!(numbers, all);
-    insta::assert_debug_snapshot!(
-        "not_carried_yet",
-        rows.iter().filter_map(|r| Some((&r.row, r.later.as_ref()?))).collect::<Vec<_>>()
-    );
+    let later = rows.iter().filter(|row| row.later.is_some());
+    let later: Vec<&str> = later.map(|row| row.row.as_str()).collect();
+    assert_eq!(later, ["S4-32"], "what nothing carries yet");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use devmig_engine::rules::Rules;
 use devmig_model::protocol::vfio::systems::SystemDef;
 use devmig_model::registry::Library;
 
-use crate::common::{builtin, proposal, story};
+use crate::common::{Story, builtin, noticed_by, proposal, stories, violated};
 
 fn run(library: &Library, def: &SystemDef, rules: Rules) -> Report {
     let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
@@ -37,14 +37,9 @@ fn all_as_expected(suffix: &str, library: &Library, defs: &[&SystemDef]) {
         assert!(report.as_expected && report.incomplete.is_none(), "{}", report.text());
         let Report { system, states, transitions, depth, .. } = &report;
         counts += &format!("{system:32} {states:>9} {transitions:>12} {depth:>6}\n");
-        for property in &report.properties {
-            if property.verdict == PropertyVerdict::Violated {
-                let system = def.common.name.trim_start_matches("vfio/");
-                insta::assert_snapshot!(
-                    format!("{suffix}{system}--{}", property.name),
-                    story(property)
-                );
-            }
+        let system = def.common.name.trim_start_matches("vfio/");
+        for Story { name, text } in stories(violated(&report)) {
+            insta::assert_snapshot!(format!("{suffix}{system}--{name}"), text);
         }
     }
     insta::assert_snapshot!(format!("{suffix}counts"), counts);
@@ -94,7 +89,7 @@ fn dropping_any_droppable_clause_is_noticed() {
     let defs: Vec<_> = library.vfio().systems.iter().collect();
     let with: Vec<Report> =
         defs.iter().map(|def| run(&library, def, library.rules(*def))).collect();
-    let mut out = String::new();
+    let mut rows = Vec::new();
     for id in library.vfio().names.laws.all() {
         let clause = library.spec.get(id).unwrap();
         if !clause.droppable() {
@@ -105,8 +100,9 @@ fn dropping_any_droppable_clause_is_noticed() {
             let names = laws::noticed(before, &after).join(", ");
             (!names.is_empty()).then(|| format!("{}: {names}", def.common.name))
         });
-        out += &format!("{:36} {}\n", clause.id, who.unwrap_or("NOBODY".into()));
+        rows.push((clause.id.clone(), who));
     }
+    let out = noticed_by(&rows);
     insta::assert_snapshot!(out);
     assert!(!out.contains("NOBODY"), "{out}");
 }

@@ -10,6 +10,7 @@ use devmig_model::protocol::vfio::event::{
 use devmig_model::protocol::vfio::machine::Device;
 use devmig_model::protocol::vfio::state::State;
 use devmig_model::registry::Library;
+use devmig_testing::Premises;
 use proptest::prelude::*;
 
 use crate::common::builtin;
@@ -241,61 +242,136 @@ fn without_descriptors_a_session_begins_all_the_same() {
 fn call() -> impl Strategy<Value = Call> {
     let data = prop_oneof![Just(Data::Part(0)), Just(Data::Last(0)), Just(Data::Wrong)];
     prop_oneof![
-        any::<u8>().prop_map(Call::Set),
-        (0u8..8).prop_map(Call::Set),
-        Just(Call::Get),
-        Just(Call::Read),
-        data.prop_map(Call::Write),
-        Just(Call::Info),
-        Just(Call::OptIn),
-        Just(Call::Access(Region::Config)),
-        Just(Call::LogStart(Ranges::None)),
-        Just(Call::LogStart(Ranges::All)),
-        Just(Call::LogReport(PageSize::Small)),
-        Just(Call::LogStop),
-        Just(Call::Reset(For::Guest)),
-        Just(Call::Reopen),
+        1 => any::<u8>().prop_map(Call::Set),
+        5 => (1u8..8).prop_map(Call::Set),
+        1 => Just(Call::Get),
+        3 => Just(Call::Read),
+        2 => data.prop_map(Call::Write),
+        1 => Just(Call::Info),
+        1 => Just(Call::OptIn),
+        1 => Just(Call::Access(Region::Config)),
+        1 => Just(Call::LogStart(Ranges::None)),
+        2 => Just(Call::LogStart(Ranges::All)),
+        1 => Just(Call::LogReport(PageSize::Small)),
+        1 => Just(Call::LogReport(PageSize::Good)),
+        1 => Just(Call::LogStop),
+        1 => Just(Call::Reset(For::Guest)),
+        1 => Just(Call::Reopen),
     ]
 }
 
-fn answer() -> impl Strategy<Value = Answer> {
-    prop_oneof![
-        Just(Answer::Done),
-        Just(Answer::DoneWithDescriptor),
-        Just(Answer::Refused),
-        any::<u8>().prop_map(Answer::State),
-        Just(Answer::Data(Data::Part(0))),
-        Just(Answer::Nothing),
-        Just(Answer::End),
-        (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(i, d, r)| Answer::Info(i, d, r)),
-        any::<u64>().prop_map(Answer::Pages),
-    ]
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    prop_oneof![
-        4 => call().prop_map(Act::Call),
-        4 => answer().prop_map(Act::Answer),
-        1 => Just(Act::Works),
-        1 => Just(Act::PeerBegins),
-        1 => Just(Act::PeerArrives),
-        1 => any::<u8>().prop_map(Act::Write),
-    ]
-}
-
-proptest! {
-    /// Whatever is seen, the machine has an answer: no panic, and the set of states stays small.
-    #[test]
-    fn anything_may_come(acts in proptest::collection::vec(act(), 0..60), flags in 0usize..4) {
-        thread_local! {
-            static LIBRARY: Library = builtin();
-        }
-        LIBRARY.with(|library| {
-            let mut talk = Talk::new(library, library.vfio().table.legal()[flags]);
-            for act in acts {
-                talk.says(act);
-                assert!(!talk.states.is_empty() && talk.states.len() < 32);
-            }
-        });
+/// Every answer that a call can have, with some numbers and these.
+fn answers(state: u8, initial: u64, pages: u64) -> Vec<Answer> {
+    let mut all = vec![
+        Answer::Done,
+        Answer::DoneWithDescriptor,
+        Answer::Refused,
+        Answer::State(state),
+        Answer::Data(Data::Part(0)),
+        Answer::Data(Data::Last(0)),
+        Answer::Nothing,
+        Answer::End,
+        Answer::Pages(pages),
+        Answer::Pages(0),
+        Answer::Pages(u64::MAX),
+    ];
+    all.extend((1..8).map(Answer::State));
+    for (initial, dirty) in [(initial, pages), (0, 0), (0, 1), (1, 0)] {
+        all.extend([false, true].map(|anew| Answer::Info(initial, dirty, anew)));
     }
+    all
+}
+
+/// What is seen of a device.
+#[derive(Clone, Debug)]
+enum Sight {
+    /// A call, and which of the answers that are allowed comes back.
+    Call(Call, prop::sample::Index),
+    /// An answer that nothing was asked for.
+    Answer(Answer),
+    /// What it does by itself.
+    Alone(Act),
+}
+
+fn sight() -> impl Strategy<Value = Sight> {
+    let answer = prop::sample::select(answers(9, 3, 5));
+    let alone = prop_oneof![
+        Just(Act::Works),
+        Just(Act::PeerBegins),
+        Just(Act::PeerArrives),
+        any::<u8>().prop_map(Act::Write),
+    ];
+    prop_oneof![
+        6 => (call(), any::<prop::sample::Index>()).prop_map(|(call, n)| Sight::Call(call, n)),
+        1 => answer.prop_map(Sight::Answer),
+        2 => alone.prop_map(Sight::Alone),
+    ]
+}
+
+/// The answers that are allowed to the call that was made, and how many are not.
+fn allowed(talk: &mut Talk<'_>) -> (Vec<Answer>, usize) {
+    let before = talk.states.clone();
+    let all = answers(9, 3, 5);
+    let allowed: Vec<Answer> = all
+        .iter()
+        .copied()
+        .filter(|answer| {
+            talk.states.clone_from(&before);
+            talk.says(Act::Answer(*answer)) == "ok"
+        })
+        .collect();
+    talk.states = before;
+    let refused = all.len() - allowed.len();
+    (allowed, refused)
+}
+
+/// A device is never trapped: to every call that it can get, some answer is allowed once peer DMA on its
+/// way has arrived, and some is not. An answer to nothing is never allowed. And however a conversation
+/// goes, few states are possible.
+#[test]
+fn every_call_has_an_answer_and_nothing_else_has() {
+    let premises = Premises::new();
+    let library = builtin();
+    let sights = (prop::collection::vec(sight(), 0..60), 0usize..4, any::<bool>());
+    proptest!(|((sights, flags, descriptors) in sights)| {
+        let flags = library.vfio().table.legal()[flags];
+        let mut talk = Talk::new(&library, flags);
+        talk.device = library.vfio().tester(flags, descriptors);
+        for sight in sights {
+            match sight {
+                Sight::Answer(answer) => prop_assert_ne!(talk.says(Act::Answer(answer)), "ok"),
+                Sight::Alone(act) => {
+                    premises.holds("it may act alone", talk.says(act) == "ok");
+                }
+                Sight::Call(call, which) => {
+                    if !premises.holds("a call is made", talk.says(Act::Call(call)) == "ok") {
+                        continue;
+                    }
+                    let (mut allowed, mut refused) = allowed(&mut talk);
+                    // As much DMA as a device can have begun.
+                    for _ in 0..4 {
+                        if !allowed.is_empty() || talk.says(Act::PeerArrives) != "ok" {
+                            break;
+                        }
+                        premises.met("after peer DMA has arrived");
+                        (allowed, refused) = self::allowed(&mut talk);
+                    }
+                    prop_assert!(!allowed.is_empty(), "{call:?} cannot be answered");
+                    prop_assert!(refused > 0, "{call:?} can be answered by anything");
+                    let answer = *which.get(&allowed);
+                    prop_assert_eq!(talk.says(Act::Answer(answer)), "ok");
+                    premises.holds("it is carried out", answer != Answer::Refused);
+                    let name = format!("{call:?}");
+                    premises.met(name.split('(').next().unwrap_or_default().to_owned());
+                }
+            }
+            prop_assert!(talk.states.len() < 32, "{} states", talk.states.len());
+        }
+    });
+    premises.at_least("a call is made", 50);
+    premises.at_least("it is carried out", 33);
+    premises.at_least("it may act alone", 20);
+    premises.each(["after peer DMA has arrived"], 30);
+    let calls = ["Set", "Get", "Read", "Write", "Info", "OptIn", "Access", "LogStart", "LogReport"];
+    premises.each(calls.into_iter().chain(["LogStop", "Reset", "Reopen"]), 50);
 }

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use devmig_engine::explore::report::PropertyVerdict;
+use devmig_engine::explore::names::NON_VACUOUS;
 use devmig_engine::explore::{Options, trace};
 use devmig_model::registry::Library;
 use devmig_model::spec::builtin_files;
 
-use crate::common::builtin;
+use crate::common::{Story, builtin, stories, violated};
 
 #[test]
 fn every_mistake_is_noticed() {
@@ -24,16 +24,12 @@ fn every_mistake_is_noticed() {
         assert!(without.as_expected, "{}", bug.system);
         let report = library.check_bug(bug).unwrap().check(&options).unwrap();
         assert!(report.incomplete.is_none(), "{}", report.text());
-        let mut found = BTreeSet::new();
-        for property in &report.properties {
-            let own = !property.name.ends_with(": non-vacuous");
-            if own && property.verdict == PropertyVerdict::Violated {
-                found.insert(property.name.as_str());
-                let lines = property.trace.as_deref().unwrap_or_default();
-                let story = trace::text(lines, property.cycle_at);
-                let story = format!("{}: {}\n{story}", bug.about, property.name);
-                insta::assert_snapshot!(format!("{}--{}", bug.id, property.name), story);
-            }
+        let own = violated(&report).filter(|property| !property.name.ends_with(NON_VACUOUS));
+        let own: Vec<_> = own.collect();
+        let found: BTreeSet<&str> = own.iter().map(|property| property.name.as_str()).collect();
+        for Story { name, text } in stories(own) {
+            let text = format!("{}\n{text}", trace::wrapped(bug.about, 0));
+            insta::assert_snapshot!(format!("{}--{name}", bug.id), text);
         }
         assert_eq!(found, bug.caught.iter().map(String::as_str).collect(), "{}", bug.id);
     }

@@ -6,6 +6,7 @@ mod common;
 mod bugs;
 mod decisions;
 mod laws;
+mod oracle;
 mod systems;
 mod text;
 mod waivers;

@@ -161,7 +161,8 @@ pub(super) mod tests {
     use super::*;
     use crate::nic::config::{NicConfig, Parameters};
     use crate::nic::link::Link;
-    use quickcheck::quickcheck;
+    use devmig_testing::Premises;
+    use quickcheck::{Arbitrary, Gen, QuickCheck};
 
     pub(in crate::nic) fn nic(rss: bool) -> Nic {
         let parameters =
@@ -240,12 +241,67 @@ pub(super) mod tests {
         assert_eq!(tagged.control(&[class::VLAN, 1, 0, 16]), Ack::Err);
     }
 
-    quickcheck! {
-        fn any_bytes_are_a_command_or_none(class: u8, command: u8, data: Vec<u8>) -> bool {
+    /// A command, or nearly one.
+    #[derive(Clone, Debug)]
+    struct Command(Vec<u8>);
+
+    impl Arbitrary for Command {
+        fn arbitrary(g: &mut Gen) -> Self {
+            let macs = |g: &mut Gen, group: bool| -> Vec<Mac> {
+                let mac = |g: &mut Gen| {
+                    let group = group ^ (u8::arbitrary(g) < 20);
+                    Mac([u8::from(group), u8::arbitrary(g), 0, 0, 0, u8::arbitrary(g)])
+                };
+                (0..u8::arbitrary(g) % 3).map(|_| mac(g)).collect()
+            };
+            let mut bytes = match u8::arbitrary(g) % 6 {
+                0 => vec![class::RX, u8::arbitrary(g) % 7, u8::arbitrary(g) % 3],
+                1 => {
+                    let (unicast, multicast) = (macs(g, false), macs(g, true));
+                    table(&unicast, &multicast)
+                }
+                2 => {
+                    let mac = [u8::arbitrary(g), 0, 0, 0, 0, u8::arbitrary(g)];
+                    [&[class::MAC, mac_command::ADDR_SET], &mac[..]].concat()
+                }
+                3 => vec![class::MQ, mq_command::VQ_PAIRS_SET, u8::arbitrary(g) % 6, 0],
+                4 => {
+                    let length = *g.choose(&[1, 2, 4, 8, 3]).unwrap();
+                    let queues: Vec<u16> =
+                        (0..length).map(|_| u16::from(u8::arbitrary(g) % 20 / 4)).collect();
+                    let key: Vec<u8> = (0..u8::arbitrary(g) % 41).map(|_| 7).collect();
+                    rss(u32::from(u8::arbitrary(g) % 64), &queues, &key)
+                }
+                _ => [vec![u8::arbitrary(g) % 6, u8::arbitrary(g) % 7], Vec::arbitrary(g)].concat(),
+            };
+            if u8::arbitrary(g) % 4 == 0 && !bytes.is_empty() {
+                let at = usize::arbitrary(g) % bytes.len();
+                bytes[at] = u8::arbitrary(g);
+            }
+            Command(bytes)
+        }
+    }
+
+    /// A command is carried out as a whole, or nothing has changed; what it changed is saved and
+    /// loaded, and the same command again changes nothing more.
+    #[test]
+    fn any_bytes_are_a_command_or_none() {
+        static PREMISES: Premises = Premises::new();
+        fn law(Command(bytes): Command) -> bool {
             let mut nic = nic(true);
             let before = nic.save();
-            let bytes = [&[class % 6, command % 7], data.as_slice()].concat();
-            nic.control(&bytes) == Ack::Ok || nic.save() == before
+            let done = nic.control(&bytes) == Ack::Ok;
+            let after = nic.save();
+            if PREMISES.holds("carried out", done) {
+                PREMISES.met(format!("class {}", bytes[0]));
+                PREMISES.holds("something changes", before != after);
+            }
+            let again = nic.control(&bytes) == Ack::Ok;
+            (done || before == after) && again == done && nic.save() == after
         }
+        QuickCheck::new().tests(2000).quickcheck(law as fn(Command) -> bool);
+        PREMISES.at_least("carried out", 33);
+        PREMISES.at_least("something changes", 50);
+        PREMISES.each([class::RX, class::MAC, class::MQ].map(|class| format!("class {class}")), 50);
     }
 }

@@ -98,7 +98,8 @@ fn be16(bytes: &[u8]) -> Option<u16> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use quickcheck::quickcheck;
+    use devmig_testing::Premises;
+    use quickcheck::{Arbitrary, Gen, QuickCheck};
     use std::net::IpAddr;
 
     /// A TCP segment's frame.
@@ -144,14 +145,99 @@ pub(super) mod tests {
         assert_eq!(flow(&plain[..30]), None);
     }
 
-    quickcheck! {
-        fn any_bytes_are_looked_at(bytes: Vec<u8>, kind: bool) -> bool {
-            let mut frame = bytes.clone();
-            if let Some(field) = frame.get_mut(12..14) {
-                field.copy_from_slice(&if kind { IPV4 } else { IPV6 }.to_be_bytes());
+    /// A frame by its parts, and what is to be found in it.
+    #[derive(Clone, Debug)]
+    struct Parts {
+        to: [u8; 6],
+        vlan: Option<u16>,
+        v6: bool,
+        protocol: u8,
+        fragment: bool,
+        options: u8,
+        addresses: Vec<u8>,
+        body: Vec<u8>,
+    }
+
+    impl Arbitrary for Parts {
+        fn arbitrary(g: &mut Gen) -> Self {
+            let v6 = bool::arbitrary(g);
+            let bytes =
+                |g: &mut Gen, length: usize| (0..length).map(|_| u8::arbitrary(g)).collect();
+            let length = usize::arbitrary(g) % 12;
+            Parts {
+                to: std::array::from_fn(|_| u8::arbitrary(g)),
+                vlan: Option::arbitrary(g),
+                v6,
+                protocol: *g.choose(&[TCP, UDP, 1, 58]).unwrap(),
+                fragment: u8::arbitrary(g) % 4 == 0,
+                options: u8::arbitrary(g) % 11,
+                addresses: bytes(g, if v6 { 32 } else { 8 }),
+                body: bytes(g, length),
             }
-            let _ = (flow(&bytes), flow(&frame));
-            destination(&bytes).is_some() == (bytes.len() >= HEADER)
         }
+    }
+
+    impl Parts {
+        fn frame(&self) -> Vec<u8> {
+            let mut frame = [self.to, [2, 0, 0, 0, 0, 1]].concat();
+            if let Some(tag) = self.vlan {
+                frame.extend([VLAN.to_be_bytes(), tag.to_be_bytes()].concat());
+            }
+            frame.extend(if self.v6 { IPV6 } else { IPV4 }.to_be_bytes());
+            if self.v6 {
+                frame.extend([0x60, 0, 0, 0, 0, 20, self.protocol, 64]);
+                frame.extend(&self.addresses);
+            } else {
+                let flags = if self.fragment { 0x20 } else { 0x40 };
+                frame.extend([0x45 + self.options, 0, 0, 40, 0, 0, flags, 0, 64, self.protocol]);
+                frame.extend([0, 0]);
+                frame.extend(&self.addresses);
+                frame.extend(vec![0; usize::from(self.options) * 4]);
+            }
+            frame.extend(&self.body);
+            frame
+        }
+
+        /// Where its addresses end, by its own parts.
+        fn head(&self) -> usize {
+            let tag = if self.vlan.is_some() { TAG } else { 0 };
+            HEADER + tag + if self.v6 { 40 } else { 20 }
+        }
+
+        fn transport(&self) -> Transport {
+            let ports = self.body.len() >= 4 && (self.v6 || !self.fragment);
+            match self.protocol {
+                TCP if ports => Transport::Tcp,
+                UDP if ports => Transport::Udp,
+                _ => Transport::Other,
+            }
+        }
+    }
+
+    /// What was put into a frame is found in it; a frame that is cut before its addresses end has no
+    /// flow, and one that is cut after them has the same addresses.
+    #[test]
+    fn what_a_frame_is_made_of_is_found_in_it() {
+        static PREMISES: Premises = Premises::new();
+        fn law(parts: Parts, cut: u8) -> bool {
+            let frame = parts.frame();
+            let transport = parts.transport();
+            PREMISES.met(format!("{transport:?} {}", if parts.v6 { "IPv6" } else { "IPv4" }));
+            let ports = if transport == Transport::Other { &[] } else { &parts.body[..4] };
+            let whole = Flow { v6: parts.v6, addresses: &parts.addresses, ports, transport };
+            let cut = &frame[..usize::from(cut) % frame.len()];
+            let there = PREMISES.holds("cut after the addresses", cut.len() >= parts.head());
+            PREMISES.holds("cut before them", !there);
+            flow(&frame) == Some(whole)
+                && tag(&frame) == parts.vlan.map(|tag| tag & 0xfff)
+                && destination(&frame) == Some(Mac(parts.to))
+                && destination(cut).is_some() == (cut.len() >= HEADER)
+                && flow(cut).map(|flow| flow.addresses) == there.then_some(&parts.addresses[..])
+        }
+        QuickCheck::new().tests(2000).quickcheck(law as fn(Parts, u8) -> bool);
+        PREMISES.at_least("cut after the addresses", 10);
+        PREMISES.at_least("cut before them", 33);
+        let kinds = ["Tcp IPv4", "Udp IPv4", "Other IPv4", "Tcp IPv6", "Udp IPv6", "Other IPv6"];
+        PREMISES.each(kinds, 50);
     }
 }

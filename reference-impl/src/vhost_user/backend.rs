@@ -419,6 +419,9 @@ impl<D: Device> Backend<D> {
             self.config_changed();
         }
         self.process_all(now);
+        if self.closed {
+            return;
+        }
         while let Some((_, ring)) = self.late_calls.pop_front_if(|(at, _)| *at <= now) {
             self.outputs.push_back(Output::Call(ring));
         }

@@ -9,24 +9,25 @@ use devmig_reference::vhost_user::Options;
 use super::super::number::MANY;
 use super::Common;
 
-/// A disk in memory, each sector filled with its number.
+/// Run a disk in memory, each sector filled with its number
 #[derive(Debug, ClapArgs)]
 #[command(after_help = super::super::help::DEVICE_BLK)]
 pub(super) struct Blk {
     #[command(flatten)]
     pub(super) common: Common,
-    /// Where to listen; a socket that nobody listens on any more is replaced.
-    #[arg(long, value_name = "PATH")]
+    /// Socket on which to listen; a stale socket is replaced
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
     pub(super) socket_path: PathBuf,
-    /// Its size.
+    /// Size of the disk, in sectors of 512 bytes
     #[arg(long, value_name = "N", default_value_t = BlockOptions::default().sectors,
+          help_heading = "Device",
           value_parser = clap::value_parser!(u64).range(1..=MANY))]
     sectors: u64,
-    /// How many request queues.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    /// Number of request queues
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Device", value_parser = clap::value_parser!(u8).range(1..=64))]
     queues: u8,
-    /// Every other request takes three times as long.
-    #[arg(long)]
+    /// Let every other request take three times as long, so that requests overtake each other
+    #[arg(long, help_heading = "Behaviour")]
     out_of_order: bool,
 }
 

@@ -16,10 +16,10 @@ use crate::harness::io::files;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = super::super::help::DEVICE_GOLDEN)]
 pub(super) struct Golden {
-    /// The folder of the files.
+    /// Folder of the files
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Write nothing: exit with 1 if a file is not what would be written.
+    /// Write nothing; exit with 1 if a file is out of date
     #[arg(long)]
     check: bool,
 }

@@ -43,8 +43,11 @@ const REST: &str = "unknown";
 
 impl Args for Making {
     fn augment_args(command: Command) -> Command {
-        let value = |name: &'static str, about: &'static str| Arg::new(name).long(name).help(about);
-        let flag = |name, about| value(name, about).action(ArgAction::SetTrue);
+        let value = |name: &'static str, about: &'static str| {
+            Arg::new(name).long(name).help(about).help_heading("Device")
+        };
+        let flag =
+            |name, about| value(name, about).action(ArgAction::SetTrue).help_heading("Output");
         let model = value(MODEL, "Model of the device, by its name in either version of the RFC")
             .value_name("MODEL")
             .default_value(NicModel::Nic.id());

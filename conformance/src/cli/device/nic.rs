@@ -12,30 +12,32 @@ use devmig_reference::vhost_user::net::NetOptions;
 use super::making::Making;
 use super::{Common, Error};
 
-/// A network device: what it transmits comes back, if its filter lets it through.
+/// Run a network device that receives what it transmits, if its filter accepts it
 #[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("where").args(["socket_path", "vfio_user"]))]
 #[command(after_help = super::super::help::DEVICE_NIC)]
 pub(super) struct Nic {
     #[command(flatten)]
     pub(super) common: Common,
-    /// Where to listen as a vhost-user back-end; a socket that nobody listens on any more is replaced.
-    #[arg(long, value_name = "PATH")]
+    /// Socket on which to listen as a vhost-user back-end; a stale socket is replaced
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
     socket_path: Option<PathBuf>,
-    /// Where to listen as a PCI device over vfio-user; likewise.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["outside", "link_flap"])]
+    /// Socket on which to listen as a PCI device over vfio-user; a stale socket is replaced
+    #[arg(long, value_name = "PATH", help_heading = "Connection",
+          conflicts_with_all = ["outside", "link_flap"])]
     vfio_user: Option<PathBuf>,
-    /// Its migration features over vfio-user, or `none`. That it has `p2p` is reported only with
-    /// `--set p2p.flag=as-vfio`.
-    #[arg(long, value_name = "FEATURES", default_value = FEATURES, conflicts_with = "socket_path")]
+    /// Migration features over vfio-user, or `none`; `p2p` is reported only with `--set
+    /// p2p.flag=as-vfio`
+    #[arg(long, value_name = "FEATURES", default_value = FEATURES, conflicts_with = "socket_path",
+          help_heading = "Behaviour")]
     pub(super) features: String,
     #[command(flatten)]
     pub(super) making: Making,
-    /// What it is connected to.
-    #[arg(long, value_enum, default_value = "loopback")]
+    /// Link of the device
+    #[arg(long, value_enum, default_value = "loopback", help_heading = "Behaviour")]
     link: LinkTo,
-    /// Let the link go down and up again, each time after this long.
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
+    /// Change the state of the link each time after this many milliseconds
+    #[arg(long, value_name = "MS", help_heading = "Behaviour", value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
     link_flap: Option<u32>,
 }
 
@@ -53,9 +55,9 @@ pub(super) enum Endpoint<'a> {
 /// What a NIC is connected to.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LinkTo {
-    /// Itself.
+    /// The device receives what it transmits
     Loopback,
-    /// Nothing.
+    /// No link
     None,
 }
 

@@ -15,11 +15,11 @@ use super::{Error, Out, Status, own_mutant};
 #[derive(Debug, ClapArgs)]
 #[command(after_help = super::super::help::DEVICE_SERVE)]
 pub(super) struct Serve {
-    /// Where to listen for these.
-    #[arg(long, value_name = "PATH")]
+    /// Socket on which to listen for requests
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
     control: PathBuf,
     /// Run this mutant; see `devmig device mutants`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Behaviour")]
     mutant: Option<String>,
     #[command(flatten)]
     making: Making,

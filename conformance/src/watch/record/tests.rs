@@ -1,5 +1,8 @@
 use std::io::Cursor;
 
+use devmig_testing::Premises;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
+
 use super::*;
 
 fn events() -> Vec<Event> {
@@ -93,14 +96,103 @@ fn what_is_wrong_is_said_with_its_line() {
     }
 }
 
-quickcheck::quickcheck! {
-    fn no_bytes_make_it_panic(bytes: Vec<u8>) -> bool {
-        let head = b"{\"recording\":\"vhost-user\",\"schema\":1,\"devmig\":\"0\"}\n";
-        let _ = read(&bytes);
-        let _ = read(&[&head[..], &bytes].concat());
-        true
+impl Arbitrary for Side {
+    fn arbitrary(g: &mut Gen) -> Self {
+        if bool::arbitrary(g) { Side::FrontEnd } else { Side::BackEnd }
     }
+}
 
+impl Arbitrary for Event {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let what = match u8::arbitrary(g) % 4 {
+            0 => {
+                let fds = usize::arbitrary(g) % 1025;
+                let mut bytes: Vec<u8> = Vec::arbitrary(g);
+                bytes.push(u8::arbitrary(g));
+                What::Said(Said {
+                    from: Side::arbitrary(g),
+                    channel: if bool::arbitrary(g) { Channel::Main } else { Channel::BackEnd },
+                    bytes,
+                    omitted: u64::arbitrary(g),
+                    fds,
+                    late: usize::arbitrary(g) % (fds + 1),
+                })
+            }
+            1 => What::Indices {
+                ring: u8::arbitrary(g),
+                available: u16::arbitrary(g),
+                used: u16::arbitrary(g),
+                resumes: Option::arbitrary(g),
+            },
+            2 => What::Closed(Side::arbitrary(g)),
+            _ => What::Ends(String::arbitrary(g)),
+        };
+        Event { ms: u64::arbitrary(g), what }
+    }
+}
+
+fn variant(event: &Event) -> &'static str {
+    match event.what {
+        What::Said(_) => "said",
+        What::Indices { .. } => "indices",
+        What::Closed(_) => "closed",
+        What::Ends(_) => "ends",
+    }
+}
+
+#[test]
+fn any_events_are_read_as_they_were_written() {
+    static PREMISES: Premises = Premises::new();
+    fn law(events: Vec<Event>) -> bool {
+        events.iter().for_each(|event| PREMISES.met(variant(event)));
+        read(&written(&events)).unwrap() == (events, false)
+    }
+    QuickCheck::new().tests(200).quickcheck(law as fn(Vec<Event>) -> bool);
+    PREMISES.each(["said", "indices", "closed", "ends"], 200);
+}
+
+/// The events before the damage are read as they were, and no earlier line is called wrong.
+#[test]
+fn damage_is_found_at_its_line_or_after_it() {
+    static PREMISES: Premises = Premises::new();
+    fn law(events: Vec<Event>, at: usize, byte: u8, only: bool) -> bool {
+        let mut bytes = written(&events);
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        if only {
+            bytes.truncate(at + 1);
+        }
+        let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+        let mut came = Vec::new();
+        let mut reader = match Reader::new(Cursor::new(&bytes)) {
+            Ok(reader) => reader,
+            Err(error) => {
+                PREMISES.met("no head");
+                return line == 0 && error.to_string().starts_with("line 1: ");
+            }
+        };
+        let error = loop {
+            match reader.next_event() {
+                Ok(Some(event)) => came.push(event),
+                Ok(None) => break None,
+                Err(ReadError::Line { line, .. } | ReadError::Io { line, .. }) => break Some(line),
+            }
+        };
+        let before = line.saturating_sub(1).min(events.len());
+        PREMISES.holds("events before", before > 0);
+        PREMISES.holds("an error", error.is_some());
+        PREMISES.holds("cut", reader.cut);
+        came.get(..before) == events.get(..before) && error.is_none_or(|found| found > line as u64)
+    }
+    let law = law as fn(Vec<Event>, usize, u8, bool) -> bool;
+    QuickCheck::new().tests(1000).quickcheck(law);
+    PREMISES.each(["no head"], 5);
+    PREMISES.at_least("events before", 50);
+    PREMISES.at_least("an error", 20);
+    PREMISES.at_least("cut", 20);
+}
+
+quickcheck::quickcheck! {
     fn hexadecimal_survives_a_round_trip(bytes: Vec<u8>) -> bool {
         unhex(&hex(&bytes)) == Ok(bytes)
     }

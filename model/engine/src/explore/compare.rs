@@ -453,8 +453,9 @@ impl Comparison {
             if let (Some(lines), Some(instead)) = (only, instead) {
                 let _ = writeln!(out, "\nonly {one}:");
                 out += &trace::text(lines, None);
-                let _ =
-                    writeln!(out, "{other} allows instead of the last event: {}", list(instead));
+                let list = list(instead);
+                let line = format!("{other} allows instead of the last event: {list}");
+                let _ = writeln!(out, "{}", trace::wrapped(&line, 4));
             }
         }
         out

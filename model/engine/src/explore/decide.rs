@@ -134,14 +134,25 @@ impl Decision {
             let verdict = |n: &usize| row.verdicts[*n].map_or("-".to_owned(), |v| v.to_string());
             table.push(row.options.iter().cloned().chain(decided.iter().map(verdict)).collect());
         }
+        // One row an option, or one row a property where that is what fits.
         let mut out = grid(&table);
+        let width = |text: &str| text.lines().map(|line| line.chars().count()).max();
+        if width(&out) > Some(trace::WIDTH) {
+            let turned = (0..table[0].len())
+                .map(|column| table.iter().map(|row| row[column].clone()).collect());
+            let turned = grid(&turned.collect::<Vec<_>>());
+            if width(&turned) < width(&out) {
+                out = turned;
+            }
+        }
         for wanted in [PropertyVerdict::Holds, PropertyVerdict::Violated, PropertyVerdict::Unknown]
         {
             let first = |n: &&usize| self.rows.first().and_then(|row| row.verdicts[**n]);
             let agreed = same.iter().filter(|n| first(n) == Some(wanted));
-            let names: Vec<&str> = agreed.map(|n| self.properties[*n].as_str()).collect();
+            let names: Vec<_> = agreed.map(|n| trace::unbroken(&self.properties[*n])).collect();
             if !names.is_empty() {
-                out += &format!("\n{wanted} in every row: {}\n", names.join(", "));
+                let line = format!("{wanted} in every row: {}", names.join(", "));
+                out += &format!("\n{}\n", trace::wrapped(&line, 4));
             }
         }
         out

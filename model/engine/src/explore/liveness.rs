@@ -515,6 +515,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
 mod tests {
     use super::*;
     use crate::explore::naive;
+    use devmig_testing::Premises;
     use proptest::prelude::*;
 
     /// Edges with what they discharge; `None` leads out of the graph.
@@ -540,12 +541,16 @@ mod tests {
         }
     }
 
+    /// Graphs in which little is discharged, and those in which most is and little is owed: so that
+    /// both verdicts are met.
     fn small() -> impl Strategy<Value = Small> {
-        (1..8usize).prop_flat_map(|n| {
-            let edge =
-                (proptest::option::weighted(0.95, 0..n), prop_oneof![3 => Just(0), 1 => 0..8u64]);
+        (1..8usize, any::<bool>()).prop_flat_map(|(n, lazy)| {
+            let (nothing, something) = if lazy { (3, 1) } else { (1, 4) };
+            let discharged = prop_oneof![nothing => Just(0), something => 0..8u64];
+            let edge = (proptest::option::weighted(0.95, 0..n), discharged);
             let edges = proptest::collection::vec(proptest::collection::vec(edge, 0..4), n);
-            let owed = proptest::collection::vec(prop_oneof![0..8u64, Just(7)], n);
+            let owed = prop_oneof![something => Just(0), 1 => 0..8u64, nothing => Just(7)];
+            let owed = proptest::collection::vec(owed, n);
             (owed, edges).prop_map(|(owed, edges)| Small { owed, edges })
         })
     }
@@ -566,15 +571,18 @@ mod tests {
         assert_eq!(reasons, u64::MAX);
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
-
-        #[test]
-        fn progress_is_what_the_naive_decider_says(graph in small()) {
+    #[test]
+    fn progress_is_what_the_naive_decider_says() {
+        let premises = Premises::new();
+        proptest!(ProptestConfig::with_cases(4000), |(graph in small())| {
             let naive = (0..3).any(|o| naive::starves(&graph, o).unwrap());
             let found = progress(&graph).unwrap();
             prop_assert_eq!(found.is_some(), naive);
+            premises.holds("it starves", naive);
+            premises.holds("it does not starve", !naive);
             if let Some(Starvation { obligation: Some(o), root, cycle, .. }) = found {
+                premises.holds("in a cycle", !cycle.is_empty());
+                premises.holds("at an end", cycle.is_empty());
                 if cycle.is_empty() {
                     prop_assert!(graph.edges[root].is_empty() && graph.owed[root] >> o & 1 == 1);
                 } else {
@@ -582,16 +590,29 @@ mod tests {
                     is_fair_cycle(&graph, &cycle, 1 << o);
                 }
             }
-        }
+        });
+        premises.at_least("it starves", 10);
+        premises.at_least("it does not starve", 10);
+        premises.at_least("in a cycle", 10);
+        premises.at_least("at an end", 10);
+    }
 
-        #[test]
-        fn leads_to_is_what_the_naive_decider_says(graph in small(), marks in any::<[u8; 2]>()) {
+    #[test]
+    fn leads_to_is_what_the_naive_decider_says() {
+        let premises = Premises::new();
+        let marks = any::<[u8; 2]>();
+        proptest!(ProptestConfig::with_cases(4000), |(graph in small(), marks in marks)| {
             let of = |n: usize, bits: u8| bits >> n & 1 == 1;
             let [from, to] = marks.map(|m| (0..graph.len()).map(|n| of(n, m)).collect::<Vec<_>>());
             let found = leads_to(&graph, &mut |n| from[n], &mut |n| to[n]).unwrap();
             prop_assert_eq!(found.is_some(), naive::avoids(&graph, &from, &to).unwrap());
+            premises.holds("it is avoided", found.is_some());
+            premises.holds("it is not avoided", found.is_none());
             if let Some(Starvation { root, stem, cycle, .. }) = found {
                 prop_assert!(from[root] && !to[root]);
+                premises.holds("by a stem", !stem.is_empty());
+                premises.holds("by a cycle", !cycle.is_empty());
+                premises.holds("by an end", cycle.is_empty());
                 let mut at = root;
                 for edge in &stem {
                     prop_assert_eq!(edge.0, at);
@@ -607,6 +628,11 @@ mod tests {
                     }
                 }
             }
-        }
+        });
+        premises.at_least("it is avoided", 10);
+        premises.at_least("it is not avoided", 10);
+        premises.at_least("by a stem", 5);
+        premises.at_least("by a cycle", 10);
+        premises.at_least("by an end", 10);
     }
 }

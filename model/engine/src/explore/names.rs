@@ -8,7 +8,7 @@ pub const DEADLOCK_FREE: &str = "deadlock-free";
 pub const NO_STARVATION: &str = "no-starvation";
 /// The properties that are checked of every system.
 pub const OF_EVERY_SYSTEM: [&str; 3] = [RULES_KEPT, DEADLOCK_FREE, NO_STARVATION];
-/// Ends the name of a vacuity check: that the antecedent of an `always` occurs.
+/// Ends the name of a vacuity check: that the antecedent of an `always` or `at END` occurs.
 pub const NON_VACUOUS: &str = ": non-vacuous";
 
 /// The present name of a property whose name has changed, for a message.

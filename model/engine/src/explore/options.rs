@@ -34,8 +34,8 @@ pub struct Listed {
     pub expected: Expected,
 }
 
-/// The properties of a system in the order of its report: its own, each `always` followed by its
-/// twin, then those that are checked of every system.
+/// The properties of a system in the order of its report: its own, each `always` and `at END`
+/// followed by its vacuity check, then those that are checked of every system.
 pub(super) fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>(
     system: &System<M, Q, N, W>,
 ) -> Vec<Listed> {
@@ -44,7 +44,7 @@ pub(super) fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>
         let (clause, kind) = (property.clause, property.kind);
         let name = property.name.to_owned();
         all.push(Listed { name, clause, kind, expected: property.expected });
-        if kind == PropertyKind::Always {
+        if kind.is_implication() {
             let name = format!("{}{NON_VACUOUS}", property.name);
             let (kind, expected) = (PropertyKind::Reachable, Expected::Holds);
             all.push(Listed { name, clause, kind, expected });

@@ -200,7 +200,7 @@ impl Report {
                 out += &text(lines, property.cycle_at);
             }
             if let Some(note) = &property.note {
-                let _ = writeln!(out, "      {note}");
+                let _ = writeln!(out, "{}", trace::wrapped(&format!("      {note}"), 8));
             }
         }
         for ending in &self.undefined {
@@ -295,7 +295,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
                 (PropertyKind::LeadsTo, Some(states)) => self.leads_to(property, states)?,
                 _ => self.none_of(property, witnesses)?,
             });
-            if property.kind == PropertyKind::Always {
+            if property.kind.is_implication() {
                 found.push(self.reached(findings.twins[n], false)?);
             }
         }

@@ -119,7 +119,8 @@ pub struct Findings {
     /// By property of the system and instance of it: a transition or end that violates it; for a
     /// [`Test::Reachable`], one that satisfies it.
     pub witnesses: Vec<Vec<Option<Witness>>>,
-    /// By property of the system: a transition in which the antecedent of an implication is met.
+    /// By property of the system: a transition in which the antecedent of an implication is met; for a
+    /// [`Test::AtEnd`], an accepted end in which it is.
     pub twins: Vec<Option<Witness>>,
     /// Clauses broken.
     pub broken: BTreeMap<ClauseId, Tally>,
@@ -340,7 +341,7 @@ impl Findings {
                     open.transitions.push(i);
                 }
                 PropertyKind::Reachable if found.contains(&None) => open.transitions.push(i),
-                PropertyKind::AtEnd if clean => open.ends.push(i),
+                PropertyKind::AtEnd if clean || self.twins[i].is_none() => open.ends.push(i),
                 _ => {}
             }
         }
@@ -472,11 +473,11 @@ fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
         for property in open.ends.iter().filter(|_| end) {
             let tests = &system.properties[*property].tests;
             for (test, witness) in tests.iter().zip(&mut worker.findings.witnesses[*property]) {
-                match test {
-                    Test::AtEnd(holds) if witness.is_none() && !holds(&before) => {
-                        *witness = Some(at);
-                    }
-                    _ => {}
+                let Test::AtEnd(holds) = test else { continue };
+                let Some(holds) = holds(&before) else { continue };
+                worker.findings.twins[*property].get_or_insert(at);
+                if !holds {
+                    witness.get_or_insert(at);
                 }
             }
         }

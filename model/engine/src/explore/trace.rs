@@ -9,6 +9,8 @@
 //! read: what leads up to the environment's first act is one line, a message that is later read is
 //! not shown when it is sent, and what lies in the socket is not shown at all. JSON keeps it all.
 //!
+//! Text has at most [`WIDTH`] columns: a longer line goes on with a hanging indent.
+//!
 //! **Not here.** Which path is shown ([`super::search`], [`super::liveness`]).
 
 use schemars::JsonSchema;
@@ -22,6 +24,15 @@ use crate::clause::ClauseId;
 use crate::compose::{Action, Closed, GlobalStateOf, Outcome};
 use crate::machine::{Channel, Event, Machine, Party, Stimulus};
 use crate::pack::Bits;
+
+/// The columns of a text for the console, in files and in a pipe.
+pub const WIDTH: usize = 100;
+/// An event that is longer than this moves what changed to the right, in its own line alone.
+const EVENT: usize = 48;
+/// Beyond this column nothing hangs: what goes on would have too little room.
+const HANG: usize = 60;
+/// Keeps the parts of one change together while lines are broken.
+const NO_BREAK: char = '\u{a0}';
 
 /// One transition of a trace.
 #[derive(Clone, Copy, Debug)]
@@ -299,6 +310,7 @@ pub fn text_full(lines: &[Line], cycle_at: Option<usize>) -> String {
 fn rows(lines: &[&Line], cycle_at: Option<usize>, shown: &dyn Fn(&str) -> bool) -> String {
     let width = |f: fn(&Line) -> usize| lines.iter().map(|line| f(line)).max().unwrap_or(0);
     let (party, event) = (width(|l| l.party.chars().count()), width(|l| l.event.chars().count()));
+    let event = event.min(EVENT);
     let mut out = String::new();
     let mut cycle = cycle_at;
     for line in lines {
@@ -313,17 +325,34 @@ fn rows(lines: &[&Line], cycle_at: Option<usize>, shown: &dyn Fn(&str) -> bool) 
             .map(|(name, values)| format!("{name} {} -> {}", plain(&values[0]), plain(&values[1])))
             .collect();
         what.extend(line.clause.iter().map(|clause| format!("[{clause}]")));
-        let row = format!(
-            "{:>4}  {:party$}  {:event$}  {}",
-            line.n,
-            line.party,
-            line.event,
-            what.join(", ")
-        );
-        out += row.trim_end();
+        let head = format!("{:>4}  {:party$}  {:event$}  ", line.n, line.party, line.event);
+        let hang = Some(head.chars().count()).filter(|column| *column <= HANG).unwrap_or(10);
+        let room = WIDTH - hang - 1;
+        let fits = |item: &String| item.chars().count() <= room;
+        let whole = |item: String| if fits(&item) { unbroken(&item) } else { item };
+        let what: Vec<String> = what.into_iter().map(whole).collect();
+        let row = format!("{head}{}", what.join(", "));
+        out += &wrapped(row.trim_end(), hang);
         out.push('\n');
     }
     out
+}
+
+/// A part of a line that [`wrapped`] keeps in one line.
+pub(super) fn unbroken(part: &str) -> String {
+    part.replace(' ', &NO_BREAK.to_string())
+}
+
+/// A line that is too long for [`WIDTH`] as several, of which all but the first begin at this column.
+#[must_use]
+pub fn wrapped(line: &str, hang: usize) -> String {
+    let indent = " ".repeat(hang);
+    // A name has hyphens: it stays whole, so that it can be found.
+    let options = textwrap::Options::new(WIDTH)
+        .subsequent_indent(&indent)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::fill(line, options).replace(NO_BREAK, " ")
 }
 
 fn plain(value: &Value) -> String {

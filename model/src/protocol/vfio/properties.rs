@@ -532,8 +532,19 @@ pub const ALL: &[D] = &[
         "at the end the copy of guest memory equals the memory",
         PAGE,
         |_, page| {
-            Test::at_end(move |w: &GlobalState| {
-                w.parts.3.failed || w.parts.2.stale >> page & 1 == 0
+            Test::at_end_implies(move |w: &GlobalState| {
+                (!w.parts.3.failed).then_some(w.parts.2.stale >> page & 1 == 0)
+            })
+        },
+    ),
+    D::of_each(
+        "copied-page-is-written",
+        "",
+        "each page is written after it was copied, in some run",
+        PAGE,
+        |_, page| {
+            Test::reachable(move |t: &Seen| {
+                t.after.parts.2.stale & !t.before.parts.2.stale & 1 << page != 0
             })
         },
     ),
@@ -588,7 +599,9 @@ pub const ALL: &[D] = &[
         "",
         "at the end a device that was reset for a new client runs",
         |names, _| {
-            Test::at_end(move |w: &GlobalState| w.parts.3.failed || names.is_running(w.parts.0.at))
+            Test::at_end_implies(move |w: &GlobalState| {
+                (!w.parts.3.failed).then_some(names.is_running(w.parts.0.at))
+            })
         },
     ),
     D::of_system(

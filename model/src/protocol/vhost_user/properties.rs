@@ -138,10 +138,10 @@ fn implies<const R: usize, const N: usize>(
     Test::implies(holds)
 }
 
-fn at_end<const R: usize, const N: usize>(
-    holds: impl Fn(&W<R, N>) -> bool + Send + Sync + 'static,
+fn at_end_implies<const R: usize, const N: usize>(
+    holds: impl Fn(&W<R, N>) -> Option<bool> + Send + Sync + 'static,
 ) -> Test<W<R, N>, Event> {
-    Test::at_end(holds)
+    Test::at_end_implies(holds)
 }
 
 fn leads_to<const R: usize, const N: usize>(
@@ -214,9 +214,9 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             "in the end every request before the ring's base was used",
             Self::RING,
             |_, ring| {
-                at_end(move |w| {
+                at_end_implies(move |w| {
                     let (base, done) = (w.parts.0.rings[ring].base, w.parts.1.rings[ring].done);
-                    (0..base).all(|request| done >> (request % 64) & 1 == 1)
+                    (base > 0).then(|| (0..base).all(|request| done >> (request % 64) & 1 == 1))
                 })
             },
         ),
@@ -506,9 +506,10 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             "in the end, while the virtual CPUs run, every kicked request was used",
             Self::RING,
             |_, ring| {
-                at_end(move |w| {
+                at_end_implies(move |w| {
                     let r = &w.parts.1.rings[ring];
-                    !w.parts.1.running || r.kick_due || r.in_flight() == 0
+                    let kicked = r.posted > 0 && !r.kick_due;
+                    (w.parts.1.running && kicked).then(|| r.in_flight() == 0)
                 })
             },
         ),
@@ -517,7 +518,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             "vhost-user.dirty-log.marks-buffers",
             "in the end, the copy of guest memory equals the memory",
             Self::RING,
-            |_, ring| at_end(move |w| w.parts.1.rings[ring].stale == 0),
+            |_, ring| at_end_implies(move |w| Some(w.parts.1.rings[ring].stale == 0)),
         ),
         PropertyDefinition::of_system(
             "log-is-quiet-while-suspended",

@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use devmig_model::protocol::vhost_user::wire::Flags;
-use quickcheck::quickcheck;
+use devmig_testing::Premises;
+use quickcheck::QuickCheck;
 
 use super::*;
 
@@ -74,9 +75,11 @@ fn a_fragment_is_kept_over_a_timeout() {
     }
 }
 
-quickcheck! {
-    /// However bytes are cut into pieces, the same messages come.
-    fn cuts_do_not_matter(messages: Vec<(u32, Vec<u8>)>, pieces: Vec<u8>) -> bool {
+/// However bytes are cut into pieces, the same messages come.
+#[test]
+fn cuts_do_not_matter() {
+    static PREMISES: Premises = Premises::new();
+    fn law(messages: Vec<(u32, Vec<u8>)>, pieces: Vec<u8>) -> bool {
         let message = |(request, payload): &(u32, Vec<u8>)| {
             let header = Header { request: *request, ..header(payload.len() as u32) };
             [&header.encode()[..], payload].concat()
@@ -84,16 +87,26 @@ quickcheck! {
         let stream: Vec<u8> = messages.iter().flat_map(message).collect();
         let (mut a, mut b) = pair();
         let (mut rest, mut came) = (&stream[..], Vec::new());
+        PREMISES.holds("several messages", messages.len() > 1);
         for piece in pieces.iter().map(|n| usize::from(*n)).chain([usize::MAX]) {
             let (now, then) = rest.split_at(piece.min(rest.len()));
             a.send_raw(now, &[], later()).unwrap();
             rest = then;
+            let before = came.len();
             while let Ok(Received { header, payload, .. }) = b.receive(Deadline::now()) {
                 came.push((header.request, payload));
+            }
+            if !now.is_empty() {
+                PREMISES.holds("a piece without the end of a message", came.len() == before);
+                PREMISES.holds("a piece with several ends", came.len() > before + 1);
             }
         }
         came == messages
     }
+    QuickCheck::new().quickcheck(law as fn(Vec<(u32, Vec<u8>)>, Vec<u8>) -> bool);
+    PREMISES.at_least("several messages", 50);
+    PREMISES.at_least("a piece without the end of a message", 5);
+    PREMISES.at_least("a piece with several ends", 5);
 }
 
 #[test]

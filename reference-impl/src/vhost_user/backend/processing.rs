@@ -86,6 +86,10 @@ impl<D: Device> Backend<D> {
             if let Err(error) = notified {
                 self.give_up(at, error);
             }
+            // Nothing follows a close.
+            if self.closed {
+                return;
+            }
         }
     }
 

@@ -5,7 +5,6 @@ mod areas;
 use std::os::fd::AsFd;
 
 use devmig_model::protocol::vhost_user::wire::{PayloadKind, Transfer, VringFd, VringState};
-use quickcheck::{Arbitrary, Gen, quickcheck};
 use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VRING_DESC_F_NEXT};
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{Bytes, GuestAddress};
@@ -536,111 +535,4 @@ fn every_mutant_is_something_else_and_the_reference_is_not() {
     let same = |mutant: &&Mutant| reference == session(Some(**mutant));
     let same: Vec<&str> = Mutant::ALL.iter().filter(same).map(|mutant| mutant.name()).collect();
     assert_eq!(same, ELSEWHERE);
-}
-
-/// Something that happens to a back-end.
-#[derive(Clone, Debug)]
-enum Happening {
-    Message { request: u32, flags: u32, payload: Vec<u8>, descriptors: u8 },
-    Proper { which: u8, index: u8, num: u32, need_reply: bool },
-    Kick(usize),
-    Time(u8),
-    Scribble { at: u64, bytes: Vec<u8> },
-    Loaded(Vec<u8>),
-}
-
-impl Arbitrary for Happening {
-    fn arbitrary(g: &mut Gen) -> Self {
-        match u8::arbitrary(g) % 12 {
-            0 | 1 => Happening::Message {
-                request: u32::from(u8::arbitrary(g) % 48),
-                flags: *g.choose(&[1, 9, 0, 5, u32::MAX]).unwrap_or(&1),
-                payload: Vec::arbitrary(g),
-                descriptors: u8::arbitrary(g) % 4,
-            },
-            2..=6 => Happening::Proper {
-                which: u8::arbitrary(g),
-                index: *g.choose(&[0, 0, 0, 1, 255]).unwrap_or(&0),
-                num: *g.choose(&[0, 1, 2, 16, 3, 65535, u32::MAX]).unwrap_or(&1),
-                need_reply: bool::arbitrary(g) || bool::arbitrary(g),
-            },
-            7 | 8 => Happening::Kick(usize::from(u8::arbitrary(g) % 3)),
-            9 => Happening::Time(u8::arbitrary(g)),
-            // The ring's own pages, most of the time.
-            10 => Happening::Scribble {
-                at: u64::arbitrary(g) % if bool::arbitrary(g) { 0x3000 } else { LENGTH },
-                bytes: Vec::arbitrary(g),
-            },
-            _ => Happening::Loaded(Vec::arbitrary(g)),
-        }
-    }
-}
-
-fn happen(talk: &mut Talk, happening: &Happening) {
-    let now = talk.now;
-    match happening {
-        Happening::Message { request, flags, payload, descriptors } => {
-            let flags = Flags::from_bits(*flags);
-            let header = Header { request: *request, flags, size: payload.len() as u32 };
-            let fds = (0..*descriptors).flat_map(|_| fd()).collect();
-            talk.backend.handle_message(header, payload, fds, now);
-        }
-        Happening::Proper { which, index, num, need_reply } => {
-            let message = Message::ALL[usize::from(*which) % Message::ALL.len()];
-            let state = VringState { index: (*index).into(), num: *num };
-            let (payload, fds) = match message {
-                Message::SET_MEM_TABLE => (Guest::table(), vec![talk.guest.descriptor()]),
-                Message::SET_VRING_ADDR => (Guest::addresses((*index).into()), vec![]),
-                Message::SET_VRING_KICK | Message::SET_VRING_CALL | Message::SET_VRING_ERR => {
-                    (Payload::VringFd(VringFd::new(*index, false)), fd())
-                }
-                Message::SET_DEVICE_STATE_FD => {
-                    (Payload::Transfer(Transfer { direction: *num & 1, phase: 0 }), fd())
-                }
-                Message::SET_PROTOCOL_FEATURES => (Payload::U64(OFFERED_PROTOCOL_FEATURES), vec![]),
-                Message::SET_FEATURES => (Payload::U64(u64::from(*num & 1) << 30), vec![]),
-                other => match ids::find(other.id()).map(|known| known.payload) {
-                    Some(PayloadKind::VringState) => (Payload::VringState(state), vec![]),
-                    Some(PayloadKind::U64) => (Payload::U64((*num).into()), vec![]),
-                    _ => (Payload::None, vec![]),
-                },
-            };
-            talk.send_all(message, &payload, *need_reply, fds);
-        }
-        Happening::Kick(ring) => talk.backend.handle_kick(*ring, now),
-        Happening::Time(ms) => talk.pass(u32::from(*ms) * MS),
-        Happening::Scribble { at, bytes } => {
-            // What does not fit is not written.
-            let _ = talk.guest.map.write_slice(bytes, GuestAddress(GUEST + at));
-        }
-        Happening::Loaded(state) => {
-            let _ = talk.backend.handle_loaded(Some(state), now);
-        }
-    }
-}
-
-quickcheck! {
-    fn nothing_makes_it_panic(fresh: bool, settings: u64, happenings: Vec<Happening>) -> bool {
-        let options = |n: usize| {
-            let (name, options) = Settings::KNOWN[n];
-            format!("{name}={}", options[(settings >> n) as usize % options.len()])
-        };
-        let settings = (0..Settings::KNOWN.len()).map(options).collect::<Vec<_>>().join(",");
-        let mut talk = match fresh {
-            true => Talk::new(&settings, None, 3 * MS),
-            false => Talk::running(&settings, None, Duration::ZERO, 0xfff8),
-        };
-        for happening in &happenings {
-            happen(&mut talk, happening);
-            // What is in the used ring may be the scribble: only what comes out is looked at.
-            talk.used = talk.guest.used(0);
-            let mut closed = false;
-            while let Some(output) = talk.backend.poll_output() {
-                assert!(!closed, "nothing follows a close");
-                closed = matches!(output, Output::Close(_));
-            }
-            let _ = talk.backend.poll_timeout(talk.now);
-        }
-        true
-    }
 }

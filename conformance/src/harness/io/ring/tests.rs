@@ -1,6 +1,7 @@
 //! The driver against a device of rust-vmm's, and against devices that lie.
 
-use quickcheck::quickcheck;
+use devmig_testing::Premises;
+use quickcheck::QuickCheck;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::GuestAddress;
 
@@ -55,9 +56,11 @@ fn a_device_sees_chains_and_returns_them() {
     assert_eq!(ring.outstanding(), 0);
 }
 
-quickcheck! {
-    /// Any base (the wrap at 65535 too), any order of publishing and returning.
-    fn requests_come_back_over_the_wrap(near: u8, turns: Vec<(u8, bool)>) -> bool {
+/// Any base (the wrap at 65535 too), any order of publishing and returning.
+#[test]
+fn requests_come_back_over_the_wrap() {
+    static PREMISES: Premises = Premises::new();
+    fn law(near: u8, turns: Vec<(u8, bool)>) -> bool {
         let mut ring = ring(16);
         ring.start_at(0_u16.wrapping_sub(u16::from(near))).unwrap();
         let mut device = device(&ring);
@@ -83,8 +86,13 @@ quickcheck! {
                 returned += 1;
             }
         }
+        PREMISES.holds("requests come back", returned > 0);
+        PREMISES.holds("over the wrap", near > 0 && returned > usize::from(near));
         ring.outstanding() == published - returned && held.len() == ring.outstanding()
     }
+    QuickCheck::new().tests(200).quickcheck(law as fn(u8, Vec<(u8, bool)>) -> bool);
+    PREMISES.at_least("requests come back", 50);
+    PREMISES.at_least("over the wrap", 10);
 }
 
 #[test]

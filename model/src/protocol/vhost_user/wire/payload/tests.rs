@@ -1,6 +1,7 @@
 //! The laws of the codec, on arbitrary meanings and arbitrary bytes.
 
-use quickcheck::{Arbitrary, Gen, quickcheck};
+use devmig_testing::Premises;
+use quickcheck::{Arbitrary, Gen, QuickCheck};
 
 use super::*;
 use crate::protocol::vhost_user::wire::MAX_PAYLOAD;
@@ -153,25 +154,51 @@ impl Arbitrary for Payload {
     }
 }
 
-quickcheck! {
-    fn a_meaning_survives_a_round_trip(payload: Payload) -> bool {
+/// Cases of a law: about a hundred for each kind.
+const CASES: u64 = 100 * PayloadKind::ALL.len() as u64;
+
+#[test]
+fn a_meaning_survives_a_round_trip() {
+    static PREMISES: Premises = Premises::new();
+    fn law(payload: Payload) -> bool {
+        PREMISES.met(payload.kind().to_string());
         let bytes = payload.encode();
         bytes.len() <= MAX_PAYLOAD
             && payload.kind().size().admit(bytes.len())
             && Payload::decode(payload.kind(), &bytes) == Ok(payload)
     }
+    QuickCheck::new().tests(CASES).quickcheck(law as fn(Payload) -> bool);
+    PREMISES.each(PayloadKind::ALL, 40);
+}
 
-    fn bytes_that_mean_something_survive_a_round_trip(bytes: Bytes) -> bool {
-        let Bytes(kind, bytes) = bytes;
-        match Payload::decode(kind, &bytes) {
+#[test]
+fn bytes_that_mean_something_survive_a_round_trip() {
+    static PREMISES: Premises = Premises::new();
+    fn law(Bytes(kind, bytes): Bytes) -> bool {
+        let decoded = Payload::decode(kind, &bytes);
+        if PREMISES.holds("it decodes", decoded.is_ok()) {
+            PREMISES.met(kind.to_string());
+        }
+        match decoded {
             Ok(payload) => payload.kind() == kind && payload.encode() == bytes,
-            Err(WireError::Size { .. }) => !kind.size().admit(bytes.len()),
-            Err(WireError::Regions { .. }) => matches!(
-                kind,
-                PayloadKind::Memory | PayloadKind::MemoryXen | PayloadKind::ShmemConfig
-            ),
+            Err(WireError::Size { .. }) => {
+                PREMISES.met("wrong size");
+                !kind.size().admit(bytes.len())
+            }
+            Err(WireError::Regions { .. }) => {
+                PREMISES.met("wrong number of regions");
+                matches!(
+                    kind,
+                    PayloadKind::Memory | PayloadKind::MemoryXen | PayloadKind::ShmemConfig
+                )
+            }
         }
     }
+    QuickCheck::new().tests(2 * CASES).quickcheck(law as fn(Bytes) -> bool);
+    PREMISES.at_least("it decodes", 33);
+    PREMISES.each(PayloadKind::ALL, 30);
+    PREMISES.each(["wrong size"], 500);
+    PREMISES.each(["wrong number of regions"], 20);
 }
 
 #[test]
