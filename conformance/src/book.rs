@@ -63,7 +63,13 @@ pub fn reference(
     for (name, text) in builtin_proposals() {
         let proposed = Library::with_proposal(&name, &text)?;
         if let Some(proposal) = &proposed.proposal {
-            let examined = Examined::of(explorer, (library, &proposed), proposal, None, &[])?;
+            let examined = Examined::of(
+                explorer,
+                (library, &proposed),
+                proposal,
+                None,
+                (&[], &Scale::default()),
+            )?;
             proposals.push((name, examined));
         }
     }

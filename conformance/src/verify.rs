@@ -7,6 +7,7 @@ use devmig_model::analysis::bug::Detected;
 use devmig_model::analysis::change::Examined;
 use devmig_model::analysis::listing::{head, row, yes};
 use devmig_model::analysis::{self, Explorer, Outcome, Stage};
+use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
 use devmig_model::spec::{SpecErrors, builtin_proposals};
 use schemars::JsonSchema;
@@ -71,7 +72,13 @@ impl Verification {
             let proposed = Library::with_proposal(&name, &text)?;
             if let Some(proposal) = &proposed.proposal {
                 let libraries = (library, &proposed);
-                proposals.push(Examined::of(explorer, libraries, proposal, None, &[])?);
+                proposals.push(Examined::of(
+                    explorer,
+                    libraries,
+                    proposal,
+                    None,
+                    (&[], &Scale::default()),
+                )?);
             }
         }
         let bugs = library.bugs();

@@ -242,6 +242,11 @@ fn a_system_is_explored_at_another_size() {
         ("vdpa/suspend-resume", "requests=9", "its bounds are requests (1 to 4, now 2)"),
         ("example/copy", "values", "`values` is not a bound and its value"),
         ("example/copy", "values=1,values=2", "`values` is given twice"),
+        (
+            "vhost-user/kick-overtakes",
+            "rings=2",
+            "says nothing at rings=2: the socket of the model",
+        ),
     ];
     for (system, scale, what) in wrong {
         let output = run(&["check", system, "--scale", scale]);
@@ -252,6 +257,15 @@ fn a_system_is_explored_at_another_size() {
     }
     let ring = ["compare", "vdpa/suspend-resume", "ring/abstract", "--ring", "--refines"];
     assert_eq!(code(&[&ring[..], &["--scale", "requests=3"]].concat()), 0);
+    let proposal = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/proposals/suspend.toml");
+    let proposed = ["check", "--proposal", proposal, "vhost-user/stop-start", "--format", "json"];
+    let states = |scale: &[&str]| {
+        let report = json(&[&proposed[..], scale].concat());
+        let of = |side: &str| report["systems"][0][side]["states"].as_u64().unwrap();
+        (of("base"), of("proposed"))
+    };
+    let (own, further) = (states(&[]), states(&["--scale", "requests=3"]));
+    assert!(further.0 > own.0 && further.1 > own.1, "{own:?} {further:?}");
 }
 
 #[test]

@@ -360,6 +360,24 @@ fn a_run_that_is_cut_short_keeps_its_results() {
 }
 
 #[test]
+fn a_search_for_mutants_that_is_interrupted_says_what_it_has() {
+    let room = Room::new();
+    let run = ["test", "vfio-user", "--mutants", "--format", "json"];
+    let mut devmig = room.start(&run);
+    // How long a mutant takes is not known: a few are tried, and not all.
+    std::thread::sleep(Duration::from_secs(3));
+    let status = devmig.end(Signal::INT);
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()));
+    let (out, _) = devmig.said();
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let tried = report["mutants"].as_array().unwrap().len();
+    let cut = report["wrong"][0].as_str().unwrap();
+    assert!(cut.starts_with(&format!("interrupted: {tried} of ")), "{cut}");
+    assert_eq!(report["as_expected"], false);
+    room.is_as_before("after a search");
+}
+
+#[test]
 fn a_check_that_is_interrupted_says_what_it_has() {
     for (format, signal) in [("text", Signal::INT), ("json", Signal::TERM)] {
         // How long the first systems take is not known: until some are explored, and not all.

@@ -26,7 +26,7 @@ use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::{Limits, Progress};
 use devmig_engine::explore::{self, Check, Options, Report};
 
-use crate::protocol::size::Scale;
+use crate::protocol::size::{BadScale, Scale};
 use crate::registry::Library;
 use crate::spec::{self, SpecError, SpecErrors};
 
@@ -160,15 +160,22 @@ impl Library {
     /// The system of this name at this size, with these choices fixed otherwise.
     ///
     /// # Errors
-    /// If there is no such system: names the nearest. If it has no such size: lists its bounds.
+    /// If there is no such system: names the nearest. If it has no such size: lists its bounds. If it says
+    /// nothing at this size: says why.
     pub fn system(
         &self,
         name: &str,
         options: &[(ChoiceId, u8)],
         scale: &Scale,
     ) -> Result<Box<dyn Check>, SpecError> {
-        let found = self.find_scaled(name, options, scale);
-        let found = found.map_err(|bad| SpecError::new(bad.to_string()))?;
+        let bad = |bad: BadScale| SpecError::new(bad.to_string());
+        if let (false, Some((bounds, speaks))) = (scale.is_empty(), self.size(name))
+            && !speaks.at(&scale.resolve(name, &bounds).map_err(bad)?)
+        {
+            let message = format!("{name} says nothing at {scale}: {}", speaks.why);
+            return Err(SpecError::new(message).help(format!("its verdicts are for {speaks}")));
+        }
+        let found = self.find_scaled(name, options, scale).map_err(bad)?;
         found.ok_or_else(|| self.unknown(name))
     }
 

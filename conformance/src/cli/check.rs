@@ -44,7 +44,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = select::library(args.proposal.as_ref())?;
     let pins = library.spec.pins(args.pins.written())?;
-    let systems = library.systems(&args.systems, &pins, &args.size.scale())?;
+    let scale = args.size.scale();
+    let systems = library.systems(&args.systems, &pins, &scale)?;
     if args.list {
         let list = List::of(&library, &systems);
         out.show(args.format, &list, || list.text())?;
@@ -53,15 +54,10 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let meter = Meter::new();
     let explorer = meter.explorer(args.bounds.limits());
     if let Some(proposal) = &library.proposal {
-        if !args.size.scale().is_empty() {
-            let help = "name the proposal's system in `devmig compare --proposal FILE --scale ...`";
-            let message = "the changes of a proposal are looked for at the systems' own sizes";
-            return Err(Error::usage(message, Some(help.into())));
-        }
         let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
         let only = (!args.systems.is_empty()).then_some(&names[..]);
         let (libraries, pins) = ((&Library::builtin()?, &library), args.pins.written());
-        let examined = Examined::of(&explorer, libraries, proposal, only, pins)?;
+        let examined = Examined::of(&explorer, libraries, proposal, only, (pins, &scale))?;
         drop(meter);
         out.show(args.format, &examined, || examined.text())?;
         return Ok(examined.outcome().into());
@@ -87,6 +83,9 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     drop(meter);
     drop(guard);
     let reports = found.lock().unwrap_or_else(PoisonError::into_inner);
+    if args.format == Format::Text && !scale.is_empty() {
+        out.text(&format!("at {scale}\n"))?;
+    }
     match (&args.systems[..], &reports[..]) {
         ([name], [(about, report)]) if *name == report.system => {
             out.show(args.format, report, || one(about, report, args.full))?;

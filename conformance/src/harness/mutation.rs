@@ -303,7 +303,7 @@ impl MutantResult {
 
 impl MutationReport {
     /// How these fared, and what else is not as expected.
-    fn of(mutants: Vec<MutantResult>, wrong: Vec<String>) -> Self {
+    pub(crate) fn of(mutants: Vec<MutantResult>, wrong: Vec<String>) -> Self {
         let killed = mutants.iter().filter(|fate| fate.killed).count();
         let as_expected = wrong.is_empty() && mutants.iter().all(|fate| fate.wrong.is_empty());
         let survived = mutants.len() - killed;

@@ -143,16 +143,16 @@ pub fn is_known(base: &Library, name: &str) -> bool {
 
 impl Examined {
     /// Runs a proposal's systems under the base and under the proposal, all that concern it or these,
-    /// with choices fixed as written.
+    /// with choices fixed as written and at this size.
     ///
     /// # Errors
-    /// If there is no such choice or option, or a system cannot be explored.
+    /// If there is no such choice, option or size, or a system cannot be explored.
     pub fn of(
         explorer: &Explorer<'_>,
         (base, library): (&Library, &Library),
         proposal: &Proposal,
         only: Option<&[&str]>,
-        pins: &[String],
+        (pins, scale): (&[String], &Scale),
     ) -> Result<Self, Error> {
         let names = only.map_or_else(|| concerned(base, library, proposal), <[_]>::to_vec);
         // A pin of a choice that only the proposal knows does not concern the base.
@@ -169,19 +169,19 @@ impl Examined {
         let bugs: Vec<_> = bugs.filter(|bug| bug.proposed && wanted(bug.system)).collect();
         explorer.expects(2 * names.len() + expects.len() + bugs.len());
 
-        let scale = Scale::default();
         let mut systems = Vec::new();
         for name in &names {
-            let before = base.find(name, &base_pins);
+            let known = is_known(base, name);
+            let before = known.then(|| base.system(name, &base_pins, scale)).transpose()?;
             let before = before.map(|system| explorer.explore(base, &*system)).transpose()?;
-            let system = library.system(name, &own_pins, &scale)?;
+            let system = library.system(name, &own_pins, scale)?;
             systems.push(Compared::of(before, explorer.explore(library, &*system)?));
         }
-        let decisions = Decided::all(explorer, library, questions, &own_pins, &scale)?;
+        let decisions = Decided::all(explorer, library, questions, &own_pins, scale)?;
         let mut expectations = Vec::new();
         for expect in expects {
             let options = [&own_pins[..], &expect.under[..]].concat();
-            let system = library.system(&expect.system, &options, &scale)?;
+            let system = library.system(&expect.system, &options, scale)?;
             let report = explorer.explore(library, &*system)?;
             let violated: Vec<String> = violated(&report);
             let same = violated.iter().collect::<BTreeSet<_>>() == expect.violated.iter().collect();

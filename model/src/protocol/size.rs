@@ -156,6 +156,13 @@ pub struct Speaks {
     pub why: String,
 }
 
+impl fmt::Display for Speaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<_> = self.only.iter().map(|(name, n)| format!("{name}={n}")).collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
 impl Speaks {
     /// Whether it says anything of a system of this size.
     #[must_use]

@@ -187,10 +187,30 @@ impl Shared {
         let chosen: Vec<M> = chosen.into_iter().copied().collect();
         let all = self.only.is_empty();
         let bar = progress::bar(chosen.len());
+        let found: Arc<Mutex<Vec<MutantResult>>> = Arc::default();
+        let guard = interrupt::on_signal({
+            let (found, color, format) = (Arc::clone(&found), out.color(), self.format);
+            let count = chosen.len();
+            move || {
+                let found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let cut = format!("interrupted: {} of {count} mutants tried", found.len());
+                let report = MutationReport::of(found, vec![cut]);
+                // Nobody could be told of a failure.
+                let mut out = Out::new(std::io::stdout(), color);
+                let _ = out.show(format, &report, || report.text());
+                let _ = out.flush();
+            }
+        });
         let hunt = hunt(&chosen, all, &|fate| {
+            // What our own end does to a device is no result.
+            if interrupt::ending() {
+                return;
+            }
             bar.inc(1);
             bar.set_message(fate.mutant.clone());
+            found.lock().unwrap_or_else(PoisonError::into_inner).push(fate.clone());
         });
+        drop(guard);
         bar.finish_and_clear();
         let hunt = hunt.map_err(|error| Error::usage(error.to_string(), None))?;
         out.show(self.format, &hunt, || hunt.text())?;
