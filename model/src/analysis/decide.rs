@@ -89,7 +89,7 @@ impl Decided {
     /// The same for several questions.
     ///
     /// # Errors
-    /// As [`Decided::of`].
+    /// As one of them.
     pub fn all<'q>(
         explorer: &Explorer<'_>,
         library: &Library,
