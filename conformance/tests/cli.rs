@@ -400,3 +400,71 @@ fn a_page_that_differs_is_named() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("reference/choices.md is out of date"), "{text}");
 }
+
+/// An option, a file or a step that would have no effect is refused, and a proposal that checks nothing is
+/// not as expected.
+#[test]
+fn what_would_be_ignored_is_refused() {
+    let options = [
+        ["--junit", "x"],
+        ["--results", "x"],
+        ["--waivers", "x"],
+        ["--script", "x"],
+        ["--play", "x"],
+        ["--walks", "2"],
+        ["--choice", "a=b"],
+    ];
+    for protocol in ["vhost-user", "vfio-user"] {
+        for option in options {
+            let mutants = ["test", protocol, "--mutants"];
+            assert_eq!(code(&[&mutants[..], &option].concat()), 2, "{protocol} {option:?}");
+        }
+    }
+    assert_eq!(code(&["test", "vhost-user", "--list", "--junit", "x"]), 2);
+    let spawned = ["test", "vhost-user", "--spawn", "true {socket}"];
+    let with = |more: &[&str]| {
+        let output = run(&[&spawned[..], more].concat());
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, said) = with(&["--junit", "/tmp/same", "--results", "/tmp/same"]);
+    assert!(status == 2 && said.contains("name the same file"), "{status} {said}");
+    for step in ["copy all", "renew ring 0", "GET_STATUS until 3", "move"] {
+        let (status, said) = with(&["--play", step]);
+        assert_eq!(status, 2, "{step}: {said}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let forged = "[[test]]\nid = \"a\\n  pass   b\"\nclause = \"vhost-user.ring.enable-sets\"\n\
+                  purpose = \"x\"\nsteps = [\"settle\"]\n";
+    let (status, said) = with(&["--script", &file("forged", forged)]);
+    assert!(status == 2 && said.contains("no control characters"), "{status} {said}");
+
+    let head = "[[proposal]]\nid = \"mine\"\ntitle = \"Mine\"\nabout = \"A test.\"\n";
+    let checked = |name: &str, rest: &str| {
+        let path = file(name, &format!("{head}{rest}"));
+        let output = run(&["check", "--proposal", &path]);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let (status, said) = checked("nothing", "");
+    assert!(status == 1 && said.contains("nothing is checked"), "{status} {said}");
+    let replaces = |name: &str, holds: &str| {
+        format!(
+            "[[system]]\nprotocol = \"vdpa\"\nname = \"{name}\"\nabout = \"Base before SUSPEND.\"\n\
+             run = [\"run start\", \"vcpus stop\", \"GET_VRING_BASE\"]\nholds = [{holds}]\n"
+        )
+    };
+    let (status, said) = checked("replaced", &replaces("vdpa/suspend-resume", "\"base-is-next\""));
+    assert!(status == 1 && said.contains("vdpa/suspend-resume"), "{status} {said}");
+    for name in ["mine", "vdpa/", "vdpa/mine*", "vfio/mine"] {
+        let (status, said) = checked("named", &replaces(name, ""));
+        assert!(status == 2 && said.contains("is called `vdpa/NAME`"), "{name}: {status} {said}");
+    }
+    let twice = replaces("vdpa/mine", "\"base-is-next\", \"base-is-next\"");
+    let (status, said) = checked("twice", &twice);
+    assert!(status == 2 && said.contains("is expected twice"), "{status} {said}");
+}

@@ -269,7 +269,7 @@ impl Library {
             // What a file says wrongly comes before what is missing for that reason.
             Err(missing) => return d.finish(()).and(Err(missing)),
         };
-        let names = Names::of(&protocols, &mut d);
+        let names = Names::of(&protocols);
         let all = protocols.all();
         let gone: Vec<&String> = all.iter().flat_map(|(_, protocol)| protocol.gone()).collect();
         let about = |item: &&Item<RawDecide>| !gone.contains(&item.value.system.get_ref());
@@ -444,17 +444,12 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(protocols: &'a Protocols, d: &mut Diagnostics) -> Self {
+    fn of(protocols: &'a Protocols) -> Self {
         let mut names = Names { systems: Vec::new(), properties: BTreeMap::new() };
         for (_, protocol) in protocols.all() {
             let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
             for def in protocol.systems() {
-                if names.properties.insert(def.name(), properties.clone()).is_some()
-                    && names.systems.contains(&def.name())
-                {
-                    let message = format!("two protocols have a system `{}`", def.name());
-                    d.push(SpecError::new(message).help("begin its name with its protocol"));
-                }
+                names.properties.insert(def.name(), properties.clone());
                 names.systems.push(def.name());
             }
         }

@@ -77,8 +77,8 @@ docs/src/reference/steps.md
 Exit codes:
   0  no finding, apart from warnings and waived findings
   1  a finding
-  2  wrong usage, or an implementation that cannot be started
-  4  an error of the harness";
+  2  wrong usage
+  4  an error of the harness, or an implementation that cannot be started";
 
 pub(super) const TEST_VHOST_USER: &str = "\
 Examples:
@@ -89,8 +89,8 @@ Examples:
 Exit codes:
   0  no finding, apart from warnings and waived findings
   1  a finding, or a mutant that survived
-  2  wrong usage, or a back-end that cannot be started
-  4  an error of the harness";
+  2  wrong usage
+  4  an error of the harness, or a back-end that cannot be started";
 
 pub(super) const TEST_VFIO_USER: &str = "\
 Examples:
@@ -100,8 +100,8 @@ Examples:
 Exit codes:
   0  no finding, apart from warnings and waived findings
   1  a finding, or a mutant that survived
-  2  wrong usage, or a server that cannot be started
-  4  an error of the harness";
+  2  wrong usage
+  4  an error of the harness, or a server that cannot be started";
 
 pub(super) const TEST_VFIO: &str = "\
 Examples:
@@ -171,7 +171,7 @@ Examples:
   devmig device blk --socket-path disk.sock --mutant base-zero
 
 Exit codes:
-  0  the device was served until a signal, or until its connection closed (--once)
+  0  the connection closed (--once); a signal ends it with 128 and the number of the signal
   1  the device cannot be created as asked; golden --check: a file is out of date
   2  wrong usage, or a socket that cannot be listened on
   4  the device cannot be served any more";
@@ -183,7 +183,7 @@ Examples:
   devmig device nic --print-migration-info-json
 
 Exit codes:
-  0  the device was served until a signal, or until its connection closed (--once)
+  0  the connection closed (--once); a signal ends it with 128 and the number of the signal
   1  the device cannot be created as asked
   2  wrong usage, or a socket that cannot be listened on
   4  the device cannot be served any more";
@@ -193,7 +193,7 @@ Example:
   devmig device blk --socket-path disk.sock
 
 Exit codes:
-  0  the device was served until a signal, or until its connection closed (--once)
+  0  the connection closed (--once); a signal ends it with 128 and the number of the signal
   2  wrong usage, or a socket that cannot be listened on
   4  the device cannot be served any more";
 
@@ -202,7 +202,7 @@ Example:
   devmig device serve --control control.sock
 
 Exit codes:
-  0  devices were served until a signal
+  130, 143, 129  ended by SIGINT, SIGTERM, SIGHUP: devices are served until then
   2  wrong usage, or a socket that cannot be listened on
   4  devices cannot be served any more";
 

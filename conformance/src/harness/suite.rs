@@ -259,6 +259,10 @@ impl Loader<'_> {
         d: &mut Diagnostics,
     ) -> Vec<Test<P>> {
         let ((raw, keys), spec) = (&item.value, &self.library.spec);
+        if raw.id.get_ref().chars().any(|c| c.is_whitespace() || c.is_control()) {
+            let message = "an id has no spaces and no control characters";
+            d.push(item.error(raw.id.span(), message, "here"));
+        }
         let clause = spec.clause_at(item, &raw.clause, d).unwrap_or(ClauseId::NONE);
         let breaks: Vec<ClauseId> =
             raw.breaks.iter().filter_map(|id| spec.clause_at(item, id, d)).collect();

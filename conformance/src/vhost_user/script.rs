@@ -141,7 +141,20 @@ pub fn act(library: &Library, text: &str) -> Result<Act, Problem> {
         }
         _ => (text, 0, Which::Requests),
     };
-    Ok(Act::Program(compiler.single(step, ring)?, which))
+    let step = compiler.single(step, ring)?;
+    if let Step::Until { .. }
+    | Step::Copy { .. }
+    | Step::Renew { .. }
+    | Step::Successor { died: false } = step
+    {
+        let message =
+            format!("`{}` is a step of systems, not of tests", step_text(step, compiler.table));
+        return Err((
+            message,
+            Some("docs/src/reference/steps.md lists the steps of a test".into()),
+        ));
+    }
+    Ok(Act::Program(step, which))
 }
 
 /// A step of a program, as it is written.

@@ -110,6 +110,8 @@ pub struct Examined {
     about: String,
     /// Every expectation is met, and every system as expected.
     pub as_expected: bool,
+    #[serde(skip)]
+    checks_nothing: bool,
     /// The systems.
     pub systems: Vec<Compared>,
     /// The tables of its questions.
@@ -123,13 +125,15 @@ pub struct Examined {
     pub states: Option<States>,
 }
 
-/// The systems that a proposal is about: those it names, and those it adds.
+/// The systems that a proposal is about: those it names, those it adds, and those it replaces.
 #[must_use]
-pub fn concerned<'a>(base: &Library, library: &'a Library, proposal: &'a Proposal) -> Vec<&'a str> {
+pub fn concerned<'a>(library: &'a Library, proposal: &'a Proposal) -> Vec<&'a str> {
     let mut all: Vec<&str> = proposal.systems.iter().map(String::as_str).collect();
-    for name in library.system_names() {
-        if !is_known(base, name) && !all.contains(&name) {
-            all.push(name);
+    for (_, protocol) in library.protocols() {
+        for name in protocol.proposed() {
+            if !all.contains(&name.as_str()) {
+                all.push(name);
+            }
         }
     }
     all
@@ -154,7 +158,7 @@ impl Examined {
         only: Option<&[&str]>,
         (pins, scale): (&[String], &Scale),
     ) -> Result<Self, Error> {
-        let names = only.map_or_else(|| concerned(base, library, proposal), <[_]>::to_vec);
+        let names = only.map_or_else(|| concerned(library, proposal), <[_]>::to_vec);
         // A pin of a choice that only the proposal knows does not concern the base.
         let base_pins: Vec<_> = pins.iter().filter_map(|pin| base.spec.pin(pin).ok()).collect();
         let own_pins = pins
@@ -209,7 +213,13 @@ impl Examined {
         });
         let detected = |bug| Detected::of(explorer, library, bug);
         let bugs = bugs.iter().map(detected).collect::<Result<Vec<_>, _>>()?;
-        let as_expected = expectations.iter().all(|expect| expect.met)
+        let checks_nothing = systems.is_empty()
+            && decisions.is_empty()
+            && expectations.is_empty()
+            && bugs.is_empty()
+            && states.is_none();
+        let as_expected = !checks_nothing
+            && expectations.iter().all(|expect| expect.met)
             && bugs.iter().all(|bug| bug.met)
             && states.as_ref().is_none_or(|states| states.met)
             && systems.iter().all(|s| s.proposed.as_expected || settled(&s.system));
@@ -219,6 +229,7 @@ impl Examined {
             title: proposal.title.clone(),
             about: proposal.about.clone(),
             as_expected,
+            checks_nothing,
             systems,
             decisions,
             expectations,
@@ -268,6 +279,10 @@ impl Examined {
         }
         for bug in &self.bugs {
             out += &format!("  {}", bug.line());
+        }
+        if self.checks_nothing {
+            out +=
+                "\nnothing is checked: name the systems that the proposal is about, in `systems`\n";
         }
         out += match self.as_expected {
             true => "\nall as expected\n",

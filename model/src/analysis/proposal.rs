@@ -57,7 +57,7 @@ fn contents(base: &Library, library: &Library) -> String {
     for heading in ["messages", "patches", "back-end's"] {
         line(heading, additions.remove(heading).unwrap_or_default());
     }
-    let systems = concerned(base, library, proposal).into_iter().map(|name| {
+    let systems = concerned(library, proposal).into_iter().map(|name| {
         let new = if is_known(base, name) { "" } else { " (new)" };
         format!("{name}{new}")
     });

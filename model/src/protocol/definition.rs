@@ -97,6 +97,13 @@ impl Common {
         let find = |names: &[Spanned<String>], d: &mut Diagnostics| {
             names.iter().filter_map(|name| property::find_at(properties, item, name, d)).collect()
         };
+        let named: Vec<_> = raw.holds.iter().chain(&raw.violated).collect();
+        for (at, name) in named.iter().enumerate() {
+            if named.iter().take(at).any(|other| other.get_ref() == name.get_ref()) {
+                let message = format!("`{}` is expected twice", name.get_ref());
+                d.push(item.error(name.span(), message, "again here"));
+            }
+        }
         let clauses = |ids: &[Spanned<String>], d: &mut Diagnostics| {
             ids.iter().filter_map(|id| spec.clause_at(item, id, d)).collect()
         };
@@ -114,6 +121,17 @@ impl Common {
             },
             speaks: size::speaks(item, (&raw.sizes, raw.why.as_ref()), d),
         }
+    }
+}
+
+/// Complains about a name that is not `PROTOCOL/NAME`, by which nobody could call the system.
+fn named_by_protocol<O>(protocol: &str, item: &Item<RawSystem<O>>, d: &mut Diagnostics) {
+    let name = &item.value.0.name;
+    let tail = name.get_ref().strip_prefix(protocol).and_then(|tail| tail.strip_prefix('/'));
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !tail.is_some_and(|tail| !tail.is_empty() && tail.chars().all(plain)) {
+        let message = format!("a system of this protocol is called `{protocol}/NAME`");
+        d.push(item.error(name.span(), message, "lower case letters, digits and `-` in NAME"));
     }
 }
 
@@ -141,6 +159,7 @@ pub trait Definition: fmt::Debug {
 #[derive(Clone, Debug)]
 pub struct Systems<D> {
     all: Vec<D>,
+    proposed: Vec<String>,
     gone: Vec<String>,
 }
 
@@ -163,7 +182,7 @@ impl<'s, D> IntoIterator for &'s Systems<D> {
 
 impl<D> FromIterator<D> for Systems<D> {
     fn from_iter<I: IntoIterator<Item = D>>(all: I) -> Self {
-        Systems { all: all.into_iter().collect(), gone: Vec::new() }
+        Systems { all: all.into_iter().collect(), proposed: Vec::new(), gone: Vec::new() }
     }
 }
 
@@ -180,10 +199,14 @@ impl<D: Definition> Systems<D> {
     ) -> Self {
         let items = input.items_in_parts_of::<RawCommon, O>("system", KEYS, protocol, d);
         let items = items.overlaid("system", |raw| &raw.0.name, d);
+        let proposed = items.iter().filter(|overlaid| overlaid.proposed);
+        let proposed = proposed.map(|overlaid| overlaid.item.value.0.name.get_ref().clone());
+        let proposed = proposed.collect();
         let (mut all, mut gone) = (Vec::new(), Vec::new());
         for overlaid in &items {
             let (item, mut own) = (&overlaid.item, Diagnostics::default());
             let common = Common::resolve(spec, properties, item, &mut own);
+            named_by_protocol(protocol, item, &mut own);
             let def = compile(common, item, &mut own);
             if let Some(def) = &def {
                 size::known(item, &item.value.0.sizes, &def.bounds(), &mut own);
@@ -195,7 +218,7 @@ impl<D: Definition> Systems<D> {
                 all.extend(def);
             }
         }
-        Systems { all, gone }
+        Systems { all, proposed, gone }
     }
 
     /// The system of this name.
@@ -217,6 +240,12 @@ impl<D: Definition> Systems<D> {
     #[must_use]
     pub fn definitions(&self) -> Vec<&dyn Definition> {
         self.all.iter().map(|def| def as &dyn Definition).collect()
+    }
+
+    /// The systems that a proposal adds, or puts in the place of built-in ones, by name.
+    #[must_use]
+    pub fn proposed(&self) -> &[String] {
+        &self.proposed
     }
 
     /// The built-in systems that are about what a proposal takes away, by name.

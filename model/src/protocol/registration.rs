@@ -90,6 +90,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     /// The names of its properties.
     fn properties(&self) -> Vec<&'static str>;
 
+    /// The systems that a proposal adds, or puts in the place of built-in ones, by name.
+    fn proposed(&self) -> &[String] {
+        &[]
+    }
+
     /// The built-in systems that are about what a proposal takes away, by name.
     fn gone(&self) -> &[String] {
         &[]

@@ -90,6 +90,10 @@ impl Protocol for Loaded {
         Ok(def.map(|def| Box::new(self.system(&def, rules)) as _))
     }
 
+    fn proposed(&self) -> &[String] {
+        self.systems.proposed()
+    }
+
     fn properties(&self) -> Vec<&'static str> {
         property::names(properties::ALL)
     }

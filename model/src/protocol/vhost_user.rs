@@ -168,6 +168,10 @@ impl Protocol for Loaded {
         Ok(def.map(|def| self.check(&def, rules)))
     }
 
+    fn proposed(&self) -> &[String] {
+        self.systems.proposed()
+    }
+
     fn properties(&self) -> Vec<&'static str> {
         property::names(properties::ALL)
     }

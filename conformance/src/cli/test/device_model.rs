@@ -55,7 +55,7 @@ pub(super) struct Args {
     cases: u16,
     /// Run the suite against each mutant of the reference device; a test of the violated clause
     /// must find it. `--only` selects mutants
-    #[arg(long, help_heading = "Selection")]
+    #[arg(long, help_heading = "Selection", conflicts_with_all = ["waivers", "junit", "results"])]
     mutants: bool,
     /// Maximum time for each operation, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,

@@ -28,7 +28,7 @@ use crate::harness::waivers::{self, Waiver};
 #[derive(Debug, ClapArgs)]
 pub(super) struct Shared {
     /// List the tests
-    #[arg(long, help_heading = "Selection")]
+    #[arg(long, help_heading = "Selection", conflicts_with_all = ["junit", "results"])]
     pub(super) list: bool,
     /// Run only these tests (`*` matches any characters)
     #[arg(long, value_name = "TEST", help_heading = "Selection")]
@@ -93,6 +93,24 @@ impl Shared {
         Ok(Status::Good)
     }
 
+    /// No file is written over another that this run reads or writes.
+    fn files_differ(&self) -> Result<(), Error> {
+        let files =
+            [("--waivers", &self.waivers), ("--junit", &self.junit), ("--results", &self.results)];
+        let given: Vec<_> =
+            files.iter().filter_map(|(option, path)| Some((option, path.as_ref()?))).collect();
+        for (at, (option, path)) in given.iter().enumerate() {
+            let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            let same = given.iter().skip(at + 1).find(|(_, other)| place(other) == place(path));
+            if let Some((other, _)) = same {
+                let message =
+                    format!("{option} and {other} name the same file: {}", path.display());
+                return Err(Error::usage(message, Some("give each a file of its own".into())));
+            }
+        }
+        Ok(())
+    }
+
     /// The findings that are accepted of a suite.
     pub(super) fn accepted<P: SuiteForm>(
         &self,
@@ -115,6 +133,7 @@ impl Shared {
         out: &mut Out<'_>,
         played: impl FnOnce(&mut dyn FnMut(&TestResult)) -> Result<SuiteReport, Error>,
     ) -> Result<Status, Error> {
+        self.files_differ()?;
         let whole = |path: &PathBuf| Ok((path.clone(), Whole::new(path)?));
         let junit_file = self
             .junit

@@ -32,7 +32,8 @@ pub(super) struct Args {
     foreign: Option<String>,
     /// Run the suite against each mutant of the reference device; a test of the violated clause
     /// must find it. `--only` selects mutants
-    #[arg(long, help_heading = "Selection")]
+    #[arg(long, help_heading = "Selection",
+          conflicts_with_all = ["walks", "script", "play", "choice", "waivers", "junit", "results"])]
     mutants: bool,
     #[command(flatten)]
     common: Common,

@@ -38,7 +38,8 @@ pub(super) struct Args {
     spawn: Option<String>,
     /// Run the suite against each mutant of the reference back-end; a test of the violated clause
     /// must find it. `--only` selects mutants
-    #[arg(long, help_heading = "Selection")]
+    #[arg(long, help_heading = "Selection",
+          conflicts_with_all = ["tour", "walks", "script", "play", "choice", "waivers", "junit", "results"])]
     mutants: bool,
     /// Thoroughness of the run
     #[arg(long, value_enum, default_value = "quick", help_heading = "Selection")]

@@ -27,6 +27,13 @@ pub fn junit(suite: &str, report: &SuiteReport, clause_text: impl Fn(&str) -> St
         case.set_classname(suite).set_system_out("stale: no finding matches it");
         tests.add_test_case(case);
     }
+    if report.interrupted {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message("a signal ended the run: the other tests did not run");
+        let mut case = TestCase::new("interrupted", status);
+        case.set_classname(suite);
+        tests.add_test_case(case);
+    }
     let mut document = Report::new(format!("devmig test {suite}"));
     document.add_test_suite(tests);
     // Only writing can fail, and nothing is written but to memory.
