@@ -180,8 +180,8 @@ fn captured(arguments: &[String], page: &Path) -> Result<String, Error> {
 }
 
 impl Command {
-    /// Whether it starts no program, serves nobody and writes no file: whoever writes a page of the
-    /// book decides what it prints, and must not decide what is run on the machine of whoever builds it.
+    /// Whether it only prints: it starts no program, listens on no socket and writes no file. The author of
+    /// a page of the book must not decide which programs run where the book is built.
     fn only_prints(&self) -> bool {
         match self {
             Command::Check(_)

@@ -271,7 +271,8 @@ impl Library {
         };
         let names = Names::of(&protocols);
         let all = protocols.all();
-        let gone: Vec<&String> = all.iter().flat_map(|(_, protocol)| protocol.gone()).collect();
+        let gone: Vec<&String> =
+            all.iter().flat_map(|(_, protocol)| protocol.systems().gone()).collect();
         let about = |item: &&Item<RawDecide>| !gone.contains(&item.value.system.get_ref());
         let asked = decides.base.iter().filter(about).chain(&decides.proposed);
         let decisions = asked.map(|item| names.decision(&spec, item, &mut d)).collect();
@@ -363,7 +364,7 @@ impl Library {
 
     fn definitions(&self) -> impl Iterator<Item = (&dyn Protocol, &dyn Definition)> {
         self.protocols().into_iter().flat_map(|(_, protocol)| {
-            protocol.systems().into_iter().map(move |def| (protocol, def))
+            protocol.systems().definitions().into_iter().map(move |def| (protocol, def))
         })
     }
 
@@ -448,7 +449,7 @@ impl<'a> Names<'a> {
         let mut names = Names { systems: Vec::new(), properties: BTreeMap::new() };
         for (_, protocol) in protocols.all() {
             let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
-            for def in protocol.systems() {
+            for def in protocol.systems().definitions() {
                 names.properties.insert(def.name(), properties.clone());
                 names.systems.push(def.name());
             }

@@ -1,7 +1,6 @@
 //! `devmig check`: systems explored exhaustively.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use devmig_engine::explore::Report;
 use devmig_model::analysis::Outcome;
@@ -9,9 +8,10 @@ use devmig_model::analysis::change::Examined;
 use devmig_model::analysis::listing::{List, Reports, one};
 use devmig_model::registry::Library;
 
+use super::interrupt::Found;
 use super::progress::Meter;
 use super::select::{self, Bounds, Pins, Size};
-use super::{Error, Format, Out, Status, interrupt};
+use super::{Error, Format, Out, Status};
 
 /// Explore systems exhaustively and check their properties
 #[derive(Debug, clap::Args)]
@@ -62,27 +62,20 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         out.show(args.format, &examined, || examined.text())?;
         return Ok(examined.outcome().into());
     }
-    let found: Arc<Mutex<Vec<(String, Report)>>> = Arc::default();
-    let guard = interrupt::on_signal({
-        let (found, color) = (Arc::clone(&found), out.color());
-        let (format, full, all) = (args.format, args.full, systems.len());
-        move || {
-            let found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let mut out = Out::new(std::io::stdout(), color);
-            // Nobody could be told of a failure.
-            let _ = several(&found, Some(all), full, format, &mut out);
-            let _ = out.flush();
-        }
+    let found = Found::nothing();
+    let (format, full, all) = (args.format, args.full, systems.len());
+    let guard = found.written_on_signal(out.color(), move |found: &[(String, Report)], out| {
+        several(found, Some(all), full, format, out)
     });
     explorer.expects(systems.len());
     for system in &systems {
         let report = explorer.explore(&library, &**system)?;
         let about = system.about().to_owned();
-        found.lock().unwrap_or_else(PoisonError::into_inner).push((about, report));
+        found.add((about, report));
     }
     drop(meter);
     drop(guard);
-    let reports = found.lock().unwrap_or_else(PoisonError::into_inner);
+    let reports = found.all();
     if args.format == Format::Text && !scale.is_empty() {
         out.text(&format!("at {scale}\n"))?;
     }

@@ -5,9 +5,9 @@
 //!     --> what was found so far is written --> the signal ends us
 //! ```
 //!
-//! **Invariants.** What a child does because a signal ends it is no result. Whoever waits for us learns
-//! from our exit status which signal it was: 128 and its number, in a shell. A second signal ends us at
-//! once: what is still to be said may wait for somebody who does not read it.
+//! **Invariants.** What a child does because a signal ends it is no result. Our exit status names the
+//! signal: 128 and its number, in a shell. A second signal ends us at once: the first one's report may wait
+//! for a reader that never comes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -17,12 +17,14 @@ use signal_hook::flag::register_conditional_default;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::error::Error;
+use super::out::Out;
 use crate::harness::io::process::end_all;
 
 /// The signals that end a command.
 pub(crate) const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// What writes the results that there are.
+/// Writes the results so far.
 type Words = Box<dyn FnOnce() + Send>;
 
 static ENDING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -55,10 +57,45 @@ impl Drop for Guard {
     }
 }
 
-/// Has this called when a signal ends the command. It has to be brief.
-pub(crate) fn on_signal(say: impl FnOnce() + Send + 'static) -> Guard {
-    *words() = Some(Box::new(say));
-    Guard(())
+/// What a command has found so far: the main thread adds to it, a signal has it written.
+#[derive(Debug)]
+pub(crate) struct Found<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Found<T> {
+    /// Nothing yet.
+    pub(crate) fn nothing() -> Self {
+        Found(Arc::default())
+    }
+
+    /// Adds a result.
+    pub(crate) fn add(&self, result: T) {
+        self.all().push(result);
+    }
+
+    /// All results so far.
+    pub(crate) fn all(&self) -> MutexGuard<'_, Vec<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the results so far written to standard output when a signal ends the command. `write` has to
+    /// be brief; its failure cannot be reported.
+    pub(crate) fn written_on_signal(
+        &self,
+        color: bool,
+        write: impl FnOnce(&[T], &mut Out<'_>) -> Result<(), Error> + Send + 'static,
+    ) -> Guard
+    where
+        T: Send + 'static,
+    {
+        let found = Arc::clone(&self.0);
+        *words() = Some(Box::new(move || {
+            let found = Found(found);
+            let mut out = Out::new(std::io::stdout(), color);
+            let _ = write(&found.all(), &mut out);
+            let _ = out.flush();
+        }));
+        Guard(())
+    }
 }
 
 /// Handles the signals from now on. Back-ends that we started run in groups of their own, which no

@@ -119,7 +119,7 @@ mod tests {
                 };
                 let said = error.to_string();
                 let range = said.contains(" is not in ") || said.contains("up to");
-                // clap has other words for what no number of its own can be.
+                // clap refuses a number that its own type cannot hold with another message.
                 let huge = text.parse::<i64>().is_err();
                 assert!(range || huge, "{name} {text}: {said}");
             }

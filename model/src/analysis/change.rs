@@ -130,7 +130,7 @@ pub struct Examined {
 pub fn concerned<'a>(library: &'a Library, proposal: &'a Proposal) -> Vec<&'a str> {
     let mut all: Vec<&str> = proposal.systems.iter().map(String::as_str).collect();
     for (_, protocol) in library.protocols() {
-        for name in protocol.proposed() {
+        for name in protocol.systems().proposed() {
             if !all.contains(&name.as_str()) {
                 all.push(name);
             }

@@ -235,22 +235,30 @@ impl<D: Definition> Systems<D> {
         let Some(def) = self.named(name) else { return Ok(None) };
         Ok(Some(def.scaled(&scale.resolve(name, &def.bounds())?)))
     }
+}
 
-    /// All, as what every protocol's are.
-    #[must_use]
-    pub fn definitions(&self) -> Vec<&dyn Definition> {
+/// The systems of any protocol, as the registry lists them.
+pub trait SystemList {
+    /// All, in the order of the files.
+    fn definitions(&self) -> Vec<&dyn Definition>;
+
+    /// Those that a proposal adds, or puts in the place of built-in ones, by name.
+    fn proposed(&self) -> &[String];
+
+    /// The built-in ones that are about what a proposal takes away, by name.
+    fn gone(&self) -> &[String];
+}
+
+impl<D: Definition> SystemList for Systems<D> {
+    fn definitions(&self) -> Vec<&dyn Definition> {
         self.all.iter().map(|def| def as &dyn Definition).collect()
     }
 
-    /// The systems that a proposal adds, or puts in the place of built-in ones, by name.
-    #[must_use]
-    pub fn proposed(&self) -> &[String] {
+    fn proposed(&self) -> &[String] {
         &self.proposed
     }
 
-    /// The built-in systems that are about what a proposal takes away, by name.
-    #[must_use]
-    pub fn gone(&self) -> &[String] {
+    fn gone(&self) -> &[String] {
         &self.gone
     }
 }

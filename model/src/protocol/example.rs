@@ -20,7 +20,7 @@
 //! A write that happens after the page was read makes the copy stale. If the copier does not notice
 //! (the clause `marks` dropped), the copy is not the page, and a shortest trace shows it.
 
-use super::definition::{Definition, InCode, Systems};
+use super::definition::{InCode, SystemList, Systems};
 use super::input::Input;
 use super::registration::Protocol;
 use super::size::{BadScale, Bound, Scale};
@@ -325,8 +325,8 @@ impl Protocol for Loaded {
         Ok(Loaded { clauses, systems })
     }
 
-    fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.definitions()
+    fn systems(&self) -> &dyn SystemList {
+        &self.systems
     }
 
     fn build(

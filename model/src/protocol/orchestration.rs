@@ -25,7 +25,7 @@ pub mod universe;
 
 use self::systems::SystemDef;
 use self::universe::{ChoiceIds, RawRelease};
-use super::definition::{Definition, Systems};
+use super::definition::{SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
@@ -87,8 +87,8 @@ impl Protocol for Loaded {
         })
     }
 
-    fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.definitions()
+    fn systems(&self) -> &dyn SystemList {
+        &self.systems
     }
 
     fn build(
@@ -99,10 +99,6 @@ impl Protocol for Loaded {
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
         let def = self.systems.at(name, scale)?;
         Ok(def.map(|def| Box::new(self.system(&def, rules)) as _))
-    }
-
-    fn proposed(&self) -> &[String] {
-        self.systems.proposed()
     }
 
     fn properties(&self) -> Vec<&'static str> {

@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use super::definition::Definition;
+use super::definition::{Definition, SystemList};
 use super::input::Input;
 use super::size::{BadScale, Scale};
 use crate::spec::{Diagnostics, Spec, SpecErrors};
@@ -74,7 +74,7 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     }
 
     /// Its systems, in the order of the files.
-    fn systems(&self) -> Vec<&dyn Definition>;
+    fn systems(&self) -> &dyn SystemList;
 
     /// The system of this name at this size under these rules, if it has one.
     ///
@@ -89,16 +89,6 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 
     /// The names of its properties.
     fn properties(&self) -> Vec<&'static str>;
-
-    /// The systems that a proposal adds, or puts in the place of built-in ones, by name.
-    fn proposed(&self) -> &[String] {
-        &[]
-    }
-
-    /// The built-in systems that are about what a proposal takes away, by name.
-    fn gone(&self) -> &[String] {
-        &[]
-    }
 
     /// Mistakes that were made in earnest, in the order of the files.
     fn bugs(&self) -> Vec<Bug<'_>> {

@@ -18,7 +18,7 @@
 //!
 //! **Not here.** Features, status, set-up, enabling, notifications, more than one ring.
 
-use super::definition::{Definition, InCode, Systems};
+use super::definition::{InCode, SystemList, Systems};
 use super::input::Input;
 use super::registration::Protocol;
 use super::size::{BadScale, Bound, Scale};
@@ -232,8 +232,8 @@ impl Protocol for Loaded {
         Ok(Loaded { systems: [InCode::new(system().name, &BOUNDS)].into_iter().collect() })
     }
 
-    fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.definitions()
+    fn systems(&self) -> &dyn SystemList {
+        &self.systems
     }
 
     /// The ring has no clause and no choice, so that no rules concern it.

@@ -22,7 +22,7 @@ pub mod vmm;
 
 use self::machine::{ChoiceIds, ClauseIds};
 use self::systems::SystemDef;
-use super::definition::{Definition, Systems};
+use super::definition::{SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
@@ -76,8 +76,8 @@ impl Protocol for Loaded {
         })
     }
 
-    fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.definitions()
+    fn systems(&self) -> &dyn SystemList {
+        &self.systems
     }
 
     fn build(
@@ -88,10 +88,6 @@ impl Protocol for Loaded {
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
         let def = self.systems.at(name, scale)?;
         Ok(def.map(|def| Box::new(self.system(&def, rules)) as _))
-    }
-
-    fn proposed(&self) -> &[String] {
-        self.systems.proposed()
     }
 
     fn properties(&self) -> Vec<&'static str> {

@@ -28,7 +28,7 @@ use self::names::Names;
 use self::path::Reading;
 use self::systems::SystemDef;
 use self::table::{RawArc, RawFeature, RawPair, RawState, Table};
-use super::definition::{Definition, Systems};
+use super::definition::{SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
@@ -153,8 +153,8 @@ impl Protocol for Loaded {
         ]
     }
 
-    fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.definitions()
+    fn systems(&self) -> &dyn SystemList {
+        &self.systems
     }
 
     fn build(
@@ -167,15 +167,7 @@ impl Protocol for Loaded {
         Ok(def.map(|def| Box::new(self.system(&def, rules)) as _))
     }
 
-    fn proposed(&self) -> &[String] {
-        self.systems.proposed()
-    }
-
     fn properties(&self) -> Vec<&'static str> {
         property::names(properties::ALL)
-    }
-
-    fn gone(&self) -> &[String] {
-        self.systems.gone()
     }
 }

@@ -36,7 +36,7 @@ use self::program::STEPS;
 use self::systems::SystemDef;
 use self::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
 use self::vocabulary::{Answer, Effect, Guard, Word};
-use super::definition::{Definition, Systems};
+use super::definition::{SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
@@ -154,8 +154,8 @@ impl Protocol for Loaded {
         ours.then(|| Loaded { table: Arc::new(self.table.by_text(version)), ..self.clone() })
     }
 
-    fn systems(&self) -> Vec<&dyn Definition> {
-        self.systems.definitions()
+    fn systems(&self) -> &dyn SystemList {
+        &self.systems
     }
 
     fn build(
@@ -166,10 +166,6 @@ impl Protocol for Loaded {
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
         let def = self.systems.at(name, scale)?;
         Ok(def.map(|def| self.check(&def, rules)))
-    }
-
-    fn proposed(&self) -> &[String] {
-        self.systems.proposed()
     }
 
     fn properties(&self) -> Vec<&'static str> {

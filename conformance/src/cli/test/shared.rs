@@ -8,7 +8,6 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
@@ -16,7 +15,8 @@ use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 use devmig_reference::switches::Fault;
 
-use super::super::{Error, Format, Out, Status, interrupt, progress, select};
+use super::super::interrupt::{self, Found};
+use super::super::{Error, Format, Out, Status, progress, select};
 use crate::harness::io::files::{self, FileError, Whole};
 use crate::harness::listed::Listed;
 use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
@@ -123,8 +123,8 @@ impl Shared {
         Ok(waivers::load(library, &ids, &file)?)
     }
 
-    /// Plays so many tests, and writes what they show as it comes. What a signal that ends the run
-    /// leaves is written too.
+    /// Runs `count` tests and writes each result as it comes. If a signal ends the run, the results so
+    /// far are written.
     pub(super) fn play(
         &self,
         library: &Library,
@@ -143,18 +143,11 @@ impl Shared {
         let lines = self.results.as_deref().map(created).transpose()?;
         let bar = progress::bar(count);
         let mut trouble = Ok(());
-        let found = Arc::new(Mutex::new(Vec::new()));
-        let guard = interrupt::on_signal({
-            let cut = SuiteReport { interrupted: true, ..of.report(self.seed) };
-            let (found, color, format) = (Arc::clone(&found), out.color(), self.format);
-            let (suite, junit_file) = (of.protocol.to_owned(), junit_file.clone());
-            move || {
-                let found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let ended = cut.with(found);
-                // Nobody could be told of a failure.
-                let mut out = Out::new(std::io::stdout(), color);
-                let _ = interrupted(&suite, &ended, count, format, junit_file, &mut out);
-            }
+        let found = Found::nothing();
+        let cut = SuiteReport { interrupted: true, ..of.report(self.seed) };
+        let (format, suite, file) = (self.format, of.protocol.to_owned(), junit_file.clone());
+        let guard = found.written_on_signal(out.color(), move |found: &[TestResult], out| {
+            interrupted(&suite, &cut.with(found.to_vec()), count, format, file, out)
         });
         let report = played(&mut |result| {
             // What our own end does to a back-end is no result.
@@ -163,7 +156,7 @@ impl Shared {
             }
             bar.inc(1);
             bar.set_message(result.test.clone());
-            found.lock().unwrap_or_else(PoisonError::into_inner).push(result.clone());
+            found.add(result.clone());
             if let Some((path, file)) = lines.as_ref().filter(|_| trouble.is_ok()) {
                 trouble = kept(file, result).map_err(|cause| failed(path, cause));
             }
@@ -206,19 +199,12 @@ impl Shared {
         let chosen: Vec<M> = chosen.into_iter().copied().collect();
         let all = self.only.is_empty();
         let bar = progress::bar(chosen.len());
-        let found: Arc<Mutex<Vec<MutantResult>>> = Arc::default();
-        let guard = interrupt::on_signal({
-            let (found, color, format) = (Arc::clone(&found), out.color(), self.format);
-            let count = chosen.len();
-            move || {
-                let found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let cut = format!("interrupted: {} of {count} mutants tried", found.len());
-                let report = MutationReport::of(found, vec![cut]);
-                // Nobody could be told of a failure.
-                let mut out = Out::new(std::io::stdout(), color);
-                let _ = out.show(format, &report, || report.text());
-                let _ = out.flush();
-            }
+        let found = Found::nothing();
+        let (format, count) = (self.format, chosen.len());
+        let guard = found.written_on_signal(out.color(), move |found: &[MutantResult], out| {
+            let cut = format!("interrupted: {} of {count} mutants tried", found.len());
+            let report = MutationReport::of(found.to_vec(), vec![cut]);
+            out.show(format, &report, || report.text())
         });
         let hunt = hunt(&chosen, all, &|fate| {
             // What our own end does to a device is no result.
@@ -227,7 +213,7 @@ impl Shared {
             }
             bar.inc(1);
             bar.set_message(fate.mutant.clone());
-            found.lock().unwrap_or_else(PoisonError::into_inner).push(fate.clone());
+            found.add(fate.clone());
         });
         drop(guard);
         bar.finish_and_clear();
