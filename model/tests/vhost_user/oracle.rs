@@ -11,7 +11,8 @@
 //! numbers and kinds are compared too.
 //!
 //! What the crate does, for who reads a failure here:
-//! - INFLIGHT payloads have 24 bytes: four more than the text has, by C's alignment;
+//! - INFLIGHT payloads have 24 bytes: four more than the text has, by C's alignment, and what is in them
+//!   is whatever the sender's memory held (they are not compared);
 //! - it answers SET_LOG_BASE with the request's own payload;
 //! - it refuses values that its validators call wrong (a region of 0 bytes, a misaligned ring), so that
 //!   only valid ones are generated here.
@@ -178,7 +179,18 @@ fn hear(library: &Library, from: &mut UnixStream) -> (String, Header, Payload) {
         true => known.reply.unwrap_or(PayloadKind::U64),
         false => known.request,
     };
-    (known.name.clone(), header, Payload::decode(kind, &bytes).unwrap())
+    (known.name.clone(), header, without_alignment(Payload::decode(kind, &bytes).unwrap()))
+}
+
+/// A payload with zeros where it only fills C's alignment.
+fn without_alignment(payload: Payload) -> Payload {
+    match payload {
+        Payload::Inflight(inflight) => Payload::Inflight(Inflight {
+            alignment: inflight.alignment.map(|_| [0; 4]),
+            ..inflight
+        }),
+        other => other,
+    }
 }
 
 fn say(to: &UnixStream, id: u32, flags: Flags, payload: &Payload, descriptors: usize) {
