@@ -12,6 +12,7 @@ pub mod conversation;
 pub mod io;
 pub mod listed;
 pub mod mutation;
+pub mod pairs;
 pub mod parallel;
 pub mod random;
 pub mod report;

@@ -13,6 +13,7 @@ pub mod drive;
 pub mod forms;
 pub mod malformed;
 pub mod mutants;
+pub mod pairs;
 pub mod reference;
 pub mod runner;
 pub mod script;

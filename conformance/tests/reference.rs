@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
+use std::time::Duration;
+
 use devmig_conformance::harness::mutation::hunt;
 use devmig_conformance::harness::parallel::in_turn;
 use devmig_conformance::vhost_user::mutants::{AT_ONCE, MutationRun, TestBed};
@@ -51,5 +53,25 @@ fn every_mutant_is_found_and_every_test_finds_one() {
         let wrong = hunt.mutants.iter().filter(|fate| !fate.wrong.is_empty());
         let wrong: Vec<String> = wrong.map(|fate| fate.text()).chain(hunt.wrong.clone()).collect();
         assert!(hunt.as_expected, "{}", wrong.join("\n"));
+    });
+}
+
+/// A back-end whose requests take a few hundred microseconds, and that treats one of those in flight at a
+/// stop wrongly: the moment is found, whenever it is.
+#[test]
+fn a_request_that_a_stop_loses_is_seen_in_19_of_20_runs() {
+    const RUNS: usize = 20;
+    with_bench(|bench| {
+        let amid: Vec<_> = bench.suite.iter().filter(|test| test.id == "stop.amid").collect();
+        let fast = Duration::from_micros(300);
+        for mutant in [Mutant::StopLosesOne, Mutant::StopLeavesOne] {
+            let run = |mutant| bench.run_fast(fast, mutant, &amid).unwrap();
+            let found = (0..RUNS).filter(|_| run(Some(mutant)).summary.fail > 0).count();
+            assert!(found >= RUNS - 1, "{mutant} is found in {found} of {RUNS} runs");
+        }
+        for latency in [Duration::ZERO, fast, Duration::from_millis(3)] {
+            let report = bench.run_fast(latency, None, &amid).unwrap();
+            assert_eq!(report.summary.pass, 1, "{latency:?}: {report:#?}");
+        }
     });
 }

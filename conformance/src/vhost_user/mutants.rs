@@ -28,15 +28,20 @@ use devmig_reference::vhost_user::{Mutant, Options, Running, Settings};
 
 use expected::Slow;
 
+use super::pairs;
 use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
 use super::suite::{Form, Need, Test};
 use crate::harness::io::target::Target;
 use crate::harness::mutation::{self, BedTests, HarnessError, MutantResult};
-use crate::harness::report::{Status, SuiteReport};
+use crate::harness::pairs::PREFIX;
+use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
 
 /// Back-ends that are tested at once. Most of the time is spent waiting.
 pub const AT_ONCE: usize = 8;
+/// How far apart tests are in the list that are taken one after the other: a prime number, so that each
+/// is taken once.
+const STRIDE: usize = 59;
 /// How long a back-end may take to end.
 const ENDS: Duration = Duration::from_secs(5);
 
@@ -45,8 +50,10 @@ const ENDS: Duration = Duration::from_secs(5);
 pub struct MutationRun<'a> {
     /// Everything that is loaded.
     pub library: &'a Library,
-    /// All tests.
+    /// The tests of the suite.
     pub suite: &'a [Test],
+    /// Those in which life-cycle actions meet.
+    pub pairs: Vec<Test>,
     /// The rules that are enforced.
     pub rules: Rules,
     /// The version of the text.
@@ -140,7 +147,8 @@ impl<'a> MutationRun<'a> {
         text: &str,
     ) -> Result<Self, SpecErrors> {
         let expected = Expected::builtin(library, suite)?;
-        Ok(MutationRun { library, suite, rules, text: text.to_owned(), expected })
+        let pairs = pairs::tests(library)?;
+        Ok(MutationRun { library, suite, pairs, rules, text: text.to_owned(), expected })
     }
 
     /// The tests whose script is legal: a malformed message ends what can be judged.
@@ -162,7 +170,31 @@ impl<'a> MutationRun<'a> {
     ) -> Result<SuiteReport, HarnessError> {
         let slow = self.expected.slow.iter().find(|(slow, _)| Some(*slow) == mutant);
         let usual = Slow { latency: Duration::from_millis(4), out_of_order: false };
-        let slow = slow.map_or(usual, |(_, slow)| *slow);
+        self.run_at_pace(bed, settings, mutant, slow.map_or(usual, |(_, slow)| *slow), tests)
+    }
+
+    /// Tests against a disk whose requests take so long.
+    ///
+    /// # Errors
+    /// If the reference cannot be started or ended.
+    pub fn run_fast(
+        &self,
+        latency: Duration,
+        mutant: Option<Mutant>,
+        tests: &[&Test],
+    ) -> Result<SuiteReport, HarnessError> {
+        let pace = Slow { latency, out_of_order: false };
+        self.run_at_pace(TestBed::Disk, Settings::default(), mutant, pace, tests)
+    }
+
+    fn run_at_pace(
+        &self,
+        bed: TestBed,
+        settings: Settings,
+        mutant: Option<Mutant>,
+        slow: Slow,
+        tests: &[&Test],
+    ) -> Result<SuiteReport, HarnessError> {
         let latency = slow.latency;
         let silence = Duration::from_millis(400).max(latency * 25);
         // What is owed by a device without a fault comes, even if the machine is busy; what a faulty one
@@ -198,6 +230,32 @@ impl<'a> MutationRun<'a> {
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;
         Ok(report)
+    }
+
+    /// Tests against a fault that only what happened before shows: each test has a process of its own, so
+    /// that this is what happened in it. They are taken in an order that mixes the actions, until one
+    /// that cites the fault's clause has found it.
+    fn meeting(
+        &self,
+        bed: TestBed,
+        mutant: Mutant,
+        pairs: &[&Test],
+    ) -> Result<SuiteReport, HarnessError> {
+        let mut reports = Vec::new();
+        let mixed = (0..pairs.len()).map(|n| pairs[n * STRIDE % pairs.len()]);
+        for test in mixed {
+            let report = self.run(bed, Settings::default(), Some(mutant), &[test])?;
+            let cites = |result: &TestResult| {
+                let about = self.library.spec.clause_name(test.clause);
+                result.is_finding() && [about, &result.clause].contains(&mutant.clause())
+            };
+            let is_found = report.results.iter().any(cites);
+            reports.push(report);
+            if is_found {
+                break;
+            }
+        }
+        merged(reports).ok_or_else(|| HarnessError("there are no tests".into()))
     }
 
     /// What is wrong with a run against the reference as it is, which should find nothing.
@@ -241,7 +299,7 @@ impl mutation::Reference for MutationRun<'_> {
     }
 
     fn tests(&self) -> Vec<&Test> {
-        self.legal()
+        self.legal().into_iter().chain(&self.pairs).collect()
     }
 
     fn idle(&self) -> &[String] {
@@ -260,7 +318,13 @@ impl mutation::Reference for MutationRun<'_> {
         mutant: Mutant,
         tests: &[&Test],
     ) -> Result<SuiteReport, HarnessError> {
-        self.run(bed, Settings::default(), Some(mutant), tests)
+        let is_pair = |test: &Test| test.id.starts_with(PREFIX);
+        let (pairs, others): (Vec<&Test>, Vec<&Test>) =
+            tests.iter().copied().partition(|test| is_pair(test));
+        match mutant.meets() {
+            true => self.meeting(bed, mutant, &pairs),
+            false => self.run(bed, Settings::default(), Some(mutant), &others),
+        }
     }
 
     /// One that is found in another clause's name.

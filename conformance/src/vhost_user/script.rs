@@ -27,6 +27,12 @@ steps! {
         Notified = "notified":
             "wait until the back-end owes nothing and has notified the guest of every used \
              request";
+        Completed = "completed":
+            "wait until the back-end owes nothing and has notified the guest, and no longer";
+        Amid(count: u16) = "stop amid COUNT requests":
+            "stop the ring that carries requests while COUNT of them are processed, and restart it: \
+             again and again, at other moments, until some were in flight at the stop, or at none \
+             of them any was";
         First = "first": "wait until the back-end has used a request";
         Quiet = "quiet": "send nothing; every event that arrives is judged";
         Silence = "silence":
@@ -37,11 +43,26 @@ steps! {
         Elsewhere(index: u16) = "renew INDEX elsewhere":
             "the driver sets up the ring again, at this index and at another place in guest memory";
         Renew(index: u16) = "renew INDEX": "the driver sets up the ring again, at this index";
+        RingsAnew = "rings anew":
+            "the driver sets up every ring again, at index 0, for a device that was reset";
+        MemoryMoves = "memory moves":
+            "the guest's memory has the same contents and layout in another file: from now on \
+             messages carry its descriptor";
+        BuffersIn(part: u16) = "buffers in part PART":
+            "from now on requests have their buffers in this part of guest memory: 4 is a region \
+             of its own, anything else the first";
+        Calls = "fresh call descriptors":
+            "the driver has new call descriptors: from now on messages carry them";
+        Kicks = "fresh kick descriptors":
+            "the driver has new kick descriptors: from now on messages carry them";
         Anew = "driver anew":
             "the driver begins again with a device that was reset, from its first request";
         Reconnect = "reconnect":
             "open a new connection (to a new process, if devmig starts it), with the same guest \
              memory";
+        SameServer = "reconnect to the same server":
+            "open a new connection to the same process, with the same guest memory; a back-end \
+             that serves one connection only skips the test";
         Serves = "serves": "open a new connection, on which the back-end processes a request";
         Room(count: u16) = "room COUNT":
             "the driver offers COUNT buffers in every ring on which the device can send";

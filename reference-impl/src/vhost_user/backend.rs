@@ -29,6 +29,7 @@ mod inflight;
 mod log;
 mod memory;
 mod negotiation;
+mod past;
 mod processing;
 mod rings;
 mod status;
@@ -43,6 +44,7 @@ use devmig_model::protocol::vhost_user::wire::{Flags, Header, Payload};
 use self::answers::{Answer, Owed};
 use self::channel::Channel;
 pub use self::fault::Fault;
+pub use self::past::Past;
 use self::transfer::Transferring;
 use super::device::{Device, StateError};
 use super::ids::{self, Message, feature};
@@ -150,6 +152,7 @@ pub struct Backend<D> {
     late_write: Option<Instant>,
     /// Descriptors that a mutant does not close.
     kept: Vec<OwnedFd>,
+    past: Past,
     closed: bool,
 }
 
@@ -184,6 +187,7 @@ impl<D: Device> Backend<D> {
             late_calls: VecDeque::new(),
             late_write: None,
             kept: Vec::new(),
+            past: Past::default(),
             closed: false,
         };
         if backend.is(Mutant::StartsEnabled) {
@@ -207,6 +211,19 @@ impl<D: Device> Backend<D> {
     pub fn plain(mut self) -> Self {
         self.plain = true;
         self
+    }
+
+    /// The same, of a process with this past.
+    #[must_use]
+    pub fn after(mut self, past: Past) -> Self {
+        self.past = past;
+        self
+    }
+
+    /// What has happened by now.
+    #[must_use]
+    pub fn past(&self) -> Past {
+        self.past
     }
 
     /// The device, for what comes from outside: a frame, a link that goes down.
@@ -398,6 +415,11 @@ impl<D: Device> Backend<D> {
 
     fn negotiated(&self, bit: u32) -> bool {
         self.protocol >> bit & 1 == 1
+    }
+
+    /// Whether some ring is started.
+    fn runs(&self) -> bool {
+        self.rings.iter().any(|ring| ring.started)
     }
 
     /// Whether every ring is stopped, and nothing of any is in flight.

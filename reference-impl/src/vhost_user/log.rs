@@ -28,6 +28,8 @@ pub struct DirtyLog {
     map: MmapRegion<()>,
     /// A mutant marks in two steps, so long apart.
     apart: Option<Duration>,
+    /// A mutant marks nothing from this address on.
+    until: Option<u64>,
 }
 
 impl DirtyLog {
@@ -36,7 +38,7 @@ impl DirtyLog {
     /// # Errors
     /// See [`MemoryError`].
     pub fn map(place: Log, fd: OwnedFd) -> Result<Self, MemoryError> {
-        map_file(fd, place.offset, place.size).map(|map| DirtyLog { map, apart: None })
+        map_file(fd, place.offset, place.size).map(|map| DirtyLog { map, apart: None, until: None })
     }
 
     /// The same, with marks that are made in two steps.
@@ -45,8 +47,17 @@ impl DirtyLog {
         DirtyLog { apart, ..self }
     }
 
+    /// The same, with no marks from this address on.
+    #[must_use]
+    pub fn until(self, until: Option<u64>) -> Self {
+        DirtyLog { until, ..self }
+    }
+
     /// Marks the pages of these bytes.
     pub fn mark(&self, at: u64, length: u64) {
+        if self.until.is_some_and(|until| at >= until) {
+            return;
+        }
         let Some(last) = length.checked_sub(1) else { return };
         let end = at.saturating_add(last) / PAGE;
         let pages = (self.map.size() as u64).saturating_mul(8);

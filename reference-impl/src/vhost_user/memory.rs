@@ -87,6 +87,18 @@ impl MemoryTable {
         self.map.as_ref()
     }
 
+    /// The end of the last region, as a guest address; 0 if there is none.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        let ends = self.slots.iter().map(|(region, _)| region.guest_address + region.size);
+        ends.max().unwrap_or(0)
+    }
+
+    /// The regions, in the order of their guest addresses.
+    pub fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.slots.iter().map(|(region, _)| region)
+    }
+
     /// Writes where it must not: what a mutant does.
     pub fn scribble(&self) {
         if let Some(memory) = &self.map {

@@ -262,6 +262,77 @@ mutants! {
         "A reset does not clear a NIC's filter.",
     SuppliesDisabled "supplies-disabled" "ring.disabled-no-side-effects"
         "A NIC delivers frames through a disabled ring.",
+
+    // Requests in flight at a stop, of which one alone is treated wrongly.
+    StopLosesOne "stop-loses-one" "get-vring-base.in-flight-first"
+        "GET_VRING_BASE drops the last request in flight, and the base says that it was completed.",
+    StopLeavesOne "stop-leaves-one" "get-vring-base.in-flight-first"
+        "The back-end replies to GET_VRING_BASE one request before the last, which it completes \
+         afterwards.",
+
+    // The second time, and two features that meet: right the first time, or alone.
+    LogsOnce "logs-once" "dirty-log.fd"
+        "A log that is set after logging was turned off has no effect.",
+    LogsStoppedOnce "logs-stopped-once" "dirty-log.fd"
+        "A second log has no effect while every ring is stopped: the back-end marks the first.",
+    LogsNotAfterReset "logs-not-after-reset" "dirty-log.marks-buffers"
+        "A log that is set after RESET_DEVICE has no effect.",
+    LogLacksLater "log-lacks-later" "dirty-log.marks-buffers"
+        "The back-end does not mark writes to memory regions that were added after the log was set.",
+    RestartEndsLog "restart-ends-log" "dirty-log.marks-buffers"
+        "A ring that is stopped and started again ends logging.",
+    TableEndsLog "table-ends-log" "dirty-log.marks-buffers"
+        "A SET_MEM_TABLE while rings run ends logging.",
+    FeaturesEndLog "features-end-log" "dirty-log.marks-buffers"
+        "A second SET_FEATURES with the same features ends logging.",
+    UsedRingOnce "used-ring-once" "dirty-log.marks-used-ring"
+        "After logging was turned off once, the back-end does not mark writes to the used ring.",
+    CallKept "call-kept" "ring.notify-guest"
+        "SET_VRING_CALL has no effect on a running ring that has a call descriptor.",
+    CallOfFirst "call-of-first" "ring.notify-guest"
+        "SET_VRING_CALL has no effect over a further connection to the same process.",
+    KickKept "kick-kept" "ring.started-processes"
+        "A second SET_VRING_KICK for a ring has no effect.",
+    SilentAfterTable "silent-after-table" "ring.notify-guest"
+        "The first notification after a SET_MEM_TABLE for running rings is lost.",
+    SilentAfterSave "silent-after-save" "ring.notify-guest"
+        "The back-end does not notify the guest after its state was saved.",
+    SilentAfterDisable "silent-after-disable" "ring.notify-guest"
+        "The back-end does not notify the guest after a running ring was disabled once.",
+    SameLayoutIgnored "same-layout-ignored" "memory.replaces"
+        "A SET_MEM_TABLE with the same layout has no effect, whatever its descriptors are.",
+    GrownTableIgnored "grown-table-ignored" "memory.replaces"
+        "A SET_MEM_TABLE with more regions has no effect while rings run.",
+    AddedWhileRunning "added-while-running" "memory.add-maps"
+        "ADD_MEM_REG has no effect while rings run.",
+    RemoveBreaksRings "remove-breaks-rings" "ring.started-processes"
+        "REM_MEM_REG makes running rings unusable until they are set up again.",
+    LoadOutlivesReset "load-outlives-reset" "ring.started-processes"
+        "A device that was reset after a state was loaded processes nothing.",
+    LoadsOnce "loads-once" "device-state.load-restores"
+        "The back-end refuses a second state.",
+    SavesNotAfterLoad "saves-not-after-load" "device-state.source-can-resume"
+        "A save fails after a state was loaded.",
+    ErrorNotAfterReset "error-not-after-reset" "err.signalled"
+        "The back-end does not report a corrupted ring after RESET_DEVICE.",
+    BaseOfFirstReset "base-of-first-reset" "set-vring-base.continues-there"
+        "SET_VRING_BASE has no effect after a second RESET_DEVICE.",
+    ReadyOnce "ready-once" "ring.started-processes"
+        "After a second status 0 the device processes nothing.",
+    BrokenForever "broken-forever" "ring.started-processes"
+        "After a guest corrupted a ring, the process processes nothing over further connections.",
+    FeaturesOfFirst "features-of-first" "dirty-log.marks-buffers"
+        "LOG_ALL has no effect over a further connection to the same process.",
+    InflightFirst "inflight-first" "in-flight.resubmits"
+        "A second SET_INFLIGHT_FD has no effect: the back-end keeps the first buffer.",
+}
+
+impl Mutant {
+    /// Whether it is right the first time, or alone: only what happened before shows it.
+    #[must_use]
+    pub const fn meets(self) -> bool {
+        self as usize >= Mutant::LogsOnce as usize
+    }
 }
 
 #[cfg(test)]

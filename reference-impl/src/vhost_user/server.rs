@@ -30,6 +30,7 @@ use rustix::io::Errno;
 pub use self::running::Running;
 pub(crate) use self::running::Serving;
 use self::session::Session;
+use super::backend::Past;
 use super::mutants::Mutant;
 use super::net::{Net, NetOptions};
 use super::ring::RingError;
@@ -142,6 +143,7 @@ pub fn serve(
 ) -> Result<(), ServeError> {
     listener.set_nonblocking(true)?;
     outside.map_or(Ok(()), |outside| outside.set_nonblocking(true))?;
+    let mut past = Past::default();
     while !stop.requested()? {
         let mut waits = vec![
             PollFd::new(&*stop.0, PollFlags::IN),
@@ -154,15 +156,17 @@ pub fn serve(
         match listener.accept() {
             Ok((socket, _)) => {
                 let connection = Connection::from_socket(socket)?;
-                match &options.net {
+                past = match &options.net {
                     Some(net) => {
-                        Session::new(connection, Net::new(net), options)?.run(stop, outside)?;
+                        let session = Session::new(connection, Net::new(net), options, past)?;
+                        session.run(stop, outside)?
                     }
                     None => {
                         let disk = Block::new(options.block);
-                        Session::new(connection, disk, options)?.run(stop, outside)?;
+                        Session::new(connection, disk, options, past)?.run(stop, outside)?
                     }
                 }
+                .next();
                 if options.once {
                     break;
                 }

@@ -15,6 +15,7 @@ use crate::harness::io::target::Target;
 use crate::harness::mutation::hunt;
 use crate::harness::walk::Walk;
 use crate::vhost_user::mutants::MutationRun;
+use crate::vhost_user::pairs;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
@@ -115,7 +116,10 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let tours = (scripted.is_none() && tours_used(args)).then(|| Tours::of(&library));
     match scripted {
         Some(tests) => suite = tests,
-        None => suite.extend(tours.iter().flat_map(|tours| tours.tests.iter().cloned())),
+        None => {
+            suite.extend(pairs::tests(&library)?);
+            suite.extend(tours.iter().flat_map(|tours| tours.tests.iter().cloned()));
+        }
     }
     let walks = walks(args);
     let tests = if args.walks.is_some() && args.shared.only.is_empty() && !args.scripted.is_file() {

@@ -16,9 +16,8 @@
 //! **Not here:** what is in the memory (see [`super::ring`] and [`super::virtio`]).
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno;
@@ -59,11 +58,19 @@ pub enum MemoryError {
     Map(#[from] FromRangesError),
 }
 
-/// Memory shared with a back-end. Clones are the same memory.
+/// Memory shared with a back-end. Clones are the same memory, also after it has moved.
 #[derive(Clone, Debug)]
 pub struct GuestMemory {
+    mapping: Arc<RwLock<Arc<Mapping>>>,
+}
+
+/// Where the memory is now.
+#[derive(Debug)]
+struct Mapping {
     map: GuestMemoryMmap<()>,
     file: Arc<File>,
+    /// A guest address and a length for each region.
+    regions: Vec<(u64, u64)>,
 }
 
 impl GuestMemory {
@@ -72,6 +79,103 @@ impl GuestMemory {
     /// # Errors
     /// See [`MemoryError`].
     pub fn new(regions: &[(u64, u64)]) -> Result<Self, MemoryError> {
+        Ok(GuestMemory { mapping: Arc::new(RwLock::new(Arc::new(Mapping::new(regions)?))) })
+    }
+
+    /// The same contents in the same layout, in another file: whoever was given the old descriptor sees
+    /// no later write. Only for memory that nobody writes meanwhile.
+    ///
+    /// # Errors
+    /// See [`MemoryError`].
+    pub fn move_to_another_file(&self) -> Result<(), MemoryError> {
+        let old = self.now();
+        let new = Mapping::new(&old.regions)?;
+        let mut bytes = vec![0; PAGE as usize];
+        for (at, size) in &old.regions {
+            for at in (*at..at + size).step_by(bytes.len()) {
+                old.map.read_slice(&mut bytes, GuestAddress(at))?;
+                new.map.write_slice(&bytes, GuestAddress(at))?;
+            }
+        }
+        *self.mapping.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        Ok(())
+    }
+
+    fn now(&self) -> Arc<Mapping> {
+        Arc::clone(&self.mapping.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The memory's descriptor, to be sent once for each region.
+    #[must_use]
+    pub fn descriptor(&self) -> Arc<File> {
+        Arc::clone(&self.now().file)
+    }
+
+    /// The mapping, for a device to use it.
+    #[cfg(test)]
+    pub(crate) fn map(&self) -> GuestMemoryMmap<()> {
+        self.now().map.clone()
+    }
+
+    /// Copies from guest memory.
+    ///
+    /// # Errors
+    /// [`MemoryError::Access`] if any byte is outside.
+    pub fn read(&self, at: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
+        Ok(self.now().map.read_slice(bytes, GuestAddress(at))?)
+    }
+
+    /// Copies into guest memory.
+    ///
+    /// # Errors
+    /// [`MemoryError::Access`] if any byte is outside.
+    pub fn write(&self, at: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        Ok(self.now().map.write_slice(bytes, GuestAddress(at))?)
+    }
+
+    /// Copies a plain structure into guest memory.
+    ///
+    /// # Errors
+    /// [`MemoryError::Access`] if any byte is outside.
+    pub fn write_object<T: ByteValued>(&self, at: u64, object: T) -> Result<(), MemoryError> {
+        Ok(self.now().map.write_obj(object, GuestAddress(at))?)
+    }
+
+    /// Fills `len` bytes.
+    ///
+    /// # Errors
+    /// [`MemoryError::Access`] if any byte is outside.
+    pub fn fill(&self, at: u64, len: u32, byte: u8) -> Result<(), MemoryError> {
+        // Bounded by a chunk, whatever `len` says.
+        let chunk = [byte; 4096];
+        let (mut at, mut left) = (at, len as usize);
+        while left > 0 {
+            let part = chunk.len().min(left);
+            self.write(at, chunk.get(..part).unwrap_or(&chunk))?;
+            (at, left) = (at.saturating_add(part as u64), left - part);
+        }
+        Ok(())
+    }
+
+    /// Reads a little-endian 16-bit number in one piece.
+    ///
+    /// # Errors
+    /// [`MemoryError::Access`] if it is outside or not aligned.
+    pub fn load_u16(&self, at: u64, order: Ordering) -> Result<u16, MemoryError> {
+        Ok(u16::from_le(self.now().map.load(GuestAddress(at), order)?))
+    }
+
+    /// Writes a little-endian 16-bit number in one piece.
+    ///
+    /// # Errors
+    /// [`MemoryError::Access`] if it is outside or not aligned.
+    pub fn store_u16(&self, at: u64, value: u16, order: Ordering) -> Result<(), MemoryError> {
+        Ok(self.now().map.store(value.to_le(), GuestAddress(at), order)?)
+    }
+}
+
+impl Mapping {
+    fn new(regions: &[(u64, u64)]) -> Result<Self, MemoryError> {
         let layout = |what: &str| MemoryError::Layout(format!("{what} in {regions:x?}"));
         if regions.is_empty() {
             return Err(layout("no region"));
@@ -97,75 +201,7 @@ impl GuestMemory {
             offset += size;
         }
         let map = GuestMemoryMmap::from_regions(mapped).map_err(FromRangesError::from)?;
-        Ok(GuestMemory { map, file })
-    }
-
-    /// The memory's descriptor, to be sent once for each region.
-    #[must_use]
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-
-    /// The mapping, for a device to use it.
-    #[cfg(test)]
-    pub(crate) fn map(&self) -> &GuestMemoryMmap<()> {
-        &self.map
-    }
-
-    /// Copies from guest memory.
-    ///
-    /// # Errors
-    /// [`MemoryError::Access`] if any byte is outside.
-    pub fn read(&self, at: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
-        Ok(self.map.read_slice(bytes, GuestAddress(at))?)
-    }
-
-    /// Copies into guest memory.
-    ///
-    /// # Errors
-    /// [`MemoryError::Access`] if any byte is outside.
-    pub fn write(&self, at: u64, bytes: &[u8]) -> Result<(), MemoryError> {
-        Ok(self.map.write_slice(bytes, GuestAddress(at))?)
-    }
-
-    /// Copies a plain structure into guest memory.
-    ///
-    /// # Errors
-    /// [`MemoryError::Access`] if any byte is outside.
-    pub fn write_object<T: ByteValued>(&self, at: u64, object: T) -> Result<(), MemoryError> {
-        Ok(self.map.write_obj(object, GuestAddress(at))?)
-    }
-
-    /// Fills `len` bytes.
-    ///
-    /// # Errors
-    /// [`MemoryError::Access`] if any byte is outside.
-    pub fn fill(&self, at: u64, len: u32, byte: u8) -> Result<(), MemoryError> {
-        // Bounded by a chunk, whatever `len` says.
-        let chunk = [byte; 4096];
-        let (mut at, mut left) = (at, len as usize);
-        while left > 0 {
-            let part = chunk.len().min(left);
-            self.write(at, chunk.get(..part).unwrap_or(&chunk))?;
-            (at, left) = (at.saturating_add(part as u64), left - part);
-        }
-        Ok(())
-    }
-
-    /// Reads a little-endian 16-bit number in one piece.
-    ///
-    /// # Errors
-    /// [`MemoryError::Access`] if it is outside or not aligned.
-    pub fn load_u16(&self, at: u64, order: Ordering) -> Result<u16, MemoryError> {
-        Ok(u16::from_le(self.map.load(GuestAddress(at), order)?))
-    }
-
-    /// Writes a little-endian 16-bit number in one piece.
-    ///
-    /// # Errors
-    /// [`MemoryError::Access`] if it is outside or not aligned.
-    pub fn store_u16(&self, at: u64, value: u16, order: Ordering) -> Result<(), MemoryError> {
-        Ok(self.map.store(value.to_le(), GuestAddress(at), order)?)
+        Ok(Mapping { map, file, regions: regions.to_vec() })
     }
 }
 

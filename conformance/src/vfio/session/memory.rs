@@ -8,6 +8,7 @@
 //! **Invariants.** What the tester writes itself is no change. What is remembered of what a device asks
 //! for is bounded: [`MOST`] accesses between two looks, of [`PAGES`] pages.
 
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use devmig_model::protocol::vfio::event::Act;
@@ -166,7 +167,7 @@ impl Session<'_> {
     pub(super) fn give_memory(&mut self, mapped: bool) -> Result<(), TestEnd> {
         let range = Range { iova: BASE, length: PAGES * PAGE };
         let fd = self.guest.memory.descriptor();
-        let from = mapped.then_some((fd, 0));
+        let from = mapped.then_some((fd.as_fd(), 0));
         match self.device.map(range, from) {
             Ok(Ok(())) => {
                 (self.guest.given, self.guest.mapped) = (true, mapped);

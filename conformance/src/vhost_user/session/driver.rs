@@ -4,6 +4,7 @@
 //! the guest itself has corrupted is not looked at any more.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use devmig_model::protocol::vhost_user::event::Event;
 use devmig_model::protocol::vhost_user::wire::{Region, VringAddr};
@@ -20,6 +21,12 @@ use crate::vhost_user::{Deadline, event};
 
 /// Guest memory, in bytes.
 pub(super) const MEMORY: u64 = 64 * PAGE;
+
+/// Where the memory is that a guest is given besides: the same bytes, at another address.
+const FURTHER: u64 = 4 * MEMORY;
+
+/// The part of guest memory that is [`FURTHER`].
+const FURTHER_PART: u64 = 4;
 
 /// `VIRTIO_RING_F_EVENT_IDX`.
 const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
@@ -89,6 +96,24 @@ pub(super) struct Returned {
     pub(super) chain: Option<(Vec<Buffer>, u32)>,
 }
 
+/// A kick that is written just before the next message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DelayedKick {
+    pub(super) ring: u8,
+    /// How long before it.
+    pub(super) before: Duration,
+}
+
+impl DelayedKick {
+    /// Waits, without giving the processor away: a wait of the kernel's is longer than the shortest ones.
+    pub(super) fn pause(self) {
+        let begun = Instant::now();
+        while begun.elapsed() < self.before {
+            std::hint::spin_loop();
+        }
+    }
+}
+
 /// The guest.
 pub(super) struct Driver {
     device: Device,
@@ -107,6 +132,12 @@ pub(super) struct Driver {
     pub(super) wants_event_indices: bool,
     /// Where the rings begin in guest memory, and the buffers end.
     split: u64,
+    /// A kick that waits for the next message.
+    pub(super) delayed_kick: Option<DelayedKick>,
+    /// The used index just before that message was sent.
+    pub(super) used_at_stop: Option<u16>,
+    /// How far from their place in the first region the device finds the buffers of new requests.
+    shift: u64,
     /// Guest memory that nothing was put into: from one address to another.
     untouched: [(u64, u64); 2],
 }
@@ -133,6 +164,9 @@ impl Driver {
             completed: 0,
             wants_event_indices: false,
             split,
+            delayed_kick: None,
+            used_at_stop: None,
+            shift: 0,
         })
     }
 
@@ -222,7 +256,8 @@ impl Driver {
         Ok(())
     }
 
-    fn publish(&mut self, ring: u8, chain: Vec<Buffer>) -> Result<u16, TestEnd> {
+    fn publish(&mut self, ring: u8, mut chain: Vec<Buffer>) -> Result<u16, TestEnd> {
+        chain.iter_mut().for_each(|buffer| buffer.addr += self.shift);
         let line = self.line_mut(ring)?;
         let request = line.ring.available_index();
         let head = line.ring.publish(&chain).map_err(TestEnd::harness)?;
@@ -246,6 +281,7 @@ impl Driver {
         let Ok(line) = self.line_mut(ring) else { return Ok(()) };
         line.ring.start_at(index).map_err(TestEnd::harness)?;
         line.requests.clear();
+        line.broken = false;
         Ok(())
     }
 
@@ -344,7 +380,9 @@ impl Driver {
             return checked.map_err(|wrong| format!("request {request} on ring {ring}: {wrong}"));
         }
         let Some(outside) = self.workload.outside() else { return Ok(()) };
-        let returned = outside.returned(ring, buffers, length);
+        let near = |buffer: &Buffer| Buffer { addr: buffer.addr % FURTHER, ..*buffer };
+        let buffers: Vec<Buffer> = buffers.iter().map(near).collect();
+        let returned = outside.returned(ring, &buffers, length);
         returned.map_err(|wrong| format!("ring {ring}: {wrong}"))
     }
 
@@ -365,19 +403,34 @@ impl Driver {
         self.untouched = [(0, 0); 2];
     }
 
-    /// A part of guest memory, as one region: 2 is the buffers, 3 the rings, anything else all of it.
+    /// A part of guest memory, as one region: 2 is the buffers, 3 the rings, 4 the buffers at another
+    /// address, anything else all of it.
     pub(super) fn part(&self, part: u64) -> Region {
         let (address, size) = match part {
             2 => (0, self.split),
             3 => (self.split, MEMORY - self.split),
+            FURTHER_PART => (FURTHER, self.split),
             _ => (0, MEMORY),
         };
         Region {
             guest_address: address,
             size,
             user_address: user_address(address),
-            mmap_offset: address,
+            mmap_offset: address % FURTHER,
         }
+    }
+
+    /// The regions of a whole table: with 5, the fourth part besides all of it.
+    pub(super) fn table(&self, part: u64) -> Vec<Region> {
+        match part {
+            5 => vec![self.part(1), self.part(FURTHER_PART)],
+            part => vec![self.part(part)],
+        }
+    }
+
+    /// New requests have their buffers in this part of guest memory.
+    pub(super) fn buffers_in(&mut self, part: u64) {
+        self.shift = if part == FURTHER_PART { FURTHER } else { 0 };
     }
 }
 

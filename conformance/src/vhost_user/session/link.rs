@@ -83,6 +83,8 @@ pub(super) struct Link<'m> {
     whole: Vec<Part>,
     /// The implementation was not talked to before.
     first: bool,
+    /// The process has served another connection.
+    same: bool,
     stray: Stray,
 }
 
@@ -100,6 +102,7 @@ impl<'m> Link<'m> {
             apart: Duration::ZERO,
             whole: Vec::new(),
             first,
+            same: false,
             stray: Stray::default(),
         })
     }
@@ -111,6 +114,37 @@ impl<'m> Link<'m> {
         self.held = self.held.take().map(|_| Held::default());
         (self.first, self.pieces, self.whole) = (false, 0, Vec::new());
         Ok(())
+    }
+
+    /// A fresh connection to the process that served the last one.
+    ///
+    /// # Errors
+    /// [`TestEnd::Skip`] if it serves no other, [`TestEnd::Died`] if it ended as no protocol explains.
+    pub(super) fn reconnect_to_same(&mut self, limit: Duration) -> Result<(), TestEnd> {
+        self.close();
+        let path = self.socket()?.to_path_buf();
+        match Connection::connect(&path, Deadline::after(limit)) {
+            Ok(connection) => self.connection = Some(connection),
+            Err(_) => return Err(self.serves_no_other(limit)),
+        }
+        self.held = self.held.take().map(|_| Held::default());
+        (self.first, self.pieces, self.whole, self.same) = (false, 0, Vec::new(), true);
+        Ok(())
+    }
+
+    /// Whether this is a further connection to one process.
+    pub(super) fn is_further(&self) -> bool {
+        self.same
+    }
+
+    /// Why the process that served the last connection serves no other.
+    pub(super) fn serves_no_other(&mut self, limit: Duration) -> TestEnd {
+        match self.hang_up(limit) {
+            Err(end) => end,
+            Ok(()) => TestEnd::Skip(
+                "needs a back-end that serves a further connection: it serves one only".into(),
+            ),
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {

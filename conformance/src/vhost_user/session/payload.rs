@@ -48,13 +48,17 @@ impl Session<'_> {
                 Payload::VringAddr(line.address(ring, *number as u32 & 1, log))
             }
             PayloadKind::Memory => {
-                fds.push(copy(self.driver.memory.descriptor())?);
-                let regions = Memory::new(vec![self.driver.part(part)]);
+                let regions = self.driver.table(part);
+                for _ in &regions {
+                    fds.push(copy(self.driver.memory.descriptor().as_fd())?);
+                }
+                *number = regions.len() as u64;
+                let regions = Memory::new(regions);
                 Payload::Memory(regions.map_err(TestEnd::harness)?)
             }
             PayloadKind::MemoryRegion => {
                 if !has(Effect::RemoveRegion) {
-                    fds.push(copy(self.driver.memory.descriptor())?);
+                    fds.push(copy(self.driver.memory.descriptor().as_fd())?);
                 }
                 let region = self.driver.part(part);
                 Payload::MemoryRegion(MemoryRegion { padding: 0, region })

@@ -32,6 +32,9 @@ impl Session<'_> {
     /// A ring begins anew, in both indices.
     pub(super) fn renew(&mut self, ring: u8, index: u16) -> Result<(), TestEnd> {
         self.driver.start_at(ring, index)?;
+        if let Some(base) = self.negotiation.bases.get_mut(usize::from(ring)) {
+            *base = index;
+        }
         self.did(&Event::Renew { ring, index })
     }
 
@@ -46,7 +49,7 @@ impl Session<'_> {
     /// Makes chains available, and kicks their rings.
     pub(super) fn offer(&mut self, chains: Vec<Chain>) -> Result<(), TestEnd> {
         self.read_all()?;
-        self.tracking.clear()?;
+        self.clear_log()?;
         let mut rings: Vec<u8> = Vec::new();
         // What is to come back is owed before what makes it come.
         self.announce()?;
@@ -84,6 +87,15 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Clears the dirty log between batches: not while a request is out, of which the marks may be in
+    /// it already.
+    pub(super) fn clear_log(&mut self) -> Result<(), TestEnd> {
+        match self.driver.lines.iter().all(|line| line.owed() == 0) {
+            true => self.tracking.clear(),
+            false => Ok(()),
+        }
     }
 
     /// Whether a ring is disabled once all that was sent is read.

@@ -133,7 +133,12 @@ impl Session<'_> {
     pub(super) fn saw_close(&mut self) -> Result<(), TestEnd> {
         self.link.close();
         let is_reply = |record: &Record<Event>| matches!(record, Record::Seen(Event::Reply { .. }));
-        let served = self.conversation.records().iter().any(is_reply);
+        let records = self.conversation.records();
+        let begun = records.iter().rposition(|record| matches!(record, Record::Fresh));
+        let served = records[begun.unwrap_or(0)..].iter().any(is_reply);
+        if !served && self.link.is_further() {
+            return Err(self.link.serves_no_other(self.limits.quiet));
+        }
         if !served && self.link.may_be_the_last() {
             let error = "the connection is closed before any reply".to_owned();
             return Err(TestEnd::harness(TargetError::Gone { error }));

@@ -72,6 +72,12 @@ impl Session<'_> {
         }
         self.conversation.send(Event::Message(message));
         self.negotiation.keeps.did(&machine.table, &Move::Message(message));
+        // All that takes time is done: what is to come shortly before the message is now.
+        if let Some(kick) = self.driver.delayed_kick.take() {
+            self.driver.kick(kick.ring)?;
+            kick.pause();
+            self.driver.used_at_stop = self.driver.line(kick.ring)?.ring.used_index().ok();
+        }
         let sent = self.link.send(header, &bytes, fds, self.limits.owed)?;
         self.sent(sent)?;
         self.negotiation.unread = def.reply.is_none() && !need_reply;

@@ -1,5 +1,6 @@
 //! The steps of a test, each a function of a session.
 
+mod amid;
 pub(super) mod careful;
 pub(super) mod connection;
 mod forms;
@@ -27,6 +28,7 @@ pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
         Act::Publish(count) => guest::requests(s, count, false),
         Act::Settle => s.settle(TimeClass::Io),
         Act::Notified => s.settle(TimeClass::Courtesy),
+        Act::Completed => s.completed(),
         Act::Quiet => s.quiet(),
         Act::Silence => s.silence(),
         Act::Pause(micros) => {
@@ -35,6 +37,18 @@ pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
         }
         Act::Barrier => s.barrier(),
         Act::Renew(index) => s.renew(s.driver.request_ring()?, index),
+        Act::RingsAnew => guest::rings_anew(s),
+        Act::MemoryMoves => {
+            s.read_all()?;
+            s.driver.memory.move_to_another_file().map_err(TestEnd::harness)
+        }
+        Act::BuffersIn(part) => {
+            s.read_all()?;
+            s.driver.buffers_in(part.into());
+            Ok(())
+        }
+        Act::Calls => guest::fresh_calls(s),
+        Act::Kicks => guest::fresh_kicks(s),
         Act::Anew => {
             s.driver.begin_again();
             Ok(())
@@ -59,7 +73,9 @@ pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
         }
         Act::Closed => stray_closed(s),
         Act::Reconnect => connection::reconnect(s),
+        Act::SameServer => connection::same_server(s),
         Act::Serves => connection::serves(s),
+        Act::Amid(count) => amid::take(s, count),
         Act::First => guest::first(s),
         Act::WriteGarbage | Act::WriteMuchGarbage => {
             s.transfer.fill_with_garbage(s.seed, *act == Act::WriteMuchGarbage);

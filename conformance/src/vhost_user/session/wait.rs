@@ -70,6 +70,24 @@ impl Session<'_> {
         }
     }
 
+    /// Waits until nothing is owed, and no longer: what comes later is judged at the next step.
+    pub(super) fn completed(&mut self) -> Result<(), TestEnd> {
+        let deadline = Deadline::after(self.limits.owed);
+        loop {
+            let late = deadline.passed();
+            self.sample()?;
+            let ended = self.conversation.is_unspecified() || !self.link.is_open();
+            if ended || self.conversation.may_be_silent(TimeClass::Courtesy)? {
+                return Ok(());
+            }
+            if late {
+                // What a device may take its time for is told apart from what may come late.
+                return self.settle(TimeClass::Io).and_then(|()| self.settle(TimeClass::Courtesy));
+            }
+            self.pause()?;
+        }
+    }
+
     /// Nothing is expected; what comes is judged.
     pub(super) fn quiet(&mut self) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.quiet);

@@ -30,7 +30,9 @@ impl<D: Device> Backend<D> {
         descriptors: Vec<OwnedFd>,
     ) -> Result<Option<Answer>, Fault> {
         let record = Record::map(about, only(Message::SET_INFLIGHT_FD, descriptors)?)?;
-        if self.is(Mutant::InflightIgnored) {
+        let first = self.is(Mutant::InflightFirst);
+        let kept = first && self.rings.iter().any(|ring| ring.record.is_some());
+        if self.is(Mutant::InflightIgnored) || kept {
             return Ok(None);
         }
         let mutant = self.mutant;

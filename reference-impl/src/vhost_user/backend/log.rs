@@ -30,7 +30,17 @@ impl<D: Device> Backend<D> {
     ) -> Result<Option<Answer>, Fault> {
         let log = DirtyLog::map(place, only(Message::SET_LOG_BASE, descriptors)?)?;
         let log = log.slow(self.is(Mutant::MarksInTwoSteps).then_some(APART));
-        if !(self.is(Mutant::KeepsOldLog) && self.log.is_some()) {
+        let log = match self.memory.end() {
+            0 => log,
+            end => log.until(self.is(Mutant::LogLacksLater).then_some(end)),
+        };
+        let stopped = self.rings.iter().any(|ring| ring.ran) && !self.runs();
+        let ignored = self.log.is_some()
+            && (self.is(Mutant::KeepsOldLog)
+                || (self.is(Mutant::LogsOnce) && self.past.logged)
+                || (self.is(Mutant::LogsStoppedOnce) && stopped))
+            || (self.is(Mutant::LogsNotAfterReset) && self.past.resets > 0);
+        if !ignored {
             self.log = Some(log);
         }
         match (self.settings.log_base, self.settings.log_taken) {
@@ -74,7 +84,8 @@ impl<D: Device> Backend<D> {
     pub(super) fn log_used(&self, at: usize, writes: &[(u64, u64)]) {
         let addresses = self.rings.get(at).and_then(|ring| ring.addresses);
         let (Some(log), Some(addresses)) = (self.logs(), addresses) else { return };
-        if addresses.flags & LOGS_USED == 0 || self.is(Mutant::LogsNoUsedRing) {
+        let once = self.is(Mutant::UsedRingOnce) && self.past.logged;
+        if addresses.flags & LOGS_USED == 0 || self.is(Mutant::LogsNoUsedRing) || once {
             return;
         }
         let base = match self.is(Mutant::LogsUsedElsewhere) {

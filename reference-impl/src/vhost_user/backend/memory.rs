@@ -22,7 +22,19 @@ impl<D: Device> Backend<D> {
         if self.is(Mutant::KeepsOldTable) && self.memory.map().is_some() {
             return Ok(None);
         }
-        self.memory.replace(table.regions(), descriptors)?;
+        let (regions, runs) = (table.regions(), self.runs());
+        let same = regions.iter().eq(self.memory.regions());
+        let grows = self.memory.end() > 0 && regions.len() > self.memory.regions().count();
+        if self.is(Mutant::SameLayoutIgnored) && same
+            || self.is(Mutant::GrownTableIgnored) && grows && runs
+        {
+            return Ok(None);
+        }
+        self.past.table |= runs;
+        if self.is(Mutant::TableEndsLog) && runs {
+            self.log = None;
+        }
+        self.memory.replace(regions, descriptors)?;
         self.memory_moved()
     }
 
@@ -31,6 +43,9 @@ impl<D: Device> Backend<D> {
         added: &MemoryRegion,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Option<Answer>, Fault> {
+        if self.is(Mutant::AddedWhileRunning) && self.runs() {
+            return Ok(None);
+        }
         if self.is(Mutant::AddReplaces) {
             self.memory.replace(&[added.region], descriptors)?;
         } else {
@@ -51,7 +66,11 @@ impl<D: Device> Backend<D> {
         if !self.is(Mutant::RemoveKeeps) {
             self.memory.remove(&removed.region)?;
         }
-        self.memory_moved()
+        self.memory_moved()?;
+        if self.is(Mutant::RemoveBreaksRings) {
+            self.rings.iter_mut().for_each(|ring| ring.broken = ring.started);
+        }
+        Ok(None)
     }
 
     /// Rings are looked up again at their next use.

@@ -35,6 +35,13 @@ impl<D: Device> Backend<D> {
             return Err(Fault::Value(Message::SET_FEATURES, features));
         }
         self.features_set = true;
+        let logs = |features: u64| features >> LOG_ALL_BIT & 1 == 1;
+        let further = self.past.further && self.is(Mutant::FeaturesOfFirst);
+        let features = if further { features & !(1 << LOG_ALL_BIT) } else { features };
+        self.past.logged |= logs(self.features) && !logs(features) && self.log.is_some();
+        if self.is(Mutant::FeaturesEndLog) && logs(features) && features == self.features {
+            self.log = None;
+        }
         let fixed = self.is(Mutant::FeaturesFixed) && self.rings.iter().any(|ring| ring.started);
         if !self.is(Mutant::FeaturesIgnored) && !fixed {
             self.features = features;

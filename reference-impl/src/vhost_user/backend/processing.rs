@@ -37,7 +37,10 @@ impl<D: Device> Backend<D> {
                 && self.device.role(at) == Role::Requests);
         let unasked =
             self.is(Mutant::CompletesWhileSaving) && self.transfer == Transferring::Saving;
-        let stuck = self.is(Mutant::IndexSticks) && ring.base() == u16::MAX;
+        let stuck = self.is(Mutant::IndexSticks) && ring.base() == u16::MAX
+            || self.is(Mutant::LoadOutlivesReset) && self.past.reset_after_load
+            || self.is(Mutant::ReadyOnce) && self.past.zeros > 1
+            || self.is(Mutant::BrokenForever) && self.past.broke_before;
         // Room that the guest has made is of use once something waits for it.
         let looks = ring.look || ring.kick == Bell::Polled || self.device.role(at) == Role::Receive;
         ((ring.started && enabled && looks) || unasked)
@@ -204,6 +207,7 @@ impl<D: Device> Backend<D> {
         if let Some(ring) = self.rings.get_mut(at) {
             ring.broken = true;
             ring.forget_in_flight();
+            self.past.broke = true;
             match self.settings.broken_ring {
                 BrokenRing::Stays => self.report_error(at),
                 BrokenRing::Closes => self.close(Fault::Ring(error)),
@@ -219,7 +223,12 @@ impl<D: Device> Backend<D> {
         ring.unnotified = false;
         let wanted = ring.wants_call(&self.memory)?;
         ring.hushed |= stays && !wanted;
-        if wanted && !ring.hushed && !self.is(Mutant::NeverNotifies) {
+        let table = std::mem::take(&mut self.past.table);
+        let lost = self.is(Mutant::SilentAfterTable) && table
+            || self.is(Mutant::SilentAfterSave) && self.past.saves > 0
+            || self.is(Mutant::SilentAfterDisable) && self.past.disabled;
+        let hushed = self.rings.get(at).is_some_and(|ring| ring.hushed);
+        if wanted && !hushed && !lost && !self.is(Mutant::NeverNotifies) {
             self.call(at);
         }
         Ok(())

@@ -27,7 +27,8 @@ impl<D: Device> Backend<D> {
     }
 
     pub(super) fn set_vring_base(&mut self, base: VringState) -> Result<Option<Answer>, Fault> {
-        let ignored = self.is(Mutant::IgnoresSetBase);
+        let ignored = self.is(Mutant::IgnoresSetBase)
+            || (self.is(Mutant::BaseOfFirstReset) && self.past.resets > 1);
         let ring = self.ring(base.index)?;
         let value = u16::try_from(base.num)
             .map_err(|_| Fault::Value(Message::SET_VRING_BASE, base.num.into()))?;
@@ -63,6 +64,13 @@ impl<D: Device> Backend<D> {
         if descriptor.is_none() && self.is(Mutant::CallsAnyway) {
             return Ok(None);
         }
+        let (kept, first) = (self.is(Mutant::CallKept), self.is(Mutant::CallOfFirst));
+        let further = self.past.further;
+        let had = self.ring(fd.index().into())?;
+        let kept = kept && had.started && had.call == Bell::Descriptor && descriptor.is_some();
+        if kept || (first && further) {
+            return Ok(None);
+        }
         self.ring(fd.index().into())?.call = bell(&descriptor);
         let signals = descriptor.is_some() && self.settings.call_signals == CallSignals::Signals;
         self.outputs.push_back(Output::SetCall { ring, descriptor });
@@ -79,6 +87,9 @@ impl<D: Device> Backend<D> {
     ) -> Result<Option<Answer>, Fault> {
         let ring = self.ring_index(fd.index().into())?;
         let descriptor = one(Message::SET_VRING_ERR, fd, descriptors)?;
+        if self.is(Mutant::ErrorNotAfterReset) && self.past.resets > 0 {
+            return Ok(None);
+        }
         self.ring(fd.index().into())?.error = bell(&descriptor);
         self.outputs.push_back(Output::SetError { ring, descriptor });
         Ok(None)
@@ -92,6 +103,12 @@ impl<D: Device> Backend<D> {
     ) -> Result<Option<Answer>, Fault> {
         let ring = self.ring_index(fd.index().into())?;
         let descriptor = one(Message::SET_VRING_KICK, fd, descriptors)?;
+        if self.is(Mutant::KickKept)
+            && descriptor.is_some()
+            && self.ring(fd.index().into())?.kick == Bell::Descriptor
+        {
+            return Ok(None);
+        }
         let polled = descriptor.is_none() && !self.is(Mutant::NeverPolls);
         self.ring(fd.index().into())?.kick = match polled || descriptor.is_some() {
             true => bell(&descriptor),
@@ -126,9 +143,11 @@ impl<D: Device> Backend<D> {
         let untracked = self.is(Mutant::EnableNotTracked);
         let disables_all = enable.num == 0 && self.is(Mutant::DisablesAll);
         let ring = self.ring(enable.index)?;
+        let disabled = ring.started && ring.enabled && enable.num == 0;
         if !ignored && (ring.started || !untracked) {
             ring.enable(enable.num != 0);
         }
+        self.past.disabled |= disabled;
         if disables_all {
             self.enable_all(false);
         }
@@ -147,6 +166,9 @@ impl<D: Device> Backend<D> {
             if again && forgets {
                 ring.set_base(0);
             }
+            if again && self.is(Mutant::RestartEndsLog) {
+                self.log = None;
+            }
         }
     }
 
@@ -163,8 +185,12 @@ impl<D: Device> Backend<D> {
         let (settings, records) =
             (self.settings, self.negotiated(feature::GET_VRING_BASE_INFLIGHT));
         let stops_all = self.is(Mutant::StopsAll);
+        let loses = self.is(Mutant::StopLosesOne);
         let ring = self.ring(index)?;
         ring.started = false;
+        if loses && ring.in_flight.len() > 1 {
+            ring.in_flight.pop();
+        }
         match settings.in_flight {
             // On record, for whoever starts the ring next.
             _ if records && ring.record.is_some() => ring.forget_in_flight(),
@@ -194,6 +220,9 @@ impl<D: Device> Backend<D> {
 
     /// No kick on the descriptor that the ring has counts any more.
     pub(super) fn forget_kick(&mut self, at: usize) {
+        if self.is(Mutant::KickKept) {
+            return;
+        }
         if let Some(ring) = self.rings.get_mut(at) {
             ring.kick = Bell::Unset;
         }

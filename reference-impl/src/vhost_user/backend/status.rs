@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::answers::{Answer, number};
 use super::rings::LATE;
-use super::{Backend, Device, Fault, Message, Mutant};
+use super::{Backend, Device, Fault, Message, Mutant, Output};
 use crate::vhost_user::memory::MemoryTable;
 use crate::vhost_user::settings::{ResetOwner, ResetRings, StatusZero};
 
@@ -18,6 +18,7 @@ impl<D: Device> Backend<D> {
             return Err(Fault::Value(Message::SET_STATUS, status));
         }
         if status == 0 && self.settings.status_zero == StatusZero::Resets {
+            self.past.zeros += 1;
             self.reset_device();
             let one = self.is(Mutant::StatusZeroOneRing);
             let reset = if one { 1 } else { self.rings.len() };
@@ -41,6 +42,13 @@ impl<D: Device> Backend<D> {
     pub(super) fn reset_on_demand(&mut self) -> Result<Option<Answer>, Fault> {
         if self.is(Mutant::ResetClosesSession) {
             return Err(Fault::Mutant(Mutant::ResetClosesSession));
+        }
+        self.past.resets += 1;
+        self.past.reset_after_load |= self.past.loads > 0;
+        if self.is(Mutant::ErrorNotAfterReset) {
+            (0..self.rings.len()).for_each(|ring| {
+                self.outputs.push_back(Output::SetError { ring, descriptor: None });
+            });
         }
         if !self.is(Mutant::ResetKeepsState) {
             self.reset_device();

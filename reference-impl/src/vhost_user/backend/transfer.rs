@@ -21,6 +21,8 @@ impl<D: Device> Backend<D> {
     /// The state was written, or could not be.
     pub fn handle_saved(&mut self, well: bool, now: Instant) {
         if self.transfer == Transferring::Saving {
+            let well = well && !(self.is(Mutant::SavesNotAfterLoad) && self.past.loads > 0);
+            self.past.saves += 1;
             self.transfer = Transferring::Done { well };
             if self.is(Mutant::RunsAfterSave) {
                 for ring in self.rings.iter_mut().filter(|ring| ring.ran) {
@@ -41,9 +43,13 @@ impl<D: Device> Backend<D> {
         }
         let loaded = match state {
             Some(_) if self.is(Mutant::LoadsNothing) => Ok(()),
+            Some(_) if self.is(Mutant::LoadsOnce) && self.past.loads > 0 => {
+                Err(StateError::Damaged)
+            }
             Some(state) => self.device.load(state),
             None => Err(StateError::Damaged),
         };
+        self.past.loads += u32::from(loaded.is_ok());
         self.transfer =
             Transferring::Done { well: loaded.is_ok() || self.is(Mutant::LoadsAnything) };
         self.advance(now);

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::{Deadline, Event, LONGEST, MAX_STATE, Options, PATIENCE, ServeError, Stop, wait};
 use crate::socket::transport::{Connection, ReceiveError};
-use crate::vhost_user::backend::{Backend, Output};
+use crate::vhost_user::backend::{Backend, Output, Past};
 use crate::vhost_user::device::Device;
 use crate::vhost_user::settings::Pieces;
 
@@ -70,9 +70,10 @@ impl<D: Device> Session<D> {
         connection: Connection,
         device: D,
         options: &Options,
+        past: Past,
     ) -> Result<Self, ServeError> {
         let rings = (0..device.rings()).map(|_| Doorbells::default()).collect();
-        let mut backend = Backend::new(device, options.settings, options.mutant)?;
+        let mut backend = Backend::new(device, options.settings, options.mutant)?.after(past);
         if options.plain {
             backend = backend.plain();
         }
@@ -81,12 +82,13 @@ impl<D: Device> Session<D> {
         Ok(Session { connection, backend, rings, channel, requests, kept, pieces, over: false })
     }
 
-    /// Until the front-end has gone, or was sent away, or we are told to stop.
+    /// Until the front-end has gone, or was sent away, or we are told to stop. What has happened is
+    /// returned.
     pub(super) fn run(
         mut self,
         stop: &Stop,
         outside: Option<&UnixListener>,
-    ) -> Result<(), ServeError> {
+    ) -> Result<Past, ServeError> {
         while !self.over && !stop.requested()? {
             for ready in self.wait(stop, outside)? {
                 let caller = match ready {
@@ -111,7 +113,7 @@ impl<D: Device> Session<D> {
             self.backend.handle_time(Instant::now());
             self.act();
         }
-        Ok(())
+        Ok(self.backend.past())
     }
 
     fn wait(

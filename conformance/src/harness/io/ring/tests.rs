@@ -43,14 +43,14 @@ fn a_device_sees_chains_and_returns_them() {
     let head = ring.publish(&[read, PART]).unwrap();
     let memory = ring.memory.clone();
     let map = memory.map();
-    let chain = device.pop_descriptor_chain(map).unwrap();
+    let chain = device.pop_descriptor_chain(&map).unwrap();
     assert_eq!(chain.head_index(), head);
     let seen: Vec<Buffer> = chain
         .map(|d| Buffer { addr: d.addr().0, len: d.len(), writable: d.is_write_only() })
         .collect();
     assert_eq!(seen, [read, PART]);
     assert!(ring.take_used().unwrap().is_none());
-    device.add_used(map, head, 16).unwrap();
+    device.add_used(&map, head, 16).unwrap();
     assert_eq!(ring.take_used().unwrap(), Some(Used { head, len: 16 }));
     assert!(ring.take_used().unwrap().is_none());
     assert_eq!(ring.outstanding(), 0);
@@ -70,7 +70,7 @@ fn requests_come_back_over_the_wrap() {
             if *publish && ring.publish(&vec![PART; parts]).is_ok() {
                 published += 1;
             }
-            while let Some(chain) = device.pop_descriptor_chain(ring.memory.map()) {
+            while let Some(chain) = device.pop_descriptor_chain(&ring.memory.map()) {
                 let head = chain.head_index();
                 if chain.count() > 3 {
                     return false;
@@ -79,7 +79,7 @@ fn requests_come_back_over_the_wrap() {
             }
             if !publish && !held.is_empty() {
                 let head = held.swap_remove(usize::from(*pick) % held.len());
-                device.add_used(ring.memory.map(), head, 7).unwrap();
+                device.add_used(&ring.memory.map(), head, 7).unwrap();
                 if ring.take_used().unwrap() != Some(Used { head, len: 7 }) {
                     return false;
                 }
@@ -108,7 +108,7 @@ fn the_whole_ring_can_be_outstanding_and_no_more() {
     let mut device = device(&ring);
     device.set_next_used(65534);
     for head in 0..4 {
-        device.add_used(ring.memory.map(), head, 0).unwrap();
+        device.add_used(&ring.memory.map(), head, 0).unwrap();
     }
     for head in 0..4 {
         assert_eq!(ring.take_used().unwrap(), Some(Used { head, len: 0 }));
@@ -184,7 +184,7 @@ fn with_event_indices_each_side_is_woken_where_it_wants_to_be() {
     ring.set_events(true);
     let mut device = device(&ring);
     device.set_event_idx(true);
-    let memory = ring.memory.map().clone();
+    let memory = ring.memory.map();
     let serve = |device: &mut Queue, count: usize| {
         let heads: Vec<u16> = (0..count)
             .map(|_| device.pop_descriptor_chain(&memory).unwrap().head_index())
@@ -219,6 +219,6 @@ fn a_ring_that_is_moved_begins_anew_elsewhere() {
     assert_eq!((ring.used_index().unwrap(), ring.outstanding()), (3, 0));
     let mut device = device(&ring);
     let head = ring.publish(&[PART]).unwrap();
-    let seen = device.pop_descriptor_chain(ring.memory.map()).map(|chain| chain.head_index());
+    let seen = device.pop_descriptor_chain(&ring.memory.map()).map(|chain| chain.head_index());
     assert_eq!(seen, Some(head));
 }

@@ -28,20 +28,40 @@ pub(super) fn again(s: &mut Session<'_>) -> Result<(), TestEnd> {
 /// A fresh connection, over which nothing was said yet.
 fn fresh(s: &mut Session<'_>) -> Result<(), TestEnd> {
     s.link.reconnect(s.limits.connect)?;
+    begin(s);
+    Ok(())
+}
+
+/// Nothing was said yet over this connection.
+fn begin(s: &mut Session<'_>) {
     s.negotiation.begin_again();
     s.transfer.begin_again();
     s.back_end_channel = BackEndChannel::default();
     s.tracking.forget();
     s.conversation.note("-- a new connection");
-    Ok(())
 }
 
 /// The same guest, over a fresh connection.
 pub(super) fn reconnect(s: &mut Session<'_>) -> Result<(), TestEnd> {
     again(s)?;
+    same_guest(s)
+}
+
+/// The same guest, over a fresh connection to the process that served the last one.
+pub(super) fn same_server(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    s.link.reconnect_to_same(s.limits.quiet * 5)?;
+    begin(s);
+    s.conversation.begin_again();
+    same_guest(s)
+}
+
+/// The rings as the guest has them: what was completed, and what waits.
+fn same_guest(s: &mut Session<'_>) -> Result<(), TestEnd> {
     for ring in 0..s.driver.rings() {
-        let index = s.driver.line(ring)?.announced();
+        let line = s.driver.line(ring)?;
+        let (index, waiting) = (line.ring.next_used(), line.owed());
         s.did(&Event::Renew { ring, index })?;
+        (0..waiting).try_for_each(|_| s.did(&Event::Available { ring }))?;
         // A kick that the last conversation left over would start the ring of this one.
         s.driver.forget_kick(ring)?;
     }

@@ -29,7 +29,8 @@ pub(super) fn malformed(
     Bytes { bytes, descriptors }: &Bytes,
 ) -> Result<(), TestEnd> {
     s.conversation.note(format!("-> {} malformed bytes", bytes.len()));
-    let fds = vec![s.driver.memory.descriptor(); *descriptors];
+    let memory = s.driver.memory.descriptor();
+    let fds = vec![memory.as_fd(); *descriptors];
     s.link.send_raw(bytes, &fds, s.limits.owed)?;
     // Whatever comes now, no text forbids it.
     let deadline = Deadline::after(s.limits.quiet);
@@ -114,7 +115,8 @@ fn malformed_case(s: &mut Session<'_>, case: &Case) -> Result<(), TestEnd> {
 }
 
 fn bad_descriptors(s: &Session<'_>, fds: Fds) -> Result<Vec<OwnedFd>, TestEnd> {
-    let memory = || s.driver.memory.descriptor().try_clone_to_owned().map_err(TestEnd::harness);
+    let file = s.driver.memory.descriptor();
+    let memory = || file.as_fd().try_clone_to_owned().map_err(TestEnd::harness);
     Ok(match fds {
         Fds::Memory(count) => (0..count).map(|_| memory()).collect::<Result<_, _>>()?,
         Fds::ClosedPipe => {

@@ -1,10 +1,11 @@
 //! The guest's side: requests that become available, and a driver that harms itself.
 
 use devmig_engine::machine::TimeClass;
-use devmig_model::protocol::vhost_user::event::Event;
+use devmig_model::protocol::vhost_user::event::Event as Seen;
 
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
+use crate::vhost_user::event::Event;
 use crate::vhost_user::session::Session;
 
 /// Makes requests available. What must wait for an answer is not sent before it: a ring that does not
@@ -12,7 +13,7 @@ use crate::vhost_user::session::Session;
 pub(super) fn requests(s: &mut Session<'_>, count: u16, kick: bool) -> Result<(), TestEnd> {
     let ring = s.driver.request_ring()?;
     s.read_all()?;
-    s.tracking.clear()?;
+    s.clear_log()?;
     for _ in 0..count {
         if s.driver.waits() {
             s.settle(TimeClass::Io)?;
@@ -21,7 +22,7 @@ pub(super) fn requests(s: &mut Session<'_>, count: u16, kick: bool) -> Result<()
             }
         }
         s.driver.request(ring)?;
-        s.did(&Event::Available { ring })?;
+        s.did(&Seen::Available { ring })?;
         if kick && s.driver.waits() {
             s.kick(ring, false)?;
         }
@@ -49,11 +50,38 @@ pub(super) fn interrupts(s: &mut Session<'_>, on: bool) -> Result<(), TestEnd> {
     s.driver.line(ring)?.ring.interrupts(on).map_err(TestEnd::harness)
 }
 
+/// The driver of a device that was reset sets its rings up again, from their first entry on.
+pub(super) fn rings_anew(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    s.read_all()?;
+    s.driver.begin_again();
+    (0..s.driver.rings()).try_for_each(|ring| s.renew(ring, 0))
+}
+
+/// The driver has new call descriptors. What was called so far is seen first.
+pub(super) fn fresh_calls(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    s.read_all()?;
+    s.sample()?;
+    s.driver.lines.iter_mut().try_for_each(|line| {
+        line.ring.call = Event::new().map_err(TestEnd::harness)?;
+        Ok(())
+    })
+}
+
+/// The driver has new kick descriptors. A kick that nobody read is lost with the old one.
+pub(super) fn fresh_kicks(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    s.read_all()?;
+    for ring in 0..s.driver.rings() {
+        s.driver.forget_kick(ring)?;
+        s.driver.line_mut(ring)?.ring.kick = Event::new().map_err(TestEnd::harness)?;
+    }
+    Ok(())
+}
+
 /// The guest writes an index that is further ahead than the ring is long.
 pub(super) fn corrupt(s: &mut Session<'_>) -> Result<(), TestEnd> {
     let ring = s.driver.request_ring()?;
     s.read_all()?;
     s.driver.corrupt(ring)?;
-    s.did(&Event::RunAhead { ring })?;
+    s.did(&Seen::RunAhead { ring })?;
     s.kick(ring, false)
 }
