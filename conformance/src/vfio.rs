@@ -16,6 +16,7 @@ pub mod device;
 pub mod guest;
 pub mod kernel;
 pub mod mutants;
+pub mod pairs;
 pub mod runner;
 pub mod script;
 pub mod session;

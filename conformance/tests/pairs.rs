@@ -48,7 +48,10 @@ fn pairs_pass_under_every_reading() {
         let wrong = in_turn(&settings, AT_ONCE, |(at, (name, settings))| {
             let some: Vec<&Test> = bench.pairs.iter().skip(at % EVERY).step_by(EVERY).collect();
             let report = bench.run(TestBed::Disk, *settings, None, &some).unwrap();
-            complaints(&report).into_iter().map(|what| format!("{name}: {what}")).collect::<Vec<_>>()
+            complaints(&report)
+                .into_iter()
+                .map(|what| format!("{name}: {what}"))
+                .collect::<Vec<_>>()
         });
         let wrong = wrong.concat();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -21,7 +21,7 @@ use crate::vhost_user::suite;
 /// If nothing has it: names the nearest.
 pub fn explained(library: &Library, id: &str) -> Result<String, SpecErrors> {
     let spec = &library.spec;
-    let peers = implementations::builtin(library, &suite::builtin(library)?)?;
+    let peers = implementations::builtin(library, &suite::whole(library)?)?;
     match (spec.clause(id), spec.choice(id)) {
         (Ok(found), _) => {
             Ok(clause(spec, found) + &carried(library, id)? + &violated_by(id, &peers))

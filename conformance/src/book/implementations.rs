@@ -12,7 +12,7 @@ use crate::vhost_user::suite;
 
 /// The page's body.
 pub(super) fn body(library: &Library) -> Result<String, SpecErrors> {
-    let peers = implementations::builtin(library, &suite::builtin(library)?)?;
+    let peers = implementations::builtin(library, &suite::whole(library)?)?;
     let names = peers.iter().map(|peer| format!(" {} |", peer.name)).collect::<String>();
     let lines = "---|".repeat(peers.len());
     let row = |first: &str, of: &dyn Fn(&Peer) -> String| {

@@ -35,7 +35,7 @@ pub(super) struct Args {
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = &Library::builtin()?;
-    let suite = &vhost_user::suite::builtin(library)?;
+    let suite = &vhost_user::suite::whole(library)?;
     let vfio = &vfio::suite::builtin(library)?;
     let all = implementations::builtin(library, suite)?;
     let peers = select::chosen(&all, &args.name, |peer| &peer.name, "implementation", None)?;

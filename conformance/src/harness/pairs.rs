@@ -33,6 +33,8 @@ pub const PREFIX: &str = "pair.";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawConversation {
+    #[serde(default)]
+    needs: Vec<String>,
     /// What is known after its beginning.
     state: Words,
     begin: Vec<String>,
@@ -156,7 +158,11 @@ impl Table<'_> {
         let mut script = Script {
             table: self,
             state: self.conversation.state.clone(),
-            needs: a.needs.iter().chain(&b.needs).cloned().collect(),
+            needs: [&self.conversation.needs, &a.needs, &b.needs]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
             steps: Vec::new(),
         };
         script.state.extend(a.with.clone().into_iter().chain(b.with.clone()));
@@ -209,6 +215,7 @@ impl Script<'_> {
         Ok(())
     }
 
+    /// An action, in which words already have the values that it gives them.
     fn one(&mut self, action: &RawAction) {
         self.state.extend(action.to.clone());
         self.add(&action.steps);

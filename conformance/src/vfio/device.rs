@@ -216,6 +216,23 @@ pub trait Device: std::fmt::Debug {
         Err(HarnessError::Lacks("a transport over which the tester gives the device memory"))
     }
 
+    /// Takes back memory that was given.
+    ///
+    /// # Errors
+    /// See [`HarnessError`].
+    fn unmap(&mut self, _range: Range) -> Said<()> {
+        Err(HarnessError::Lacks("a transport over which the tester gives the device memory"))
+    }
+
+    /// Every command that describes the device, and accesses to its regions: what each was, and how the
+    /// device describes itself; nothing for what may change.
+    ///
+    /// # Errors
+    /// See [`HarnessError`].
+    fn commands(&mut self) -> Result<Vec<(String, Result<Vec<u8>, Errno>)>, HarnessError> {
+        Err(HarnessError::Lacks("a transport whose commands the tester knows"))
+    }
+
     /// The interrupt line is signalled through this descriptor.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use devmig_reference::pci::FunctionOptions;
 use devmig_reference::vfio_user::settings::P2p;
 use devmig_reference::vfio_user::{CoreOptions, Mutant, Settings};
 
+use super::pairs;
 use super::runner::{self, Run, Subject};
 use super::session::Limits;
 use super::suite::{Form, Test};
@@ -68,8 +69,10 @@ const BEDS: [(TestBed, u64, &str); 4] = [
 pub struct MutationRun<'a> {
     /// Everything that is loaded.
     pub library: &'a Library,
-    /// All tests.
+    /// The tests of the suite.
     pub suite: &'a [Test],
+    /// Those in which life-cycle actions meet.
+    pub pairs: Vec<Test>,
     /// The rules that are enforced.
     pub rules: Rules,
     /// The version of the text.
@@ -92,7 +95,8 @@ impl<'a> MutationRun<'a> {
         let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
         let names: Vec<&str> = suite.iter().map(|test| test.entry.as_str()).collect();
         let idle = suite_files::idle(&names, &file)?;
-        Ok(MutationRun { library, suite, rules, text: text.to_owned(), idle })
+        let pairs = pairs::tests(library)?;
+        Ok(MutationRun { library, suite, pairs, rules, text: text.to_owned(), idle })
     }
 
     /// Tests against the reference with these features, settings and this fault.
@@ -170,7 +174,7 @@ impl mutation::Reference for MutationRun<'_> {
     }
 
     fn tests(&self) -> Vec<&Test> {
-        self.suite.iter().collect()
+        self.suite.iter().chain(&self.pairs).collect()
     }
 
     fn idle(&self) -> &[String] {
@@ -187,7 +191,11 @@ impl mutation::Reference for MutationRun<'_> {
         mutant: Mutant,
         tests: &[&Test],
     ) -> Result<SuiteReport, HarnessError> {
-        self.run(bed, flags, parsed(settings)?, Some(mutant), tests)
+        // What is right the first time is for pairs to find, and nothing else is.
+        let is_pair = |test: &&Test| self.pairs.iter().any(|pair| pair.id == test.id);
+        let tests: Vec<&Test> =
+            tests.iter().copied().filter(|test| is_pair(test) == mutant.meets()).collect();
+        self.run(bed, flags, parsed(settings)?, Some(mutant), &tests)
     }
 }
 

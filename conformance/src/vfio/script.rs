@@ -53,6 +53,12 @@ steps! {
         Reset(whom: For) = "reset [WHOM]": "DEVICE_RESET; `for guest`: as when the guest reboots";
         Reopen = "reopen": "this client disconnects, another connects";
         MemoryMapped = "memory mapped": "map guest memory through a descriptor";
+        MemoryUnmapped = "memory unmapped":
+            "unmap guest memory, which is in another file from then on, with the same contents";
+        Commands = "commands":
+            "every command that describes the device, accesses to each of its regions with every \
+             width, and a mapping that is made and removed: each is answered, and descriptions are \
+             the same as before";
         MemoryAsked = "memory asked": "the device reads and writes guest memory by messages";
         NicAmongPeers = "nic among peers":
             "set up the NIC's queues in memory that belongs to another device";

@@ -23,6 +23,7 @@
 
 mod arguments;
 mod calls;
+mod commands;
 mod judge;
 mod log;
 mod memory;
@@ -157,6 +158,8 @@ pub struct Session<'m> {
     written: Vec<u8>,
     /// What registers showed when they were last looked at.
     looked: Vec<u8>,
+    /// How the device described itself when it was last asked.
+    described: Vec<(String, Vec<u8>)>,
     /// Where the device was when its client went, until that was asked; it was then found reset.
     left_in: Option<u8>,
     anew: bool,
@@ -195,6 +198,7 @@ impl<'m> Session<'m> {
             whole: false,
             written: Vec::new(),
             looked: Vec::new(),
+            described: Vec::new(),
             left_in: None,
             anew: false,
             partly: 0,
@@ -286,6 +290,8 @@ impl<'m> Session<'m> {
             Act::Reset(whom) => self.reset(whom),
             Act::Reopen => self.reopen(),
             Act::MemoryMapped => self.give_memory(true),
+            Act::MemoryUnmapped => self.take_memory(),
+            Act::Commands => self.commands(),
             Act::MemoryAsked => self.give_memory(false),
             Act::Nic => self.set_up(false),
             Act::NicAmongPeers => self.set_up(true),

@@ -104,3 +104,11 @@ impl SuiteForm for Form {
 pub fn builtin(library: &Library) -> Result<Vec<Test>, SpecErrors> {
     suite::builtin(library)
 }
+
+/// The built-in suite, and the tests in which life-cycle actions meet.
+///
+/// # Errors
+/// Every problem of their files.
+pub fn whole(library: &Library) -> Result<Vec<Test>, SpecErrors> {
+    Ok([builtin(library)?, super::pairs::tests(library)?].concat())
+}

@@ -19,7 +19,7 @@ use devmig_model::protocol::vfio_user::{
 use devmig_reference::migration::Refused;
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Channel, ReceiveError};
-use devmig_reference::vfio_user::client::Memory;
+use devmig_reference::vfio_user::client::{Memory, Region as ClientRegion};
 use devmig_reference::vfio_user::local::Local;
 use devmig_reference::vfio_user::{
     Client, ClientError, Core, CoreOptions, Running, ServerOptions, server,
@@ -275,6 +275,13 @@ impl User {
     }
 }
 
+/// Regions and interrupts that are asked for, of however many a device says that it has.
+const MOST_PARTS: u32 = 16;
+/// The flag of a region that can be read.
+const READABLE: u32 = 1;
+/// Where nothing else is mapped.
+const FURTHER: u64 = 0x4000_0000;
+
 /// Features that are only there in this process: vfio-user has no message for them.
 const IN_PROCESS: Transport =
     Transport { name: "in-process", descriptors: false, p2p: false, kernel: false };
@@ -383,6 +390,49 @@ impl Device for User {
 
     fn map(&mut self, range: Range, from: Option<(BorrowedFd<'_>, u64)>) -> Said<()> {
         self.ask(|client| client.dma_map(range.iova, range.length, 0b11, from))
+    }
+
+    fn unmap(&mut self, range: Range) -> Said<()> {
+        self.ask(|client| client.dma_unmap(range.iova, range.length))
+    }
+
+    fn commands(&mut self) -> Result<Vec<(String, Result<Vec<u8>, Errno>)>, HarnessError> {
+        let mut all = Vec::new();
+        let info = self.ask(Client::device_info)?;
+        let (regions, irqs) =
+            info.as_ref().map_or((0, 0), |info| (info.num_regions, info.num_irqs));
+        let text = |said: &dyn std::fmt::Debug| format!("{said:?}").into_bytes();
+        all.push(("DEVICE_GET_INFO".to_owned(), info.map(|info| text(&info))));
+        for index in 0..irqs.min(MOST_PARTS) {
+            let irq = self.ask(|client| client.irq_info(index))?;
+            all.push((format!("DEVICE_GET_IRQ_INFO {index}"), irq.map(|irq| text(&irq))));
+        }
+        for index in 0..regions.min(MOST_PARTS) {
+            let region = self.ask(|client| client.region_info(index))?;
+            let what = |region: &ClientRegion| (region.info.flags, region.info.size);
+            let (flags, size) = region.as_ref().map_or((0, 0), what);
+            let described = region.map(|region| text(&what(&region)));
+            all.push((format!("DEVICE_GET_REGION_INFO {index}"), described));
+            if flags & READABLE == 0 {
+                continue;
+            }
+            for width in [1, 2, 4, 8] {
+                for offset in [0, size.saturating_sub(width)].into_iter().filter(|_| width <= size)
+                {
+                    let read = self.ask(|c| c.region_read(index, offset, width as u32))?;
+                    let what = format!("REGION_READ of {width} bytes at {offset:#x} of {index}");
+                    all.push((what, read.map(|_| Vec::new())));
+                }
+            }
+        }
+        let (iova, length) = (FURTHER, 0x1000);
+        let mapped = self.ask(|client| client.dma_map(iova, length, 0b11, None))?;
+        all.push(("DMA_MAP".to_owned(), mapped.map(|()| Vec::new())));
+        if mapped.is_ok() {
+            let unmapped = self.ask(|client| client.dma_unmap(iova, length))?;
+            all.push(("DMA_UNMAP".to_owned(), unmapped.map(|()| Vec::new())));
+        }
+        Ok(all)
     }
 
     fn trigger(&mut self, event: BorrowedFd<'_>) -> Said<()> {

@@ -255,7 +255,10 @@ impl<'a> MutationRun<'a> {
                 break;
             }
         }
-        merged(reports).ok_or_else(|| HarnessError("there are no tests".into()))
+        match merged(reports) {
+            Some(report) => Ok(report),
+            None => self.run(bed, Settings::default(), Some(mutant), &[]),
+        }
     }
 
     /// What is wrong with a run against the reference as it is, which should find nothing.

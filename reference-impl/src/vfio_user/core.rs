@@ -21,6 +21,7 @@ mod dma;
 mod features;
 mod interrupts;
 mod negotiation;
+mod past;
 mod regions;
 
 use std::collections::VecDeque;
@@ -28,13 +29,14 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use devmig_model::protocol::vfio_user::{
-    Command, Flags, Header, Kind, Reply, Request, Sender, WireError,
+    Command, Flags, Header, Kind, RegionInfo, Reply, Request, Sender, WireError,
 };
 use rustix::io::Errno;
 
 use self::dma::Outstanding;
 use self::interrupts::Line;
 use self::negotiation::Agreed;
+use self::past::Past;
 use super::memory::DmaTable;
 use super::mutants::Mutant;
 use super::settings::{ClientGone, Draining, P2p, Settings};
@@ -147,6 +149,9 @@ pub struct Core {
     /// The engine has more to do than one call does.
     more: bool,
     next_id: u16,
+    /// What was mapped when the log was started, for a mutant.
+    logged: DmaTable,
+    past: Past,
     outputs: VecDeque<Output>,
 }
 
@@ -173,6 +178,8 @@ impl Core {
             closing: false,
             more: false,
             next_id: 0,
+            logged: DmaTable::default(),
+            past: Past::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -239,6 +246,7 @@ impl Core {
     /// The client has gone: what it gave is given back, and the device stays as it is.
     pub fn handle_gone(&mut self) {
         self.connected = false;
+        self.client_went();
         self.memory.clear();
         self.queued.clear();
         self.outputs.clear();
@@ -365,13 +373,22 @@ impl Core {
                 Err(fault) => return self.close(fault),
             },
             Request::DmaMap(map) => match fds.len() {
+                _ if self.is(Mutant::MapKept) && self.memory.knows(&map) => Ok(Reply::Empty),
                 0 | 1 => self.memory.map(&map, fds.pop()).map(|()| {
+                    if self.is(Mutant::MapStops) && self.migration.state() == State::PRE_COPY {
+                        self.migration.reset();
+                    }
                     self.function.retry();
                     Reply::Empty
                 }),
                 _ => Err(Errno::INVAL),
             },
+            Request::DmaUnmap(unmap) if self.is(Mutant::MapKept) => Ok(Reply::DmaUnmap(unmap)),
             Request::DmaUnmap(unmap) => self.memory.unmap(&unmap).map(|()| Reply::DmaUnmap(unmap)),
+            Request::DeviceInfo(_) if self.forgets_itself() => Err(Errno::NODEV),
+            Request::RegionInfo(info) if self.forgets_itself() => {
+                regions::region_info(&RegionInfo { index: info.index + 1, ..info })
+            }
             Request::DeviceInfo(info) => regions::device_info(&info),
             Request::RegionInfo(info) => regions::region_info(&info),
             Request::RegionIoFds(_) => Err(Errno::NOTSUP),
@@ -411,7 +428,13 @@ impl Core {
         self.outputs.push_back(Output::Send { header, payload });
     }
 
+    /// Whether a mutant says something else of itself than before.
+    fn forgets_itself(&self) -> bool {
+        self.is(Mutant::InfoWhileSaving) && self.migration.state() == State::STOP_COPY
+    }
+
     fn reset(&mut self) {
+        self.was_reset();
         if self.migration.state() != State::RESUMING || !self.is(Mutant::ResetKeepsSession) {
             self.function.reset();
         }

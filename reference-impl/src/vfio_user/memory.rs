@@ -106,6 +106,30 @@ impl DmaTable {
         }
     }
 
+    /// Whether this is mapped already, from its first address to its last.
+    #[must_use]
+    pub fn knows(&self, asked: &DmaMap) -> bool {
+        self.0.get(&asked.address).is_some_and(|mapping| mapping.size == asked.size)
+    }
+
+    /// Whether this address is mapped.
+    #[must_use]
+    pub fn reaches(&self, address: u64) -> bool {
+        self.0
+            .range(..=address)
+            .next_back()
+            .is_some_and(|(at, mapping)| address - at < mapping.size)
+    }
+
+    /// What is mapped, without the memory itself.
+    #[must_use]
+    pub fn ranges(&self) -> Self {
+        let range = |(at, mapping): (&u64, &Mapping)| {
+            (*at, Mapping { size: mapping.size, flags: mapping.flags, map: None })
+        };
+        DmaTable(self.0.iter().map(range).collect())
+    }
+
     /// Nothing is mapped any more.
     pub fn clear(&mut self) {
         self.0.clear();

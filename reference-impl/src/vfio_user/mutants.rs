@@ -129,6 +129,30 @@ mutants! {
     BitsOutside "bits-outside" "vfio-user.log.outside-zero"
         "The bits behind the requested range are set.",
 
+    // Commands that have nothing to do with the migration state.
+    InfoWhileSaving "info-while-saving" "vfio.set.only-client"
+        "In STOP_COPY the device refuses DEVICE_GET_INFO and describes other regions.",
+    MapStops "map-stops" "vfio.set.only-client"
+        "DMA_MAP in PRE_COPY changes the state to RUNNING.",
+    WriteAlways "write-always" "vfio-user.data.states"
+        "MIG_DATA_WRITE succeeds in every state, and the device discards the data.",
+
+    // The second time, and two features that meet: right the first time, or alone.
+    LogLacksLater "log-lacks-later" "vfio.log.no-write-lost"
+        "The device does not log writes to memory that is mapped after logging has started.",
+    LogOnce "log-once" "vfio.log.no-write-lost"
+        "A second log stays empty.",
+    LogOfFirst "log-of-first" "vfio.log.no-write-lost"
+        "The log of a second client stays empty.",
+    SaveEndsLog "save-ends-log" "vfio.log.no-write-lost"
+        "After a save the device logs no write.",
+    LoadOnce "load-once" "vfio.resume.accepts"
+        "The device refuses a second state.",
+    DeafAfterReset "deaf-after-reset" "vfio.running.works"
+        "A device that was reset after a state was loaded does not work.",
+    MapKept "map-kept" "vfio.running.works"
+        "DMA_UNMAP has no effect: the device keeps the memory that was mapped first.",
+
     // Arguments.
     GetAndSet "get-and-set" "vfio.feature.arguments"
         "GET and SET together without PROBE are treated as GET.",
@@ -136,6 +160,14 @@ mutants! {
         "PROBE succeeds for methods that a feature does not have.",
     UnsupportedInvalid "unsupported-invalid" "vfio.feature.unsupported"
         "An unsupported feature is refused with EINVAL.",
+}
+
+impl Mutant {
+    /// Whether it is right the first time, or alone: only what happened before shows it.
+    #[must_use]
+    pub const fn meets(self) -> bool {
+        self as usize >= Mutant::LogOnce as usize && self as usize <= Mutant::MapKept as usize
+    }
 }
 
 #[cfg(test)]

@@ -271,9 +271,9 @@ mutants! {
          afterwards.",
 
     // The second time, and two features that meet: right the first time, or alone.
-    LogsOnce "logs-once" "dirty-log.fd"
+    LogsOnce "logs-once" "dirty-log.marks-buffers"
         "A log that is set after logging was turned off has no effect.",
-    LogsStoppedOnce "logs-stopped-once" "dirty-log.fd"
+    LogsStoppedOnce "logs-stopped-once" "dirty-log.marks-buffers"
         "A second log has no effect while every ring is stopped: the back-end marks the first.",
     LogsNotAfterReset "logs-not-after-reset" "dirty-log.marks-buffers"
         "A log that is set after RESET_DEVICE has no effect.",
@@ -315,7 +315,7 @@ mutants! {
         "A save fails after a state was loaded.",
     ErrorNotAfterReset "error-not-after-reset" "err.signalled"
         "The back-end does not report a corrupted ring after RESET_DEVICE.",
-    BaseOfFirstReset "base-of-first-reset" "set-vring-base.continues-there"
+    BaseOfFirstReset "base-of-first-reset" "ring.started-processes"
         "SET_VRING_BASE has no effect after a second RESET_DEVICE.",
     ReadyOnce "ready-once" "ring.started-processes"
         "After a second status 0 the device processes nothing.",
@@ -323,7 +323,7 @@ mutants! {
         "After a guest corrupted a ring, the process processes nothing over further connections.",
     FeaturesOfFirst "features-of-first" "dirty-log.marks-buffers"
         "LOG_ALL has no effect over a further connection to the same process.",
-    InflightFirst "inflight-first" "in-flight.resubmits"
+    InflightFirst "inflight-first" "ring.started-processes"
         "A second SET_INFLIGHT_FD has no effect: the back-end keeps the first buffer.",
 }
 

@@ -79,7 +79,7 @@ pub(super) fn run(
     let library = Library::builtin()?;
     let suite = match args.scripted.tests(&library)? {
         Some(tests) => tests,
-        None => suite::builtin(&library)?,
+        None => suite::whole(&library)?,
     };
     let walk =
         |n: u32| Walk { seed: args.shared.seed.wrapping_add(n.into()), steps: args.steps as usize };

@@ -11,6 +11,7 @@
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use devmig_engine::clause::ClauseId;
 use devmig_model::protocol::vfio::event::Act;
 
 use super::Session;
@@ -175,6 +176,22 @@ impl Session<'_> {
             }
             Ok(Err(errno)) => {
                 Err(TestEnd::Skip(format!("needs a device that takes memory ({errno})")))
+            }
+            Err(trouble) => self.trouble(trouble),
+        }
+    }
+
+    /// Takes the device's memory away. What it was given is of no use to anybody from then on.
+    pub(super) fn take_memory(&mut self) -> Result<(), TestEnd> {
+        self.sample()?;
+        match self.device.unmap(Range { iova: BASE, length: PAGES * PAGE }) {
+            Ok(Ok(())) => {
+                self.guest.given = false;
+                self.guest.memory.move_to_another_file().map_err(TestEnd::harness)
+            }
+            Ok(Err(errno)) => {
+                let observed = format!("DMA_UNMAP of what was mapped is refused ({errno})");
+                self.finding_of(ClauseId::NONE, observed, vec!["success".into()])
             }
             Err(trouble) => self.trouble(trouble),
         }

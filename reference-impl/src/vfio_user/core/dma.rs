@@ -50,6 +50,9 @@ impl Core {
     /// Lets the engine do what it can do now.
     pub(super) fn work(&mut self, now: Instant) {
         self.more = false;
+        if self.is_deaf() {
+            return;
+        }
         self.function.set_open(self.open());
         for _ in 0..AT_ONCE {
             let Some(access) = self.function.poll(now) else { return };
@@ -90,6 +93,10 @@ impl Core {
             return;
         }
         let length = if self.is(Mutant::MarksFirstPage) { 1 } else { length };
+        let later = self.is(Mutant::LogLacksLater) && !self.logged.reaches(address);
+        if self.logs_no_more() || later {
+            return;
+        }
         if let Some(log) = &mut self.log {
             log.mark(address, length as u64);
         }

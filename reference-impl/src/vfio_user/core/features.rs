@@ -108,9 +108,14 @@ impl Core {
 
     fn set_state(&mut self, data: Vec<u8>) -> Result<Vec<u8>, Errno> {
         let asked = DeviceState::decode(&data).map_err(|_| Errno::INVAL)?;
+        if self.takes_no_more() {
+            return Err(Errno::INVAL);
+        }
         let Core { function, mutant, migration, .. } = self;
         let mut whole = Whole { function, mutant: *mutant };
+        let from = migration.state();
         migration.set(asked.device_state, &mut whole).map_err(|refused| errno(&refused))?;
+        self.state_changed(from);
         if self.is(Mutant::LogEndsWithRun) && !self.migration.state().runs() {
             self.log.iter_mut().for_each(Log::clear);
         }
@@ -131,6 +136,8 @@ impl Core {
         };
         let (log, page_size) = started.map_err(number)?;
         self.log = Some(log);
+        self.logged = self.memory.ranges();
+        self.logging_began();
         asked.page_size = if self.is(Mutant::PageSizeLost) { 0 } else { page_size };
         Ok(asked.encode())
     }
@@ -188,7 +195,10 @@ impl Core {
         if asked.size as usize != data.len() || data.len() > MAX_DATA {
             return Err(Errno::INVAL);
         }
-        self.migration.write(data).map_err(|refused| errno(&refused))?;
+        let written = self.migration.write(data).map_err(|refused| errno(&refused));
+        if !self.is(Mutant::WriteAlways) {
+            written?;
+        }
         Ok(Reply::Empty)
     }
 }
