@@ -11,6 +11,7 @@
 
 pub mod drive;
 pub mod forms;
+pub mod hostile;
 pub mod malformed;
 pub mod mutants;
 pub mod pairs;

@@ -26,6 +26,7 @@ use virtio_bindings::bindings::virtio_blk::{
 };
 use virtio_queue::{Reader, Writer};
 
+use crate::vhost_user::Mutant;
 use crate::vhost_user::device::{Chain, Device, StateError};
 
 /// Bytes of a sector.
@@ -65,6 +66,7 @@ impl Default for BlockOptions {
 #[derive(Clone, Debug)]
 pub struct Block {
     options: BlockOptions,
+    mutant: Option<Mutant>,
     fetched: u64,
     completed: u64,
     /// Sectors that are not what they were at first.
@@ -75,7 +77,7 @@ impl Block {
     /// A disk as new.
     #[must_use]
     pub fn new(options: BlockOptions) -> Self {
-        Block { options, fetched: 0, completed: 0, changed: BTreeMap::new() }
+        Block { options, mutant: None, fetched: 0, completed: 0, changed: BTreeMap::new() }
     }
 
     /// Requests executed since the last reset.
@@ -108,7 +110,8 @@ impl Block {
         };
         match code {
             VIRTIO_BLK_T_IN => {
-                for number in span(writable).ok_or(VIRTIO_BLK_S_IOERR)? {
+                let written = self.mutant != Some(Mutant::DataUnwritten);
+                for number in span(writable).ok_or(VIRTIO_BLK_S_IOERR)?.filter(|_| written) {
                     data.write_all(&self.sector(number)).map_err(|_| VIRTIO_BLK_S_IOERR)?;
                 }
                 Ok(writable as u32)
@@ -145,6 +148,10 @@ fn initial(number: u64) -> [u8; SECTOR] {
 impl Device for Block {
     fn features(&self) -> u64 {
         1 << VIRTIO_BLK_F_FLUSH
+    }
+
+    fn set_mutant(&mut self, mutant: Option<Mutant>) {
+        self.mutant = mutant;
     }
 
     fn rings(&self) -> usize {

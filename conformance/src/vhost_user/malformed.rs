@@ -38,6 +38,10 @@ malformed! {
     Address "address" "SET_VRING_ADDR outside guest memory",
     NoDescriptor "no-descriptor" "SET_VRING_KICK without the descriptor that it promises",
     ManyDescriptors "many-descriptors" "SET_OWNER with 32 descriptors",
+    ShortAcknowledged "short-payload-need-reply" "SET_VRING_NUM with half its payload and need_reply",
+    NoRingAcknowledged "ring-index-need-reply" "SET_VRING_NUM for ring 200 with need_reply",
+    TransferNow "transfer" "SET_DEVICE_STATE_FD with a channel, whether or not the device is suspended",
+    CheckNow "check" "CHECK_DEVICE_STATE, whether or not a transfer has ended",
     EmptyMemory "empty-memory" "a memory table of 200 regions in 8 bytes",
 }
 
@@ -48,6 +52,10 @@ pub struct Bytes {
     pub bytes: Vec<u8>,
     /// How many descriptors go along.
     pub descriptors: usize,
+    /// A channel for device state goes along.
+    pub channel: bool,
+    /// No back-end that has done what it was asked could say so: it was asked for nothing that it can do.
+    pub senseless: bool,
 }
 
 /// A ring that no device has.
@@ -92,8 +100,22 @@ impl Malformed {
             }
             Malformed::NoDescriptor => message(id("SET_VRING_KICK"), plain, &[0; 8]),
             Malformed::ManyDescriptors => message(id("SET_OWNER"), plain, &[]),
+            Malformed::ShortAcknowledged => {
+                message(id("SET_VRING_NUM"), plain.with_need_reply(), &[0; 4])
+            }
+            Malformed::NoRingAcknowledged => {
+                message(id("SET_VRING_NUM"), plain.with_need_reply(), &state(NO_RING, 8))
+            }
+            Malformed::TransferNow => message(id("SET_DEVICE_STATE_FD"), plain, &[0; 8]),
+            Malformed::CheckNow => message(id("CHECK_DEVICE_STATE"), plain, &[]),
             Malformed::EmptyMemory => message(id("SET_MEM_TABLE"), plain, &200u64.to_ne_bytes()),
         };
-        Bytes { bytes, descriptors }
+        let senseless = matches!(
+            self,
+            Malformed::UnknownAcknowledged
+                | Malformed::ShortAcknowledged
+                | Malformed::NoRingAcknowledged
+        );
+        Bytes { bytes, descriptors, channel: self == Malformed::TransferNow, senseless }
     }
 }

@@ -10,6 +10,7 @@ use devmig_model::protocol::vhost_user::vocabulary::Effect;
 use devmig_model::registry::Library;
 
 use super::forms::Form;
+use super::hostile::Hostile;
 use super::malformed::Malformed;
 use crate::harness::io::virtio::outside::{Command, To};
 use crate::harness::steps::{Named, Word, steps};
@@ -86,6 +87,9 @@ steps! {
         Succeeds = "succeeds": "the last reply reports success";
         Fails = "fails": "the last reply reports an error";
         Forms(form: Form) = "every malformed FORM": "send messages of each malformed FORM in turn";
+        Hostile(kind: Hostile) = "hostile KIND":
+            "the guest makes a chain available that no driver makes, and kicks: what is used in \
+             this ring is not looked at from then on";
         Malformed(kind: Malformed) = "malformed KIND": "send one malformed message";
         Pieces(size: u16) = "pieces of SIZE":
             "from now on the tester sends messages in pieces of SIZE bytes; 0: whole";

@@ -307,7 +307,11 @@ impl<D: Device> Backend<D> {
             }
             Ok(None) => {}
             Err(fault) if asked && fault.acknowledged(request) => {
-                let failure = u64::from(!self.is(Mutant::AcknowledgesRefusal));
+                let understood =
+                    !matches!(fault, Fault::Unknown(_) | Fault::Wire(_) | Fault::NoRing(_));
+                let lies = self.is(Mutant::AcknowledgesRefusal)
+                    || (self.is(Mutant::AcknowledgesUnknown) && !understood);
+                let failure = u64::from(!lies);
                 self.acknowledge(request, failure);
             }
             Err(fault) => self.close(fault),
@@ -394,7 +398,11 @@ impl<D: Device> Backend<D> {
             (M::SET_DEVICE_STATE_FD, Payload::Transfer(transfer)) => {
                 Ok(Some(self.set_device_state_fd(transfer, descriptors)))
             }
-            (M::CHECK_DEVICE_STATE, _) => Ok(Some(Answer::Check)),
+            (M::CHECK_DEVICE_STATE, _) => {
+                let busy = matches!(self.transfer, Transferring::Saving | Transferring::Loading);
+                self.past.ended |= self.is(Mutant::CheckEnds) && busy;
+                Ok(Some(Answer::Check))
+            }
             (other, _) => Err(Fault::Unknown(other.id())),
         }
     }

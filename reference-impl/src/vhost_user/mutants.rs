@@ -270,6 +270,24 @@ mutants! {
         "The back-end replies to GET_VRING_BASE one request before the last, which it completes \
          afterwards.",
 
+    // What should not be done, or not be said.
+    AcknowledgesUnknown "acknowledges-unknown" "reply-ack.value"
+        "The back-end acknowledges messages with 0 that it does not know or cannot understand.",
+    DataUnwritten "data-unwritten" "ring.started-processes"
+        "A disk reports that it has read a sector, and writes nothing into the buffer.",
+    UsedTooLong "used-too-long" "ring.started-processes"
+        "The used length is greater than the room in the buffers.",
+    HostileEnds "hostile-ends" "ring.started-processes"
+        "The process ends when a guest makes a chain available that is not valid.",
+    BrokenRingEnds "broken-ring-ends" "ring.started-processes"
+        "The process ends when a guest has corrupted a ring.",
+    BrokenRingStopsAll "broken-ring-stops-all" "ring.started-processes"
+        "When a guest has corrupted a ring, the back-end processes no ring.",
+    TransferEnds "transfer-ends" "device-state.suspended-first"
+        "The process ends when a transfer is begun that must not be.",
+    CheckEnds "check-ends" "device-state.check-reports"
+        "The process ends at a CHECK_DEVICE_STATE before the end of a transfer.",
+
     // The second time, and two features that meet: right the first time, or alone.
     LogsOnce "logs-once" "dirty-log.marks-buffers"
         "A log that is set after logging was turned off has no effect.",

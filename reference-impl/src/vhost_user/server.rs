@@ -167,7 +167,7 @@ pub fn serve(
                     }
                 }
                 .next();
-                if options.once {
+                if options.once || past.ended() {
                     break;
                 }
             }

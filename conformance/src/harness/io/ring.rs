@@ -261,6 +261,22 @@ impl Ring {
         Ok(head)
     }
 
+    /// Makes a chain available, whatever it is: these descriptors, from the first of the table on, and
+    /// this head. Nothing that is used from then on means anything.
+    ///
+    /// # Errors
+    /// [`RingError::Memory`].
+    pub fn publish_raw(&mut self, head: u16, descriptors: &[Descriptor]) -> Result<(), RingError> {
+        for (at, descriptor) in (0..).zip(descriptors) {
+            self.memory.write_object(self.layout.descriptor + DESCRIPTOR * at, *descriptor)?;
+        }
+        let element = self.layout.available + RING_HEADER + 2 * self.slot(self.available);
+        self.memory.store_u16(element, head, Ordering::Relaxed)?;
+        self.available = self.available.wrapping_add(1);
+        self.memory.store_u16(self.layout.available + 2, self.available, Ordering::Release)?;
+        Ok(())
+    }
+
     /// Writes an index of the available ring that no ring of this length can have. Nothing that is used
     /// from then on means anything.
     ///

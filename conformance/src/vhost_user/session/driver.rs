@@ -17,6 +17,7 @@ use crate::harness::io::virtio::{
     Blk, BlkOptions, Console, Fs, Net, Nothing, Outside, Rng, Wire, Workload,
 };
 use crate::harness::verdict::TestEnd;
+use crate::vhost_user::hostile::Hostile;
 use crate::vhost_user::{Deadline, event};
 
 /// Guest memory, in bytes.
@@ -312,6 +313,15 @@ impl Driver {
         let Ok(line) = self.line_mut(ring) else { return Ok(()) };
         line.broken = true;
         line.ring.run_ahead().map_err(TestEnd::harness)
+    }
+
+    /// Makes a chain available that no driver makes. What becomes of the ring is its own, as above.
+    pub(super) fn hostile(&mut self, ring: u8, kind: Hostile) -> Result<(), TestEnd> {
+        self.ignore_strays();
+        let Ok(line) = self.line_mut(ring) else { return Ok(()) };
+        line.broken = true;
+        let (head, descriptors) = kind.chain(PAGE, line.ring.size());
+        line.ring.publish_raw(head, &descriptors).map_err(TestEnd::harness)
     }
 
     /// The rings that were called, and those that were said to be in error.

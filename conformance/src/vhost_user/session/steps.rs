@@ -99,6 +99,7 @@ pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
         }
         Act::Change => outside::change(s),
         Act::Break => guest::corrupt(s),
+        Act::Hostile(kind) => guest::hostile(s, kind),
         Act::Malformed(kind) => {
             let table = &s.machine().table;
             let id =

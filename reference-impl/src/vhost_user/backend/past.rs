@@ -24,14 +24,28 @@ pub struct Past {
     pub(super) reset_after_load: bool,
     /// A running ring was disabled.
     pub(super) disabled: bool,
+    /// The process is to end: a mutant's.
+    pub(super) ended: bool,
     /// The memory table of a running device was replaced, and nobody was notified since.
     pub(super) table: bool,
 }
 
 impl Past {
+    /// Whether the process is to end.
+    #[must_use]
+    pub fn ended(self) -> bool {
+        self.ended
+    }
+
     /// What the next connection's device has behind it.
     #[must_use]
     pub fn next(self) -> Self {
-        Past { further: true, broke_before: self.broke, broke: self.broke, ..Past::default() }
+        Past {
+            further: true,
+            broke_before: self.broke,
+            broke: self.broke,
+            ended: self.ended,
+            ..Past::default()
+        }
     }
 }

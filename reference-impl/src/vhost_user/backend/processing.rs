@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use devmig_model::protocol::vhost_user::vocabulary::DRIVER_OK;
 
+use vm_memory::GuestMemoryBackend as _;
+
 use super::{Backend, Bell, Device, Fault, Mutant, Output, Ring, RingError, Transferring};
 use crate::vhost_user::device::{Chain, Role};
 use crate::vhost_user::ids::feature;
@@ -40,7 +42,8 @@ impl<D: Device> Backend<D> {
         let stuck = self.is(Mutant::IndexSticks) && ring.base() == u16::MAX
             || self.is(Mutant::LoadOutlivesReset) && self.past.reset_after_load
             || self.is(Mutant::ReadyOnce) && self.past.zeros > 1
-            || self.is(Mutant::BrokenForever) && self.past.broke_before;
+            || self.is(Mutant::BrokenForever) && self.past.broke_before
+            || self.is(Mutant::BrokenRingStopsAll) && self.past.broke;
         // Room that the guest has made is of use once something waits for it.
         let looks = ring.look || ring.kick == Bell::Polled || self.device.role(at) == Role::Receive;
         ((ring.started && enabled && looks) || unasked)
@@ -120,6 +123,10 @@ impl<D: Device> Backend<D> {
             let head = request.chain.head_index();
             let chain = request.chain.clone();
             let written = self.device.execute(at, request.chain, request.discarded);
+            let room: u32 =
+                chain.clone().writable().map(|part| part.len()).fold(0, u32::saturating_add);
+            let written =
+                if self.is(Mutant::UsedTooLong) { room.saturating_add(4) } else { written };
             self.log_data(chain, u64::MAX);
             self.complete(at, head, written)?;
             if self.is(Mutant::CompletesTwice) {
@@ -137,6 +144,7 @@ impl<D: Device> Backend<D> {
         let most = self.rings.get(at).map_or(0, Ring::size);
         for _ in 0..most {
             let Some((index, chain)) = self.fetch(at)? else { break };
+            self.past.ended |= self.is(Mutant::HostileEnds) && !self.is_valid(&chain);
             let enabled = self.rings.get(at).is_some_and(|ring| ring.enabled);
             let discarded = !enabled && !self.is(Mutant::ProcessesDisabled);
             let due = now.checked_add(self.device.latency(at)).unwrap_or(now);
@@ -145,6 +153,16 @@ impl<D: Device> Backend<D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether every descriptor of a chain is in memory, and the chain ends: for a mutant.
+    fn is_valid(&self, chain: &Chain) -> bool {
+        let memory = chain.memory();
+        let parts: Vec<_> = chain.clone().collect();
+        let inside = parts
+            .iter()
+            .all(|part| part.len() > 0 && memory.check_range(part.addr(), part.len() as usize));
+        inside && parts.last().is_some_and(|last| !last.has_next())
     }
 
     /// Puts what waits into what room there is.
@@ -208,6 +226,7 @@ impl<D: Device> Backend<D> {
             ring.broken = true;
             ring.forget_in_flight();
             self.past.broke = true;
+            self.past.ended |= self.is(Mutant::BrokenRingEnds);
             match self.settings.broken_ring {
                 BrokenRing::Stays => self.report_error(at),
                 BrokenRing::Closes => self.close(Fault::Ring(error)),

@@ -84,6 +84,14 @@ impl Blk {
     fn slot(&self, n: u64) -> u64 {
         self.slots + SLOT * (n % SLOTS)
     }
+
+    /// What the data of request `n` is before the device writes it: nothing that any other request has.
+    fn unwritten(n: u64) -> [u8; SECTOR as usize] {
+        let word = (n ^ 0xa5a5_5a5a_a55a_5aa5).to_le_bytes();
+        let mut data = [0; SECTOR as usize];
+        data.chunks_exact_mut(word.len()).for_each(|chunk| chunk.copy_from_slice(&word));
+        data
+    }
 }
 
 impl Workload for Blk {
@@ -106,6 +114,7 @@ impl Workload for Blk {
     fn request(&mut self, n: u64) -> Result<Vec<Buffer>, MemoryError> {
         let slot = self.slot(n);
         self.memory.fill(slot, SLOT as u32, UNTOUCHED)?;
+        self.memory.write(slot + DATA, &Self::unwritten(n))?;
         let (code, size, writable) = match self.kind(n) {
             Kind::Read => (VIRTIO_BLK_T_IN, SECTOR, true),
             Kind::Write => (VIRTIO_BLK_T_OUT, SECTOR, false),
@@ -150,6 +159,15 @@ impl Workload for Blk {
         };
         if used > most {
             return Err(format!("the used length is {used}, but only {most} bytes are writable"));
+        }
+        let read = self.kind(n) == Kind::Read && u32::from(status) == VIRTIO_BLK_S_OK;
+        if read && used == most {
+            let mut data = [0; SECTOR as usize];
+            let at = self.slot(n) + DATA;
+            self.memory.read(at, &mut data).map_err(|error| error.to_string())?;
+            if data == Self::unwritten(n) {
+                return Err(format!("{SECTOR} bytes are said to be read, and none is written"));
+            }
         }
         Ok(())
     }

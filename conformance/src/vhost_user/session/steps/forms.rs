@@ -26,18 +26,30 @@ const BRIEFLY: Duration = Duration::from_millis(3);
 /// One malformed message, and what comes of it.
 pub(super) fn malformed(
     s: &mut Session<'_>,
-    Bytes { bytes, descriptors }: &Bytes,
+    Bytes { bytes, descriptors, channel, senseless }: &Bytes,
 ) -> Result<(), TestEnd> {
     s.conversation.note(format!("-> {} malformed bytes", bytes.len()));
     let memory = s.driver.memory.descriptor();
-    let fds = vec![memory.as_fd(); *descriptors];
+    let mut fds = vec![memory.as_fd(); *descriptors];
+    let (_reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(TestEnd::harness)?;
+    fds.extend(channel.then_some(writer.as_fd()));
+    let acknowledges = *senseless && s.negotiation.acknowledges(&s.machine().table);
     s.link.send_raw(bytes, &fds, s.limits.owed)?;
     // Whatever comes now, no text forbids it.
     let deadline = Deadline::after(s.limits.quiet);
     while !deadline.passed() {
         match s.link.receive(Deadline::after(Duration::from_millis(2))) {
             None => break,
-            Some(Ok(received)) => s.conversation.note(format!("<- {:?}", received.header)),
+            Some(Ok(received)) => {
+                s.conversation.note(format!("<- {:?}", received.header));
+                if acknowledges && received.payload == [0; 8] {
+                    let clause = s.machine().laws.ack_value;
+                    let observed = "it is acknowledged with 0, which means success";
+                    let expected = ["another number", "the connection closes", "no reply"];
+                    let expected = expected.map(str::to_owned).to_vec();
+                    return s.conversation.finding(clause, observed, expected);
+                }
+            }
             Some(Err(ReceiveError::Timeout { .. })) => {}
             Some(Err(error)) => {
                 s.conversation.note(format!("<- {error}"));

@@ -6,6 +6,7 @@ use devmig_model::protocol::vhost_user::event::Event as Seen;
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
 use crate::vhost_user::event::Event;
+use crate::vhost_user::hostile::Hostile;
 use crate::vhost_user::session::Session;
 
 /// Makes requests available. What must wait for an answer is not sent before it: a ring that does not
@@ -75,6 +76,15 @@ pub(super) fn fresh_kicks(s: &mut Session<'_>) -> Result<(), TestEnd> {
         s.driver.line_mut(ring)?.ring.kick = Event::new().map_err(TestEnd::harness)?;
     }
     Ok(())
+}
+
+/// The guest makes a chain available that no driver makes.
+pub(super) fn hostile(s: &mut Session<'_>, kind: Hostile) -> Result<(), TestEnd> {
+    let ring = s.driver.request_ring()?;
+    s.read_all()?;
+    s.driver.hostile(ring, kind)?;
+    s.did(&Seen::RunAhead { ring })?;
+    s.kick(ring, false)
 }
 
 /// The guest writes an index that is further ahead than the ring is long.
