@@ -62,16 +62,20 @@ fn every_mutant_is_found_and_every_test_finds_one() {
 fn a_request_that_a_stop_loses_is_seen_in_19_of_20_runs() {
     const RUNS: usize = 20;
     with_bench(|bench| {
-        let amid: Vec<_> = bench.suite.iter().filter(|test| test.id == "stop.amid").collect();
+        let test = |id| bench.suite.iter().find(|test| test.id == id).unwrap();
+        let (amid, none_lost) = (test("stop.amid"), test("stop.loses-none"));
         let fast = Duration::from_micros(300);
-        for mutant in [Mutant::StopLosesOne, Mutant::StopLeavesOne] {
-            let run = |mutant| bench.run_fast(fast, mutant, &amid).unwrap();
-            let found = (0..RUNS).filter(|_| run(Some(mutant)).summary.fail > 0).count();
+        for (mutant, test) in [(Mutant::StopLosesOne, none_lost), (Mutant::StopLeavesOne, amid)] {
+            let found = in_turn(&[(); RUNS], AT_ONCE, |()| {
+                let report = bench.run_fast(fast, Some(mutant), &[test]).unwrap();
+                report.results.iter().any(|result| result.is_finding())
+            });
+            let found = found.into_iter().filter(|found| *found).count();
             assert!(found >= RUNS - 1, "{mutant} is found in {found} of {RUNS} runs");
         }
         for latency in [Duration::ZERO, fast, Duration::from_millis(3)] {
-            let report = bench.run_fast(latency, None, &amid).unwrap();
-            assert_eq!(report.summary.pass, 1, "{latency:?}: {report:#?}");
+            let report = bench.run_fast(latency, None, &[amid, none_lost]).unwrap();
+            assert_eq!(report.summary.pass, 2, "{latency:?}: {report:#?}");
         }
     });
 }

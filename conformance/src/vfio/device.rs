@@ -90,6 +90,10 @@ pub struct Range {
     pub length: u64,
 }
 
+/// A command that was sent: which, and how the device described itself, nothing for what may change, or
+/// with which number it refused.
+pub type Described = (String, Result<Vec<u8>, Errno>);
+
 /// A device under test that is open.
 ///
 /// What a transport cannot ask for has a body here that says so.
@@ -229,7 +233,7 @@ pub trait Device: std::fmt::Debug {
     ///
     /// # Errors
     /// See [`HarnessError`].
-    fn commands(&mut self) -> Result<Vec<(String, Result<Vec<u8>, Errno>)>, HarnessError> {
+    fn commands(&mut self) -> Result<Vec<Described>, HarnessError> {
         Err(HarnessError::Lacks("a transport whose commands the tester knows"))
     }
 

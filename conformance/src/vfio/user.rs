@@ -27,7 +27,7 @@ use devmig_reference::vfio_user::{
 use rustix::io::Errno;
 
 use super::data;
-use super::device::{Device, HarnessError, Left, Place, Range, Read, Said, Transport};
+use super::device::{Described, Device, HarnessError, Left, Place, Range, Read, Said, Transport};
 use crate::harness::io::process::{Command, Process};
 
 /// A server that somebody else runs.
@@ -396,7 +396,7 @@ impl Device for User {
         self.ask(|client| client.dma_unmap(range.iova, range.length))
     }
 
-    fn commands(&mut self) -> Result<Vec<(String, Result<Vec<u8>, Errno>)>, HarnessError> {
+    fn commands(&mut self) -> Result<Vec<Described>, HarnessError> {
         let mut all = Vec::new();
         let info = self.ask(Client::device_info)?;
         let (regions, irqs) =

@@ -34,6 +34,7 @@ steps! {
             "stop the ring that carries requests while COUNT of them are processed, and restart it: \
              again and again, at other moments, until some were in flight at the stop, or at none \
              of them any was";
+        NoneLost = "none lost": "every request that was made available has come back";
         First = "first": "wait until the back-end has used a request";
         Quiet = "quiet": "send nothing; every event that arrives is judged";
         Silence = "silence":

@@ -75,6 +75,7 @@ pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
         Act::Reconnect => connection::reconnect(s),
         Act::SameServer => connection::same_server(s),
         Act::Serves => connection::serves(s),
+        Act::NoneLost => amid::none_lost(s),
         Act::Amid(count) => amid::take(s, count),
         Act::First => guest::first(s),
         Act::WriteGarbage | Act::WriteMuchGarbage => {
