@@ -385,7 +385,6 @@ impl Core {
             },
             Request::DmaUnmap(unmap) if self.is(Mutant::MapKept) => Ok(Reply::DmaUnmap(unmap)),
             Request::DmaUnmap(unmap) => self.memory.unmap(&unmap).map(|()| Reply::DmaUnmap(unmap)),
-            Request::DeviceInfo(_) if self.forgets_itself() => Err(Errno::NODEV),
             Request::RegionInfo(info) if self.forgets_itself() => {
                 regions::region_info(&RegionInfo { index: info.index + 1, ..info })
             }

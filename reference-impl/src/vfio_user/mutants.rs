@@ -131,7 +131,7 @@ mutants! {
 
     // Commands that have nothing to do with the migration state.
     InfoWhileSaving "info-while-saving" "vfio.set.only-client"
-        "In STOP_COPY the device refuses DEVICE_GET_INFO and describes other regions.",
+        "In STOP_COPY the device describes each region as the next one.",
     MapStops "map-stops" "vfio.set.only-client"
         "DMA_MAP in PRE_COPY changes the state to RUNNING.",
     WriteAlways "write-always" "vfio-user.data.states"
@@ -148,7 +148,7 @@ mutants! {
         "After a save the device logs no write.",
     LoadOnce "load-once" "vfio.resume.accepts"
         "The device refuses a second state.",
-    DeafAfterReset "deaf-after-reset" "vfio.running.works"
+    DeafAfterReset "deaf-after-reset" "vfio.reset.aborts"
         "A device that was reset after a state was loaded does not work.",
     MapKept "map-kept" "vfio.running.works"
         "DMA_UNMAP has no effect: the device keeps the memory that was mapped first.",

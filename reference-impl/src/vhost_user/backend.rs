@@ -400,7 +400,7 @@ impl<D: Device> Backend<D> {
             }
             (M::CHECK_DEVICE_STATE, _) => {
                 let busy = matches!(self.transfer, Transferring::Saving | Transferring::Loading);
-                self.past.ended |= self.is(Mutant::CheckEnds) && busy;
+                self.past.ruined |= self.is(Mutant::CheckRuins) && busy;
                 Ok(Some(Answer::Check))
             }
             (other, _) => Err(Fault::Unknown(other.id())),

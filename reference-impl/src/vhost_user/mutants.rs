@@ -277,16 +277,19 @@ mutants! {
         "A disk reports that it has read a sector, and writes nothing into the buffer.",
     UsedTooLong "used-too-long" "ring.started-processes"
         "The used length is greater than the room in the buffers.",
-    HostileEnds "hostile-ends" "ring.started-processes"
-        "The process ends when a guest makes a chain available that is not valid.",
-    BrokenRingEnds "broken-ring-ends" "ring.started-processes"
-        "The process ends when a guest has corrupted a ring.",
+    HostileRuins "hostile-ruins" "ring.started-processes"
+        "After a guest made a chain available that is not valid, the process processes nothing over \
+         the next connection.",
+    BrokenRingRuins "broken-ring-ruins" "ring.started-processes"
+        "After a guest corrupted a ring, the process processes nothing over the next connection.",
     BrokenRingStopsAll "broken-ring-stops-all" "ring.started-processes"
         "When a guest has corrupted a ring, the back-end processes no ring.",
-    TransferEnds "transfer-ends" "device-state.suspended-first"
-        "The process ends when a transfer is begun that must not be.",
-    CheckEnds "check-ends" "device-state.check-reports"
-        "The process ends at a CHECK_DEVICE_STATE before the end of a transfer.",
+    TransferRuins "transfer-ruins" "device-state.suspended-first"
+        "After a transfer was begun that must not be, the process processes nothing over the next \
+         connection.",
+    CheckRuins "check-ruins" "device-state.check-reports"
+        "After CHECK_DEVICE_STATE before the end of a transfer, the process processes nothing over \
+         the next connection.",
 
     // The second time, and two features that meet: right the first time, or alone.
     LogsOnce "logs-once" "dirty-log.marks-buffers"

@@ -167,7 +167,7 @@ pub fn serve(
                     }
                 }
                 .next();
-                if options.once || past.ended() {
+                if options.once {
                     break;
                 }
             }

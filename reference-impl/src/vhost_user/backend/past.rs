@@ -24,19 +24,15 @@ pub struct Past {
     pub(super) reset_after_load: bool,
     /// A running ring was disabled.
     pub(super) disabled: bool,
-    /// The process is to end: a mutant's.
-    pub(super) ended: bool,
+    /// The next connection is to be served by a process that does nothing: a mutant's.
+    pub(super) ruined: bool,
+    /// This connection is.
+    pub(super) stalled: bool,
     /// The memory table of a running device was replaced, and nobody was notified since.
     pub(super) table: bool,
 }
 
 impl Past {
-    /// Whether the process is to end.
-    #[must_use]
-    pub fn ended(self) -> bool {
-        self.ended
-    }
-
     /// What the next connection's device has behind it.
     #[must_use]
     pub fn next(self) -> Self {
@@ -44,7 +40,7 @@ impl Past {
             further: true,
             broke_before: self.broke,
             broke: self.broke,
-            ended: self.ended,
+            stalled: self.ruined,
             ..Past::default()
         }
     }

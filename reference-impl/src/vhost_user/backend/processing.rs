@@ -43,6 +43,7 @@ impl<D: Device> Backend<D> {
             || self.is(Mutant::LoadOutlivesReset) && self.past.reset_after_load
             || self.is(Mutant::ReadyOnce) && self.past.zeros > 1
             || self.is(Mutant::BrokenForever) && self.past.broke_before
+            || self.past.stalled
             || self.is(Mutant::BrokenRingStopsAll) && self.past.broke;
         // Room that the guest has made is of use once something waits for it.
         let looks = ring.look || ring.kick == Bell::Polled || self.device.role(at) == Role::Receive;
@@ -144,7 +145,7 @@ impl<D: Device> Backend<D> {
         let most = self.rings.get(at).map_or(0, Ring::size);
         for _ in 0..most {
             let Some((index, chain)) = self.fetch(at)? else { break };
-            self.past.ended |= self.is(Mutant::HostileEnds) && !self.is_valid(&chain);
+            self.past.ruined |= self.is(Mutant::HostileRuins) && !self.is_valid(&chain);
             let enabled = self.rings.get(at).is_some_and(|ring| ring.enabled);
             let discarded = !enabled && !self.is(Mutant::ProcessesDisabled);
             let due = now.checked_add(self.device.latency(at)).unwrap_or(now);
@@ -226,7 +227,7 @@ impl<D: Device> Backend<D> {
             ring.broken = true;
             ring.forget_in_flight();
             self.past.broke = true;
-            self.past.ended |= self.is(Mutant::BrokenRingEnds);
+            self.past.ruined |= self.is(Mutant::BrokenRingRuins);
             match self.settings.broken_ring {
                 BrokenRing::Stays => self.report_error(at),
                 BrokenRing::Closes => self.close(Fault::Ring(error)),

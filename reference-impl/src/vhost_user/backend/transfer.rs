@@ -71,7 +71,7 @@ impl<D: Device> Backend<D> {
         let known = transfer.phase == Transfer::STOPPED
             && matches!(transfer.direction, Transfer::SAVE | Transfer::LOAD);
         let channel = <[OwnedFd; 1]>::try_from(descriptors).ok().map(|[channel]| channel);
-        self.past.ended |= self.is(Mutant::TransferEnds) && (busy || !suspended);
+        self.past.ruined |= self.is(Mutant::TransferRuins) && (busy || !suspended);
         let value = match channel {
             Some(channel) if self.is(Mutant::TransferErrorWithDescriptor) => {
                 return Answer::Is(Payload::U64(1).encode(), vec![channel]);
