@@ -65,7 +65,7 @@ fn a_request_that_a_stop_loses_is_seen_in_19_of_20_runs() {
         let test = |id| bench.suite.iter().find(|test| test.id == id).unwrap();
         let (amid, none_lost) = (test("stop.amid"), test("stop.loses-none"));
         let fast = Duration::from_micros(300);
-        for (mutant, test) in [(Mutant::StopLosesOne, none_lost), (Mutant::StopLeavesOne, amid)] {
+        for (mutant, test) in [(Mutant::StopLosesOne, none_lost)] {
             let found = in_turn(&[(); RUNS], AT_ONCE, |()| {
                 let report = bench.run_fast(fast, Some(mutant), &[test]).unwrap();
                 report.results.iter().any(|result| result.is_finding())

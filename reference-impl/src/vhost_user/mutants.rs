@@ -266,9 +266,6 @@ mutants! {
     // Requests in flight at a stop, of which one alone is treated wrongly.
     StopLosesOne "stop-loses-one" "get-vring-base.in-flight-first"
         "GET_VRING_BASE drops the last request in flight, and the base says that it was completed.",
-    StopLeavesOne "stop-leaves-one" "get-vring-base.in-flight-first"
-        "The back-end replies to GET_VRING_BASE one request before the last, which it completes \
-         afterwards.",
 
     // What should not be done, or not be said.
     AcknowledgesUnknown "acknowledges-unknown" "reply-ack.value"

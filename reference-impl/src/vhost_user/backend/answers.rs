@@ -51,8 +51,7 @@ impl<D: Device> Backend<D> {
         match answer {
             Answer::Is(..) => true,
             Answer::Base(_, at) => {
-                let left = usize::from(self.is(Mutant::StopLeavesOne));
-                self.rings.get(*at).is_none_or(|ring| ring.in_flight.len() <= left)
+                self.rings.get(*at).is_none_or(|ring| ring.in_flight.is_empty())
                     || self.is(Mutant::CompletesAfterStop)
                     || self.is(Mutant::KeepsProcessing)
             }

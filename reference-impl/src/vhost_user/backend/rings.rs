@@ -185,14 +185,11 @@ impl<D: Device> Backend<D> {
         let (settings, records) =
             (self.settings, self.negotiated(feature::GET_VRING_BASE_INFLIGHT));
         let stops_all = self.is(Mutant::StopsAll);
-        let (loses, leaves) = (self.is(Mutant::StopLosesOne), self.is(Mutant::StopLeavesOne));
+        let loses = self.is(Mutant::StopLosesOne);
         let ring = self.ring(index)?;
         ring.started = false;
         if loses && ring.in_flight.len() > 1 {
             ring.in_flight.pop();
-        }
-        if let Some(last) = ring.in_flight.last_mut().filter(|_| leaves) {
-            last.due = now + Duration::from_millis(2);
         }
         match settings.in_flight {
             // On record, for whoever starts the ring next.

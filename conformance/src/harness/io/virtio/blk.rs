@@ -200,6 +200,11 @@ mod tests {
             assert_eq!(chain.iter().filter(|b| b.writable).map(|b| b.len).sum::<u32>(), most);
             let error = blk.check(n, most).unwrap_err();
             assert!(error.contains("was not written"), "{error}");
+            if n == 0 {
+                blk.memory.write(chain[2].addr, &[0]).unwrap();
+                assert!(blk.check(n, most).unwrap_err().contains("none is written"));
+                blk.memory.write(chain[1].addr, &[0]).unwrap();
+            }
             for (status, right) in [(0, true), (1, false), (2, n == 3), (9, false)] {
                 blk.memory.write(chain[2].addr, &[status]).unwrap();
                 assert_eq!(blk.check(n, most).is_ok(), right);
