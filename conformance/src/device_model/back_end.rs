@@ -62,18 +62,25 @@ impl BackEnd {
         limit: Duration,
     ) -> Result<Self, HarnessError> {
         let mut own = BackEnd { connection, limit, process, closed: false };
-        let offered = own.ask(Message::GET_FEATURES, &Payload::None, &[])?.0;
+        match own.agree() {
+            Ok(()) => Ok(own),
+            Err(trouble) => Err(trouble.with_remains(&own.remains())),
+        }
+    }
+
+    fn agree(&mut self) -> Result<(), HarnessError> {
+        let offered = self.ask(Message::GET_FEATURES, &Payload::None, &[])?.0;
         let protocol = match offered >> PROTOCOL_FEATURES_BIT & 1 {
-            1 => own.ask(Message::GET_PROTOCOL_FEATURES, &Payload::None, &[])?.0,
+            1 => self.ask(Message::GET_PROTOCOL_FEATURES, &Payload::None, &[])?.0,
             _ => 0,
         };
         if protocol & WANTED == 0 {
             return Err(HarnessError::Lacks("a back-end that transfers its state (DEVICE_STATE)"));
         }
-        own.tell(Message::SET_PROTOCOL_FEATURES, &Payload::U64(WANTED), &[])?;
-        own.tell(Message::SET_OWNER, &Payload::None, &[])?;
-        own.tell(Message::SET_FEATURES, &Payload::U64(offered), &[])?;
-        Ok(own)
+        self.tell(Message::SET_PROTOCOL_FEATURES, &Payload::U64(WANTED), &[])?;
+        self.tell(Message::SET_OWNER, &Payload::None, &[])?;
+        self.tell(Message::SET_FEATURES, &Payload::U64(offered), &[])?;
+        Ok(())
     }
 
     /// What is left of its process, which is told to end.

@@ -135,6 +135,11 @@ impl<'m, M: Machine> Conversation<'m, M> {
         self.stalled
     }
 
+    /// An answer that the machine knows nothing of did not come in time.
+    pub fn stall(&mut self) {
+        self.stalled = true;
+    }
+
     /// What was said, one line an event, taken out of it.
     #[must_use]
     pub fn take_log(&mut self) -> Vec<String> {

@@ -329,8 +329,10 @@ impl Result {
         if skipped > 0 {
             let _ = writeln!(out, "  {:<10} … {skipped} lines before", "said");
         }
-        for line in self.log.iter().skip(skipped) {
-            let _ = writeln!(out, "             {line}");
+        for (n, line) in self.log.iter().skip(skipped).enumerate() {
+            // What follows the output of a process has to be told from it.
+            let label = if n == 0 && skipped == 0 && self.process.is_some() { "said" } else { "" };
+            let _ = writeln!(out, "  {label:<10} {line}");
         }
         let _ = writeln!(out, "  reproduce  {}", self.reproduce);
         out

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::harness::io::process::Remains;
+use crate::harness::io::process::{Remains, words};
 
 /// What a device says: an answer, or the number by which it refuses.
 pub type Said<T> = Result<Result<T, Errno>, HarnessError>;
@@ -50,6 +50,23 @@ pub enum HarnessError {
 }
 
 impl HarnessError {
+    /// The same with how the process ended and what it printed last, where nobody goes on with it.
+    #[must_use]
+    pub fn with_remains(self, remains: &Remains) -> Self {
+        let ended = remains.ended.map(|status| format!("; the process ended: {}", words(status)));
+        let printed: String = remains.output.iter().map(|line| format!("\n    {line}")).collect();
+        let with = |said| format!("{said}{}{printed}", ended.unwrap_or_default());
+        match self {
+            HarnessError::Wrong(said) | HarnessError::Silent(said) if remains.crash().is_some() => {
+                HarnessError::Gone(with(said))
+            }
+            HarnessError::Gone(said) => HarnessError::Gone(with(said)),
+            HarnessError::Wrong(said) => HarnessError::Wrong(with(said)),
+            HarnessError::Silent(said) => HarnessError::Silent(with(said)),
+            other => other,
+        }
+    }
+
     /// What is said of it.
     #[must_use]
     pub fn said(self) -> String {

@@ -48,7 +48,6 @@ use super::device::{Device, HarnessError, Place};
 use super::script::{Act, What};
 use super::suite::Need;
 use crate::harness::conversation::Conversation;
-use crate::harness::io::process::words;
 use crate::harness::session::Aftermath;
 use crate::harness::verdict::{StepOutcome, TestEnd};
 
@@ -118,18 +117,7 @@ impl Opened {
 /// The same with how the device's process ended and what it printed last, since nobody goes on with it.
 pub(super) fn last_words(device: &mut dyn Device, trouble: HarnessError) -> HarnessError {
     let remains = device.remains(Duration::ZERO);
-    let ended = remains.ended.map(|status| format!("; the process ended: {}", words(status)));
-    let printed: String = remains.output.iter().map(|line| format!("\n    {line}")).collect();
-    let with = |said| format!("{said}{}{printed}", ended.unwrap_or_default());
-    match trouble {
-        HarnessError::Wrong(said) | HarnessError::Silent(said) if remains.crash().is_some() => {
-            HarnessError::Gone(with(said))
-        }
-        HarnessError::Gone(said) => HarnessError::Gone(with(said)),
-        HarnessError::Wrong(said) => HarnessError::Wrong(with(said)),
-        HarnessError::Silent(said) => HarnessError::Silent(with(said)),
-        other => other,
-    }
+    trouble.with_remains(&remains)
 }
 
 /// Whether the P2P flag is read as in VFIO.

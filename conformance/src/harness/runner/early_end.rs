@@ -67,7 +67,10 @@ impl EarlyEnd {
                 return None;
             }
         }
-        let key = (result.status, result.clause.clone(), result.observed.clone());
+        // What follows the first line is what a process printed, and a message about a start names a path
+        // that differs from start to start.
+        let seen = met.reached.then(|| cause.clone());
+        let key = (result.status, result.clause.clone(), seen);
         let row = match self.row.take() {
             // A test about another clause can end alike.
             Some(row) if (row.cause.0, &row.cause.2) == (key.0, &key.2) => Row {

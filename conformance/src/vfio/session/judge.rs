@@ -71,7 +71,12 @@ impl Session<'_> {
             HarnessError::Silent(observed) => {
                 self.conversation.note("<- nothing");
                 self.conversation.silent(TimeClass::Reply, &observed)?;
-                Err(TestEnd::Harness(observed))
+                if self.conversation.is_unspecified() {
+                    return Err(TestEnd::Harness(observed));
+                }
+                // The machine knows nothing of this call, and it is answered like any other.
+                self.conversation.stall();
+                Err(self.conversation.wrong(ClauseId::NONE, &observed, vec!["an answer".into()]))
             }
         }
     }

@@ -114,3 +114,17 @@ fn places(from: u64, ring: u8, size: u16, slot: u16) -> Option<[u64; 3]> {
     i64::try_from(state).ok()?;
     Some([at.checked_add(LAST_BATCH)?, at.checked_add(USED)?, state])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::places;
+
+    #[test]
+    fn no_offset_of_a_back_end_s_record_overflows() {
+        assert_eq!(places(0, 1, 3, 2), Some([64 + 12, 64 + 14, 64 + 48]));
+        for from in [u64::MAX, u64::MAX - 15, i64::MAX as u64, 1 << 63] {
+            assert_eq!(places(from, 0, 0, 0), None, "{from:#x}");
+        }
+        assert!(places(0, u8::MAX, u16::MAX, u16::MAX).is_some());
+    }
+}
