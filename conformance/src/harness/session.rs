@@ -4,6 +4,7 @@ use devmig_engine::clause::ChoiceId;
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
 
+use super::aftermath::Aftermath;
 use super::report::{Offers, StepOutcome};
 use super::suite::{SuiteForm, Test};
 use super::verdict::TestEnd;
@@ -47,6 +48,14 @@ pub trait Session<F: SuiteForm> {
     /// Whether anything that the implementation did was judged.
     fn has_judged(&self, _test: &Test<F>) -> bool {
         true
+    }
+    /// Whether the implementation has answered anything.
+    fn has_answered(&self) -> bool {
+        true
+    }
+    /// The conversation is over: ends the process behind it, if we started one, and tells what is left.
+    fn aftermath(&mut self) -> Aftermath {
+        Aftermath::default()
     }
     /// Judges the conversation by other rules.
     ///

@@ -15,7 +15,11 @@
 //!
 //! **Not here:** what is in the memory (see [`super::ring`] and [`super::virtio`]).
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -58,6 +62,18 @@ pub enum MemoryError {
     Map(#[from] FromRangesError),
 }
 
+/// A file of memory that keeps its size: whoever it is shared with cannot take pages away from under a
+/// mapping of it, which would end us by a signal.
+///
+/// # Errors
+/// The kernel's.
+pub fn sealed(name: &str, size: u64) -> Result<OwnedFd, Errno> {
+    let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, size)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file)
+}
+
 /// Memory shared with a back-end. Clones are the same memory, also after it has moved.
 #[derive(Clone, Debug)]
 pub struct GuestMemory {
@@ -92,7 +108,7 @@ impl GuestMemory {
         let new = Mapping::new(&old.regions)?;
         let mut bytes = vec![0; PAGE as usize];
         for (at, size) in &old.regions {
-            for at in (*at..at + size).step_by(bytes.len()) {
+            for at in (*at..at.saturating_add(*size)).step_by(bytes.len()) {
                 old.map.read_slice(&mut bytes, GuestAddress(at))?;
                 new.map.write_slice(&bytes, GuestAddress(at))?;
             }
@@ -152,7 +168,7 @@ impl GuestMemory {
         while left > 0 {
             let part = chunk.len().min(left);
             self.write(at, chunk.get(..part).unwrap_or(&chunk))?;
-            (at, left) = (at.saturating_add(part as u64), left - part);
+            (at, left) = (at.saturating_add(part as u64), left.saturating_sub(part));
         }
         Ok(())
     }
@@ -186,19 +202,14 @@ impl Mapping {
         let total = regions.iter().try_fold(0_u64, |sum, (_, size)| sum.checked_add(*size));
         let total = total.ok_or_else(|| layout("more than can be counted"))?;
 
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = memfd_create("devmig-guest-memory", flags)?;
-        ftruncate(&file, total)?;
-        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-
-        let file = Arc::new(File::from(file));
-        let mut offset = 0;
+        let file = Arc::new(File::from(sealed("devmig-guest-memory", total)?));
+        let mut offset = 0_u64;
         let mut mapped = Vec::with_capacity(regions.len());
         for (at, size) in regions {
             let length = usize::try_from(*size).map_err(|_| layout("a region too long"))?;
             let part = FileOffset::from_arc(Arc::clone(&file), offset);
             mapped.push(GuestRegionMmap::from_range(GuestAddress(*at), length, Some(part))?);
-            offset += size;
+            offset = offset.saturating_add(*size);
         }
         let map = GuestMemoryMmap::from_regions(mapped).map_err(FromRangesError::from)?;
         Ok(Mapping { map, file, regions: regions.to_vec() })

@@ -131,23 +131,22 @@ impl Session<'_> {
 
     /// The back-end has closed the connection.
     pub(super) fn saw_close(&mut self) -> Result<(), TestEnd> {
-        self.link.close();
+        self.link.lose();
         let is_reply = |record: &Record<Event>| matches!(record, Record::Seen(Event::Reply { .. }));
         let records = self.conversation.records();
         let begun = records.iter().rposition(|record| matches!(record, Record::Fresh));
-        let served = records[begun.unwrap_or(0)..].iter().any(is_reply);
+        let served = records.iter().skip(begun.unwrap_or(0)).any(is_reply);
         if !served && self.link.is_further() {
             return Err(self.link.serves_no_other(self.limits.quiet));
         }
         if !served && self.link.may_be_the_last() {
             let error = "the connection is closed before any reply".to_owned();
-            return Err(TestEnd::harness(TargetError::Gone { error }));
+            return Err(TargetError::Gone { error }.end());
         }
-        let ended = self.link.exit_status();
         match self.conversation.observe(&Event::Close) {
             Err(TestEnd::Finding { clause, expected, .. }) => {
-                let how = ended.map(|status| format!("; the process ended: {status}"));
-                let observed = format!("the connection is closed{}", how.unwrap_or_default());
+                self.link.must_not_close();
+                let observed = "the connection is closed".to_owned();
                 Err(TestEnd::Finding { clause, observed, expected })
             }
             other => other,
