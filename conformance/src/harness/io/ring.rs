@@ -277,10 +277,18 @@ impl Ring {
                 *descriptor,
             )?;
         }
-        let element = self.layout.available + RING_HEADER + 2 * self.slot(self.available);
+        let element = self
+            .layout
+            .available
+            .wrapping_add(RING_HEADER)
+            .wrapping_add(self.slot(self.available).wrapping_mul(2));
         self.memory.store_u16(element, head, Ordering::Relaxed)?;
         self.available = self.available.wrapping_add(1);
-        self.memory.store_u16(self.layout.available + 2, self.available, Ordering::Release)?;
+        self.memory.store_u16(
+            self.layout.available.wrapping_add(2),
+            self.available,
+            Ordering::Release,
+        )?;
         Ok(())
     }
 

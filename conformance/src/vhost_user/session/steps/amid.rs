@@ -48,19 +48,20 @@ pub(super) fn take(s: &mut Session<'_>, count: u16) -> Result<(), TestEnd> {
         restart(s, ring)?;
         let (before, all) = (used.wrapping_sub(begin), base.wrapping_sub(begin));
         if before < all {
-            hits += 1;
+            hits = hits.saturating_add(1);
             // Around it: the window is not always in the same place.
-            delay = delay * (60 + 20 * u64::from(attempt % 5)) / 100;
+            let around = u64::from(attempt % 5).saturating_mul(20).saturating_add(60);
+            delay = delay.saturating_mul(around) / 100;
         } else if before == 0 {
             early = delay;
-            delay = (delay + late).div_ceil(2);
+            delay = delay.saturating_add(late).div_ceil(2);
         } else {
-            at_once = if delay == 0 { at_once + 1 } else { 0 };
+            at_once = if delay == 0 { at_once.saturating_add(1) } else { 0 };
             late = delay;
-            delay = (early + delay) / 2;
+            delay = early.saturating_add(delay) / 2;
         }
         if late.saturating_sub(early) < 2_000 {
-            (early, late) = (0, LONGEST.min(late * 4 + 20_000));
+            (early, late) = (0, LONGEST.min(late.saturating_mul(4).saturating_add(20_000)));
         }
         if hits == HITS || at_once == EXCLUDED {
             break;
