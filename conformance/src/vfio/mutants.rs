@@ -163,7 +163,6 @@ impl mutation::Reference for MutationRun<'_> {
     type Mutant = Mutant;
     type Bed = (TestBed, u64, &'static str);
     const AT_ONCE: usize = AT_ONCE;
-    const TRIES_THE_REST: bool = true;
 
     fn library(&self) -> &Library {
         self.library

@@ -674,6 +674,3 @@ impl Reader<'_> {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;
