@@ -48,6 +48,7 @@ fn judged(
                 owed: Duration::from_secs(1),
                 silence: Duration::from_millis(400),
                 quiet: Duration::from_millis(40),
+                death: Duration::from_secs(1),
             },
             outside: None,
         },
@@ -58,6 +59,7 @@ fn judged(
         rules,
         waivers: Vec::new(),
         seed: 1,
+        ends_early: false,
     };
     let report = runner::play(&run, tests, walks, |_| ());
     running.stop(Duration::from_secs(5)).unwrap();

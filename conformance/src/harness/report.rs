@@ -20,6 +20,8 @@ use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::harness::io::process::words;
+use crate::harness::session::Aftermath;
 use crate::harness::waivers::Waiver;
 pub use coverage::Coverage;
 pub use junit::junit;
@@ -51,6 +53,9 @@ pub enum Status {
     Waived,
     /// Nothing that the implementation did was judged.
     Empty,
+    /// The run had ended before it.
+    #[serde(rename = "not-run")]
+    NotRun,
     /// The harness could not do its part.
     Error,
 }
@@ -64,6 +69,7 @@ impl std::fmt::Display for Status {
             Status::Skip => "skip",
             Status::Waived => "waived",
             Status::Empty => "empty",
+            Status::NotRun => "not run",
             Status::Error => "ERROR",
         })
     }
@@ -85,6 +91,9 @@ pub struct Summary {
     /// Tests in which nothing was judged.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty: usize,
+    /// Tests before which the run ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_run: usize,
     /// Tests that the harness could not run.
     pub error: usize,
 }
@@ -104,18 +113,9 @@ impl Summary {
             Status::Skip => &mut self.skip,
             Status::Waived => &mut self.waived,
             Status::Empty => &mut self.empty,
+            Status::NotRun => &mut self.not_run,
             Status::Error => &mut self.error,
         } += 1;
-    }
-
-    /// 0 if none failed, 1 if some did, 4 if the harness is at fault.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match (self.error, self.fail) {
-            (0, 0) => 0,
-            (0, _) => 1,
-            _ => 4,
-        }
     }
 }
 
@@ -168,6 +168,28 @@ pub struct Offers {
     pub protocol_features: String,
 }
 
+/// What is left of the process behind a test that did not pass.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessReport {
+    /// How it ended, if it ended by itself.
+    pub ended: Option<String>,
+    /// The last lines that it printed, to standard output or error.
+    pub output: Vec<String>,
+}
+
+impl ProcessReport {
+    /// What is reported where a test ended so: of a process that died, closed or stalled.
+    #[must_use]
+    pub fn of(status: Status, aftermath: &Aftermath) -> Option<Self> {
+        let is_bad = matches!(status, Status::Fail | Status::Warn | Status::Error);
+        let remains = &aftermath.remains;
+        let report =
+            ProcessReport { ended: remains.ended.map(words), output: remains.output.clone() };
+        let says = report.ended.is_some() || !report.output.is_empty();
+        (is_bad && aftermath.is_of_interest() && says).then_some(report)
+    }
+}
+
 /// One test's result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Result {
@@ -191,6 +213,9 @@ pub struct Result {
     /// The findings that were waived before it ended so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<Waived>,
+    /// The process behind it, where it died, closed the connection or stalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessReport>,
     /// What the test is for.
     #[serde(skip)]
     pub purpose: String,
@@ -221,6 +246,12 @@ pub struct SuiteReport {
     /// A signal ended the run before every test had run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
+    /// Why the run ended before every test had run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
+    /// Nothing that the implementation did was judged in any test.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing_judged: bool,
     /// The counts.
     pub summary: Summary,
     /// How much of the machine was driven, if tours were made.
@@ -286,12 +317,22 @@ impl Result {
         for waived in &self.waived {
             let _ = writeln!(out, "  {:<10} {waived}", "waived");
         }
+        if let Some(process) = &self.process {
+            if let Some(ended) = &process.ended {
+                let _ = writeln!(out, "  {:<10} ended: {ended}", "process");
+            }
+            for (n, line) in process.output.iter().enumerate() {
+                let _ = writeln!(out, "  {:<10} {line}", if n == 0 { "printed" } else { "" });
+            }
+        }
         let skipped = self.log.len().saturating_sub(LAST);
         if skipped > 0 {
             let _ = writeln!(out, "  {:<10} … {skipped} lines before", "said");
         }
-        for line in self.log.iter().skip(skipped) {
-            let _ = writeln!(out, "             {line}");
+        for (n, line) in self.log.iter().skip(skipped).enumerate() {
+            // What follows the output of a process has to be told from it.
+            let label = if n == 0 && skipped == 0 && self.process.is_some() { "said" } else { "" };
+            let _ = writeln!(out, "  {label:<10} {line}");
         }
         let _ = writeln!(out, "  reproduce  {}", self.reproduce);
         out
@@ -328,11 +369,33 @@ impl SuiteReport {
             offers: None,
             stale_waivers: Vec::new(),
             interrupted: false,
+            ended_early: None,
+            nothing_judged: false,
             summary: Summary::of(&results),
             coverage: None,
             results,
         };
         SuiteReport { stale_waivers: stale(waivers, &report), ..report }
+    }
+
+    /// Whether nothing that the implementation did was judged: every test was skipped or could judge
+    /// nothing, or none had an answer (`answered`) and none has a finding.
+    #[must_use]
+    pub fn judged_nothing(&self, answered: bool) -> bool {
+        let Summary { pass, warn, fail, waived, error, .. } = self.summary;
+        let found = warn + fail + waived + error > 0;
+        !self.results.is_empty() && !found && (pass == 0 || !answered)
+    }
+
+    /// 0 if none failed, 1 if some did, 4 if the harness is at fault, 5 if nothing was judged.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match (self.summary.error, self.summary.fail) {
+            (0, 0) if self.nothing_judged => 5,
+            (0, 0) => 0,
+            (0, _) => 1,
+            _ => 4,
+        }
     }
 
     /// The same report with these results.
@@ -366,15 +429,25 @@ impl SuiteReport {
         for stale in &self.stale_waivers {
             let _ = writeln!(out, "stale waiver: {stale}: no finding matches it");
         }
-        let Summary { pass, warn, fail, skip, waived, empty, error } = self.summary;
+        let Summary { pass, warn, fail, skip, waived, empty, not_run, error } = self.summary;
         if empty > 0 {
             let _ =
                 writeln!(out, "\n{empty} judged nothing: the implementation did nothing in them");
         }
+        if let Some(why) = &self.ended_early {
+            let _ = writeln!(out, "\nthe run ended early: {why}");
+        }
+        if self.nothing_judged {
+            let _ = writeln!(
+                out,
+                "\nnothing was judged: no test observed anything that the implementation did"
+            );
+        }
+        let not_run = if not_run > 0 { format!(", {not_run} not run") } else { String::new() };
         let _ = writeln!(
             out,
             "\n{pass} passed, {warn} warned, {fail} failed, {skip} skipped, {waived} waived, \
-             {error} errors"
+             {error} errors{not_run}"
         );
         out
     }
@@ -388,6 +461,8 @@ pub fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
     for report in reports {
         whole.results.extend(report.results);
         whole.offers = whole.offers.or(report.offers);
+        whole.ended_early = whole.ended_early.or(report.ended_early);
+        whole.nothing_judged &= report.nothing_judged;
     }
     whole.summary = Summary::of(&whole.results);
     Some(whole)
@@ -395,7 +470,7 @@ pub fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
 
 /// The waivers that no finding of a run needed, though a test ran that could have shown one.
 fn stale(waivers: &[Waiver], report: &SuiteReport) -> Vec<String> {
-    let ran = |status| !matches!(status, Status::Skip | Status::Error);
+    let ran = |status| !matches!(status, Status::Skip | Status::NotRun | Status::Error);
     let needless = |waiver: &&Waiver| {
         let mut could = report.results.iter().filter(|r| ran(r.status));
         could.any(|r| waiver.is_about(&r.test))

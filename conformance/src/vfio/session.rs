@@ -21,6 +21,9 @@
 //! leaves to a tester: numbers of errors, bits of a bitmap, and what registers show after data was taken
 //! over. What the harness itself cannot do is [`TestEnd::Harness`], never a finding.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod arguments;
 mod calls;
 mod judge;
@@ -45,6 +48,7 @@ use super::device::{Device, HarnessError, Place};
 use super::script::{Act, What};
 use super::suite::Need;
 use crate::harness::conversation::Conversation;
+use crate::harness::session::Aftermath;
 use crate::harness::verdict::{StepOutcome, TestEnd};
 
 const ERROR: u8 = 0;
@@ -92,7 +96,7 @@ impl Opened {
                     "needs a device that supports migration ({errno})"
                 )));
             }
-            Err(trouble) => return Err(judge::unopened(trouble)),
+            Err(trouble) => return Err(judge::unopened(last_words(&mut *device, trouble))),
         };
         if !place.fresh() {
             settled(&mut *device)?;
@@ -110,6 +114,12 @@ impl Opened {
     }
 }
 
+/// The same with how the device's process ended and what it printed last, since nobody goes on with it.
+pub(super) fn last_words(device: &mut dyn Device, trouble: HarnessError) -> HarnessError {
+    let remains = device.remains(Duration::ZERO);
+    trouble.with_remains(&remains)
+}
+
 /// Whether the P2P flag is read as in VFIO.
 fn means_p2p(library: &Library, rules: &Rules) -> bool {
     let flag = &library.vfio().names.readings.p2p_flag;
@@ -122,7 +132,10 @@ fn settled(device: &mut dyn Device) -> Result<(), TestEnd> {
         let what = format!("the device cannot be set to RUNNING: {what}; restart it");
         TestEnd::Harness(what)
     };
-    let plain = |trouble: HarnessError| lost(format!("{trouble:?}"));
+    let plain = |trouble: HarnessError| match trouble {
+        HarnessError::Gone(_) => judge::unopened(trouble),
+        other => lost(other.said()),
+    };
     if let Err(errno) = device.reset().map_err(plain)? {
         return Err(lost(format!("RESET is refused ({errno})")));
     }
@@ -166,6 +179,8 @@ pub struct Session<'m> {
     interrupts: Option<Signal>,
     /// Steps are passed over where some reading forbids them.
     careful: bool,
+    /// The server has closed the connection.
+    gone: bool,
     /// Waived clauses: what they cover is not found again. Other clauses that the machine is not asked
     /// for are the tester's to judge.
     waived: Vec<ClauseId>,
@@ -201,8 +216,15 @@ impl<'m> Session<'m> {
             work: None,
             interrupts: None,
             careful: false,
+            gone: false,
             waived,
         }
+    }
+
+    /// What is left of the device's server, which is told to end.
+    pub fn aftermath(&mut self) -> Aftermath {
+        let remains = self.device.remains(Duration::ZERO);
+        Aftermath { closed: self.gone, stalled: self.conversation.is_stalled(), remains }
     }
 
     /// What MIGRATION answers.

@@ -173,6 +173,7 @@ impl<'a> MutationRun<'a> {
             owed,
             silence,
             quiet: Duration::from_millis(40).max(latency * 3),
+            death: Duration::from_secs(1),
         };
         let running = Running::start(bed.options(settings, mutant, slow)?)
             .map_err(|error| HarnessError(error.to_string()))?;
@@ -194,6 +195,7 @@ impl<'a> MutationRun<'a> {
             rules: self.rules,
             waivers: Vec::new(),
             seed: 1,
+            ends_early: false,
         };
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;

@@ -103,6 +103,7 @@ pub(super) fn run(
         rules: library.spec.judged_by(SOURCE, &args.text)?,
         waivers,
         seed: args.shared.seed,
+        ends_early: true,
     };
     let of = Of { protocol, again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {

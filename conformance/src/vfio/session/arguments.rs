@@ -22,7 +22,7 @@ impl Session<'_> {
         for feature in Feature::ALL {
             let number = feature as u32;
             let (get, set) = feature.methods();
-            let methods = (u32::from(get) * GET) | (u32::from(set) * SET);
+            let methods = if get { GET } else { 0 } | if set { SET } else { 0 };
             let there = self.request(8, number | methods | PROBE)?;
             if matches!(there, Err(Errno::NOTTY)) {
                 for method in [GET, SET].into_iter().filter(|method| methods & method != 0) {

@@ -38,6 +38,8 @@ pub struct Limits {
     pub silence: Duration,
     /// How long nothing must come to be taken for silence where silence is allowed.
     pub quiet: Duration,
+    /// For a process that has closed the connection to end.
+    pub death: Duration,
 }
 
 impl Default for Limits {
@@ -47,6 +49,7 @@ impl Default for Limits {
             owed: Duration::from_secs(3),
             silence: Duration::from_secs(3),
             quiet: Duration::from_millis(60),
+            death: Duration::from_secs(1),
         }
     }
 }
