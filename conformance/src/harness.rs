@@ -8,6 +8,7 @@
 //! ```
 //!
 //! **Invariant.** Nothing here knows a protocol.
+pub mod aftermath;
 pub(crate) mod caught;
 pub mod conversation;
 pub mod io;

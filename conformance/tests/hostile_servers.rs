@@ -170,7 +170,11 @@ fn relay<H: Frame>(socket: &Path, reference: &Path, does: &str, after: usize) {
         let mut back = Channel::<H>::connect(reference, limit()).unwrap();
         let mut replies = 0;
         loop {
-            if let Ok(Received { header, payload, fds }) = front.receive(soon()) {
+            if let Ok(Received { header, mut payload, fds }) = front.receive(soon()) {
+                // SET_INFLIGHT_FD: the reference itself is told the truth.
+                if does == "far-buffer" && header.message() == 32 {
+                    payload[8..16].fill(0);
+                }
                 if does == "truncate" {
                     for fd in &fds {
                         // Sealed memory refuses.
@@ -449,18 +453,21 @@ fn a_panic_inside_one_test_is_that_test_s_error_and_the_others_run() {
     assert_eq!(panicked.log, ["said before"]);
 }
 
+/// What is said of a buffer that begins at the end of all addresses.
+const FAR: &str = "the in-flight buffer begins at 0xffffffffffffffff of its file";
+
 /// What is shared keeps its size, and an offset that overflows is an answer like any other.
 #[test]
 fn memory_that_the_back_end_truncates_and_offsets_that_overflow_end_no_run() {
-    for (does, tests, codes) in [
-        ("truncate", ["dirty-log.buffers", "dirty-log.shared", "ring.request"], &[0][..]),
-        ("far-buffer", ["in-flight.last-batch", "in-flight.crash", "ring.request"], &[0, 1][..]),
+    for (does, tests, codes, says) in [
+        ("truncate", ["dirty-log.buffers", "dirty-log.shared", "ring.request"], &[0][..], ""),
+        ("far-buffer", ["in-flight.last-batch", "in-flight.crash", "ring.request"], &[1][..], FAR),
     ] {
         let spawn = shell(&command("vhost-user", does, 0, "{socket}"));
         let tests: Vec<&str> = tests.iter().flat_map(|test| ["--only", test]).collect();
         let arguments = ["--device", "blk", "--spawn", &spawn];
         let ran = run("vhost-user", PATIENT, &[&arguments, &tests[..]].concat());
-        assert!(wrong(&ran, codes, "").is_none(), "{does}: {}", ran.said);
+        assert!(wrong(&ran, codes, says).is_none(), "{does}: {}", ran.said);
         assert!(ran.report["summary"]["pass"].as_u64() > Some(0), "{does}: {}", ran.said);
     }
 }

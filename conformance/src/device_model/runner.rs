@@ -11,9 +11,10 @@ use super::script::Step;
 use super::session::{Hosts, Session};
 use super::subject::Subject;
 use super::suite::{Form, Test};
+use crate::harness::aftermath::Aftermath;
 use crate::harness::report::{Result as TestResult, SuiteReport};
 use crate::harness::runner;
-use crate::harness::session::{self, Aftermath, Hold};
+use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::Draws;
 

@@ -28,8 +28,8 @@ use super::state::Device;
 use super::subject::Subject;
 use super::suite::Test;
 use super::transport::Transport;
+use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::Remains;
-use crate::harness::session::Aftermath;
 use crate::harness::verdict::TestEnd;
 use crate::vfio::device::HarnessError;
 
@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
         // What ended explains more than what was still there.
         all.sort_by_key(|remains: &Remains| remains.ended.is_none());
         let remains = all.into_iter().next().unwrap_or_default();
-        Aftermath { closed: false, stalled: true, remains }
+        Aftermath { closed: false, wrongly: false, stalled: true, remains }
     }
 
     fn case(&self) -> Result<&'a Case, TestEnd> {

@@ -20,8 +20,8 @@ use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::words;
-use crate::harness::session::Aftermath;
 use crate::harness::waivers::Waiver;
 pub use coverage::Coverage;
 pub use junit::junit;
@@ -132,13 +132,16 @@ pub struct Outcome {
     pub expected: Vec<String>,
     /// The conversation.
     pub log: Vec<String>,
+    /// The process died, or the connection was closed where it may not be.
+    pub died: bool,
 }
 
 impl Outcome {
     /// Nothing to say but this.
     #[must_use]
     pub fn new(status: Status) -> Self {
-        Outcome { status, clause: None, observed: None, expected: Vec::new(), log: Vec::new() }
+        let (expected, log) = (Vec::new(), Vec::new());
+        Outcome { status, clause: None, observed: None, expected, log, died: false }
     }
 }
 
@@ -216,6 +219,9 @@ pub struct Result {
     /// The process behind it, where it died, closed the connection or stalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessReport>,
+    /// The process died, or the connection was closed where it may not be: a failure whatever the level.
+    #[serde(skip)]
+    pub died: bool,
     /// What the test is for.
     #[serde(skip)]
     pub purpose: String,
@@ -306,7 +312,11 @@ impl Result {
     pub fn detail(&self, text: &str) -> String {
         let mut out = format!("{} {}\n", self.status, self.test);
         let _ = writeln!(out, "  purpose    {}", self.purpose);
-        let _ = writeln!(out, "  clause     {} ({})", self.clause, self.level);
+        let level = match self.died && !["MUST", ""].contains(&self.level.as_str()) {
+            true => format!("{}; a closed connection and a crash are failures", self.level),
+            false => self.level.clone(),
+        };
+        let _ = writeln!(out, "  clause     {} ({level})", self.clause);
         let _ = writeln!(out, "             {text}");
         if let Some(observed) = &self.observed {
             let _ = writeln!(out, "  observed   {}", observed.replace('\n', "\n             "));

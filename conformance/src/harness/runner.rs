@@ -24,15 +24,17 @@ use devmig_engine::rules::{Choices, ClauseSet, Rules};
 use devmig_model::registry::Library;
 
 use self::early_end::{EarlyEnd, Met};
+use super::aftermath::Aftermath;
 use super::caught::caught;
 use super::report::{
     Offers, Outcome, ProcessReport, Result as TestResult, Status, SuiteReport, Waived,
 };
-use super::session::{Aftermath, Hold, Session};
+use super::session::{Hold, Session};
 use super::shorten::shorten;
 use super::suite::{StepOf, Test};
 use super::verdict::{
-    StepOutcome, TestEnd, accepted, contradiction, outcome, readings, with_aftermath, with_start,
+    StepOutcome, TestEnd, accepted, contradiction, fatal, outcome, readings, with_aftermath,
+    with_start,
 };
 use super::waivers::Waiver;
 use super::walk::{Draws, Walk};
@@ -210,6 +212,7 @@ impl<A: Adapter> Runner<'_, A> {
                 None => attempt,
             };
             let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
+            let end = end.map(|end| if otherwise { end } else { fatal(end, &aftermath) });
             let outcome = self.outcome(test, end, log, otherwise, &learned.known);
             let broken = outcome.clause.unwrap_or(test.clause);
             let accepted = accepted(self.library, self.waivers, &test.id, &outcome, broken);

@@ -4,29 +4,10 @@ use devmig_engine::clause::ChoiceId;
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
 
-use super::io::process::Remains;
+use super::aftermath::Aftermath;
 use super::report::{Offers, StepOutcome};
 use super::suite::{SuiteForm, Test};
 use super::verdict::TestEnd;
-
-/// What is left of the implementation once a conversation is over.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Aftermath {
-    /// It has closed the connection.
-    pub closed: bool,
-    /// Something that was owed did not come in time.
-    pub stalled: bool,
-    /// Its process, if we started it.
-    pub remains: Remains,
-}
-
-impl Aftermath {
-    /// Whether what the process printed may explain the end.
-    #[must_use]
-    pub fn is_of_interest(&self) -> bool {
-        self.closed || self.stalled || self.remains.ended.is_some()
-    }
-}
 
 /// A conversation with an implementation.
 pub trait Session<F: SuiteForm> {

@@ -13,10 +13,10 @@ use devmig_engine::rules::Choices;
 use devmig_model::registry::Library;
 use devmig_model::spec::Level;
 
+use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::{SpawnError, is_crash, words};
 pub use crate::harness::report::StepOutcome;
 use crate::harness::report::{Outcome, Result as TestResult, Status, Waived};
-use crate::harness::session::Aftermath;
 use crate::harness::waivers::Waiver;
 
 /// What is expected of a process that died.
@@ -124,6 +124,7 @@ impl TestInfo<'_> {
             log: outcome.log,
             waived,
             process: None,
+            died: outcome.died,
             purpose: self.purpose.to_owned(),
             taken: Vec::new(),
         }
@@ -174,6 +175,18 @@ pub fn with_aftermath(ended: Result<(), TestEnd>, aftermath: &Aftermath) -> Resu
     }
 }
 
+/// A connection that was closed where no text gives a reason to is a failure, whatever the level of the
+/// clause.
+#[must_use]
+pub fn fatal(end: TestEnd, aftermath: &Aftermath) -> TestEnd {
+    match end {
+        TestEnd::Finding { clause, observed, expected } if aftermath.wrongly => {
+            TestEnd::Died { clause, observed, expected }
+        }
+        other => other,
+    }
+}
+
 /// The end of a test whose implementation was not reached. One that crashed before it listened died; so
 /// did one that exited where an earlier test has reached it (`before`): its command is right.
 #[must_use]
@@ -197,16 +210,18 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
                 Some(Level::Must) | None => Status::Fail,
                 Some(_) => Status::Warn,
             };
-            Outcome { status, clause: Some(clause), observed: Some(observed), expected, log }
+            let observed = Some(observed);
+            Outcome { clause: Some(clause), observed, expected, log, ..Outcome::new(status) }
         }
         TestEnd::Refused(observed) => {
             let expected = vec!["the command succeeds".to_owned()];
-            Outcome { status: Status::Warn, clause: None, observed: Some(observed), expected, log }
+            Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Warn) }
         }
         // No clause says that a process may die, whatever it was sent.
         TestEnd::Died { clause, observed, expected } => {
             let clause = (clause != ClauseId::NONE).then_some(clause);
-            Outcome { status: Status::Fail, clause, observed: Some(observed), expected, log }
+            let observed = Some(observed);
+            Outcome { clause, observed, expected, log, died: true, ..Outcome::new(Status::Fail) }
         }
         TestEnd::Unreached { why, .. } => {
             Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) }
@@ -233,8 +248,6 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         .map(|(c, o)| format!("{} = {}", spec.choice_name(c), spec.option_name(c, o)))
         .collect();
     Outcome {
-        status: Status::Fail,
-        clause: None,
         observed: Some(
             "the implementation takes two interpretations of one choice: this behaviour \
              contradicts that in other tests"
@@ -242,6 +255,7 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         ),
         expected: settled,
         log,
+        ..Outcome::new(Status::Fail)
     }
 }
 

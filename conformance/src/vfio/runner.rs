@@ -14,11 +14,12 @@ use super::script::Act;
 use super::session::{Limits, Opened, Session};
 use super::suite::{Form, Test};
 use super::walk;
+use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Record;
 use crate::harness::random::Random;
 use crate::harness::report::{Offers, Result as TestResult, SuiteReport};
 use crate::harness::runner::{self, Next};
-use crate::harness::session::{self, Aftermath, Hold};
+use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::{Draws, Walk};
 

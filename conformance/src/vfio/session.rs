@@ -47,8 +47,8 @@ use super::data::PIECE;
 use super::device::{Device, HarnessError, Place};
 use super::script::{Act, What};
 use super::suite::Need;
+use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Conversation;
-use crate::harness::session::Aftermath;
 use crate::harness::verdict::{StepOutcome, TestEnd};
 
 const ERROR: u8 = 0;
@@ -224,7 +224,8 @@ impl<'m> Session<'m> {
     /// What is left of the device's server, which is told to end.
     pub fn aftermath(&mut self) -> Aftermath {
         let remains = self.device.remains(Duration::ZERO);
-        Aftermath { closed: self.gone, stalled: self.conversation.is_stalled(), remains }
+        let (closed, stalled) = (self.gone, self.conversation.is_stalled());
+        Aftermath { closed, wrongly: closed, stalled, remains }
     }
 
     /// What MIGRATION answers.

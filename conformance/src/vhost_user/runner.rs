@@ -13,10 +13,11 @@ use super::script::Act;
 use super::session::{Session, Setting, Subject, TestMachine};
 use super::suite::{Form, Need, Test};
 use super::walk::{self, StepPool};
+use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Record;
 use crate::harness::report::{Offers, Result as TestResult, SuiteReport};
 use crate::harness::runner;
-use crate::harness::session::{self, Aftermath, Hold};
+use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::{Draws, Walk};
 

@@ -63,8 +63,8 @@ use self::negotiation::Negotiation;
 use self::state_transfer::StateTransfer;
 use self::tracking::Tracking;
 use super::script::Act;
+use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Conversation;
-use crate::harness::session::Aftermath;
 
 /// Rings that a session can drive: the machine's capacity.
 pub const RINGS: usize = MAX_RINGS;
@@ -148,7 +148,8 @@ impl<'m> Session<'m> {
             false => Duration::ZERO,
         };
         let remains = self.link.remains(limit);
-        Aftermath { closed, stalled: self.conversation.is_stalled(), remains }
+        let wrongly = self.link.is_dying();
+        Aftermath { closed, wrongly, stalled: self.conversation.is_stalled(), remains }
     }
 
     /// Whether the device's outside can be driven.
