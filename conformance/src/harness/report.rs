@@ -6,9 +6,13 @@
 //! | file | its one job |
 //! |---|---|
 //! | `report.rs` | what a run says, as data, text and JSON |
+//! | `report/alternatives.rs` | what was allowed, in the fewest words |
+//! | `report/cause.rs` | findings by their cause |
 //! | `report/coverage.rs` | how much of a machine a run has driven, as an adapter counts it |
 //! | `report/junit.rs` | the same as JUnit XML |
 
+mod alternatives;
+mod cause;
 mod coverage;
 mod junit;
 
@@ -23,6 +27,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::words;
 use crate::harness::waivers::Waiver;
+pub use alternatives::fewest;
+pub use cause::{Cause, causes};
 pub use coverage::Coverage;
 pub use junit::junit;
 
@@ -202,6 +208,9 @@ pub struct Result {
     pub clause: String,
     /// MUST, SHOULD or MAY.
     pub level: String,
+    /// The clause that the test is about, if another one is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// How it ended.
     pub status: Status,
     /// What was allowed.
@@ -318,6 +327,9 @@ impl Result {
         };
         let _ = writeln!(out, "  clause     {} ({level})", self.clause);
         let _ = writeln!(out, "             {text}");
+        if let Some(about) = &self.about {
+            let _ = writeln!(out, "             (the test is about {about})");
+        }
         if let Some(observed) = &self.observed {
             let _ = writeln!(out, "  observed   {}", observed.replace('\n', "\n             "));
         }
@@ -414,15 +426,13 @@ impl SuiteReport {
         SuiteReport { summary: Summary::of(&results), results, ..self }
     }
 
-    /// The closing part of a console report: failures again, readings, counts.
+    /// The closing part of a console report: failures by their cause, readings, counts.
     #[must_use]
     pub fn closing(&self, clause_text: impl Fn(&str) -> String) -> String {
         let mut out = String::new();
-        for result in &self.results {
-            if matches!(result.status, Status::Fail | Status::Warn | Status::Error) {
-                let _ =
-                    writeln!(out, "\n{}", result.detail(&clause_text(&result.clause)).trim_end());
-            }
+        for cause in causes(&self.results) {
+            let text = cause.text(&clause_text(&cause.first.clause));
+            let _ = writeln!(out, "\n{}", text.trim_end());
         }
         if !self.readings.is_empty() {
             let _ = writeln!(out, "\nInterpretations of open choices:");

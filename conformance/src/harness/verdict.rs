@@ -16,7 +16,7 @@ use devmig_model::spec::Level;
 use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::{SpawnError, is_crash, words};
 pub use crate::harness::report::StepOutcome;
-use crate::harness::report::{Outcome, Result as TestResult, Status, Waived};
+use crate::harness::report::{Outcome, Result as TestResult, Status, Waived, fewest};
 use crate::harness::waivers::Waiver;
 
 /// What is expected of a process that died.
@@ -117,8 +117,10 @@ impl TestInfo<'_> {
             test: self.test.to_owned(),
             clause: library.spec.clause_name(broken).to_owned(),
             level: level(library, broken),
+            about: (broken != self.clause)
+                .then(|| library.spec.clause_name(self.clause).to_owned()),
             status: outcome.status,
-            expected: outcome.expected,
+            expected: fewest(&outcome.expected),
             observed: outcome.observed,
             reproduce: again,
             log: outcome.log,
