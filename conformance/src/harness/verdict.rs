@@ -118,6 +118,9 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
                 Some(Level::Must) | None => Status::Fail,
                 Some(_) => Status::Warn,
             };
+            // Every failure says what was expected: at least what the clause wants.
+            let wanted = || library.spec.get(clause).map(|c| c.text.clone()).into_iter().collect();
+            let expected = if expected.is_empty() { wanted() } else { expected };
             Outcome { status, clause: Some(clause), observed: Some(observed), expected, log }
         }
         TestEnd::Refused(observed) => {
@@ -150,6 +153,10 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         .filter_map(|choice| Some((choice, known.fixed(choice)?)))
         .map(|(c, o)| format!("{} = {}", spec.choice_name(c), spec.option_name(c, o)))
         .collect();
+    let settled = match settled.is_empty() {
+        true => vec!["the interpretation that other tests have shown".to_owned()],
+        false => settled,
+    };
     Outcome {
         status: Status::Fail,
         clause: None,
