@@ -126,6 +126,12 @@ impl<'m, M: Machine> Conversation<'m, M> {
         &self.records
     }
 
+    /// Whether the last that was judged is that nothing came.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        matches!(self.records.last(), Some(Record::Silent(_)))
+    }
+
     /// What was said, one line an event, taken out of it.
     #[must_use]
     pub fn take_log(&mut self) -> Vec<String> {

@@ -13,6 +13,8 @@
 //! an excluded interpretation allows is skipped, and one that no interpretation allows is an error of
 //! the test.
 
+mod confirm;
+
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
@@ -99,6 +101,10 @@ pub trait Adapter: Draws {
         waived: &[ClauseId],
         hold: &mut Hold<'_, Self::Form>,
     ) -> Result<(), TestEnd>;
+    /// From now on waits this many times as long; whether it can.
+    fn wait_longer(&self, _times: u32) -> bool {
+        false
+    }
     /// Steps in one line, as `--play` takes them.
     fn line(&self, _test: &Test<Self::Form>, _steps: &[StepOf<Self::Form>]) -> String {
         String::new()
@@ -162,6 +168,8 @@ struct Attempt<T> {
     judged: bool,
     /// With every choice open, the conversation is allowed, or the tester's part of it.
     otherwise: bool,
+    /// It ended since nothing came in time.
+    is_late: bool,
 }
 
 struct Runner<'a, A> {
@@ -190,6 +198,12 @@ impl<A: Adapter> Runner<'_, A> {
                 learned.known.choices = attempt.choices;
                 let status = if attempt.judged { Status::Pass } else { Status::Empty };
                 break (Outcome::new(status), attempt.taken);
+            }
+            let slow = self.confirm(test, &off, learned, &attempt, walk.is_some());
+            if let Some(slow) = slow {
+                let Attempt { end, log, taken, otherwise, .. } = attempt;
+                let outcome = self.outcome(test, end, log, otherwise, &learned.known);
+                break (slow.soften(outcome), taken);
             }
             let attempt = match walk {
                 Some(_) => {
@@ -221,8 +235,20 @@ impl<A: Adapter> Runner<'_, A> {
         TestResult { taken, ..self.result(test, outcome, waived, &again, seed) }
     }
 
-    /// One attempt: a fresh conversation, the test's steps or a walk's in it, and its end.
+    /// One attempt, beside those of others.
     fn attempt(
+        &self,
+        test: &Test<A::Form>,
+        walk: Option<Walk>,
+        off: &[ClauseId],
+        learned: &mut Learned,
+    ) -> Attempt<StepOf<A::Form>> {
+        let _beside = confirm::beside_others();
+        self.conversation(test, walk, off, learned)
+    }
+
+    /// A fresh conversation, the test's steps or a walk's in it, and its end.
+    fn conversation(
         &self,
         test: &Test<A::Form>,
         walk: Option<Walk>,
@@ -239,7 +265,7 @@ impl<A: Adapter> Runner<'_, A> {
         let is_open = learned.known == self.open;
         let choices = self.library.spec.choices().len();
         let (mut log, mut taken, mut learns) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut judged, mut otherwise) = (false, false);
+        let (mut judged, mut otherwise, mut is_late) = (false, false, false);
         let ended = self.adapter.converse(test, rules, off, &mut |session| {
             let ended = self.steps(session, test, walk, &mut taken);
             learned.offers = learned.offers.take().or_else(|| session.offers());
@@ -248,6 +274,7 @@ impl<A: Adapter> Runner<'_, A> {
                 Ok(()) => learns.extend(session.learned(choices)),
                 Err(end) => {
                     log = session.log();
+                    is_late = session.is_late();
                     otherwise = !is_open
                         && match end {
                             TestEnd::Finding { .. } => session.replay(open).is_ok(),
@@ -263,7 +290,7 @@ impl<A: Adapter> Runner<'_, A> {
         let choices = learns
             .iter()
             .fold(rules.choices, |known, (choice, options)| known.only(*choice, options));
-        Attempt { end: ended.err(), log, taken, choices, judged, otherwise }
+        Attempt { end: ended.err(), log, taken, choices, judged, otherwise, is_late }
     }
 
     fn steps(

@@ -38,6 +38,17 @@ pub struct Limits {
     pub silence: Duration,
     /// How long nothing must come to be taken for silence where silence is allowed.
     pub quiet: Duration,
+    /// A finding that nothing came in time is confirmed with longer limits.
+    pub confirms: bool,
+}
+
+impl Limits {
+    /// The same, and what is owed may take this many times as long.
+    #[must_use]
+    pub fn longer(self, times: u32) -> Self {
+        let Limits { connect, owed, silence, .. } = self;
+        Limits { connect: connect * times, owed: owed * times, silence: silence * times, ..self }
+    }
 }
 
 impl Default for Limits {
@@ -47,6 +58,7 @@ impl Default for Limits {
             owed: Duration::from_secs(3),
             silence: Duration::from_secs(3),
             quiet: Duration::from_millis(60),
+            confirms: true,
         }
     }
 }
