@@ -70,14 +70,14 @@ fn tested(path: &Path) -> SuiteReport {
         library: &library,
         subject: Subject {
             place: &place,
-            limits: Limits { work: LIMIT, quiet: Duration::from_millis(5) },
+            limits: Limits { work: LIMIT, quiet: Duration::from_millis(5), confirms: false },
             p2p: false,
         },
         pinned: Vec::new(),
         reproduce: String::new(),
         script: String::new(),
-        text: "6.18".into(),
-        rules: library.spec.judged_by("linux-vfio", "6.18").unwrap(),
+        text: "7.1".into(),
+        rules: library.spec.judged_by("linux-vfio", "7.1").unwrap(),
         waivers: Vec::new(),
         seed: 1,
     };

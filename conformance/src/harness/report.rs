@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::harness::versions::OtherVersion;
 use crate::harness::waivers::Waiver;
 pub use coverage::Coverage;
 pub use junit::junit;
@@ -223,6 +224,9 @@ pub struct SuiteReport {
     pub interrupted: bool,
     /// The counts.
     pub summary: Summary,
+    /// What other versions of the specification would have said, if that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_versions: Vec<OtherVersion>,
     /// How much of the machine was driven, if tours were made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -329,6 +333,7 @@ impl SuiteReport {
             stale_waivers: Vec::new(),
             interrupted: false,
             summary: Summary::of(&results),
+            other_versions: Vec::new(),
             coverage: None,
             results,
         };
@@ -365,6 +370,12 @@ impl SuiteReport {
         }
         for stale in &self.stale_waivers {
             let _ = writeln!(out, "stale waiver: {stale}: no finding matches it");
+        }
+        if !self.text.is_empty() {
+            let _ = writeln!(out, "\njudged by version {} of the specification", self.text);
+        }
+        for other in &self.other_versions {
+            out.push_str(&other.text());
         }
         let Summary { pass, warn, fail, skip, waived, empty, error } = self.summary;
         if empty > 0 {
