@@ -8,6 +8,8 @@
 //! ```
 //!
 //! **Invariant.** Nothing here knows a protocol.
+pub mod aftermath;
+pub(crate) mod caught;
 pub mod conversation;
 pub mod io;
 pub mod listed;

@@ -14,7 +14,8 @@ const DEVMIG: &str = env!("CARGO_BIN_EXE_devmig");
 fn test(arguments: &[&str]) -> (i32, Value) {
     let began = Instant::now();
     let fixed = ["test", "device-model", "--timeout", "1", "--cases", "2", "--format", "json"];
-    let output = Command::new(DEVMIG).args(fixed).args(arguments).output().unwrap();
+    let start = ["--start-timeout", "1"];
+    let output = Command::new(DEVMIG).args(fixed).args(start).args(arguments).output().unwrap();
     assert!(began.elapsed() < Duration::from_secs(120), "{arguments:?}: {:?}", began.elapsed());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.contains("panicked"), "{said}");

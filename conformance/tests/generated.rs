@@ -49,6 +49,7 @@ fn judged(
                 silence: Duration::from_millis(400),
                 quiet: Duration::from_millis(40),
                 confirms: false,
+                death: Duration::from_secs(1),
             },
             outside: None,
         },
@@ -59,6 +60,7 @@ fn judged(
         rules,
         waivers: Vec::new(),
         seed: 1,
+        ends_early: false,
     };
     let report = runner::play(&run, tests, walks, |_| ());
     running.stop(Duration::from_secs(5)).unwrap();

@@ -80,6 +80,7 @@ fn tested(path: &Path) -> SuiteReport {
         rules: library.spec.judged_by("linux-vfio", "7.1").unwrap(),
         waivers: Vec::new(),
         seed: 1,
+        ends_early: false,
     };
     runner::play(&run, &tests, &[], |_| ())
 }

@@ -24,6 +24,8 @@ pub(crate) enum Status {
     Usage,
     /// devmig's own trouble.
     HarnessError,
+    /// Nothing was judged.
+    NothingJudged,
 }
 
 impl From<verify::Error> for Error {
@@ -53,6 +55,7 @@ impl From<Status> for ExitCode {
             Status::Usage => 2,
             Status::Incomplete => 3,
             Status::HarnessError => 4,
+            Status::NothingJudged => 5,
         })
     }
 }

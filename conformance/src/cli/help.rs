@@ -9,7 +9,8 @@ Exit codes of all commands:
   1  the result is not as expected
   2  wrong usage, or a specification with errors
   3  incomplete: a bound ended the run, and nothing unexpected was found before
-  4  an error of devmig itself, for example a file that cannot be written";
+  4  an error of devmig itself, for example a file that cannot be written
+  5  nothing was judged: every test was skipped, or ended before the first answer";
 
 pub(super) const CHECK: &str = "\
 Examples:
@@ -76,9 +77,10 @@ docs/src/reference/steps.md
 
 Exit codes:
   0  no finding, apart from warnings and waived findings
-  1  a finding
+  1  a finding, or a crash
   2  wrong usage
-  4  an error of the harness, or an implementation that cannot be started";
+  4  an error of the harness, or an implementation that cannot be started
+  5  nothing was judged: every test was skipped, or ended before the first answer";
 
 pub(super) const TEST_VHOST_USER: &str = "\
 Examples:
@@ -88,9 +90,10 @@ Examples:
 
 Exit codes:
   0  no finding, apart from warnings and waived findings
-  1  a finding, or a mutant that survived
+  1  a finding or a crash, or a mutant that survived
   2  wrong usage
-  4  an error of the harness, or a back-end that cannot be started";
+  4  an error of the harness, or a back-end that cannot be started
+  5  nothing was judged: every test was skipped, or ended before the first answer";
 
 pub(super) const TEST_VFIO_USER: &str = "\
 Examples:
@@ -99,9 +102,10 @@ Examples:
 
 Exit codes:
   0  no finding, apart from warnings and waived findings
-  1  a finding, or a mutant that survived
+  1  a finding or a crash, or a mutant that survived
   2  wrong usage
-  4  an error of the harness, or a server that cannot be started";
+  4  an error of the harness, or a server that cannot be started
+  5  nothing was judged: every test was skipped, or ended before the first answer";
 
 pub(super) const TEST_VFIO: &str = "\
 Examples:
@@ -112,7 +116,8 @@ Exit codes:
   0  no finding, apart from warnings and waived findings
   1  a finding
   2  wrong usage, or a device that cannot be opened
-  4  an error of the harness";
+  4  an error of the harness
+  5  nothing was judged: every test was skipped, or ended before the first answer";
 
 pub(super) const TEST_DEVICE_MODEL: &str = "\
 Examples:
@@ -121,9 +126,10 @@ Examples:
 
 Exit codes:
   0  no finding, apart from waived findings
-  1  a finding, or a mutant that survived
+  1  a finding or a crash, or a mutant that survived
   2  wrong usage
-  4  an error of the harness";
+  4  an error of the harness
+  5  nothing was judged: every test was skipped, or ended before the first answer";
 
 pub(super) const IMPLEMENTATIONS: &str = "\
 Examples:

@@ -12,6 +12,9 @@
 //!
 //! **Not here:** whether it keeps to vhost-user, which has a suite of its own.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::io::pipe;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -24,12 +27,15 @@ use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use crate::harness::io::process::Process;
+use crate::harness::io::process::{Process, Remains};
 use crate::vfio::data::{MOST, PIECE};
 use crate::vfio::device::{HarnessError, Said};
 
 /// What a front-end needs of the back-end's protocol features.
 const WANTED: u64 = 1 << feature::DEVICE_STATE;
+
+/// How long a process that has closed the connection may take to end.
+const DEATH: Duration = Duration::from_secs(1);
 
 /// The answer that brings no descriptor.
 const NO_DESCRIPTOR: u64 = 1 << 8;
@@ -39,8 +45,10 @@ const NO_DESCRIPTOR: u64 = 1 << 8;
 pub struct BackEnd {
     connection: Connection,
     limit: Duration,
-    /// Kept: dropping it ends it.
-    _process: Option<Process>,
+    /// Dropping it ends it.
+    process: Option<Process>,
+    /// It has closed the connection.
+    closed: bool,
 }
 
 impl BackEnd {
@@ -53,19 +61,33 @@ impl BackEnd {
         process: Option<Process>,
         limit: Duration,
     ) -> Result<Self, HarnessError> {
-        let mut own = BackEnd { connection, limit, _process: process };
-        let offered = own.ask(Message::GET_FEATURES, &Payload::None, &[])?.0;
+        let mut own = BackEnd { connection, limit, process, closed: false };
+        match own.agree() {
+            Ok(()) => Ok(own),
+            Err(trouble) => Err(trouble.with_remains(&own.remains())),
+        }
+    }
+
+    fn agree(&mut self) -> Result<(), HarnessError> {
+        let offered = self.ask(Message::GET_FEATURES, &Payload::None, &[])?.0;
         let protocol = match offered >> PROTOCOL_FEATURES_BIT & 1 {
-            1 => own.ask(Message::GET_PROTOCOL_FEATURES, &Payload::None, &[])?.0,
+            1 => self.ask(Message::GET_PROTOCOL_FEATURES, &Payload::None, &[])?.0,
             _ => 0,
         };
         if protocol & WANTED == 0 {
             return Err(HarnessError::Lacks("a back-end that transfers its state (DEVICE_STATE)"));
         }
-        own.tell(Message::SET_PROTOCOL_FEATURES, &Payload::U64(WANTED), &[])?;
-        own.tell(Message::SET_OWNER, &Payload::None, &[])?;
-        own.tell(Message::SET_FEATURES, &Payload::U64(offered), &[])?;
-        Ok(own)
+        self.tell(Message::SET_PROTOCOL_FEATURES, &Payload::U64(WANTED), &[])?;
+        self.tell(Message::SET_OWNER, &Payload::None, &[])?;
+        self.tell(Message::SET_FEATURES, &Payload::U64(offered), &[])?;
+        Ok(())
+    }
+
+    /// What is left of its process, which is told to end.
+    pub fn remains(&mut self) -> Remains {
+        let limit = if self.closed { DEATH } else { Duration::ZERO };
+        let left = |process: &mut Process| process.remains(Deadline::after(limit));
+        self.process.as_mut().map(left).unwrap_or_default()
     }
 
     fn tell(
@@ -78,6 +100,7 @@ impl BackEnd {
         let (request, size) = (message.id(), bytes.len() as u32);
         let header = Header { request, flags: Flags::request(), size };
         let sent = self.connection.send(header, &bytes, fds, Deadline::after(self.limit));
+        self.closed |= sent.is_err();
         sent.map_err(|error| HarnessError::Gone(format!("{message:?}: {error}")))
     }
 
@@ -90,6 +113,7 @@ impl BackEnd {
     ) -> Result<(u64, Option<OwnedFd>), HarnessError> {
         self.tell(message, payload, fds)?;
         let reply = self.connection.receive(Deadline::after(self.limit));
+        self.closed |= matches!(reply, Err(ReceiveError::Closed { .. } | ReceiveError::Io(_)));
         let reply = reply.map_err(|error| match error {
             ReceiveError::Timeout { .. } => HarnessError::Silent(format!("{message:?}: {error}")),
             ReceiveError::Closed { .. } | ReceiveError::Io(_) => {

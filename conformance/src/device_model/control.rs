@@ -10,6 +10,9 @@
 //! **Invariants.** Each call ends within its limit. An answer of more than [`MOST`] bytes is not read.
 //! What is made listens in a folder of ours, which goes with the program.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -24,11 +27,14 @@ use serde_json::value::RawValue;
 
 use super::arguments::Asked;
 use super::transport::Transport;
-use crate::harness::io::process::{Command, Process};
+use crate::harness::io::process::{Command, Process, Remains, words as ended_words};
 use crate::harness::verdict::TestEnd;
 
 /// The longest answer, in bytes.
 pub const MOST: usize = MAX_FILE;
+
+/// How long a process that has closed the connection may take to end.
+const DEATH: Duration = Duration::from_secs(1);
 
 /// How often to look whether it listens.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -52,6 +58,8 @@ pub struct Control {
     calls: u64,
     /// What was read, and belongs to the next answer.
     rest: Vec<u8>,
+    /// It has closed the connection.
+    closed: bool,
 }
 
 #[derive(Deserialize)]
@@ -76,27 +84,31 @@ impl Control {
     /// Starts it, and connects as soon as it listens.
     ///
     /// # Errors
-    /// [`TestEnd::Harness`] if it cannot be started.
-    pub fn start(words: &[String], limit: Duration) -> Result<Self, TestEnd> {
+    /// [`TestEnd::Unreached`] if it cannot be started.
+    pub fn start(words: &[String], start: Duration, limit: Duration) -> Result<Self, TestEnd> {
         let command = Command::plain(words.to_vec()).map_err(harness)?;
         let mut process = command.spawn().map_err(harness)?;
-        let deadline = Deadline::after(limit);
+        let deadline = Deadline::after(start);
         let stream = loop {
             match UnixStream::connect(process.socket()) {
                 Ok(stream) => break stream,
                 Err(error) if process.exit_status().is_some() || deadline.passed() => {
-                    let said = process.last_output();
-                    return Err(TestEnd::Harness(format!(
-                        "cannot connect to the control program: {error}\n{}",
-                        said.trim_end()
-                    )));
+                    let Remains { ended, output } = process.remains(Deadline::now());
+                    let how = ended.map(|status| format!("; it ended: {}", ended_words(status)));
+                    let why = format!(
+                        "cannot connect to the control program: {error}{}\n{}",
+                        how.unwrap_or_default(),
+                        output.join("\n")
+                    );
+                    let why = why.trim_end().to_owned();
+                    return Err(TestEnd::Unreached { why, ended, for_good: false });
                 }
                 Err(_) => deadline.pause(PAUSE),
             }
         };
         let folder = temporary::folder("").map_err(harness)?;
         let rest = Vec::new();
-        Ok(Control { stream, process, folder, limit, calls: 0, rest })
+        Ok(Control { stream, process, folder, limit, calls: 0, rest, closed: false })
     }
 
     /// Where a device of this name listens.
@@ -167,7 +179,7 @@ impl Control {
     /// # Errors
     /// A finding if what comes is no answer to it; [`TestEnd::Died`] if nobody is there any more.
     pub fn call(&mut self, method: &str, params: &str) -> Result<Answer, TestEnd> {
-        self.calls += 1;
+        self.calls = self.calls.saturating_add(1);
         let id = self.calls;
         let line = format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}\n"
@@ -197,7 +209,7 @@ impl Control {
         loop {
             let end = self.rest.iter().skip(looked).position(|byte| *byte == b'\n');
             if let Some(end) = end {
-                let after = self.rest.split_off(looked + end + 1);
+                let after = self.rest.split_off(looked.saturating_add(end).saturating_add(1));
                 return Ok(std::mem::replace(&mut self.rest, after));
             }
             looked = self.rest.len();
@@ -224,9 +236,14 @@ impl Control {
     }
 
     fn gone(&mut self, why: &str) -> TestEnd {
-        let ended = self.process.wait(Deadline::after(Duration::from_millis(200)));
-        let how = ended.map(|status| format!("; it ended: {status}")).unwrap_or_default();
-        TestEnd::Died(format!("the control program is gone: {why}{how}"))
+        self.closed = true;
+        TestEnd::died(format!("the control program is gone: {why}"))
+    }
+
+    /// What is left of it; it is told to end.
+    pub fn remains(&mut self) -> Remains {
+        let limit = if self.closed { DEATH } else { Duration::ZERO };
+        self.process.remains(Deadline::after(limit))
     }
 }
 

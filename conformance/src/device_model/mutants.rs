@@ -130,6 +130,7 @@ impl<'a> MutationRun<'a> {
             elsewhere: Some(["--link", "none"].map(str::to_owned).to_vec()),
             peer: Some(self.words(&["nic"], bed.peer, None)),
             golden,
+            start: Duration::from_secs(10),
             limit: Duration::from_secs(10),
             most,
         })
@@ -157,6 +158,7 @@ impl<'a> MutationRun<'a> {
             rules: Rules::default(),
             waivers: Vec::new(),
             seed: 1,
+            ends_early: false,
         };
         Ok(runner::run(&run, tests, |_| ()))
     }

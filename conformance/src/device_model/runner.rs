@@ -11,8 +11,9 @@ use super::script::Step;
 use super::session::{Hosts, Session};
 use super::subject::Subject;
 use super::suite::{Form, Test};
+use crate::harness::aftermath::Aftermath;
 use crate::harness::report::{Result as TestResult, SuiteReport};
-use crate::harness::runner::{self, Next};
+use crate::harness::runner;
 use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::Draws;
@@ -81,10 +82,6 @@ impl runner::Adapter for Adapter<'_> {
         }
         passed_over.filter(|_| !tried).map_or(Ok(()), |why| Err(TestEnd::Skip(why)))
     }
-
-    fn next(&self, _: &TestResult) -> Next {
-        Next::GoOn
-    }
 }
 
 impl session::Session<Form> for Session<'_> {
@@ -94,6 +91,10 @@ impl session::Session<Form> for Session<'_> {
 
     fn carefully(&mut self, step: &Step) -> Result<StepOutcome, TestEnd> {
         Session::step(self, *step).map(|()| StepOutcome::Yes)
+    }
+
+    fn aftermath(&mut self) -> Aftermath {
+        Session::aftermath(self)
     }
 
     fn log(&mut self) -> Vec<String> {

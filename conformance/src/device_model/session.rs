@@ -8,6 +8,9 @@
 //!
 //! **Invariant.** A session ends what it started, whatever ends it.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod description;
 mod making;
 mod moving;
@@ -25,6 +28,8 @@ use super::state::Device;
 use super::subject::Subject;
 use super::suite::Test;
 use super::transport::Transport;
+use crate::harness::aftermath::Aftermath;
+use crate::harness::io::process::Remains;
 use crate::harness::verdict::TestEnd;
 use crate::vfio::device::HarnessError;
 
@@ -125,6 +130,24 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// What is left of what was started: of the first that ended by itself.
+    pub fn aftermath(&mut self) -> Aftermath {
+        let mut all = Vec::new();
+        if let Some(device) = &mut self.device {
+            all.push(device.remains());
+        }
+        if let Some(Attempt::Made(connected)) = &mut self.attempt {
+            all.push(connected.remains());
+        }
+        if let Some(control) = &mut self.control {
+            all.push(control.remains());
+        }
+        // What ended explains more than what was still there.
+        all.sort_by_key(|remains: &Remains| remains.ended.is_none());
+        let remains = all.into_iter().next().unwrap_or_default();
+        Aftermath { closed: false, wrongly: false, stalled: true, remains }
+    }
+
     fn case(&self) -> Result<&'a Case, TestEnd> {
         self.case.ok_or_else(|| TestEnd::Harness("this step is for a case".into()))
     }
@@ -178,7 +201,10 @@ fn stop(trouble: HarnessError) -> TestEnd {
     match trouble {
         HarnessError::Lacks(what) => TestEnd::Skip(format!("needs {what}")),
         HarnessError::Harness(why) => TestEnd::Harness(why),
-        HarnessError::Gone(why) => TestEnd::Died(why),
+        HarnessError::Unreached { why, ended, for_good } => {
+            TestEnd::Unreached { why, ended, for_good }
+        }
+        HarnessError::Gone(why) => TestEnd::died(why),
         HarnessError::Wrong(observed) | HarnessError::Silent(observed) => {
             finding(observed, "an answer")
         }

@@ -8,9 +8,15 @@
 //! **Invariant.** A device is stopped when it is loaded and is not let run afterwards, so what is saved
 //! then is what was loaded.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
+use std::time::Duration;
+
 use devmig_reference::migration::state::State;
 use devmig_reference::pci::region;
 
+use crate::harness::io::process::Remains;
 use crate::vfio::data;
 use crate::vfio::device::{self, Said};
 
@@ -25,12 +31,20 @@ const WORD: u32 = 4;
 #[derive(Debug)]
 pub enum Device {
     /// Over vhost-user.
-    VhostUser(BackEnd),
+    VhostUser(Box<BackEnd>),
     /// Over vfio-user.
     VfioUser(Box<dyn device::Device>),
 }
 
 impl Device {
+    /// What is left of its process, which is told to end.
+    pub fn remains(&mut self) -> Remains {
+        match self {
+            Device::VhostUser(back_end) => back_end.remains(),
+            Device::VfioUser(device) => device.remains(Duration::ZERO),
+        }
+    }
+
     /// Its state.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ pub struct Subject {
     pub peer: Option<Vec<String>>,
     /// States that were kept.
     pub golden: Vec<Golden>,
+    /// How long a process may take to listen.
+    pub start: Duration,
     /// How long each thing may take.
     pub limit: Duration,
     /// At most so many cases of a kind.

@@ -98,6 +98,8 @@ pub struct Conversation<'m, M: Machine> {
     records: Vec<Record<M::Event>>,
     /// Clauses of a choice by one interpretation of which the tester itself broke a rule.
     suppressed: Vec<ClauseId>,
+    /// Silence was a finding.
+    stalled: bool,
 }
 
 impl<'m, M: Machine> Conversation<'m, M> {
@@ -111,6 +113,7 @@ impl<'m, M: Machine> Conversation<'m, M> {
             log: Vec::new(),
             records: Vec::new(),
             suppressed: Vec::new(),
+            stalled: false,
         }
     }
 
@@ -130,6 +133,17 @@ impl<'m, M: Machine> Conversation<'m, M> {
     #[must_use]
     pub fn is_silent(&self) -> bool {
         matches!(self.records.last(), Some(Record::Silent(_)))
+    }
+
+    /// Whether something that was owed did not come in time.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// An answer that the machine knows nothing of did not come in time.
+    pub fn stall(&mut self) {
+        self.stalled = true;
     }
 
     /// What was said, one line an event, taken out of it.
@@ -215,6 +229,7 @@ impl<'m, M: Machine> Conversation<'m, M> {
     pub fn silent(&mut self, class: TimeClass, observed: &str) -> Result<(), TestEnd> {
         self.records.push(Record::Silent(class));
         let silent = self.estimate.silent(class);
+        self.stalled |= silent.is_err();
         silent.map_err(|fault| self.end(fault, observed.to_owned()))
     }
 

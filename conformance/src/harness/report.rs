@@ -20,6 +20,8 @@ use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::harness::aftermath::Aftermath;
+use crate::harness::io::process::words;
 use crate::harness::versions::OtherVersion;
 use crate::harness::waivers::Waiver;
 pub use coverage::Coverage;
@@ -52,6 +54,9 @@ pub enum Status {
     Waived,
     /// Nothing that the implementation did was judged.
     Empty,
+    /// The run had ended before it.
+    #[serde(rename = "not-run")]
+    NotRun,
     /// The harness could not do its part.
     Error,
 }
@@ -65,6 +70,7 @@ impl std::fmt::Display for Status {
             Status::Skip => "skip",
             Status::Waived => "waived",
             Status::Empty => "empty",
+            Status::NotRun => "not run",
             Status::Error => "ERROR",
         })
     }
@@ -86,6 +92,9 @@ pub struct Summary {
     /// Tests in which nothing was judged.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty: usize,
+    /// Tests before which the run ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_run: usize,
     /// Tests that the harness could not run.
     pub error: usize,
 }
@@ -105,18 +114,9 @@ impl Summary {
             Status::Skip => &mut self.skip,
             Status::Waived => &mut self.waived,
             Status::Empty => &mut self.empty,
+            Status::NotRun => &mut self.not_run,
             Status::Error => &mut self.error,
         } += 1;
-    }
-
-    /// 0 if none failed, 1 if some did, 4 if the harness is at fault.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match (self.error, self.fail) {
-            (0, 0) => 0,
-            (0, _) => 1,
-            _ => 4,
-        }
     }
 }
 
@@ -133,13 +133,16 @@ pub struct Outcome {
     pub expected: Vec<String>,
     /// The conversation.
     pub log: Vec<String>,
+    /// The process died, or the connection was closed where it may not be.
+    pub died: bool,
 }
 
 impl Outcome {
     /// Nothing to say but this.
     #[must_use]
     pub fn new(status: Status) -> Self {
-        Outcome { status, clause: None, observed: None, expected: Vec::new(), log: Vec::new() }
+        let (expected, log) = (Vec::new(), Vec::new());
+        Outcome { status, clause: None, observed: None, expected, log, died: false }
     }
 }
 
@@ -169,6 +172,28 @@ pub struct Offers {
     pub protocol_features: String,
 }
 
+/// What is left of the process behind a test that did not pass.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessReport {
+    /// How it ended, if it ended by itself.
+    pub ended: Option<String>,
+    /// The last lines that it printed, to standard output or error.
+    pub output: Vec<String>,
+}
+
+impl ProcessReport {
+    /// What is reported where a test ended so: of a process that died, closed or stalled.
+    #[must_use]
+    pub fn of(status: Status, aftermath: &Aftermath) -> Option<Self> {
+        let is_bad = matches!(status, Status::Fail | Status::Warn | Status::Error);
+        let remains = &aftermath.remains;
+        let report =
+            ProcessReport { ended: remains.ended.map(words), output: remains.output.clone() };
+        let says = report.ended.is_some() || !report.output.is_empty();
+        (is_bad && aftermath.is_of_interest() && says).then_some(report)
+    }
+}
+
 /// One test's result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Result {
@@ -192,6 +217,12 @@ pub struct Result {
     /// The findings that were waived before it ended so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<Waived>,
+    /// The process behind it, where it died, closed the connection or stalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessReport>,
+    /// The process died, or the connection was closed where it may not be: a failure whatever the level.
+    #[serde(skip)]
+    pub died: bool,
     /// What the test is for.
     #[serde(skip)]
     pub purpose: String,
@@ -222,6 +253,12 @@ pub struct SuiteReport {
     /// A signal ended the run before every test had run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
+    /// Why the run ended before every test had run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
+    /// Nothing that the implementation did was judged in any test.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing_judged: bool,
     /// The counts.
     pub summary: Summary,
     /// What other versions of the specification would have said, if that was asked for.
@@ -279,7 +316,11 @@ impl Result {
     pub fn detail(&self, text: &str) -> String {
         let mut out = format!("{} {}\n", self.status, self.test);
         let _ = writeln!(out, "  purpose    {}", self.purpose);
-        let _ = writeln!(out, "  clause     {} ({})", self.clause, self.level);
+        let level = match self.died && !["MUST", ""].contains(&self.level.as_str()) {
+            true => format!("{}; a closed connection and a crash are failures", self.level),
+            false => self.level.clone(),
+        };
+        let _ = writeln!(out, "  clause     {} ({level})", self.clause);
         let _ = writeln!(out, "             {text}");
         if let Some(observed) = &self.observed {
             let _ = writeln!(out, "  observed   {}", observed.replace('\n', "\n             "));
@@ -290,12 +331,22 @@ impl Result {
         for waived in &self.waived {
             let _ = writeln!(out, "  {:<10} {waived}", "waived");
         }
+        if let Some(process) = &self.process {
+            if let Some(ended) = &process.ended {
+                let _ = writeln!(out, "  {:<10} ended: {ended}", "process");
+            }
+            for (n, line) in process.output.iter().enumerate() {
+                let _ = writeln!(out, "  {:<10} {line}", if n == 0 { "printed" } else { "" });
+            }
+        }
         let skipped = self.log.len().saturating_sub(LAST);
         if skipped > 0 {
             let _ = writeln!(out, "  {:<10} … {skipped} lines before", "said");
         }
-        for line in self.log.iter().skip(skipped) {
-            let _ = writeln!(out, "             {line}");
+        for (n, line) in self.log.iter().skip(skipped).enumerate() {
+            // What follows the output of a process has to be told from it.
+            let label = if n == 0 && skipped == 0 && self.process.is_some() { "said" } else { "" };
+            let _ = writeln!(out, "  {label:<10} {line}");
         }
         let _ = writeln!(out, "  reproduce  {}", self.reproduce);
         out
@@ -332,12 +383,34 @@ impl SuiteReport {
             offers: None,
             stale_waivers: Vec::new(),
             interrupted: false,
+            ended_early: None,
+            nothing_judged: false,
             summary: Summary::of(&results),
             other_versions: Vec::new(),
             coverage: None,
             results,
         };
         SuiteReport { stale_waivers: stale(waivers, &report), ..report }
+    }
+
+    /// Whether nothing that the implementation did was judged: every test was skipped or could judge
+    /// nothing, or none had an answer (`answered`) and none has a finding.
+    #[must_use]
+    pub fn judged_nothing(&self, answered: bool) -> bool {
+        let Summary { pass, warn, fail, waived, error, .. } = self.summary;
+        let found = warn + fail + waived + error > 0;
+        !self.results.is_empty() && !found && (pass == 0 || !answered)
+    }
+
+    /// 0 if none failed, 1 if some did, 4 if the harness is at fault, 5 if nothing was judged.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match (self.summary.error, self.summary.fail) {
+            (0, 0) if self.nothing_judged => 5,
+            (0, 0) => 0,
+            (0, _) => 1,
+            _ => 4,
+        }
     }
 
     /// The same report with these results.
@@ -377,15 +450,25 @@ impl SuiteReport {
         for other in &self.other_versions {
             out.push_str(&other.text());
         }
-        let Summary { pass, warn, fail, skip, waived, empty, error } = self.summary;
+        let Summary { pass, warn, fail, skip, waived, empty, not_run, error } = self.summary;
         if empty > 0 {
             let _ =
                 writeln!(out, "\n{empty} judged nothing: the implementation did nothing in them");
         }
+        if let Some(why) = &self.ended_early {
+            let _ = writeln!(out, "\nthe run ended early: {why}");
+        }
+        if self.nothing_judged {
+            let _ = writeln!(
+                out,
+                "\nnothing was judged: no test observed anything that the implementation did"
+            );
+        }
+        let not_run = if not_run > 0 { format!(", {not_run} not run") } else { String::new() };
         let _ = writeln!(
             out,
             "\n{pass} passed, {warn} warned, {fail} failed, {skip} skipped, {waived} waived, \
-             {error} errors"
+             {error} errors{not_run}"
         );
         out
     }
@@ -399,6 +482,8 @@ pub fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
     for report in reports {
         whole.results.extend(report.results);
         whole.offers = whole.offers.or(report.offers);
+        whole.ended_early = whole.ended_early.or(report.ended_early);
+        whole.nothing_judged &= report.nothing_judged;
     }
     whole.summary = Summary::of(&whole.results);
     Some(whole)
@@ -406,7 +491,7 @@ pub fn merged(reports: Vec<SuiteReport>) -> Option<SuiteReport> {
 
 /// The waivers that no finding of a run needed, though a test ran that could have shown one.
 fn stale(waivers: &[Waiver], report: &SuiteReport) -> Vec<String> {
-    let ran = |status| !matches!(status, Status::Skip | Status::Error);
+    let ran = |status| !matches!(status, Status::Skip | Status::NotRun | Status::Error);
     let needless = |waiver: &&Waiver| {
         let mut could = report.results.iter().filter(|r| ran(r.status));
         could.any(|r| waiver.is_about(&r.test))

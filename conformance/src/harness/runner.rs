@@ -12,19 +12,31 @@
 //! that the implementation follows two interpretations of one choice. In the same way, a step that only
 //! an excluded interpretation allows is skipped, and one that no interpretation allows is an error of
 //! the test.
+//!
+//! A test that panics is that test's harness error, and the run goes on. A process that crashed is that
+//! test's failure. A run that cannot show anything more ends early: see `runner/early_end.rs`.
 
 mod confirm;
+mod early_end;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
 use devmig_model::registry::Library;
 
-use super::report::{Offers, Outcome, Result as TestResult, Status, SuiteReport, Waived};
+use self::early_end::{EarlyEnd, Met};
+use super::aftermath::Aftermath;
+use super::caught::caught;
+use super::report::{
+    Offers, Outcome, ProcessReport, Result as TestResult, Status, SuiteReport, Waived,
+};
 use super::session::{Hold, Session};
 use super::shorten::shorten;
 use super::suite::{StepOf, Test};
-use super::verdict::{StepOutcome, TestEnd, accepted, contradiction, outcome, readings};
+use super::verdict::{
+    StepOutcome, TestEnd, accepted, contradiction, fatal, outcome, readings, with_aftermath,
+    with_start,
+};
 use super::waivers::Waiver;
 use super::walk::{Draws, Walk};
 
@@ -49,6 +61,8 @@ pub struct Run<'a, S> {
     pub waivers: Vec<Waiver>,
     /// For what is random.
     pub seed: u64,
+    /// Ends before its last test where the tests so far show that no further one will show anything else.
+    pub ends_early: bool,
 }
 
 impl<S> Run<'_, S> {
@@ -70,19 +84,8 @@ impl<S> Run<'_, S> {
 pub enum Next {
     /// The next test.
     GoOn,
-    /// The rest is skipped, with this as the reason.
-    Skip(String),
-    /// Nothing: who cannot be reached will not be reached by the next test either.
-    Stop,
-}
-
-impl Next {
-    /// Nobody was reached at all.
-    #[must_use]
-    pub fn after(result: &TestResult) -> Self {
-        let unreached = result.status == Status::Error && result.log.is_empty();
-        if unreached { Next::Stop } else { Next::GoOn }
-    }
+    /// The rest is not run, for this reason.
+    End(String),
 }
 
 /// What a protocol brings to the runner.
@@ -110,8 +113,8 @@ pub trait Adapter: Draws {
         String::new()
     }
     /// What is done after a result.
-    fn next(&self, result: &TestResult) -> Next {
-        Next::after(result)
+    fn next(&self, _result: &TestResult) -> Next {
+        Next::GoOn
     }
 }
 
@@ -127,35 +130,41 @@ pub fn play<S, A: Adapter>(
     let (library, reproduce, waivers) = (run.library, run.reproduce.as_str(), &*run.waivers);
     let runner =
         Runner { library, reproduce, script: &run.script, waivers, seed: run.seed, adapter, open };
-    let mut learned = Learned { known: open, offers: None };
+    let mut learned = Learned { known: open, offers: None, reached: false, answered: false };
     let jobs = tests.iter().map(|test| (*test, None));
     let jobs = jobs.chain(walks.iter().map(|(test, walk)| (test, Some(*walk))));
-    let (mut results, mut next) = (Vec::new(), Next::GoOn);
+    let (mut results, mut early, mut ended_early) = (Vec::new(), EarlyEnd::default(), None);
     for (test, walk) in jobs {
-        let result = match &next {
-            Next::Skip(why) => runner.skipped(test, why),
-            _ => runner.judged(test, walk, &mut learned),
-        };
+        if ended_early.is_some() {
+            results.push(runner.not_run(test));
+            continue;
+        }
+        let (result, met) = runner.judged(test, walk, &mut learned);
         done(&result);
-        if next == Next::GoOn {
-            next = adapter.next(&result);
-        }
+        ended_early = match adapter.next(&result) {
+            Next::End(why) => Some(why),
+            Next::GoOn => early.after(&result, met).filter(|_| run.ends_early || met.gone),
+        };
         results.push(result);
-        if next == Next::Stop {
-            break;
-        }
     }
-    SuiteReport {
+    let ended_early = ended_early.filter(|_| results.iter().any(|r| r.status == Status::NotRun));
+    let report = SuiteReport {
         readings: readings(library, &learned.known.choices, &open.choices),
         offers: learned.offers,
+        ended_early,
         ..SuiteReport::of(reproduce, &run.text, run.seed, results, waivers)
-    }
+    };
+    SuiteReport { nothing_judged: report.judged_nothing(learned.answered), ..report }
 }
 
 /// What goes on from test to test.
 struct Learned {
     known: Rules,
     offers: Option<Offers>,
+    /// Some test has reached the implementation.
+    reached: bool,
+    /// Some test had an answer.
+    answered: bool,
 }
 
 /// How an attempt ended.
@@ -170,6 +179,8 @@ struct Attempt<T> {
     otherwise: bool,
     /// It ended since nothing came in time.
     is_late: bool,
+    met: Met,
+    aftermath: Aftermath,
 }
 
 struct Runner<'a, A> {
@@ -189,21 +200,21 @@ impl<A: Adapter> Runner<'_, A> {
         test: &Test<A::Form>,
         walk: Option<Walk>,
         learned: &mut Learned,
-    ) -> TestResult {
+    ) -> (TestResult, Met) {
         let (mut waived, mut off): (Vec<Waived>, Vec<ClauseId>) = Default::default();
         let mut again = self.only(test);
-        let (outcome, taken) = loop {
+        let (outcome, taken, aftermath, met) = loop {
             let attempt = self.attempt(test, walk, &off, learned);
             if attempt.end.is_none() {
                 learned.known.choices = attempt.choices;
                 let status = if attempt.judged { Status::Pass } else { Status::Empty };
-                break (Outcome::new(status), attempt.taken);
+                break (Outcome::new(status), attempt.taken, attempt.aftermath, attempt.met);
             }
             let slow = self.confirm(test, &off, learned, &attempt, walk.is_some());
             if let Some(slow) = slow {
-                let Attempt { end, log, taken, otherwise, .. } = attempt;
+                let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
                 let outcome = self.outcome(test, end, log, otherwise, &learned.known);
-                break (slow.soften(outcome), taken);
+                break (slow.soften(outcome), taken, aftermath, met);
             }
             let attempt = match walk {
                 Some(_) => {
@@ -213,17 +224,18 @@ impl<A: Adapter> Runner<'_, A> {
                 }
                 None => attempt,
             };
-            let Attempt { end, log, taken, otherwise, .. } = attempt;
+            let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
+            let end = end.map(|end| if otherwise { end } else { fatal(end, &aftermath) });
             let outcome = self.outcome(test, end, log, otherwise, &learned.known);
             let broken = outcome.clause.unwrap_or(test.clause);
             let accepted = accepted(self.library, self.waivers, &test.id, &outcome, broken);
-            let Some(accepted) = accepted else { break (outcome, taken) };
+            let Some(accepted) = accepted else { break (outcome, taken, aftermath, met) };
             waived.push(accepted);
             // What cannot be switched off ends the test here, as it would have.
             let ends = !A::SUPPRESSES || outcome.clause.is_none() || off.contains(&broken);
             off.push(broken);
             if ends {
-                break (Outcome::new(Status::Waived), taken);
+                break (Outcome::new(Status::Waived), taken, aftermath, met);
             }
         };
         let outcome = match outcome.status {
@@ -232,7 +244,9 @@ impl<A: Adapter> Runner<'_, A> {
         };
         let seed = walk.map_or(self.seed, |walk| walk.seed);
         let taken = taken.into_iter().map(|(_, taken)| taken).collect();
-        TestResult { taken, ..self.result(test, outcome, waived, &again, seed) }
+        let process = ProcessReport::of(outcome.status, &aftermath);
+        let result = self.result(test, outcome, waived, &again, seed);
+        (TestResult { taken, process, ..result }, met)
     }
 
     /// One attempt, beside those of others.
@@ -266,8 +280,15 @@ impl<A: Adapter> Runner<'_, A> {
         let choices = self.library.spec.choices().len();
         let (mut log, mut taken, mut learns) = (Vec::new(), Vec::new(), Vec::new());
         let (mut judged, mut otherwise, mut is_late) = (false, false, false);
-        let ended = self.adapter.converse(test, rules, off, &mut |session| {
-            let ended = self.steps(session, test, walk, &mut taken);
+        let (mut met, mut aftermath) = (Met::default(), Aftermath::default());
+        let panicked = |why: String| Err(TestEnd::Harness(format!("devmig panicked: {why}")));
+        let mut hold = |session: &mut dyn Session<A::Form>| {
+            met.reached = true;
+            let ended = caught(|| self.steps(session, test, walk, &mut taken));
+            let ended = ended.unwrap_or_else(panicked);
+            aftermath = session.aftermath();
+            let ended = with_aftermath(ended, &aftermath);
+            met.answered |= session.has_answered();
             learned.offers = learned.offers.take().or_else(|| session.offers());
             judged |= session.has_judged(test);
             match &ended {
@@ -286,11 +307,21 @@ impl<A: Adapter> Runner<'_, A> {
                 }
             }
             ended
-        });
+        };
+        let ended = caught(|| self.adapter.converse(test, rules, off, &mut hold));
+        let ended = ended.unwrap_or_else(panicked).map_err(|end| with_start(end, learned.reached));
+        met.died = aftermath.closed || matches!(ended, Err(TestEnd::Died { .. }));
+        met.gone = match &ended {
+            Err(TestEnd::Unreached { for_good, .. }) => *for_good || !learned.reached,
+            _ => false,
+        };
+        learned.reached |= met.reached;
+        learned.answered |= met.answered;
         let choices = learns
             .iter()
             .fold(rules.choices, |known, (choice, options)| known.only(*choice, options));
-        Attempt { end: ended.err(), log, taken, choices, judged, otherwise, is_late }
+        let end = ended.err();
+        Attempt { end, log, taken, choices, judged, otherwise, is_late, met, aftermath }
     }
 
     fn steps(
@@ -331,7 +362,7 @@ impl<A: Adapter> Runner<'_, A> {
         let steps: Vec<StepOf<A::Form>> = first.taken.iter().filter_map(went).collect();
         let kind = |end: &Option<TestEnd>| match end {
             Some(TestEnd::Finding { clause, .. }) => Some(*clause),
-            Some(TestEnd::Died(_)) => Some(ClauseId::NONE),
+            Some(TestEnd::Died { .. }) => Some(ClauseId::NONE),
             _ => None,
         };
         let Some(wanted) = kind(&first.end) else {
@@ -363,6 +394,8 @@ impl<A: Adapter> Runner<'_, A> {
         otherwise: bool,
         known: &Rules,
     ) -> Outcome {
+        // A death is no hint.
+        let is_hint = test.hint && !matches!(end, Some(TestEnd::Died { .. }));
         let mut outcome = match end {
             None => Outcome::new(Status::Pass),
             Some(TestEnd::Finding { .. }) if otherwise => {
@@ -375,7 +408,7 @@ impl<A: Adapter> Runner<'_, A> {
             }
             Some(end) => outcome(self.library, test.clause, end, log),
         };
-        if test.hint && outcome.status == Status::Fail {
+        if is_hint && outcome.status == Status::Fail {
             outcome.status = Status::Warn;
         }
         outcome
@@ -385,8 +418,8 @@ impl<A: Adapter> Runner<'_, A> {
         format!("{} --only {}", self.script, shell_words::quote(&test.id))
     }
 
-    fn skipped(&self, test: &Test<A::Form>, why: &str) -> TestResult {
-        let outcome = Outcome { observed: Some(why.to_owned()), ..Outcome::new(Status::Skip) };
+    fn not_run(&self, test: &Test<A::Form>) -> TestResult {
+        let outcome = Outcome::new(Status::NotRun);
         self.result(test, outcome, Vec::new(), &self.only(test), self.seed)
     }
 

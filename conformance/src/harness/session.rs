@@ -4,6 +4,7 @@ use devmig_engine::clause::ChoiceId;
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
 
+use super::aftermath::Aftermath;
 use super::report::{Offers, StepOutcome};
 use super::suite::{SuiteForm, Test};
 use super::verdict::TestEnd;
@@ -51,6 +52,14 @@ pub trait Session<F: SuiteForm> {
     /// Whether it ended since something did not come in time.
     fn is_late(&self) -> bool {
         false
+    }
+    /// Whether the implementation has answered anything.
+    fn has_answered(&self) -> bool {
+        true
+    }
+    /// The conversation is over: ends the process behind it, if we started one, and tells what is left.
+    fn aftermath(&mut self) -> Aftermath {
+        Aftermath::default()
     }
     /// Judges the conversation by other rules.
     ///

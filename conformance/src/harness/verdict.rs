@@ -6,14 +6,21 @@
 //!
 //! **Not here:** any conversation.
 
+use std::process::ExitStatus;
+
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::rules::Choices;
 use devmig_model::registry::Library;
 use devmig_model::spec::Level;
 
+use crate::harness::aftermath::Aftermath;
+use crate::harness::io::process::{SpawnError, is_crash, words};
 pub use crate::harness::report::StepOutcome;
 use crate::harness::report::{Outcome, Result as TestResult, Status, Waived};
 use crate::harness::waivers::Waiver;
+
+/// What is expected of a process that died.
+const ALIVE: &str = "the process keeps running, whatever it is sent";
 
 /// What ends a test before its last step.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,13 +45,45 @@ pub enum TestEnd {
     Refused(String),
     /// The implementation has closed the connection, and may: there is nobody left to talk to.
     Over,
-    /// The process died.
-    Died(String),
+    /// The process died, or the connection was closed where an answer was pending: a failure, whatever
+    /// the test is about.
+    Died {
+        /// The clause that was broken; [`ClauseId::NONE`] if none says more than this.
+        clause: ClauseId,
+        /// What came.
+        observed: String,
+        /// What was allowed.
+        expected: Vec<String>,
+    },
+    /// The implementation cannot be reached.
+    Unreached {
+        /// Why.
+        why: String,
+        /// How its process ended before it listened, if it did.
+        ended: Option<ExitStatus>,
+        /// A later test cannot reach it either.
+        for_good: bool,
+    },
     /// The harness cannot go on.
     Harness(String),
 }
 
 impl TestEnd {
+    /// A death that breaks no clause but that processes live.
+    #[must_use]
+    pub fn died(observed: impl Into<String>) -> Self {
+        let expected = vec![ALIVE.to_owned()];
+        TestEnd::Died { clause: ClauseId::NONE, observed: observed.into(), expected }
+    }
+
+    /// The process of a command was not started, or ended before it listened.
+    #[must_use]
+    pub fn unstarted(error: &SpawnError) -> Self {
+        let ended =
+            if let SpawnError::Exited { status, .. } = error { Some(*status) } else { None };
+        TestEnd::Unreached { why: error.to_string(), ended, for_good: false }
+    }
+
     /// The harness cannot go on because of this.
     #[must_use]
     pub fn harness(why: impl std::fmt::Display) -> Self {
@@ -84,6 +123,8 @@ impl TestInfo<'_> {
             reproduce: again,
             log: outcome.log,
             waived,
+            process: None,
+            died: outcome.died,
             purpose: self.purpose.to_owned(),
             taken: Vec::new(),
         }
@@ -108,6 +149,57 @@ pub fn accepted(
     Some(Waived { clause, observed, reason: waiver.reason.clone() })
 }
 
+/// The end of a test once it is known what is left of the implementation: a crash is a failure whatever
+/// ended the test, and an exit explains a closed connection.
+///
+/// # Errors
+/// What ends the test.
+pub fn with_aftermath(ended: Result<(), TestEnd>, aftermath: &Aftermath) -> Result<(), TestEnd> {
+    let Some(status) = aftermath.remains.ended else { return ended };
+    let how = format!("the process ended: {}", words(status));
+    let crashed = is_crash(status);
+    match ended {
+        Err(TestEnd::Finding { clause, observed, expected }) if crashed => {
+            Err(TestEnd::Died { clause, observed: format!("{observed}; {how}"), expected })
+        }
+        Err(TestEnd::Finding { clause, observed, expected }) => {
+            Err(TestEnd::Finding { clause, observed: format!("{observed}; {how}"), expected })
+        }
+        Err(TestEnd::Died { clause, observed, expected }) if !observed.contains(&how) => {
+            Err(TestEnd::Died { clause, observed: format!("{observed}; {how}"), expected })
+        }
+        Err(end @ (TestEnd::Died { .. } | TestEnd::Unreached { .. })) => Err(end),
+        Err(TestEnd::Harness(why)) if crashed => Err(TestEnd::died(format!("{why}; {how}"))),
+        _ if crashed => Err(TestEnd::died(how)),
+        ended => ended,
+    }
+}
+
+/// A connection that was closed where no text gives a reason to is a failure, whatever the level of the
+/// clause.
+#[must_use]
+pub fn fatal(end: TestEnd, aftermath: &Aftermath) -> TestEnd {
+    match end {
+        TestEnd::Finding { clause, observed, expected } if aftermath.wrongly => {
+            TestEnd::Died { clause, observed, expected }
+        }
+        other => other,
+    }
+}
+
+/// The end of a test whose implementation was not reached. One that crashed before it listened died; so
+/// did one that exited where an earlier test has reached it (`before`): its command is right.
+#[must_use]
+pub fn with_start(end: TestEnd, before: bool) -> TestEnd {
+    match end {
+        TestEnd::Unreached { why, ended: Some(status), .. } if before || is_crash(status) => {
+            let expected = vec!["the process listens".to_owned()];
+            TestEnd::Died { clause: ClauseId::NONE, observed: why, expected }
+        }
+        other => other,
+    }
+}
+
 /// What the end of a test about this clause comes to.
 #[must_use]
 pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<String>) -> Outcome {
@@ -121,16 +213,21 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
             // Every failure says what was expected: at least what the clause wants.
             let wanted = || library.spec.get(clause).map(|c| c.text.clone()).into_iter().collect();
             let expected = if expected.is_empty() { wanted() } else { expected };
-            Outcome { status, clause: Some(clause), observed: Some(observed), expected, log }
+            let observed = Some(observed);
+            Outcome { clause: Some(clause), observed, expected, log, ..Outcome::new(status) }
         }
         TestEnd::Refused(observed) => {
             let expected = vec!["the command succeeds".to_owned()];
-            Outcome { status: Status::Warn, clause: None, observed: Some(observed), expected, log }
+            Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Warn) }
         }
         // No clause says that a process may die, whatever it was sent.
-        TestEnd::Died(observed) => {
-            let expected = vec!["the connection continues, or closes".to_owned()];
-            Outcome { observed: Some(observed), expected, log, ..Outcome::new(Status::Fail) }
+        TestEnd::Died { clause, observed, expected } => {
+            let clause = (clause != ClauseId::NONE).then_some(clause);
+            let observed = Some(observed);
+            Outcome { clause, observed, expected, log, died: true, ..Outcome::new(Status::Fail) }
+        }
+        TestEnd::Unreached { why, .. } => {
+            Outcome { observed: Some(why), log, ..Outcome::new(Status::Error) }
         }
         TestEnd::Illegal { clause } => {
             let why = format!("the test itself breaks {}", library.spec.clause_name(clause));
@@ -158,8 +255,6 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         false => settled,
     };
     Outcome {
-        status: Status::Fail,
-        clause: None,
         observed: Some(
             "the implementation takes two interpretations of one choice: this behaviour \
              contradicts that in other tests"
@@ -167,6 +262,7 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         ),
         expected: settled,
         log,
+        ..Outcome::new(Status::Fail)
     }
 }
 

@@ -107,6 +107,8 @@ mod tests {
             reproduce: String::new(),
             log: Vec::new(),
             waived: Vec::new(),
+            died: false,
+            process: None,
             purpose: String::new(),
             taken: Vec::new(),
         }

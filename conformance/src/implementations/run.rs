@@ -154,6 +154,7 @@ impl Peer {
             rules: setting.rules,
             waivers: Vec::new(),
             seed: 1,
+            ends_early: true,
         };
         let held = |test: &&Test| !matches(NOT_HELD, &test.id);
         let tests: Vec<&Test> = setting.suite.iter().filter(held).collect();

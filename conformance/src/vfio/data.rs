@@ -1,5 +1,8 @@
 //! Migration data as a whole: everything that a device gives, and what may be made of it.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use devmig_reference::migration::state::State;
 use rustix::io::Errno;
 

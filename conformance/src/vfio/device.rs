@@ -14,9 +14,12 @@
 //! comes back is what came.
 
 use std::os::fd::BorrowedFd;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::io::Errno;
+
+use crate::harness::io::process::{Remains, words};
 
 /// What a device says: an answer, or the number by which it refuses.
 pub type Said<T> = Result<Result<T, Errno>, HarnessError>;
@@ -31,10 +34,51 @@ pub enum HarnessError {
     Wrong(String),
     /// The other side has gone.
     Gone(String),
+    /// The other side was never there.
+    Unreached {
+        /// Why.
+        why: String,
+        /// How its process ended before it listened, if it did.
+        ended: Option<ExitStatus>,
+        /// Opening it once more does not help.
+        for_good: bool,
+    },
     /// No answer within the limit.
     Silent(String),
     /// The harness cannot do its part.
     Harness(String),
+}
+
+impl HarnessError {
+    /// The same with how the process ended and what it printed last, where nobody goes on with it.
+    #[must_use]
+    pub fn with_remains(self, remains: &Remains) -> Self {
+        let ended = remains.ended.map(|status| format!("; the process ended: {}", words(status)));
+        let printed: String = remains.output.iter().map(|line| format!("\n    {line}")).collect();
+        let with = |said| format!("{said}{}{printed}", ended.unwrap_or_default());
+        match self {
+            HarnessError::Wrong(said) | HarnessError::Silent(said) if remains.crash().is_some() => {
+                HarnessError::Gone(with(said))
+            }
+            HarnessError::Gone(said) => HarnessError::Gone(with(said)),
+            HarnessError::Wrong(said) => HarnessError::Wrong(with(said)),
+            HarnessError::Silent(said) => HarnessError::Silent(with(said)),
+            other => other,
+        }
+    }
+
+    /// What is said of it.
+    #[must_use]
+    pub fn said(self) -> String {
+        match self {
+            HarnessError::Lacks(what) => what.to_owned(),
+            HarnessError::Wrong(said)
+            | HarnessError::Gone(said)
+            | HarnessError::Silent(said)
+            | HarnessError::Harness(said)
+            | HarnessError::Unreached { why: said, .. } => said,
+        }
+    }
 }
 
 /// What is the same for all devices of a transport.
@@ -286,6 +330,12 @@ pub trait Device: std::fmt::Debug {
     /// From now on, what the device asks for while it is to answer is served so much later, or after
     /// its answer.
     fn hold(&mut self, _time: Duration) {}
+
+    /// Ends the server, if we started it and it does not end within this limit, and tells what is left of
+    /// it.
+    fn remains(&mut self, _limit: Duration) -> Remains {
+        Remains::default()
+    }
 
     /// Serves what the device asks for by itself, for so long.
     ///

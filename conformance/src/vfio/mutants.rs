@@ -132,6 +132,7 @@ impl<'a> MutationRun<'a> {
             rules: self.rules,
             waivers: Vec::new(),
             seed: 1,
+            ends_early: false,
         };
         Ok(runner::play(&run, tests, &[], |_| ()))
     }

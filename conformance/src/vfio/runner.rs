@@ -1,7 +1,7 @@
 //! The adapter of VFIO: what the harness's runner asks of a conversation with a device.
 //!
-//! **Invariant.** After a device that hangs and cannot be had anew, the rest is skipped, with that as
-//! the reason.
+//! **Invariant.** After a device that hangs and cannot be had anew, the rest is not run, with that as the
+//! reason.
 
 use std::cell::Cell;
 
@@ -16,6 +16,7 @@ use super::script::Act;
 use super::session::{Limits, Opened, Session};
 use super::suite::{Form, Test};
 use super::walk;
+use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Record;
 use crate::harness::random::Random;
 use crate::harness::report::{Offers, Result as TestResult, SuiteReport};
@@ -100,9 +101,9 @@ impl runner::Adapter for Adapter<'_> {
     fn next(&self, result: &TestResult) -> Next {
         let is_silent = result.log.last().is_some_and(|last| last == "<- nothing");
         if is_silent && !self.subject.place.fresh() {
-            return Next::Skip(format!("the device has not answered since {}", result.test));
+            return Next::End(format!("the device has not answered since {}", result.test));
         }
-        Next::after(result)
+        Next::GoOn
     }
 }
 
@@ -134,6 +135,10 @@ impl session::Session<Form> for Session<'_> {
     fn offers(&self) -> Option<Offers> {
         let features = format!("{:#x}", self.flags());
         Some(Offers { features, protocol_features: String::new() })
+    }
+
+    fn aftermath(&mut self) -> Aftermath {
+        Session::aftermath(self)
     }
 
     fn has_judged(&self, test: &Test) -> bool {

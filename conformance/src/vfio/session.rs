@@ -22,6 +22,9 @@
 //! leaves to a tester: numbers of errors, bits of a bitmap, and what registers show after data was taken
 //! over. What the harness itself cannot do is [`TestEnd::Harness`], never a finding.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod arguments;
 mod calls;
 mod judge;
@@ -47,6 +50,7 @@ use super::data::PIECE;
 use super::device::{Device, HarnessError, Place};
 use super::script::{Act, What};
 use super::suite::Need;
+use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Conversation;
 use crate::harness::verdict::{StepOutcome, TestEnd};
 
@@ -98,7 +102,7 @@ impl Opened {
                     "needs a device that supports migration ({errno})"
                 )));
             }
-            Err(trouble) => return Err(judge::unopened(trouble)),
+            Err(trouble) => return Err(judge::unopened(last_words(&mut *device, trouble))),
         };
         if !place.fresh() {
             settled(&mut *device)?;
@@ -116,6 +120,12 @@ impl Opened {
     }
 }
 
+/// The same with how the device's process ended and what it printed last, since nobody goes on with it.
+pub(super) fn last_words(device: &mut dyn Device, trouble: HarnessError) -> HarnessError {
+    let remains = device.remains(Duration::ZERO);
+    trouble.with_remains(&remains)
+}
+
 /// Whether the P2P flag is read as in VFIO.
 fn means_p2p(library: &Library, rules: &Rules) -> bool {
     let flag = &library.vfio().names.readings.p2p_flag;
@@ -128,7 +138,10 @@ fn settled(device: &mut dyn Device) -> Result<(), TestEnd> {
         let what = format!("the device cannot be set to RUNNING: {what}; restart it");
         TestEnd::Harness(what)
     };
-    let plain = |trouble: HarnessError| lost(format!("{trouble:?}"));
+    let plain = |trouble: HarnessError| match trouble {
+        HarnessError::Gone(_) => judge::unopened(trouble),
+        other => lost(other.said()),
+    };
     if let Err(errno) = looked::reset_if_possible(device).map_err(plain)? {
         return Err(lost(format!("RESET is refused ({errno})")));
     }
@@ -175,6 +188,8 @@ pub struct Session<'m> {
     is_late: bool,
     /// Steps are passed over where some reading forbids them.
     careful: bool,
+    /// The server has closed the connection.
+    gone: bool,
     /// Waived clauses: what they cover is not found again. Other clauses that the machine is not asked
     /// for are the tester's to judge.
     waived: Vec<ClauseId>,
@@ -212,6 +227,7 @@ impl<'m> Session<'m> {
             looked_at: Looked::default(),
             is_late: false,
             careful: false,
+            gone: false,
             waived,
         }
     }
@@ -219,6 +235,13 @@ impl<'m> Session<'m> {
     /// Whether it ended since something did not come in time.
     pub(super) fn is_late(&self) -> bool {
         self.is_late || self.conversation.is_silent()
+    }
+
+    /// What is left of the device's server, which is told to end.
+    pub fn aftermath(&mut self) -> Aftermath {
+        let remains = self.device.remains(Duration::ZERO);
+        let (closed, stalled) = (self.gone, self.conversation.is_stalled());
+        Aftermath { closed, wrongly: closed, stalled, remains }
     }
 
     /// What MIGRATION answers.

@@ -8,6 +8,9 @@
 //! **Invariants.** What a server does against the form of the protocol is [`HarnessError`], never a panic;
 //! the client bounds what it keeps of it. What was started is ended when the device is dropped.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +34,8 @@ use super::device::{
     Device, DeviceInfo, HarnessError, IrqInfo, Left, Place, Range, Read, RegionInfo, Said,
     Transport,
 };
-use crate::harness::io::process::{Command, Process};
+use super::session::last_words;
+use crate::harness::io::process::{Command, Process, Remains, SpawnError};
 
 /// A server that somebody else runs.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct Socket {
 pub struct Spawn {
     /// What starts it.
     pub command: Command,
+    /// How long it may take to listen.
+    pub start: Duration,
     /// How long a call may take.
     pub limit: Duration,
     /// What starts another device, whose data this one must not take.
@@ -85,6 +91,16 @@ pub struct User {
     path: PathBuf,
     memory: Shared,
     limit: Duration,
+    /// The server has closed the connection.
+    closed: bool,
+}
+
+/// Why there is no conversation.
+enum Reach {
+    /// Nothing listens.
+    Nobody(String),
+    /// Something listens, and this came of it.
+    Trouble(HarnessError),
 }
 
 /// Memory that outlives the clients that serve it.
@@ -121,13 +137,13 @@ impl Place for Socket {
     }
 
     fn foreign(&self) -> Result<Option<Vec<u8>>, HarnessError> {
-        self.foreign.as_ref().map(|command| given(spawned(command, self.limit)?)).transpose()
+        self.foreign.as_ref().map(|command| another(command, START, self.limit)).transpose()
     }
 }
 
 impl Place for Spawn {
     fn open(&self, memory: Box<dyn Memory>) -> Result<Box<dyn Device>, HarnessError> {
-        spawn(&self.command, memory, self.limit)
+        spawn(&self.command, memory, self.start, self.limit)
     }
 
     fn fresh(&self) -> bool {
@@ -135,7 +151,7 @@ impl Place for Spawn {
     }
 
     fn foreign(&self) -> Result<Option<Vec<u8>>, HarnessError> {
-        self.foreign.as_ref().map(|command| given(spawned(command, self.limit)?)).transpose()
+        self.foreign.as_ref().map(|command| another(command, self.start, self.limit)).transpose()
     }
 }
 
@@ -172,17 +188,35 @@ impl Reference {
     }
 }
 
-fn spawned(command: &Command, limit: Duration) -> Result<Box<dyn Device>, HarnessError> {
-    spawn(command, Box::new(devmig_reference::vfio_user::client::NoMemory), limit)
+/// How long a process may take to listen, unless the caller says otherwise.
+const START: Duration = Duration::from_secs(10);
+
+/// How long a process that has closed the connection may take to end.
+const DEATH: Duration = Duration::from_secs(1);
+
+/// What another device gives: it is not what is under test.
+fn another(command: &Command, start: Duration, limit: Duration) -> Result<Vec<u8>, HarnessError> {
+    let memory = Box::new(devmig_reference::vfio_user::client::NoMemory);
+    given(spawn(command, memory, start, limit).map_err(|trouble| match trouble {
+        HarnessError::Unreached { why, .. } => HarnessError::Harness(why),
+        other => other,
+    })?)
 }
 
 fn spawn(
     command: &Command,
     memory: Box<dyn Memory>,
+    start: Duration,
     limit: Duration,
 ) -> Result<Box<dyn Device>, HarnessError> {
-    let (process, channel) = command.start_over(Deadline::after(limit)).map_err(harness)?;
+    let started_over = command.start_over(Deadline::after(start));
+    let (process, channel) = started_over.map_err(|error| unstarted(&error))?;
     started(process, channel, memory, limit)
+}
+
+fn unstarted(error: &SpawnError) -> HarnessError {
+    let ended = if let SpawnError::Exited { status, .. } = error { Some(*status) } else { None };
+    HarnessError::Unreached { why: error.to_string(), ended, for_good: false }
 }
 
 /// The device of a server that was started, over its first connection.
@@ -198,8 +232,9 @@ pub fn started(
     let path = process.socket().to_owned();
     let memory = Shared(Arc::new(Mutex::new(memory)));
     let server = Server::Process(process);
-    let mut user = User { client: None, server, path, memory: memory.clone(), limit };
-    user.agree(channel)?;
+    let memory = memory.clone();
+    let mut user = User { client: None, server, path, memory, limit, closed: false };
+    user.agree(channel).map_err(|trouble| last_words(&mut user, trouble))?;
     Ok(Box::new(user))
 }
 
@@ -222,11 +257,11 @@ impl User {
         limit: Duration,
     ) -> Result<Box<dyn Device>, HarnessError> {
         let memory = Shared(Arc::new(Mutex::new(memory)));
-        let mut user = User { client: None, server, path, memory, limit };
-        user.reopen().map_err(|trouble| match trouble {
+        let mut user = User { client: None, server, path, memory, limit, closed: false };
+        user.reach().map_err(|trouble| match trouble {
             // Nobody was there: nothing that a device did.
-            HarnessError::Gone(why) => HarnessError::Harness(why),
-            other => other,
+            Reach::Nobody(why) => HarnessError::Unreached { why, ended: None, for_good: true },
+            Reach::Trouble(trouble) => last_words(&mut user, trouble),
         })?;
         Ok(Box::new(user))
     }
@@ -262,19 +297,26 @@ impl User {
             _ if ours => HarnessError::Harness(said),
             _ if silent => HarnessError::Silent(format!("{said} within {:?}", self.limit)),
             ClientError::Receive { .. } | ClientError::Send(_) => {
-                HarnessError::Gone(self.ended(said))
+                self.closed = true;
+                HarnessError::Gone(said)
             }
             _ => HarnessError::Wrong(said),
         }
     }
 
-    /// With how the process ended, if it did.
-    fn ended(&mut self, said: String) -> String {
-        let Server::Process(process) = &mut self.server else { return said };
-        match process.wait(Deadline::after(Duration::from_millis(200))) {
-            Some(status) => format!("{said}; the process ended: {status}"),
-            None => said,
+    /// A fresh client of the same server.
+    fn reach(&mut self) -> Result<(), Reach> {
+        self.client = None;
+        let memory = Box::new(self.memory.clone());
+        if let Server::Here(local) = &self.server {
+            let mut client = Client::over(local.connect(), memory, self.limit);
+            let agreed = client.negotiate();
+            self.client = Some(client);
+            return agreed.map_err(|error| Reach::Trouble(self.trouble(&error)));
         }
+        let channel = Channel::connect(&self.path, Deadline::after(self.limit));
+        let channel = channel.map_err(|error| Reach::Nobody(error.to_string()))?;
+        self.agree(channel).map_err(Reach::Trouble)
     }
 }
 
@@ -400,17 +442,22 @@ impl Device for User {
     }
 
     fn reopen(&mut self) -> Result<(), HarnessError> {
+        self.reach().map_err(|trouble| match trouble {
+            Reach::Nobody(why) => {
+                self.closed = true;
+                HarnessError::Gone(why)
+            }
+            Reach::Trouble(trouble) => trouble,
+        })
+    }
+
+    fn remains(&mut self, limit: Duration) -> Remains {
         self.client = None;
-        let memory = Box::new(self.memory.clone());
-        if let Server::Here(local) = &self.server {
-            let mut client = Client::over(local.connect(), memory, self.limit);
-            let agreed = client.negotiate();
-            self.client = Some(client);
-            return agreed.map_err(|error| self.trouble(&error));
+        let limit = if self.closed { DEATH } else { limit };
+        match &mut self.server {
+            Server::Process(process) => process.remains(Deadline::after(limit)),
+            _ => Remains::default(),
         }
-        let channel = Channel::connect(&self.path, Deadline::after(self.limit));
-        let channel = channel.map_err(|error| HarnessError::Gone(self.ended(error.to_string())))?;
-        self.agree(channel)
     }
 
     fn map(&mut self, range: Range, from: Option<(BorrowedFd<'_>, u64)>) -> Said<()> {

@@ -174,6 +174,7 @@ impl<'a> MutationRun<'a> {
             silence,
             quiet: Duration::from_millis(40).max(latency * 3),
             confirms: mutant.is_none(),
+            death: Duration::from_secs(1),
         };
         let running = Running::start(bed.options(settings, mutant, slow)?)
             .map_err(|error| HarnessError(error.to_string()))?;
@@ -195,6 +196,7 @@ impl<'a> MutationRun<'a> {
             rules: self.rules,
             waivers: Vec::new(),
             seed: 1,
+            ends_early: false,
         };
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;

@@ -72,6 +72,7 @@ pub fn run(
             rules,
             waivers: Vec::new(),
             seed: 1,
+            ends_early: false,
         };
         let report = runner::run(&run, &[test], done);
         free.lock().unwrap_or_else(PoisonError::into_inner).push((socket, outside));

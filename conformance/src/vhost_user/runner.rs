@@ -5,6 +5,7 @@ use std::cell::Cell;
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
+use devmig_model::protocol::vhost_user::event::Event;
 use devmig_model::protocol::vhost_user::ids::WhoMarks;
 use devmig_model::protocol::vhost_user::program::Step;
 
@@ -12,10 +13,10 @@ use super::script::Act;
 use super::session::{Session, Setting, Subject, TestMachine};
 use super::suite::{Form, Need, Test};
 use super::walk::{self, StepPool};
+use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Record;
-use crate::harness::io::target::Target;
-use crate::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
-use crate::harness::runner::{self, Next};
+use crate::harness::report::{Offers, Result as TestResult, SuiteReport};
+use crate::harness::runner;
 use crate::harness::session::{self, Hold};
 use crate::harness::verdict::{StepOutcome, TestEnd};
 use crate::harness::walk::{Draws, Walk};
@@ -94,7 +95,9 @@ impl runner::Adapter for Adapter<'_> {
             declined: declined(&self.machine, test),
             seed: self.run.seed,
         };
-        hold(&mut Session::start(setting, self.first.replace(false))?)
+        let mut session = Session::start(setting, self.first.get())?;
+        self.first.set(false);
+        hold(&mut session)
     }
 
     fn wait_longer(&self, times: u32) -> bool {
@@ -104,14 +107,6 @@ impl runner::Adapter for Adapter<'_> {
 
     fn line(&self, test: &Test, steps: &[Act]) -> String {
         walk::line(test, steps, &self.machine.table)
-    }
-
-    fn next(&self, result: &TestResult) -> Next {
-        let is_error = result.status == Status::Error;
-        match self.run.subject.target {
-            Target::Socket(_) if is_error => Next::Stop,
-            _ => Next::after(result),
-        }
     }
 }
 
@@ -143,6 +138,17 @@ impl session::Session<Form> for Session<'_> {
             features: format!("{features:#x}"),
             protocol_features: format!("{protocol:#x}"),
         })
+    }
+
+    fn has_answered(&self) -> bool {
+        let answer = |record: &Record<Event>| {
+            record.is_judged() && !matches!(record, Record::Seen(Event::Close))
+        };
+        self.conversation.records().iter().any(answer)
+    }
+
+    fn aftermath(&mut self) -> Aftermath {
+        Session::aftermath(self)
     }
 
     fn has_judged(&self, _: &Test) -> bool {

@@ -30,6 +30,9 @@
 //! the machine, from the wire's form, or from the workload's answer. What the harness itself cannot
 //! do is [`TestEnd::Harness`], never a finding.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod back_end_channel;
 mod driver;
 mod link;
@@ -50,6 +53,8 @@ mod wait;
 pub use crate::harness::verdict::{StepOutcome, TestEnd};
 pub use setting::{Device, Limits, Setting, Subject};
 
+use std::time::Duration;
+
 use devmig_model::protocol::vhost_user::machine::{MAX_RINGS, VhostUser};
 
 use self::back_end_channel::BackEndChannel;
@@ -59,6 +64,7 @@ use self::negotiation::Negotiation;
 use self::state_transfer::StateTransfer;
 use self::tracking::Tracking;
 use super::script::Act;
+use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Conversation;
 
 /// Rings that a session can drive: the machine's capacity.
@@ -132,6 +138,19 @@ impl<'m> Session<'m> {
         }
         self.link.hang_up(self.limits.quiet)?;
         steps::connection::strays(self)
+    }
+
+    /// What is left of the back-end, which is told to end.
+    pub fn aftermath(&mut self) -> Aftermath {
+        let closed = self.link.is_lost();
+        let limit = match closed {
+            _ if self.link.is_dying() => self.limits.death,
+            true => self.limits.quiet,
+            false => Duration::ZERO,
+        };
+        let remains = self.link.remains(limit);
+        let wrongly = self.link.is_dying();
+        Aftermath { closed, wrongly, stalled: self.conversation.is_stalled(), remains }
     }
 
     /// Whether the device's outside can be driven.

@@ -15,6 +15,9 @@
 //!
 //! **Not here:** what bytes mean beyond their length, and which answer belongs to which request.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::fmt::Debug;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
@@ -289,7 +292,7 @@ impl<H: Frame> Channel<H> {
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             let fds = if sent == 0 { fds } else { &[] };
             match self.send_some(rest, fds) {
-                Ok(count) => sent += count,
+                Ok(count) => sent = sent.saturating_add(count),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     let ready = deadline.wait(self.socket.as_fd(), PollFlags::OUT);
@@ -322,9 +325,11 @@ impl<H: Frame> Channel<H> {
         loop {
             let header = H::first(&self.incoming);
             let missing = match header {
-                None => H::LEN - self.incoming.len(),
+                None => H::LEN.saturating_sub(self.incoming.len()),
                 Some(header) => match header.announced() {
-                    Some(size) if size <= H::MAX_PAYLOAD => H::LEN + size - self.incoming.len(),
+                    Some(size) if size <= H::MAX_PAYLOAD => {
+                        H::LEN.saturating_add(size).saturating_sub(self.incoming.len())
+                    }
                     _ => return Err(ReceiveError::TooLarge { header }),
                 },
             };

@@ -21,6 +21,9 @@
 //!
 //! **Not here:** any judgement of what a device does: a suite's.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod commands;
 mod error;
 mod link;

@@ -9,7 +9,7 @@ use devmig_model::registry::Library;
 
 use super::super::number::limit;
 use super::super::this_program;
-use super::shared::{Again, Of, Shared};
+use super::shared::{Again, Of, Shared, Start};
 use super::{Error, Out, Status};
 use crate::device_model::golden;
 use crate::device_model::mutants::MutationRun;
@@ -62,6 +62,8 @@ pub(super) struct Args {
           help_heading = "Judgement")]
     timeout: Duration,
     #[command(flatten)]
+    start: Start,
+    #[command(flatten)]
     shared: Shared,
 }
 
@@ -88,6 +90,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         rules: Rules::default(),
         waivers,
         seed: args.shared.seed,
+        ends_early: true,
     };
     let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
     let of = Of { protocol: "device-model", again: &run.reproduce, text: runner::TEXT };
@@ -138,6 +141,7 @@ impl Args {
             golden: golden
                 .map_err(|error| Error::usage(error.to_string(), None))?
                 .unwrap_or_default(),
+            start: self.start.start_timeout,
             limit: self.timeout,
             most: self.cases.into(),
         })
@@ -155,6 +159,7 @@ impl Args {
             .path("--golden", self.golden.as_ref())
             .path("--waivers", self.shared.waivers.as_ref())
             .words(self.cases != 40, &format!("--cases {}", self.cases))
+            .start(self.start)
             .timeout(self.timeout)
     }
 }

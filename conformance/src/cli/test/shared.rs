@@ -16,6 +16,7 @@ use devmig_model::spec::SourceFile;
 use devmig_reference::switches::Fault;
 
 use super::super::interrupt::{self, Found};
+use super::super::number::limit;
 use super::super::{Error, Format, Out, Status, progress, select};
 use crate::harness::io::files::{self, FileError, Whole};
 use crate::harness::listed::Listed;
@@ -51,6 +52,15 @@ pub(super) struct Shared {
     /// Output format
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     pub(super) format: Format,
+}
+
+/// How long a process may take to listen.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(super) struct Start {
+    /// Maximum time for a process to listen after it was started, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = limit,
+          help_heading = "Judgement")]
+    pub(super) start_timeout: Duration,
 }
 
 /// What a run is of.
@@ -178,9 +188,10 @@ impl Shared {
             let document = junit(of.protocol, &report, text);
             file.write(document.as_bytes()).map_err(|cause| failed(&path, cause))?;
         }
-        Ok(match report.summary.exit_code() {
+        Ok(match report.exit_code() {
             0 => Status::Good,
             1 => Status::Bad,
+            5 => Status::NothingJudged,
             _ => Status::HarnessError,
         })
     }
@@ -313,11 +324,20 @@ impl Again {
         self
     }
 
+    /// With this limit of a start.
+    pub(super) fn start(self, Start { start_timeout }: Start) -> Self {
+        let words = format!("--start-timeout {}", start_timeout.as_secs_f64());
+        self.words(start_timeout != START_TIMEOUT, &words)
+    }
+
     /// With this limit.
     pub(super) fn timeout(self, limit: Duration) -> String {
         self.words(limit != TIMEOUT, &format!("--timeout {}", limit.as_secs_f64())).0
     }
 }
+
+/// The default of `--start-timeout`.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default of `--timeout`.
 const TIMEOUT: Duration = Duration::from_secs(3);

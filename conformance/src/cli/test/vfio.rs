@@ -109,6 +109,7 @@ pub(super) fn run(
         rules: library.spec.judged_by(SOURCE, &args.text)?,
         waivers,
         seed: args.shared.seed,
+        ends_early: true,
     };
     let others = match &args.compare_versions {
         Some(named) => versions::others(&library.spec, SOURCE, &args.text, named)?,

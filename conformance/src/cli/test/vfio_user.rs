@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::registry::Library;
 
-use super::shared::Again;
+use super::shared::{Again, Start};
 use super::vfio::{self, Common};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
@@ -36,6 +36,8 @@ pub(super) struct Args {
           conflicts_with_all = ["walks", "script", "play", "choice", "waivers", "junit", "results", "compare_versions"])]
     mutants: bool,
     #[command(flatten)]
+    start: Start,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -48,13 +50,17 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let foreign = args.foreign.as_deref().map(command).transpose()?;
     let place: Option<Box<dyn Place>> = match (&args.socket, &args.spawn) {
         (Some(path), _) => Some(Box::new(Socket { path: path.clone(), limit, foreign })),
-        (None, Some(text)) => Some(Box::new(Spawn { command: command(text)?, limit, foreign })),
+        (None, Some(text)) => {
+            let (command, start) = (command(text)?, args.start.start_timeout);
+            Some(Box::new(Spawn { command, start, limit, foreign }))
+        }
         (None, None) => None,
     };
     let again = Again::new("devmig test vfio-user")
         .path("--socket", args.socket.as_ref())
         .value("--spawn", args.spawn.as_ref())
-        .value("--foreign", args.foreign.as_ref());
+        .value("--foreign", args.foreign.as_ref())
+        .start(args.start);
     vfio::run(&args.common, place.as_deref(), false, "vfio-user", again, out)
 }
 

@@ -8,7 +8,7 @@ use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::shared::{Again, Of, Scripted, Shared, chosen};
+use super::shared::{Again, Of, Scripted, Shared, Start, chosen};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
@@ -89,6 +89,8 @@ pub(super) struct Args {
           help_heading = "Judgement")]
     timeout: Duration,
     #[command(flatten)]
+    start: Start,
+    #[command(flatten)]
     shared: Shared,
 }
 
@@ -151,7 +153,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             target: &target,
             device: args.device,
             scratch: args.scratch,
-            limits: limits(args.profile, args.timeout),
+            limits: limits(args),
             outside: args.outside.as_deref(),
         },
         pinned,
@@ -161,6 +163,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         rules,
         waivers,
         seed: args.shared.seed,
+        ends_early: true,
     };
     let others = match &args.compare_versions {
         Some(named) => versions::others(&library.spec, SOURCE, &args.text, named)?,
@@ -170,6 +173,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let of = Of { protocol: "vhost-user", again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
         let mut report = runner::play(&run, &tests, &walks, done);
+        // What was not run has driven nothing, and that says nothing about the back-end.
+        let tours = tours.filter(|_| report.ended_early.is_none());
         report.coverage = tours.map(|tours| tours.coverage(&report));
         for version in &others {
             let library = Library::builtin()?.by_text(SOURCE, version)?;
@@ -213,9 +218,10 @@ fn walks(args: &Args) -> Vec<Walk> {
 }
 
 /// How long to wait for what.
-fn limits(profile: Profile, owed: Duration) -> Limits {
-    let limits = Limits { owed, silence: owed, ..Limits::default() };
-    match profile {
+fn limits(args: &Args) -> Limits {
+    let (owed, connect) = (args.timeout, args.start.start_timeout);
+    let limits = Limits { connect, owed, silence: owed, ..Limits::default() };
+    match args.profile {
         Profile::Quick => Limits { silence: owed.min(BRIEF), quiet: QUIET, ..limits },
         Profile::Full => limits,
     }
@@ -252,5 +258,6 @@ fn again(args: &Args) -> String {
         .path("--waivers", args.shared.waivers.as_ref())
         .words(args.text != "10.2", &format!("--spec-version {}", args.text))
         .words(args.profile == Profile::Full, "--profile full")
+        .start(args.start)
         .timeout(args.timeout)
 }

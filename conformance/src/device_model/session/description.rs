@@ -8,7 +8,7 @@ use devmig_reference::socket::Deadline;
 use super::{Session, finding, harness};
 use crate::device_model::arguments::Asked;
 use crate::device_model::subject::{Subject, print};
-use crate::harness::io::process::{Captured, Command, SpawnError};
+use crate::harness::io::process::{Captured, Command, SpawnError, is_crash, words};
 use crate::harness::verdict::TestEnd;
 
 /// What is known of those that take part, before any test.
@@ -23,15 +23,20 @@ pub struct Hosts {
 }
 
 /// Runs a program to its end.
-fn run(subject: &Subject, words: Vec<String>) -> Result<Captured, TestEnd> {
-    let command = Command::plain(words).map_err(harness)?;
-    command.captured(MAX_FILE, Deadline::after(subject.limit)).map_err(|error| match error {
+fn run(subject: &Subject, line: Vec<String>) -> Result<Captured, TestEnd> {
+    let command = Command::plain(line).map_err(harness)?;
+    let captured = command.captured(MAX_FILE, Deadline::after(subject.limit));
+    let captured = captured.map_err(|error| match error {
         // That it does not end, or prints without end, is what it does.
         SpawnError::Silent { .. } | SpawnError::Long { .. } => {
             finding(error.to_string(), "it prints the requested document, and exits")
         }
         other => harness(other),
-    })
+    })?;
+    match is_crash(captured.status) {
+        true => Err(TestEnd::died(format!("the process ended: {}", said(&captured)))),
+        false => Ok(captured),
+    }
 }
 
 fn with(program: &[String], option: &str) -> Vec<String> {
@@ -55,8 +60,8 @@ fn described(subject: &Subject, program: &[String]) -> Result<Implementation, Te
 fn said(captured: &Captured) -> String {
     let last = captured.errors.trim_end();
     match last.is_empty() {
-        true => format!("{}", captured.status),
-        false => format!("{}: {last}", captured.status),
+        true => words(captured.status),
+        false => format!("{}: {last}", words(captured.status)),
     }
 }
 

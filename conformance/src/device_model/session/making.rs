@@ -16,7 +16,7 @@ use crate::device_model::state::Device;
 use crate::device_model::subject::Subject;
 use crate::device_model::suite::Way;
 use crate::device_model::transport::Transport;
-use crate::harness::io::process::{Command, Process, SpawnError};
+use crate::harness::io::process::{Command, Process, Remains, SpawnError, is_crash, words};
 use crate::harness::verdict::TestEnd;
 use crate::vfio::user::started;
 
@@ -47,12 +47,21 @@ pub(super) enum Connected {
     VfioUser(Option<Process>, Channel<vfio_user::Header>),
 }
 
+impl Connected {
+    /// What is left of its process, which is told to end.
+    pub(super) fn remains(&mut self) -> Remains {
+        let (Connected::VhostUser(process, _) | Connected::VfioUser(process, _)) = self;
+        let left = |process: &mut Process| process.remains(Deadline::now());
+        process.as_mut().map(left).unwrap_or_default()
+    }
+}
+
 impl Session<'_> {
     /// Asks for a device on a command line.
-    fn by_command(&mut self, words: Vec<String>) -> Result<Attempt, TestEnd> {
-        self.command(&words);
-        let command = Command::plain(words).map_err(harness)?;
-        let deadline = Deadline::after(self.subject.limit);
+    fn by_command(&mut self, line: Vec<String>) -> Result<Attempt, TestEnd> {
+        self.command(&line);
+        let command = Command::plain(line).map_err(harness)?;
+        let deadline = Deadline::after(self.subject.start);
         let made = match self.transport {
             Transport::VhostUser => command
                 .start_over(deadline)
@@ -65,6 +74,11 @@ impl Session<'_> {
             Ok(connected) => {
                 self.say("-> it listens");
                 Ok(Attempt::Made(connected))
+            }
+            // A refusal has an exit status; a crash is none.
+            Err(error @ SpawnError::Exited { status, .. }) if is_crash(status) => {
+                self.say(format!("-> {}", words(status)));
+                Err(TestEnd::died(error.to_string()))
             }
             Err(SpawnError::Exited { status, output, .. }) => {
                 self.say(format!("-> {status}{output}"));
@@ -84,7 +98,7 @@ impl Session<'_> {
                 return Err(TestEnd::Skip("needs a control program (--control)".into()));
             };
             self.log.push(format!("$ {}", shell_words::join(words)));
-            self.control = Some(Control::start(words, self.subject.limit)?);
+            self.control = Some(Control::start(words, self.subject.start, self.subject.limit)?);
         }
         self.control.as_mut().ok_or_else(|| TestEnd::Harness("there is no control program".into()))
     }
@@ -316,7 +330,7 @@ impl Session<'_> {
         let limit = self.subject.limit;
         self.device = Some(match connected {
             Connected::VhostUser(process, channel) => {
-                Device::VhostUser(BackEnd::over(channel, process, limit).map_err(stop)?)
+                Device::VhostUser(Box::new(BackEnd::over(channel, process, limit).map_err(stop)?))
             }
             Connected::VfioUser(Some(process), channel) => {
                 let memory = Box::new(devmig_reference::vfio_user::client::NoMemory);

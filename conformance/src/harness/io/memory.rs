@@ -15,8 +15,11 @@
 //!
 //! **Not here:** what is in the memory (see [`super::ring`] and [`super::virtio`]).
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -59,6 +62,18 @@ pub enum MemoryError {
     Map(#[from] FromRangesError),
 }
 
+/// A file of memory that keeps its size: whoever it is shared with cannot take pages away from under a
+/// mapping of it, which would end us by a signal.
+///
+/// # Errors
+/// The kernel's.
+pub fn sealed(name: &str, size: u64) -> Result<OwnedFd, Errno> {
+    let file = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, size)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file)
+}
+
 /// Memory shared with a back-end. Clones are the same memory.
 #[derive(Clone, Debug)]
 pub struct GuestMemory {
@@ -82,19 +97,14 @@ impl GuestMemory {
         let total = regions.iter().try_fold(0_u64, |sum, (_, size)| sum.checked_add(*size));
         let total = total.ok_or_else(|| layout("more than can be counted"))?;
 
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = memfd_create("devmig-guest-memory", flags)?;
-        ftruncate(&file, total)?;
-        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-
-        let file = Arc::new(File::from(file));
-        let mut offset = 0;
+        let file = Arc::new(File::from(sealed("devmig-guest-memory", total)?));
+        let mut offset = 0_u64;
         let mut mapped = Vec::with_capacity(regions.len());
         for (at, size) in regions {
             let length = usize::try_from(*size).map_err(|_| layout("a region too long"))?;
             let part = FileOffset::from_arc(Arc::clone(&file), offset);
             mapped.push(GuestRegionMmap::from_range(GuestAddress(*at), length, Some(part))?);
-            offset += size;
+            offset = offset.saturating_add(*size);
         }
         let map = GuestMemoryMmap::from_regions(mapped).map_err(FromRangesError::from)?;
         Ok(GuestMemory { map, file })
@@ -147,7 +157,7 @@ impl GuestMemory {
         while left > 0 {
             let part = chunk.len().min(left);
             self.write(at, chunk.get(..part).unwrap_or(&chunk))?;
-            (at, left) = (at.saturating_add(part as u64), left - part);
+            (at, left) = (at.saturating_add(part as u64), left.saturating_sub(part));
         }
         Ok(())
     }

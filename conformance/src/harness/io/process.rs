@@ -17,7 +17,13 @@
 //! **Not here:** daemons that leave their group and their command; the command must stay in the
 //! foreground.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
+mod ended;
 mod parent;
+
+pub use ended::{Remains, is_crash, words};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -57,6 +63,9 @@ pub const TAIL: usize = 16 * 1024;
 
 /// How many lines of output an error shows.
 const LINES: usize = 12;
+
+/// How many characters of a line of output an error shows.
+const WIDEST: usize = 400;
 
 /// How long a process that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -306,8 +315,16 @@ impl Command {
             running.insert(group.as_raw_nonzero().get());
         }
         drop(running);
-        let mut process =
-            Process { program, child, group, status: None, socket, _folder: folder, output: None };
+        let mut process = Process {
+            program,
+            child,
+            group,
+            status: None,
+            told: false,
+            socket,
+            _folder: folder,
+            output: None,
+        };
         process.output = Some(Output::collect(reader, TAIL)?);
         Ok(process)
     }
@@ -321,6 +338,8 @@ pub struct Process {
     group: Option<Pid>,
     /// How it ended, once it has been reaped.
     status: Option<ExitStatus>,
+    /// It was told to end before it had ended.
+    told: bool,
     socket: PathBuf,
     _folder: Temporary,
     output: Option<Output>,
@@ -351,8 +370,10 @@ impl Process {
     pub fn wait(&mut self, deadline: Deadline) -> Option<ExitStatus> {
         loop {
             let status = self.exit_status();
-            if status.is_some() || deadline.passed() {
+            if status.is_some() {
                 self.output.as_mut().map(Output::finish);
+            }
+            if status.is_some() || deadline.passed() {
                 return status;
             }
             deadline.pause(PAUSE);
@@ -371,6 +392,30 @@ impl Process {
     /// [`SpawnError::Exited`] if it has ended meanwhile, [`SpawnError::Connect`] otherwise.
     pub fn connect(&mut self, deadline: Deadline) -> Result<Connection, SpawnError> {
         self.first_connection(deadline)
+    }
+
+    /// Waits for its end at most until then, ends it, and tells what is left of it.
+    pub fn remains(&mut self, deadline: Deadline) -> Remains {
+        if self.wait(deadline).is_none() {
+            self.end();
+            self.output.as_mut().map(Output::finish);
+        }
+        Remains { ended: self.ended_by_itself(), output: self.last_lines() }
+    }
+
+    /// What it did not do because it was told to end. A crash on its way out is its own.
+    fn ended_by_itself(&self) -> Option<ExitStatus> {
+        let own = |status: &ExitStatus| is_crash(*status) && !ended::is_ours(*status);
+        self.status.filter(|status| !self.told || own(status))
+    }
+
+    /// The last lines that it printed.
+    fn last_lines(&self) -> Vec<String> {
+        let tail = self.last_output();
+        let lines: Vec<&str> = tail.lines().collect();
+        let skipped = lines.len().saturating_sub(LINES);
+        let short = |line: &&str| line.chars().take(WIDEST).collect();
+        lines.iter().skip(skipped).map(short).collect()
     }
 
     /// Ends it and its group, and says how it ended: by itself before, or by our signal.
@@ -400,10 +445,7 @@ impl Process {
     }
 
     fn indented_output(&self) -> String {
-        let tail = self.last_output();
-        let lines: Vec<&str> = tail.lines().collect();
-        let skipped = lines.len().saturating_sub(LINES);
-        lines.iter().skip(skipped).fold(String::new(), |mut text, line| {
+        self.last_lines().iter().fold(String::new(), |mut text, line| {
             let _ = write!(text, "\n    {line}");
             text
         })
@@ -417,7 +459,10 @@ impl Process {
     /// Asks the group to end, waits a little, kills what is left of it.
     fn end(&mut self) {
         if self.status.is_none() && !self.has_ended() {
+            self.told = true;
             self.signal(Signal::TERM);
+            // One that is stopped takes no signal but this one.
+            self.signal(Signal::CONT);
             self.wait_for_end();
         }
         self.reap();
@@ -486,7 +531,8 @@ impl Output {
                     Err(_) => break,
                 };
                 let mut tail = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let excess = (tail.len() + count).saturating_sub(most);
+                let excess = tail.len().saturating_add(count).saturating_sub(most);
+                let excess = excess.min(tail.len());
                 tail.drain(..excess);
                 tail.extend(chunk.iter().take(count));
             }

@@ -286,8 +286,7 @@ impl Ring {
             return Ok(None);
         }
         let mut element = [0; USED_ELEMENT as usize];
-        let at = self.layout.used + RING_HEADER + USED_ELEMENT * self.slot(seen);
-        self.memory.read(at, &mut element)?;
+        self.memory.read(self.used_element(seen), &mut element)?;
         let [a, b, c, d, e, f, g, h] = element;
         let (id, len) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
         let chain = u16::try_from(id).ok().and_then(|head| self.outstanding.remove_entry(&head));
@@ -317,6 +316,12 @@ impl Ring {
     #[must_use]
     pub fn next_used(&self) -> u16 {
         self.seen
+    }
+
+    /// Where the used element of this index is.
+    #[must_use]
+    pub fn used_element(&self, index: u16) -> u64 {
+        self.layout.used + RING_HEADER + USED_ELEMENT * self.slot(index)
     }
 
     /// How many requests have been published and not taken back.

@@ -7,9 +7,13 @@
 //!
 //! **Invariant.** What was started is ended, by its own id, when its [`Live`] is dropped.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::path::PathBuf;
 
 use super::process::{Command, Process, SpawnError};
+use crate::harness::verdict::TestEnd;
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{ConnectError, Connection};
 
@@ -47,6 +51,17 @@ pub enum TargetError {
 pub struct Live {
     /// The process, if we started it.
     pub process: Option<Process>,
+}
+
+impl TargetError {
+    /// How it ends a test.
+    #[must_use]
+    pub fn end(self) -> TestEnd {
+        match self {
+            TargetError::Spawn(error) => TestEnd::unstarted(&error),
+            error => TestEnd::Unreached { why: error.to_string(), ended: None, for_good: true },
+        }
+    }
 }
 
 impl Target {

@@ -6,7 +6,7 @@
 //! | warn | the same, with what was seen as its output: a SHOULD fails no build |
 //! | fail | `failure`, whose type is the clause |
 //! | error | `error`: the harness is at fault |
-//! | skip, waived, empty | `skipped`, with why |
+//! | skip, waived, empty, not run | `skipped`, with why |
 //!
 //! **Invariant.** No time stands in it: the same results give the same bytes.
 
@@ -32,6 +32,18 @@ pub fn junit(suite: &str, report: &SuiteReport, clause_text: impl Fn(&str) -> St
         status.set_message("a signal ended the run: the other tests did not run");
         let mut case = TestCase::new("interrupted", status);
         case.set_classname(suite);
+        tests.add_test_case(case);
+    }
+    if report.nothing_judged {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message("nothing that the implementation did was judged");
+        let mut case = TestCase::new("nothing judged", status);
+        case.set_classname(suite);
+        tests.add_test_case(case);
+    }
+    if let Some(why) = &report.ended_early {
+        let mut case = TestCase::new("ended early", TestCaseStatus::success());
+        case.set_classname(suite).set_system_out(why);
         tests.add_test_case(case);
     }
     let mut document = Report::new(format!("devmig test {suite}"));
@@ -60,6 +72,11 @@ fn case(suite: &str, result: &TestResult, text: &str) -> TestCase {
         Status::Empty => {
             let mut status = TestCaseStatus::skipped();
             status.set_message("nothing that the implementation did was judged");
+            status
+        }
+        Status::NotRun => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message("not run: the run ended early");
             status
         }
         Status::Waived => {

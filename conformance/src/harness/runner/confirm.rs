@@ -73,7 +73,7 @@ impl<A: Adapter> Runner<'_, A> {
         first: &Attempt<StepOf<A::Form>>,
         is_walk: bool,
     ) -> Option<Slow> {
-        let end = first.end.as_ref().filter(|_| first.is_late)?;
+        let end = first.end.as_ref().filter(|_| first.is_late && !first.met.died)?;
         let went = |(step, taken): &(_, _)| (*taken == StepOutcome::Yes).then_some(step).cloned();
         let steps = first.taken.iter().filter_map(went).collect();
         let script = match is_walk {
@@ -88,7 +88,12 @@ impl<A: Adapter> Runner<'_, A> {
         let second = again();
         let third = match &second.end {
             // Whoever cannot be reached any more confirms nothing and denies nothing.
-            Some(TestEnd::Harness(_) | TestEnd::Died(_) | TestEnd::Illegal { .. }) => None,
+            Some(
+                TestEnd::Harness(_)
+                | TestEnd::Died { .. }
+                | TestEnd::Unreached { .. }
+                | TestEnd::Illegal { .. },
+            ) => None,
             Some(second) if is_same(end, second) => None,
             _ => Some(again()),
         };

@@ -105,7 +105,7 @@ impl Session<'_> {
 
     /// The same with too little room.
     pub(super) fn short_info(&mut self) -> Result<(), TestEnd> {
-        let argsz = self.device.left_argsz() - 1;
+        let argsz = self.device.left_argsz().saturating_sub(1);
         match self.device.left(argsz) {
             Ok(Err(Errno::INVAL)) => Ok(()),
             Ok(other) => {

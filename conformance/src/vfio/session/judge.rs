@@ -13,7 +13,14 @@ pub(super) fn unopened(trouble: HarnessError) -> TestEnd {
     match trouble {
         HarnessError::Lacks(what) => TestEnd::Skip(format!("needs {what}")),
         HarnessError::Harness(why) => TestEnd::Harness(why),
-        HarnessError::Wrong(what) | HarnessError::Gone(what) | HarnessError::Silent(what) => {
+        HarnessError::Unreached { why, ended, for_good } => {
+            TestEnd::Unreached { why, ended, for_good }
+        }
+        HarnessError::Gone(what) => {
+            let expected = vec!["an answer".to_owned()];
+            TestEnd::Died { clause: ClauseId::NONE, observed: what, expected }
+        }
+        HarnessError::Wrong(what) | HarnessError::Silent(what) => {
             TestEnd::Finding { clause: ClauseId::NONE, observed: what, expected: Vec::new() }
         }
     }
@@ -46,15 +53,30 @@ impl Session<'_> {
         match trouble {
             HarnessError::Lacks(what) => Err(TestEnd::Skip(format!("needs {what}"))),
             HarnessError::Harness(why) => Err(TestEnd::Harness(why)),
-            HarnessError::Wrong(observed) | HarnessError::Gone(observed) => {
+            HarnessError::Unreached { why, ended, for_good } => {
+                Err(TestEnd::Unreached { why, ended, for_good })
+            }
+            HarnessError::Wrong(observed) => {
                 self.conversation.note(format!("<- {observed}"));
                 let expected = self.conversation.allowed();
                 Err(self.conversation.wrong(ClauseId::NONE, &observed, expected))
             }
+            HarnessError::Gone(observed) => {
+                self.gone = true;
+                self.conversation.note(format!("<- {observed}"));
+                let expected = self.conversation.allowed();
+                self.conversation.wrong(ClauseId::NONE, &observed, Vec::new());
+                Err(TestEnd::Died { clause: ClauseId::NONE, observed, expected })
+            }
             HarnessError::Silent(observed) => {
                 self.conversation.note("<- nothing");
                 self.conversation.silent(TimeClass::Reply, &observed)?;
-                Err(TestEnd::Harness(observed))
+                if self.conversation.is_unspecified() {
+                    return Err(TestEnd::Harness(observed));
+                }
+                // The machine knows nothing of this call, and it is answered like any other.
+                self.conversation.stall();
+                Err(self.conversation.wrong(ClauseId::NONE, &observed, vec!["an answer".into()]))
             }
         }
     }

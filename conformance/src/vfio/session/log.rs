@@ -29,7 +29,12 @@ impl Log {
             Log::Overlapping => vec![range(BASE, 4 * PAGE), range(BASE + 2 * PAGE, 4 * PAGE)],
             Log::Misaligned => vec![range(BASE + 0x10, PAGE)],
             Log::Wrapping => vec![range(u64::MAX - PAGE + 1, 4 * PAGE)],
-            Log::Many => (0..300).map(|n| range(BASE + 2 * n * PAGE, PAGE)).collect(),
+            Log::Many => (BASE..)
+                .step_by(PAGE as usize)
+                .step_by(2)
+                .take(300)
+                .map(|at| range(at, PAGE))
+                .collect(),
         }
     }
 
@@ -112,7 +117,8 @@ impl Session<'_> {
             }
             return Ok(None);
         };
-        let pages = pages(&words, PAGE / bytes.min(PAGE)) | std::mem::take(&mut self.partly);
+        let pages = pages(&words, PAGE.checked_div(bytes.min(PAGE)).unwrap_or(1))
+            | std::mem::take(&mut self.partly);
         let (before, after): (Vec<_>, Vec<_>) = found.into_iter().partition(|act| match act {
             Act::Write(page) | Act::WriteByClient(page) => pages >> (page % 64) & 1 == 1,
             _ => true,
@@ -189,6 +195,6 @@ impl Session<'_> {
 fn pages(words: &[u64], each: u64) -> u64 {
     let bit = |n: u64| words.get((n / 64) as usize).is_some_and(|word| word >> (n % 64) & 1 == 1);
     (0..PAGES)
-        .filter(|page| (0..each).any(|part| bit(page * each + part)))
+        .filter(|page| (0..each).any(|part| bit(page.saturating_mul(each).saturating_add(part))))
         .fold(0, |all, page| all | 1 << page)
 }

@@ -59,7 +59,7 @@ impl Shared {
     fn note(&self, address: u64, length: u64, seen: fn(u64) -> Seen) {
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(first) = address.checked_sub(BASE).map(|at| at / PAGE) else { return };
-        let last = (address.saturating_add(length.saturating_sub(1)) - BASE) / PAGE;
+        let last = address.saturating_add(length.saturating_sub(1)).saturating_sub(BASE) / PAGE;
         for page in first..=last.min(PAGES) {
             if page < PAGES && all.len() < MOST {
                 all.push(seen(page));
@@ -116,8 +116,8 @@ impl Guest {
     pub(super) fn put(&mut self, at: u64, bytes: &[u8]) -> Result<(), TestEnd> {
         let harness = |error: MemoryError| TestEnd::Harness(error.to_string());
         self.memory.write(at, bytes).map_err(harness)?;
-        let from = (at - BASE) as usize;
-        if let Some(place) = self.before.get_mut(from..from + bytes.len()) {
+        let from = at.saturating_sub(BASE) as usize;
+        if let Some(place) = self.before.get_mut(from..from.saturating_add(bytes.len())) {
             place.copy_from_slice(bytes);
         }
         Ok(())

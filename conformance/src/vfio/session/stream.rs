@@ -37,7 +37,7 @@ impl Session<'_> {
         )?;
         let Ok(Read::Bytes(bytes)) = said else { return Ok(Came::Nothing) };
         let short = !descriptors && bytes.len() < most as usize;
-        if self.saved.len() + bytes.len() > MOST {
+        if self.saved.len().saturating_add(bytes.len()) > MOST {
             let clause = self.clause("vfio.stop-copy.end")?;
             self.finding_of(clause, format!("more than {MOST} bytes without an end"), Vec::new())?;
         }
@@ -59,7 +59,7 @@ impl Session<'_> {
         let runs = self.runs()?;
         let mut rest = if runs { 4096 } else { usize::MAX };
         while rest > 0 && self.read(size)? == Came::More {
-            rest -= 1;
+            rest = rest.saturating_sub(1);
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Session<'_> {
                 Some(byte) => *byte ^= 0x10,
                 None => return Err(TestEnd::Skip("needs a device with more data".into())),
             },
-            What::Headless => data[0] ^= 0xff,
+            What::Headless => data.iter_mut().take(1).for_each(|byte| *byte ^= 0xff),
             What::Saved | What::Garbage | What::Foreign => {}
         }
         Ok(data)
@@ -134,7 +134,7 @@ impl Session<'_> {
                     Ok(Ok(taken)) => *taken,
                     _ => rest.len(),
                 };
-                self.call(Call::Write(self.kind(&rest[..taken.min(rest.len())])))?;
+                self.call(Call::Write(self.kind(rest.get(..taken).unwrap_or(rest))))?;
                 let said = match said {
                     Ok(said) => said,
                     Err(trouble) => return self.trouble(trouble),
@@ -149,8 +149,9 @@ impl Session<'_> {
                     let observed = format!("{taken} bytes of {} were accepted", rest.len());
                     return self.finding_of(clause, observed, vec!["at least one byte".into()]);
                 }
-                self.written.extend(&rest[..taken]);
-                rest = &rest[taken..];
+                let (done, left) = rest.split_at_checked(taken).unwrap_or((rest, &[]));
+                self.written.extend(done);
+                rest = left;
             }
         }
         Ok(())

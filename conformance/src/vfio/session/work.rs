@@ -54,28 +54,38 @@ pub(super) struct Work {
 
 impl Work {
     fn ring(&self, transmit: bool) -> DriverRing {
-        let address = BASE + (self.first + u64::from(!transmit)) * PAGE;
+        let address = self.page(u64::from(!transmit));
         DriverRing { queue: transmit.into(), address, size: SIZE }
     }
 
     fn command(&self) -> u64 {
-        BASE + (self.first + 2) * PAGE
+        self.page(2)
+    }
+
+    /// Where the page of this number is, from the first on.
+    fn page(&self, n: u64) -> u64 {
+        BASE.saturating_add(self.first.saturating_add(n).saturating_mul(PAGE))
     }
 
     fn buffer(&self, transmit: bool, n: u16) -> u64 {
         let n = u64::from(n);
-        let lap = n / self.buffers * 256;
+        let lap = n.checked_div(self.buffers).unwrap_or_default().saturating_mul(256);
+        let page = n.checked_rem(self.buffers).unwrap_or_default().saturating_add(3);
         match transmit {
-            true => BASE + (self.first + 3 + n % self.buffers) * PAGE + lap,
+            true => self.page(page).saturating_add(lap),
             // What comes in crosses from one page to the next.
-            false => BASE + (self.first + 3 + self.buffers + n % self.buffers) * PAGE + 0xfe0 + lap,
+            false => self
+                .page(page.saturating_add(self.buffers))
+                .saturating_add(lap)
+                .saturating_add(0xfe0),
         }
     }
 
     /// Pages that the device only reads, as bits.
     fn read_only(&self) -> u64 {
-        let first = self.first + 2;
-        (first..first + 1 + self.buffers).fold(0, |pages, page| pages | 1 << page)
+        let first = self.first.saturating_add(2);
+        let end = first.saturating_add(1).saturating_add(self.buffers);
+        (first..end).fold(0, |pages, page| pages | 1 << page)
     }
 }
 
@@ -152,7 +162,7 @@ impl Session<'_> {
     /// Transmits frames.
     pub(super) fn send(&mut self, count: u16, to: To) -> Result<(), TestEnd> {
         let mut work = self.working()?;
-        if count > SIZE - work.sent % SIZE {
+        if count > SIZE.saturating_sub(work.sent % SIZE) {
             return Err(TestEnd::Skip("needs a longer ring".into()));
         }
         self.sample()?;

@@ -57,7 +57,7 @@ impl BackEndChannel {
                 }
             }
         }
-        self.came += all.len();
+        self.came = self.came.saturating_add(all.len());
         Ok(all)
     }
 

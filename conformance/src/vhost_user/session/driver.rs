@@ -216,7 +216,7 @@ impl Driver {
         let chain = self.workload.request(self.sent).map_err(TestEnd::harness)?;
         let request = self.publish(ring, chain)?;
         self.numbers.insert((ring, request), self.sent);
-        self.sent += 1;
+        self.sent = self.sent.saturating_add(1);
         Ok(())
     }
 
@@ -322,7 +322,7 @@ impl Driver {
             Ok(Some(used)) => {
                 let request = line.requests.get(&used.head).copied().unwrap_or_default();
                 let buffers = line.buffers.get(&used.head).cloned().unwrap_or_default();
-                self.completed += 1;
+                self.completed = self.completed.saturating_add(1);
                 Ok(Some(Returned { request, element, chain: Some((buffers, used.len)) }))
             }
             // What was never out: either it came back before, or it never was available.
@@ -359,7 +359,7 @@ impl Driver {
             let mut bytes = vec![0; to.saturating_sub(from) as usize];
             self.memory.read(from, &mut bytes).map_err(TestEnd::harness)?;
             if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
-                return Ok(Some(from + at as u64));
+                return Ok(Some(from.saturating_add(at as u64)));
             }
         }
         Ok(None)
@@ -374,7 +374,7 @@ impl Driver {
     pub(super) fn part(&self, part: u64) -> Region {
         let (address, size) = match part {
             2 => (0, self.split),
-            3 => (self.split, MEMORY - self.split),
+            3 => (self.split, MEMORY.saturating_sub(self.split)),
             _ => (0, MEMORY),
         };
         Region {

@@ -3,9 +3,7 @@
 //! **Invariants.** Every wait has a limit. What comes is handed on as it came, and not judged here.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use devmig_model::protocol::vhost_user::wire::Header;
@@ -13,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::harness::io::process::Process;
-use crate::harness::io::target::{Live, Target};
+use crate::harness::io::process::{Process, Remains, words};
+use crate::harness::io::target::{Live, Target, TargetError};
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
 use crate::vhost_user::transport::{Connection, ReceiveError, Received, SendError};
@@ -74,6 +72,10 @@ pub(super) struct Link<'m> {
     target: &'m Target,
     live: Live,
     connection: Option<Connection>,
+    /// The back-end has closed it.
+    lost: bool,
+    /// It has, and may not.
+    dying: bool,
     held: Option<Held>,
     /// Messages are sent in pieces of so many bytes; 0: whole.
     pieces: usize,
@@ -90,11 +92,13 @@ impl<'m> Link<'m> {
     /// Connects. `first` is false if the implementation was talked to before.
     pub(super) fn new(target: &'m Target, first: bool, limit: Duration) -> Result<Self, TestEnd> {
         let connected = target.connect(first, Deadline::after(limit));
-        let (connection, live) = connected.map_err(TestEnd::harness)?;
+        let (connection, live) = connected.map_err(TargetError::end)?;
         Ok(Link {
             target,
             live,
             connection: Some(connection),
+            lost: false,
+            dying: false,
             held: None,
             pieces: 0,
             apart: Duration::ZERO,
@@ -107,7 +111,7 @@ impl<'m> Link<'m> {
     /// A fresh connection.
     pub(super) fn reconnect(&mut self, limit: Duration) -> Result<(), TestEnd> {
         let Link { live, connection, .. } = Link::new(self.target, false, limit)?;
-        (self.live, self.connection) = (live, connection);
+        (self.live, self.connection, self.lost) = (live, connection, false);
         self.held = self.held.take().map(|_| Held::default());
         (self.first, self.pieces, self.whole) = (false, 0, Vec::new());
         Ok(())
@@ -134,8 +138,8 @@ impl<'m> Link<'m> {
 
     /// The parts of the next message that come in pieces, if its payload has so many bytes.
     pub(super) fn cuts(&self, payload: usize) -> Vec<Part> {
-        let ends = (1..).map(|n| n * self.pieces);
-        let inside = ends.take_while(|at| *at > 0 && *at < Header::LEN + payload);
+        let ends = (1..).map(|n: usize| n.saturating_mul(self.pieces));
+        let inside = ends.take_while(|at| *at > 0 && *at < Header::LEN.saturating_add(payload));
         let cut: Vec<Part> = inside.filter_map(cut).collect();
         [Part::Header, Part::Payload].into_iter().filter(|part| cut.contains(part)).collect()
     }
@@ -181,7 +185,7 @@ impl<'m> Link<'m> {
         let sent = match self.pieces {
             0 => connection.send_raw(bytes, &fds, deadline),
             size => {
-                let (mut fds, mut at) = (&fds[..], 0);
+                let (mut fds, mut at) = (&fds[..], 0_usize);
                 let (whole, apart) = (&mut self.whole, self.apart);
                 bytes.chunks(size).try_for_each(|piece| {
                     // A back-end that reads as it comes sees each piece alone, and those for sure that
@@ -189,7 +193,7 @@ impl<'m> Link<'m> {
                     let part = cut(at).and_then(|part| whole.iter().position(|one| *one == part));
                     std::thread::sleep(if part.is_some() { apart } else { BETWEEN });
                     part.map(|part| whole.remove(part));
-                    at += piece.len();
+                    at = at.saturating_add(piece.len());
                     connection.send_raw(piece, std::mem::take(&mut fds), deadline)
                 })
             }
@@ -247,26 +251,40 @@ impl<'m> Link<'m> {
         }
     }
 
-    /// How its process ended, if it has.
-    pub(super) fn exit_status(&mut self) -> Option<ExitStatus> {
-        self.live.process.as_mut().and_then(Process::exit_status)
+    /// The back-end has closed the connection.
+    pub(super) fn lose(&mut self) {
+        self.close();
+        self.lost = true;
+    }
+
+    /// It may not: its process is probably on its way out.
+    pub(super) fn must_not_close(&mut self) {
+        self.dying = true;
+    }
+
+    /// Whether its process is probably on its way out.
+    pub(super) fn is_dying(&self) -> bool {
+        self.dying
+    }
+
+    /// Whether the back-end has closed the connection.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Ends the conversation and, if it does not end so within this limit, the process; and tells what is
+    /// left of it.
+    pub(super) fn remains(&mut self, limit: Duration) -> Remains {
+        self.close();
+        let left = |process: &mut Process| process.remains(Deadline::after(limit));
+        self.live.process.as_mut().map(left).unwrap_or_default()
     }
 
     /// Ends the conversation, and says how the process took it.
     pub(super) fn hang_up(&mut self, limit: Duration) -> Result<(), TestEnd> {
-        self.close();
-        if self.live.process.is_none() {
-            return Ok(());
-        }
-        let deadline = Deadline::after(limit);
-        while self.exit_status().is_none() && !deadline.passed() {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        match self.exit_status() {
-            Some(status) if is_abnormal(status) => {
-                Err(TestEnd::Died(format!("the process ended: {status}")))
-            }
-            _ => Ok(()),
+        match self.remains(limit).crash() {
+            Some(status) => Err(TestEnd::died(format!("the process ended: {}", words(status)))),
+            None => Ok(()),
         }
     }
 
@@ -299,9 +317,4 @@ impl<'m> Link<'m> {
         }
         Ok(closed)
     }
-}
-
-/// Whether a process ended in a way that no protocol explains: by a signal, or by a panic.
-fn is_abnormal(status: ExitStatus) -> bool {
-    status.signal().is_some() || status.code() == Some(101)
 }

@@ -68,7 +68,9 @@ impl Negotiation {
         let known = driver.features();
         Ok(match number {
             Number::Literal(value) => value,
-            Number::Saved => u64::from(self.bases[ring as usize]),
+            Number::Saved => {
+                u64::from(self.bases.get(usize::from(ring)).copied().unwrap_or_default())
+            }
             Number::Used => {
                 let used = driver.line(ring)?.ring.used_index();
                 u64::from(used.map_err(TestEnd::harness)?)

@@ -67,7 +67,7 @@ impl Others {
         {
             return Ok(true);
         }
-        let next = self.mark.map_or(free.start, |page| page + 1);
+        let next = self.mark.map_or(free.start, |page| page.saturating_add(1));
         let next = if free.contains(&next) { next } else { free.start };
         byte(next)?.fetch_or(bit(next), Ordering::SeqCst);
         self.mark = Some(next);
@@ -76,25 +76,55 @@ impl Others {
 }
 
 /// Has the record say what it said before the request that came back last was taken out of it.
+///
+/// # Errors
+/// [`TestEnd::Harness`]; what is wrong with the record comes back as text.
 pub(super) fn unsettle(
     driver: &Driver,
     ring: u8,
     record: Option<&(Inflight, OwnedFd)>,
-) -> Result<(), TestEnd> {
+) -> Result<Result<(), String>, TestEnd> {
     let Some((Inflight { mmap_offset, queue_size, .. }, fd)) = record else {
         return Err(TestEnd::Harness("there is no in-flight buffer".into()));
     };
     let line = &driver.line(ring)?.ring;
     let used = line.used_index().map_err(TestEnd::harness)?.wrapping_sub(1);
-    let slot = u64::from(used % line.size());
     let mut head = [0; 2];
-    driver.memory.read(line.layout().used + 4 + 8 * slot, &mut head).map_err(TestEnd::harness)?;
-    let at = mmap_offset + u64::from(ring) * PART * (1 + u64::from(*queue_size));
-    let state = at + PART * (1 + u64::from(u16::from_le_bytes(head)));
-    for (at, bytes) in
-        [(at + LAST_BATCH, &head[..]), (at + USED, &used.to_le_bytes()[..]), (state, &[1][..])]
-    {
-        rustix::io::pwrite(fd, bytes, at).map_err(TestEnd::harness)?;
+    driver.memory.read(line.used_element(used), &mut head).map_err(TestEnd::harness)?;
+    let slot = u16::from_le_bytes(head);
+    let Some(places) = places(*mmap_offset, ring, *queue_size, slot) else {
+        return Ok(Err(format!("the in-flight buffer begins at {mmap_offset:#x} of its file")));
+    };
+    let [batch, index, state] = places;
+    for (at, bytes) in [(batch, &head[..]), (index, &used.to_le_bytes()[..]), (state, &[1][..])] {
+        if let Err(error) = rustix::io::pwrite(fd, bytes, at) {
+            return Ok(Err(format!("the in-flight buffer cannot be written at {at:#x}: {error}")));
+        }
     }
-    Ok(())
+    Ok(Ok(()))
+}
+
+/// Where a record has the last batch's head, the used index and the state of a descriptor of a ring.
+fn places(from: u64, ring: u8, size: u16, slot: u16) -> Option<[u64; 3]> {
+    let rings = u64::from(ring).checked_mul(u64::from(size).checked_add(1)?)?;
+    let at = from.checked_add(PART.checked_mul(rings)?)?;
+    let states = PART.checked_mul(u64::from(slot).checked_add(1)?)?;
+    let state = at.checked_add(states)?;
+    // An offset of the kernel's is signed.
+    i64::try_from(state).ok()?;
+    Some([at.checked_add(LAST_BATCH)?, at.checked_add(USED)?, state])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::places;
+
+    #[test]
+    fn no_offset_of_a_back_end_s_record_overflows() {
+        assert_eq!(places(0, 1, 3, 2), Some([64 + 12, 64 + 14, 64 + 48]));
+        for from in [u64::MAX, u64::MAX - 15, i64::MAX as u64, 1 << 63] {
+            assert_eq!(places(from, 0, 0, 0), None, "{from:#x}");
+        }
+        assert!(places(0, u8::MAX, u16::MAX, u16::MAX).is_some());
+    }
 }

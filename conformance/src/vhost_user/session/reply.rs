@@ -17,11 +17,11 @@ impl Session<'_> {
         let Received { header, payload, fds } = received;
         let flags = header.flags;
         let table = &self.machine().table;
-        let Some(index) = table.messages.iter().position(|def| def.id == header.request) else {
+        let mut known = table.messages.iter().enumerate();
+        let Some((index, def)) = known.find(|(_, def)| def.id == header.request) else {
             let observed = format!("a reply to message {}, which was not sent", header.request);
             return self.conversation.unexpected(header_law, &observed);
         };
-        let def = &table.messages[index];
         if flags.version() != Flags::VERSION || !flags.is_reply() {
             let observed = format!("a reply to {} with flags {flags:?}", def.name);
             return self.conversation.unexpected(header_law, &observed);
@@ -81,7 +81,11 @@ impl Session<'_> {
                 self.negotiation.protocol_offered = value;
                 self.negotiation.asked = true;
             }
-            Answer::Base => self.negotiation.bases[ring as usize] = value as u16,
+            Answer::Base => {
+                if let Some(base) = self.negotiation.bases.get_mut(usize::from(ring)) {
+                    *base = value as u16;
+                }
+            }
             Answer::Transfer if value & 0xff != 0 => {
                 return Err(TestEnd::Refused(format!(
                     "the reply to {name} is error {:#x}",
@@ -89,7 +93,7 @@ impl Session<'_> {
                 )));
             }
             Answer::Transfer => {
-                self.transfer.begin(fds.into_iter().next());
+                self.transfer.begin(fds.into_iter().next())?;
             }
             // Where a refusal is in order, a text says what follows.
             Answer::Ack if value != 0 && self.conversation.is_unspecified() => {

@@ -131,18 +131,17 @@ impl Session<'_> {
 
     /// The back-end has closed the connection.
     pub(super) fn saw_close(&mut self) -> Result<(), TestEnd> {
-        self.link.close();
+        self.link.lose();
         let is_reply = |record: &Record<Event>| matches!(record, Record::Seen(Event::Reply { .. }));
         let served = self.conversation.records().iter().any(is_reply);
         if !served && self.link.may_be_the_last() {
             let error = "the connection is closed before any reply".to_owned();
-            return Err(TestEnd::harness(TargetError::Gone { error }));
+            return Err(TargetError::Gone { error }.end());
         }
-        let ended = self.link.exit_status();
         match self.conversation.observe(&Event::Close) {
             Err(TestEnd::Finding { clause, expected, .. }) => {
-                let how = ended.map(|status| format!("; the process ended: {status}"));
-                let observed = format!("the connection is closed{}", how.unwrap_or_default());
+                self.link.must_not_close();
+                let observed = "the connection is closed".to_owned();
                 Err(TestEnd::Finding { clause, observed, expected })
             }
             other => other,

@@ -40,6 +40,8 @@ pub struct Limits {
     pub quiet: Duration,
     /// A finding that nothing came in time is confirmed with longer limits.
     pub confirms: bool,
+    /// For a process that has closed the connection to end.
+    pub death: Duration,
 }
 
 impl Limits {
@@ -59,6 +61,7 @@ impl Default for Limits {
             silence: Duration::from_secs(3),
             quiet: Duration::from_millis(60),
             confirms: true,
+            death: Duration::from_secs(1),
         }
     }
 }

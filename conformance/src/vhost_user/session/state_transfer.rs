@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use devmig_model::protocol::vhost_user::wire::Transfer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -53,11 +54,15 @@ impl StateTransfer {
     }
 
     /// The transfer has begun, through the back-end's own channel if it brings one.
-    pub(super) fn begin(&mut self, own: Option<OwnedFd>) {
+    /// Reading and writing it never waits, whatever it is.
+    pub(super) fn begin(&mut self, own: Option<OwnedFd>) -> Result<(), TestEnd> {
         self.answered = true;
-        if own.is_some() {
-            self.channel = own;
+        if let Some(own) = own {
+            let flags = fcntl_getfl(&own).map_err(TestEnd::harness)?;
+            fcntl_setfl(&own, flags | OFlags::NONBLOCK).map_err(TestEnd::harness)?;
+            self.channel = Some(own);
         }
+        Ok(())
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -74,7 +79,7 @@ impl StateTransfer {
                     self.ended = true;
                     return Ok(());
                 }
-                Ok(n) => self.state.extend_from_slice(&piece[..n]),
+                Ok(n) => self.state.extend(piece.iter().take(n)),
                 Err(Errno::INTR) => {}
                 // Nothing now; or this is the writing end.
                 Err(Errno::AGAIN | Errno::BADF) => return Ok(()),
@@ -110,7 +115,7 @@ impl StateTransfer {
         };
         while !rest.is_empty() {
             match rustix::io::write(&channel, rest) {
-                Ok(n) => rest = &rest[n..],
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
                 Err(Errno::AGAIN) if !deadline.passed() => wait(&channel)?,
                 Err(Errno::INTR) => {}
                 // A reader that has seen enough says so in its answer to CHECK_DEVICE_STATE.

@@ -85,8 +85,7 @@ pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
         Act::Break => guest::corrupt(s),
         Act::Malformed(kind) => {
             let table = &s.machine().table;
-            let id =
-                |name: &str| table.named(name).map_or(0, |id| table.messages[id.0 as usize].id);
+            let id = |name: &str| table.named(name).map_or(0, |id| s.machine().message(id).id);
             forms::malformed(s, &kind.bytes(id))
         }
     }
@@ -121,7 +120,10 @@ fn stray_closed(s: &mut Session<'_>) -> Result<(), TestEnd> {
 /// The record says what it said before the request that came back last was taken out of it.
 fn unsettle(s: &mut Session<'_>) -> Result<(), TestEnd> {
     let ring = s.driver.request_ring()?;
-    other_writers::unsettle(&s.driver, ring, s.tracking.record.as_ref())?;
+    let done = other_writers::unsettle(&s.driver, ring, s.tracking.record.as_ref())?;
+    if let Err(wrong) = done {
+        return s.conversation.unexpected(ClauseId::NONE, &wrong);
+    }
     s.conversation.note(format!("record of ring {ring}: the last request is still in it"));
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! **Invariants.** A write is wanted as soon as it is seen, and the log is looked at afterwards, so what
-//! is marked before it is written counts too. The log is cleared only between batches, when nothing is
+//! is marked before it is written counts too. The log keeps its size, whatever the back-end does to it. The log is cleared only between batches, when nothing is
 //! wanted. The record's content is the back-end's and is not looked at here.
 //!
 //! **Not here:** marks too many, which cost a front-end a page and break nothing.
@@ -15,10 +15,10 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use devmig_model::protocol::vhost_user::wire::{Inflight, Log};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::driver::{Driver, MEMORY};
 use super::other_writers::Others;
+use crate::harness::io::memory::sealed;
 use crate::harness::io::ring::Buffer;
 use crate::harness::verdict::TestEnd;
 
@@ -58,8 +58,7 @@ pub(super) struct Tracking {
 impl Tracking {
     /// A new log, all clear, which takes the place of the one before.
     pub(super) fn renew(&mut self, number: u8) -> Result<(Log, OwnedFd), TestEnd> {
-        let fd = memfd_create("devmig-log", MemfdFlags::CLOEXEC).map_err(TestEnd::harness)?;
-        ftruncate(&fd, LOG).map_err(TestEnd::harness)?;
+        let fd = sealed("devmig-log", LOG).map_err(TestEnd::harness)?;
         let theirs = fd.try_clone().map_err(TestEnd::harness)?;
         self.log = Some((fd, number));
         self.others = self.others.as_ref().map(|_| Others::default());
@@ -98,16 +97,16 @@ impl Tracking {
         let mut left = length;
         for buffer in buffers.iter().filter(|buffer| buffer.writable) {
             let length = buffer.len.min(left);
-            left -= length;
+            left = left.saturating_sub(length);
             self.want(0, ring, buffer.addr, length.into());
         }
         if self.rings.contains(&ring)
             && let Ok(line) = driver.line(ring)
         {
             let at = log_address(ring, line.ring.layout().used);
-            let slot = u64::from(element % line.ring.size());
-            self.want(1, ring, at + 2, 2);
-            self.want(1, ring, at + 4 + 8 * slot, 8);
+            self.want(1, ring, at.saturating_add(2), 2);
+            let element = line.ring.used_element(element).saturating_sub(line.ring.layout().used);
+            self.want(1, ring, at.saturating_add(element), 8);
         }
     }
 
@@ -170,7 +169,9 @@ impl Tracking {
     fn want(&mut self, part: usize, ring: u8, at: u64, length: u64) {
         if let Some(last) = length.checked_sub(1) {
             let pages = at / LOGGED..=at.saturating_add(last) / LOGGED;
-            self.wanted[part].extend(pages.map(|page| (ring, page)));
+            if let Some(wanted) = self.wanted.get_mut(part) {
+                wanted.extend(pages.map(|page| (ring, page)));
+            }
         }
     }
 }
@@ -178,5 +179,5 @@ impl Tracking {
 /// The address that a front-end gives for writes to a used ring: not the one at which it is, as behind
 /// an IOMMU. It is in the first pages, where nothing else is logged; the place in the page is the same.
 pub(super) fn log_address(ring: u8, used: u64) -> u64 {
-    u64::from(ring) * 2 * LOGGED + used % LOGGED
+    u64::from(ring).saturating_mul(2 * LOGGED).saturating_add(used % LOGGED)
 }

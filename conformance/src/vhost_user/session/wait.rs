@@ -50,7 +50,7 @@ impl Session<'_> {
     /// Waits until nothing of this class is owed.
     pub(super) fn settle(&mut self, class: TimeClass) -> Result<(), TestEnd> {
         let deadline = Deadline::after(self.limits.owed);
-        let end = Deadline::after(self.limits.owed * 4);
+        let end = Deadline::after(self.limits.owed.saturating_mul(4));
         let mut calm = Instant::now();
         loop {
             let late = deadline.passed();
@@ -61,7 +61,9 @@ impl Session<'_> {
             if self.conversation.is_unspecified() {
                 return Ok(());
             }
-            if calm.elapsed() >= self.limits.quiet / 4 && self.conversation.may_be_silent(class)? {
+            if calm.elapsed() >= self.limits.quiet.div_f32(4.0)
+                && self.conversation.may_be_silent(class)?
+            {
                 return Ok(());
             }
             // Nobody is waited for who never stops, either.
@@ -87,7 +89,7 @@ impl Session<'_> {
     /// excluded. Where that is all of them, a kick that was not read is no reason to say anything: who
     /// does not listen to a ring that it may not process owes nothing.
     pub(super) fn silence(&mut self) -> Result<(), TestEnd> {
-        let end = Deadline::after(self.limits.silence * 4);
+        let end = Deadline::after(self.limits.silence.saturating_mul(4));
         let mut calm = Deadline::after(self.limits.silence);
         while !calm.passed() && !end.passed() {
             if self.sample()? {

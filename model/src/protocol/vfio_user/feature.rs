@@ -230,7 +230,7 @@ impl LoggingReport {
 
     /// The first address of every page whose bit is set.
     pub fn pages(&self) -> impl Iterator<Item = u64> + '_ {
-        let bits = (0..self.bitmap.len() as u64 * 64).filter(|bit| {
+        let bits = (0..(self.bitmap.len() as u64).saturating_mul(64)).filter(|bit| {
             let word = self.bitmap.get((bit / 64) as usize);
             word.is_some_and(|word| word >> (bit % 64) & 1 == 1)
         });

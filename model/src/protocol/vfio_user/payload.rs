@@ -88,10 +88,11 @@ impl<'a> Reader<'a> {
         each: usize,
         mut one: impl FnMut(&mut Self) -> Result<T, WireError>,
     ) -> Result<Vec<T>, WireError> {
+        let count = self.left().checked_div(each).unwrap_or_default();
         if !self.left().is_multiple_of(each) {
             return Err(self.size());
         }
-        (0..self.left() / each).map(|_| one(self)).collect()
+        (0..count).map(|_| one(self)).collect()
     }
 }
 

@@ -9,6 +9,9 @@
 //!
 //! **Not here:** what depends on the conversation; that is the machine's.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use super::event::{BackEndMessage, Event, FRONT_END, Message, MessageId, Value};
 use super::table::{MessageDef, Table};
 use super::vocabulary::Effect;

@@ -12,6 +12,9 @@
 //! **Not here:** message ids and which payload belongs to which message (a table in `specs/`),
 //! descriptors (the transport carries them beside the bytes), and any judgement of a value.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 mod header;
 mod payload;
 

@@ -109,7 +109,7 @@ impl Client {
             if !(RegionInfo::LEN..=MAX_PAYLOAD).contains(&needed) {
                 return self.contradiction(command, "a size that cannot be");
             }
-            if needed == RegionInfo::LEN + capabilities.len() {
+            if needed == RegionInfo::LEN.saturating_add(capabilities.len()) {
                 return Ok(Region { info, capabilities, fd: fds.pop() });
             }
             argsz = info.argsz;
@@ -162,7 +162,7 @@ impl Client {
         booleans: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> Outcome<()> {
-        let argsz = (IrqSet::LEN + booleans.len()) as u32;
+        let argsz = IrqSet::LEN.saturating_add(booleans.len()) as u32;
         let set = IrqSet { argsz, flags, index, start, count };
         let (_, got) = self.call_with(&Request::SetIrqs(set, booleans.to_vec()), fds)?;
         self.no_descriptors(Command::DEVICE_SET_IRQS, &got)
@@ -237,7 +237,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub fn feature(&mut self, flags: FeatureFlags, data: Vec<u8>, room: usize) -> Outcome<Vec<u8>> {
-        let argsz = 8 + data.len().max(room);
+        let argsz = data.len().max(room).saturating_add(8);
         let argsz = u32::try_from(argsz).map_err(|_| ClientError::TooLong(room))?;
         self.feature_raw(argsz, flags, data)
     }
@@ -272,7 +272,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]: [`ClientError::Refused`] if it cannot.
     pub fn probe(&mut self, feature: Feature, get: bool, set: bool) -> Outcome<()> {
-        let methods = (u32::from(get) * FeatureFlags::GET) | (u32::from(set) * FeatureFlags::SET);
+        let methods =
+            if get { FeatureFlags::GET } else { 0 } | if set { FeatureFlags::SET } else { 0 };
         let flags = FeatureFlags(feature as u32 | methods).probe();
         self.feature(flags, Vec::new(), 0).map(|_| ())
     }

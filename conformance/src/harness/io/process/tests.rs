@@ -1,5 +1,6 @@
 //! Commands that behave, and commands that do not.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Instant;
 
 use rustix::process::test_kill_process;
@@ -178,4 +179,40 @@ fn what_a_command_prints_is_kept_apart_and_bounded() {
     assert!(matches!(long, Err(SpawnError::Long { most: 5, .. })), "{long:?}");
     let silent = run("sleep 60", 5, Duration::from_millis(100));
     assert!(matches!(silent, Err(SpawnError::Silent { .. })), "{silent:?}");
+}
+
+/// What is left of a shell that does this, after so long.
+fn left(script: &str, limit: Duration) -> Remains {
+    let words = ["sh", "-c", script].map(str::to_owned).to_vec();
+    Command::plain(words).unwrap().spawn().unwrap().remains(Deadline::after(limit))
+}
+
+#[test]
+fn what_is_left_of_a_process_is_how_it_ended_by_itself_and_its_last_lines() {
+    let died = left("echo last words >&2; kill -ABRT $$", soon() * 10);
+    assert_eq!(died.crash().and_then(|status| status.signal()), Some(6), "{died:?}");
+    assert_eq!(died.output, ["last words"]);
+    let wrapped = left("sh -c 'kill -SEGV $$'; exit $?", soon() * 10);
+    assert_eq!(wrapped.crash().and_then(|status| status.code()), Some(139), "{wrapped:?}");
+    let left_alone = left("exit 3", soon() * 10);
+    assert_eq!((left_alone.ended.and_then(|s| s.code()), left_alone.crash()), (Some(3), None));
+}
+
+#[test]
+fn one_that_is_told_to_end_has_not_ended_by_itself_unless_it_crashes_then() {
+    let begin = Instant::now();
+    assert_eq!(left("exec sleep 60", soon()).ended, None);
+    assert_eq!(left("trap 'exit 3' TERM; sleep 60 & wait", soon()).ended, None);
+    let crashed = left("trap 'kill -ABRT $$' TERM; sleep 60 & wait", soon());
+    assert_eq!(crashed.crash().and_then(|status| status.signal()), Some(6), "{crashed:?}");
+    // One that is stopped takes our signal as soon as it goes on.
+    assert_eq!(left("kill -STOP $$; sleep 60", soon()).ended, None);
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn less_is_kept_than_comes_at_once() {
+    let words = ["sh", "-c", "seq 1 10000"].map(str::to_owned).to_vec();
+    let captured = Command::plain(words).unwrap().captured(10, Deadline::after(soon() * 20));
+    assert!(matches!(captured, Err(SpawnError::Long { most: 10, .. })), "{captured:?}");
 }

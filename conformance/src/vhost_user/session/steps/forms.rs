@@ -56,7 +56,7 @@ pub(super) fn all(s: &mut Session<'_>, form: Form) -> Result<(), TestEnd> {
     s.driver.ignore_strays();
     // Whoever dies of one closes its socket by that: there is no need to wait long for each.
     let quiet = s.limits.quiet;
-    s.limits.quiet /= 2;
+    s.limits.quiet = s.limits.quiet.div_f32(2.0);
     let done = one_by_one(s, &cases);
     s.limits.quiet = quiet;
     done

@@ -43,10 +43,10 @@ pub(super) fn named(s: &Session<'_>, which: Which) -> Option<Range<u8>> {
     Some(match which {
         Which::Requests => {
             let ring = s.driver.request_ring().unwrap_or(0);
-            ring..ring + 1
+            ring..ring.saturating_add(1)
         }
         Which::Index(ring) if ring >= s.driver.rings() => return None,
-        Which::Index(ring) => ring..ring + 1,
+        Which::Index(ring) => ring..ring.saturating_add(1),
         Which::Each => 0..s.driver.rings(),
     })
 }

@@ -164,7 +164,9 @@ impl Sizes {
     /// Whether a payload can be this long.
     #[must_use]
     pub const fn admit(self, size: usize) -> bool {
-        size >= self.least && size <= self.most && (size - self.least).is_multiple_of(self.step)
+        size >= self.least
+            && size <= self.most
+            && size.saturating_sub(self.least).is_multiple_of(self.step)
     }
 }
 
