@@ -49,7 +49,8 @@ impl Limits {
     #[must_use]
     pub fn longer(self, times: u32) -> Self {
         let Limits { connect, owed, silence, .. } = self;
-        Limits { connect: connect * times, owed: owed * times, silence: silence * times, ..self }
+        let longer = |limit: Duration| limit.saturating_mul(times);
+        Limits { connect: longer(connect), owed: longer(owed), silence: longer(silence), ..self }
     }
 }
 
