@@ -24,5 +24,6 @@ pub mod steps;
 pub mod suite;
 pub(crate) mod suite_files;
 pub mod verdict;
+pub mod versions;
 pub mod waivers;
 pub mod walk;

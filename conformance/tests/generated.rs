@@ -48,6 +48,7 @@ fn judged(
                 owed: Duration::from_secs(1),
                 silence: Duration::from_millis(400),
                 quiet: Duration::from_millis(40),
+                confirms: false,
                 death: Duration::from_secs(1),
             },
             outside: None,

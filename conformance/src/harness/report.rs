@@ -26,6 +26,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::words;
+use crate::harness::versions::OtherVersion;
 use crate::harness::waivers::Waiver;
 pub use alternatives::fewest;
 pub use cause::{Cause, causes};
@@ -269,6 +270,9 @@ pub struct SuiteReport {
     pub nothing_judged: bool,
     /// The counts.
     pub summary: Summary,
+    /// What other versions of the specification would have said, if that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_versions: Vec<OtherVersion>,
     /// How much of the machine was driven, if tours were made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -394,6 +398,7 @@ impl SuiteReport {
             ended_early: None,
             nothing_judged: false,
             summary: Summary::of(&results),
+            other_versions: Vec::new(),
             coverage: None,
             results,
         };
@@ -448,6 +453,12 @@ impl SuiteReport {
         }
         for stale in &self.stale_waivers {
             let _ = writeln!(out, "stale waiver: {stale}: no finding matches it");
+        }
+        if !self.text.is_empty() {
+            let _ = writeln!(out, "\njudged by version {} of the specification", self.text);
+        }
+        for other in &self.other_versions {
+            out.push_str(&other.text());
         }
         let Summary { pass, warn, fail, skip, waived, empty, not_run, error } = self.summary;
         if empty > 0 {

@@ -212,6 +212,9 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
                 Some(Level::Must) | None => Status::Fail,
                 Some(_) => Status::Warn,
             };
+            // Every failure says what was expected: at least what the clause wants.
+            let wanted = || library.spec.get(clause).map(|c| c.text.clone()).into_iter().collect();
+            let expected = if expected.is_empty() { wanted() } else { expected };
             let observed = Some(observed);
             Outcome { clause: Some(clause), observed, expected, log, ..Outcome::new(status) }
         }
@@ -249,6 +252,10 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         .filter_map(|choice| Some((choice, known.fixed(choice)?)))
         .map(|(c, o)| format!("{} = {}", spec.choice_name(c), spec.option_name(c, o)))
         .collect();
+    let settled = match settled.is_empty() {
+        true => vec!["the interpretation that other tests have shown".to_owned()],
+        false => settled,
+    };
     Outcome {
         observed: Some(
             "the implementation takes two interpretations of one choice: this behaviour \

@@ -134,6 +134,37 @@ pub struct Range {
     pub length: u64,
 }
 
+/// What DEVICE_GET_INFO says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceInfo {
+    /// The device supports RESET.
+    pub resets: bool,
+    /// It is a PCI device, so that its regions and interrupts are numbered as VFIO numbers those.
+    pub is_pci: bool,
+}
+
+/// What DEVICE_GET_REGION_INFO says of a region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RegionInfo {
+    /// Its length in bytes.
+    pub size: u64,
+    /// The client may read it.
+    pub is_readable: bool,
+    /// The client may write it.
+    pub is_writable: bool,
+}
+
+/// What DEVICE_GET_IRQ_INFO says of a type of interrupts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct IrqInfo {
+    /// How many there are of it.
+    pub count: u32,
+    /// They are signalled through event descriptors.
+    pub is_signalled: bool,
+    /// They can be masked and unmasked.
+    pub is_maskable: bool,
+}
+
 /// A device under test that is open.
 ///
 /// What a transport cannot ask for has a body here that says so.
@@ -208,6 +239,26 @@ pub trait Device: std::fmt::Debug {
     /// See [`HarnessError`].
     fn poll(&mut self, _limit: Duration) -> Said<Ready> {
         Err(HarnessError::Lacks("a transport with data descriptors"))
+    }
+
+    /// DEVICE_GET_INFO.
+    ///
+    /// # Errors
+    /// See [`HarnessError`].
+    fn info(&mut self) -> Said<DeviceInfo>;
+
+    /// DEVICE_GET_REGION_INFO of a region, numbered as VFIO numbers those of a PCI device.
+    ///
+    /// # Errors
+    /// See [`HarnessError`].
+    fn region_info(&mut self, region: u32) -> Said<RegionInfo>;
+
+    /// DEVICE_GET_IRQ_INFO of INTx.
+    ///
+    /// # Errors
+    /// See [`HarnessError`].
+    fn irq_info(&mut self) -> Said<IrqInfo> {
+        Err(HarnessError::Lacks("a transport over which the tester takes interrupts"))
     }
 
     /// Reads part of a region, numbered as VFIO numbers those of a PCI device.

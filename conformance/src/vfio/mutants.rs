@@ -121,6 +121,7 @@ impl<'a> MutationRun<'a> {
                 limits: Limits {
                     work: Duration::from_millis(500),
                     quiet: Duration::from_millis(5),
+                    confirms: mutant.is_none(),
                 },
                 p2p: false,
             },

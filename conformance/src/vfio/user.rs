@@ -30,7 +30,10 @@ use devmig_reference::vfio_user::{
 use rustix::io::Errno;
 
 use super::data;
-use super::device::{Device, HarnessError, Left, Place, Range, Read, Said, Transport};
+use super::device::{
+    Device, DeviceInfo, HarnessError, IrqInfo, Left, Place, Range, Read, RegionInfo, Said,
+    Transport,
+};
 use super::session::last_words;
 use crate::harness::io::process::{Command, Process, Remains, SpawnError};
 
@@ -317,6 +320,9 @@ impl User {
     }
 }
 
+/// The type of interrupts that INTx is.
+const INTX: u32 = 0;
+
 /// Features that are only there in this process: vfio-user has no message for them.
 const IN_PROCESS: Transport =
     Transport { name: "in-process", descriptors: false, p2p: false, kernel: false };
@@ -378,6 +384,32 @@ impl Device for User {
         };
         local.core().opt_in();
         Ok(Ok(()))
+    }
+
+    fn info(&mut self) -> Said<DeviceInfo> {
+        let said = self.ask(Client::device_info)?;
+        Ok(said.map(|info| DeviceInfo {
+            resets: info.flags & 1 != 0,
+            is_pci: info.flags & 1 << 1 != 0,
+        }))
+    }
+
+    fn region_info(&mut self, region: u32) -> Said<RegionInfo> {
+        let said = self.ask(|client| client.region_info(region))?;
+        Ok(said.map(|said| RegionInfo {
+            size: said.info.size,
+            is_readable: said.info.flags & 1 != 0,
+            is_writable: said.info.flags & 1 << 1 != 0,
+        }))
+    }
+
+    fn irq_info(&mut self) -> Said<IrqInfo> {
+        let said = self.ask(|client| client.irq_info(INTX))?;
+        Ok(said.map(|info| IrqInfo {
+            count: info.count,
+            is_signalled: info.flags & 1 != 0,
+            is_maskable: info.flags & 1 << 1 != 0,
+        }))
     }
 
     fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Said<Vec<u8>> {

@@ -173,6 +173,7 @@ impl<'a> MutationRun<'a> {
             owed,
             silence,
             quiet: Duration::from_millis(40).max(latency * 3),
+            confirms: mutant.is_none(),
             death: Duration::from_secs(1),
         };
         let running = Running::start(bed.options(settings, mutant, slow)?)

@@ -36,6 +36,7 @@
 mod back_end_channel;
 mod driver;
 mod link;
+mod mistake;
 mod negotiation;
 mod other_writers;
 mod payload;
@@ -167,6 +168,13 @@ impl<'m> Session<'m> {
     #[must_use]
     pub fn offers(&self) -> (u64, u64) {
         (self.negotiation.offered, self.negotiation.protocol_offered)
+    }
+
+    /// What the caller got wrong about the back-end, as far as it was asked.
+    #[must_use]
+    pub fn mistake(&self) -> Option<String> {
+        let (offered, protocol) = (self.negotiation.offered, self.negotiation.protocol_offered);
+        mistake::mistake(&self.machine().table, self.driver.chosen(), offered, protocol)
     }
 
     /// Whether the back-end is known not to offer this protocol feature.

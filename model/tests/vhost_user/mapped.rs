@@ -23,7 +23,8 @@ fn laws() -> MappedLaws {
 }
 
 fn region(user_address: u64, size: u64) -> Payload {
-    let region = Region { user_address, size, ..Region::default() };
+    let guest_address = user_address;
+    let region = Region { user_address, guest_address, size, ..Region::default() };
     Payload::MemoryRegion(MemoryRegion { padding: 0, region })
 }
 
@@ -48,6 +49,22 @@ fn a_ring_lies_in_memory_with_all_of_its_length() {
     assert_eq!(wrong(&mut mapped, "SET_VRING_ADDR", &ring(0x1000)), None);
     assert_eq!(wrong(&mut mapped, "REM_MEM_REG", &region(0x1000, 0x1000)), None);
     assert!(wrong(&mut mapped, "SET_VRING_ADDR", &ring(0x1000)).is_some());
+}
+
+#[test]
+fn regions_overlap_in_neither_kind_of_address() {
+    let mut mapped = Mapped::default();
+    assert_eq!(wrong(&mut mapped, "ADD_MEM_REG", &region(0x1000, 0x1000)), None);
+    assert_eq!(wrong(&mut mapped, "ADD_MEM_REG", &region(0x2000, 0x1000)), None);
+    let (clause, how) = wrong(&mut mapped, "ADD_MEM_REG", &region(0x2fff, 0x1000)).unwrap();
+    assert_eq!(clause, laws().no_overlap);
+    assert!(how.contains("guest address 0x2fff"), "{how}");
+    let mut mapped = Mapped::default();
+    assert_eq!(wrong(&mut mapped, "ADD_MEM_REG", &region(0x1000, 0x1000)), None);
+    let apart = Region { guest_address: 0x9000, user_address: 0x1800, size: 1, mmap_offset: 0 };
+    let apart = Payload::MemoryRegion(MemoryRegion { padding: 0, region: apart });
+    let (_, how) = wrong(&mut mapped, "ADD_MEM_REG", &apart).unwrap();
+    assert!(how.contains("user address 0x1800"), "{how}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::super::number::limit;
 use super::shared::{Again, Of, Scripted, Shared};
 use super::{Error, Out, Status};
 use crate::harness::report::Result as TestResult;
+use crate::harness::versions;
 use crate::harness::walk::Walk;
 use crate::vfio::device::Place;
 use crate::vfio::runner::{self, Run, Subject};
@@ -39,10 +40,15 @@ pub(super) struct Common {
         long = "spec-version",
         alias = "text",
         value_name = "VERSION",
-        default_value = "6.18",
+        default_value = "7.1",
         help_heading = "Judgement"
     )]
     pub(super) text: String,
+    /// Also judge the tests by these versions, and say which verdicts differ [default: every newer
+    /// release]
+    #[arg(long, value_name = "VERSION", num_args = 0.., value_delimiter = ',',
+          help_heading = "Judgement", conflicts_with = "walks")]
+    compare_versions: Option<Vec<String>>,
     /// Maximum time for each call, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
           help_heading = "Judgement")]
@@ -62,7 +68,7 @@ impl Common {
         command
             .choices(&self.choice)
             .path("--waivers", self.shared.waivers.as_ref())
-            .words(self.text != "6.18", &format!("--spec-version {}", self.text))
+            .words(self.text != "7.1", &format!("--spec-version {}", self.text))
             .timeout(self.timeout)
     }
 }
@@ -105,8 +111,19 @@ pub(super) fn run(
         seed: args.shared.seed,
         ends_early: true,
     };
+    let others = match &args.compare_versions {
+        Some(named) => versions::others(&library.spec, SOURCE, &args.text, named)?,
+        None => Vec::new(),
+    };
     let of = Of { protocol, again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
-        Ok(runner::play(&run, &tests, &walks, |result: &TestResult| done(result)))
+        let mut report = runner::play(&run, &tests, &walks, |result: &TestResult| done(result));
+        for version in &others {
+            let rules = library.spec.judged_by(SOURCE, version)?;
+            let run = Run { rules, text: version.clone(), ..run.clone() };
+            let other = runner::play(&run, &tests, &[], |_| ());
+            report.other_versions.push(versions::differences(&report, &other));
+        }
+        Ok(report)
     })
 }

@@ -13,6 +13,7 @@ use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
 use crate::harness::mutation::hunt;
+use crate::harness::versions;
 use crate::harness::walk::Walk;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::runner::{self, Run};
@@ -39,7 +40,7 @@ pub(super) struct Args {
     /// Run the suite against each mutant of the reference back-end; a test of the violated clause
     /// must find it. `--only` selects mutants
     #[arg(long, help_heading = "Selection",
-          conflicts_with_all = ["tour", "walks", "script", "play", "choice", "waivers", "junit", "results"])]
+          conflicts_with_all = ["tour", "walks", "script", "play", "choice", "waivers", "junit", "results", "compare_versions"])]
     mutants: bool,
     /// Thoroughness of the run
     #[arg(long, value_enum, default_value = "quick", help_heading = "Selection")]
@@ -78,6 +79,11 @@ pub(super) struct Args {
         help_heading = "Judgement"
     )]
     text: String,
+    /// Also judge the tests by these versions, and say which verdicts differ [default: every newer
+    /// release]
+    #[arg(long, value_name = "VERSION", num_args = 0.., value_delimiter = ',',
+          help_heading = "Judgement", conflicts_with = "walks")]
+    compare_versions: Option<Vec<String>>,
     /// Maximum time to wait for an obligation, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
           help_heading = "Judgement")]
@@ -159,6 +165,10 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         seed: args.shared.seed,
         ends_early: true,
     };
+    let others = match &args.compare_versions {
+        Some(named) => versions::others(&library.spec, SOURCE, &args.text, named)?,
+        None => Vec::new(),
+    };
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));
     let of = Of { protocol: "vhost-user", again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
@@ -166,6 +176,14 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         // What was not run has driven nothing, and that says nothing about the back-end.
         let tours = tours.filter(|_| report.ended_early.is_none());
         report.coverage = tours.map(|tours| tours.coverage(&report));
+        for version in &others {
+            let library = Library::builtin()?.by_text(SOURCE, version)?;
+            let rules = library.spec.judged_by(SOURCE, version)?;
+            let (text, waivers) = (version.clone(), run.waivers.clone());
+            let run = Run { library: &library, rules, text, waivers, ..run.clone() };
+            let other = runner::play(&run, &tests, &[], |_| ());
+            report.other_versions.push(versions::differences(&report, &other));
+        }
         Ok(report)
     })
 }

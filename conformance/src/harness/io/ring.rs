@@ -17,6 +17,9 @@
 //! libraries model the device's side; virtio-queue's mock driver borrows its memory, panics on an
 //! address outside, and does not wrap, so of that crate only the descriptor's layout is used.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering, fence};
 
@@ -148,10 +151,10 @@ impl Ring {
         // Two bytes after each ring are the event index's, whether it is negotiated or not.
         let mut place = || -> Result<Layout, MemoryError> {
             Ok(Layout {
-                descriptor: arena.take(DESCRIPTOR * n, VRING_DESC_ALIGN_SIZE.into())?,
-                available: arena.take(RING_HEADER + 2 * n + 2, VRING_AVAIL_ALIGN_SIZE.into())?,
-                used: arena
-                    .take(RING_HEADER + USED_ELEMENT * n + 2, VRING_USED_ALIGN_SIZE.into())?,
+                descriptor: arena
+                    .take(DESCRIPTOR.saturating_mul(n), VRING_DESC_ALIGN_SIZE.into())?,
+                available: arena.take(length(2, n), VRING_AVAIL_ALIGN_SIZE.into())?,
+                used: arena.take(length(USED_ELEMENT, n), VRING_USED_ALIGN_SIZE.into())?,
             })
         };
         let (layout, spare) = (place()?, place()?);
@@ -182,12 +185,13 @@ impl Ring {
         (self.available, self.seen, self.told) = (base, base, base);
         self.free = (0..self.size).rev().collect();
         self.outstanding.clear();
-        let n = u32::from(self.size);
-        self.memory.fill(self.layout.descriptor, DESCRIPTOR as u32 * n, 0)?;
-        self.memory.fill(self.layout.available, RING_HEADER as u32 + 2 * n + 2, 0)?;
-        self.memory.fill(self.layout.used, (RING_HEADER + USED_ELEMENT) as u32 * n + 2, 0)?;
-        self.memory.store_u16(self.layout.available + 2, base, Ordering::Release)?;
-        self.memory.store_u16(self.layout.used + 2, base, Ordering::Release)?;
+        let n = u64::from(self.size);
+        let descriptors = DESCRIPTOR.saturating_mul(n);
+        self.memory.fill(self.layout.descriptor, descriptors as u32, 0)?;
+        self.memory.fill(self.layout.available, length(2, n) as u32, 0)?;
+        self.memory.fill(self.layout.used, length(USED_ELEMENT, n) as u32, 0)?;
+        self.memory.store_u16(index(self.layout.available), base, Ordering::Release)?;
+        self.memory.store_u16(index(self.layout.used), base, Ordering::Release)?;
         Ok(())
     }
 
@@ -223,7 +227,7 @@ impl Ring {
         // The index is published before the other side's wish is read, which it writes before it looks
         // at the index.
         fence(Ordering::SeqCst);
-        let at = self.layout.used + RING_HEADER + USED_ELEMENT * u64::from(self.size);
+        let at = element(self.layout.used, USED_ELEMENT, self.size.into());
         let wish = self.memory.load_u16(at, Ordering::Acquire)?;
         let since = self.available.wrapping_sub(told);
         Ok(self.available.wrapping_sub(wish).wrapping_sub(1) < since)
@@ -246,17 +250,17 @@ impl Ring {
             let flags = (next_flag | write_flag) as u16;
             let next = next.copied().unwrap_or(0);
             let descriptor = Descriptor::new(buffer.addr, buffer.len, flags, next);
-            let at = self.layout.descriptor + DESCRIPTOR * u64::from(*at);
+            let at = self.layout.descriptor.saturating_add(DESCRIPTOR.saturating_mul((*at).into()));
             self.memory.write_object(at, descriptor)?;
         }
-        let element = self.layout.available + RING_HEADER + 2 * self.slot(self.available);
-        self.memory.store_u16(element, head, Ordering::Relaxed)?;
+        let at = element(self.layout.available, 2, self.slot(self.available));
+        self.memory.store_u16(at, head, Ordering::Relaxed)?;
         if self.events {
-            let wish = self.layout.available + RING_HEADER + 2 * u64::from(self.size);
+            let wish = element(self.layout.available, 2, self.size.into());
             self.memory.store_u16(wish, self.available, Ordering::Release)?;
         }
         self.available = self.available.wrapping_add(1);
-        self.memory.store_u16(self.layout.available + 2, self.available, Ordering::Release)?;
+        self.memory.store_u16(index(self.layout.available), self.available, Ordering::Release)?;
         self.outstanding.insert(head, indices);
         Ok(head)
     }
@@ -268,7 +272,7 @@ impl Ring {
     /// [`RingError::Memory`].
     pub fn run_ahead(&mut self) -> Result<(), RingError> {
         let ahead = self.available.wrapping_add(self.size).wrapping_add(1);
-        self.memory.store_u16(self.layout.available + 2, ahead, Ordering::Release)?;
+        self.memory.store_u16(index(self.layout.available), ahead, Ordering::Release)?;
         Ok(())
     }
 
@@ -303,7 +307,7 @@ impl Ring {
     /// # Errors
     /// [`RingError::Memory`].
     pub fn used_index(&self) -> Result<u16, RingError> {
-        Ok(self.memory.load_u16(self.layout.used + 2, Ordering::Acquire)?)
+        Ok(self.memory.load_u16(index(self.layout.used), Ordering::Acquire)?)
     }
 
     /// The index of the next request to be published: how many there were, from the base on.
@@ -321,7 +325,7 @@ impl Ring {
     /// Where the used element of this index is.
     #[must_use]
     pub fn used_element(&self, index: u16) -> u64 {
-        self.layout.used + RING_HEADER + USED_ELEMENT * self.slot(index)
+        element(self.layout.used, USED_ELEMENT, self.slot(index))
     }
 
     /// How many requests have been published and not taken back.
@@ -343,8 +347,23 @@ impl Ring {
     }
 
     fn slot(&self, index: u16) -> u64 {
-        u64::from(index % self.size)
+        u64::from(index.checked_rem(self.size).unwrap_or_default())
     }
+}
+
+/// Where the index of an available or used ring is.
+const fn index(ring: u64) -> u64 {
+    ring.saturating_add(2)
+}
+
+/// Where an entry of an available or used ring is.
+const fn element(ring: u64, each: u64, n: u64) -> u64 {
+    ring.saturating_add(RING_HEADER).saturating_add(each.saturating_mul(n))
+}
+
+/// How long an available or used ring is, with the event index behind it.
+const fn length(each: u64, n: u64) -> u64 {
+    element(0, each, n).saturating_add(2)
 }
 
 #[cfg(test)]

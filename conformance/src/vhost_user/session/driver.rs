@@ -112,6 +112,11 @@ pub(super) struct Driver {
 }
 
 impl Driver {
+    /// What the caller says that the device is, and whether its data may be destroyed.
+    pub(super) fn chosen(&self) -> (Device, bool) {
+        (self.device, self.scratch)
+    }
+
     /// A guest that has just booted.
     pub(super) fn new(device: Device, scratch: bool) -> Result<Self, TestEnd> {
         let memory = GuestMemory::new(&[(0, MEMORY)]).map_err(TestEnd::harness)?;

@@ -15,6 +15,8 @@ clause_ids! {
     pub struct MappedLaws {
         /// `vhost-user.vring-addr.mapped`
         mapped: "vhost-user.vring-addr.mapped",
+        /// `vhost-user.memory.no-overlap`
+        no_overlap: "vhost-user.memory.no-overlap",
         /// `vhost-user.dirty-log.large-enough`
         large_enough: "vhost-user.dirty-log.large-enough",
         /// `vhost-user.set-vring-base.reserved`
@@ -56,7 +58,10 @@ impl Mapped {
         payload: &Payload,
     ) -> Option<(ClauseId, String)> {
         match payload {
-            Payload::Memory(memory) => self.regions = memory.regions().to_vec(),
+            Payload::Memory(memory) => {
+                self.regions = memory.regions().to_vec();
+                return self.overlapping().map(|wrong| (laws.no_overlap, wrong));
+            }
             Payload::MemoryRegion(gone) if name == REM_MEM_REG => {
                 let address = gone.region.user_address;
                 self.regions.retain(|region| region.user_address != address);
@@ -64,6 +69,7 @@ impl Mapped {
             Payload::MemoryRegion(added) => {
                 self.lost |= self.regions.len() >= MAX;
                 self.regions.extend((!self.lost).then_some(added.region));
+                return self.overlapping().map(|wrong| (laws.no_overlap, wrong));
             }
             Payload::U64(features) if name == SET_FEATURES => self.features = Some(*features),
             Payload::VringState(state) if name == SET_VRING_NUM => {
@@ -81,6 +87,24 @@ impl Mapped {
             _ => {}
         }
         None
+    }
+
+    /// Two regions that share guest addresses, or addresses of the front-end.
+    fn overlapping(&self) -> Option<String> {
+        let guest = |region: &Region| (region.guest_address, region.size);
+        let user = |region: &Region| (region.user_address, region.size);
+        let shared = |of: &dyn Fn(&Region) -> (u64, u64)| {
+            let mut all: Vec<_> =
+                self.regions.iter().map(of).filter(|(_, size)| *size > 0).collect();
+            all.sort_unstable();
+            let overlap = |pair: &[(u64, u64)]| match pair {
+                [(start, size), (next, _)] => start.saturating_add(*size) > *next,
+                _ => false,
+            };
+            all.windows(2).find(|pair| overlap(pair)).map(|pair| pair[1].0)
+        };
+        let guest = shared(&guest).map(|at| format!("two regions have guest address {at:#x}"));
+        guest.or_else(|| shared(&user).map(|at| format!("two regions have user address {at:#x}")))
     }
 
     /// What a split ring's base has beyond an index.
