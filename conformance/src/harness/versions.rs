@@ -99,6 +99,7 @@ mod tests {
     fn result(test: &str, status: Status) -> TestResult {
         TestResult {
             test: test.into(),
+            about: None,
             clause: "vhost-user.ring.kick-starts".into(),
             level: "MUST".into(),
             status,

@@ -1,5 +1,7 @@
 //! Rules about payloads: memory under rings, logs and bases.
 
+#![allow(clippy::unwrap_used)] // a test says by panicking what is wrong
+
 use devmig_engine::clause::ClauseId;
 use devmig_model::protocol::vhost_user::mapped::{Mapped, MappedLaws};
 use devmig_model::protocol::vhost_user::wire::{

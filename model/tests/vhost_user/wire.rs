@@ -1,5 +1,7 @@
 //! The laws of the codec, on arbitrary meanings and arbitrary bytes.
 
+#![allow(clippy::unwrap_used)] // a test says by panicking what is wrong
+
 use devmig_model::protocol::vhost_user::wire::{
     Config, CryptoSession, Flags, Header, Inflight, Iotlb, Log, LogTaken, MAX_CONFIG, MAX_CRYPTO,
     MAX_PAYLOAD, MAX_REGIONS, MAX_SHMEM, Memory, MemoryRegion, Mmap, Payload, PayloadKind, Region,
