@@ -24,6 +24,5 @@ pub mod steps;
 pub mod suite;
 pub(crate) mod suite_files;
 pub mod verdict;
-pub mod versions;
 pub mod waivers;
 pub mod walk;

@@ -10,11 +10,13 @@
 //! | `report/cause.rs` | findings by their cause |
 //! | `report/coverage.rs` | how much of a machine a run has driven, as an adapter counts it |
 //! | `report/junit.rs` | the same as JUnit XML |
+//! | `report/versions.rs` | verdicts under several versions of a specification |
 
 mod alternatives;
 mod cause;
 mod coverage;
 mod junit;
+pub mod versions;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -26,12 +28,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::words;
-use crate::harness::versions::OtherVersion;
 use crate::harness::waivers::Waiver;
 pub use alternatives::fewest;
 pub use cause::{Cause, causes};
 pub use coverage::Coverage;
 pub use junit::junit;
+use versions::OtherVersion;
 
 /// What became of a step that nobody wrote.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use super::super::number::limit;
 use super::shared::{Again, Of, Scripted, Shared};
 use super::{Error, Out, Status};
 use crate::harness::report::Result as TestResult;
-use crate::harness::versions;
+use crate::harness::report::versions;
 use crate::harness::walk::Walk;
 use crate::vfio::device::Place;
 use crate::vfio::runner::{self, Run, Subject};

@@ -13,7 +13,7 @@ use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
 use crate::harness::mutation::hunt;
-use crate::harness::versions;
+use crate::harness::report::versions;
 use crate::harness::walk::Walk;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::runner::{self, Run};

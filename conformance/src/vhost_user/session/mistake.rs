@@ -11,6 +11,9 @@ const ONLY_NET: u64 = 0b11_1111 << 18;
 const READ_ONLY: u64 = 1 << 5;
 /// Protocol features that only a network device has.
 const ONLY_NET_PROTOCOL: [&str; 2] = ["RARP", "MTU"];
+/// One that no network device has: who offers this too offers whatever there is, and says nothing of
+/// what it is.
+const NEVER_NET: &str = "CRYPTO_SESSION";
 
 /// Why what was offered cannot be tested as this device; none if nothing is known against it.
 pub(super) fn mistake(
@@ -23,7 +26,7 @@ pub(super) fn mistake(
         return None;
     }
     let has = |name: &&str| table.feature(name).is_some_and(|bit| protocol_offered >> bit & 1 == 1);
-    let protocol = ONLY_NET_PROTOCOL.iter().find(|name| has(name));
+    let protocol = ONLY_NET_PROTOCOL.iter().find(|name| has(name) && !has(&NEVER_NET));
     let sign = match protocol {
         Some(name) => Some(format!("protocol feature {name}")),
         None if offered & ONLY_NET != 0 => Some(format!("features {:#x}", offered & ONLY_NET)),
@@ -54,6 +57,7 @@ mod tests {
             mistake(table, (device, scratch), offered, protocol)
         };
         assert!(said(Device::Blk, false, 0, rarp).is_some_and(|why| why.contains("RARP")));
+        assert_eq!(said(Device::Blk, false, 0, !0), None);
         assert!(said(Device::Fs, false, 1 << 22, 0).is_some_and(|why| why.contains("0x400000")));
         assert_eq!(said(Device::Net, true, READ_ONLY | 1 << 22, rarp), None);
         assert_eq!(said(Device::None, true, READ_ONLY | 1 << 22, rarp), None);

@@ -8,7 +8,7 @@ use devmig_model::spec::{Spec, SpecError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::report::SuiteReport;
+use super::SuiteReport;
 
 /// What another version of the specification would have said.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
