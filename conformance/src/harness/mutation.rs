@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   for each fault: each bed in turn --Reference::run_at--> results --cites?--> MutantResult
-//!                   first the tests about its clause, then the others              |
+//!                   first the tests about its clause, then all of them             |
 //!                                                                                  |
 //!   entries of the suite that have found none: with each fault                     |
 //!   those that find none then, and are not listed as such  ----------------------> MutationReport
@@ -154,8 +154,9 @@ fn looked_for<R: Reference>(
     };
     let mut results = Vec::new();
     'found: for (bed, tests) in reference.beds(tests) {
-        let (about, others): (Vec<_>, Vec<_>) = tests.into_iter().partition(is_about);
-        for part in [about, others] {
+        // What tests have shown can be what convicts another: then all of them run.
+        let about: Vec<_> = tests.iter().copied().filter(is_about).collect();
+        for part in [about, tests] {
             if !part.is_empty() {
                 results.extend(reference.run_at(bed, mutant, &part)?.results);
             }
