@@ -210,6 +210,8 @@ mod tests {
             "forgets",
             "suspended",
             "silent",
+            "accepts",
+            "reads",
             "ignores",
             "answered",
             "number",
