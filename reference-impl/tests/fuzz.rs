@@ -434,7 +434,7 @@ fn settings(source: &mut Unstructured<'_>) -> Settings {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         let number = (name.bytes().fold(seed, mix) >> 32) as usize;
         // Most are as they are by default.
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             settings.set(&format!("{name}={}", options[number / 4 % options.len()])).unwrap();
         }
     }
