@@ -113,9 +113,9 @@ impl Session<'_> {
         })
     }
 
-    /// RESET is sent only to a device that supports it.
+    /// RESET is sent only to a device that supports it; for a kernel's see [`reset_if_possible`].
     pub(super) fn may_reset(&mut self) -> Result<(), TestEnd> {
-        match self.device_info()?.resets {
+        match self.device.transport().kernel || self.device_info()?.resets {
             true => Ok(()),
             false => Err(TestEnd::Skip("needs a device that supports RESET (GET_INFO)".into())),
         }
@@ -152,10 +152,12 @@ impl Session<'_> {
     }
 }
 
-/// Has a device that another client left in RUNNING, without RESET where there is none.
+/// Has a device that another client left in RUNNING, without RESET where there is none. A kernel's driver
+/// is asked in any case: it refuses what it does not have, and one may have RESET and not say so.
 pub(super) fn reset_if_possible(device: &mut dyn Device) -> Said<()> {
+    let is_kernel = device.transport().kernel;
     match device.info()? {
-        Ok(info) if !info.resets => Ok(Ok(())),
+        Ok(info) if !info.resets && !is_kernel => Ok(Ok(())),
         _ => device.reset(),
     }
 }
