@@ -49,7 +49,6 @@ fn judged(
                 silence: Duration::from_millis(400),
                 quiet: Duration::from_millis(40),
                 confirms: false,
-                death: Duration::from_secs(1),
             },
             outside: None,
         },

@@ -309,6 +309,27 @@ impl Result {
         matches!(self.status, Status::Fail | Status::Warn)
     }
 
+    /// A result of which nothing else is known, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(test: &str, status: Status, clause: &str, observed: &str) -> Self {
+        Result {
+            test: test.into(),
+            clause: clause.into(),
+            level: "MUST".into(),
+            about: None,
+            status,
+            expected: Vec::new(),
+            observed: Some(observed.into()),
+            reproduce: String::new(),
+            log: Vec::new(),
+            waived: Vec::new(),
+            process: None,
+            died: false,
+            purpose: String::new(),
+            taken: Vec::new(),
+        }
+    }
+
     /// One line.
     #[must_use]
     pub fn line(&self) -> String {

@@ -183,6 +183,14 @@ struct Attempt<T> {
     aftermath: Aftermath,
 }
 
+impl<T: Clone> Attempt<T> {
+    /// The generated steps that were taken.
+    fn steps_taken(&self) -> Vec<T> {
+        let went = |(step, taken): &(T, _)| (*taken == StepOutcome::Yes).then_some(step).cloned();
+        self.taken.iter().filter_map(went).collect()
+    }
+}
+
 struct Runner<'a, A> {
     library: &'a Library,
     reproduce: &'a str,
@@ -358,8 +366,7 @@ impl<A: Adapter> Runner<'_, A> {
         learned: &mut Learned,
         first: Attempt<StepOf<A::Form>>,
     ) -> (String, Attempt<StepOf<A::Form>>) {
-        let went = |(step, taken): &(_, _)| (*taken == StepOutcome::Yes).then_some(step).cloned();
-        let steps: Vec<StepOf<A::Form>> = first.taken.iter().filter_map(went).collect();
+        let steps = first.steps_taken();
         let kind = |end: &Option<TestEnd>| match end {
             Some(TestEnd::Finding { clause, .. }) => Some(*clause),
             Some(TestEnd::Died { .. }) => Some(ClauseId::NONE),

@@ -50,7 +50,8 @@ pub enum HarnessError {
 }
 
 impl HarnessError {
-    /// The same with how the process ended and what it printed last, where nobody goes on with it.
+    /// The same error, with how the process ended and what it printed last. For errors that end the
+    /// conversation.
     #[must_use]
     pub fn with_remains(self, remains: &Remains) -> Self {
         let ended = remains.ended.map(|status| format!("; the process ended: {}", words(status)));

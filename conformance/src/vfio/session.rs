@@ -120,7 +120,8 @@ impl Opened {
     }
 }
 
-/// The same with how the device's process ended and what it printed last, since nobody goes on with it.
+/// The same error, with how the device's process ended and what it printed last: this error ends the
+/// conversation.
 pub(super) fn last_words(device: &mut dyn Device, trouble: HarnessError) -> HarnessError {
     let remains = device.remains(Duration::ZERO);
     trouble.with_remains(&remains)

@@ -35,7 +35,7 @@ use super::device::{
     Transport,
 };
 use super::session::last_words;
-use crate::harness::io::process::{Command, Process, Remains, SpawnError};
+use crate::harness::io::process::{Command, DEATH, Process, Remains, SpawnError};
 
 /// A server that somebody else runs.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub struct User {
 /// Why there is no conversation.
 enum Reach {
     /// Nothing listens.
-    Nobody(String),
+    Unconnected(String),
     /// Something listens, and this came of it.
     Trouble(HarnessError),
 }
@@ -191,9 +191,6 @@ impl Reference {
 /// How long a process may take to listen, unless the caller says otherwise.
 const START: Duration = Duration::from_secs(10);
 
-/// How long a process that has closed the connection may take to end.
-const DEATH: Duration = Duration::from_secs(1);
-
 /// What another device gives: it is not what is under test.
 fn another(command: &Command, start: Duration, limit: Duration) -> Result<Vec<u8>, HarnessError> {
     let memory = Box::new(devmig_reference::vfio_user::client::NoMemory);
@@ -260,7 +257,7 @@ impl User {
         let mut user = User { client: None, server, path, memory, limit, closed: false };
         user.reach().map_err(|trouble| match trouble {
             // Nobody was there: nothing that a device did.
-            Reach::Nobody(why) => HarnessError::Unreached { why, ended: None, for_good: true },
+            Reach::Unconnected(why) => HarnessError::Unreached { why, ended: None, for_good: true },
             Reach::Trouble(trouble) => last_words(&mut user, trouble),
         })?;
         Ok(Box::new(user))
@@ -315,7 +312,7 @@ impl User {
             return agreed.map_err(|error| Reach::Trouble(self.trouble(&error)));
         }
         let channel = Channel::connect(&self.path, Deadline::after(self.limit));
-        let channel = channel.map_err(|error| Reach::Nobody(error.to_string()))?;
+        let channel = channel.map_err(|error| Reach::Unconnected(error.to_string()))?;
         self.agree(channel).map_err(Reach::Trouble)
     }
 }
@@ -443,7 +440,7 @@ impl Device for User {
 
     fn reopen(&mut self) -> Result<(), HarnessError> {
         self.reach().map_err(|trouble| match trouble {
-            Reach::Nobody(why) => {
+            Reach::Unconnected(why) => {
                 self.closed = true;
                 HarnessError::Gone(why)
             }

@@ -174,7 +174,6 @@ impl<'a> MutationRun<'a> {
             silence,
             quiet: Duration::from_millis(40).max(latency * 3),
             confirms: mutant.is_none(),
-            death: Duration::from_secs(1),
         };
         let running = Running::start(bed.options(settings, mutant, slow)?)
             .map_err(|error| HarnessError(error.to_string()))?;

@@ -66,6 +66,7 @@ use self::tracking::Tracking;
 use super::script::Act;
 use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Conversation;
+use crate::harness::io::process::DEATH;
 
 /// Rings that a session can drive: the machine's capacity.
 pub const RINGS: usize = MAX_RINGS;
@@ -144,7 +145,7 @@ impl<'m> Session<'m> {
     pub fn aftermath(&mut self) -> Aftermath {
         let closed = self.link.is_lost();
         let limit = match closed {
-            _ if self.link.is_dying() => self.limits.death,
+            _ if self.link.is_dying() => DEATH,
             true => self.limits.quiet,
             false => Duration::ZERO,
         };

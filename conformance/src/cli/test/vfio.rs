@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::shared::{Again, Of, Scripted, Shared};
+use super::shared::{Again, Of, Scripted, Shared, Versions};
 use super::{Error, Out, Status};
 use crate::harness::report::Result as TestResult;
 use crate::harness::report::versions;
@@ -44,11 +44,8 @@ pub(super) struct Common {
         help_heading = "Judgement"
     )]
     pub(super) text: String,
-    /// Also judge the tests by these versions, and say which verdicts differ [default: every newer
-    /// release]
-    #[arg(long, value_name = "VERSION", num_args = 0.., value_delimiter = ',',
-          help_heading = "Judgement", conflicts_with = "walks")]
-    compare_versions: Option<Vec<String>>,
+    #[command(flatten)]
+    versions: Versions,
     /// Maximum time for each call, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
           help_heading = "Judgement")]
@@ -111,19 +108,14 @@ pub(super) fn run(
         seed: args.shared.seed,
         ends_early: true,
     };
-    let others = match &args.compare_versions {
-        Some(named) => versions::others(&library.spec, SOURCE, &args.text, named)?,
-        None => Vec::new(),
-    };
+    let others = args.versions.others(&library, SOURCE, &args.text)?;
     let of = Of { protocol, again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
-        let mut report = runner::play(&run, &tests, &walks, |result: &TestResult| done(result));
-        for version in &others {
+        let report = runner::play(&run, &tests, &walks, |result: &TestResult| done(result));
+        versions::compared(report, &others, |version| {
             let rules = library.spec.judged_by(SOURCE, version)?;
-            let run = Run { rules, text: version.clone(), ..run.clone() };
-            let other = runner::play(&run, &tests, &[], |_| ());
-            report.other_versions.push(versions::differences(&report, &other));
-        }
-        Ok(report)
+            let run = Run { rules, text: version.to_owned(), ..run.clone() };
+            Ok(runner::play(&run, &tests, &[], |_| ()))
+        })
     })
 }

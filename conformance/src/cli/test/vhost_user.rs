@@ -8,7 +8,7 @@ use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::shared::{Again, Of, Scripted, Shared, Start, chosen};
+use super::shared::{Again, Of, Scripted, Shared, Start, Versions, chosen};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
@@ -79,11 +79,8 @@ pub(super) struct Args {
         help_heading = "Judgement"
     )]
     text: String,
-    /// Also judge the tests by these versions, and say which verdicts differ [default: every newer
-    /// release]
-    #[arg(long, value_name = "VERSION", num_args = 0.., value_delimiter = ',',
-          help_heading = "Judgement", conflicts_with = "walks")]
-    compare_versions: Option<Vec<String>>,
+    #[command(flatten)]
+    versions: Versions,
     /// Maximum time to wait for an obligation, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
           help_heading = "Judgement")]
@@ -165,10 +162,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         seed: args.shared.seed,
         ends_early: true,
     };
-    let others = match &args.compare_versions {
-        Some(named) => versions::others(&library.spec, SOURCE, &args.text, named)?,
-        None => Vec::new(),
-    };
+    let others = args.versions.others(&library, SOURCE, &args.text)?;
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));
     let of = Of { protocol: "vhost-user", again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
@@ -176,15 +170,13 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         // What was not run has driven nothing, and that says nothing about the back-end.
         let tours = tours.filter(|_| report.ended_early.is_none());
         report.coverage = tours.map(|tours| tours.coverage(&report));
-        for version in &others {
+        versions::compared(report, &others, |version| {
             let library = Library::builtin()?.by_text(SOURCE, version)?;
             let rules = library.spec.judged_by(SOURCE, version)?;
-            let (text, waivers) = (version.clone(), run.waivers.clone());
+            let (text, waivers) = (version.to_owned(), run.waivers.clone());
             let run = Run { library: &library, rules, text, waivers, ..run.clone() };
-            let other = runner::play(&run, &tests, &[], |_| ());
-            report.other_versions.push(versions::differences(&report, &other));
-        }
-        Ok(report)
+            Ok(runner::play(&run, &tests, &[], |_| ()))
+        })
     })
 }
 

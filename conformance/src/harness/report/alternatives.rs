@@ -80,7 +80,7 @@ fn range(lines: &[String], of: usize) -> Option<Range> {
     ranges.max_by_key(|range| range.members.len()).filter(|range| range.members.len() > FEW)
 }
 
-/// So many lines are as short as a range.
+/// The most lines that are listed one by one: a range would not be shorter.
 const FEW: usize = 2;
 
 /// These lines, with ranges in place of lines that differ in one number.

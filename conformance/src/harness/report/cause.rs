@@ -90,34 +90,15 @@ const WIDTH: usize = 80;
 mod tests {
     use super::*;
 
-    fn finding(test: &str, status: Status, clause: &str, observed: &str) -> Result {
-        Result {
-            test: test.into(),
-            clause: clause.into(),
-            level: "MUST".into(),
-            about: None,
-            status,
-            expected: Vec::new(),
-            observed: Some(observed.into()),
-            reproduce: String::new(),
-            log: Vec::new(),
-            waived: Vec::new(),
-            process: None,
-            died: false,
-            purpose: String::new(),
-            taken: Vec::new(),
-        }
-    }
-
     #[test]
     fn what_differs_in_numbers_alone_is_one_cause_and_the_most_frequent_comes_first() {
         let results = [
-            finding("w", Status::Warn, "a", "answers 0x10"),
-            finding("p", Status::Pass, "a", "answers 0x10"),
-            finding("one", Status::Fail, "b", "closes"),
-            finding("x", Status::Fail, "a", "ring 1 answers 0xff"),
-            finding("y", Status::Fail, "a", "ring 0 answers 0x3"),
-            finding("z", Status::Fail, "c", "ring 0 answers 0x3"),
+            Result::example("w", Status::Warn, "a", "answers 0x10"),
+            Result::example("p", Status::Pass, "a", "answers 0x10"),
+            Result::example("one", Status::Fail, "b", "closes"),
+            Result::example("x", Status::Fail, "a", "ring 1 answers 0xff"),
+            Result::example("y", Status::Fail, "a", "ring 0 answers 0x3"),
+            Result::example("z", Status::Fail, "c", "ring 0 answers 0x3"),
         ];
         let ids = |cause: &Cause<'_>| {
             let others = cause.others.iter().map(|result| result.test.as_str());

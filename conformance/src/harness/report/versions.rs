@@ -34,7 +34,7 @@ pub struct Difference {
 
 /// What differs between a run and the same tests judged by another version.
 #[must_use]
-pub fn differences(here: &SuiteReport, there: &SuiteReport) -> OtherVersion {
+fn differences(here: &SuiteReport, there: &SuiteReport) -> OtherVersion {
     let mut differs = Vec::new();
     for one in &here.results {
         let Some(other) = there.results.iter().find(|other| other.test == one.test) else {
@@ -51,6 +51,21 @@ pub fn differences(here: &SuiteReport, there: &SuiteReport) -> OtherVersion {
         }
     }
     OtherVersion { version: there.text.clone(), differs }
+}
+
+/// A report with what these versions would have said; `judged` runs the tests judged by one of them.
+///
+/// # Errors
+/// Those of `judged`.
+pub fn compared<E>(
+    mut report: SuiteReport,
+    versions: &[String],
+    judged: impl Fn(&str) -> Result<SuiteReport, E>,
+) -> Result<SuiteReport, E> {
+    for version in versions {
+        report.other_versions.push(differences(&report, &judged(version)?));
+    }
+    Ok(report)
 }
 
 /// The versions that a run is compared with: those that are named, or every released version that is
@@ -96,28 +111,11 @@ mod tests {
     use super::*;
     use crate::harness::report::{Result as TestResult, Status};
 
-    fn result(test: &str, status: Status) -> TestResult {
-        TestResult {
-            test: test.into(),
-            about: None,
-            clause: "vhost-user.ring.kick-starts".into(),
-            level: "MUST".into(),
-            status,
-            expected: Vec::new(),
-            observed: None,
-            reproduce: String::new(),
-            log: Vec::new(),
-            waived: Vec::new(),
-            died: false,
-            process: None,
-            purpose: String::new(),
-            taken: Vec::new(),
-        }
-    }
-
     #[test]
     fn only_verdicts_that_differ_are_named() {
         let of = |text: &str, status| {
+            let result =
+                |test, status| TestResult::example(test, status, "vhost-user.ring.kick-starts", "");
             let results = vec![result("same", Status::Pass), result("stop", status)];
             SuiteReport::of("devmig test", text, 1, results, &[])
         };

@@ -14,7 +14,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::{Adapter, Attempt, Learned, Runner};
 use crate::harness::report::{Outcome, Status};
 use crate::harness::suite::{StepOf, Test};
-use crate::harness::verdict::{StepOutcome, TestEnd};
+use crate::harness::verdict::TestEnd;
 use devmig_engine::clause::ClauseId;
 
 /// How many times longer the limits are.
@@ -74,10 +74,8 @@ impl<A: Adapter> Runner<'_, A> {
         is_walk: bool,
     ) -> Option<Slow> {
         let end = first.end.as_ref().filter(|_| first.is_late && !first.met.died)?;
-        let went = |(step, taken): &(_, _)| (*taken == StepOutcome::Yes).then_some(step).cloned();
-        let steps = first.taken.iter().filter_map(went).collect();
         let script = match is_walk {
-            true => Test { steps, careful: true, ..test.clone() },
+            true => Test { steps: first.steps_taken(), careful: true, ..test.clone() },
             false => test.clone(),
         };
         let _alone = alone();
@@ -87,7 +85,7 @@ impl<A: Adapter> Runner<'_, A> {
         let mut again = || self.conversation(&script, None, off, learned);
         let second = again();
         let third = match &second.end {
-            // Whoever cannot be reached any more confirms nothing and denies nothing.
+            // An implementation that cannot be reached any more neither confirms nor refutes it.
             Some(
                 TestEnd::Harness(_)
                 | TestEnd::Died { .. }

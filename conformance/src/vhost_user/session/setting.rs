@@ -40,8 +40,6 @@ pub struct Limits {
     pub quiet: Duration,
     /// A finding that nothing came in time is confirmed with longer limits.
     pub confirms: bool,
-    /// For a process that has closed the connection to end.
-    pub death: Duration,
 }
 
 impl Limits {
@@ -62,7 +60,6 @@ impl Default for Limits {
             silence: Duration::from_secs(3),
             quiet: Duration::from_millis(60),
             confirms: true,
-            death: Duration::from_secs(1),
         }
     }
 }
