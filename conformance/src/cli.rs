@@ -45,6 +45,7 @@ mod schema;
 mod select;
 mod table;
 mod test;
+mod texts;
 mod verify;
 mod watch;
 
@@ -88,6 +89,7 @@ enum Command {
     Proposal(proposal::Args),
     Clauses(clauses::ClausesArgs),
     Choices(clauses::ChoicesArgs),
+    Texts(texts::Args),
     Explain(explain::Args),
     Schema(schema::Args),
     Docs(docs::Args),
@@ -192,6 +194,7 @@ impl Command {
             | Command::Table(_)
             | Command::Proposal(_)
             | Command::Clauses(_)
+            | Command::Texts(_)
             | Command::Choices(_)
             | Command::Explain(_)
             | Command::Schema(_) => true,
@@ -234,6 +237,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Proposal(args) => proposal::run(&args, out),
         Command::Clauses(args) => clauses::clauses(&args, out),
         Command::Choices(args) => clauses::choices(&args, out),
+        Command::Texts(args) => texts::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Schema(args) => schema::run(&args, out),
         Command::Docs(args) => docs::run(&args, out),

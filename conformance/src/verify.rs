@@ -226,8 +226,8 @@ fn back_end(explorer: &Explorer<'_>, library: &Library) -> Result<SuiteReport, E
 /// The VFIO suite against the reference device with every feature, over vfio-user.
 fn device(library: &Library) -> Result<SuiteReport, Error> {
     let suite = vfio::suite::builtin(library)?;
-    let rules = library.spec.judged_by("linux-vfio", "6.18").map_err(analysis::Error::from)?;
-    let run = MutationRun::new(library, &suite, rules, "6.18")?;
+    let rules = library.spec.judged_by("linux-vfio", "7.1").map_err(analysis::Error::from)?;
+    let run = MutationRun::new(library, &suite, rules, "7.1")?;
     run.all_features().map_err(|why| Error::Reference(why.to_string()))
 }
 

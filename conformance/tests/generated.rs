@@ -48,7 +48,7 @@ fn judged(
                 owed: Duration::from_secs(1),
                 silence: Duration::from_millis(400),
                 quiet: Duration::from_millis(40),
-                death: Duration::from_secs(1),
+                confirms: false,
             },
             outside: None,
         },

@@ -11,10 +11,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use devmig_model::protocol::vhost_user::wire::{Flags, Header};
-use devmig_reference::nic::{Link, NicConfig, Parameters};
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Connection, Received};
-use devmig_reference::vhost_user::net::NetOptions;
 use devmig_reference::vhost_user::{Mutant, Options, Running};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::Value;
@@ -79,21 +77,17 @@ fn a_back_end_without_protocol_features() {
 }
 
 /// A driver of a file system sends nothing before the answer to FUSE_INIT. A ring that is stopped gives
-/// none, so of two requests only that one is made available. (The NIC knows nothing of files.)
+/// none, so of two requests only that one is made available. (The back-end processes none.)
 #[test]
 fn what_has_to_wait_for_an_answer_is_not_made_available_on_a_ring_that_is_stopped() {
-    let config = NicConfig::new(Parameters::default()).unwrap();
-    let link = Link::Loopback;
-    let net = Some(NetOptions { config, link, latency: Duration::ZERO, flap: None });
-    let running = Running::start(Options { net, ..Options::default() }).unwrap();
-    let socket = running.socket();
+    let hostile = Hostile::start(|stream| answers(stream, |request, _, _| honest(request)));
+    let socket = hostile.socket();
     let only = ["--device", "fs", "--only", "ring.born-stopped"];
     let (_, report) = json(&[&["--socket", socket.to_str().unwrap()], &only[..]].concat());
     let log = report["results"][0]["log"].as_array().unwrap();
     let available = log.iter().filter(|line| *line == "-> request available on ring 1");
     assert_eq!(available.count(), 1, "{report:#}");
     assert!(log.iter().any(|line| line == "-> kick ring 1"), "{report:#}");
-    running.stop(LONGEST).unwrap();
 }
 
 /// A back-end that does this with each connection.

@@ -160,7 +160,7 @@ fn server() {
     }
 }
 
-/// Hands on what both sides say, until so many replies were given; then it does what it is for.
+/// Relays messages both ways until `after` replies were given; then it does what `does` names.
 fn relay<H: Frame>(socket: &Path, reference: &Path, does: &str, after: usize) {
     let soon = || Deadline::after(Duration::from_millis(1));
     let limit = || Deadline::after(Duration::from_secs(5));
@@ -272,7 +272,7 @@ fn command(suite: &str, does: &str, after: usize, socket: &str) -> String {
     let this = std::env::current_exe().unwrap();
     let this = shell_words::quote(&this.to_string_lossy()).into_owned();
     let run = format!(
-        "env TMPDIR=\"${OWN}\" {HOSTILE}={suite}:{does}:{after} {SOCKET}={socket} \
+        "env RUST_BACKTRACE=0 TMPDIR=\"${OWN}\" {HOSTILE}={suite}:{does}:{after} {SOCKET}={socket} \
          {this} --ignored --exact server --nocapture"
     );
     match does {

@@ -48,7 +48,7 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
 
 /// Every option that names a file which is read; `FILE` stands for it. `cli/paths.rs` knows that there
 /// are no others.
-const READ: [&[&str]; 15] = [
+const READ: [&[&str]; 16] = [
     &["check", "--proposal", "FILE"],
     &["compare", "example/copy", "--proposal", "FILE"],
     &["decide", "--proposal", "FILE"],
@@ -64,6 +64,7 @@ const READ: [&[&str]; 15] = [
     &["compat", "baseline", "FILE"],
     &["compat", "lint", "FILE"],
     &["compat", "info", "FILE"],
+    &["texts", "--check", "FILE"],
 ];
 
 /// The same for a folder that holds such a file.

@@ -13,8 +13,8 @@ use devmig_reference::vfio_user::{Mutant, Settings};
 fn with_bench(work: impl FnOnce(&MutationRun<'_>)) {
     let library = Library::builtin().unwrap();
     let suite = suite::builtin(&library).unwrap();
-    let rules = library.spec.judged_by("linux-vfio", "6.18").unwrap();
-    work(&MutationRun::new(&library, &suite, rules, "6.18").unwrap());
+    let rules = library.spec.judged_by("linux-vfio", "7.1").unwrap();
+    work(&MutationRun::new(&library, &suite, rules, "7.1").unwrap());
 }
 
 #[test]

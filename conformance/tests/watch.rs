@@ -51,6 +51,18 @@ fn nothing_is_found_in_what_real_parties_said() {
     }
 }
 
+/// A front-end acknowledges features on a new connection without asking for them; what its back-end
+/// then does, it does because of that.
+#[test]
+fn a_back_end_is_not_accused_of_what_follows_from_its_front_end() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nothing-asked.jsonl");
+    let run = Command::new(env!("CARGO_BIN_EXE_devmig")).args(["replay", file]).output().unwrap();
+    let said = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains("FAIL front-end: vhost-user.protocol-features.gated"), "{said}");
+    assert!(!said.contains("FAIL back-end"), "{said}");
+}
+
 #[test]
 fn every_fault_is_found_first_with_its_clause() {
     let law = law();

@@ -23,6 +23,7 @@ pub mod exception;
 pub mod file;
 pub mod source;
 mod source_file;
+pub mod texts;
 pub mod traceability;
 
 use std::collections::BTreeMap;
@@ -200,6 +201,8 @@ impl Spec {
         for item in &choices {
             let mut choice = choice::check(item, &spec.sources, d);
             choice.clauses = spec.resolve(item, &item.value.clauses, d);
+            let by = item.value.recommended_by.as_ref();
+            choice.recommended_by = by.and_then(|clause| spec.clause_at(item, clause, d));
             let id = ChoiceId::new(spec.choices.len());
             spec.choice_ids.entry(choice.id.clone()).or_insert(id);
             spec.choices.push(choice);
@@ -447,6 +450,7 @@ impl Spec {
         let (source, version) = self.version(document, version)?;
         for (index, choice) in self.choices.iter().enumerate() {
             if let Some((since, option)) = choice.settled
+                && choice.recommended_by.is_none()
                 && choice.citation.source == source
                 && since <= version
             {
@@ -454,6 +458,21 @@ impl Spec {
             }
         }
         Ok(rules)
+    }
+
+    /// What a version of a document says of a choice that it no longer leaves open: the option, and
+    /// whether it only recommends it.
+    #[must_use]
+    pub fn settled_by(
+        &self,
+        choice: ChoiceId,
+        source: usize,
+        version: usize,
+    ) -> Option<(u8, Option<ClauseId>)> {
+        let choice = self.get_choice(choice)?;
+        let (since, option) = choice.settled?;
+        let is_said = choice.citation.source == source && since <= version;
+        is_said.then_some((option, choice.recommended_by))
     }
 
     /// What clauses go without, in the order of the files.

@@ -427,11 +427,15 @@ fn open_descriptors() -> usize {
 
 /// Every setting has one of its options, by a byte each.
 fn settings(source: &mut Unstructured<'_>) -> Settings {
+    // One number for all of them: a setting that is added later moves nothing in a kept input.
+    let seed = u64::arbitrary(source).unwrap();
     let mut settings = Settings::default();
     for (name, options) in Settings::KNOWN {
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        let number = (name.bytes().fold(seed, mix) >> 32) as usize;
         // Most are as they are by default.
-        if let Ok(n @ 0..64) = u8::arbitrary(source) {
-            settings.set(&format!("{name}={}", options[usize::from(n) % options.len()])).unwrap();
+        if number.is_multiple_of(4) {
+            settings.set(&format!("{name}={}", options[number / 4 % options.len()])).unwrap();
         }
     }
     settings

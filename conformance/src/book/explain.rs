@@ -159,7 +159,23 @@ pub(super) fn choice(spec: &Spec, choice: &Choice) -> String {
     for clause in &choice.clauses {
         text += &field("left open by", spec.clause_name(*clause));
     }
+    if let Some(settled) = settled(spec, choice) {
+        text += &field("settled", &settled);
+    }
     text + &cited(spec, &choice.citation)
+}
+
+/// What a newer version says of a choice, if it no longer leaves it open.
+pub(super) fn settled(spec: &Spec, choice: &Choice) -> Option<String> {
+    let (since, option) = choice.settled?;
+    let (document, version) = version(spec, &choice.citation, since);
+    let option = choice.options.get(usize::from(option)).map_or("", |option| &option.name);
+    Some(match choice.recommended_by {
+        None => format!("{document} {version} demands {option}"),
+        Some(clause) => {
+            format!("{document} {version} recommends {option} ({})", spec.clause_name(clause))
+        }
+    })
 }
 
 /// The name of the option that holds unless another is chosen.

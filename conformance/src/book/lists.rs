@@ -46,6 +46,9 @@ struct ListedChoice<'a> {
     question: &'a str,
     default: &'a str,
     options: Vec<ListedOption<'a>>,
+    /// What a newer version of the document says, if it no longer leaves the point open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -92,6 +95,7 @@ impl<'a> ChoiceList<'a> {
             id: &choice.id,
             question: &choice.question,
             default: default(choice),
+            settled: explain::settled(spec, choice),
             options: choice
                 .options
                 .iter()

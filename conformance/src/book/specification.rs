@@ -2,7 +2,7 @@
 
 use devmig_model::registry::{self, Library};
 
-use super::cell;
+use super::{cell, explain};
 use crate::coverage;
 
 pub(super) fn clauses(library: &Library) -> String {
@@ -63,6 +63,9 @@ pub(super) fn choices(library: &Library) -> String {
             out += &format!("| {mark} | {} | {text} | {seen} |\n", option.name);
         }
         out += &format!("\n*{}*\n\n", spec.cite(&choice.citation));
+        if let Some(settled) = explain::settled(spec, choice) {
+            out += &format!("Settled: {settled}.\n\n");
+        }
     }
     out
 }

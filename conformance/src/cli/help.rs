@@ -289,6 +289,17 @@ Exit codes:
   0  no clause lacks anything without a reason
   1  a clause lacks something, or an exception covers no gap";
 
+pub(super) const TEXTS: &str = "\
+Examples:
+  devmig texts
+  devmig texts vhost-user
+  devmig texts --check vhost-user.rst
+
+Exit codes:
+  0  the documents are listed; --check: the copy has every paragraph that is cited of one version
+  1  --check: the copy lacks paragraphs of every version
+  2  wrong usage, or a file that has no cited paragraph";
+
 pub(super) const PROPOSAL_LINT: &str = "\
 Example:
   devmig proposal lint specs/proposals/suspend.toml

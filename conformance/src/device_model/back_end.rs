@@ -27,15 +27,12 @@ use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use crate::harness::io::process::{Process, Remains};
+use crate::harness::io::process::{DEATH, Process, Remains};
 use crate::vfio::data::{MOST, PIECE};
 use crate::vfio::device::{HarnessError, Said};
 
 /// What a front-end needs of the back-end's protocol features.
 const WANTED: u64 = 1 << feature::DEVICE_STATE;
-
-/// How long a process that has closed the connection may take to end.
-const DEATH: Duration = Duration::from_secs(1);
 
 /// The answer that brings no descriptor.
 const NO_DESCRIPTOR: u64 = 1 << 8;
@@ -86,8 +83,7 @@ impl BackEnd {
     /// What is left of its process, which is told to end.
     pub fn remains(&mut self) -> Remains {
         let limit = if self.closed { DEATH } else { Duration::ZERO };
-        let left = |process: &mut Process| process.remains(Deadline::after(limit));
-        self.process.as_mut().map(left).unwrap_or_default()
+        Remains::of(self.process.as_mut(), limit)
     }
 
     fn tell(

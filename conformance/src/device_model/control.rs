@@ -27,14 +27,11 @@ use serde_json::value::RawValue;
 
 use super::arguments::Asked;
 use super::transport::Transport;
-use crate::harness::io::process::{Command, Process, Remains, words as ended_words};
+use crate::harness::io::process::{Command, DEATH, Process, Remains, words as ended_words};
 use crate::harness::verdict::TestEnd;
 
 /// The longest answer, in bytes.
 pub const MOST: usize = MAX_FILE;
-
-/// How long a process that has closed the connection may take to end.
-const DEATH: Duration = Duration::from_secs(1);
 
 /// How often to look whether it listens.
 const PAUSE: Duration = Duration::from_millis(2);

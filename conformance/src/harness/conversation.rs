@@ -129,6 +129,12 @@ impl<'m, M: Machine> Conversation<'m, M> {
         &self.records
     }
 
+    /// Whether the last that was judged is that nothing came.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        matches!(self.records.last(), Some(Record::Silent(_)))
+    }
+
     /// Whether something that was owed did not come in time.
     #[must_use]
     pub fn is_stalled(&self) -> bool {

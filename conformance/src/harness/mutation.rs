@@ -2,15 +2,19 @@
 //!
 //! ```text
 //!   for each fault: each bed in turn --Reference::run_at--> results --cites?--> MutantResult
+//!                   first the tests about its clause, then all of them             |
 //!                                                                                  |
-//!   entries of the suite that find none, and are not listed as such  ------------> MutationReport
+//!   entries of the suite that have found none: with each fault                     |
+//!   those that find none then, and are not listed as such  ----------------------> MutationReport
 //! ```
 //!
-//! A test *cites* a clause if it is about it, or if its finding names it.
+//! A test *cites* a clause if it is about it, or if its finding names it. A fault is looked for until a
+//! test that cites its clause has found it.
 //!
 //! **Invariant.** Results come in the order of the faults, however many run at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use devmig_model::registry::Library;
 use devmig_reference::switches::Fault;
@@ -19,7 +23,6 @@ use serde::Serialize;
 use crate::harness::parallel::in_turn;
 use crate::harness::report::{Result as TestResult, Status, SuiteReport, merged};
 use crate::harness::suite::{SuiteForm, Test};
-use crate::harness::verdict::TestInfo;
 
 /// A reference could not be tested.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -81,9 +84,6 @@ pub trait Reference: Sync + Sized {
     /// So often a fault is looked for before it counts as a survivor: some show only if the device, or
     /// the test, is not late, and on a busy machine either may be.
     const TRIES: usize = 1;
-    /// Where a fault was found before everything was tried, what has found none so far is tried with the
-    /// rest too.
-    const TRIES_THE_REST: bool = false;
 
     /// Everything that is loaded.
     fn library(&self) -> &Library;
@@ -138,61 +138,71 @@ pub fn hunt<R: Reference>(
     Ok(MutationReport::of(results, wrong))
 }
 
-/// Looks for a fault in each bed in turn, until something that cites its clause is found.
+/// Looks for a fault in each bed in turn, first with the tests about its clause, until something that
+/// cites it is found.
 fn looked_for<R: Reference>(
     reference: &R,
     mutant: R::Mutant,
     tests: &[&Test<R::Form>],
 ) -> Result<MutantResult, HarnessError> {
     let (library, clause) = (reference.library(), mutant.clause());
+    let is_about = |test: &&Test<R::Form>| library.spec.clause_name(test.about().clause) == clause;
     let cites = |result: &TestResult| {
-        let is_about = |test: &&Test<R::Form>| {
-            let TestInfo { test, clause: about, .. } = test.about();
-            test == result.test && library.spec.clause_name(about) == clause
-        };
-        result.is_finding() && (result.clause == clause || tests.iter().any(is_about))
+        let named = |test: &&Test<R::Form>| test.id == result.test;
+        let about = || tests.iter().copied().filter(is_about).any(|test| named(&test));
+        result.is_finding() && (result.clause == clause || about())
     };
     let mut results = Vec::new();
-    for (bed, tests) in reference.beds(tests) {
-        results.extend(reference.run_at(bed, mutant, &tests)?.results);
-        if results.iter().any(cites) {
-            break;
+    'found: for (bed, tests) in reference.beds(tests) {
+        // What tests have shown can be what convicts another: then all of them run.
+        let about: Vec<_> = tests.iter().copied().filter(is_about).collect();
+        for part in [about, tests] {
+            if !part.is_empty() {
+                results.extend(reference.run_at(bed, mutant, &part)?.results);
+            }
+            if results.iter().any(cites) {
+                break 'found;
+            }
         }
     }
     Ok(reference.expected(mutant, MutantResult::of(mutant, &results, cites)).judged())
 }
 
 /// Entries of the suite of which no test finds a fault, and that are not listed; or the other way round.
+/// Those that have found none so far are tried with every fault.
 fn needless<R: Reference>(
     reference: &R,
     tests: &[&Test<R::Form>],
     results: &[MutantResult],
 ) -> Result<Vec<String>, HarnessError> {
-    let mut entries: BTreeMap<&str, bool> = BTreeMap::new();
-    for test in tests {
-        *entries.entry(&test.entry).or_default() |=
-            results.iter().any(|result| result.is_found_by(&test.id));
-    }
-    if R::TRIES_THE_REST {
-        let still = |test: &&&Test<R::Form>| entries.get(test.entry.as_str()) == Some(&false);
-        let still: Vec<_> = tests.iter().filter(still).copied().collect();
-        let found = in_turn(R::Mutant::ALL, R::AT_ONCE, |mutant| {
-            let mut found = Vec::new();
-            for (bed, tests) in reference.beds(&still) {
-                let report = reference.run_at(bed, *mutant, &tests)?;
-                let findings = report.results.into_iter().filter(TestResult::is_finding);
-                found.extend(findings.map(|result| result.test));
+    let is_useful =
+        |test: &&&Test<R::Form>| results.iter().any(|result| result.is_found_by(&test.id));
+    let useful = tests.iter().filter(is_useful).map(|test| test.entry.as_str());
+    let useful: Mutex<BTreeSet<&str>> = Mutex::new(useful.collect());
+    let known = || useful.lock().unwrap_or_else(PoisonError::into_inner);
+    let tried = in_turn(R::Mutant::ALL, R::AT_ONCE, |mutant| {
+        for (bed, tests) in reference.beds(tests) {
+            let mut still = tests;
+            still.retain(|test| !known().contains(test.entry.as_str()));
+            if still.is_empty() {
+                continue;
             }
-            Ok(found)
-        });
-        let found = found.into_iter().collect::<Result<Vec<_>, HarnessError>>()?.concat();
-        for test in still.iter().filter(|test| found.contains(&test.id)) {
-            entries.insert(&test.entry, true);
+            let found = reference.run_at(bed, *mutant, &still)?.results;
+            let found = |test: &&Test<R::Form>| {
+                found.iter().any(|result| result.is_finding() && result.test == test.id)
+            };
+            let found: Vec<&str> =
+                still.into_iter().filter(found).map(|test| test.entry.as_str()).collect();
+            known().extend(found);
         }
-    }
+        Ok(())
+    });
+    tried.into_iter().collect::<Result<(), HarnessError>>()?;
+    let useful = known().clone();
     let is_listed = |entry: &str| reference.idle().iter().any(|listed| listed == entry);
+    let entries: BTreeSet<&str> = tests.iter().map(|test| test.entry.as_str()).collect();
     let wrong =
-        entries.into_iter().filter_map(|(entry, useful)| match (useful, is_listed(entry)) {
+        entries.into_iter().filter_map(|entry| match (useful.contains(entry), is_listed(entry)) {
             (false, false) => Some(format!("{entry} finds no mutant")),
             (true, true) => Some(format!("{entry} finds a mutant, but is listed as finding none")),
             _ => None,

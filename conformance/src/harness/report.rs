@@ -6,11 +6,17 @@
 //! | file | its one job |
 //! |---|---|
 //! | `report.rs` | what a run says, as data, text and JSON |
+//! | `report/alternatives.rs` | what was allowed, in the fewest words |
+//! | `report/cause.rs` | findings by their cause |
 //! | `report/coverage.rs` | how much of a machine a run has driven, as an adapter counts it |
 //! | `report/junit.rs` | the same as JUnit XML |
+//! | `report/versions.rs` | verdicts under several versions of a specification |
 
+mod alternatives;
+mod cause;
 mod coverage;
 mod junit;
+pub mod versions;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,8 +29,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::words;
 use crate::harness::waivers::Waiver;
+pub use alternatives::fewest;
+pub use cause::{Cause, causes};
 pub use coverage::Coverage;
 pub use junit::junit;
+use versions::OtherVersion;
 
 /// What became of a step that nobody wrote.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -202,6 +211,9 @@ pub struct Result {
     pub clause: String,
     /// MUST, SHOULD or MAY.
     pub level: String,
+    /// The clause that the test is about, if another one is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// How it ended.
     pub status: Status,
     /// What was allowed.
@@ -260,6 +272,9 @@ pub struct SuiteReport {
     pub nothing_judged: bool,
     /// The counts.
     pub summary: Summary,
+    /// What other versions of the specification would have said, if that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_versions: Vec<OtherVersion>,
     /// How much of the machine was driven, if tours were made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -294,6 +309,27 @@ impl Result {
         matches!(self.status, Status::Fail | Status::Warn)
     }
 
+    /// A result of which nothing else is known, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(test: &str, status: Status, clause: &str, observed: &str) -> Self {
+        Result {
+            test: test.into(),
+            clause: clause.into(),
+            level: "MUST".into(),
+            about: None,
+            status,
+            expected: Vec::new(),
+            observed: Some(observed.into()),
+            reproduce: String::new(),
+            log: Vec::new(),
+            waived: Vec::new(),
+            process: None,
+            died: false,
+            purpose: String::new(),
+            taken: Vec::new(),
+        }
+    }
+
     /// One line.
     #[must_use]
     pub fn line(&self) -> String {
@@ -318,6 +354,9 @@ impl Result {
         };
         let _ = writeln!(out, "  clause     {} ({level})", self.clause);
         let _ = writeln!(out, "             {text}");
+        if let Some(about) = &self.about {
+            let _ = writeln!(out, "             (the test is about {about})");
+        }
         if let Some(observed) = &self.observed {
             let _ = writeln!(out, "  observed   {}", observed.replace('\n', "\n             "));
         }
@@ -382,6 +421,7 @@ impl SuiteReport {
             ended_early: None,
             nothing_judged: false,
             summary: Summary::of(&results),
+            other_versions: Vec::new(),
             coverage: None,
             results,
         };
@@ -414,15 +454,13 @@ impl SuiteReport {
         SuiteReport { summary: Summary::of(&results), results, ..self }
     }
 
-    /// The closing part of a console report: failures again, readings, counts.
+    /// The closing part of a console report: failures by their cause, readings, counts.
     #[must_use]
     pub fn closing(&self, clause_text: impl Fn(&str) -> String) -> String {
         let mut out = String::new();
-        for result in &self.results {
-            if matches!(result.status, Status::Fail | Status::Warn | Status::Error) {
-                let _ =
-                    writeln!(out, "\n{}", result.detail(&clause_text(&result.clause)).trim_end());
-            }
+        for cause in causes(&self.results) {
+            let text = cause.text(&clause_text(&cause.first.clause));
+            let _ = writeln!(out, "\n{}", text.trim_end());
         }
         if !self.readings.is_empty() {
             let _ = writeln!(out, "\nInterpretations of open choices:");
@@ -438,6 +476,12 @@ impl SuiteReport {
         }
         for stale in &self.stale_waivers {
             let _ = writeln!(out, "stale waiver: {stale}: no finding matches it");
+        }
+        if !self.text.is_empty() {
+            let _ = writeln!(out, "\njudged by version {} of the specification", self.text);
+        }
+        for other in &self.other_versions {
+            out.push_str(&other.text());
         }
         let Summary { pass, warn, fail, skip, waived, empty, not_run, error } = self.summary;
         if empty > 0 {

@@ -16,6 +16,7 @@
 //! A test that panics is that test's harness error, and the run goes on. A process that crashed is that
 //! test's failure. A run that cannot show anything more ends early: see `runner/early_end.rs`.
 
+mod confirm;
 mod early_end;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
@@ -103,6 +104,10 @@ pub trait Adapter: Draws {
         waived: &[ClauseId],
         hold: &mut Hold<'_, Self::Form>,
     ) -> Result<(), TestEnd>;
+    /// From now on waits this many times as long; whether it can.
+    fn wait_longer(&self, _times: u32) -> bool {
+        false
+    }
     /// Steps in one line, as `--play` takes them.
     fn line(&self, _test: &Test<Self::Form>, _steps: &[StepOf<Self::Form>]) -> String {
         String::new()
@@ -172,8 +177,18 @@ struct Attempt<T> {
     judged: bool,
     /// With every choice open, the conversation is allowed, or the tester's part of it.
     otherwise: bool,
+    /// It ended since nothing came in time.
+    is_late: bool,
     met: Met,
     aftermath: Aftermath,
+}
+
+impl<T: Clone> Attempt<T> {
+    /// The generated steps that were taken.
+    fn steps_taken(&self) -> Vec<T> {
+        let went = |(step, taken): &(T, _)| (*taken == StepOutcome::Yes).then_some(step).cloned();
+        self.taken.iter().filter_map(went).collect()
+    }
 }
 
 struct Runner<'a, A> {
@@ -202,6 +217,12 @@ impl<A: Adapter> Runner<'_, A> {
                 learned.known.choices = attempt.choices;
                 let status = if attempt.judged { Status::Pass } else { Status::Empty };
                 break (Outcome::new(status), attempt.taken, attempt.aftermath, attempt.met);
+            }
+            let slow = self.confirm(test, &off, learned, &attempt, walk.is_some());
+            if let Some(slow) = slow {
+                let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
+                let outcome = self.outcome(test, end, log, otherwise, &learned.known);
+                break (slow.soften(outcome), taken, aftermath, met);
             }
             let attempt = match walk {
                 Some(_) => {
@@ -236,8 +257,20 @@ impl<A: Adapter> Runner<'_, A> {
         (TestResult { taken, process, ..result }, met)
     }
 
-    /// One attempt: a fresh conversation, the test's steps or a walk's in it, and its end.
+    /// One attempt, beside those of others.
     fn attempt(
+        &self,
+        test: &Test<A::Form>,
+        walk: Option<Walk>,
+        off: &[ClauseId],
+        learned: &mut Learned,
+    ) -> Attempt<StepOf<A::Form>> {
+        let _beside = confirm::beside_others();
+        self.conversation(test, walk, off, learned)
+    }
+
+    /// A fresh conversation, the test's steps or a walk's in it, and its end.
+    fn conversation(
         &self,
         test: &Test<A::Form>,
         walk: Option<Walk>,
@@ -254,7 +287,7 @@ impl<A: Adapter> Runner<'_, A> {
         let is_open = learned.known == self.open;
         let choices = self.library.spec.choices().len();
         let (mut log, mut taken, mut learns) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut judged, mut otherwise) = (false, false);
+        let (mut judged, mut otherwise, mut is_late) = (false, false, false);
         let (mut met, mut aftermath) = (Met::default(), Aftermath::default());
         let panicked = |why: String| Err(TestEnd::Harness(format!("devmig panicked: {why}")));
         let mut hold = |session: &mut dyn Session<A::Form>| {
@@ -270,6 +303,7 @@ impl<A: Adapter> Runner<'_, A> {
                 Ok(()) => learns.extend(session.learned(choices)),
                 Err(end) => {
                     log = session.log();
+                    is_late = session.is_late();
                     otherwise = !is_open
                         && match end {
                             TestEnd::Finding { .. } => session.replay(open).is_ok(),
@@ -294,7 +328,8 @@ impl<A: Adapter> Runner<'_, A> {
         let choices = learns
             .iter()
             .fold(rules.choices, |known, (choice, options)| known.only(*choice, options));
-        Attempt { end: ended.err(), log, taken, choices, judged, otherwise, met, aftermath }
+        let end = ended.err();
+        Attempt { end, log, taken, choices, judged, otherwise, is_late, met, aftermath }
     }
 
     fn steps(
@@ -331,8 +366,7 @@ impl<A: Adapter> Runner<'_, A> {
         learned: &mut Learned,
         first: Attempt<StepOf<A::Form>>,
     ) -> (String, Attempt<StepOf<A::Form>>) {
-        let went = |(step, taken): &(_, _)| (*taken == StepOutcome::Yes).then_some(step).cloned();
-        let steps: Vec<StepOf<A::Form>> = first.taken.iter().filter_map(went).collect();
+        let steps = first.steps_taken();
         let kind = |end: &Option<TestEnd>| match end {
             Some(TestEnd::Finding { clause, .. }) => Some(*clause),
             Some(TestEnd::Died { .. }) => Some(ClauseId::NONE),

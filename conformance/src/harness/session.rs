@@ -49,6 +49,10 @@ pub trait Session<F: SuiteForm> {
     fn has_judged(&self, _test: &Test<F>) -> bool {
         true
     }
+    /// Whether it ended since something did not come in time.
+    fn is_late(&self) -> bool {
+        false
+    }
     /// Whether the implementation has answered anything.
     fn has_answered(&self) -> bool {
         true

@@ -16,7 +16,7 @@ use devmig_model::spec::Level;
 use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::{SpawnError, is_crash, words};
 pub use crate::harness::report::StepOutcome;
-use crate::harness::report::{Outcome, Result as TestResult, Status, Waived};
+use crate::harness::report::{Outcome, Result as TestResult, Status, Waived, fewest};
 use crate::harness::waivers::Waiver;
 
 /// What is expected of a process that died.
@@ -117,8 +117,10 @@ impl TestInfo<'_> {
             test: self.test.to_owned(),
             clause: library.spec.clause_name(broken).to_owned(),
             level: level(library, broken),
+            about: (broken != self.clause)
+                .then(|| library.spec.clause_name(self.clause).to_owned()),
             status: outcome.status,
-            expected: outcome.expected,
+            expected: fewest(&outcome.expected),
             observed: outcome.observed,
             reproduce: again,
             log: outcome.log,
@@ -210,6 +212,9 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
                 Some(Level::Must) | None => Status::Fail,
                 Some(_) => Status::Warn,
             };
+            // Every failure says what was expected: at least what the clause wants.
+            let wanted = || library.spec.get(clause).map(|c| c.text.clone()).into_iter().collect();
+            let expected = if expected.is_empty() { wanted() } else { expected };
             let observed = Some(observed);
             Outcome { clause: Some(clause), observed, expected, log, ..Outcome::new(status) }
         }
@@ -247,6 +252,10 @@ pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Ou
         .filter_map(|choice| Some((choice, known.fixed(choice)?)))
         .map(|(c, o)| format!("{} = {}", spec.choice_name(c), spec.option_name(c, o)))
         .collect();
+    let settled = match settled.is_empty() {
+        true => vec!["the interpretation that other tests have shown".to_owned()],
+        false => settled,
+    };
     Outcome {
         observed: Some(
             "the implementation takes two interpretations of one choice: this behaviour \

@@ -27,7 +27,7 @@ const CONFIGURATIONS: &[(&str, &str)] =
     &[("linux-mtty", include_str!("../../implementations/linux-mtty.config"))];
 
 /// The version of VFIO's text by which a driver is judged.
-const TEXT: &str = "6.18";
+const TEXT: &str = "7.1";
 
 /// How long the tests that return may take together: they take a tenth of it.
 const LIMIT: Duration = Duration::from_secs(120);

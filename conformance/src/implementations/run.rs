@@ -136,15 +136,12 @@ impl Peer {
         let target = Target::Spawn(command);
         let name = clap::ValueEnum::to_possible_value(&device);
         let name = name.map(|value| value.get_name().to_owned()).unwrap_or_default();
+        // What is known was confirmed when it was recorded.
+        let limits = Limits { owed: Duration::from_secs(5), confirms: false, ..Limits::default() };
+        let subject = Subject { target: &target, device, scratch: true, limits, outside: None };
         let run = Run {
             library: setting.library,
-            subject: Subject {
-                target: &target,
-                device,
-                scratch: true,
-                limits: Limits { owed: Duration::from_secs(5), ..Limits::default() },
-                outside: None,
-            },
+            subject,
             pinned: Vec::new(),
             reproduce: format!(
                 "devmig test vhost-user --device {name} --scratch --spawn '{spawn}'"
@@ -159,11 +156,39 @@ impl Peer {
         let held = |test: &&Test| !matches(NOT_HELD, &test.id);
         let tests: Vec<&Test> = setting.suite.iter().filter(held).collect();
         let report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
+        let report = self.confirmed(&version, report, |is_new| {
+            let limits = Limits { confirms: true, ..limits };
+            let run = Run { subject: Subject { limits, ..subject }, ..run.clone() };
+            let tests: Vec<&Test> = tests.iter().copied().filter(|test| is_new(&test.id)).collect();
+            runner::run(&run, &tests, |_| ()).results
+        });
         Ok(self.held(version, report, |deviation| {
             let shows = |test: &&Test| matches(&deviation.test, &test.id);
             let again: Vec<&Test> = setting.suite.iter().filter(shows).collect();
             Ok(runner::run(&run, &again, |_| ()))
         }))
+    }
+
+    /// A report in which every finding that nobody has recorded is confirmed: `again` runs these tests,
+    /// patiently.
+    fn confirmed(
+        &self,
+        version: &str,
+        report: SuiteReport,
+        again: impl FnOnce(&dyn Fn(&str) -> bool) -> Vec<TestResult>,
+    ) -> SuiteReport {
+        let mut new = found(&report);
+        new.retain(|finding| !self.known.iter().any(|d| d.covers(version) && d.is(finding)));
+        if new.is_empty() {
+            return report;
+        }
+        let mut patient = again(&|id| new.iter().any(|(test, _)| test == id));
+        let taken = |result: TestResult| {
+            let place = patient.iter().position(|other| other.test == result.test);
+            place.map_or(result, |place| patient.swap_remove(place))
+        };
+        let results = report.results.iter().cloned().map(taken).collect();
+        report.with(results)
     }
 
     /// Holds a report against what is known. `again` runs the tests that may show a deviation.

@@ -50,7 +50,8 @@ pub enum HarnessError {
 }
 
 impl HarnessError {
-    /// The same with how the process ended and what it printed last, where nobody goes on with it.
+    /// The same error, with how the process ended and what it printed last. For errors that end the
+    /// conversation.
     #[must_use]
     pub fn with_remains(self, remains: &Remains) -> Self {
         let ended = remains.ended.map(|status| format!("; the process ended: {}", words(status)));
@@ -137,6 +138,36 @@ pub struct Range {
 /// A command that was sent: which, and how the device described itself, nothing for what may change, or
 /// with which number it refused.
 pub type Described = (String, Result<Vec<u8>, Errno>);
+/// What DEVICE_GET_INFO says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceInfo {
+    /// The device supports RESET.
+    pub resets: bool,
+    /// It is a PCI device, so that its regions and interrupts are numbered as VFIO numbers those.
+    pub is_pci: bool,
+}
+
+/// What DEVICE_GET_REGION_INFO says of a region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RegionInfo {
+    /// Its length in bytes.
+    pub size: u64,
+    /// The client may read it.
+    pub is_readable: bool,
+    /// The client may write it.
+    pub is_writable: bool,
+}
+
+/// What DEVICE_GET_IRQ_INFO says of a type of interrupts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct IrqInfo {
+    /// How many there are of it.
+    pub count: u32,
+    /// They are signalled through event descriptors.
+    pub is_signalled: bool,
+    /// They can be masked and unmasked.
+    pub is_maskable: bool,
+}
 
 /// A device under test that is open.
 ///
@@ -212,6 +243,26 @@ pub trait Device: std::fmt::Debug {
     /// See [`HarnessError`].
     fn poll(&mut self, _limit: Duration) -> Said<Ready> {
         Err(HarnessError::Lacks("a transport with data descriptors"))
+    }
+
+    /// DEVICE_GET_INFO.
+    ///
+    /// # Errors
+    /// See [`HarnessError`].
+    fn info(&mut self) -> Said<DeviceInfo>;
+
+    /// DEVICE_GET_REGION_INFO of a region, numbered as VFIO numbers those of a PCI device.
+    ///
+    /// # Errors
+    /// See [`HarnessError`].
+    fn region_info(&mut self, region: u32) -> Said<RegionInfo>;
+
+    /// DEVICE_GET_IRQ_INFO of INTx.
+    ///
+    /// # Errors
+    /// See [`HarnessError`].
+    fn irq_info(&mut self) -> Said<IrqInfo> {
+        Err(HarnessError::Lacks("a transport over which the tester takes interrupts"))
     }
 
     /// Reads part of a region, numbered as VFIO numbers those of a PCI device.

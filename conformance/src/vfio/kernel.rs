@@ -38,13 +38,14 @@ use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{
     VFIO_API_VERSION, VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, VFIO_DEVICE_FEATURE_GET,
     VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
-    VFIO_DEVICE_FEATURE_MIGRATION, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FLAGS_RESET,
-    VFIO_GROUP_FLAGS_VIABLE, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK,
-    VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE, VFIO_TYPE1v2_IOMMU,
+    VFIO_DEVICE_FEATURE_MIGRATION, VFIO_DEVICE_FEATURE_SET, VFIO_DEVICE_FLAGS_PCI,
+    VFIO_DEVICE_FLAGS_RESET, VFIO_GROUP_FLAGS_VIABLE, VFIO_IRQ_SET_ACTION_TRIGGER,
+    VFIO_IRQ_SET_ACTION_UNMASK, VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE,
+    VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE, VFIO_TYPE1v2_IOMMU,
     vfio_device_feature_dma_logging_range,
 };
 
-use super::device::{Left, Range, Ready};
+use super::device::{DeviceInfo, Left, Range, Ready, RegionInfo};
 
 /// The bit of a pre-copy information's flags that says that `initial_bytes` began anew; none in the
 /// first form of the call.
@@ -198,12 +199,29 @@ impl Device {
         Ok(Device { fd, _kept: vec![group, container] })
     }
 
-    /// Whether the device can be reset.
+    /// VFIO_DEVICE_GET_INFO.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn resets(&self) -> Result<bool, Errno> {
-        Ok(ioctl::info(self.fd.as_fd())? & VFIO_DEVICE_FLAGS_RESET != 0)
+    pub fn info(&self) -> Result<DeviceInfo, Errno> {
+        let flags = ioctl::info(self.fd.as_fd())?;
+        Ok(DeviceInfo {
+            resets: flags & VFIO_DEVICE_FLAGS_RESET != 0,
+            is_pci: flags & VFIO_DEVICE_FLAGS_PCI != 0,
+        })
+    }
+
+    /// VFIO_DEVICE_GET_REGION_INFO.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn region_info(&self, region: u32) -> Result<RegionInfo, Errno> {
+        let info = ioctl::region_info(self.fd.as_fd(), region)?;
+        Ok(RegionInfo {
+            size: info.size,
+            is_readable: info.flags & VFIO_REGION_INFO_FLAG_READ != 0,
+            is_writable: info.flags & VFIO_REGION_INFO_FLAG_WRITE != 0,
+        })
     }
 
     /// VFIO_DEVICE_FEATURE as it stands: `flags` are the feature's number and GET, SET, PROBE; what

@@ -125,6 +125,7 @@ impl<'a> MutationRun<'a> {
                 limits: Limits {
                     work: Duration::from_millis(500),
                     quiet: Duration::from_millis(5),
+                    confirms: mutant.is_none(),
                 },
                 p2p: false,
             },
@@ -168,7 +169,6 @@ impl mutation::Reference for MutationRun<'_> {
     type Mutant = Mutant;
     type Bed = (TestBed, u64, &'static str);
     const AT_ONCE: usize = AT_ONCE;
-    const TRIES_THE_REST: bool = true;
 
     fn library(&self) -> &Library {
         self.library

@@ -3,6 +3,8 @@
 //! **Invariant.** After a device that hangs and cannot be had anew, the rest is not run, with that as the
 //! reason.
 
+use std::cell::Cell;
+
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::Rules;
@@ -50,12 +52,15 @@ pub fn play(
     let p2p = if subject.p2p { P2pFlag::AsVfio } else { P2pFlag::Unused };
     let usual = [readings.may_fail.as_option(MayFail::Resuming), readings.p2p_flag.as_option(p2p)];
     let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
-    runner::play(run, &Adapter { library, subject }, run.open(&usual), tests, &walks, done)
+    let adapter = Adapter { library, subject, patience: Cell::new(1) };
+    runner::play(run, &adapter, run.open(&usual), tests, &walks, done)
 }
 
 struct Adapter<'a> {
     library: &'a Library,
     subject: Subject<'a>,
+    /// How many times as long as usual it waits.
+    patience: Cell<u32>,
 }
 
 impl Draws for Adapter<'_> {
@@ -77,8 +82,15 @@ impl runner::Adapter for Adapter<'_> {
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
         let Subject { place, limits, .. } = self.subject;
+        let limits = Limits { work: limits.work * self.patience.get(), ..limits };
         let mut opened = Opened::at(place, self.library, &rules)?;
         hold(&mut Session::new(self.library, place, &mut opened, rules, limits, waived.to_vec()))
+    }
+
+    fn wait_longer(&self, times: u32) -> bool {
+        self.patience.set(times);
+        // A device that hangs is not asked again.
+        self.subject.limits.confirms && self.subject.place.fresh()
     }
 
     fn line(&self, _: &Test, steps: &[Act]) -> String {
@@ -131,8 +143,13 @@ impl session::Session<Form> for Session<'_> {
 
     fn has_judged(&self, test: &Test) -> bool {
         // What these compare is no event of the machine's.
-        let compares = |act: &Act| matches!(act, Act::Flags | Act::Arguments);
+        let compares =
+            |act: &Act| matches!(act, Act::Flags | Act::Probe | Act::Unsupported | Act::Arguments);
         self.conversation.records().iter().any(Record::is_judged) || test.steps.iter().any(compares)
+    }
+
+    fn is_late(&self) -> bool {
+        Session::is_late(self)
     }
 
     fn replay(&self, rules: Rules) -> Result<(), Fault> {

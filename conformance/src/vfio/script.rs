@@ -60,6 +60,8 @@ steps! {
              width, and a mapping that is made and removed: each is answered, and descriptions are \
              the same as before";
         MemoryAsked = "memory asked": "the device reads and writes guest memory by messages";
+        Memory = "memory":
+            "map guest memory, if the transport has a message for that";
         NicAmongPeers = "nic among peers":
             "set up the NIC's queues in memory that belongs to another device";
         Nic = "nic": "set up the NIC's queues in guest memory";
@@ -74,8 +76,9 @@ steps! {
             "delay the device's own requests by TIME milliseconds while it owes an answer";
         Interrupts = "interrupts": "listen to the interrupt line";
         Unmask = "unmask": "unmask the interrupt line";
-        Arguments = "arguments":
-            "send every feature request with wrong arguments, and every PROBE";
+        Probe = "probe": "PROBE of every method of every feature, and of an unknown one";
+        Unsupported = "unsupported": "request every feature that the device does not have";
+        Arguments = "arguments": "send every feature request with wrong arguments";
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `session.rs` | what a conversation consists of, its beginning, its steps |
 //! | `session/judge.rs` | what is judged, and what ends a test |
 //! | `session/calls.rs` | each call, in the machine's words |
+//! | `session/looked.rs` | what the device says that it has, before that is used |
 //! | `session/stream.rs` | data: reading to the end, and writing what is right or wrong |
 //! | `session/log.rs` | the log of writes |
 //! | `session/arguments.rs` | requests whose arguments are wrong |
@@ -29,6 +30,7 @@ mod calls;
 mod commands;
 mod judge;
 mod log;
+mod looked;
 mod memory;
 mod stream;
 mod work;
@@ -42,6 +44,7 @@ use devmig_model::protocol::vfio::names::P2pFlag;
 use devmig_model::registry::Library;
 use devmig_reference::socket::event::Event as Signal;
 
+use self::looked::Looked;
 use self::memory::Guest;
 use self::work::Work;
 use super::data::PIECE;
@@ -63,11 +66,14 @@ pub struct Limits {
     pub work: Duration,
     /// For what must not happen.
     pub quiet: Duration,
+    /// A finding that nothing came in time is confirmed with longer limits.
+    pub confirms: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { work: Duration::from_secs(2), quiet: Duration::from_millis(20) }
+        let (work, quiet) = (Duration::from_secs(2), Duration::from_millis(20));
+        Limits { work, quiet, confirms: true }
     }
 }
 
@@ -115,7 +121,8 @@ impl Opened {
     }
 }
 
-/// The same with how the device's process ended and what it printed last, since nobody goes on with it.
+/// The same error, with how the device's process ended and what it printed last: this error ends the
+/// conversation.
 pub(super) fn last_words(device: &mut dyn Device, trouble: HarnessError) -> HarnessError {
     let remains = device.remains(Duration::ZERO);
     trouble.with_remains(&remains)
@@ -137,7 +144,7 @@ fn settled(device: &mut dyn Device) -> Result<(), TestEnd> {
         HarnessError::Gone(_) => judge::unopened(trouble),
         other => lost(other.said()),
     };
-    if let Err(errno) = device.reset().map_err(plain)? {
+    if let Err(errno) = looked::reset_if_possible(device).map_err(plain)? {
         return Err(lost(format!("RESET is refused ({errno})")));
     }
     // What a client left running in the log is its client's.
@@ -180,6 +187,9 @@ pub struct Session<'m> {
     partly: u64,
     work: Option<Work>,
     interrupts: Option<Signal>,
+    looked_at: Looked,
+    /// The device's work did not come to its end in time.
+    is_late: bool,
     /// Steps are passed over where some reading forbids them.
     careful: bool,
     /// The server has closed the connection.
@@ -219,10 +229,17 @@ impl<'m> Session<'m> {
             partly: 0,
             work: None,
             interrupts: None,
+            looked_at: Looked::default(),
+            is_late: false,
             careful: false,
             gone: false,
             waived,
         }
+    }
+
+    /// Whether it ended since something did not come in time.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late || self.conversation.is_silent()
     }
 
     /// What is left of the device's server, which is told to end.
@@ -242,6 +259,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`TestEnd::Skip`], or what was found by asking.
     pub fn needs(&mut self, needs: &[Need]) -> Result<(), TestEnd> {
+        self.look_first()?;
         for need in needs {
             let there = match need {
                 Need::Feature(_, bit) => self.conversation.machine().flags >> bit & 1 == 1,
@@ -316,6 +334,8 @@ impl<'m> Session<'m> {
             Act::MemoryUnmapped => self.take_memory(),
             Act::Commands => self.commands(),
             Act::MemoryAsked => self.give_memory(false),
+            Act::Memory if self.device.transport().kernel => Ok(()),
+            Act::Memory => self.give_memory(true),
             Act::Nic => self.set_up(false),
             Act::NicAmongPeers => self.set_up(true),
             Act::Send(count, to) => self.send(count.0, to),
@@ -329,6 +349,8 @@ impl<'m> Session<'m> {
             }
             Act::Interrupts => self.listen(),
             Act::Unmask => self.unmask(),
+            Act::Probe => self.probe(),
+            Act::Unsupported => self.unsupported(),
             Act::Arguments => self.arguments(),
         }
     }

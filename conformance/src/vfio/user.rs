@@ -30,9 +30,12 @@ use devmig_reference::vfio_user::{
 use rustix::io::Errno;
 
 use super::data;
-use super::device::{Described, Device, HarnessError, Left, Place, Range, Read, Said, Transport};
+use super::device::{
+    Described, Device, DeviceInfo, HarnessError, IrqInfo, Left, Place, Range, Read, RegionInfo,
+    Said, Transport,
+};
 use super::session::last_words;
-use crate::harness::io::process::{Command, Process, Remains, SpawnError};
+use crate::harness::io::process::{Command, DEATH, Process, Remains, SpawnError};
 
 /// A server that somebody else runs.
 #[derive(Debug)]
@@ -95,7 +98,7 @@ pub struct User {
 /// Why there is no conversation.
 enum Reach {
     /// Nothing listens.
-    Nobody(String),
+    Unconnected(String),
     /// Something listens, and this came of it.
     Trouble(HarnessError),
 }
@@ -188,9 +191,6 @@ impl Reference {
 /// How long a process may take to listen, unless the caller says otherwise.
 const START: Duration = Duration::from_secs(10);
 
-/// How long a process that has closed the connection may take to end.
-const DEATH: Duration = Duration::from_secs(1);
-
 /// What another device gives: it is not what is under test.
 fn another(command: &Command, start: Duration, limit: Duration) -> Result<Vec<u8>, HarnessError> {
     let memory = Box::new(devmig_reference::vfio_user::client::NoMemory);
@@ -257,7 +257,7 @@ impl User {
         let mut user = User { client: None, server, path, memory, limit, closed: false };
         user.reach().map_err(|trouble| match trouble {
             // Nobody was there: nothing that a device did.
-            Reach::Nobody(why) => HarnessError::Unreached { why, ended: None, for_good: true },
+            Reach::Unconnected(why) => HarnessError::Unreached { why, ended: None, for_good: true },
             Reach::Trouble(trouble) => last_words(&mut user, trouble),
         })?;
         Ok(Box::new(user))
@@ -312,7 +312,7 @@ impl User {
             return agreed.map_err(|error| Reach::Trouble(self.trouble(&error)));
         }
         let channel = Channel::connect(&self.path, Deadline::after(self.limit));
-        let channel = channel.map_err(|error| Reach::Nobody(error.to_string()))?;
+        let channel = channel.map_err(|error| Reach::Unconnected(error.to_string()))?;
         self.agree(channel).map_err(Reach::Trouble)
     }
 }
@@ -323,6 +323,8 @@ const MOST_PARTS: u32 = 16;
 const READABLE: u32 = 1;
 /// Where nothing else is mapped.
 const FURTHER: u64 = 0x4000_0000;
+/// The type of interrupts that INTx is.
+const INTX: u32 = 0;
 
 /// Features that are only there in this process: vfio-user has no message for them.
 const IN_PROCESS: Transport =
@@ -387,6 +389,32 @@ impl Device for User {
         Ok(Ok(()))
     }
 
+    fn info(&mut self) -> Said<DeviceInfo> {
+        let said = self.ask(Client::device_info)?;
+        Ok(said.map(|info| DeviceInfo {
+            resets: info.flags & 1 != 0,
+            is_pci: info.flags & 1 << 1 != 0,
+        }))
+    }
+
+    fn region_info(&mut self, region: u32) -> Said<RegionInfo> {
+        let said = self.ask(|client| client.region_info(region))?;
+        Ok(said.map(|said| RegionInfo {
+            size: said.info.size,
+            is_readable: said.info.flags & 1 != 0,
+            is_writable: said.info.flags & 1 << 1 != 0,
+        }))
+    }
+
+    fn irq_info(&mut self) -> Said<IrqInfo> {
+        let said = self.ask(|client| client.irq_info(INTX))?;
+        Ok(said.map(|info| IrqInfo {
+            count: info.count,
+            is_signalled: info.flags & 1 != 0,
+            is_maskable: info.flags & 1 << 1 != 0,
+        }))
+    }
+
     fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Said<Vec<u8>> {
         self.ask(|client| client.region_read(region, offset, length))
     }
@@ -418,7 +446,7 @@ impl Device for User {
 
     fn reopen(&mut self) -> Result<(), HarnessError> {
         self.reach().map_err(|trouble| match trouble {
-            Reach::Nobody(why) => {
+            Reach::Unconnected(why) => {
                 self.closed = true;
                 HarnessError::Gone(why)
             }

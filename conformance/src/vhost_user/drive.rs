@@ -277,5 +277,6 @@ fn speaks(def: &MessageDef) -> bool {
         def.reply,
         None | Some(PayloadKind::U64 | PayloadKind::VringState | PayloadKind::TransferReply)
     );
-    gated && shows && makes && understands && !def.has(Effect::SetChannel)
+    let sane = def.discouraged.is_none();
+    gated && shows && makes && understands && sane && !def.has(Effect::SetChannel)
 }

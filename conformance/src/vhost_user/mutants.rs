@@ -205,7 +205,7 @@ impl<'a> MutationRun<'a> {
             owed,
             silence,
             quiet: Duration::from_millis(40).max(latency * 3),
-            death: Duration::from_secs(1),
+            confirms: mutant.is_none(),
         };
         let running = Running::start(bed.options(settings, mutant, slow)?)
             .map_err(|error| HarnessError(error.to_string()))?;

@@ -40,7 +40,8 @@ pub fn play(
     // The tester marks nothing in the log: unless somebody says otherwise that leaves it to the
     // back-end, as every front-end does.
     let open = run.open(&[machine.readings.who_marks.as_option(WhoMarks::BackEnd)]);
-    let adapter = Adapter { run, machine, pool: StepPool::of(library), first: Cell::new(true) };
+    let (first, patience) = (Cell::new(true), Cell::new(1));
+    let adapter = Adapter { run, machine, pool: StepPool::of(library), first, patience };
     let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
     runner::play(run, &adapter, open, tests, &walks, done)
 }
@@ -51,6 +52,8 @@ struct Adapter<'a> {
     pool: StepPool,
     /// Nobody was talked to yet.
     first: Cell<bool>,
+    /// How many times as long as usual it waits.
+    patience: Cell<u32>,
 }
 
 impl Draws for Adapter<'_> {
@@ -83,9 +86,10 @@ impl runner::Adapter for Adapter<'_> {
         _: &[ClauseId],
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
+        let limits = self.run.subject.limits;
         let setting = Setting {
             machine: &self.machine,
-            subject: self.run.subject,
+            subject: Subject { limits: limits.longer(self.patience.get()), ..self.run.subject },
             rules,
             acknowledged: test.own.acknowledged,
             declined: declined(&self.machine, test),
@@ -94,6 +98,11 @@ impl runner::Adapter for Adapter<'_> {
         let mut session = Session::start(setting, self.first.get())?;
         self.first.set(false);
         hold(&mut session)
+    }
+
+    fn wait_longer(&self, times: u32) -> bool {
+        self.patience.set(times);
+        self.run.subject.limits.confirms
     }
 
     fn line(&self, test: &Test, steps: &[Act]) -> String {
@@ -146,6 +155,10 @@ impl session::Session<Form> for Session<'_> {
         self.conversation.records().iter().any(Record::is_judged)
     }
 
+    fn is_late(&self) -> bool {
+        self.conversation.is_silent()
+    }
+
     fn replay(&self, rules: Rules) -> Result<(), Fault> {
         self.conversation.replay(rules)
     }
@@ -170,6 +183,9 @@ fn declined(machine: &TestMachine, test: &Test) -> u64 {
 impl Session<'_> {
     /// Whether what the test needs is there, as far as is known by now.
     fn needs(&mut self, needs: &[Need]) -> Result<(), TestEnd> {
+        if let Some(why) = self.mistake() {
+            return Err(TestEnd::Skip(why));
+        }
         for need in needs {
             let lacks = match need {
                 Need::TwoRings if self.rings() < 2 => "a device with two rings",

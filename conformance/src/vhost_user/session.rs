@@ -36,6 +36,7 @@
 mod back_end_channel;
 mod driver;
 mod link;
+mod mistake;
 mod negotiation;
 mod other_writers;
 mod payload;
@@ -65,6 +66,7 @@ use self::tracking::Tracking;
 use super::script::Act;
 use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Conversation;
+use crate::harness::io::process::DEATH;
 
 /// Rings that a session can drive: the machine's capacity.
 pub const RINGS: usize = MAX_RINGS;
@@ -143,7 +145,7 @@ impl<'m> Session<'m> {
     pub fn aftermath(&mut self) -> Aftermath {
         let closed = self.link.is_lost();
         let limit = match closed {
-            _ if self.link.is_dying() => self.limits.death,
+            _ if self.link.is_dying() => DEATH,
             true => self.limits.quiet,
             false => Duration::ZERO,
         };
@@ -167,6 +169,13 @@ impl<'m> Session<'m> {
     #[must_use]
     pub fn offers(&self) -> (u64, u64) {
         (self.negotiation.offered, self.negotiation.protocol_offered)
+    }
+
+    /// What the caller got wrong about the back-end, as far as it was asked.
+    #[must_use]
+    pub fn mistake(&self) -> Option<String> {
+        let (offered, protocol) = (self.negotiation.offered, self.negotiation.protocol_offered);
+        mistake::mistake(&self.machine().table, self.driver.chosen(), offered, protocol)
     }
 
     /// Whether the back-end is known not to offer this protocol feature.

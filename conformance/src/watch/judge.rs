@@ -252,6 +252,7 @@ impl<'l> Judge<'l> {
         if let (Some(_), Some((_, def))) = (form.event, definition(table, raw.header.request))
             && let Ok(payload) = Payload::decode(def.request, raw.payload)
             && let Some((clause, wrong)) = self.mapped.take(&self.law.mapped, &def.name, &payload)
+            && !self.law.rules.off.contains(clause)
         {
             form.faults.push((clause, format!("{}: {wrong}", def.name)));
             self.offended = true;

@@ -53,6 +53,9 @@ pub enum Fault {
     TooMany,
 }
 
+/// How a list of what was allowed names it.
+const SILENCE: &str = "silence";
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Candidate<S> {
     state: S,
@@ -240,25 +243,29 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
     }
 
     /// Goes on after an offence: the furthest message to be read is taken as read, with this clause
-    /// switched off or without any effect, since no text says what its reader made of it.
+    /// (and whatever else it breaks) switched off or without any effect, since no text says what its
+    /// reader made of it.
     pub fn excuse(&mut self, clause: ClauseId) {
         let furthest = self.furthest();
         let mut off = ClauseSet::default();
         off.insert(clause);
         let mut next = Vec::new();
         let furthest_ones = self.candidates.iter().rev().filter(|c| c.read == furthest);
-        let mut work: Vec<_> = furthest_ones.copied().collect();
-        while let Some(c) = work.pop() {
+        let mut work: Vec<_> = furthest_ones.map(|c| (*c, off)).collect();
+        while let Some((c, mut off)) = work.pop() {
             let read = c.read + 1;
             match self.reads(&c, &off) {
                 // What follows without the clause may depend on a choice that nobody asked for yet.
                 Err(OpenChoice(choice)) => {
-                    work.extend(split(&c, choice));
+                    work.extend(split(&c, choice).into_iter().map(|c| (c, off)));
                     continue;
                 }
                 Ok(Some(Reaction::To(state))) => next.push(Candidate { state, read, ..c }),
-                // A second clause: found next.
-                Ok(Some(Reaction::Violation(_))) => next.push(c),
+                Ok(Some(Reaction::Violation(second))) if !off.contains(second) => {
+                    off.insert(second);
+                    work.push((c, off));
+                    continue;
+                }
                 _ => {}
             }
             next.push(Candidate { read, ..c });
@@ -291,10 +298,33 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         self.close()?;
         let (kept, broken) = self.resting(class);
         if kept.is_empty() {
-            return Err(self.fault(broken));
+            return Err(self.overdue(class, broken));
         }
         self.replace(kept);
         Ok(())
+    }
+
+    /// Nothing came although something is owed: what is owed is what was expected, never silence.
+    fn overdue(&self, class: TimeClass, broken: Vec<(usize, ClauseId)>) -> Fault {
+        let Fault::Broken { clauses, allowed } = self.fault(broken) else { return Fault::TooMany };
+        let mut expected: Vec<String> = Vec::new();
+        for what in self.candidates.iter().flat_map(|c| self.owed(c, class)) {
+            let what = what.to_owned();
+            if !expected.contains(&what) {
+                expected.push(what);
+            }
+        }
+        expected.extend(allowed.into_iter().filter(|one| one != SILENCE));
+        Fault::Broken { clauses, allowed: expected }
+    }
+
+    /// What a candidate owes.
+    fn owed(&self, c: &Candidate<M::State>, class: TimeClass) -> Vec<&'static str> {
+        let rules = Rules { choices: c.choices, ..self.rules };
+        let mut judge = rules.judge();
+        let owed = self.machine.owes(&c.state, &mut judge).unwrap_or(Owed::NONE);
+        let due = owed.iter().map(|index| self.machine.obligation(index));
+        due.filter(|o| o.class <= class && judge.enforces(o.clause)).map(|o| o.what).collect()
     }
 
     /// Whether some candidate owes nothing of this class: silence would be allowed.
@@ -414,7 +444,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             });
         }
         if !self.resting(TimeClass::Io).0.is_empty() {
-            all.push("silence".into());
+            all.push(SILENCE.into());
         }
         all
     }

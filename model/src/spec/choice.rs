@@ -24,6 +24,8 @@ pub struct Choice {
     pub citation: Citation,
     /// The version of the document that left it open no more, by index, and the option it took.
     pub settled: Option<(usize, u8)>,
+    /// The SHOULD clause by which that version only recommends the option: the others stay possible.
+    pub recommended_by: Option<ClauseId>,
     /// Why no machine asks for it, if none does.
     pub unasked: Option<String>,
     /// The options, at most eight.
@@ -130,6 +132,7 @@ pub(super) struct RawChoice {
     digest: Option<Spanned<String>>,
     settled_since: Option<Spanned<String>>,
     settled_as: Option<Spanned<String>>,
+    pub(super) recommended_by: Option<Spanned<String>>,
     unasked: Option<Spanned<String>>,
     #[serde(default)]
     option: Vec<RawOption>,
@@ -186,12 +189,17 @@ pub(super) fn check(item: &Item<RawChoice>, sources: &[Source], d: &mut Diagnost
         digest: raw.digest.as_ref(),
     };
     let citation = source::cited(item, cites, sources, d);
+    if let (Some(by), None) = (&raw.recommended_by, &raw.settled_as) {
+        let message = "`recommended-by` goes with `settled-as`";
+        d.push(item.error(by.span(), message, "without an option"));
+    }
     let settled = settled(item, citation.as_ref().map(|c| &sources[c.source]), d);
     Choice {
         id: raw.id.get_ref().clone(),
         question: raw.question.get_ref().trim().to_owned(),
         default: default.unwrap_or(0),
         settled,
+        recommended_by: None,
         unasked: raw.unasked.as_ref().map(|text| text.get_ref().trim().to_owned()),
         clauses: Vec::new(),
         citation: citation.unwrap_or(Citation {

@@ -61,6 +61,10 @@ pub struct Version {
     pub url: Option<String>,
     /// What distinguishes it, in a few words.
     pub note: Option<String>,
+    /// Whether paragraphs of it are cited with a digest; not if its exact text was not at hand.
+    pub digests: bool,
+    /// It is in no release: only a mailing list has it.
+    pub posted: bool,
 }
 
 /// One version of one document, and the place in it.
@@ -97,6 +101,9 @@ struct RawVersion {
     revision: Option<String>,
     url: Option<String>,
     note: Option<String>,
+    digests: Option<bool>,
+    #[serde(default)]
+    posted: bool,
 }
 
 /// Checks one document.
@@ -152,7 +159,9 @@ impl RawVersion {
             date: self.date.get_ref().clone(),
             revision: self.revision.clone(),
             url: self.url.clone(),
-            note: self.note.clone(),
+            note: self.note.as_ref().map(|note| note.trim().to_owned()),
+            digests: self.digests.unwrap_or(true),
+            posted: self.posted,
         }
     }
 }
@@ -219,7 +228,7 @@ pub(super) fn cited<T>(
             item.error(digest.span(), "this is not a digest", "not `sha256:` and 64 hex digits")
                 .help("see specs/README.md for how it is computed"),
         ),
-        None if source.digests => d.push(
+        None if source.digests && source.versions[version].digests => d.push(
             item.error(written.span(), "a cited paragraph needs its digest", "has no `digest`")
                 .help("add `digest = \"sha256:…\"`; see specs/README.md for how it is computed"),
         ),

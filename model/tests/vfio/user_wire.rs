@@ -4,7 +4,7 @@
 
 use devmig_model::protocol::vfio_user::{
     Access, Capabilities, CapabilitiesError, Command, DeviceState, DmaMap, DmaWritten, Feature,
-    FeatureFlags, Flags, Header, IrqSet, LoggingReport, LoggingStart, MAX_PAYLOAD, MigData,
+    FeatureFlags, Flags, Header, IrqSet, Kind, LoggingReport, LoggingStart, MAX_PAYLOAD, MigData,
     MigrationFlags, Range, Reply, Request, Sender, TwinSocket, Version, WireError, Write,
 };
 use devmig_testing::Premises;
@@ -293,4 +293,34 @@ quickcheck! {
         let header = Header::new(id, command, Flags::command(), length);
         Header::decode(header.encode()) == header && header.payload() == Some(length)
     }
+}
+
+quickcheck! {
+    fn a_header_survives_a_round_trip(a: u64, b: u64) -> bool {
+        let mut bytes = [0; Header::LEN];
+        bytes[..8].copy_from_slice(&a.to_ne_bytes());
+        bytes[8..].copy_from_slice(&b.to_ne_bytes());
+        Header::decode(bytes).encode() == bytes
+    }
+}
+
+#[test]
+fn flags_are_where_the_text_puts_them() {
+    let flags = Flags::from_bits(0b1011_0001);
+    assert_eq!(flags.kind(), Kind::Reply);
+    assert!(flags.wants_no_reply() && flags.is_error());
+    assert_eq!(flags.undefined(), 0b1000_0000);
+    assert_eq!(format!("{flags:?}"), "reply|no_reply|error|0x80");
+    assert_eq!(Flags::from_bits(7).kind(), Kind::Undefined(7));
+    assert_eq!((Flags::no_reply().bits(), Flags::error().bits()), (0x10, 0x21));
+}
+
+#[test]
+fn a_size_counts_the_header() {
+    let header = Header::new(3, 9, Flags::command(), 16);
+    assert_eq!((header.size, header.payload()), (32, Some(16)));
+    assert_eq!(Header { size: 15, ..header }.payload(), None);
+    let failed = header.failed(22);
+    assert_eq!((failed.size, failed.error, failed.id, failed.command), (16, 22, 3, 9));
+    assert_eq!(Header::new(0, 0, Flags::reply(), usize::MAX).size, u32::MAX);
 }

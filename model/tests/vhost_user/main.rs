@@ -1,4 +1,4 @@
-//! vhost-user: laws of the machine, systems, decisions, bugs, versions of the text.
+//! vhost-user: laws of the machine, systems, decisions, bugs, versions of the text, the encoding.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -6,7 +6,9 @@ mod common;
 mod bugs;
 mod decisions;
 mod laws;
+mod mapped;
 mod oracle;
 mod systems;
 mod text;
 mod waivers;
+mod wire;

@@ -156,7 +156,7 @@ mutants! {
     // Arguments.
     GetAndSet "get-and-set" "vfio.feature.arguments"
         "GET and SET together without PROBE are treated as GET.",
-    ProbeAlways "probe-always" "vfio.feature.arguments"
+    ProbeAlways "probe-always" "vfio.feature.probe"
         "PROBE succeeds for methods that a feature does not have.",
     UnsupportedInvalid "unsupported-invalid" "vfio.feature.unsupported"
         "An unsupported feature is refused with EINVAL.",

@@ -52,7 +52,7 @@ use super::log::DirtyLog;
 use super::memory::{Confusion, MemoryTable};
 use super::mutants::Mutant;
 use super::ring::{Bell, Ring, RingError};
-use super::settings::{ReadsAhead, Settings};
+use super::settings::{LoadPending, ReadsAhead, Settings};
 
 /// How many answers are owed before a back-end that reads ahead reads no further.
 const OWED: usize = 2;
@@ -145,6 +145,8 @@ pub struct Backend<D> {
     log: Option<DirtyLog>,
     channel: Channel,
     transfer: Transferring,
+    /// SET_OWNER came.
+    owned: bool,
     owed: VecDeque<Owed>,
     outputs: VecDeque<Output>,
     late_calls: VecDeque<(Instant, usize)>,
@@ -182,6 +184,7 @@ impl<D: Device> Backend<D> {
             log: None,
             channel: Channel::default(),
             transfer: Transferring::None,
+            owned: false,
             owed: VecDeque::new(),
             outputs: VecDeque::new(),
             late_calls: VecDeque::new(),
@@ -238,7 +241,9 @@ impl<D: Device> Backend<D> {
             ReadsAhead::Waits => 1,
             ReadsAhead::Reads => OWED,
         };
-        !self.closed && self.owed.len() < most
+        let loads = self.transfer == Transferring::Loading
+            && self.settings.load_pending == LoadPending::Waits;
+        !self.closed && !loads && self.owed.len() < most
     }
 
     /// What to do next, in order.
@@ -356,7 +361,7 @@ impl<D: Device> Backend<D> {
             (M::SET_FEATURES, Payload::U64(features)) => self.set_features(features),
             (M::GET_PROTOCOL_FEATURES, _) => self.get_protocol_features(),
             (M::SET_PROTOCOL_FEATURES, Payload::U64(bits)) => self.set_protocol_features(bits),
-            (M::SET_OWNER, _) => Ok(None),
+            (M::SET_OWNER, _) => self.set_owner(),
             (M::GET_QUEUE_NUM, _) => self.get_queue_num(),
             (M::SET_BACKEND_REQ_FD, _) => self.set_backend_req_fd(descriptors),
             (M::GET_CONFIG, Payload::Config(asked)) => self.get_config(&asked),

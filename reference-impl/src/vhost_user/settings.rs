@@ -83,6 +83,22 @@ settings! {
         /// Yes, once.
         Signals "signals",
     }
+    /// What a second SET_OWNER does.
+    set_owner_again: SetOwnerAgain = "set-owner.again" {
+        /// Nothing.
+        #[default]
+        Accepts "accepts",
+        /// The back-end closes the connection.
+        Closes "closes",
+    }
+    /// Whether further messages are read while a state is loaded.
+    load_pending: LoadPending = "device-state.load-pending" {
+        /// Yes.
+        #[default]
+        Reads "reads",
+        /// No.
+        Waits "waits",
+    }
     /// What RESET_OWNER does.
     reset_owner: ResetOwner = "reset-owner.effect" {
         /// Nothing.
@@ -194,6 +210,8 @@ mod tests {
             "forgets",
             "suspended",
             "silent",
+            "accepts",
+            "reads",
             "ignores",
             "answered",
             "number",

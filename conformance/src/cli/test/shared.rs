@@ -21,7 +21,7 @@ use super::super::{Error, Format, Out, Status, progress, select};
 use crate::harness::io::files::{self, FileError, Whole};
 use crate::harness::listed::Listed;
 use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
-use crate::harness::report::{Result as TestResult, SuiteReport, junit};
+use crate::harness::report::{Result as TestResult, SuiteReport, junit, versions};
 use crate::harness::suite::{self, SuiteForm, Test};
 use crate::harness::waivers::{self, Waiver};
 
@@ -52,6 +52,30 @@ pub(super) struct Shared {
     /// Output format
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     pub(super) format: Format,
+}
+
+/// Other versions of the specification by which the tests are judged too.
+#[derive(Clone, Debug, ClapArgs)]
+pub(super) struct Versions {
+    /// Also judge the tests by these versions, and say which verdicts differ [default: every newer
+    /// release]
+    #[arg(long, value_name = "VERSION", num_args = 0.., value_delimiter = ',',
+          help_heading = "Judgement", conflicts_with = "walks")]
+    compare_versions: Option<Vec<String>>,
+}
+
+impl Versions {
+    /// Which these are, of a document of which this version judges.
+    pub(super) fn others(
+        &self,
+        library: &Library,
+        document: &str,
+        judged_by: &str,
+    ) -> Result<Vec<String>, Error> {
+        let named = self.compare_versions.as_ref();
+        let others = named.map(|named| versions::others(&library.spec, document, judged_by, named));
+        Ok(others.transpose()?.unwrap_or_default())
+    }
 }
 
 /// How long a process may take to listen.

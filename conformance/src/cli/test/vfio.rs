@@ -6,9 +6,10 @@ use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::shared::{Again, Of, Scripted, Shared};
+use super::shared::{Again, Of, Scripted, Shared, Versions};
 use super::{Error, Out, Status};
 use crate::harness::report::Result as TestResult;
+use crate::harness::report::versions;
 use crate::harness::walk::Walk;
 use crate::vfio::device::Place;
 use crate::vfio::runner::{self, Run, Subject};
@@ -39,10 +40,12 @@ pub(super) struct Common {
         long = "spec-version",
         alias = "text",
         value_name = "VERSION",
-        default_value = "6.18",
+        default_value = "7.1",
         help_heading = "Judgement"
     )]
     pub(super) text: String,
+    #[command(flatten)]
+    versions: Versions,
     /// Maximum time for each call, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
           help_heading = "Judgement")]
@@ -62,7 +65,7 @@ impl Common {
         command
             .choices(&self.choice)
             .path("--waivers", self.shared.waivers.as_ref())
-            .words(self.text != "6.18", &format!("--spec-version {}", self.text))
+            .words(self.text != "7.1", &format!("--spec-version {}", self.text))
             .timeout(self.timeout)
     }
 }
@@ -105,8 +108,14 @@ pub(super) fn run(
         seed: args.shared.seed,
         ends_early: true,
     };
+    let others = args.versions.others(&library, SOURCE, &args.text)?;
     let of = Of { protocol, again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
-        Ok(runner::play(&run, &tests, &walks, |result: &TestResult| done(result)))
+        let report = runner::play(&run, &tests, &walks, |result: &TestResult| done(result));
+        versions::compared(report, &others, |version| {
+            let rules = library.spec.judged_by(SOURCE, version)?;
+            let run = Run { rules, text: version.to_owned(), ..run.clone() };
+            Ok(runner::play(&run, &tests, &[], |_| ()))
+        })
     })
 }

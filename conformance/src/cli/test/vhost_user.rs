@@ -8,11 +8,12 @@ use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::shared::{Again, Of, Scripted, Shared, Start, chosen};
+use super::shared::{Again, Of, Scripted, Shared, Start, Versions, chosen};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
 use crate::harness::mutation::hunt;
+use crate::harness::report::versions;
 use crate::harness::walk::Walk;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::pairs;
@@ -40,7 +41,7 @@ pub(super) struct Args {
     /// Run the suite against each mutant of the reference back-end; a test of the violated clause
     /// must find it. `--only` selects mutants
     #[arg(long, help_heading = "Selection",
-          conflicts_with_all = ["tour", "walks", "script", "play", "choice", "waivers", "junit", "results"])]
+          conflicts_with_all = ["tour", "walks", "script", "play", "choice", "waivers", "junit", "results", "compare_versions"])]
     mutants: bool,
     /// Thoroughness of the run
     #[arg(long, value_enum, default_value = "quick", help_heading = "Selection")]
@@ -79,6 +80,8 @@ pub(super) struct Args {
         help_heading = "Judgement"
     )]
     text: String,
+    #[command(flatten)]
+    versions: Versions,
     /// Maximum time to wait for an obligation, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = limit,
           help_heading = "Judgement")]
@@ -163,6 +166,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         seed: args.shared.seed,
         ends_early: true,
     };
+    let others = args.versions.others(&library, SOURCE, &args.text)?;
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));
     let of = Of { protocol: "vhost-user", again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
@@ -170,7 +174,13 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         // What was not run has driven nothing, and that says nothing about the back-end.
         let tours = tours.filter(|_| report.ended_early.is_none());
         report.coverage = tours.map(|tours| tours.coverage(&report));
-        Ok(report)
+        versions::compared(report, &others, |version| {
+            let library = Library::builtin()?.by_text(SOURCE, version)?;
+            let rules = library.spec.judged_by(SOURCE, version)?;
+            let (text, waivers) = (version.to_owned(), run.waivers.clone());
+            let run = Run { library: &library, rules, text, waivers, ..run.clone() };
+            Ok(runner::play(&run, &tests, &[], |_| ()))
+        })
     })
 }
 

@@ -1,6 +1,7 @@
 //! Devices that are asked for: made or refused, read back, and not changed.
 
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use devmig_model::device_model::{Configuration, Instance, Name, Value, check};
 use devmig_model::protocol::{vfio_user, vhost_user::wire};
@@ -51,8 +52,7 @@ impl Connected {
     /// What is left of its process, which is told to end.
     pub(super) fn remains(&mut self) -> Remains {
         let (Connected::VhostUser(process, _) | Connected::VfioUser(process, _)) = self;
-        let left = |process: &mut Process| process.remains(Deadline::now());
-        process.as_mut().map(left).unwrap_or_default()
+        Remains::of(process.as_mut(), Duration::ZERO)
     }
 }
 

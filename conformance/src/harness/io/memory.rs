@@ -62,8 +62,8 @@ pub enum MemoryError {
     Map(#[from] FromRangesError),
 }
 
-/// A file of memory that keeps its size: whoever it is shared with cannot take pages away from under a
-/// mapping of it, which would end us by a signal.
+/// A file of memory that keeps its size. A peer that could shorten it would end us by a signal, at the
+/// next access to a mapping of it.
 ///
 /// # Errors
 /// The kernel's.

@@ -23,7 +23,7 @@
 mod ended;
 mod parent;
 
-pub use ended::{Remains, is_crash, words};
+pub use ended::{DEATH, Remains, is_crash, words};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;

@@ -265,18 +265,24 @@ impl Ring {
         Ok(head)
     }
 
+    /// Writes descriptors to an address in guest memory, one after the other.
+    ///
+    /// # Errors
+    /// [`RingError::Memory`].
+    pub fn write_table(&mut self, at: u64, descriptors: &[Descriptor]) -> Result<(), RingError> {
+        (0..).zip(descriptors).try_for_each(|(index, descriptor)| {
+            let at = at.wrapping_add(DESCRIPTOR.wrapping_mul(index));
+            Ok(self.memory.write_object(at, *descriptor)?)
+        })
+    }
+
     /// Makes a chain available, whatever it is: these descriptors, from the first of the table on, and
     /// this head. Nothing that is used from then on means anything.
     ///
     /// # Errors
     /// [`RingError::Memory`].
     pub fn publish_raw(&mut self, head: u16, descriptors: &[Descriptor]) -> Result<(), RingError> {
-        for (at, descriptor) in (0..).zip(descriptors) {
-            self.memory.write_object(
-                self.layout.descriptor.wrapping_add(DESCRIPTOR.wrapping_mul(at)),
-                *descriptor,
-            )?;
-        }
+        self.write_table(self.layout.descriptor, descriptors)?;
         let element = self
             .layout
             .available

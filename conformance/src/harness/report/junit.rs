@@ -18,32 +18,35 @@ use super::{Result as TestResult, Status, SuiteReport};
 #[must_use]
 pub fn junit(suite: &str, report: &SuiteReport, clause_text: impl Fn(&str) -> String) -> String {
     let mut tests = TestSuite::new(suite);
+    let note = |name: &str, status: TestCaseStatus| {
+        let mut case = TestCase::new(name, status);
+        case.set_classname(suite);
+        case
+    };
+    let error = |why: &str| {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(why);
+        status
+    };
     for result in &report.results {
         tests.add_test_case(case(suite, result, &clause_text(&result.clause)));
     }
     for stale in &report.stale_waivers {
-        let status = TestCaseStatus::success();
-        let mut case = TestCase::new(format!("waiver {stale}"), status);
-        case.set_classname(suite).set_system_out("stale: no finding matches it");
+        let mut case = note(&format!("waiver {stale}"), TestCaseStatus::success());
+        case.set_system_out("stale: no finding matches it");
         tests.add_test_case(case);
     }
     if report.interrupted {
-        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-        status.set_message("a signal ended the run: the other tests did not run");
-        let mut case = TestCase::new("interrupted", status);
-        case.set_classname(suite);
-        tests.add_test_case(case);
+        let status = error("a signal ended the run: the other tests did not run");
+        tests.add_test_case(note("interrupted", status));
     }
     if report.nothing_judged {
-        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-        status.set_message("nothing that the implementation did was judged");
-        let mut case = TestCase::new("nothing judged", status);
-        case.set_classname(suite);
-        tests.add_test_case(case);
+        let status = error("nothing that the implementation did was judged");
+        tests.add_test_case(note("nothing judged", status));
     }
     if let Some(why) = &report.ended_early {
-        let mut case = TestCase::new("ended early", TestCaseStatus::success());
-        case.set_classname(suite).set_system_out(why);
+        let mut case = note("ended early", TestCaseStatus::success());
+        case.set_system_out(why);
         tests.add_test_case(case);
     }
     let mut document = Report::new(format!("devmig test {suite}"));
@@ -60,30 +63,21 @@ fn case(suite: &str, result: &TestResult, text: &str) -> TestCase {
         status.set_message(message).set_type(&result.clause).set_description(result.detail(text));
         status
     };
+    let skipped = |why: &str| {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(why);
+        status
+    };
     let status = match result.status {
         Status::Pass | Status::Warn => TestCaseStatus::success(),
         Status::Fail => with(NonSuccessKind::Failure, first),
         Status::Error => with(NonSuccessKind::Error, first),
-        Status::Skip => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(first);
-            status
-        }
-        Status::Empty => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message("nothing that the implementation did was judged");
-            status
-        }
-        Status::NotRun => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message("not run: the run ended early");
-            status
-        }
+        Status::Skip => skipped(&first),
+        Status::Empty => skipped("nothing that the implementation did was judged"),
+        Status::NotRun => skipped("not run: the run ended early"),
         Status::Waived => {
             let reasons: Vec<String> = result.waived.iter().map(|w| w.to_string()).collect();
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(reasons.join("; "));
-            status
+            skipped(&reasons.join("; "))
         }
     };
     let mut case = TestCase::new(&result.test, status);

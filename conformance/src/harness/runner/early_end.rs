@@ -19,7 +19,7 @@ pub(super) const UNANSWERED: usize = 3;
 /// Tests in a row that die alike.
 pub(super) const DEAD: usize = 5;
 
-/// So many times more tests die in a row than ended in another way before.
+/// A run ends early if at least this many times as many tests die in a row as ended in another way before.
 const TIMES: usize = 2;
 
 /// What one test has met.

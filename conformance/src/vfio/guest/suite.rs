@@ -141,7 +141,7 @@ mod tests {
         let suite = suite::builtin(&library).unwrap();
         let tests: Vec<&Test> = suite.iter().take(3).collect();
         let machine = Machine { kernel: "linux".into(), program: "devmig".into() };
-        let (device, text, limit, alone) = ("mtty-2", "6.18", LIMIT, LIMIT);
+        let (device, text, limit, alone) = ("mtty-2", "7.1", LIMIT, LIMIT);
         let plan = Plan { machine: &machine, device, opening, text, limit, alone };
         then(plan, &library, &tests)
     }

@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::{Address, Data, Device as Open, OpenError};
 use crate::vfio::device::{
-    Device, HarnessError, Left, Memory, Place, Range, Read, Ready, Said, Transport,
+    Device, DeviceInfo, HarnessError, Left, Memory, Place, Range, Read, Ready, RegionInfo, Said,
+    Transport,
 };
 
 /// A device that is open, and the last data descriptor that it gave.
@@ -110,6 +111,14 @@ impl Device for KernelDevice {
 
     fn poll(&mut self, limit: Duration) -> Said<Ready> {
         self.data(|data| data.poll(limit))
+    }
+
+    fn info(&mut self) -> Said<DeviceInfo> {
+        Ok(self.device()?.info())
+    }
+
+    fn region_info(&mut self, region: u32) -> Said<RegionInfo> {
+        Ok(self.device()?.region_info(region))
     }
 
     fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Said<Vec<u8>> {

@@ -6,6 +6,7 @@ use devmig_reference::pci::region::{BAR0, CONFIG};
 use rustix::io::Errno;
 
 use super::Session;
+use super::looked::Access;
 use crate::harness::verdict::TestEnd;
 use crate::vfio::device::{Device, Said};
 
@@ -128,13 +129,14 @@ impl Session<'_> {
         self.region(BAR0, 0, 4)
     }
 
-    /// Reads part of a region; none if that is refused.
+    /// Reads part of a region that the device says it has; none if that is refused.
     pub(super) fn region(
         &mut self,
         region: u32,
         offset: u64,
         length: u32,
     ) -> Result<Option<Vec<u8>>, TestEnd> {
+        self.may_access(region, Access::Read, offset, length.into())?;
         let kind = if region == CONFIG { Region::Config } else { Region::Registers };
         let read = |device: &mut dyn Device| device.region_read(region, offset, length);
         Ok(self.ask(Call::Access(kind), read, |_| Answer::Done)?.ok())
@@ -147,12 +149,14 @@ impl Session<'_> {
         offset: u64,
         bytes: &[u8],
     ) -> Result<bool, TestEnd> {
+        self.may_access(region, Access::Write, offset, bytes.len() as u64)?;
         let kind = if region == CONFIG { Region::Config } else { Region::Registers };
         let write = |device: &mut dyn Device| device.region_write(region, offset, bytes);
         Ok(self.ask(Call::Access(kind), write, |()| Answer::Done)?.is_ok())
     }
 
     pub(super) fn reset(&mut self, whom: For) -> Result<(), TestEnd> {
+        self.may_reset()?;
         let _ = self.ask(Call::Reset(whom), |device| device.reset(), |()| Answer::Done)?;
         self.at = None;
         Ok(())
@@ -168,7 +172,8 @@ impl Session<'_> {
 
     /// What registers show: configuration space, and of a device that the tester knows, BAR 0.
     fn shown(&mut self) -> Result<Vec<u8>, TestEnd> {
-        let mut all = self.region(CONFIG, 0, 256)?.unwrap_or_default();
+        let length = self.region_info(CONFIG)?.size.min(256) as u32;
+        let mut all = self.region(CONFIG, 0, length)?.unwrap_or_default();
         if self.is_nic()? {
             all.extend(self.region(BAR0, 0, 0x200)?.unwrap_or_default());
         }

@@ -104,6 +104,11 @@ impl Guest {
         Box::new(Shared { memory: self.memory.clone(), seen: Arc::clone(&self.seen) })
     }
 
+    /// Whether the device has it.
+    pub(super) fn is_given(&self) -> bool {
+        self.given
+    }
+
     /// A client that goes takes its memory with it.
     pub(super) fn taken_back(&mut self) {
         (self.given, self.mapped) = (false, false);

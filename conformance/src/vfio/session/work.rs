@@ -92,6 +92,10 @@ impl Work {
 impl Session<'_> {
     /// Whether the device is the NIC that the tester knows: PCI says so.
     pub(super) fn is_nic(&mut self) -> Result<bool, TestEnd> {
+        let info = self.region_info(CONFIG)?;
+        if !info.is_readable || info.size < 12 {
+            return Ok(false);
+        }
         let class = match self.device.region_read(CONFIG, 0, 12) {
             Ok(said) => said.unwrap_or_default(),
             Err(trouble) => return self.trouble(trouble),
@@ -216,6 +220,7 @@ impl Session<'_> {
             let deadline = Deadline::after(self.limits.work);
             while self.registers_at(RUN as u64, 4)? != [0; 4] {
                 if deadline.passed() {
+                    self.is_late = true;
                     return self.undone("a command is not executed");
                 }
                 self.serve(PAUSE)?;
@@ -229,6 +234,7 @@ impl Session<'_> {
     /// Interrupts are taken, whatever causes them.
     pub(super) fn listen(&mut self) -> Result<(), TestEnd> {
         use std::os::fd::AsFd as _;
+        self.may_interrupt(false)?;
         let event = devmig_reference::socket::event::Event::new()
             .map_err(|errno| TestEnd::Harness(errno.to_string()))?;
         match self.device.trigger(event.as_fd()) {
@@ -245,6 +251,7 @@ impl Session<'_> {
     }
 
     pub(super) fn unmask(&mut self) -> Result<(), TestEnd> {
+        self.may_interrupt(true)?;
         self.sample()?;
         match self.device.unmask() {
             Ok(_) => Ok(()),
@@ -287,6 +294,7 @@ impl Session<'_> {
         let expected = work.room.min(work.due.len() as u16);
         while !self.is_done()? {
             if deadline.passed() {
+                self.is_late = true;
                 return self.undone("a sent frame is not completed, or is not returned");
             }
             self.serve(PAUSE)?;

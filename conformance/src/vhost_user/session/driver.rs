@@ -17,7 +17,7 @@ use crate::harness::io::virtio::{
     Blk, BlkOptions, Console, Fs, Net, Nothing, Outside, Rng, Wire, Workload,
 };
 use crate::harness::verdict::TestEnd;
-use crate::vhost_user::hostile::Hostile;
+use crate::vhost_user::hostile::{Chain, Hostile};
 use crate::vhost_user::{Deadline, event};
 
 /// Guest memory, in bytes.
@@ -144,6 +144,11 @@ pub(super) struct Driver {
 }
 
 impl Driver {
+    /// What the caller says that the device is, and whether its data may be destroyed.
+    pub(super) fn chosen(&self) -> (Device, bool) {
+        (self.device, self.scratch)
+    }
+
     /// A guest that has just booted.
     pub(super) fn new(device: Device, scratch: bool) -> Result<Self, TestEnd> {
         let memory = GuestMemory::new(&[(0, MEMORY)]).map_err(TestEnd::harness)?;
@@ -320,8 +325,9 @@ impl Driver {
         self.ignore_strays();
         let Ok(line) = self.line_mut(ring) else { return Ok(()) };
         line.broken = true;
-        let (head, descriptors) = kind.chain(PAGE, line.ring.size());
-        line.ring.publish_raw(head, &descriptors).map_err(TestEnd::harness)
+        let Chain { head, table, indirect } = kind.chain(PAGE, line.ring.size());
+        line.ring.write_table(PAGE, &indirect).map_err(TestEnd::harness)?;
+        line.ring.publish_raw(head, &table).map_err(TestEnd::harness)
     }
 
     /// The rings that were called, and those that were said to be in error.

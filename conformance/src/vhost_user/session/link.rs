@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::harness::io::process::{Process, Remains, words};
+use crate::harness::io::process::{Remains, words};
 use crate::harness::io::target::{Live, Target, TargetError};
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
@@ -310,8 +310,7 @@ impl<'m> Link<'m> {
     /// left of it.
     pub(super) fn remains(&mut self, limit: Duration) -> Remains {
         self.close();
-        let left = |process: &mut Process| process.remains(Deadline::after(limit));
-        self.live.process.as_mut().map(left).unwrap_or_default()
+        Remains::of(self.live.process.as_mut(), limit)
     }
 
     /// Ends the conversation, and says how the process took it.

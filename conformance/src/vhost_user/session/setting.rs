@@ -38,8 +38,18 @@ pub struct Limits {
     pub silence: Duration,
     /// How long nothing must come to be taken for silence where silence is allowed.
     pub quiet: Duration,
-    /// For a process that has closed the connection to end.
-    pub death: Duration,
+    /// A finding that nothing came in time is confirmed with longer limits.
+    pub confirms: bool,
+}
+
+impl Limits {
+    /// The same, and what is owed may take this many times as long.
+    #[must_use]
+    pub fn longer(self, times: u32) -> Self {
+        let Limits { connect, owed, silence, .. } = self;
+        let longer = |limit: Duration| limit.saturating_mul(times);
+        Limits { connect: longer(connect), owed: longer(owed), silence: longer(silence), ..self }
+    }
 }
 
 impl Default for Limits {
@@ -49,7 +59,7 @@ impl Default for Limits {
             owed: Duration::from_secs(3),
             silence: Duration::from_secs(3),
             quiet: Duration::from_millis(60),
-            death: Duration::from_secs(1),
+            confirms: true,
         }
     }
 }

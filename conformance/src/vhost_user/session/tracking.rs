@@ -6,8 +6,9 @@
 //! ```
 //!
 //! **Invariants.** A write is wanted as soon as it is seen, and the log is looked at afterwards, so what
-//! is marked before it is written counts too. The log keeps its size, whatever the back-end does to it. The log is cleared only between batches, when nothing is
-//! wanted. The record's content is the back-end's and is not looked at here.
+//! is marked before it is written counts too. The log keeps its size, whatever the back-end does to it. It
+//! is cleared only between batches, when nothing is wanted. The record's content is the back-end's and is
+//! not looked at here.
 //!
 //! **Not here:** marks too many, which cost a front-end a page and break nothing.
 

@@ -56,7 +56,7 @@ pub enum Ranges {
     All,
     /// No range.
     None,
-    /// Misaligned, overlapping, wrapping, or too many.
+    /// Misaligned, overlapping, or wrapping.
     Bad,
 }
 

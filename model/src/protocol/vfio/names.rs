@@ -73,6 +73,8 @@ crate::clause_ids! {
         no_write_lost: "vfio.log.no-write-lost",
         /// `vfio.log.start-once`
         start_once: "vfio.log.start-once",
+        /// `vfio.log.report-power-of-two`
+        report_power_of_two: "vfio.log.report-power-of-two",
         /// `vfio.log.report-needs-start`
         report_needs_start: "vfio.log.report-needs-start",
         /// `vfio.log.bad-ranges`

@@ -179,39 +179,3 @@ impl Header {
         (self.size as usize).checked_sub(Self::LEN)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quickcheck::quickcheck;
-
-    quickcheck! {
-        fn bytes_survive_a_round_trip(a: u64, b: u64) -> bool {
-            let mut bytes = [0; Header::LEN];
-            bytes[..8].copy_from_slice(&a.to_ne_bytes());
-            bytes[8..].copy_from_slice(&b.to_ne_bytes());
-            Header::decode(bytes).encode() == bytes
-        }
-    }
-
-    #[test]
-    fn the_flags_are_where_the_text_puts_them() {
-        let flags = Flags::from_bits(0b1011_0001);
-        assert_eq!(flags.kind(), Kind::Reply);
-        assert!(flags.wants_no_reply() && flags.is_error());
-        assert_eq!(flags.undefined(), 0b1000_0000);
-        assert_eq!(format!("{flags:?}"), "reply|no_reply|error|0x80");
-        assert_eq!(Flags::from_bits(7).kind(), Kind::Undefined(7));
-        assert_eq!((Flags::no_reply().bits(), Flags::error().bits()), (0x10, 0x21));
-    }
-
-    #[test]
-    fn a_size_counts_the_header() {
-        let header = Header::new(3, 9, Flags::command(), 16);
-        assert_eq!((header.size, header.payload()), (32, Some(16)));
-        assert_eq!(Header { size: 15, ..header }.payload(), None);
-        let failed = header.failed(22);
-        assert_eq!((failed.size, failed.error, failed.id, failed.command), (16, 22, 3, 9));
-        assert_eq!(Header::new(0, 0, Flags::reply(), usize::MAX).size, u32::MAX);
-    }
-}

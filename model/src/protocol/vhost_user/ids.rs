@@ -107,6 +107,11 @@ choice_ids! {
         },
         /// Whether a back-end reads on while it owes a reply.
         reads_ahead: "vhost-user.reply.reads-ahead" as ReadsAhead { Waits = "waits", Reads = "reads" },
+        /// Whether a back-end reads on while it loads a state.
+        load_pending: "vhost-user.device-state.load-pending" as LoadPending {
+            Reads = "reads",
+            Waits = "waits",
+        },
         /// Whether a call descriptor is signalled as it is set.
         call_at_setup: "vhost-user.set-vring-call.signals" as CallAtSetup {
             Silent = "silent",

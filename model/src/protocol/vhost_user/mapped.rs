@@ -15,6 +15,8 @@ clause_ids! {
     pub struct MappedLaws {
         /// `vhost-user.vring-addr.mapped`
         mapped: "vhost-user.vring-addr.mapped",
+        /// `vhost-user.memory.no-overlap`
+        no_overlap: "vhost-user.memory.no-overlap",
         /// `vhost-user.dirty-log.large-enough`
         large_enough: "vhost-user.dirty-log.large-enough",
         /// `vhost-user.set-vring-base.reserved`
@@ -56,7 +58,10 @@ impl Mapped {
         payload: &Payload,
     ) -> Option<(ClauseId, String)> {
         match payload {
-            Payload::Memory(memory) => self.regions = memory.regions().to_vec(),
+            Payload::Memory(memory) => {
+                self.regions = memory.regions().to_vec();
+                return self.overlapping().map(|wrong| (laws.no_overlap, wrong));
+            }
             Payload::MemoryRegion(gone) if name == REM_MEM_REG => {
                 let address = gone.region.user_address;
                 self.regions.retain(|region| region.user_address != address);
@@ -64,6 +69,7 @@ impl Mapped {
             Payload::MemoryRegion(added) => {
                 self.lost |= self.regions.len() >= MAX;
                 self.regions.extend((!self.lost).then_some(added.region));
+                return self.overlapping().map(|wrong| (laws.no_overlap, wrong));
             }
             Payload::U64(features) if name == SET_FEATURES => self.features = Some(*features),
             Payload::VringState(state) if name == SET_VRING_NUM => {
@@ -81,6 +87,24 @@ impl Mapped {
             _ => {}
         }
         None
+    }
+
+    /// Two regions that share guest addresses, or addresses of the front-end.
+    fn overlapping(&self) -> Option<String> {
+        let guest = |region: &Region| (region.guest_address, region.size);
+        let user = |region: &Region| (region.user_address, region.size);
+        let shared = |of: &dyn Fn(&Region) -> (u64, u64)| {
+            let mut all: Vec<_> =
+                self.regions.iter().map(of).filter(|(_, size)| *size > 0).collect();
+            all.sort_unstable();
+            let overlap = |pair: &[(u64, u64)]| match pair {
+                [(start, size), (next, _)] => start.saturating_add(*size) > *next,
+                _ => false,
+            };
+            all.windows(2).find(|pair| overlap(pair)).map(|pair| pair[1].0)
+        };
+        let guest = shared(&guest).map(|at| format!("two regions have guest address {at:#x}"));
+        guest.or_else(|| shared(&user).map(|at| format!("two regions have user address {at:#x}")))
     }
 
     /// What a split ring's base has beyond an index.
@@ -128,84 +152,5 @@ impl Mapped {
         self.regions.iter().any(|region| {
             address.checked_sub(region.user_address).is_some_and(|at| at < region.size)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::vhost_user::wire::{MemoryRegion, VringState};
-
-    /// What is said of a message.
-    fn wrong(mapped: &mut Mapped, name: &str, payload: &Payload) -> Option<(ClauseId, String)> {
-        mapped.take(&laws(), name, payload)
-    }
-
-    fn laws() -> MappedLaws {
-        MappedLaws::resolve(&crate::registry::Library::builtin().unwrap().spec).unwrap()
-    }
-
-    fn region(user_address: u64, size: u64) -> Payload {
-        let region = Region { user_address, size, ..Region::default() };
-        Payload::MemoryRegion(MemoryRegion { padding: 0, region })
-    }
-
-    fn ring(descriptor: u64) -> Payload {
-        let (available, used) = (0x1800, 0x1c00);
-        Payload::VringAddr(VringAddr { descriptor, available, used, ..VringAddr::default() })
-    }
-
-    #[test]
-    fn a_ring_lies_in_memory_with_all_of_its_length() {
-        let mut mapped = Mapped::default();
-        assert!(wrong(&mut mapped, "SET_VRING_ADDR", &ring(0x1000)).is_some());
-        assert_eq!(wrong(&mut mapped, "ADD_MEM_REG", &region(0x1000, 0x1000)), None);
-        assert_eq!(wrong(&mut mapped, "SET_VRING_ADDR", &ring(0x1000)), None);
-        let size = Payload::VringState(VringState { index: 0, num: 256 });
-        assert_eq!(wrong(&mut mapped, "SET_VRING_NUM", &size), None);
-        // 4 + 8 * 256 bytes of used ring do not fit behind 0x1c00.
-        let (clause, how) = wrong(&mut mapped, "SET_VRING_ADDR", &ring(0x1000)).unwrap();
-        assert_eq!(clause, laws().mapped);
-        assert!(how.contains("used ring at 0x1c00"), "{how}");
-        assert_eq!(wrong(&mut mapped, "ADD_MEM_REG", &region(0x2000, 0x1000)), None);
-        assert_eq!(wrong(&mut mapped, "SET_VRING_ADDR", &ring(0x1000)), None);
-        assert_eq!(wrong(&mut mapped, "REM_MEM_REG", &region(0x1000, 0x1000)), None);
-        assert!(wrong(&mut mapped, "SET_VRING_ADDR", &ring(0x1000)).is_some());
-    }
-
-    #[test]
-    fn nothing_is_said_of_translated_addresses() {
-        let mut mapped = Mapped::default();
-        assert_eq!(wrong(&mut mapped, "SET_FEATURES", &Payload::U64(TRANSLATED)), None);
-        assert_eq!(wrong(&mut mapped, "SET_VRING_ADDR", &ring(u64::MAX)), None);
-    }
-
-    #[test]
-    fn a_log_covers_all_memory_from_address_0() {
-        let mut mapped = Mapped::default();
-        let log = |size| Payload::Log(Log { size, offset: 0 });
-        assert_eq!(wrong(&mut mapped, "SET_LOG_BASE", &log(0)), None, "no memory is known");
-        let high = Region { guest_address: 0x10_0000, size: 0x1_0000, ..Region::default() };
-        let high = Payload::MemoryRegion(MemoryRegion { padding: 0, region: high });
-        assert_eq!(wrong(&mut mapped, "ADD_MEM_REG", &high), None);
-        assert_eq!(wrong(&mut mapped, "SET_LOG_BASE", &log(0x22)), None);
-        let (clause, how) = wrong(&mut mapped, "SET_LOG_BASE", &log(0x21)).unwrap();
-        assert_eq!(clause, laws().large_enough);
-        assert!(how.contains("up to 0x108000 for memory up to 0x110000"), "{how}");
-        assert_eq!(wrong(&mut mapped, "SET_LOG_BASE", &log(u64::MAX)), None);
-    }
-
-    #[test]
-    fn only_a_base_that_is_known_to_be_a_split_ring_s_has_reserved_bits() {
-        let mut mapped = Mapped::default();
-        let base = Payload::VringState(VringState { index: 0, num: 0x8001_0000 });
-        assert_eq!(wrong(&mut mapped, "SET_VRING_BASE", &base), None, "no features are known");
-        assert_eq!(wrong(&mut mapped, "SET_FEATURES", &Payload::U64(PACKED)), None);
-        assert_eq!(wrong(&mut mapped, "SET_VRING_BASE", &base), None);
-        assert_eq!(wrong(&mut mapped, "SET_FEATURES", &Payload::U64(0)), None);
-        let (clause, _) = wrong(&mut mapped, "SET_VRING_BASE", &base).unwrap();
-        assert_eq!(clause, laws().reserved);
-        let base = Payload::VringState(VringState { index: 0, num: 0xffff });
-        assert_eq!(wrong(&mut mapped, "SET_VRING_BASE", &base), None);
     }
 }

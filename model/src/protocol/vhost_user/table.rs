@@ -65,6 +65,7 @@ pub struct RawMessage {
     gated_by: GatedBy,
     virtio: Option<u8>,
     since: Option<Spanned<String>>,
+    discouraged: Option<Spanned<String>>,
     #[serde(default)]
     acknowledged: bool,
     row: Vec<RawRow>,
@@ -193,6 +194,8 @@ pub struct MessageDef {
     pub virtio: Option<u8>,
     /// The first version of the text that has it, by index.
     pub since: usize,
+    /// The clause by which a front-end should not send it.
+    pub discouraged: Option<ClauseId>,
     /// The text demands an acknowledgement once REPLY_ACK was negotiated, with no word of need_reply.
     pub acknowledged: bool,
     /// First match wins.
@@ -497,6 +500,10 @@ impl Table {
             gate,
             virtio: virtio(item, &raw.name, raw.virtio, d),
             since: since(spec, item, raw.since.as_ref(), d),
+            discouraged: raw
+                .discouraged
+                .as_ref()
+                .and_then(|clause| spec.clause_at(item, clause, d)),
             acknowledged: raw.acknowledged,
             rows,
             proposed,

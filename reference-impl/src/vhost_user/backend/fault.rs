@@ -17,6 +17,9 @@ pub enum Fault {
     /// A reply where a request belongs.
     #[error("a reply came where nothing was asked")]
     NotARequest,
+    /// A second SET_OWNER, by one reading.
+    #[error("the session has its owner already")]
+    Owned,
     /// No such message.
     #[error("message {0} is unknown")]
     Unknown(u32),

@@ -6,7 +6,7 @@ use super::answers::{Answer, number};
 use super::rings::LATE;
 use super::{Backend, Device, Fault, Message, Mutant, Output};
 use crate::vhost_user::memory::MemoryTable;
-use crate::vhost_user::settings::{ResetOwner, ResetRings, StatusZero};
+use crate::vhost_user::settings::{ResetOwner, ResetRings, SetOwnerAgain, StatusZero};
 
 impl<D: Device> Backend<D> {
     pub(super) fn set_status(
@@ -59,6 +59,15 @@ impl<D: Device> Backend<D> {
         Ok(None)
     }
 
+    /// SET_OWNER, the start of a session.
+    pub(super) fn set_owner(&mut self) -> Result<Option<Answer>, Fault> {
+        let again = std::mem::replace(&mut self.owned, true);
+        match again && self.settings.set_owner_again == SetOwnerAgain::Closes {
+            true => Err(Fault::Owned),
+            false => Ok(None),
+        }
+    }
+
     /// RESET_OWNER, which nobody should send.
     pub(super) fn reset_owner(&mut self) -> Result<Option<Answer>, Fault> {
         if self.is(Mutant::ResetOwnerResets) {
@@ -69,6 +78,7 @@ impl<D: Device> Backend<D> {
             ResetOwner::Ignores => {}
             ResetOwner::Disables => self.enable_all(false),
             ResetOwner::Discards => {
+                self.owned = false;
                 self.reset_rings(true);
                 (0..self.rings.len()).for_each(|ring| self.forget_kick(ring));
                 self.memory = MemoryTable::default();

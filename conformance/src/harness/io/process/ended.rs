@@ -11,8 +11,15 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::time::Duration;
 
+use devmig_reference::socket::Deadline;
 use rustix::process::Signal;
+
+use super::Process;
+
+/// How long a process that has closed the connection may take to end.
+pub const DEATH: Duration = Duration::from_secs(1);
 
 /// The exit status of a Rust program whose main thread panicked.
 const PANIC: i32 = 101;
@@ -33,6 +40,12 @@ pub struct Remains {
 }
 
 impl Remains {
+    /// What is left of a process, if there is one: it is ended if it has not ended within this limit.
+    #[must_use]
+    pub fn of(process: Option<&mut Process>, limit: Duration) -> Self {
+        process.map(|process| process.remains(Deadline::after(limit))).unwrap_or_default()
+    }
+
     /// How it ended, if that is a crash.
     #[must_use]
     pub fn crash(&self) -> Option<ExitStatus> {

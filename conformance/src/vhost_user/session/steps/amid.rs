@@ -39,7 +39,7 @@ const LONGEST: u64 = 4_000_000;
 pub(super) fn take(s: &mut Session<'_>, count: u16) -> Result<(), TestEnd> {
     let ring = s.driver.request_ring()?;
     let (mut early, mut late, mut delay) = (0, LONGEST, 0);
-    let (mut hits, mut at_once) = (0, 0);
+    let (mut hits, mut at_once) = (0_u32, 0_u32);
     for attempt in 0..ATTEMPTS {
         let (begin, used, base) = stop(s, ring, count, Duration::from_nanos(delay))?;
         if s.conversation.is_unspecified() {
@@ -99,7 +99,7 @@ fn stop(
     let used = s.driver.used_at_stop.unwrap_or(begin);
     let base = s.negotiation.bases.get(usize::from(ring)).copied().unwrap_or(begin);
     // What comes now came after the answer.
-    let deadline = Deadline::after(s.limits.quiet / 8);
+    let deadline = Deadline::after(s.limits.quiet.div_f32(8.0));
     while !deadline.passed() {
         s.sample()?;
         s.pause()?;

@@ -70,8 +70,14 @@ fn sensible(s: &mut Session<'_>, act: &Act) -> Result<Result<(), String>, TestEn
                 return Ok(false);
             }
             let Move::Message(message) = m else { return Ok(true) };
-            let verdict = machine.on(state, &Event::Message(message), context)?;
-            Ok(matches!(verdict, Reaction::To(_) | Reaction::Ignore))
+            Ok(match machine.on(state, &Event::Message(message), context)? {
+                Reaction::To(next) if next.must_disconnect && !state.must_disconnect => {
+                    "the back-end may close the connection on it".clone_into(&mut why);
+                    false
+                }
+                Reaction::To(_) | Reaction::Ignore => true,
+                _ => false,
+            })
         });
         if !may? {
             return Ok(Err(why));

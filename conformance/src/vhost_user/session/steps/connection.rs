@@ -49,7 +49,7 @@ pub(super) fn reconnect(s: &mut Session<'_>) -> Result<(), TestEnd> {
 
 /// The same guest, over a fresh connection to the process that served the last one.
 pub(super) fn same_server(s: &mut Session<'_>) -> Result<(), TestEnd> {
-    s.link.reconnect_to_same(s.limits.quiet * 5)?;
+    s.link.reconnect_to_same(s.limits.quiet.saturating_mul(5))?;
     begin(s);
     s.conversation.begin_again();
     same_guest(s)

@@ -5,7 +5,7 @@ use devmig_engine::machine::{Reaction, Verdict};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 use super::{Device, ERROR, INSIDE, RUNNING, broken};
-use crate::protocol::vfio::event::{Answer, Call, Data, For, Region};
+use crate::protocol::vfio::event::{Answer, Call, Data, For, PageSize, Region};
 use crate::protocol::vfio::state::{Log, State, Stream};
 use crate::protocol::vfio::table::{Dma, Session};
 
@@ -20,6 +20,9 @@ impl Device {
         match call {
             Call::LogStart(_) if s.log.on && judge.enforces(self.laws.start_once) => {
                 return Ok(Reaction::Violation(self.laws.start_once));
+            }
+            Call::LogReport(PageSize::Odd) if judge.enforces(self.laws.report_power_of_two) => {
+                return Ok(Reaction::Violation(self.laws.report_power_of_two));
             }
             Call::Access(Region::Registers)
                 if self.dma(s.at) != Dma::Any

@@ -79,9 +79,13 @@ impl Device {
             (Call::LogReport(_), Answer::Pages(_)) if !s.log.on => {
                 broken(laws.report_needs_start, judge, *done)
             }
+            // It was the client's fault, and no text says what follows.
+            (Call::LogReport(PageSize::Odd), Answer::Pages(_)) => {
+                Reaction::Unspecified(laws.report_power_of_two)
+            }
             (Call::LogReport(size), Answer::Pages(pages)) => {
                 let small = self.readings.granularity.taken(judge)? != Granularity::AnyPower;
-                if size == PageSize::Odd || size == PageSize::Small && small {
+                if size == PageSize::Small && small {
                     return Ok(Reaction::Disabled);
                 }
                 let atomic = self.readings.report.taken(judge)? == LogReport::Atomic;

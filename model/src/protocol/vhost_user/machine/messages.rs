@@ -1,13 +1,13 @@
 //! The front-end's messages, and the back-end's answers to them: by the table's rows.
 
-use crate::protocol::vhost_user::ids::{Acknowledged, LogTaken, ReadsAhead};
+use crate::protocol::vhost_user::ids::{Acknowledged, LoadPending, LogTaken, ReadsAhead};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{Reaction, Verdict};
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 use super::{VhostUser, granted};
 use crate::protocol::vhost_user::event::{Event, Message, MessageId, Value};
-use crate::protocol::vhost_user::state::{PendingReply, State};
+use crate::protocol::vhost_user::state::{PendingReply, State, Transfer};
 use crate::protocol::vhost_user::table::{MessageDef, Row};
 use crate::protocol::vhost_user::vocabulary::Answer;
 use crate::protocol::vhost_user::wire::PayloadKind;
@@ -29,6 +29,11 @@ impl<const R: usize> VhostUser<R> {
             return Ok(Reaction::Disabled);
         }
         if !s.owed.is_empty() && self.readings.reads_ahead.taken(judge)? == ReadsAhead::Waits {
+            return Ok(Reaction::Disabled);
+        }
+        if s.transfer == Transfer::Loading
+            && self.readings.load_pending.taken(judge)? == LoadPending::Waits
+        {
             return Ok(Reaction::Disabled);
         }
         let def = self.message(m.id);
@@ -91,7 +96,8 @@ impl<const R: usize> VhostUser<R> {
         judge: &mut RuleContext,
     ) -> Result<bool, OpenChoice> {
         if s.protocol.0 >> self.table.reply_ack & 1 == 0 {
-            return Ok(false);
+            // Who was asked against the rules may answer.
+            return Ok(m.need_reply && !judge.enforces(self.laws.asks_unheard));
         }
         Ok(m.need_reply
             || (self.message(m.id).acknowledged

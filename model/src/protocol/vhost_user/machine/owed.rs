@@ -60,7 +60,11 @@ impl<const R: usize> VhostUser<R> {
             let processing = ring.started || self.draining(s, index as u8);
             let due = self.resubmits(s, ring, judge)
                 || (ring.open != 0 && processing && !s.suspended && !held)
-                || (ring.started && self.fetches(s, ring, judge)?)
+                // Whatever has started the ring, the driver may not be ready yet. (Status 0 is no step
+                // on its way: whether it stops rings is another choice.)
+                || (ring.started
+                    && self.fetches(s, ring, judge)?
+                    && (s.status == 0 || !self.waits_for_driver(s, judge)?))
                 // A kick asks for nothing further of a ring that cannot be processed.
                 || (!(ring.started && ring.is_broken()) && self.notices(s, index, judge)?);
             all = all

@@ -128,26 +128,3 @@ impl Header {
         [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quickcheck::quickcheck;
-
-    quickcheck! {
-        fn bytes_survive_a_round_trip(request: u32, flags: u32, size: u32) -> bool {
-            let header = Header { request, flags: Flags::from_bits(flags), size };
-            Header::decode(header.encode()) == header && header.flags.bits() == flags
-        }
-    }
-
-    #[test]
-    fn the_flags_are_where_the_text_puts_them() {
-        let flags = Flags::from_bits(0b1_1101);
-        assert_eq!((flags.version(), flags.is_reply(), flags.need_reply()), (1, true, true));
-        assert_eq!(flags.undefined(), 0b1_0000);
-        assert_eq!(format!("{flags:?}"), "v1|reply|need_reply|0x10");
-        assert_eq!(Flags::request().with_need_reply().bits(), 0b1001);
-        assert_eq!(Flags::reply().bits(), 0b101);
-    }
-}

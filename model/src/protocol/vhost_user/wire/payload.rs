@@ -676,6 +676,3 @@ impl Reader<'_> {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

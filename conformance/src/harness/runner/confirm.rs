@@ -1,0 +1,134 @@
+//! A finding about time is confirmed before it counts: the same script again, alone, with longer limits.
+//!
+//! ```text
+//!   attempt --finding: nothing came in time--> again, patiently --the same--> it counts
+//!                                                  |
+//!                                                  +--passes, or ends otherwise--> once more
+//!                                                        --> "slow here, N of 3": a warning
+//! ```
+//!
+//! **Invariant.** While a finding is confirmed no other conversation of this process goes on.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::{Adapter, Attempt, Learned, Runner};
+use crate::harness::report::{Outcome, Status};
+use crate::harness::suite::{StepOf, Test};
+use crate::harness::verdict::TestEnd;
+use devmig_engine::clause::ClauseId;
+
+/// How many times longer the limits are.
+const LONGER: u32 = 4;
+
+/// Held by each conversation, and by the one that is to be alone.
+static ROOM: RwLock<()> = RwLock::new(());
+
+/// A conversation beside others.
+pub(super) fn beside_others() -> RwLockReadGuard<'static, ()> {
+    ROOM.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    ROOM.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A finding about time that was not there each time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Slow {
+    times: u32,
+    of: u32,
+}
+
+impl Slow {
+    /// It is no failure.
+    pub(super) fn soften(self, outcome: Outcome) -> Outcome {
+        let Slow { times, of } = self;
+        let observed = outcome.observed.unwrap_or_default();
+        let observed = format!(
+            "slow here, {times} of {of}: {observed}; with {LONGER} times the limit it came \
+             ({} of {of})",
+            of - times
+        );
+        Outcome { status: Status::Warn, observed: Some(observed), ..outcome }
+    }
+}
+
+/// Whether two attempts found the same clause broken.
+fn is_same(one: &TestEnd, other: &TestEnd) -> bool {
+    match (one, other) {
+        (TestEnd::Finding { clause, .. }, TestEnd::Finding { clause: again, .. }) => {
+            clause == again
+        }
+        _ => false,
+    }
+}
+
+impl<A: Adapter> Runner<'_, A> {
+    /// None if a finding counts: it is not about time, or was there again.
+    pub(super) fn confirm(
+        &self,
+        test: &Test<A::Form>,
+        off: &[ClauseId],
+        learned: &mut Learned,
+        first: &Attempt<StepOf<A::Form>>,
+        is_walk: bool,
+    ) -> Option<Slow> {
+        let end = first.end.as_ref().filter(|_| first.is_late && !first.met.died)?;
+        let script = match is_walk {
+            true => Test { steps: first.steps_taken(), careful: true, ..test.clone() },
+            false => test.clone(),
+        };
+        let _alone = alone();
+        if !self.adapter.wait_longer(LONGER) {
+            return None;
+        }
+        let mut again = || self.conversation(&script, None, off, learned);
+        let second = again();
+        let third = match &second.end {
+            // An implementation that cannot be reached any more neither confirms nor refutes it.
+            Some(
+                TestEnd::Harness(_)
+                | TestEnd::Died { .. }
+                | TestEnd::Unreached { .. }
+                | TestEnd::Illegal { .. },
+            ) => None,
+            Some(second) if is_same(end, second) => None,
+            _ => Some(again()),
+        };
+        self.adapter.wait_longer(1);
+        let third = third?;
+        let was_there = third.end.as_ref().is_some_and(|third| is_same(end, third));
+        Some(Slow { times: 1 + u32::from(was_there), of: 3 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_at_last_is_a_warning_that_says_how_often() {
+        let slow = Slow { times: 1, of: 3 };
+        let found = Outcome {
+            observed: Some("no reply to GET_FEATURES within 3s".into()),
+            ..Outcome::new(Status::Fail)
+        };
+        let outcome = slow.soften(found);
+        assert_eq!(outcome.status, Status::Warn);
+        let observed = outcome.observed.unwrap_or_default();
+        assert!(observed.starts_with("slow here, 1 of 3: no reply"), "{observed}");
+        assert!(observed.ends_with("it came (2 of 3)"), "{observed}");
+    }
+
+    #[test]
+    fn only_the_same_clause_confirms() {
+        let found = |n| TestEnd::Finding {
+            clause: ClauseId::new(n),
+            observed: String::new(),
+            expected: Vec::new(),
+        };
+        assert!(is_same(&found(1), &found(1)));
+        assert!(!is_same(&found(1), &found(2)));
+        assert!(!is_same(&found(1), &TestEnd::Over));
+    }
+}
