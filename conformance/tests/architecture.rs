@@ -273,6 +273,26 @@ fn modules_have_files_of_their_name() {
     none("write `name.rs` in place of `name/mod.rs`", &old);
 }
 
+/// A crate whose library says `test = false` would never run a test inside it.
+#[test]
+fn no_unit_test_stands_where_none_is_run() {
+    let tree = Tree::of_workspace();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let untested = |folder: &str| {
+        let manifest = root.join(folder).join("../Cargo.toml");
+        let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
+        manifest["lib"].get("test").and_then(toml::Value::as_bool) == Some(false)
+    };
+    let crates: Vec<&str> = CRATES.iter().filter(|c| untested(c.1)).map(|c| c.0).collect();
+    assert_eq!(crates, ["devmig_model"]);
+    let dead = |(module, path): &(&Module, &PathBuf)| {
+        let text = fs::read_to_string(path).unwrap();
+        crates.contains(&module[0].as_str()) && text.contains("#[cfg(test)]")
+    };
+    let dead: Vec<_> = tree.files.iter().filter(dead).map(|f| f.1.display().to_string()).collect();
+    none("move unit tests to the crate's `tests/`", &dead);
+}
+
 #[test]
 fn the_engine_names_no_protocol() {
     let known = [

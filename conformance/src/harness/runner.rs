@@ -24,6 +24,7 @@ use devmig_engine::estimate::Fault;
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
 use devmig_model::registry::Library;
 
+use self::confirm::Confirmed;
 use self::early_end::{EarlyEnd, Met};
 use super::aftermath::Aftermath;
 use super::caught::caught;
@@ -128,8 +129,8 @@ pub fn play<S, A: Adapter>(
     mut done: impl FnMut(&TestResult),
 ) -> SuiteReport {
     let (library, reproduce, waivers) = (run.library, run.reproduce.as_str(), &*run.waivers);
-    let runner =
-        Runner { library, reproduce, script: &run.script, waivers, seed: run.seed, adapter, open };
+    let (script, seed, confirmed) = (&*run.script, run.seed, Confirmed::default());
+    let runner = Runner { library, reproduce, script, waivers, seed, adapter, open, confirmed };
     let mut learned = Learned { known: open, offers: None, reached: false, answered: false };
     let jobs = tests.iter().map(|test| (*test, None));
     let jobs = jobs.chain(walks.iter().map(|(test, walk)| (test, Some(*walk))));
@@ -199,6 +200,7 @@ struct Runner<'a, A> {
     seed: u64,
     adapter: &'a A,
     open: Rules,
+    confirmed: Confirmed,
 }
 
 impl<A: Adapter> Runner<'_, A> {

@@ -7,4 +7,5 @@ mod builtin;
 mod diagnostics;
 mod fuzz;
 mod registry;
+mod texts;
 mod traceability;

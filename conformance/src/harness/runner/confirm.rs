@@ -7,9 +7,13 @@
 //!                                                        --> "slow here, N of 3": a warning
 //! ```
 //!
+//! A clause that was confirmed to be broken in [`ENOUGH`] tests is not confirmed in a further one: a run in
+//! which most tests fail by one cause would take hours.
+//!
 //! **Invariant.** While a finding is confirmed no other conversation of this process goes on.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{Adapter, Attempt, Learned, Runner};
 use crate::harness::report::{Outcome, Status};
@@ -19,6 +23,26 @@ use devmig_engine::clause::ClauseId;
 
 /// How many times longer the limits are.
 const LONGER: u32 = 4;
+
+/// So many tests confirm a clause for all others.
+const ENOUGH: u32 = 3;
+
+/// In how many tests each clause was confirmed to be broken.
+#[derive(Default, Debug)]
+pub(super) struct Confirmed(Mutex<BTreeMap<ClauseId, u32>>);
+
+impl Confirmed {
+    fn counts(&self, clause: ClauseId) -> u32 {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(&clause).copied().unwrap_or_default()
+    }
+
+    fn again(&self, clause: ClauseId) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(clause).or_default();
+        *count = count.saturating_add(1);
+    }
+}
 
 /// Held by each conversation, and by the one that is to be alone.
 static ROOM: RwLock<()> = RwLock::new(());
@@ -74,6 +98,13 @@ impl<A: Adapter> Runner<'_, A> {
         is_walk: bool,
     ) -> Option<Slow> {
         let end = first.end.as_ref().filter(|_| first.is_late && !first.met.died)?;
+        let clause = match end {
+            TestEnd::Finding { clause, .. } => Some(*clause),
+            _ => None,
+        };
+        if clause.is_some_and(|clause| self.confirmed.counts(clause) >= ENOUGH) {
+            return None;
+        }
         let script = match is_walk {
             true => Test { steps: first.steps_taken(), careful: true, ..test.clone() },
             false => test.clone(),
@@ -92,7 +123,10 @@ impl<A: Adapter> Runner<'_, A> {
                 | TestEnd::Unreached { .. }
                 | TestEnd::Illegal { .. },
             ) => None,
-            Some(second) if is_same(end, second) => None,
+            Some(second) if is_same(end, second) => {
+                clause.into_iter().for_each(|clause| self.confirmed.again(clause));
+                None
+            }
             _ => Some(again()),
         };
         self.adapter.wait_longer(1);
@@ -118,6 +152,14 @@ mod tests {
         let observed = outcome.observed.unwrap_or_default();
         assert!(observed.starts_with("slow here, 1 of 3: no reply"), "{observed}");
         assert!(observed.ends_with("it came (2 of 3)"), "{observed}");
+    }
+
+    #[test]
+    fn a_clause_is_confirmed_by_enough_tests() {
+        let (confirmed, clause) = (Confirmed::default(), ClauseId::new(1));
+        (0..ENOUGH).for_each(|_| confirmed.again(clause));
+        assert_eq!(confirmed.counts(clause), ENOUGH);
+        assert_eq!(confirmed.counts(ClauseId::new(2)), 0);
     }
 
     #[test]
