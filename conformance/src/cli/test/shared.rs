@@ -87,6 +87,26 @@ pub(super) struct Start {
     pub(super) start_timeout: Duration,
 }
 
+/// How many tests run at the same time.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(super) struct Jobs {
+    /// Number of tests that run at the same time. The results are those of `--jobs 1` [default: 8
+    /// with `--spawn`, otherwise 1]
+    #[arg(long, value_name = "N", help_heading = "Selection",
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
+}
+
+/// How many tests run at the same time where each starts a process: most of the time is spent waiting.
+const SPAWNED: u8 = 8;
+
+impl Jobs {
+    /// How many, if each test starts a process.
+    pub(super) fn spawned(self) -> usize {
+        self.jobs.unwrap_or(SPAWNED).into()
+    }
+}
+
 /// What a run is of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Of<'a> {
