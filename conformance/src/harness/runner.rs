@@ -145,8 +145,7 @@ pub fn play<S, A: Adapter>(
     };
     let mut learned = Learned::nothing(open);
     let items = tests.iter().map(|test| (*test, None));
-    let items: Vec<_> =
-        items.chain(walks.iter().map(|(test, walk)| (test, Some(*walk)))).collect();
+    let items: Vec<_> = items.chain(walks.iter().map(|(test, walk)| (test, Some(*walk)))).collect();
     let (mut results, mut early, mut ended_early) = (Vec::new(), EarlyEnd::default(), None);
     runner.side_by_side(&items, run.jobs, &mut learned, |result, met| {
         done(&result);
@@ -356,7 +355,6 @@ impl<A: Adapter> Runner<'_, A> {
             _ => false,
         };
         learned.basis.every_choice |= otherwise;
-        learned.basis.reached |= !met.reached;
         learned.reached |= met.reached;
         learned.answered |= met.answered;
         let choices = learns

@@ -89,7 +89,10 @@ impl runner::Adapter for Adapter<'_> {
         let limits = self.run.subject.limits;
         let setting = Setting {
             machine: &self.machine,
-            subject: Subject { limits: limits.longer(self.patience.load(Ordering::SeqCst)), ..self.run.subject },
+            subject: Subject {
+                limits: limits.longer(self.patience.load(Ordering::SeqCst)),
+                ..self.run.subject
+            },
             rules,
             acknowledged: test.own.acknowledged,
             declined: declined(&self.machine, test),

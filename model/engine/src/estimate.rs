@@ -446,7 +446,8 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             self.machine.stimuli(&c.state, &mut |offer| {
                 let (Stimulus::Guarded(event) | Stimulus::Unguarded(event)) = offer;
                 let rules = Rules { choices: c.choices, ..self.rules };
-                let verdict = self.machine.on(&c.state, &event, &mut rules.judge_noting(&self.asked));
+                let verdict =
+                    self.machine.on(&c.state, &event, &mut rules.judge_noting(&self.asked));
                 if matches!(verdict, Ok(Reaction::To(_) | Reaction::Unspecified(_))) {
                     let label = label(self.machine, &event);
                     if !all.contains(&label) {
@@ -541,7 +542,10 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         let rules = Rules { choices: c.choices, ..self.rules };
         let next = self.sent.get(c.read).filter(|_| !c.undefined);
         next.is_none_or(|event| {
-            matches!(self.machine.on(&c.state, event, &mut rules.judge_noting(&self.asked)), Ok(Reaction::Disabled))
+            matches!(
+                self.machine.on(&c.state, event, &mut rules.judge_noting(&self.asked)),
+                Ok(Reaction::Disabled)
+            )
         })
     }
 

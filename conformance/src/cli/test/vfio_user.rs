@@ -63,7 +63,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         .value("--spawn", args.spawn.as_ref())
         .value("--foreign", args.foreign.as_ref())
         .start(args.start);
-    let at = At { place: place.as_deref(), p2p: false, jobs: args.jobs.spawned() };
+    let jobs = args.jobs.count(args.socket.is_none())?;
+    let at = At { place: place.as_deref(), p2p: false, jobs };
     vfio::run(&args.common, at, "vfio-user", again, out)
 }
 

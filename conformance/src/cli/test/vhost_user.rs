@@ -163,7 +163,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         waivers,
         seed: args.shared.seed,
         ends_early: true,
-        jobs: args.jobs.spawned(),
+        jobs: args.jobs.count(args.spawn.is_some())?,
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));

@@ -8,10 +8,11 @@
 //! ```
 //!
 //! **Invariants.** Results are taken in the order of the tests, by the caller's thread. A result counts
-//! only if it rests on nothing that earlier tests have changed since its test began. A finding about time
-//! is confirmed in its turn, so that a run which ends early confirms nothing in vain. No more conversations
-//! than jobs go on, and one more that is repeated; no test begins more than [`AHEAD`] times as many places
-//! before its turn.
+//! only if it rests on nothing that earlier tests have changed since its test began; but what was found
+//! counts even if it is not found again. Until the implementation was reached, one test runs after the
+//! other. A finding about time is confirmed in its turn, so that a run which ends early confirms nothing in
+//! vain. No more conversations than jobs go on, and one more that is repeated; no test begins more than
+//! [`AHEAD`] times as many places before its turn.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,7 +24,7 @@ use devmig_engine::rules::ChoiceSet;
 
 use super::early_end::Met;
 use super::{Adapter, Learned, Runner};
-use crate::harness::report::Result as TestResult;
+use crate::harness::report::{Result as TestResult, Status};
 use crate::harness::suite::Test;
 use crate::harness::walk::Walk;
 
@@ -37,20 +38,16 @@ pub(super) struct Basis {
     pub(super) asked: ChoiceSet,
     /// Whatever was learned of any choice.
     pub(super) every_choice: bool,
-    /// Whether the implementation was reached before.
-    pub(super) reached: bool,
 }
 
 impl Learned {
     /// Whether a result that rests on this would be the same with what is known `now`.
     fn is_as_good_as(&self, now: &Learned, basis: Basis) -> bool {
         let differing = self.known.choices.differing(&now.known.choices);
-        let choices = if basis.every_choice {
-            differing == ChoiceSet::default()
-        } else {
-            !differing.meets(&basis.asked)
-        };
-        choices && (!basis.reached || self.reached == now.reached)
+        match basis.every_choice {
+            true => differing == ChoiceSet::default(),
+            false => !differing.meets(&basis.asked),
+        }
     }
 
     /// Adds what a test has learned that began with less.
@@ -147,13 +144,17 @@ impl<A: Adapter> Runner<'_, A> {
         learned: &mut Learned,
         mut take: impl FnMut(TestResult, Met) -> bool,
     ) {
-        if jobs <= 1 {
-            for (test, walk) in items {
-                let (result, met) = self.timed(test, *walk, learned);
-                if !take(result, met) {
-                    break;
-                }
+        let mut alone = 0;
+        while let Some((test, walk)) = items.get(alone).filter(|_| jobs <= 1 || !learned.reached) {
+            alone += 1;
+            learned.place = 0;
+            let (result, met) = self.timed(test, *walk, learned);
+            if !take(result, met) {
+                return;
             }
+        }
+        let items = &items[alone..];
+        if items.is_empty() {
             return;
         }
         thread::scope(|scope| {
@@ -171,7 +172,8 @@ impl<A: Adapter> Runner<'_, A> {
                     }
                     false => {
                         learned.place = place;
-                        self.timed(test, *walk, learned)
+                        let again = self.timed(test, *walk, learned);
+                        found(early.judged, again)
                     }
                 };
                 self.turns.change(|state| {
@@ -211,4 +213,11 @@ impl<A: Adapter> Runner<'_, A> {
             });
         }
     }
+}
+
+/// What counts of a test that was judged again since more is known: what was found before, if the test now
+/// passes. It was found by all interpretations, and what happens now and then has happened.
+fn found(before: (TestResult, Met), again: (TestResult, Met)) -> (TestResult, Met) {
+    let passes = matches!(again.0.status, Status::Pass | Status::Empty);
+    if passes && before.0.is_finding() { before } else { again }
 }

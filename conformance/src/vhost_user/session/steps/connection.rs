@@ -30,7 +30,8 @@ pub(super) fn again(s: &mut Session<'_>) -> Result<(), TestEnd> {
 /// The conversation ends, and another begins: with the same process, if that serves front-ends one after
 /// the other.
 pub(super) fn again_here(s: &mut Session<'_>) -> Result<(), TestEnd> {
-    let question = s.machine().table.messages.iter().find(|def| def.answer == Some(Answer::Features));
+    let question =
+        s.machine().table.messages.iter().find(|def| def.answer == Some(Answer::Features));
     let question = question.map(|def| Header { request: def.id, flags: Flags::request(), size: 0 });
     if question.is_some_and(|question| s.link.reconnect_here(question, s.limits)) {
         begins(s);
