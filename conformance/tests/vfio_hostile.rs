@@ -81,6 +81,7 @@ fn tested(path: &Path) -> SuiteReport {
         waivers: Vec::new(),
         seed: 1,
         ends_early: false,
+        jobs: 1,
     };
     runner::play(&run, &tests, &[], |_| ())
 }

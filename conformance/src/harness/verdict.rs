@@ -126,6 +126,7 @@ impl TestInfo<'_> {
             log: outcome.log,
             waived,
             process: None,
+            milliseconds: 0,
             died: outcome.died,
             purpose: self.purpose.to_owned(),
             taken: Vec::new(),

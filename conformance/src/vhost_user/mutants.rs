@@ -228,6 +228,7 @@ impl<'a> MutationRun<'a> {
             waivers: Vec::new(),
             seed: 1,
             ends_early: false,
+            jobs: 1,
         };
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;
