@@ -60,6 +60,7 @@ fn judged(
         waivers: Vec::new(),
         seed: 1,
         ends_early: false,
+        goes_past: false,
     };
     let report = runner::play(&run, tests, walks, |_| ());
     running.stop(Duration::from_secs(5)).unwrap();

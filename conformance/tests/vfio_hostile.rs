@@ -81,6 +81,7 @@ fn tested(path: &Path) -> SuiteReport {
         waivers: Vec::new(),
         seed: 1,
         ends_early: false,
+        goes_past: false,
     };
     runner::play(&run, &tests, &[], |_| ())
 }

@@ -74,6 +74,14 @@ pub fn replay<M: Machine>(
     }
 }
 
+/// Rules by which this clause is enforced.
+fn enforcing(clause: Option<ClauseId>, mut rules: Rules) -> Rules {
+    if let Some(clause) = clause {
+        rules.off.remove(clause);
+    }
+    rules
+}
+
 /// How a fault ends a test.
 #[must_use]
 pub fn ended(fault: Fault, observed: String) -> TestEnd {
@@ -100,6 +108,9 @@ pub struct Conversation<'m, M: Machine> {
     suppressed: Vec<ClauseId>,
     /// Silence was a finding.
     stalled: bool,
+    /// The clause that says to which request an answer belongs, which the machine enforces whatever is
+    /// switched off: without it no answer would belong to any. Where the form alone is wrong, it is off.
+    assigns: Option<ClauseId>,
 }
 
 impl<'m, M: Machine> Conversation<'m, M> {
@@ -114,7 +125,16 @@ impl<'m, M: Machine> Conversation<'m, M> {
             records: Vec::new(),
             suppressed: Vec::new(),
             stalled: false,
+            assigns: None,
         }
+    }
+
+    /// The same; by this clause answers are assigned to requests.
+    #[must_use]
+    pub fn assigning(self, clause: ClauseId) -> Self {
+        let assigns = Some(clause);
+        let rules = enforcing(assigns, self.rules);
+        Conversation { estimate: StateEstimate::new(self.machine, rules), assigns, ..self }
     }
 
     /// The machine by which it is judged.
@@ -163,7 +183,7 @@ impl<'m, M: Machine> Conversation<'m, M> {
     /// # Errors
     /// The fault that it has by them.
     pub fn replay(&self, rules: Rules) -> Result<(), Fault> {
-        replay(self.machine, rules, &self.records)
+        replay(self.machine, enforcing(self.assigns, rules), &self.records)
     }
 
     /// Adds a line to the log.
@@ -286,7 +306,7 @@ impl<'m, M: Machine> Conversation<'m, M> {
 
     /// Everything that was said is void: a fresh connection.
     pub fn begin_again(&mut self) {
-        self.estimate = StateEstimate::new(self.machine, self.rules);
+        self.estimate = StateEstimate::new(self.machine, enforcing(self.assigns, self.rules));
         self.records.push(Record::Fresh);
     }
 

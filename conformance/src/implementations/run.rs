@@ -152,6 +152,7 @@ impl Peer {
             waivers: Vec::new(),
             seed: 1,
             ends_early: true,
+            goes_past: true,
         };
         let held = |test: &&Test| !matches(NOT_HELD, &test.id);
         let tests: Vec<&Test> = setting.suite.iter().filter(held).collect();

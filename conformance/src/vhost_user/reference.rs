@@ -73,6 +73,7 @@ pub fn run(
             waivers: Vec::new(),
             seed: 1,
             ends_early: false,
+            goes_past: false,
         };
         let report = runner::run(&run, &[test], done);
         free.lock().unwrap_or_else(PoisonError::into_inner).push((socket, outside));

@@ -107,6 +107,7 @@ pub(super) fn run(
         waivers,
         seed: args.shared.seed,
         ends_early: true,
+        goes_past: true,
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let of = Of { protocol, again: &run.reproduce, text: &run.text };

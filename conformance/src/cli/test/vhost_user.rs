@@ -161,6 +161,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         waivers,
         seed: args.shared.seed,
         ends_early: true,
+        goes_past: true,
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));
