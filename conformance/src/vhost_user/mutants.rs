@@ -51,6 +51,10 @@ pub struct MutationRun<'a> {
     pub rules: Rules,
     /// The version of the text.
     pub text: String,
+    /// Goes on past what breaks a clause.
+    pub goes_past: bool,
+    /// A fault that the reference has besides.
+    pub behind: Option<Mutant>,
     /// What is not simply found.
     pub expected: Expected,
 }
@@ -140,7 +144,15 @@ impl<'a> MutationRun<'a> {
         text: &str,
     ) -> Result<Self, SpecErrors> {
         let expected = Expected::builtin(library, suite)?;
-        Ok(MutationRun { library, suite, rules, text: text.to_owned(), expected })
+        Ok(MutationRun {
+            library,
+            suite,
+            rules,
+            text: text.to_owned(),
+            goes_past: false,
+            behind: None,
+            expected,
+        })
     }
 
     /// The tests whose script is legal: a malformed message ends what can be judged.
@@ -175,8 +187,8 @@ impl<'a> MutationRun<'a> {
             quiet: Duration::from_millis(40).max(latency * 3),
             confirms: mutant.is_none(),
         };
-        let running = Running::start(bed.options(settings, mutant, slow)?)
-            .map_err(|error| HarnessError(error.to_string()))?;
+        let options = Options { behind: self.behind, ..bed.options(settings, mutant, slow)? };
+        let running = Running::start(options).map_err(|error| HarnessError(error.to_string()))?;
         let target = Target::Socket(running.socket());
         let outside = running.outside().to_string_lossy().into_owned();
         let run = Run {
@@ -197,6 +209,7 @@ impl<'a> MutationRun<'a> {
             seed: 1,
             ends_early: false,
             jobs: 1,
+            goes_past: self.goes_past,
         };
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;

@@ -72,7 +72,7 @@ impl<D: Device> Session<D> {
         options: &Options,
     ) -> Result<Self, ServeError> {
         let rings = (0..device.rings()).map(|_| Doorbells::default()).collect();
-        let mut backend = Backend::new(device, options.settings, options.mutant)?;
+        let mut backend = Backend::new(device, options.settings, options.mutants())?;
         if options.plain {
             backend = backend.plain();
         }
