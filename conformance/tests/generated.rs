@@ -61,6 +61,7 @@ fn judged(
         seed: 1,
         ends_early: false,
         jobs: 1,
+        goes_past: false,
     };
     let report = runner::play(&run, tests, walks, |_| ());
     running.stop(Duration::from_secs(5)).unwrap();

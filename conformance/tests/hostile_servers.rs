@@ -439,6 +439,7 @@ fn a_panic_inside_one_test_is_that_test_s_error_and_the_others_run() {
         seed: 1,
         ends_early: true,
         jobs: 1,
+        goes_past: true,
     };
     let report = runner::play(&run, &Panics, Rules::default(), &tests, &[], |_| ());
     let ended: Vec<Status> = report.results.iter().map(|result| result.status).collect();

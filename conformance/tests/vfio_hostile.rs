@@ -82,6 +82,7 @@ fn tested(path: &Path) -> SuiteReport {
         seed: 1,
         ends_early: false,
         jobs: 1,
+        goes_past: false,
     };
     runner::play(&run, &tests, &[], |_| ())
 }

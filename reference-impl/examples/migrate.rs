@@ -51,7 +51,7 @@ impl Host {
         let function = FunctionOptions { config, link: Link::Loopback, latency };
         // By itself, vfio-user has no states without DMA to peers; here they mean what VFIO says.
         let settings = Settings { p2p: P2p::AsVfio, ..Settings::default() };
-        let core = CoreOptions { function, features, settings, mutant: None };
+        let core = CoreOptions { function, features, settings, mutant: None, behind: None };
         let nic = server::start(ServerOptions { core, once: false })?;
         let mut client = Client::connect(&nic.socket(), Box::new(NoMemory), LIMIT)?;
         let memory = GuestMemory::filled(0)?;

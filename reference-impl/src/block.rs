@@ -26,8 +26,8 @@ use virtio_bindings::bindings::virtio_blk::{
 };
 use virtio_queue::{Reader, Writer};
 
-use crate::vhost_user::Mutant;
 use crate::vhost_user::device::{Chain, Device, StateError};
+use crate::vhost_user::{Mutant, Mutants};
 
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
@@ -66,7 +66,7 @@ impl Default for BlockOptions {
 #[derive(Clone, Debug)]
 pub struct Block {
     options: BlockOptions,
-    mutant: Option<Mutant>,
+    mutants: Mutants,
     fetched: u64,
     completed: u64,
     /// Sectors that are not what they were at first.
@@ -77,7 +77,13 @@ impl Block {
     /// A disk as new.
     #[must_use]
     pub fn new(options: BlockOptions) -> Self {
-        Block { options, mutant: None, fetched: 0, completed: 0, changed: BTreeMap::new() }
+        Block {
+            options,
+            mutants: Mutants::default(),
+            fetched: 0,
+            completed: 0,
+            changed: BTreeMap::new(),
+        }
     }
 
     /// Requests executed since the last reset.
@@ -110,7 +116,7 @@ impl Block {
         };
         match code {
             VIRTIO_BLK_T_IN => {
-                let written = self.mutant != Some(Mutant::DataUnwritten);
+                let written = !self.mutants.has(Mutant::DataUnwritten);
                 for number in span(writable).ok_or(VIRTIO_BLK_S_IOERR)?.filter(|_| written) {
                     data.write_all(&self.sector(number)).map_err(|_| VIRTIO_BLK_S_IOERR)?;
                 }
@@ -150,8 +156,8 @@ impl Device for Block {
         1 << VIRTIO_BLK_F_FLUSH
     }
 
-    fn set_mutant(&mut self, mutant: Option<Mutant>) {
-        self.mutant = mutant;
+    fn set_mutants(&mut self, mutants: Mutants) {
+        self.mutants = mutants;
     }
 
     fn rings(&self) -> usize {

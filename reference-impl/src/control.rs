@@ -355,9 +355,9 @@ fn start(
         }
         Transport::VfioUser => {
             let function = FunctionOptions { config, link, latency };
-            let (settings, mutant) = Default::default();
+            let (settings, mutant, behind) = Default::default();
             let features = STOP_COPY | PRE_COPY;
-            let core = CoreOptions { function, features, settings, mutant };
+            let core = CoreOptions { function, features, settings, mutant, behind };
             vfio_user::serve(&listener, &ServerOptions { core, once: false }, stop)
         }
     })?;

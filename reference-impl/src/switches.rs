@@ -186,6 +186,30 @@ macro_rules! mutants {
             }
         }
 
+        /// The faults of one device: none, one, or two of which one may hide the other.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+        pub struct Mutants([Option<Mutant>; 2]);
+
+        impl Mutants {
+            /// These.
+            #[must_use]
+            pub const fn new(one: Option<Mutant>, other: Option<Mutant>) -> Self {
+                Mutants([one, other])
+            }
+
+            /// Whether this is one of them.
+            #[must_use]
+            pub fn has(self, mutant: Mutant) -> bool {
+                self.0.contains(&Some(mutant))
+            }
+        }
+
+        impl From<Option<Mutant>> for Mutants {
+            fn from(mutant: Option<Mutant>) -> Self {
+                Mutants([mutant, None])
+            }
+        }
+
         impl $crate::switches::Fault for Mutant {
             const ALL: &'static [Mutant] = Mutant::ALL;
 

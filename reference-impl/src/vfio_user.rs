@@ -31,6 +31,6 @@ pub mod settings;
 pub use client::{Client, ClientError};
 pub use core::{Core, CoreOptions, Fault, Output};
 pub use local::Local;
-pub use mutants::Mutant;
+pub use mutants::{Mutant, Mutants};
 pub use server::{Running, ServerOptions, serve};
 pub use settings::Settings;

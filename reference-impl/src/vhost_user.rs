@@ -33,6 +33,6 @@ mod testing;
 
 pub use backend::{Backend, Output};
 pub use device::Device;
-pub use mutants::Mutant;
+pub use mutants::{Mutant, Mutants};
 pub use server::{Options, Running, ServeError, Stop, serve};
 pub use settings::Settings;

@@ -21,7 +21,7 @@ use devmig_reference::socket::event::Event;
 use devmig_reference::vfio_user::driver::{
     BoxedError, Driver, DriverError, GuestMemory, Registers,
 };
-use devmig_reference::vfio_user::{CoreOptions, Running, ServerOptions, Settings, server};
+use devmig_reference::vfio_user::{CoreOptions, Running, ServerOptions, server};
 use vfio_user::Client;
 
 /// The client has no limits of its own.
@@ -50,7 +50,8 @@ impl Stranger {
 fn serve() -> Running {
     let config = NicConfig::new(Parameters::default()).unwrap();
     let function = FunctionOptions { config, link: Link::Loopback, latency: Duration::ZERO };
-    let core = CoreOptions { function, features: 5, settings: Settings::default(), mutant: None };
+    let (settings, mutant, behind) = Default::default();
+    let core = CoreOptions { function, features: 5, settings, mutant, behind };
     server::start(ServerOptions { core, once: false }).unwrap()
 }
 

@@ -70,6 +70,9 @@ struct Common {
     /// Run this mutant; see `devmig device mutants`
     #[arg(long, value_name = "NAME", help_heading = "Behaviour")]
     mutant: Option<String>,
+    /// Run this mutant too
+    #[arg(long, value_name = "NAME", requires = "mutant", help_heading = "Behaviour")]
+    behind: Option<String>,
     /// Duration of each request, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0, help_heading = "Behaviour",
           value_parser = clap::value_parser!(u32).range(..=60_000))]
@@ -118,7 +121,8 @@ fn back_end(
         done.map_err(|error| bad_setting(&error, setting, Settings::KNOWN))?;
     }
     let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-    options.mutant = common.fault().map(|name| mutant(name, names)).transpose()?;
+    options.mutant = common.fault().map(|name| mutant(name, names.clone())).transpose()?;
+    options.behind = common.behind.as_deref().map(|name| mutant(name, names)).transpose()?;
     options.once = common.once;
     let outside = common.outside.as_deref();
     let beside = outside.map(listen).transpose()?;

@@ -160,6 +160,7 @@ impl<'a> MutationRun<'a> {
             seed: 1,
             ends_early: false,
             jobs: 1,
+            goes_past: false,
         };
         Ok(runner::run(&run, tests, |_| ()))
     }

@@ -74,6 +74,14 @@ pub fn replay<M: Machine>(
     }
 }
 
+/// Rules by which this clause is enforced.
+fn enforcing(clause: Option<ClauseId>, mut rules: Rules) -> Rules {
+    if let Some(clause) = clause {
+        rules.off.remove(clause);
+    }
+    rules
+}
+
 /// How a fault ends a test.
 #[must_use]
 pub fn ended(fault: Fault, observed: String) -> TestEnd {
@@ -102,6 +110,9 @@ pub struct Conversation<'m, M: Machine> {
     stalled: bool,
     /// Open choices that were asked for before the last fresh connection.
     asked_before: ChoiceSet,
+    /// The clause that says to which request an answer belongs, which the machine enforces whatever is
+    /// switched off: without it no answer would belong to any. Where the form alone is wrong, it is off.
+    assigns: Option<ClauseId>,
 }
 
 impl<'m, M: Machine> Conversation<'m, M> {
@@ -117,7 +128,16 @@ impl<'m, M: Machine> Conversation<'m, M> {
             suppressed: Vec::new(),
             stalled: false,
             asked_before: ChoiceSet::default(),
+            assigns: None,
         }
+    }
+
+    /// The same; by this clause answers are assigned to requests.
+    #[must_use]
+    pub fn assigning(self, clause: ClauseId) -> Self {
+        let assigns = Some(clause);
+        let rules = enforcing(assigns, self.rules);
+        Conversation { estimate: StateEstimate::new(self.machine, rules), assigns, ..self }
     }
 
     /// The machine by which it is judged.
@@ -174,7 +194,7 @@ impl<'m, M: Machine> Conversation<'m, M> {
     /// # Errors
     /// The fault that it has by them.
     pub fn replay(&self, rules: Rules) -> Result<(), Fault> {
-        replay(self.machine, rules, &self.records)
+        replay(self.machine, enforcing(self.assigns, rules), &self.records)
     }
 
     /// Adds a line to the log.
@@ -298,7 +318,7 @@ impl<'m, M: Machine> Conversation<'m, M> {
     /// Everything that was said is void: a fresh connection.
     pub fn begin_again(&mut self) {
         self.asked_before = self.asked();
-        self.estimate = StateEstimate::new(self.machine, self.rules);
+        self.estimate = StateEstimate::new(self.machine, enforcing(self.assigns, self.rules));
         self.records.push(Record::Fresh);
     }
 

@@ -8,6 +8,7 @@
 //! | `report.rs` | what a run says, as data, text and JSON |
 //! | `report/alternatives.rs` | what was allowed, in the fewest words |
 //! | `report/cause.rs` | findings by their cause |
+//! | `report/further.rs` | what a test found after its first finding |
 //! | `report/coverage.rs` | how much of a machine a run has driven, as an adapter counts it |
 //! | `report/junit.rs` | the same as JUnit XML |
 //! | `report/versions.rs` | verdicts under several versions of a specification |
@@ -15,6 +16,7 @@
 mod alternatives;
 mod cause;
 mod coverage;
+mod further;
 mod junit;
 pub mod versions;
 
@@ -32,6 +34,7 @@ use crate::harness::waivers::Waiver;
 pub use alternatives::fewest;
 pub use cause::{Cause, causes};
 pub use coverage::Coverage;
+pub use further::Further;
 pub use junit::junit;
 use versions::OtherVersion;
 
@@ -225,6 +228,12 @@ pub struct Result {
     /// The conversation, one line an event; empty if it passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// Other findings, in their order: each was found with the clauses of earlier ones not enforced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Further>,
+    /// How the test ended once it had gone on past its findings, if not by one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<String>,
     /// The findings that were waived before it ended so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waived: Vec<Waived>,
@@ -325,6 +334,8 @@ impl Result {
             observed: Some(observed.into()),
             reproduce: String::new(),
             log: Vec::new(),
+            further: Vec::new(),
+            then: None,
             waived: Vec::new(),
             process: None,
             milliseconds: 0,
@@ -369,6 +380,13 @@ impl Result {
         }
         for waived in &self.waived {
             let _ = writeln!(out, "  {:<10} {waived}", "waived");
+        }
+        for further in &self.further {
+            let observed = further.observed.lines().next().unwrap_or_default();
+            let _ = writeln!(out, "  {:<10} {}: {observed}", "and", further.clause);
+        }
+        if let Some(then) = &self.then {
+            let _ = writeln!(out, "  {:<10} {then}", "and");
         }
         if let Some(process) = &self.process {
             if let Some(ended) = &process.ended {

@@ -4,7 +4,7 @@
 //! ```text
 //!   test --attempt--> learned, or how it ended --shorten (walks)--> contradiction? illegal? finding?
 //!     ^                                                                        |
-//!     +---- waived: again, with the clause not enforced <----------------------+--> result
+//!     +---- waived, or known what follows: again, the clause not enforced <----+--> result
 //! ```
 //!
 //! A choice that the implementation has settled in one test stays settled. A conversation that fails
@@ -14,10 +14,12 @@
 //! the test.
 //!
 //! A test that panics is that test's harness error, and the run goes on. A process that crashed is that
-//! test's failure. A run that cannot show anything more ends early: see `runner/early_end.rs`.
+//! test's failure. A run that cannot show anything more ends early: see `runner/early_end.rs`. A test goes
+//! on past a deviation where it is known what follows: see `runner/past.rs`.
 
 mod confirm;
 mod early_end;
+mod past;
 mod side_by_side;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
@@ -27,6 +29,7 @@ use devmig_model::registry::Library;
 
 use self::confirm::Confirmed;
 use self::early_end::{EarlyEnd, Met};
+use self::past::{Combined, Findings, Reach};
 use self::side_by_side::{Basis, Turns};
 use super::aftermath::Aftermath;
 use super::caught::caught;
@@ -66,6 +69,8 @@ pub struct Run<'a, S> {
     pub seed: u64,
     /// Ends before its last test where the tests so far show that no further one will show anything else.
     pub ends_early: bool,
+    /// Goes on past what breaks a clause, where it is known what follows.
+    pub goes_past: bool,
     /// How many tests run at the same time.
     pub jobs: usize,
 }
@@ -133,15 +138,18 @@ pub fn play<S, A: Adapter>(
     mut done: impl FnMut(&TestResult),
 ) -> SuiteReport {
     let (library, reproduce, waivers) = (run.library, run.reproduce.as_str(), &*run.waivers);
-    let (turns, confirmed) = (Turns::default(), Confirmed::default());
+    let goes_past = run.goes_past && A::SUPPRESSES;
+    let (script, seed, turns) = (run.script.as_str(), run.seed, Turns::default());
+    let confirmed = Confirmed::default();
     let runner = Runner {
         library,
         reproduce,
-        script: &run.script,
+        script,
         waivers,
-        seed: run.seed,
+        seed,
         adapter,
         open,
+        goes_past,
         turns,
         confirmed,
     };
@@ -212,6 +220,7 @@ struct Attempt<T> {
     is_late: bool,
     met: Met,
     aftermath: Aftermath,
+    reach: Reach,
 }
 
 impl<T: Clone> Attempt<T> {
@@ -231,11 +240,12 @@ struct Runner<'a, A> {
     adapter: &'a A,
     open: Rules,
     confirmed: Confirmed,
+    goes_past: bool,
     turns: Turns,
 }
 
 impl<A: Adapter> Runner<'_, A> {
-    /// One test, again and again until nothing is left that a waiver accepts.
+    /// One test, again and again until nothing is left that a waiver accepts or that it can go past.
     fn judged(
         &self,
         test: &Test<A::Form>,
@@ -243,42 +253,55 @@ impl<A: Adapter> Runner<'_, A> {
         learned: &mut Learned,
     ) -> (TestResult, Met) {
         let (mut waived, mut off): (Vec<Waived>, Vec<ClauseId>) = Default::default();
-        let mut again = self.only(test);
-        let (outcome, taken, aftermath, met) = loop {
+        let (mut again, mut past) = (self.only(test), Findings::default());
+        let (outcome, taken, aftermath, met, reach) = loop {
             let attempt = self.attempt(test, walk, &off, learned);
+            let reach = Reach { contradicts: attempt.otherwise, ..attempt.reach };
             if attempt.end.is_none() {
-                learned.known.choices = attempt.choices;
+                // What a deviation led to says nothing about open choices.
+                if past.is_empty() {
+                    learned.known.choices = attempt.choices;
+                }
                 let status = if attempt.judged { Status::Pass } else { Status::Empty };
-                break (Outcome::new(status), attempt.taken, attempt.aftermath, attempt.met);
+                let Attempt { taken, aftermath, met, .. } = attempt;
+                break (Outcome::new(status), taken, aftermath, met, reach);
             }
             let slow = self.confirm(test, &off, learned, &attempt, walk.is_some());
             if let Some(slow) = slow {
                 let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
                 let outcome = self.outcome(test, end, log, otherwise, &learned.known);
-                break (slow.soften(outcome), taken, aftermath, met);
+                break (slow.soften(outcome), taken, aftermath, met, reach);
             }
             let attempt = match walk {
-                Some(_) => {
+                Some(_) if past.is_empty() => {
                     let (line, attempt) = self.shortest(test, &off, learned, attempt);
                     again = format!(" --play {}", shell_words::quote(&line));
                     attempt
                 }
-                None => attempt,
+                _ => attempt,
             };
             let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
             let end = end.map(|end| if otherwise { end } else { fatal(end, &aftermath) });
             let outcome = self.outcome(test, end, log, otherwise, &learned.known);
             let broken = outcome.clause.unwrap_or(test.clause);
             let accepted = accepted(self.library, self.waivers, &test.id, &outcome, broken);
-            let Some(accepted) = accepted else { break (outcome, taken, aftermath, met) };
+            let Some(accepted) = accepted else {
+                if self.goes_past && past.go_past(&outcome, &aftermath, reach, &off) {
+                    off.push(broken);
+                    continue;
+                }
+                break (outcome, taken, aftermath, met, reach);
+            };
             waived.push(accepted);
             // What cannot be switched off ends the test here, as it would have.
             let ends = !A::SUPPRESSES || outcome.clause.is_none() || off.contains(&broken);
             off.push(broken);
             if ends {
-                break (Outcome::new(Status::Waived), taken, aftermath, met);
+                break (Outcome::new(Status::Waived), taken, aftermath, met, reach);
             }
         };
+        let Combined { outcome, aftermath, further, then } =
+            past.with_last(self.library, test.clause, outcome, aftermath, reach, &off);
         let outcome = match outcome.status {
             Status::Pass | Status::Empty if !waived.is_empty() => Outcome::new(Status::Waived),
             _ => outcome,
@@ -287,7 +310,7 @@ impl<A: Adapter> Runner<'_, A> {
         let taken = taken.into_iter().map(|(_, taken)| taken).collect();
         let process = ProcessReport::of(outcome.status, &aftermath);
         let result = self.result(test, outcome, waived, &again, seed);
-        (TestResult { taken, process, ..result }, met)
+        (TestResult { taken, process, further, then, ..result }, met)
     }
 
     /// One attempt, beside those of others.
@@ -322,11 +345,16 @@ impl<A: Adapter> Runner<'_, A> {
         let (mut log, mut taken, mut learns) = (Vec::new(), Vec::new(), Vec::new());
         let (mut judged, mut otherwise, mut is_late) = (false, false, false);
         let (mut met, mut aftermath) = (Met::default(), Aftermath::default());
+        let mut reach = Reach::default();
         let panicked = |why: String| Err(TestEnd::Harness(format!("devmig panicked: {why}")));
         let mut hold = |session: &mut dyn Session<A::Form>| {
             met.reached = true;
-            let ended = caught(|| self.steps(session, test, walk, &mut taken));
+            let ended = caught(|| self.steps(session, test, walk, &mut taken, &mut reach));
             let ended = ended.unwrap_or_else(panicked);
+            if let Err(TestEnd::Finding { clause, .. }) = &ended {
+                let is_named = *clause != ClauseId::NONE;
+                reach.may_go_on = is_named && session.knows_what_follows(*clause);
+            }
             aftermath = session.aftermath();
             let ended = with_aftermath(ended, &aftermath);
             met.answered |= session.has_answered();
@@ -364,7 +392,7 @@ impl<A: Adapter> Runner<'_, A> {
             .iter()
             .fold(rules.choices, |known, (choice, options)| known.only(*choice, options));
         let end = ended.err();
-        Attempt { end, log, taken, choices, judged, otherwise, is_late, met, aftermath }
+        Attempt { end, log, taken, choices, judged, otherwise, is_late, met, aftermath, reach }
     }
 
     fn steps(
@@ -373,12 +401,16 @@ impl<A: Adapter> Runner<'_, A> {
         test: &Test<A::Form>,
         walk: Option<Walk>,
         taken: &mut Vec<(StepOf<A::Form>, StepOutcome)>,
+        reach: &mut Reach,
     ) -> Result<(), TestEnd> {
+        // Until it is at its end, more may come.
+        reach.has_more = true;
         session.begin(test)?;
         if let Some(walk) = walk {
             walk.go(self.adapter, test, session, taken)?;
         }
-        for step in &test.steps {
+        for (index, step) in test.steps.iter().enumerate() {
+            reach.step = index;
             if test.careful {
                 // Of a generated script every step is tried; what was not offered is skipped.
                 let done = session.carefully(step)?;
@@ -390,6 +422,7 @@ impl<A: Adapter> Runner<'_, A> {
                 other => other?,
             }
         }
+        (reach.step, reach.has_more) = (test.steps.len(), false);
         session.end()
     }
 

@@ -1,6 +1,6 @@
 //! What every protocol's conversation offers to the runner and to walks.
 
-use devmig_engine::clause::ChoiceId;
+use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
 use devmig_engine::rules::{ChoiceSet, Rules};
 
@@ -55,6 +55,11 @@ pub trait Session<F: SuiteForm> {
     }
     /// Whether it ended since something did not come in time.
     fn is_late(&self) -> bool {
+        false
+    }
+    /// Whether it is known what follows the finding that ended it, if this clause is not enforced: in
+    /// which state the implementation is, and that no answer to an earlier request is still to come.
+    fn knows_what_follows(&mut self, _clause: ClauseId) -> bool {
         false
     }
     /// Whether the implementation has answered anything.

@@ -124,6 +124,8 @@ impl TestInfo<'_> {
             observed: outcome.observed,
             reproduce: again,
             log: outcome.log,
+            further: Vec::new(),
+            then: None,
             waived,
             process: None,
             milliseconds: 0,

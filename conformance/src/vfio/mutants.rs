@@ -77,6 +77,10 @@ pub struct MutationRun<'a> {
     pub rules: Rules,
     /// The version of the text.
     pub text: String,
+    /// Goes on past what breaks a clause.
+    pub goes_past: bool,
+    /// A fault that the reference has besides.
+    pub behind: Option<Mutant>,
     /// Entries of the suite that find no fault.
     idle: Vec<String>,
 }
@@ -96,7 +100,16 @@ impl<'a> MutationRun<'a> {
         let names: Vec<&str> = suite.iter().map(|test| test.entry.as_str()).collect();
         let idle = suite_files::idle(&names, &file)?;
         let pairs = pairs::tests(library)?;
-        Ok(MutationRun { library, suite, pairs, rules, text: text.to_owned(), idle })
+        Ok(MutationRun {
+            library,
+            suite,
+            pairs,
+            rules,
+            text: text.to_owned(),
+            goes_past: false,
+            behind: None,
+            idle,
+        })
     }
 
     /// Tests against the reference with these features, settings and this fault.
@@ -114,7 +127,8 @@ impl<'a> MutationRun<'a> {
         let as_vfio = flags & state::P2P != 0;
         let p2p = if as_vfio { P2p::AsVfio } else { P2p::Unused };
         let settings = Settings { p2p, ..settings };
-        let place = place(bed, flags, settings, mutant)?;
+        let mut place = place(bed, flags, settings, mutant)?;
+        place.core.behind = self.behind;
         // A sound device is found out; a fault is not to pass for another reading.
         let whole = mutant.is_some();
         let pins = settings.list().filter_map(|setting| pin(self.library, &setting, whole));
@@ -138,6 +152,7 @@ impl<'a> MutationRun<'a> {
             seed: 1,
             ends_early: false,
             jobs: 1,
+            goes_past: self.goes_past,
         };
         Ok(runner::play(&run, tests, &[], |_| ()))
     }
@@ -221,7 +236,7 @@ fn core(
     let parameters = Parameters { rx_filter_size: filter, ..Parameters::default() };
     let config = NicConfig::new(parameters).map_err(|error| HarnessError(error.to_string()))?;
     let function = FunctionOptions { config, link: Link::Loopback, latency: LATENCY };
-    Ok(CoreOptions { function, features: flags, settings, mutant })
+    Ok(CoreOptions { function, features: flags, settings, mutant, behind: None })
 }
 
 /// The reference, made for each test.

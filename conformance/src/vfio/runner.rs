@@ -145,6 +145,10 @@ impl session::Session<Form> for Session<'_> {
         Session::aftermath(self)
     }
 
+    fn knows_what_follows(&mut self, _: ClauseId) -> bool {
+        Session::knows_what_follows(self)
+    }
+
     fn has_judged(&self, test: &Test) -> bool {
         // What these compare is no event of the machine's.
         let compares =

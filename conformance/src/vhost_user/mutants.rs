@@ -58,6 +58,10 @@ pub struct MutationRun<'a> {
     pub rules: Rules,
     /// The version of the text.
     pub text: String,
+    /// Goes on past what breaks a clause.
+    pub goes_past: bool,
+    /// A fault that the reference has besides.
+    pub behind: Option<Mutant>,
     /// What is not simply found.
     pub expected: Expected,
 }
@@ -148,7 +152,16 @@ impl<'a> MutationRun<'a> {
     ) -> Result<Self, SpecErrors> {
         let expected = Expected::builtin(library, suite)?;
         let pairs = pairs::tests(library)?;
-        Ok(MutationRun { library, suite, pairs, rules, text: text.to_owned(), expected })
+        Ok(MutationRun {
+            library,
+            suite,
+            pairs,
+            rules,
+            text: text.to_owned(),
+            goes_past: false,
+            behind: None,
+            expected,
+        })
     }
 
     /// The tests whose script is legal: a malformed message ends what can be judged.
@@ -207,8 +220,8 @@ impl<'a> MutationRun<'a> {
             quiet: Duration::from_millis(40).max(latency * 3),
             confirms: mutant.is_none(),
         };
-        let running = Running::start(bed.options(settings, mutant, slow)?)
-            .map_err(|error| HarnessError(error.to_string()))?;
+        let options = Options { behind: self.behind, ..bed.options(settings, mutant, slow)? };
+        let running = Running::start(options).map_err(|error| HarnessError(error.to_string()))?;
         let target = Target::Socket(running.socket());
         let outside = running.outside().to_string_lossy().into_owned();
         let run = Run {
@@ -229,6 +242,7 @@ impl<'a> MutationRun<'a> {
             seed: 1,
             ends_early: false,
             jobs: 1,
+            goes_past: self.goes_past,
         };
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;

@@ -74,6 +74,7 @@ pub fn run(
             seed: 1,
             ends_early: false,
             jobs: 1,
+            goes_past: false,
         };
         let report = runner::run(&run, &[test], done);
         free.lock().unwrap_or_else(PoisonError::into_inner).push((socket, outside));

@@ -158,6 +158,10 @@ impl session::Session<Form> for Session<'_> {
         Session::aftermath(self)
     }
 
+    fn knows_what_follows(&mut self, clause: ClauseId) -> bool {
+        Session::knows_what_follows(self, clause)
+    }
+
     fn has_judged(&self, _: &Test) -> bool {
         self.conversation.records().iter().any(Record::is_judged)
     }

@@ -24,6 +24,7 @@
 //! | `send.rs`, `payload.rs` | messages, and what those carry |
 //! | `requests.rs` | chains that become available, and kicks |
 //! | `wait.rs` | waiting, and silence |
+//! | `past.rs` | whether it is known what follows a finding |
 //! | `steps.rs`, `steps/` | the steps of a test: functions of a session |
 //!
 //! **Invariants.** Every wait has a limit. Nothing here names a rule of its own: a clause comes from
@@ -39,6 +40,7 @@ mod link;
 mod mistake;
 mod negotiation;
 mod other_writers;
+mod past;
 mod payload;
 mod reply;
 mod requests;
@@ -99,7 +101,7 @@ impl<'m> Session<'m> {
         let Setting { machine, subject, rules, acknowledged, declined, seed } = setting;
         let Subject { target, device, scratch, limits, outside } = subject;
         Ok(Session {
-            conversation: Conversation::new(machine, rules),
+            conversation: Conversation::new(machine, rules).assigning(machine.laws.reply_header),
             limits,
             link: Link::new(target, first, limits.connect)?,
             driver: Driver::new(device, scratch)?,

@@ -28,6 +28,11 @@ impl ClauseSet {
         self.0[id.index() / 64] |= 1 << (id.index() % 64);
     }
 
+    /// Takes a clause out.
+    pub fn remove(&mut self, id: ClauseId) {
+        self.0[id.index() / 64] &= !(1 << (id.index() % 64));
+    }
+
     /// Whether it holds this clause; never [`ClauseId::NONE`].
     #[must_use]
     pub fn contains(&self, id: ClauseId) -> bool {

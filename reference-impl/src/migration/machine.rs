@@ -11,8 +11,8 @@
 
 use super::state::{Flow, State};
 use super::stream::{self, StreamError, Writer};
-use crate::vfio_user::Mutant;
 use crate::vfio_user::settings::{BadData, Reset, Settings};
+use crate::vfio_user::{Mutant, Mutants};
 
 /// The most bytes that are kept of what is written in RESUMING.
 pub const MAX_STREAM: usize = 1 << 24;
@@ -94,7 +94,7 @@ enum Session {
 pub struct Migration {
     features: u64,
     settings: Settings,
-    mutant: Option<Mutant>,
+    mutants: Mutants,
     state: State,
     before: State,
     session: Session,
@@ -105,13 +105,14 @@ pub struct Migration {
 impl Migration {
     /// Of a device with these features, running.
     #[must_use]
-    pub fn new(features: u64, settings: Settings, mutant: Option<Mutant>) -> Self {
+    pub fn new(features: u64, settings: Settings, mutants: impl Into<Mutants>) -> Self {
         let (state, session) = (State::RUNNING, Session::None);
-        Migration { features, settings, mutant, state, before: state, session, reinit: false }
+        let mutants = mutants.into();
+        Migration { features, settings, mutants, state, before: state, session, reinit: false }
     }
 
     fn is(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
+        self.mutants.has(mutant)
     }
 
     /// Its features.
@@ -232,7 +233,7 @@ impl Migration {
 
     fn take_over(&self, device: &mut impl Device) -> Result<(), Refused> {
         let Session::Resuming(bytes) = &self.session else { return Ok(()) };
-        match stream::read(bytes, &device.identity(), self.mutant) {
+        match stream::read(bytes, &device.identity(), self.mutants) {
             Err(StreamError::Identity { .. }) if self.is(Mutant::ForeignTaken) => Ok(()),
             Err(error) => Err(error.into()),
             Ok(_) if self.is(Mutant::ResumeForgets) => Ok(()),

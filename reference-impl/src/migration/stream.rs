@@ -18,7 +18,7 @@ use std::hash::Hasher as _;
 
 use fnv::FnvHasher;
 
-use crate::vfio_user::Mutant;
+use crate::vfio_user::{Mutant, Mutants};
 
 /// The longest image that is taken.
 pub const MAX_IMAGE: usize = 1 << 20;
@@ -168,11 +168,7 @@ impl Writer {
 ///
 /// # Errors
 /// See [`StreamError`].
-pub fn read(
-    stream: &[u8],
-    identity: &[u8],
-    mutant: Option<Mutant>,
-) -> Result<Vec<u8>, StreamError> {
+pub fn read(stream: &[u8], identity: &[u8], mutants: Mutants) -> Result<Vec<u8>, StreamError> {
     let all = stream.len();
     let mut from = stream;
     if take(&mut from, MAGIC.len())? != MAGIC {
@@ -186,7 +182,7 @@ pub fn read(
     let mut known = false;
     loop {
         let before = stream.get(..all - from.len()).unwrap_or(&[]);
-        if from.is_empty() && mutant == Some(Mutant::TruncatedTaken) {
+        if from.is_empty() && mutants.has(Mutant::TruncatedTaken) {
             break;
         }
         let (kind, length) = (word(&mut from)?, word(&mut from)?);
@@ -216,7 +212,7 @@ pub fn read(
             END => {
                 let said = bytes.try_into().map_err(|_| StreamError::Damaged)?;
                 let same = u64::from_le_bytes(said) == digest(SEED, before);
-                if !same && mutant != Some(Mutant::ChecksumIgnored) {
+                if !same && !mutants.has(Mutant::ChecksumIgnored) {
                     return Err(StreamError::Digest);
                 }
                 break;
@@ -224,7 +220,7 @@ pub fn read(
             _ => return Err(StreamError::Damaged),
         }
     }
-    if !from.is_empty() && mutant != Some(Mutant::ExtendedTaken) {
+    if !from.is_empty() && !mutants.has(Mutant::ExtendedTaken) {
         return Err(StreamError::Extended);
     }
     image.ok_or(StreamError::Damaged)

@@ -38,7 +38,7 @@ use self::interrupts::Line;
 use self::negotiation::Agreed;
 use self::past::Past;
 use super::memory::DmaTable;
-use super::mutants::Mutant;
+use super::mutants::{Mutant, Mutants};
 use super::settings::{ClientGone, Draining, P2p, Settings};
 use crate::migration::{DmaAllowed, Log, Migration, PreCopyInfo, Refused, State, state};
 use crate::pci::{Function, FunctionOptions};
@@ -63,6 +63,8 @@ pub struct CoreOptions {
     pub settings: Settings,
     /// What it does wrong, if anything.
     pub mutant: Option<Mutant>,
+    /// What it does wrong besides.
+    pub behind: Option<Mutant>,
 }
 
 /// Why a client is sent away.
@@ -136,7 +138,7 @@ pub struct Core {
     function: Function,
     migration: Migration,
     settings: Settings,
-    mutant: Option<Mutant>,
+    mutants: Mutants,
     memory: DmaTable,
     log: Option<Log>,
     line: Line,
@@ -159,15 +161,16 @@ impl Core {
     /// A new device, running, without a client.
     #[must_use]
     pub fn new(options: &CoreOptions) -> Self {
-        let CoreOptions { settings, mutant, mut features, .. } = *options;
+        let CoreOptions { settings, mutant, behind, mut features, .. } = *options;
+        let mutants = Mutants::new(mutant, behind);
         if settings.p2p == P2p::Unused {
             features &= !state::P2P;
         }
         Core {
             function: Function::new(&options.function),
-            migration: Migration::new(features, settings, mutant),
+            migration: Migration::new(features, settings, mutants),
             settings,
-            mutant,
+            mutants,
             memory: DmaTable::default(),
             log: None,
             line: Line::default(),
@@ -185,7 +188,7 @@ impl Core {
     }
 
     fn is(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
+        self.mutants.has(mutant)
     }
 
     /// Its migration state.
@@ -210,8 +213,8 @@ impl Core {
     /// # Errors
     /// See [`Refused`].
     pub fn pre_copy_info(&mut self) -> Result<PreCopyInfo, Refused> {
-        let Core { function, mutant, migration, .. } = self;
-        migration.pre_copy_info(&features::Whole { function, mutant: *mutant })
+        let Core { function, mutants, migration, .. } = self;
+        migration.pre_copy_info(&features::Whole { function, mutants: *mutants })
     }
 
     /// The client wants to be told when initial data begins anew: vfio-user cannot say so, VFIO can.
@@ -239,7 +242,7 @@ impl Core {
         self.connected = true;
         if self.settings.client_gone == ClientGone::Running {
             self.function.reset();
-            self.migration = Migration::new(self.migration.features(), self.settings, self.mutant);
+            self.migration = Migration::new(self.migration.features(), self.settings, self.mutants);
         }
     }
 

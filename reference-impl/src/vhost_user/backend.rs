@@ -50,7 +50,7 @@ use super::device::{Device, StateError};
 use super::ids::{self, Message, feature};
 use super::log::DirtyLog;
 use super::memory::{Confusion, MemoryTable};
-use super::mutants::Mutant;
+use super::mutants::{Mutant, Mutants};
 use super::ring::{Bell, Ring, RingError};
 use super::settings::{LoadPending, ReadsAhead, Settings};
 
@@ -133,7 +133,7 @@ pub enum Output {
 pub struct Backend<D> {
     device: D,
     settings: Settings,
-    mutant: Option<Mutant>,
+    mutants: Mutants,
     /// Feature bit 30 is not offered.
     plain: bool,
     features: u64,
@@ -166,20 +166,21 @@ impl<D: Device> Backend<D> {
     pub fn new(
         mut device: D,
         settings: Settings,
-        mutant: Option<Mutant>,
+        mutants: impl Into<Mutants>,
     ) -> Result<Self, RingError> {
-        device.set_mutant(mutant);
+        let mutants = mutants.into();
+        device.set_mutants(mutants);
         let rings = (0..device.rings()).map(|_| Ring::new()).collect::<Result<Vec<_>, _>>()?;
         let mut backend = Backend {
             device,
             settings,
-            mutant,
+            mutants,
             plain: false,
             features: 0,
             features_set: false,
             protocol: 0,
             status: 0,
-            memory: confused(mutant),
+            memory: confused(mutants),
             rings,
             log: None,
             channel: Channel::default(),
@@ -423,7 +424,7 @@ impl<D: Device> Backend<D> {
     }
 
     fn is(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
+        self.mutants.has(mutant)
     }
 
     fn negotiated(&self, bit: u32) -> bool {
@@ -469,11 +470,11 @@ impl<D: Device> Backend<D> {
 }
 
 /// No memory, and what a mutant takes for what once there is some.
-fn confused(mutant: Option<Mutant>) -> MemoryTable {
-    let confusion = match mutant {
-        Some(Mutant::RingsByGuestAddress) => Some(Confusion::Rings),
-        Some(Mutant::BuffersByUserAddress) => Some(Confusion::Buffers),
-        _ => None,
+fn confused(mutants: Mutants) -> MemoryTable {
+    let confusion = match () {
+        () if mutants.has(Mutant::RingsByGuestAddress) => Some(Confusion::Rings),
+        () if mutants.has(Mutant::BuffersByUserAddress) => Some(Confusion::Buffers),
+        () => None,
     };
     MemoryTable::default().confused(confusion)
 }

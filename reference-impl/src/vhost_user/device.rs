@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use virtio_queue::DescriptorChain;
 use vm_memory::GuestMemoryMmap;
 
-use super::mutants::Mutant;
+use super::mutants::Mutants;
 use crate::nic;
 
 /// Guest memory as mapped here.
@@ -52,7 +52,7 @@ pub trait Device {
     fn features(&self) -> u64;
 
     /// What it does wrong, if anything that is the device's own.
-    fn set_mutant(&mut self, _mutant: Option<Mutant>) {}
+    fn set_mutants(&mut self, _mutants: Mutants) {}
 
     /// The protocol features that are the device's own.
     fn protocol_features(&self) -> u64 {

@@ -24,7 +24,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 
 use super::memory::{MemoryError, map_file};
-use super::mutants::Mutant;
+use super::mutants::{Mutant, Mutants};
 
 /// Bytes in front of a ring's descriptors.
 const HEAD: usize = 16;
@@ -84,11 +84,11 @@ impl Record {
 
     /// The part of one ring, made usable if it is new; `None` if it has none.
     #[must_use]
-    pub fn ring(&self, ring: usize, mutant: Option<Mutant>) -> Option<RingRecord> {
+    pub fn ring(&self, ring: usize, mutants: Mutants) -> Option<RingRecord> {
         let at = usize::from(u16::try_from(ring).ok().filter(|ring| *ring < self.rings)?);
         let at = at * (HEAD + STATE * usize::from(self.size));
         let record =
-            RingRecord { map: Arc::clone(&self.map), at, size: self.size, counter: 0, mutant };
+            RingRecord { map: Arc::clone(&self.map), at, size: self.size, counter: 0, mutants };
         if record.get::<u16>(Field::Version) == 0 {
             record.set(Field::Number, self.size);
             record.set(Field::Version, VERSION);
@@ -113,7 +113,7 @@ pub struct RingRecord {
     at: usize,
     size: u16,
     counter: u64,
-    mutant: Option<Mutant>,
+    mutants: Mutants,
 }
 
 /// Where a descriptor's state has what.
@@ -167,7 +167,7 @@ impl RingRecord {
 
     /// The used index is this now, and the head is in the used ring.
     pub fn completed(&self, head: u16, used: u16) {
-        if self.mutant != Some(Mutant::InflightStays) {
+        if !self.mutants.has(Mutant::InflightStays) {
             self.mark(head, false);
         }
         self.set(Field::Used, used);
@@ -185,7 +185,7 @@ impl RingRecord {
     pub fn recover(&mut self, used: u16) -> Vec<u16> {
         let batch = used.wrapping_sub(self.get(Field::Used));
         let mut head = self.get(Field::LastBatch);
-        let batch = if self.mutant == Some(Mutant::InflightLastBatch) { 0 } else { batch };
+        let batch = if self.mutants.has(Mutant::InflightLastBatch) { 0 } else { batch };
         for _ in 0..batch.min(self.size) {
             self.mark(head, false);
             head = self.descriptor(head, NEXT).map_or(u16::MAX, |at| self.load(at));
@@ -204,10 +204,11 @@ impl RingRecord {
     /// Those of them that are resubmitted: all.
     #[must_use]
     pub fn resubmitted(&self, mut heads: Vec<u16>) -> Vec<u16> {
-        match self.mutant {
-            Some(Mutant::InflightForgotten) => heads.clear(),
-            Some(Mutant::InflightNotFirst) => heads.retain(|head| *head != 0),
-            _ => {}
+        if self.mutants.has(Mutant::InflightForgotten) {
+            heads.clear();
+        }
+        if self.mutants.has(Mutant::InflightNotFirst) {
+            heads.retain(|head| *head != 0);
         }
         heads
     }
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn what_was_fetched_and_not_completed_is_found_in_its_order() {
         let (first, fd) = record(8);
-        let mut ring = first.ring(1, None).unwrap();
+        let mut ring = first.ring(1, Mutants::default()).unwrap();
         for head in [5, 2, 7, 0] {
             ring.fetched(head);
         }
@@ -243,19 +244,23 @@ mod tests {
             ..Inflight::default()
         };
         let next = Record::map(&about, fd).unwrap();
-        let mut ring = next.ring(1, None).unwrap();
+        let mut ring = next.ring(1, Mutants::default()).unwrap();
         assert_eq!(ring.recover(2), [5, 0]);
         assert_eq!(ring.recover(2), [5, 0], "and again");
         ring.fetched(3);
         assert_eq!(ring.recover(2), [5, 0, 3], "the counter goes on");
-        assert_eq!(next.ring(0, None).unwrap().recover(9), [] as [u16; 0], "each its own");
-        assert!(next.ring(2, None).is_none());
+        assert_eq!(
+            next.ring(0, Mutants::default()).unwrap().recover(9),
+            [] as [u16; 0],
+            "each its own"
+        );
+        assert!(next.ring(2, Mutants::default()).is_none());
     }
 
     #[test]
     fn a_record_lies_where_the_text_puts_it() {
         let (record, fd) = record(4);
-        let mut ring = record.ring(1, None).unwrap();
+        let mut ring = record.ring(1, Mutants::default()).unwrap();
         ring.fetched(1);
         ring.fetched(2);
         ring.completing(2);
@@ -307,7 +312,7 @@ mod tests {
         fn law(Part(bytes): Part, used: u16, heads: Vec<u16>) -> bool {
             let (record, fd) = record(4);
             rustix::io::pwrite(&fd, &bytes, 0).unwrap();
-            let mut ring = record.ring(0, None).unwrap();
+            let mut ring = record.ring(0, Mutants::default()).unwrap();
             let found = ring.recover(used);
             PREMISES.holds("something is found", !found.is_empty());
             PREMISES.holds("several are found", found.len() > 1);

@@ -24,7 +24,7 @@ use virtio_queue::{Reader, Writer};
 
 use super::device::{Chain, Device, Role, StateError};
 use super::ids::feature;
-use super::mutants::Mutant;
+use super::mutants::{Mutant, Mutants};
 use crate::nic::config::MTU;
 use crate::nic::control::MAX_COMMAND;
 use crate::nic::rss::{MAX_KEY, MAX_TABLE, hash};
@@ -54,7 +54,7 @@ pub struct Net {
     flap: Option<Duration>,
     flaps_at: Option<Instant>,
     accepted: u64,
-    mutant: Option<Mutant>,
+    mutants: Mutants,
 }
 
 impl Net {
@@ -63,7 +63,7 @@ impl Net {
     pub fn new(options: &NetOptions) -> Self {
         let nic = Nic::new(options.config.clone(), options.link);
         let (latency, flap) = (options.latency, options.flap);
-        Net { nic, latency, flap, flaps_at: None, accepted: 0, mutant: None }
+        Net { nic, latency, flap, flaps_at: None, accepted: 0, mutants: Mutants::default() }
     }
 
     /// The NIC itself.
@@ -166,11 +166,11 @@ impl Device for Net {
     fn set_mtu(&mut self, mtu: u64) -> Option<bool> {
         let most = self.nic.config().mtu();
         let valid = u16::try_from(mtu).is_ok_and(|mtu| (*MTU.start()..=most).contains(&mtu));
-        Some(valid || self.mutant == Some(Mutant::AcceptsAnyMtu))
+        Some(valid || self.mutants.has(Mutant::AcceptsAnyMtu))
     }
 
-    fn set_mutant(&mut self, mutant: Option<Mutant>) {
-        self.mutant = mutant;
+    fn set_mutants(&mut self, mutants: Mutants) {
+        self.mutants = mutants;
     }
 
     fn accepted(&mut self, features: u64) {
@@ -278,7 +278,7 @@ impl Device for Net {
         let state = self.nic.state();
         let (modes, table) = (state.modes, state.table.clone());
         self.nic.reset();
-        if self.mutant == Some(Mutant::ResetKeepsFilter) {
+        if self.mutants.has(Mutant::ResetKeepsFilter) {
             let state = self.nic.state_mut();
             (state.modes, state.table) = (modes, table);
         }
@@ -292,14 +292,17 @@ impl Device for Net {
         let before = self.nic.state().clone();
         self.nic.load(state)?;
         let state = self.nic.state_mut();
-        match self.mutant {
-            Some(Mutant::FilterNotRestored) => {
-                (state.modes, state.table) = (before.modes, before.table);
-            }
-            Some(Mutant::AddressNotRestored) => state.mac = before.mac,
-            Some(Mutant::SteeringNotRestored) => state.steering = before.steering,
-            Some(Mutant::WaitingNotRestored) => state.waiting = before.waiting,
-            _ => {}
+        if self.mutants.has(Mutant::FilterNotRestored) {
+            (state.modes, state.table) = (before.modes, before.table);
+        }
+        if self.mutants.has(Mutant::AddressNotRestored) {
+            state.mac = before.mac;
+        }
+        if self.mutants.has(Mutant::SteeringNotRestored) {
+            state.steering = before.steering;
+        }
+        if self.mutants.has(Mutant::WaitingNotRestored) {
+            state.waiting = before.waiting;
         }
         Ok(())
     }

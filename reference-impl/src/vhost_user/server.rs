@@ -31,7 +31,7 @@ pub use self::running::Running;
 pub(crate) use self::running::Serving;
 use self::session::Session;
 use super::backend::Past;
-use super::mutants::Mutant;
+use super::mutants::{Mutant, Mutants};
 use super::net::{Net, NetOptions};
 use super::ring::RingError;
 use super::settings::{Disabled, Settings};
@@ -84,6 +84,8 @@ pub struct Options {
     pub settings: Settings,
     /// What it does wrong, if anything.
     pub mutant: Option<Mutant>,
+    /// What it does wrong besides.
+    pub behind: Option<Mutant>,
     /// It does not offer feature bit 30, and so no protocol features.
     pub plain: bool,
     /// Its device, if that is a disk.
@@ -95,6 +97,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// All that it does wrong.
+    #[must_use]
+    pub fn mutants(&self) -> Mutants {
+        Mutants::new(self.mutant, self.behind)
+    }
+
     /// A NIC, which processes what is transmitted through a disabled ring and discards it: for
     /// network devices the text leaves no choice.
     #[must_use]

@@ -16,14 +16,14 @@ pub(super) fn run(
     making: &Making,
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
+    let names = Mutant::ALL.iter().map(|mutant| mutant.name());
+    let behind = nic.common.behind.as_deref().map(|name| mutant(name, names.clone()));
     let core = CoreOptions {
         function: nic.over_vfio_user(making)?,
         features: features(&nic.features)?,
         settings: settings(&nic.common.settings)?,
-        mutant: {
-            let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-            nic.common.fault().map(|name| mutant(name, names)).transpose()?
-        },
+        mutant: nic.common.fault().map(|name| mutant(name, names)).transpose()?,
+        behind: behind.transpose()?,
     };
     let options = ServerOptions { core, once: nic.common.once };
     at(path, out, |listener, stop| serve(listener, &options, stop))

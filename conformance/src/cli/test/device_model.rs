@@ -94,6 +94,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         seed: args.shared.seed,
         ends_early: true,
         jobs: args.jobs.count(true)?,
+        goes_past: true,
     };
     let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
     let of = Of { protocol: "device-model", again: &run.reproduce, text: runner::TEXT };

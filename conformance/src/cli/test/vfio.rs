@@ -118,6 +118,7 @@ pub(super) fn run(
         seed: args.shared.seed,
         ends_early: true,
         jobs,
+        goes_past: true,
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let of = Of { protocol, again: &run.reproduce, text: &run.text };

@@ -168,6 +168,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         seed: args.shared.seed,
         ends_early: true,
         jobs: args.jobs.count(args.spawn.is_some())?,
+        goes_past: true,
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));

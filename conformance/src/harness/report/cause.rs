@@ -2,6 +2,7 @@
 //!
 //! **Invariant.** Every finding is in one group. What differs in numbers alone is one cause.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -11,9 +12,9 @@ use super::{Result, Status};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cause<'r> {
     /// The first of them.
-    pub first: &'r Result,
+    pub first: Cow<'r, Result>,
     /// The others, in their order.
-    pub others: Vec<&'r Result>,
+    pub others: Vec<Cow<'r, Result>>,
 }
 
 /// What makes two findings one: how they ended, the clause, what came and what was allowed.
@@ -49,12 +50,12 @@ fn without_numbers(text: &str) -> String {
 pub fn causes(results: &[Result]) -> Vec<Cause<'_>> {
     let mut places: BTreeMap<Key, usize> = BTreeMap::new();
     let mut causes: Vec<Cause<'_>> = Vec::new();
-    let told = |result: &&Result| result.is_finding() || result.status == Status::Error;
-    for result in results.iter().filter(told) {
-        match places.get(&key(result)) {
+    let told = |result: &Cow<'_, Result>| result.is_finding() || result.status == Status::Error;
+    for result in results.iter().flat_map(Result::each).filter(told) {
+        match places.get(&key(&result)) {
             Some(place) => causes[*place].others.push(result),
             None => {
-                places.insert(key(result), causes.len());
+                places.insert(key(&result), causes.len());
                 causes.push(Cause { first: result, others: Vec::new() });
             }
         }
@@ -107,5 +108,25 @@ mod tests {
         let causes = causes(&results);
         assert_eq!(causes.iter().map(ids).collect::<Vec<_>>(), ["x y", "one", "z", "w"]);
         assert!(causes[0].text("").contains("1 with the same cause: y"));
+    }
+
+    #[test]
+    fn what_a_test_finds_besides_counts_as_its_cause() {
+        let mut one = Result::example("one", Status::Fail, "a", "answers 1");
+        let other = Result::example("other", Status::Fail, "b", "answers 2");
+        one.further.push(super::super::Further {
+            clause: "b".into(),
+            level: "MUST".into(),
+            status: Status::Fail,
+            observed: "answers 3".into(),
+            expected: Vec::new(),
+            log: Vec::new(),
+            after: vec!["a".into()],
+        });
+        let results = [one, other];
+        let causes = causes(&results);
+        let of: Vec<_> = causes.iter().map(|c| (&*c.first.clause, c.others.len())).collect();
+        assert_eq!(of, [("b", 1), ("a", 0)]);
+        assert!(causes[0].text("").contains("a not enforced"));
     }
 }

@@ -2,9 +2,10 @@
 
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::TimeClass;
-use devmig_model::protocol::vfio::event::{Act, Call, Event};
+use devmig_model::protocol::vfio::event::{Act, Answer, Call, Event};
 
 use super::Session;
+use crate::harness::conversation::Record;
 use crate::harness::verdict::TestEnd;
 use crate::vfio::device::HarnessError;
 
@@ -78,6 +79,36 @@ impl Session<'_> {
                 self.conversation.stall();
                 Err(self.conversation.wrong(ClauseId::NONE, &observed, vec!["an answer".into()]))
             }
+        }
+    }
+
+    /// Whether it is known what follows the finding that was made last.
+    ///
+    /// | what broke the clause | goes on |
+    /// |---|---|
+    /// | what a question was answered, a register, a log: values, numbers of errors | yes |
+    /// | a refusal to say how much is left | no: that is right in other states, and it may be in one |
+    /// | the answer to a SET, a GET, a RESET, a read or a write of data | no: its state is not known |
+    /// | what the device does where it may not | no: it is not where it should be |
+    /// | an answer that does not come, a closed connection, and what no clause names | no |
+    pub(in crate::vfio) fn knows_what_follows(&self) -> bool {
+        if self.gone || self.is_late() || self.conversation.is_stalled() {
+            return false;
+        }
+        let mut records = self.conversation.records().iter().rev();
+        let answer = match records.next() {
+            Some(Record::Wrong) => return true,
+            Some(Record::Seen(Event { act: Act::Answer(answer), .. })) => *answer,
+            _ => return false,
+        };
+        let call = records.find_map(|record| match record {
+            Record::Sent(Event { act: Act::Call(call), .. }) => Some(*call),
+            _ => None,
+        });
+        match call {
+            Some(Call::OptIn | Call::Access(_) | Call::LogReport(_)) => true,
+            Some(Call::Info) => answer != Answer::Refused,
+            _ => false,
         }
     }
 

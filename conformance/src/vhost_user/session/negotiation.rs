@@ -31,6 +31,8 @@ pub(super) struct Negotiation {
     pub(super) answer: Option<(MessageId, Value)>,
     /// The last message wants no answer, so it may not have been read yet.
     pub(super) unread: bool,
+    /// Something came that cannot be assigned to a request.
+    pub(super) lost_track: bool,
     /// What a careful front-end has set up.
     pub(super) keeps: Keeps,
 }

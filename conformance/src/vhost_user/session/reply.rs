@@ -14,17 +14,17 @@ impl Session<'_> {
     pub(super) fn reply(&mut self, received: Received) -> Result<(), TestEnd> {
         let laws = &self.machine().laws;
         let (header_law, payload_law) = (laws.reply_header, laws.reply_payload);
-        let Received { header, payload, fds } = received;
+        let Received { header, payload, mut fds } = received;
         let flags = header.flags;
         let table = &self.machine().table;
         let mut known = table.messages.iter().enumerate();
         let Some((index, def)) = known.find(|(_, def)| def.id == header.request) else {
             let observed = format!("a reply to message {}, which was not sent", header.request);
-            return self.conversation.unexpected(header_law, &observed);
+            return self.unusable(header_law, &observed);
         };
         if flags.version() != Flags::VERSION || !flags.is_reply() {
             let observed = format!("a reply to {} with flags {flags:?}", def.name);
-            return self.conversation.unexpected(header_law, &observed);
+            self.conversation.unexpected(header_law, &observed)?;
         }
         let kind = def.reply.unwrap_or(PayloadKind::U64);
         let bare =
@@ -33,7 +33,8 @@ impl Session<'_> {
             let brought = fds.len();
             let observed =
                 format!("a reply to {} with {brought} descriptors instead of none", def.name);
-            return self.conversation.unexpected(payload_law, &observed);
+            self.conversation.unexpected(payload_law, &observed)?;
+            fds.clear();
         }
         let decoded = match Payload::decode(kind, &payload) {
             Ok(decoded) => decoded,
@@ -41,7 +42,15 @@ impl Session<'_> {
             Err(_) if kind == PayloadKind::Config && payload.is_empty() => Payload::None,
             Err(error) => {
                 let observed = format!("a reply to {}: {error}", def.name);
-                return self.conversation.unexpected(payload_law, &observed);
+                // Of what is too long, the beginning is what was asked for.
+                let start = payload.get(..kind.size().most);
+                match start.map(|start| Payload::decode(kind, start)) {
+                    Some(Ok(decoded)) => {
+                        self.conversation.unexpected(payload_law, &observed)?;
+                        decoded
+                    }
+                    _ => return self.unusable(payload_law, &observed),
+                }
             }
         };
         if let Payload::Config(config) = &decoded {
@@ -62,7 +71,7 @@ impl Session<'_> {
         };
         let Some(ring) = u8::try_from(ring).ok().filter(|ring| usize::from(*ring) < RINGS) else {
             let observed = format!("a reply to {} for ring {ring}", def.name);
-            return self.conversation.unexpected(payload_law, &observed);
+            return self.unusable(payload_law, &observed);
         };
         let id = MessageId(index as u8);
         let answer = def.answer.unwrap_or(Answer::Ack);
@@ -102,6 +111,17 @@ impl Session<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What came cannot be taken for any reply: if that is no finding, the conversation is over, since
+    /// what comes next cannot be assigned to a request.
+    pub(super) fn unusable(&mut self, clause: ClauseId, observed: &str) -> Result<(), TestEnd> {
+        self.negotiation.lost_track = true;
+        self.conversation.unexpected(clause, observed)?;
+        match self.conversation.is_unspecified() {
+            true => Ok(()),
+            false => Err(TestEnd::Over),
+        }
     }
 
     /// A part of the configuration space was read.

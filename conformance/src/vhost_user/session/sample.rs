@@ -69,7 +69,7 @@ impl Session<'_> {
             Some(Err(ReceiveError::Io(error))) => return Err(TestEnd::harness(error)),
             Some(Err(error)) => {
                 let clause = self.machine().laws.reply_payload;
-                self.conversation.unexpected(clause, &error.to_string())?;
+                self.unusable(clause, &error.to_string())?;
             }
         }
         if let Some(length) = self.transfer.finish() {

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use super::Core;
 use crate::migration::{Device, Log, LogError, Read, Refused, log};
 use crate::pci::Function;
-use crate::vfio_user::Mutant;
 use crate::vfio_user::settings::{Granularity, ZeroRanges};
+use crate::vfio_user::{Mutant, Mutants};
 
 /// How a SET of the device's state begins.
 pub(super) const SET_STATE: FeatureFlags = FeatureFlags::set(Feature::MIG_DEVICE_STATE);
@@ -18,7 +18,7 @@ pub(super) const SET_STATE: FeatureFlags = FeatureFlags::set(Feature::MIG_DEVICE
 /// The function as what migrates, with what a faulty one forgets.
 pub(super) struct Whole<'a> {
     pub(super) function: &'a mut Function,
-    pub(super) mutant: Option<Mutant>,
+    pub(super) mutants: Mutants,
 }
 
 impl Device for Whole<'_> {
@@ -35,20 +35,19 @@ impl Device for Whole<'_> {
             return false;
         }
         let fresh = crate::nic::state::State::new(self.function.nic().config());
-        match self.mutant {
-            Some(Mutant::WaitingLost) => self.function.nic_mut().state_mut().waiting.clear(),
-            Some(Mutant::FilterLost) => {
-                let state = self.function.nic_mut().state_mut();
-                (state.modes, state.table) = (fresh.modes, fresh.table);
-            }
-            Some(Mutant::TailsLost) => {
-                self.function.registers_mut().1.iter_mut().for_each(|queue| queue.tail = 0);
-            }
-            Some(Mutant::CausesLost) => {
-                let registers = self.function.registers_mut().0;
-                (registers.cause, registers.mask) = (0, 0);
-            }
-            _ => {}
+        if self.mutants.has(Mutant::WaitingLost) {
+            self.function.nic_mut().state_mut().waiting.clear();
+        }
+        if self.mutants.has(Mutant::FilterLost) {
+            let state = self.function.nic_mut().state_mut();
+            (state.modes, state.table) = (fresh.modes, fresh.table);
+        }
+        if self.mutants.has(Mutant::TailsLost) {
+            self.function.registers_mut().1.iter_mut().for_each(|queue| queue.tail = 0);
+        }
+        if self.mutants.has(Mutant::CausesLost) {
+            let registers = self.function.registers_mut().0;
+            (registers.cause, registers.mask) = (0, 0);
         }
         true
     }
@@ -111,8 +110,8 @@ impl Core {
         if self.takes_no_more() {
             return Err(Errno::INVAL);
         }
-        let Core { function, mutant, migration, .. } = self;
-        let mut whole = Whole { function, mutant: *mutant };
+        let Core { function, mutants, migration, .. } = self;
+        let mut whole = Whole { function, mutants: *mutants };
         let from = migration.state();
         migration.set(asked.device_state, &mut whole).map_err(|refused| errno(&refused))?;
         self.state_changed(from);
@@ -181,8 +180,8 @@ impl Core {
         if most > MAX_DATA || (asked.argsz as usize) < MigData::LEN + most {
             return Err(Errno::INVAL);
         }
-        let Core { function, mutant, migration, .. } = self;
-        let whole = Whole { function, mutant: *mutant };
+        let Core { function, mutants, migration, .. } = self;
+        let whole = Whole { function, mutants: *mutants };
         let data = match migration.read(most, &whole).map_err(|refused| errno(&refused))? {
             Read::Data(data) => data,
             Read::Later | Read::End => Vec::new(),

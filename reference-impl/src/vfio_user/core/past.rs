@@ -22,11 +22,9 @@ impl Core {
     /// A log is started.
     pub(super) fn logging_began(&mut self) {
         let past = &mut self.past;
-        past.unlogged = match self.mutant {
-            Some(Mutant::LogOnce) => past.logs > 0,
-            Some(Mutant::LogOfFirst) => past.clients > 0,
-            _ => false,
-        };
+        let (again, other) =
+            (self.mutants.has(Mutant::LogOnce), self.mutants.has(Mutant::LogOfFirst));
+        past.unlogged = again && past.logs > 0 || other && past.clients > 0;
         past.logs += 1;
     }
 

@@ -77,10 +77,10 @@ impl<D: Device> Backend<D> {
         if self.is(Mutant::ReplyTooLong) {
             payload.extend([0; 8]);
         }
-        let flags = match self.mutant {
-            Some(Mutant::NoReplyFlag) => Flags::request(),
-            Some(Mutant::WrongReplyVersion) => Flags::from_bits(0b110),
-            _ => Flags::reply(),
+        let flags = match () {
+            () if self.is(Mutant::NoReplyFlag) => Flags::request(),
+            () if self.is(Mutant::WrongReplyVersion) => Flags::from_bits(0b110),
+            () => Flags::reply(),
         };
         let request = request.wrapping_add(self.is(Mutant::WrongReplyId).into());
         // At most a header's worth more than a configuration space.

@@ -105,10 +105,10 @@ impl<D: Device> Backend<D> {
                 Payload::VringState(VringState { index, num })
             }
         };
-        let acknowledged = match self.mutant {
-            Some(Mutant::AsksUnnegotiated) => true,
-            Some(Mutant::InbandUnacknowledged) => false,
-            _ => self.negotiated(feature::REPLY_ACK),
+        let acknowledged = match () {
+            () if self.is(Mutant::AsksUnnegotiated) => true,
+            () if self.is(Mutant::InbandUnacknowledged) => false,
+            () => self.negotiated(feature::REPLY_ACK),
         };
         let flags = match acknowledged {
             true => Flags::request().with_need_reply(),

@@ -35,9 +35,9 @@ impl<D: Device> Backend<D> {
         if self.is(Mutant::InflightIgnored) || kept {
             return Ok(None);
         }
-        let mutant = self.mutant;
+        let mutants = self.mutants;
         for (at, ring) in self.rings.iter_mut().enumerate() {
-            ring.record = record.ring(at, mutant);
+            ring.record = record.ring(at, mutants);
             if let Some(record) = &mut ring.record {
                 ring.in_flight.iter().for_each(|r| record.fetched(r.chain.head_index()));
             }

@@ -232,12 +232,12 @@ impl<D: Device> Backend<D> {
     /// GET_VRING_BASE's answer.
     pub(super) fn base(&self, index: u32, at: usize) -> Payload {
         let (base, size) = self.rings.get(at).map_or((0, 1), |ring| (ring.base(), ring.size()));
-        let num = match self.mutant {
-            Some(Mutant::BaseZero) => 0,
-            Some(Mutant::BaseLow) => base.wrapping_sub(1),
-            Some(Mutant::BaseHigh) => base.wrapping_add(1),
-            Some(Mutant::BaseModuloSize) => base % size,
-            _ => base,
+        let num = match () {
+            () if self.is(Mutant::BaseZero) => 0,
+            () if self.is(Mutant::BaseLow) => base.wrapping_sub(1),
+            () if self.is(Mutant::BaseHigh) => base.wrapping_add(1),
+            () if self.is(Mutant::BaseModuloSize) => base % size,
+            () => base,
         };
         Payload::VringState(VringState { index, num: num.into() })
     }

@@ -73,7 +73,7 @@ impl<D: Device> Session<D> {
         past: Past,
     ) -> Result<Self, ServeError> {
         let rings = (0..device.rings()).map(|_| Doorbells::default()).collect();
-        let mut backend = Backend::new(device, options.settings, options.mutant)?.after(past);
+        let mut backend = Backend::new(device, options.settings, options.mutants())?.after(past);
         if options.plain {
             backend = backend.plain();
         }

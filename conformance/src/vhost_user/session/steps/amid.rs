@@ -10,7 +10,8 @@
 //! between, from attempt to attempt, until requests are caught in flight. What becomes of them is judged
 //! as everything is: at the answer, shortly after it, and when the ring goes on.
 //!
-//! **Invariant.** The number of attempts is bounded.
+//! **Invariant.** The number of attempts is bounded, and so is their time: no attempt begins after twice the
+//! time that a request may take.
 
 use std::time::Duration;
 
@@ -41,7 +42,11 @@ pub(super) fn take(s: &mut Session<'_>, count: u16) -> Result<(), TestEnd> {
     let ring = s.driver.request_ring()?;
     let (mut early, mut late, mut delay) = (0, LONGEST, 0);
     let (mut hits, mut at_once) = (0_u32, 0_u32);
+    let deadline = Deadline::after(s.limits.owed.saturating_mul(2));
     for attempt in 0..ATTEMPTS {
+        if deadline.passed() {
+            break;
+        }
         let (begin, used, base) = stop(s, ring, count, Duration::from_nanos(delay))?;
         if s.conversation.is_unspecified() {
             return Ok(());
