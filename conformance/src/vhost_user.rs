@@ -12,6 +12,7 @@
 pub mod drive;
 pub mod forms;
 pub mod hostile;
+pub mod length;
 pub mod malformed;
 pub mod mutants;
 pub mod pairs;
