@@ -31,6 +31,7 @@ use expected::Slow;
 use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
 use super::suite::{Form, Need, Test};
+use super::without::Without;
 use crate::harness::io::target::Target;
 use crate::harness::mutation::{self, BedTests, HarnessError, MutantResult};
 use crate::harness::report::{Status, SuiteReport};
@@ -199,6 +200,7 @@ impl<'a> MutationRun<'a> {
                 scratch: false,
                 limits,
                 outside: Some(&outside),
+                without: Without::default(),
             },
             pinned: Vec::new(),
             reproduce: format!("devmig test vhost-user --device {} --mutants", bed.name()),
