@@ -62,6 +62,7 @@ fn judged(
         waivers: Vec::new(),
         seed: 1,
         ends_early: false,
+        jobs: 1,
         goes_past: false,
     };
     let report = runner::play(&run, tests, walks, |_| ());

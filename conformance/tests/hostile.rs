@@ -462,6 +462,8 @@ fn usage() {
         &["--socket", "/s", "--timeout", "0"],
         &["--socket", "/s", "--text", "no such version"],
         &["--spawn", ""],
+        &["--socket", "/s", "--jobs", "2"],
+        &["--spawn", "x {socket}", "--jobs", "0"],
     ] {
         let output = test(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -469,8 +471,12 @@ fn usage() {
     }
 }
 
-/// What differs from run to run: the socket's path.
-fn steady(report: Value, socket: &str) -> Value {
+/// What differs from run to run: the socket's path, and how long a test takes.
+fn steady(mut report: Value, socket: &str) -> Value {
+    for result in report["results"].as_array_mut().unwrap() {
+        let took = result.as_object_mut().unwrap().remove("milliseconds");
+        assert!(took.is_some_and(|took| took.is_u64()));
+    }
     serde_json::from_str(&report.to_string().replace(socket, "SOCKET")).unwrap()
 }
 

@@ -82,6 +82,7 @@ fn tested(path: &Path) -> SuiteReport {
         waivers: Vec::new(),
         seed: 1,
         ends_early: false,
+        jobs: 1,
         goes_past: false,
     };
     runner::play(&run, &tests, &[], |_| ())

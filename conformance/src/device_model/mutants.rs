@@ -159,6 +159,7 @@ impl<'a> MutationRun<'a> {
             waivers: Vec::new(),
             seed: 1,
             ends_early: false,
+            jobs: 1,
             goes_past: false,
         };
         Ok(runner::run(&run, tests, |_| ()))

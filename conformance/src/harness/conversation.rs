@@ -15,7 +15,7 @@ use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::{Fault, StateEstimate};
 use devmig_engine::explore::trace::label;
 use devmig_engine::machine::{Machine, Reaction, TimeClass};
-use devmig_engine::rules::{OpenChoice, RuleContext, Rules};
+use devmig_engine::rules::{ChoiceSet, OpenChoice, RuleContext, Rules};
 use devmig_model::spec::Spec;
 
 use super::verdict::TestEnd;
@@ -108,6 +108,8 @@ pub struct Conversation<'m, M: Machine> {
     suppressed: Vec<ClauseId>,
     /// Silence was a finding.
     stalled: bool,
+    /// Open choices that were asked for before the last fresh connection.
+    asked_before: ChoiceSet,
     /// The clause that says to which request an answer belongs, which the machine enforces whatever is
     /// switched off: without it no answer would belong to any. Where the form alone is wrong, it is off.
     assigns: Option<ClauseId>,
@@ -125,6 +127,7 @@ impl<'m, M: Machine> Conversation<'m, M> {
             records: Vec::new(),
             suppressed: Vec::new(),
             stalled: false,
+            asked_before: ChoiceSet::default(),
             assigns: None,
         }
     }
@@ -176,6 +179,14 @@ impl<'m, M: Machine> Conversation<'m, M> {
     #[must_use]
     pub fn learned(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
         self.estimate.readings(choices)
+    }
+
+    /// The open choices on which anything that was done or judged can depend.
+    #[must_use]
+    pub fn asked(&self) -> ChoiceSet {
+        let mut asked = self.asked_before;
+        asked.extend(&self.estimate.asked());
+        asked
     }
 
     /// Judges it by other rules.
@@ -306,6 +317,7 @@ impl<'m, M: Machine> Conversation<'m, M> {
 
     /// Everything that was said is void: a fresh connection.
     pub fn begin_again(&mut self) {
+        self.asked_before = self.asked();
         self.estimate = StateEstimate::new(self.machine, enforcing(self.assigns, self.rules));
         self.records.push(Record::Fresh);
     }

@@ -243,6 +243,9 @@ pub struct Result {
     /// The process behind it, where it died, closed the connection or stalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessReport>,
+    /// How long it took, in milliseconds, and waited for its turn; 0 if it did not run.
+    #[serde(default)]
+    pub milliseconds: u64,
     /// The process died, or the connection was closed where it may not be: a failure whatever the level.
     #[serde(skip)]
     pub died: bool,
@@ -341,6 +344,7 @@ impl Result {
             then: None,
             waived: Vec::new(),
             process: None,
+            milliseconds: 0,
             died: false,
             purpose: String::new(),
             taken: Vec::new(),

@@ -20,6 +20,7 @@
 mod confirm;
 mod early_end;
 mod past;
+mod side_by_side;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
@@ -28,6 +29,7 @@ use devmig_model::registry::Library;
 
 use self::early_end::{EarlyEnd, Met};
 use self::past::{Combined, Findings, Reach};
+use self::side_by_side::{Basis, Turns};
 use super::aftermath::Aftermath;
 use super::caught::caught;
 use super::report::{
@@ -68,6 +70,8 @@ pub struct Run<'a, S> {
     pub ends_early: bool,
     /// Goes on past what breaks a clause, where it is known what follows.
     pub goes_past: bool,
+    /// How many tests run at the same time.
+    pub jobs: usize,
 }
 
 impl<S> Run<'_, S> {
@@ -94,7 +98,7 @@ pub enum Next {
 }
 
 /// What a protocol brings to the runner.
-pub trait Adapter: Draws {
+pub trait Adapter: Draws + Sync {
     /// A test goes on past a waived clause, which is then not enforced.
     const SUPPRESSES: bool = true;
 
@@ -134,25 +138,23 @@ pub fn play<S, A: Adapter>(
 ) -> SuiteReport {
     let (library, reproduce, waivers) = (run.library, run.reproduce.as_str(), &*run.waivers);
     let goes_past = run.goes_past && A::SUPPRESSES;
-    let (script, seed) = (run.script.as_str(), run.seed);
-    let runner = Runner { library, reproduce, script, waivers, seed, adapter, open, goes_past };
-    let mut learned = Learned { known: open, offers: None, reached: false, answered: false };
-    let jobs = tests.iter().map(|test| (*test, None));
-    let jobs = jobs.chain(walks.iter().map(|(test, walk)| (test, Some(*walk))));
+    let (script, seed, turns) = (run.script.as_str(), run.seed, Turns::default());
+    let runner =
+        Runner { library, reproduce, script, waivers, seed, adapter, open, goes_past, turns };
+    let mut learned = Learned::nothing(open);
+    let items = tests.iter().map(|test| (*test, None));
+    let items: Vec<_> = items.chain(walks.iter().map(|(test, walk)| (test, Some(*walk)))).collect();
     let (mut results, mut early, mut ended_early) = (Vec::new(), EarlyEnd::default(), None);
-    for (test, walk) in jobs {
-        if ended_early.is_some() {
-            results.push(runner.not_run(test));
-            continue;
-        }
-        let (result, met) = runner.judged(test, walk, &mut learned);
+    runner.side_by_side(&items, run.jobs, &mut learned, |result, met| {
         done(&result);
         ended_early = match adapter.next(&result) {
             Next::End(why) => Some(why),
             Next::GoOn => early.after(&result, met).filter(|_| run.ends_early || met.gone),
         };
         results.push(result);
-    }
+        ended_early.is_none()
+    });
+    results.extend(items.iter().skip(results.len()).map(|(test, _)| runner.not_run(test)));
     let ended_early = ended_early.filter(|_| results.iter().any(|r| r.status == Status::NotRun));
     let report = SuiteReport {
         readings: readings(library, &learned.known.choices, &open.choices),
@@ -164,6 +166,7 @@ pub fn play<S, A: Adapter>(
 }
 
 /// What goes on from test to test.
+#[derive(Clone)]
 struct Learned {
     known: Rules,
     offers: Option<Offers>,
@@ -171,6 +174,24 @@ struct Learned {
     reached: bool,
     /// Some test had an answer.
     answered: bool,
+    /// The place of the test that is judged with it.
+    place: usize,
+    /// What that test's result rests on, of all this.
+    basis: Basis,
+}
+
+impl Learned {
+    /// Before the first test.
+    fn nothing(open: Rules) -> Self {
+        Learned {
+            known: open,
+            offers: None,
+            reached: false,
+            answered: false,
+            place: 0,
+            basis: Basis::default(),
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -207,6 +228,7 @@ struct Runner<'a, A> {
     adapter: &'a A,
     open: Rules,
     goes_past: bool,
+    turns: Turns,
 }
 
 impl<A: Adapter> Runner<'_, A> {
@@ -324,6 +346,7 @@ impl<A: Adapter> Runner<'_, A> {
             let ended = with_aftermath(ended, &aftermath);
             met.answered |= session.has_answered();
             learned.offers = learned.offers.take().or_else(|| session.offers());
+            learned.basis.asked.extend(&session.asked());
             judged |= session.has_judged(test);
             match &ended {
                 Ok(()) => learns.extend(session.learned(choices)),
@@ -349,6 +372,7 @@ impl<A: Adapter> Runner<'_, A> {
             Err(TestEnd::Unreached { for_good, .. }) => *for_good || !learned.reached,
             _ => false,
         };
+        learned.basis.every_choice |= otherwise;
         learned.reached |= met.reached;
         learned.answered |= met.answered;
         let choices = learns

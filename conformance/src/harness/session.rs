@@ -2,7 +2,7 @@
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
-use devmig_engine::rules::Rules;
+use devmig_engine::rules::{ChoiceSet, Rules};
 
 use super::aftermath::Aftermath;
 use super::report::{Offers, StepOutcome};
@@ -40,6 +40,10 @@ pub trait Session<F: SuiteForm> {
     /// The choices that were met, of so many, with the options that are still possible.
     fn learned(&self, _choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
         Vec::new()
+    }
+    /// The open choices on which what was done or judged can depend.
+    fn asked(&self) -> ChoiceSet {
+        ChoiceSet::default()
     }
     /// What the implementation offers, once it was asked.
     fn offers(&self) -> Option<Offers> {

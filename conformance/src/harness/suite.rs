@@ -28,11 +28,11 @@ pub type Problem = (String, Option<String>);
 /// What a protocol brings to the form of its suite.
 pub trait SuiteForm: Sized + Clone + Debug + 'static {
     /// What a test does.
-    type Step: Clone + PartialEq + Debug;
+    type Step: Clone + PartialEq + Debug + Sync;
     /// What a test needs, besides what its steps say.
-    type Need: Clone + PartialEq + Debug;
+    type Need: Clone + PartialEq + Debug + Sync;
     /// What a test has that only this protocol knows.
-    type Own: Clone + Debug;
+    type Own: Clone + Debug + Sync;
     /// The keys of a `[[test]]` that only this protocol knows, as they are written.
     type Keys: DeserializeOwned;
 

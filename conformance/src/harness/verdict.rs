@@ -128,6 +128,7 @@ impl TestInfo<'_> {
             then: None,
             waived,
             process: None,
+            milliseconds: 0,
             died: outcome.died,
             purpose: self.purpose.to_owned(),
             taken: Vec::new(),

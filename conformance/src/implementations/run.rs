@@ -160,6 +160,7 @@ impl Peer {
             waivers: Vec::new(),
             seed: 1,
             ends_early: true,
+            jobs: 1,
             goes_past: true,
         };
         let held = |test: &&Test| !matches(NOT_HELD, &test.id);

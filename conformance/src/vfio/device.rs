@@ -349,7 +349,7 @@ pub trait Device: std::fmt::Debug {
 }
 
 /// A place where a device can be opened, again and again.
-pub trait Place: std::fmt::Debug {
+pub trait Place: std::fmt::Debug + Sync {
     /// Opens the device for a test: a new one, if the place can make one. `memory` is what it reaches by
     /// asking.
     ///

@@ -148,6 +148,7 @@ impl<'a> MutationRun<'a> {
             waivers: Vec::new(),
             seed: 1,
             ends_early: false,
+            jobs: 1,
             goes_past: self.goes_past,
         };
         Ok(runner::play(&run, tests, &[], |_| ()))

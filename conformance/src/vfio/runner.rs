@@ -3,11 +3,11 @@
 //! **Invariant.** After a device that hangs and cannot be had anew, the rest is not run, with that as the
 //! reason.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
-use devmig_engine::rules::Rules;
+use devmig_engine::rules::{ChoiceSet, Rules};
 use devmig_model::protocol::vfio::names::{MayFail, P2pFlag};
 use devmig_model::registry::Library;
 
@@ -55,7 +55,7 @@ pub fn play(
     let p2p = if subject.p2p { P2pFlag::AsVfio } else { P2pFlag::Unused };
     let usual = [readings.may_fail.as_option(MayFail::Resuming), readings.p2p_flag.as_option(p2p)];
     let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
-    let adapter = Adapter { library, subject, patience: Cell::new(1) };
+    let adapter = Adapter { library, subject, patience: AtomicU32::new(1) };
     runner::play(run, &adapter, run.open(&usual), tests, &walks, done)
 }
 
@@ -63,7 +63,7 @@ struct Adapter<'a> {
     library: &'a Library,
     subject: Subject<'a>,
     /// How many times as long as usual it waits.
-    patience: Cell<u32>,
+    patience: AtomicU32,
 }
 
 impl Draws for Adapter<'_> {
@@ -85,13 +85,13 @@ impl runner::Adapter for Adapter<'_> {
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
         let Subject { place, limits, without, .. } = self.subject;
-        let limits = Limits { work: limits.work * self.patience.get(), ..limits };
+        let limits = Limits { work: limits.work * self.patience.load(Ordering::SeqCst), ..limits };
         let mut opened = Opened::at(place, self.library, &rules, without)?;
         hold(&mut Session::new(self.library, place, &mut opened, rules, limits, waived.to_vec()))
     }
 
     fn wait_longer(&self, times: u32) -> bool {
-        self.patience.set(times);
+        self.patience.store(times, Ordering::SeqCst);
         // A device that hangs is not asked again.
         self.subject.limits.confirms && self.subject.place.fresh()
     }
@@ -133,6 +133,10 @@ impl session::Session<Form> for Session<'_> {
 
     fn learned(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
         self.conversation.learned(choices)
+    }
+
+    fn asked(&self) -> ChoiceSet {
+        self.conversation.asked()
     }
 
     fn offers(&self) -> Option<Offers> {

@@ -210,6 +210,7 @@ impl<'a> MutationRun<'a> {
             waivers: Vec::new(),
             seed: 1,
             ends_early: false,
+            jobs: 1,
             goes_past: self.goes_past,
         };
         let report = runner::run(&run, tests, |_| ());

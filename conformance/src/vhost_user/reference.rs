@@ -75,6 +75,7 @@ pub fn run(
             waivers: Vec::new(),
             seed: 1,
             ends_early: false,
+            jobs: 1,
             goes_past: false,
         };
         let report = runner::run(&run, &[test], done);

@@ -1,10 +1,10 @@
 //! The adapter of vhost-user: what the harness's runner asks of a conversation with a back-end.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::estimate::Fault;
-use devmig_engine::rules::Rules;
+use devmig_engine::rules::{ChoiceSet, Rules};
 use devmig_model::protocol::vhost_user::event::Event;
 use devmig_model::protocol::vhost_user::ids::WhoMarks;
 use devmig_model::protocol::vhost_user::program::Step;
@@ -40,7 +40,7 @@ pub fn play(
     // The tester marks nothing in the log: unless somebody says otherwise that leaves it to the
     // back-end, as every front-end does.
     let open = run.open(&[machine.readings.who_marks.as_option(WhoMarks::BackEnd)]);
-    let (first, patience) = (Cell::new(true), Cell::new(1));
+    let (first, patience) = (AtomicBool::new(true), AtomicU32::new(1));
     let adapter = Adapter { run, machine, pool: StepPool::of(library), first, patience };
     let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
     runner::play(run, &adapter, open, tests, &walks, done)
@@ -51,9 +51,9 @@ struct Adapter<'a> {
     machine: TestMachine,
     pool: StepPool,
     /// Nobody was talked to yet.
-    first: Cell<bool>,
+    first: AtomicBool,
     /// How many times as long as usual it waits.
-    patience: Cell<u32>,
+    patience: AtomicU32,
 }
 
 impl Draws for Adapter<'_> {
@@ -92,19 +92,22 @@ impl runner::Adapter for Adapter<'_> {
         }
         let setting = Setting {
             machine: &self.machine,
-            subject: Subject { limits: limits.longer(self.patience.get()), ..self.run.subject },
+            subject: Subject {
+                limits: limits.longer(self.patience.load(Ordering::SeqCst)),
+                ..self.run.subject
+            },
             rules,
             acknowledged: test.own.acknowledged,
             declined: declined(&self.machine, test),
             seed: self.run.seed,
         };
-        let mut session = Session::start(setting, self.first.get())?;
-        self.first.set(false);
+        let mut session = Session::start(setting, self.first.load(Ordering::SeqCst))?;
+        self.first.store(false, Ordering::SeqCst);
         hold(&mut session)
     }
 
     fn wait_longer(&self, times: u32) -> bool {
-        self.patience.set(times);
+        self.patience.store(times, Ordering::SeqCst);
         self.run.subject.limits.confirms
     }
 
@@ -133,6 +136,10 @@ impl session::Session<Form> for Session<'_> {
 
     fn learned(&self, choices: usize) -> Vec<(ChoiceId, Vec<u8>)> {
         self.conversation.learned(choices)
+    }
+
+    fn asked(&self) -> ChoiceSet {
+        self.conversation.asked()
     }
 
     fn offers(&self) -> Option<Offers> {

@@ -18,6 +18,7 @@
 //! **Invariants.** Nothing here waits or reads a clock. The set is bounded: outgrowing
 //! [`MAX_CANDIDATES`] is an error of the harness, never a verdict.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use thiserror::Error;
@@ -25,7 +26,7 @@ use thiserror::Error;
 use crate::clause::{ChoiceId, ClauseId};
 use crate::explore::trace::label;
 use crate::machine::{Machine, Owed, Reaction, Stimulus, TimeClass};
-use crate::rules::{Choices, ClauseSet, OpenChoice, RuleContext, Rules};
+use crate::rules::{ChoiceSet, Choices, ClauseSet, OpenChoice, RuleContext, Rules};
 
 /// More candidates than this are an error of the harness.
 pub const MAX_CANDIDATES: usize = 50_000;
@@ -79,6 +80,8 @@ pub struct StateEstimate<'m, M: Machine> {
     watching: bool,
     /// Clauses that are switched off and were met.
     pub hits: ClauseSet,
+    /// Open choices that the machine has asked for.
+    asked: Cell<ChoiceSet>,
 }
 
 impl<M: Machine> Clone for StateEstimate<'_, M> {
@@ -87,6 +90,7 @@ impl<M: Machine> Clone for StateEstimate<'_, M> {
             sent: self.sent.clone(),
             candidates: self.candidates.clone(),
             unjudged: self.unjudged.clone(),
+            asked: self.asked.clone(),
             ..*self
         }
     }
@@ -117,6 +121,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             closed: false,
             watching: false,
             hits: ClauseSet::default(),
+            asked: Cell::default(),
         }
     }
 
@@ -197,7 +202,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             }
             let mut rules = Rules { choices: c.choices, ..self.rules };
             rules.off.extend(off);
-            let mut judge = rules.judge();
+            let mut judge = rules.judge_noting(&self.asked);
             match self.machine.on(&c.state, event, &mut judge) {
                 Err(OpenChoice(choice)) => work.extend(split(&c, choice)),
                 Ok(Reaction::To(state)) => kept.push(Candidate { state, ..c }),
@@ -287,7 +292,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         let Some(event) = self.sent.get(c.read).filter(|_| !c.undefined) else { return Ok(None) };
         let mut rules = Rules { choices: c.choices, ..self.rules };
         rules.off.extend(off);
-        self.machine.on(&c.state, event, &mut rules.judge()).map(Some)
+        self.machine.on(&c.state, event, &mut rules.judge_noting(&self.asked)).map(Some)
     }
 
     /// Nothing came for as long as obligations of this class (and more urgent ones) may take.
@@ -321,7 +326,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
     /// What a candidate owes.
     fn owed(&self, c: &Candidate<M::State>, class: TimeClass) -> Vec<&'static str> {
         let rules = Rules { choices: c.choices, ..self.rules };
-        let mut judge = rules.judge();
+        let mut judge = rules.judge_noting(&self.asked);
         let owed = self.machine.owes(&c.state, &mut judge).unwrap_or(Owed::NONE);
         let due = owed.iter().map(|index| self.machine.obligation(index));
         due.filter(|o| o.class <= class && judge.enforces(o.clause)).map(|o| o.what).collect()
@@ -362,7 +367,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             return Ok(None);
         }
         let rules = Rules { choices: c.choices, ..self.rules };
-        let mut judge = rules.judge();
+        let mut judge = rules.judge_noting(&self.asked);
         if let Some(next) = self.sent.get(c.read)
             && self.machine.on(&c.state, next, &mut judge)? != Reaction::Disabled
         {
@@ -393,7 +398,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         while let Some(c) = work.pop() {
             any = true;
             let rules = Rules { choices: c.choices, ..self.rules };
-            match holds(&c.state, &mut rules.judge()) {
+            match holds(&c.state, &mut rules.judge_noting(&self.asked)) {
                 _ if c.undefined => return Ok(false),
                 Err(OpenChoice(choice)) => work.extend(split(&c, choice)),
                 Ok(true) => {}
@@ -423,6 +428,13 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         (0..choices).map(ChoiceId::new).filter(met).map(|c| (c, options(c))).collect()
     }
 
+    /// The choices of which more than one option was possible when the machine asked for them: whatever
+    /// was said here would have been said by any rules in which only other choices differ.
+    #[must_use]
+    pub fn asked(&self) -> ChoiceSet {
+        self.asked.get()
+    }
+
     /// What some candidate would allow now, in the words of a trace.
     #[must_use]
     pub fn allowed(&self) -> Vec<String> {
@@ -434,7 +446,8 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             self.machine.stimuli(&c.state, &mut |offer| {
                 let (Stimulus::Guarded(event) | Stimulus::Unguarded(event)) = offer;
                 let rules = Rules { choices: c.choices, ..self.rules };
-                let verdict = self.machine.on(&c.state, &event, &mut rules.judge());
+                let verdict =
+                    self.machine.on(&c.state, &event, &mut rules.judge_noting(&self.asked));
                 if matches!(verdict, Ok(Reaction::To(_) | Reaction::Unspecified(_))) {
                     let label = label(self.machine, &event);
                     if !all.contains(&label) {
@@ -529,7 +542,10 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
         let rules = Rules { choices: c.choices, ..self.rules };
         let next = self.sent.get(c.read).filter(|_| !c.undefined);
         next.is_none_or(|event| {
-            matches!(self.machine.on(&c.state, event, &mut rules.judge()), Ok(Reaction::Disabled))
+            matches!(
+                self.machine.on(&c.state, event, &mut rules.judge_noting(&self.asked)),
+                Ok(Reaction::Disabled)
+            )
         })
     }
 
@@ -539,7 +555,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             return Ok(Leads::Away);
         }
         let rules = Rules { choices: c.choices, ..self.rules };
-        let mut judge: RuleContext = rules.judge();
+        let mut judge: RuleContext = rules.judge_noting(&self.asked);
         let mut next = Vec::new();
         if let Some(event) = self.sent.get(c.read) {
             let read = c.read + 1;

@@ -7,6 +7,8 @@
 //! **Invariants.** Rules never change during a call. In exploration every choice is fixed; in
 //! testing an open choice comes back as [`OpenChoice`], and the caller splits: options are never a product.
 
+use std::cell::Cell;
+
 use crate::clause::{ChoiceId, ClauseId};
 
 /// The largest number of clauses that a specification may hold.
@@ -56,6 +58,28 @@ impl ClauseSet {
     }
 }
 
+/// A set of choices.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ChoiceSet(u64);
+
+impl ChoiceSet {
+    /// Adds a choice.
+    pub fn insert(&mut self, id: ChoiceId) {
+        self.0 |= 1 << id.index();
+    }
+
+    /// Adds all of another set.
+    pub fn extend(&mut self, other: &ChoiceSet) {
+        self.0 |= other.0;
+    }
+
+    /// Whether both have a choice in common.
+    #[must_use]
+    pub fn meets(&self, other: &ChoiceSet) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
 /// For each choice the options that are still possible, as a bit set. Choices never mentioned are
 /// wholly open.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -102,6 +126,15 @@ impl Choices {
         self
     }
 
+    /// The choices of which not the same options are possible by both.
+    #[must_use]
+    pub fn differing(&self, other: &Choices) -> ChoiceSet {
+        let mut all = ChoiceSet::default();
+        let differ = (0..MAX_CHOICES).filter(|at| self.0[*at] != other.0[*at]);
+        differ.for_each(|at| all.insert(ChoiceId::new(at)));
+        all
+    }
+
     /// The same with this choice wholly open.
     #[must_use]
     pub fn opened(mut self, choice: ChoiceId) -> Self {
@@ -134,7 +167,14 @@ impl Rules {
     /// A judge by these rules, for one call.
     #[must_use]
     pub fn judge(&self) -> RuleContext<'_> {
-        RuleContext { rules: self, hits: ClauseSet::default() }
+        RuleContext { rules: self, hits: ClauseSet::default(), asked: None }
+    }
+
+    /// The same, which adds to `asked` each choice that it is asked for while more than one option is
+    /// possible.
+    #[must_use]
+    pub fn judge_noting<'a>(&'a self, asked: &'a Cell<ChoiceSet>) -> RuleContext<'a> {
+        RuleContext { asked: Some(asked), ..self.judge() }
     }
 
     /// The same rules without one clause: the model mutant of that clause.
@@ -158,6 +198,8 @@ pub struct RuleContext<'a> {
     rules: &'a Rules,
     /// The switched-off clauses that would have been broken.
     pub hits: ClauseSet,
+    /// Where open choices that were asked for are noted.
+    asked: Option<&'a Cell<ChoiceSet>>,
 }
 
 impl RuleContext<'_> {
@@ -177,6 +219,16 @@ impl RuleContext<'_> {
     /// [`OpenChoice`] if more than one is possible.
     #[inline]
     pub fn choice(&self, choice: ChoiceId) -> Result<u8, OpenChoice> {
-        self.rules.choices.fixed(choice).ok_or(OpenChoice(choice))
+        self.rules.choices.fixed(choice).ok_or_else(|| self.is_open(choice))
+    }
+
+    #[cold]
+    fn is_open(&self, choice: ChoiceId) -> OpenChoice {
+        if let Some(asked) = self.asked {
+            let mut all = asked.get();
+            all.insert(choice);
+            asked.set(all);
+        }
+        OpenChoice(choice)
     }
 }

@@ -9,7 +9,7 @@ use devmig_model::registry::Library;
 
 use super::super::number::limit;
 use super::super::this_program;
-use super::shared::{Again, Of, Shared, Start};
+use super::shared::{Again, Jobs, Of, Shared, Start};
 use super::{Error, Out, Status};
 use crate::device_model::golden;
 use crate::device_model::mutants::MutationRun;
@@ -64,6 +64,8 @@ pub(super) struct Args {
     #[command(flatten)]
     start: Start,
     #[command(flatten)]
+    jobs: Jobs,
+    #[command(flatten)]
     shared: Shared,
 }
 
@@ -91,6 +93,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         waivers,
         seed: args.shared.seed,
         ends_early: true,
+        jobs: args.jobs.count(true)?,
         goes_past: true,
     };
     let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));

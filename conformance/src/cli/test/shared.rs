@@ -87,6 +87,34 @@ pub(super) struct Start {
     pub(super) start_timeout: Duration,
 }
 
+/// How many tests run at the same time.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(super) struct Jobs {
+    /// Number of tests that run at the same time; only with `--spawn`. The results are those of
+    /// `--jobs 1` [default: 8 with `--spawn`]
+    #[arg(long, value_name = "N", help_heading = "Selection",
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
+}
+
+/// How many tests run at the same time where each starts a process: most of the time is spent waiting.
+const SPAWNED: u8 = 8;
+
+impl Jobs {
+    /// How many, where each test starts a process if `spawns` says so.
+    pub(super) fn count(self, spawns: bool) -> Result<usize, Error> {
+        match (self.jobs, spawns) {
+            (jobs, true) => Ok(jobs.unwrap_or(SPAWNED).into()),
+            (None | Some(1), false) => Ok(1),
+            // They share its state, and where it dies each of them may be why.
+            (Some(_), false) => {
+                let help = "with --spawn 'COMMAND {socket}', each test has a process".to_owned();
+                Err(Error::usage("the tests of one server cannot run at the same time", Some(help)))
+            }
+        }
+    }
+}
+
 /// What a run is of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Of<'a> {

@@ -78,11 +78,21 @@ impl Common {
     }
 }
 
-/// Runs what is asked for at this place; `p2p` says whether the flag means there what it means in VFIO.
+/// Where a suite runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'a> {
+    /// The device, unless the tests are only listed.
+    pub(super) place: Option<&'a dyn Place>,
+    /// The P2P flag means there what it means in VFIO.
+    pub(super) p2p: bool,
+    /// How many tests run there at the same time.
+    pub(super) jobs: usize,
+}
+
+/// Runs what is asked for.
 pub(super) fn run(
     args: &Common,
-    place: Option<&dyn Place>,
-    p2p: bool,
+    At { place, p2p, jobs }: At<'_>,
     protocol: &str,
     again: Again,
     out: &mut Out<'_>,
@@ -116,6 +126,7 @@ pub(super) fn run(
         waivers,
         seed: args.shared.seed,
         ends_early: true,
+        jobs,
         goes_past: true,
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::registry::Library;
 
-use super::shared::{Again, Start};
-use super::vfio::{self, Common};
+use super::shared::{Again, Jobs, Start};
+use super::vfio::{self, At, Common};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
 use crate::harness::mutation::hunt;
@@ -38,6 +38,8 @@ pub(super) struct Args {
     #[command(flatten)]
     start: Start,
     #[command(flatten)]
+    jobs: Jobs,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -61,7 +63,9 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         .value("--spawn", args.spawn.as_ref())
         .value("--foreign", args.foreign.as_ref())
         .start(args.start);
-    vfio::run(&args.common, place.as_deref(), false, "vfio-user", again, out)
+    let jobs = args.jobs.count(args.socket.is_none())?;
+    let at = At { place: place.as_deref(), p2p: false, jobs };
+    vfio::run(&args.common, at, "vfio-user", again, out)
 }
 
 fn command(text: &str) -> Result<Command, Error> {

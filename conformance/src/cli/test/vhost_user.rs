@@ -8,7 +8,7 @@ use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::shared::{Again, Of, Scripted, Shared, Start, Versions, chosen};
+use super::shared::{Again, Jobs, Of, Scripted, Shared, Start, Versions, chosen};
 use super::{Error, Out, Status};
 use crate::harness::around::around;
 use crate::harness::io::process::Command;
@@ -95,6 +95,8 @@ pub(super) struct Args {
     #[command(flatten)]
     start: Start,
     #[command(flatten)]
+    jobs: Jobs,
+    #[command(flatten)]
     shared: Shared,
 }
 
@@ -169,6 +171,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         waivers,
         seed: args.shared.seed,
         ends_early: true,
+        jobs: args.jobs.count(args.spawn.is_some())?,
         goes_past: true,
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;

@@ -73,8 +73,22 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long the rest of a dead process's output may take.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// How often to look.
+/// How often to look, at least.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Pauses between looks, each longer than the one before: most of what is waited for comes soon.
+struct Looks(Duration);
+
+impl Looks {
+    fn new() -> Self {
+        Looks(Duration::from_micros(300))
+    }
+
+    fn pause(&mut self, deadline: Deadline) {
+        deadline.pause(self.0);
+        self.0 = self.0.saturating_mul(2).min(PAUSE);
+    }
+}
 
 /// The groups that run, by their leaders' ids.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
@@ -92,9 +106,9 @@ pub fn end_all(leave: impl FnOnce()) {
     for group in groups() {
         let _ = kill_process_group(group, Signal::TERM);
     }
-    let deadline = Deadline::after(GRACE);
+    let (deadline, mut looks) = (Deadline::after(GRACE), Looks::new());
     while !groups().all(has_ended) && !deadline.passed() {
-        deadline.pause(PAUSE);
+        looks.pause(deadline);
     }
     for group in groups() {
         let _ = kill_process_group(group, Signal::KILL);
@@ -368,6 +382,7 @@ impl Process {
 
     /// Waits for its end; none if it did not come in time.
     pub fn wait(&mut self, deadline: Deadline) -> Option<ExitStatus> {
+        let mut looks = Looks::new();
         loop {
             let status = self.exit_status();
             if status.is_some() {
@@ -376,7 +391,7 @@ impl Process {
             if status.is_some() || deadline.passed() {
                 return status;
             }
-            deadline.pause(PAUSE);
+            looks.pause(deadline);
         }
     }
 
@@ -425,6 +440,7 @@ impl Process {
     }
 
     fn first_connection<H: Frame>(&mut self, deadline: Deadline) -> Result<Channel<H>, SpawnError> {
+        let mut looks = Looks::new();
         loop {
             let error = match Channel::connect(&self.socket, deadline) {
                 Ok(connection) => return Ok(connection),
@@ -440,7 +456,7 @@ impl Process {
             if !may_come || deadline.passed() {
                 return Err(SpawnError::Connect { program, error, output: self.indented_output() });
             }
-            deadline.pause(PAUSE);
+            looks.pause(deadline);
         }
     }
 
@@ -484,12 +500,12 @@ impl Process {
     }
 
     fn wait_for_end(&self) -> bool {
-        let deadline = Deadline::after(GRACE);
+        let (deadline, mut looks) = (Deadline::after(GRACE), Looks::new());
         while !self.has_ended() {
             if deadline.passed() {
                 return false;
             }
-            deadline.pause(PAUSE);
+            looks.pause(deadline);
         }
         true
     }

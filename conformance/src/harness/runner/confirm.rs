@@ -78,6 +78,9 @@ impl<A: Adapter> Runner<'_, A> {
             true => Test { steps: first.steps_taken(), careful: true, ..test.clone() },
             false => test.clone(),
         };
+        if !self.turns.wait_for(learned.place) {
+            return None;
+        }
         let _alone = alone();
         if !self.adapter.wait_longer(LONGER) {
             return None;

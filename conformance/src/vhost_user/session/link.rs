@@ -15,12 +15,16 @@ use crate::harness::io::process::{Remains, words};
 use crate::harness::io::target::{Live, Target, TargetError};
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
+use crate::vhost_user::session::Limits;
 use crate::vhost_user::transport::{Connection, ReceiveError, Received, SendError};
 
 /// Between two pieces of a message.
 const BETWEEN: Duration = Duration::from_micros(20);
 /// A little while.
 const BRIEFLY: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+
+/// How soon a process that serves one connection after the other replies over the second one.
+const SOON: Duration = Duration::from_millis(500);
 
 /// The part of a message that a piece cuts in two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +89,8 @@ pub(super) struct Link<'m> {
     whole: Vec<Part>,
     /// The implementation was not talked to before.
     first: bool,
+    /// The process accepts a second connection, and says nothing there.
+    serves_once: bool,
     stray: Stray,
 }
 
@@ -104,6 +110,7 @@ impl<'m> Link<'m> {
             apart: Duration::ZERO,
             whole: Vec::new(),
             first,
+            serves_once: false,
             stray: Stray::default(),
         })
     }
@@ -115,6 +122,28 @@ impl<'m> Link<'m> {
         self.held = self.held.take().map(|_| Held::default());
         (self.first, self.pieces, self.whole) = (false, 0, Vec::new());
         Ok(())
+    }
+
+    /// A fresh connection to the same process, if that serves one connection after the other: it replies
+    /// to `question`. One that is on its way out may accept the connection and close it unread. Where
+    /// this is false, there is no connection.
+    pub(super) fn reconnect_here(&mut self, question: Header, limits: Limits) -> bool {
+        self.close();
+        let process = self.live.process.as_mut().filter(|_| !self.serves_once);
+        let connected = process.map(|process| process.connect(Deadline::after(limits.quiet)));
+        let Some(Ok(mut connection)) = connected else { return false };
+        let limit = Deadline::after(limits.owed.min(SOON));
+        let _ = connection.send_raw(&question.encode(), &[], limit);
+        match connection.receive(limit) {
+            Ok(reply) if reply.header.request == question.request => {
+                self.connection = Some(connection);
+                (self.lost, self.first, self.pieces, self.whole) = (false, false, 0, Vec::new());
+                return true;
+            }
+            Err(ReceiveError::Timeout { .. }) => self.serves_once = true,
+            _ => {}
+        }
+        false
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use devmig_engine::clause::ClauseId;
 use devmig_model::protocol::vhost_user::event::Event;
+use devmig_model::protocol::vhost_user::vocabulary::Answer;
+use devmig_model::protocol::vhost_user::wire::{Flags, Header};
 
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
@@ -25,15 +27,34 @@ pub(super) fn again(s: &mut Session<'_>) -> Result<(), TestEnd> {
     Ok(())
 }
 
+/// The conversation ends, and another begins: with the same process, if that serves front-ends one after
+/// the other.
+pub(super) fn again_here(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    let question =
+        s.machine().table.messages.iter().find(|def| def.answer == Some(Answer::Features));
+    let question = question.map(|def| Header { request: def.id, flags: Flags::request(), size: 0 });
+    if question.is_some_and(|question| s.link.reconnect_here(question, s.limits)) {
+        begins(s);
+        s.conversation.begin_again();
+        return Ok(());
+    }
+    again(s)
+}
+
 /// A fresh connection, over which nothing was said yet.
 fn fresh(s: &mut Session<'_>) -> Result<(), TestEnd> {
     s.link.reconnect(s.limits.connect)?;
+    begins(s);
+    Ok(())
+}
+
+/// Nothing was said yet over a connection.
+fn begins(s: &mut Session<'_>) {
     s.negotiation.begin_again();
     s.transfer.begin_again();
     s.back_end_channel = BackEndChannel::default();
     s.tracking.forget();
     s.conversation.note("-- a new connection");
-    Ok(())
 }
 
 /// The same guest, over a fresh connection.

@@ -2,7 +2,8 @@
 //!
 //! **Invariants.** Each is sent over a connection that was negotiated; one that the back-end has
 //! closed, or whose stream makes no sense any more, is followed by a fresh one. What it says is read
-//! and not judged; that it dies is a finding.
+//! and not judged; that it dies is a finding. A process that serves front-ends one after the other gets
+//! them all.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -65,7 +66,7 @@ pub(super) fn all(s: &mut Session<'_>, form: Form) -> Result<(), TestEnd> {
 fn one_by_one(s: &mut Session<'_>, cases: &[Case]) -> Result<(), TestEnd> {
     for case in cases {
         if !s.link.is_open() {
-            connection::again(s)?;
+            connection::again_here(s)?;
             negotiate(s)?;
         }
         s.conversation.note(format!("-> {}", case.what));
