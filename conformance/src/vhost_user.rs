@@ -11,6 +11,7 @@
 
 pub mod drive;
 pub mod forms;
+pub mod length;
 pub mod malformed;
 pub mod mutants;
 pub mod reference;

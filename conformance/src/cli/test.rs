@@ -3,6 +3,7 @@
 //! One file for each protocol's suite; `shared.rs` is what all of them take and do.
 
 mod device_model;
+mod pace;
 mod shared;
 mod vfio;
 mod vfio_kernel;

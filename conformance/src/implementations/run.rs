@@ -62,6 +62,9 @@ impl Verdict {
     }
 }
 
+/// Tests of an implementation that run at the same time, besides those of the other implementations.
+const JOBS: usize = 4;
+
 /// Tests that are not held against peers: hundreds of conversations each, and some peers take seconds
 /// to start.
 const NOT_HELD: &str = "malformed.every-*";
@@ -160,7 +163,7 @@ impl Peer {
             waivers: Vec::new(),
             seed: 1,
             ends_early: true,
-            jobs: 1,
+            jobs: JOBS,
             goes_past: true,
         };
         let held = |test: &&Test| !matches(NOT_HELD, &test.id);

@@ -9,6 +9,7 @@ use devmig_model::registry::Library;
 
 use super::super::number::limit;
 use super::super::this_program;
+use super::pace::Plan;
 use super::shared::{Again, Jobs, Of, Shared, Start};
 use super::{Error, Out, Status};
 use crate::device_model::golden;
@@ -98,7 +99,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     };
     let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
     let of = Of { protocol: "device-model", again: &run.reproduce, text: runner::TEXT };
-    args.shared.play(&library, of, tests.len(), out, play)
+    args.shared.play(&library, of, Plan::even(tests.len(), run.jobs), out, play)
 }
 
 /// The words of a command or of a part of one, as a shell has them.

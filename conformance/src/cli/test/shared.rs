@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
@@ -18,6 +18,7 @@ use devmig_reference::switches::Fault;
 use super::super::interrupt::{self, Found};
 use super::super::number::limit;
 use super::super::{Error, Format, Out, Status, progress, select};
+use super::pace::{Pace, Plan};
 use crate::harness::io::files::{self, FileError, Whole};
 use crate::harness::listed::Listed;
 use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
@@ -185,13 +186,13 @@ impl Shared {
         Ok(waivers::load(library, &ids, &file)?)
     }
 
-    /// Runs `count` tests and writes each result as it comes. If a signal ends the run, the results so
-    /// far are written.
+    /// Runs the tests of this plan and writes each result as it comes. If a signal ends the run, the
+    /// results so far are written.
     pub(super) fn play(
         &self,
         library: &Library,
         of: Of<'_>,
-        count: usize,
+        plan: Plan,
         out: &mut Out<'_>,
         played: impl FnOnce(&mut dyn FnMut(&TestResult)) -> Result<SuiteReport, Error>,
     ) -> Result<Status, Error> {
@@ -203,7 +204,8 @@ impl Shared {
             .map(|path| whole(path).map_err(|error: FileError| failed(path, error.into())));
         let junit_file = junit_file.transpose()?;
         let lines = self.results.as_deref().map(created).transpose()?;
-        let bar = progress::bar(count);
+        let count = plan.lengths.len();
+        let (bar, began, mut pace) = (progress::bar(count), Instant::now(), Pace::new(plan));
         let mut trouble = Ok(());
         let found = Found::nothing();
         let cut = SuiteReport { interrupted: true, ..of.report(self.seed) };
@@ -216,8 +218,12 @@ impl Shared {
             if interrupt::ending() {
                 return;
             }
+            pace.test_took(result.milliseconds);
+            if let Some(foresight) = pace.foresight(began.elapsed()) {
+                bar.println(foresight);
+            }
             bar.inc(1);
-            bar.set_message(result.test.clone());
+            bar.set_message(format!("{} {}", result.test, pace.outlook(began.elapsed())));
             found.add(result.clone());
             if let Some((path, file)) = lines.as_ref().filter(|_| trouble.is_ok()) {
                 trouble = kept(file, result).map_err(|cause| failed(path, cause));

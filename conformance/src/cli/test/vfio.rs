@@ -6,6 +6,7 @@ use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
+use super::pace::Plan;
 use super::shared::{Again, Of, Scripted, Shared, Versions};
 use super::{Error, Out, Status};
 use crate::harness::around::around;
@@ -131,7 +132,7 @@ pub(super) fn run(
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let of = Of { protocol, again: &run.reproduce, text: &run.text };
-    args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
+    args.shared.play(&library, of, Plan::even(tests.len() + walks.len(), jobs), out, |done| {
         let report = runner::play(&run, &tests, &walks, |result: &TestResult| done(result));
         let table = &library.vfio().table;
         let offers = report.offers.clone().unwrap_or_default();

@@ -8,6 +8,7 @@ use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
+use super::pace::Plan;
 use super::shared::{Again, Jobs, Of, Scripted, Shared, Start, Versions, chosen};
 use super::{Error, Out, Status};
 use crate::harness::around::around;
@@ -17,6 +18,7 @@ use crate::harness::mutation::hunt;
 use crate::harness::report::versions;
 use crate::harness::walk::Walk;
 use crate::harness::without;
+use crate::vhost_user::length;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
@@ -176,8 +178,11 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));
+    let lengths = tests.iter().map(|test| length::of_test(test, limits(args)));
+    let lengths = lengths.chain(walks.iter().map(|walk| length::of_walk(*walk))).collect();
+    let plan = Plan { lengths, jobs: run.jobs };
     let of = Of { protocol: "vhost-user", again: &run.reproduce, text: &run.text };
-    args.shared.play(&library, of, tests.len() + walks.len(), out, |done| {
+    args.shared.play(&library, of, plan, out, |done| {
         let mut report = runner::play(&run, &tests, &walks, done);
         // What was not run has driven nothing, and that says nothing about the back-end.
         let tours = tours.filter(|_| report.ended_early.is_none());
