@@ -9,6 +9,7 @@
 //!
 //! **Invariant.** Nothing here knows a protocol.
 pub mod aftermath;
+pub mod around;
 pub(crate) mod caught;
 pub mod conversation;
 pub mod io;
@@ -27,3 +28,4 @@ pub(crate) mod suite_files;
 pub mod verdict;
 pub mod waivers;
 pub mod walk;
+pub mod without;

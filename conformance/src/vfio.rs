@@ -23,3 +23,4 @@ pub mod session;
 pub mod suite;
 pub mod user;
 pub mod walk;
+pub mod without;

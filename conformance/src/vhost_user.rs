@@ -23,5 +23,6 @@ pub mod session;
 pub mod suite;
 pub mod tour;
 pub mod walk;
+pub mod without;
 
 pub use devmig_reference::socket::{Deadline, event, transport};

@@ -14,6 +14,7 @@ use devmig_conformance::vhost_user::session::{Device, Limits, Subject};
 use devmig_conformance::vhost_user::suite::{self, Test};
 use devmig_conformance::vhost_user::tour::Tours;
 use devmig_conformance::vhost_user::walk;
+use devmig_conformance::vhost_user::without::Without;
 use devmig_engine::clause::ChoiceId;
 use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
@@ -51,6 +52,7 @@ fn judged(
                 confirms: false,
             },
             outside: None,
+            without: Without::default(),
         },
         pinned,
         reproduce: "devmig test vhost-user".into(),

@@ -72,6 +72,7 @@ fn tested(path: &Path) -> SuiteReport {
             place: &place,
             limits: Limits { work: LIMIT, quiet: Duration::from_millis(5), confirms: false },
             p2p: false,
+            without: Default::default(),
         },
         pinned: Vec::new(),
         reproduce: String::new(),

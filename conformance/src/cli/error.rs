@@ -9,6 +9,7 @@ use devmig_model::analysis::{self, Outcome};
 use devmig_model::spec::{SpecError, SpecErrors};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
+use crate::harness::without::UnknownFeature;
 use crate::verify;
 
 /// How a command ended.
@@ -112,6 +113,13 @@ pub(crate) enum Error {
         /// Why.
         cause: explore::Error,
     },
+}
+
+impl From<UnknownFeature> for Error {
+    fn from(error: UnknownFeature) -> Self {
+        let message = format!("--without: {error}");
+        Error::Usage { message, help: error.help }
+    }
 }
 
 impl From<SpecError> for Error {

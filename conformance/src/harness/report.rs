@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `report.rs` | what a run says, as data, text and JSON |
 //! | `report/alternatives.rs` | what was allowed, in the fewest words |
+//! | `report/around.rs` | a second run around one cause |
 //! | `report/cause.rs` | findings by their cause |
 //! | `report/further.rs` | what a test found after its first finding |
 //! | `report/coverage.rs` | how much of a machine a run has driven, as an adapter counts it |
@@ -14,6 +15,7 @@
 //! | `report/versions.rs` | verdicts under several versions of a specification |
 
 mod alternatives;
+mod around;
 mod cause;
 mod coverage;
 mod further;
@@ -32,7 +34,8 @@ use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::words;
 use crate::harness::waivers::Waiver;
 pub use alternatives::fewest;
-pub use cause::{Cause, causes};
+pub use around::Around;
+pub use cause::{Cause, alike, causes};
 pub use coverage::Coverage;
 pub use further::Further;
 pub use junit::junit;
@@ -287,6 +290,9 @@ pub struct SuiteReport {
     /// What other versions of the specification would have said, if that was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_versions: Vec<OtherVersion>,
+    /// A second run, if nearly every test fails by one cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<Box<Around>>,
     /// How much of the machine was driven, if tours were made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<Coverage>,
@@ -444,6 +450,7 @@ impl SuiteReport {
             nothing_judged: false,
             summary: Summary::of(&results),
             other_versions: Vec::new(),
+            around: None,
             coverage: None,
             results,
         };
@@ -504,6 +511,9 @@ impl SuiteReport {
         }
         for other in &self.other_versions {
             out.push_str(&other.text());
+        }
+        if let Some(around) = &self.around {
+            out.push_str(&around.text(&clause_text));
         }
         let Summary { pass, warn, fail, skip, waived, empty, not_run, error } = self.summary;
         if empty > 0 {

@@ -20,6 +20,7 @@ use crate::vfio::guest::Opening;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::Test;
+use crate::vhost_user::without::Without;
 
 /// What came of a peer.
 #[derive(Clone, Debug)]
@@ -141,7 +142,14 @@ impl Peer {
         let name = name.map(|value| value.get_name().to_owned()).unwrap_or_default();
         // What is known was confirmed when it was recorded.
         let limits = Limits { owed: Duration::from_secs(5), confirms: false, ..Limits::default() };
-        let subject = Subject { target: &target, device, scratch: true, limits, outside: None };
+        let subject = Subject {
+            target: &target,
+            device,
+            scratch: true,
+            limits,
+            outside: None,
+            without: Without::default(),
+        };
         let run = Run {
             library: setting.library,
             subject,

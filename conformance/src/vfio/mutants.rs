@@ -23,6 +23,7 @@ use super::runner::{self, Run, Subject};
 use super::session::Limits;
 use super::suite::{Form, Test};
 use super::user::Reference;
+use super::without::Without;
 use crate::harness::mutation::{self, BedTests, HarnessError, Reference as _};
 use crate::harness::report::{Status, SuiteReport};
 use crate::harness::suite_files;
@@ -142,6 +143,7 @@ impl<'a> MutationRun<'a> {
                     confirms: mutant.is_none(),
                 },
                 p2p: false,
+                without: Without::default(),
             },
             pinned: pins.collect(),
             reproduce: "devmig test vfio-user --mutants".to_owned(),

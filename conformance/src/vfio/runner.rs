@@ -16,6 +16,7 @@ use super::script::Act;
 use super::session::{Limits, Opened, Session};
 use super::suite::{Form, Test};
 use super::walk;
+use super::without::Without;
 use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Record;
 use crate::harness::random::Random;
@@ -34,6 +35,8 @@ pub struct Subject<'a> {
     pub limits: Limits,
     /// The P2P flag means what it means in VFIO, unless the caller pins it.
     pub p2p: bool,
+    /// Features that are left out.
+    pub without: Without,
 }
 
 /// How to run.
@@ -81,9 +84,9 @@ impl runner::Adapter for Adapter<'_> {
         waived: &[ClauseId],
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
-        let Subject { place, limits, .. } = self.subject;
+        let Subject { place, limits, without, .. } = self.subject;
         let limits = Limits { work: limits.work * self.patience.load(Ordering::SeqCst), ..limits };
-        let mut opened = Opened::at(place, self.library, &rules)?;
+        let mut opened = Opened::at(place, self.library, &rules, without)?;
         hold(&mut Session::new(self.library, place, &mut opened, rules, limits, waived.to_vec()))
     }
 

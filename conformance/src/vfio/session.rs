@@ -51,6 +51,7 @@ use super::data::PIECE;
 use super::device::{Device, HarnessError, Place};
 use super::script::{Act, What};
 use super::suite::Need;
+use super::without::{LOG, Without};
 use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Conversation;
 use crate::harness::verdict::{StepOutcome, TestEnd};
@@ -86,6 +87,8 @@ pub struct Opened {
     pub flags: u64,
     /// The machine by which it is judged.
     pub machine: Machine,
+    /// Features that are left out.
+    without: Without,
 }
 
 impl Opened {
@@ -93,7 +96,12 @@ impl Opened {
     ///
     /// # Errors
     /// Why there is nothing to be tested.
-    pub fn at(place: &dyn Place, library: &Library, rules: &Rules) -> Result<Self, TestEnd> {
+    pub fn at(
+        place: &dyn Place,
+        library: &Library,
+        rules: &Rules,
+        without: Without,
+    ) -> Result<Self, TestEnd> {
         let guest = Guest::new().map_err(|error| TestEnd::Harness(error.to_string()))?;
         let mut device = place.open(guest.shared()).map_err(judge::unopened)?;
         let flags = match device.flags() {
@@ -110,14 +118,14 @@ impl Opened {
         }
         let table = &library.vfio().table;
         let known = table.features.iter().fold(0, |bits, feature| bits | 1 << feature.bit);
-        let mut judged = flags & known | table.mandatory();
+        let mut judged = flags & known & !without.flags | table.mandatory();
         if !means_p2p(library, rules)
             && let Some(p2p) = table.feature("p2p")
         {
             judged &= !(1 << p2p.bit);
         }
         let machine = library.vfio().tester(judged, device.transport().descriptors);
-        Ok(Opened { device, guest, flags, machine })
+        Ok(Opened { device, guest, flags, machine, without })
     }
 }
 
@@ -166,6 +174,7 @@ pub struct Session<'m> {
     guest: &'m mut Guest,
     place: &'m dyn Place,
     flags: u64,
+    without: Without,
     limits: Limits,
     /// What was said, and what is possible by it.
     pub conversation: Conversation<'m, Machine>,
@@ -209,13 +218,14 @@ impl<'m> Session<'m> {
         limits: Limits,
         waived: Vec<ClauseId>,
     ) -> Self {
-        let Opened { device, guest, flags, machine } = opened;
+        let Opened { device, guest, flags, machine, without } = opened;
         Session {
             library,
             device: &mut **device,
             guest,
             place,
             flags: *flags,
+            without: *without,
             limits,
             conversation: Conversation::new(machine, rules),
             at: Some(RUNNING),
@@ -261,6 +271,14 @@ impl<'m> Session<'m> {
     pub fn needs(&mut self, needs: &[Need]) -> Result<(), TestEnd> {
         self.look_first()?;
         for need in needs {
+            let left_out = match need {
+                Need::Feature(name, bit) if self.without.flags >> bit & 1 == 1 => Some(&**name),
+                Need::Log if self.without.log => Some(LOG),
+                _ => None,
+            };
+            if let Some(name) = left_out {
+                return Err(TestEnd::Skip(format!("--without {name}")));
+            }
             let there = match need {
                 Need::Feature(_, bit) => self.conversation.machine().flags >> bit & 1 == 1,
                 Need::Descriptors => self.device.transport().descriptors,
@@ -358,7 +376,7 @@ impl<'m> Session<'m> {
     /// The features are a set that there is.
     fn legal_flags(&mut self) -> Result<(), TestEnd> {
         let legal = self.library.vfio().table.legal().contains(&self.flags);
-        if legal && self.flags == self.conversation.machine().flags {
+        if legal && self.flags & !self.without.flags == self.conversation.machine().flags {
             return Ok(());
         }
         let clause = self.clause("vfio.flags.legal")?;

@@ -32,6 +32,7 @@ use super::pairs;
 use super::runner::{self, Run};
 use super::session::{Device, Limits, Subject};
 use super::suite::{Form, Need, Test};
+use super::without::Without;
 use crate::harness::io::target::Target;
 use crate::harness::mutation::{self, BedTests, HarnessError, MutantResult};
 use crate::harness::pairs::PREFIX;
@@ -232,6 +233,7 @@ impl<'a> MutationRun<'a> {
                 scratch: false,
                 limits,
                 outside: Some(&outside),
+                without: Without::default(),
             },
             pinned: Vec::new(),
             reproduce: format!("devmig test vhost-user --device {} --mutants", bed.name()),

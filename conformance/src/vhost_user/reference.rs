@@ -21,6 +21,7 @@ use crate::harness::report::{Result as TestResult, SuiteReport, merged};
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::Test;
+use crate::vhost_user::without::Without;
 
 /// Back-ends that are tested at once. Most of the time is spent waiting.
 const AT_ONCE: usize = 4;
@@ -62,6 +63,7 @@ pub fn run(
                 scratch: true,
                 limits: Limits { owed: Duration::from_secs(2), ..Limits::default() },
                 outside: Some(&path),
+                without: Without::default(),
             },
             pinned: pinned.clone(),
             reproduce: "devmig test vhost-user --device blk --scratch --spawn 'devmig device blk \

@@ -86,7 +86,10 @@ impl runner::Adapter for Adapter<'_> {
         _: &[ClauseId],
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
-        let limits = self.run.subject.limits;
+        let Subject { limits, without, .. } = self.run.subject;
+        if let Some(name) = without.needed_by(&self.machine.table, test) {
+            return Err(TestEnd::Skip(format!("--without {name}")));
+        }
         let setting = Setting {
             machine: &self.machine,
             subject: Subject {

@@ -99,13 +99,14 @@ impl<'m> Session<'m> {
     /// [`TestEnd::Harness`].
     pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, TestEnd> {
         let Setting { machine, subject, rules, acknowledged, declined, seed } = setting;
-        let Subject { target, device, scratch, limits, outside } = subject;
+        let Subject { target, device, scratch, limits, outside, without } = subject;
+        let declined = declined | without.protocol;
         Ok(Session {
             conversation: Conversation::new(machine, rules).assigning(machine.laws.reply_header),
             limits,
             link: Link::new(target, first, limits.connect)?,
             driver: Driver::new(device, scratch)?,
-            negotiation: Negotiation::new(acknowledged, declined),
+            negotiation: Negotiation::new(acknowledged, declined, without.features),
             transfer: StateTransfer::default(),
             tracking: Tracking::default(),
             back_end_channel: BackEndChannel::default(),

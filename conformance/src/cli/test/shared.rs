@@ -376,6 +376,11 @@ impl Again {
         self
     }
 
+    /// An option with each of these values.
+    pub(super) fn each(self, option: &str, values: &[String]) -> Self {
+        values.iter().fold(self, |again, value| again.value(option, Some(value)))
+    }
+
     /// These choices.
     pub(super) fn choices(mut self, pins: &[String]) -> Self {
         self.0.extend(pins.iter().map(|pin| format!(" --choice {pin}")));

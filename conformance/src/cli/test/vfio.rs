@@ -9,13 +9,16 @@ use super::super::number::limit;
 use super::pace::Plan;
 use super::shared::{Again, Of, Scripted, Shared, Versions};
 use super::{Error, Out, Status};
+use crate::harness::around::around;
 use crate::harness::report::Result as TestResult;
 use crate::harness::report::versions;
 use crate::harness::walk::Walk;
+use crate::harness::without;
 use crate::vfio::device::Place;
 use crate::vfio::runner::{self, Run, Subject};
 use crate::vfio::session::Limits;
-use crate::vfio::suite;
+use crate::vfio::suite::{self, Test};
+use crate::vfio::without::Without;
 
 /// The document by which it is judged.
 pub(super) const SOURCE: &str = "linux-vfio";
@@ -33,6 +36,10 @@ pub(super) struct Common {
     steps: u32,
     #[command(flatten)]
     scripted: Scripted,
+    /// Leave this feature out: do not use it, and skip the tests that need it: `p2p`, `pre-copy` or
+    /// `dirty-log`
+    #[arg(long, value_name = "FEATURE", help_heading = "Selection")]
+    without: Vec<String>,
     /// Fix the interpretation of a choice; see `devmig choices`
     #[arg(long, value_name = "NAME=OPTION", help_heading = "Judgement")]
     choice: Vec<String>,
@@ -64,6 +71,7 @@ impl Common {
     /// The command that runs a test again, but for the test's name and the seed.
     fn again(&self, command: Again) -> String {
         command
+            .each("--without", &self.without)
             .choices(&self.choice)
             .path("--waivers", self.shared.waivers.as_ref())
             .words(self.text != "7.1", &format!("--spec-version {}", self.text))
@@ -107,9 +115,10 @@ pub(super) fn run(
     };
     let pins = args.choice.iter().map(|pin| library.spec.pin(pin));
     let waivers = args.shared.accepted(&library, &suite)?;
+    let own = Without::named(&library.vfio().table, &args.without)?;
     let run = Run {
         library: &library,
-        subject: Subject { place, limits: Limits::default(), p2p },
+        subject: Subject { place, limits: Limits::default(), p2p, without: own },
         pinned: pins.collect::<Result<Vec<_>, _>>()?,
         reproduce: args.again(again),
         script: args.scripted.words(),
@@ -125,6 +134,18 @@ pub(super) fn run(
     let of = Of { protocol, again: &run.reproduce, text: &run.text };
     args.shared.play(&library, of, Plan::even(tests.len() + walks.len(), jobs), out, |done| {
         let report = runner::play(&run, &tests, &walks, |result: &TestResult| done(result));
+        let table = &library.vfio().table;
+        let offers = report.offers.clone().unwrap_or_default();
+        let optional = own.others(table, &offers);
+        let report = around(report, &optional, |left_out, only| {
+            let names = [args.without.clone(), left_out.to_vec()].concat();
+            let without = Without::named(table, &names)?;
+            let reproduce = without::command(&run.reproduce, left_out);
+            let run = Run { subject: Subject { without, ..run.subject }, reproduce, ..run.clone() };
+            let is_wanted = |test: &&Test| only.is_empty() || only.contains(&&*test.id);
+            let tests: Vec<&Test> = tests.iter().copied().filter(is_wanted).collect();
+            Ok::<_, Error>(runner::play(&run, &tests, &[], |_| ()))
+        })?;
         versions::compared(report, &others, |version| {
             let rules = library.spec.judged_by(SOURCE, version)?;
             let run = Run { rules, text: version.to_owned(), ..run.clone() };

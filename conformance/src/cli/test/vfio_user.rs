@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Run the suite against each mutant of the reference device; a test of the violated clause
     /// must find it. `--only` selects mutants
     #[arg(long, help_heading = "Selection",
-          conflicts_with_all = ["walks", "script", "play", "choice", "waivers", "junit", "results", "compare_versions"])]
+          conflicts_with_all = ["walks", "script", "play", "choice", "waivers", "junit", "results", "compare_versions", "without"])]
     mutants: bool,
     #[command(flatten)]
     start: Start,

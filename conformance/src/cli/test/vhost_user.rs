@@ -11,11 +11,13 @@ use super::super::number::limit;
 use super::pace::Plan;
 use super::shared::{Again, Jobs, Of, Scripted, Shared, Start, Versions, chosen};
 use super::{Error, Out, Status};
+use crate::harness::around::around;
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
 use crate::harness::mutation::hunt;
 use crate::harness::report::versions;
 use crate::harness::walk::Walk;
+use crate::harness::without;
 use crate::vhost_user::length;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::pairs;
@@ -23,6 +25,7 @@ use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
 use crate::vhost_user::tour::Tours;
+use crate::vhost_user::without::Without;
 
 /// Test a vhost-user back-end
 #[derive(Debug, ClapArgs)]
@@ -43,7 +46,7 @@ pub(super) struct Args {
     /// Run the suite against each mutant of the reference back-end; a test of the violated clause
     /// must find it. `--only` selects mutants
     #[arg(long, help_heading = "Selection",
-          conflicts_with_all = ["tour", "walks", "script", "play", "choice", "waivers", "junit", "results", "compare_versions"])]
+          conflicts_with_all = ["tour", "walks", "script", "play", "choice", "waivers", "junit", "results", "compare_versions", "without"])]
     mutants: bool,
     /// Thoroughness of the run
     #[arg(long, value_enum, default_value = "quick", help_heading = "Selection")]
@@ -70,6 +73,10 @@ pub(super) struct Args {
     /// `--socket`
     #[arg(long, value_name = "PATH", help_heading = "Target")]
     outside: Option<String>,
+    /// Leave this feature out: do not acknowledge it, and skip the tests that need it. A protocol
+    /// feature by its name or bit (`REPLY_ACK`, `3`), or `LOG_ALL` or `EVENT_IDX`
+    #[arg(long, value_name = "FEATURE", help_heading = "Selection")]
+    without: Vec<String>,
     /// Fix the interpretation of a choice; see `devmig choices`
     #[arg(long, value_name = "NAME=OPTION", help_heading = "Judgement")]
     choice: Vec<String>,
@@ -160,6 +167,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             scratch: args.scratch,
             limits: limits(args),
             outside: args.outside.as_deref(),
+            without: Without::named(&library.vhost_user().table, &args.without)?,
         },
         pinned,
         reproduce: again(args),
@@ -183,6 +191,18 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         // What was not run has driven nothing, and that says nothing about the back-end.
         let tours = tours.filter(|_| report.ended_early.is_none());
         report.coverage = tours.map(|tours| tours.coverage(&report));
+        let table = &library.vhost_user().table;
+        let offers = report.offers.clone().unwrap_or_default();
+        let optional = run.subject.without.others(table, &offers);
+        let report = around(report, &optional, |left_out, only| {
+            let names = [args.without.clone(), left_out.to_vec()].concat();
+            let without = Without::named(table, &names)?;
+            let reproduce = without::command(&run.reproduce, left_out);
+            let run = Run { subject: Subject { without, ..run.subject }, reproduce, ..run.clone() };
+            let is_wanted = |test: &&Test| only.is_empty() || only.contains(&&*test.id);
+            let tests: Vec<&Test> = tests.iter().copied().filter(is_wanted).collect();
+            Ok::<_, Error>(runner::play(&run, &tests, &[], |_| ()))
+        })?;
         versions::compared(report, &others, |version| {
             let library = Library::builtin()?.by_text(SOURCE, version)?;
             let rules = library.spec.judged_by(SOURCE, version)?;
@@ -260,6 +280,7 @@ fn again(args: &Args) -> String {
         .choices(&args.choice)
         .words(args.scratch, "--scratch")
         .value("--outside", args.outside.as_ref())
+        .each("--without", &args.without)
         .path("--waivers", args.shared.waivers.as_ref())
         .words(args.text != "10.2", &format!("--spec-version {}", args.text))
         .words(args.profile == Profile::Full, "--profile full")

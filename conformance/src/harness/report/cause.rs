@@ -17,10 +17,10 @@ pub struct Cause<'r> {
     pub others: Vec<Cow<'r, Result>>,
 }
 
-/// What makes two findings one: how they ended, the clause, what came and what was allowed.
-type Key = (Status, String, String, String);
-
-fn key(result: &Result) -> Key {
+/// What two results have in common that have one cause: how they ended, the clause, what came and what
+/// was allowed.
+#[must_use]
+pub fn alike(result: &Result) -> (Status, String, String, String) {
     let observed = result.observed.as_deref().unwrap_or_default();
     let observed = observed.lines().next().unwrap_or_default();
     let expected = without_numbers(&result.expected.join("\n"));
@@ -48,14 +48,14 @@ fn without_numbers(text: &str) -> String {
 /// the most findings first.
 #[must_use]
 pub fn causes(results: &[Result]) -> Vec<Cause<'_>> {
-    let mut places: BTreeMap<Key, usize> = BTreeMap::new();
+    let mut places: BTreeMap<_, usize> = BTreeMap::new();
     let mut causes: Vec<Cause<'_>> = Vec::new();
     let told = |result: &Cow<'_, Result>| result.is_finding() || result.status == Status::Error;
     for result in results.iter().flat_map(Result::each).filter(told) {
-        match places.get(&key(&result)) {
+        match places.get(&alike(&result)) {
             Some(place) => causes[*place].others.push(result),
             None => {
-                places.insert(key(&result), causes.len());
+                places.insert(alike(&result), causes.len());
                 causes.push(Cause { first: result, others: Vec::new() });
             }
         }

@@ -51,6 +51,14 @@ pub fn junit(suite: &str, report: &SuiteReport, clause_text: impl Fn(&str) -> St
     }
     let mut document = Report::new(format!("devmig test {suite}"));
     document.add_test_suite(tests);
+    if let Some(around) = report.around.as_ref().filter(|around| !around.without.is_empty()) {
+        let name = format!("{suite} {}", around.options());
+        let mut tests = TestSuite::new(&name);
+        for result in &around.results {
+            tests.add_test_case(case(&name, result, &clause_text(&result.clause)));
+        }
+        document.add_test_suite(tests);
+    }
     // Only writing can fail, and nothing is written but to memory.
     document.to_string().unwrap_or_default()
 }

@@ -7,6 +7,8 @@ use super::setting::Device;
 /// Feature bits that only a network device has: commands about its filter, announcements, several
 /// queues, its address.
 const ONLY_NET: u64 = 0b11_1111 << 18;
+/// VIRTIO_NET_F_MQ.
+const SEVERAL_PAIRS: u64 = 1 << 22;
 /// VIRTIO_BLK_F_RO.
 const READ_ONLY: u64 = 1 << 5;
 /// Protocol features that only a network device has.
@@ -22,6 +24,13 @@ pub(super) fn mistake(
     offered: u64,
     protocol_offered: u64,
 ) -> Option<String> {
+    if device == Device::NetLoopback && offered != 0 && offered & SEVERAL_PAIRS == 0 {
+        return Some(
+            "wrong --device: net-loopback drives two pairs of queues, and the back-end has one \
+             (it does not offer VIRTIO_NET_F_MQ); use --device net"
+                .to_owned(),
+        );
+    }
     if matches!(device, Device::Net | Device::NetLoopback | Device::None) {
         return None;
     }
@@ -61,6 +70,17 @@ mod tests {
         assert!(said(Device::Fs, false, 1 << 22, 0).is_some_and(|why| why.contains("0x400000")));
         assert_eq!(said(Device::Net, true, READ_ONLY | 1 << 22, rarp), None);
         assert_eq!(said(Device::None, true, READ_ONLY | 1 << 22, rarp), None);
+    }
+
+    #[test]
+    fn a_network_device_with_one_pair_of_queues_is_not_tested_as_one_with_two() {
+        let library = Library::builtin().unwrap();
+        let table = &library.vhost_user().table;
+        let said = |offered| mistake(table, (Device::NetLoopback, false), offered, 0);
+        assert!(said(1 << 30).is_some_and(|why| why.contains("two pairs")));
+        assert_eq!(said(1 << 30 | SEVERAL_PAIRS), None);
+        // It was not asked yet.
+        assert_eq!(said(0), None);
     }
 
     #[test]

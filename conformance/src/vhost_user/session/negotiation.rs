@@ -16,6 +16,8 @@ use crate::vhost_user::drive::Keeps;
 pub(super) struct Negotiation {
     /// Protocol features that are not acknowledged, offered or not.
     declined: u64,
+    /// Device features that are not acknowledged, offered or not.
+    left_out: u64,
     /// Every message asks for an acknowledgement.
     pub(super) acknowledged: bool,
     pub(super) offered: u64,
@@ -38,14 +40,14 @@ pub(super) struct Negotiation {
 }
 
 impl Negotiation {
-    pub(super) fn new(acknowledged: bool, declined: u64) -> Self {
-        Negotiation { acknowledged, declined, ..Negotiation::default() }
+    pub(super) fn new(acknowledged: bool, declined: u64, left_out: u64) -> Self {
+        Negotiation { acknowledged, declined, left_out, ..Negotiation::default() }
     }
 
     /// A fresh connection: where rings were stopped is remembered.
     pub(super) fn begin_again(&mut self) {
-        let Negotiation { declined, acknowledged, bases, .. } = *self;
-        *self = Negotiation { declined, acknowledged, bases, ..Negotiation::default() };
+        let Negotiation { declined, left_out, acknowledged, bases, .. } = *self;
+        *self = Negotiation { declined, left_out, acknowledged, bases, ..Negotiation::default() };
     }
 
     /// Whether a message may not be sent: the feature that it needs was not accepted, or not offered.
@@ -67,7 +69,8 @@ impl Negotiation {
         ring: u8,
         number: Number,
     ) -> Result<u64, TestEnd> {
-        let known = driver.features();
+        let known = driver.features() & !self.left_out;
+        let logs = 1 << LOG_ALL & !self.left_out;
         Ok(match number {
             Number::Literal(value) => value,
             Number::Saved => {
@@ -78,7 +81,7 @@ impl Negotiation {
                 u64::from(used.map_err(TestEnd::harness)?)
             }
             Number::Offered => self.offered & (F_PROTOCOL_FEATURES | known),
-            Number::Logging => self.offered & (F_PROTOCOL_FEATURES | 1 << LOG_ALL | known),
+            Number::Logging => self.offered & (F_PROTOCOL_FEATURES | logs | known),
             Number::Plain => self.offered & known & !F_PROTOCOL_FEATURES,
             Number::ProtocolOffered => {
                 let features = table.features.iter().filter(|f| !f.opt_in);

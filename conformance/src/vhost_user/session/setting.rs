@@ -6,6 +6,7 @@ use devmig_engine::rules::Rules;
 
 use super::TestMachine;
 use crate::harness::io::target::Target;
+use crate::vhost_user::without::Without;
 
 /// What the device is, as vhost-user does not say it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -78,6 +79,8 @@ pub struct Subject<'a> {
     /// Where somebody who connects changes the device's configuration space, and is let go when it is
     /// changed; `{socket}` stands for the path of the back-end's socket.
     pub outside: Option<&'a str>,
+    /// Features that are left out.
+    pub without: Without,
 }
 
 /// What a session is made of.
