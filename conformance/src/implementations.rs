@@ -32,6 +32,7 @@ mod run;
 mod setting;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use devmig_model::registry::Library;
 use devmig_model::spec::{
@@ -73,6 +74,9 @@ struct RawPeer {
     about: Spanned<String>,
     device: DeviceName,
     spawn: Spanned<String>,
+    /// It is slow: of the tests in which life-cycle actions meet, only one in so many is run.
+    #[serde(default = "one", rename = "pairs-one-in")]
+    pairs_one_in: NonZeroUsize,
     version: Spanned<String>,
     listed: Vec<String>,
     install: Vec<Spanned<String>>,
@@ -127,6 +131,10 @@ fn five() -> usize {
     5
 }
 
+fn one() -> NonZeroUsize {
+    NonZeroUsize::MIN
+}
+
 /// How reliably a deviation is seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -167,6 +175,8 @@ pub enum Serves {
         device: Device,
         /// How it is started; see [`crate::harness::io::process::Command`].
         spawn: String,
+        /// Of the tests in which life-cycle actions meet, one in so many is run.
+        pairs_one_in: NonZeroUsize,
     },
     /// A mediated device, in a kernel that runs as a process (see [`crate::vfio::guest`]).
     Mediated {
@@ -238,7 +248,11 @@ fn peer(library: &Library, item: &Item<RawPeer>, known: &[Deviation], d: &mut Di
     Peer {
         name: raw.name.get_ref().clone(),
         about: raw.about.get_ref().clone(),
-        serves: Serves::VhostUser { device, spawn: raw.spawn.get_ref().clone() },
+        serves: Serves::VhostUser {
+            device,
+            spawn: raw.spawn.get_ref().clone(),
+            pairs_one_in: raw.pairs_one_in,
+        },
         version: raw.version.get_ref().clone(),
         listed: raw.listed.clone(),
         install: words(&raw.install),

@@ -15,6 +15,7 @@ use super::setting::{Setting, cache};
 use super::{Deviation, Peer, Serves, When};
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
+use crate::harness::pairs::PREFIX;
 use crate::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
 use crate::vfio::guest::Opening;
 use crate::vhost_user::runner::{self, Run};
@@ -121,8 +122,16 @@ impl Peer {
                 }
                 Ok(verdict)
             }
-            Serves::VhostUser { device, spawn } => {
-                self.over_vhost_user(setting, version, *device, spawn)
+            Serves::VhostUser { device, spawn, pairs_one_in } => {
+                let pairs = setting.suite.iter().filter(|test| test.id.starts_with(PREFIX));
+                let pairs: Vec<&str> =
+                    pairs.step_by(pairs_one_in.get()).map(|test| test.id.as_str()).collect();
+                let held = |test: &&Test| match test.id.starts_with(PREFIX) {
+                    true => pairs.contains(&test.id.as_str()),
+                    false => !matches(NOT_HELD, &test.id),
+                };
+                let tests = setting.suite.iter().filter(held).collect();
+                self.over_vhost_user(setting, version, *device, spawn, tests)
             }
         }
     }
@@ -133,6 +142,7 @@ impl Peer {
         version: String,
         device: Device,
         spawn: &str,
+        tests: Vec<&Test>,
     ) -> Result<Verdict, Missing> {
         let (program, rest) = spawn.split_once(' ').unwrap_or((spawn, ""));
         let command = format!("{} {rest}", self.program(program).display());
@@ -164,10 +174,9 @@ impl Peer {
             seed: 1,
             ends_early: true,
             jobs: JOBS,
-            goes_past: true,
+            // What a test finds first is what is recorded.
+            goes_past: false,
         };
-        let held = |test: &&Test| !matches(NOT_HELD, &test.id);
-        let tests: Vec<&Test> = setting.suite.iter().filter(held).collect();
         let report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
         let report = self.confirmed(&version, report, |is_new| {
             let limits = Limits { confirms: true, ..limits };
