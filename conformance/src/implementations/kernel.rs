@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn every_kernel_has_a_configuration_and_nothing_else_has_one() {
         let library = Library::builtin().unwrap();
-        let suite = crate::vhost_user::suite::builtin(&library).unwrap();
+        let suite = crate::vhost_user::suite::whole(&library).unwrap();
         let peers = super::super::builtin(&library, &suite).unwrap();
         for peer in &peers {
             let kernel = matches!(peer.serves, Serves::Mediated { .. });
