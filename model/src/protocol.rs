@@ -16,6 +16,7 @@
 pub mod definition;
 pub mod example;
 pub mod input;
+pub mod multifd;
 pub mod orchestration;
 pub mod program;
 pub mod property;

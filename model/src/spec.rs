@@ -86,6 +86,10 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "vfio/choices.toml"
     "vfio/states.toml"
     "vfio/systems.toml"
+    "clauses/multifd/packets.toml"
+    "clauses/multifd/synchronisation.toml"
+    "clauses/multifd/main-stream.toml"
+    "clauses/multifd/device-state.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

@@ -160,6 +160,26 @@ Exit codes:
   1  a party violated a MUST
   2  the file is not a recording";
 
+pub(super) const WATCH_MULTIFD: &str = "\
+Example:
+  devmig watch multifd --listen source.sock --connect destination.sock --record capture
+
+Exit codes:
+  0  conformant
+  1  a clause is violated
+  2  wrong usage, or what passed is not a migration
+  3  truncated: no clause is violated, and the migration has no end";
+
+pub(super) const REPLAY_MULTIFD: &str = "\
+Example:
+  devmig replay multifd capture --source-ram pc.ram=ram.img
+
+Exit codes:
+  0  conformant
+  1  a clause is violated
+  2  the folder is not a recording of a migration
+  3  truncated: no clause is violated, and the migration has no end";
+
 pub(super) const SCENARIO: &str = "\
 Examples:
   devmig scenario --list

@@ -1,0 +1,40 @@
+//! Migrations with multifd: recordings, judged.
+//!
+//! ```text
+//!   conn0.bin, conn1.bin, ...   --streams--> events --form, machine--> violations --report--> text, JSON
+//!   index.csv                                   '--> epochs: pages sent, memory
+//! ```
+//!
+//! | file | its one job |
+//! |---|---|
+//! | `recording.rs` | a folder with connections and their index, and which of them is what |
+//! | `stream.rs` | one connection, read piece by piece |
+//! | `survey.rs` | the main stream, read once to its end before anything is judged |
+//! | `pages.rs` | which pages an epoch has, block by block |
+//! | `indices.rs` | which buffers a device has |
+//! | `memory.rs` | the memory that results, against that of the source |
+//! | `judge.rs` | all of it, in the order in which a destination acts on it |
+//! | `relay.rs` | two sides connected, and what passes recorded |
+//! | `report.rs` | the verdict, as text and JSON |
+//!
+//! **Invariants.** Memory does not depend on the length of a recording. Data is never copied, unless memory is
+//! to be compared. Where a recording has no end, what is missing is not a violation.
+
+pub mod indices;
+pub mod judge;
+pub mod memory;
+pub mod pages;
+pub mod recording;
+pub mod relay;
+pub mod report;
+pub mod stream;
+pub mod survey;
+
+use std::fs::File;
+use std::io::{self, Seek as _};
+
+/// A file that is read again.
+fn rewind(file: &File) -> io::Result<()> {
+    let mut file = file;
+    file.rewind()
+}

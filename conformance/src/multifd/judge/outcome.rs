@@ -1,0 +1,147 @@
+//! What a recording comes to: memory, the return path, the report.
+
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use devmig_model::protocol::multifd::wire::{At, ReturnDecoder, ReturnEvent, ReturnMessage};
+
+use super::channel::Channel;
+use super::{Error, Judge};
+use crate::multifd::memory::Difference;
+use crate::multifd::recording::Connection;
+use crate::multifd::report::{self, Report, Verdict};
+use crate::multifd::stream::Stream;
+
+/// How many bytes of a violation are shown.
+const SHOWN: usize = 32;
+
+impl Judge<'_> {
+    pub(super) fn compare(&mut self) -> Result<(), Error> {
+        if self.memory.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> =
+            self.blocks.iter().map(|(name, _)| name.escape_ascii().to_string()).collect();
+        self.memory.all_listed(&names)?;
+        let why = match () {
+            () if !self.replayed => "pages are compressed",
+            () if self.truncated || self.lost => "not all pages are there",
+            () => {
+                let page = usize::try_from(self.form.page.bytes()).unwrap_or(4096);
+                let clause = self.form.laws.memory;
+                for difference in self.memory.compare(page)? {
+                    let Difference { block, pages, first } = difference;
+                    let what =
+                        format!("{pages} pages of \"{block}\" differ, the first at {first:#x}");
+                    self.faults(self.main, 0, vec![(clause, what)]);
+                }
+                return Ok(());
+            }
+        };
+        self.replayed = false;
+        self.notes.push(format!("memory is not compared: {why}"));
+        Ok(())
+    }
+
+    pub(super) fn return_path(&mut self, main: &Connection) -> io::Result<()> {
+        let Some(file) = &main.reverse else { return Ok(()) };
+        let mut stream = Stream::new(file.try_clone()?);
+        let mut decoder = ReturnDecoder::new();
+        loop {
+            let input = stream.fill()?;
+            if input.is_empty() {
+                return Ok(());
+            }
+            let (used, event) = decoder.next(input);
+            match event.map(|At { at, event }| (at, event)) {
+                Some((_, ReturnEvent::Message(ReturnMessage::Shut(value)))) if value != 0 => {
+                    let what = format!("the destination ends the return path with error {value}");
+                    self.notes.push(what);
+                }
+                Some((at, ReturnEvent::Error(error))) => {
+                    self.notes.push(format!("return path, offset {at}: {error}"));
+                }
+                _ => {}
+            }
+            stream.take(used);
+        }
+    }
+
+    /// What follows from a SYNC or a mark that is missing is not reported beside it.
+    fn without_consequences(&mut self) {
+        let laws = self.machine.laws;
+        let causes = [laws.every_channel, laws.marked];
+        let follow = [laws.page_once, laws.setup_first, laws.no_pages_after_last];
+        if self.violations.iter().any(|(clause, _)| causes.contains(clause)) {
+            let memory = self.form.laws.memory;
+            self.violations.retain(|(clause, _)| !follow.contains(clause) && *clause != memory);
+        }
+    }
+
+    pub(super) fn report(
+        &mut self,
+        main: &Connection,
+        channels: &[Channel],
+        version: String,
+    ) -> Report {
+        self.without_consequences();
+        let memory = self.form.laws.memory;
+        let differs = self.violations.iter().any(|(clause, _)| *clause == memory);
+        let compared = !self.memory.is_empty() && self.replayed;
+        if self.pages.overflow || self.devices.iter().any(|device| device.indices.overflow) {
+            self.notes.push("not every page or index was told apart: too many".to_owned());
+        }
+        let mut violations = std::mem::take(&mut self.violations);
+        for (_, violation) in &mut violations {
+            let of = channels.iter().map(|channel| &channel.connection).chain([main]);
+            if let Some(of) = of.into_iter().find(|of| of.number == violation.conn) {
+                violation.bytes = shown(of, violation.offset);
+            }
+        }
+        let verdict = match () {
+            () if !violations.is_empty() => Verdict::Violated,
+            () if self.truncated => Verdict::Truncated,
+            () => Verdict::Conformant,
+        };
+        let connections = channels.iter().map(|channel| report::Channel {
+            conn: channel.connection.number,
+            id: channel.id,
+            syncs: channel.syncs,
+            packets: channel.packets,
+            device_packets: channel.device_packets,
+        });
+        let devices = self.devices.iter().map(|device| report::Device {
+            id: device.name.escape_ascii().to_string(),
+            instance: device.instance,
+            buffers: device.buffers,
+            config_index: device.config,
+        });
+        Report {
+            schema: 1,
+            verdict,
+            version,
+            machine: self.survey.machine.clone(),
+            mode: self.survey.mode,
+            channels: channels.len(),
+            epochs: self.epochs,
+            packets: self.counted.packets,
+            pages: self.counted.pages,
+            zero_pages: self.counted.zero,
+            duplicates: self.counted.duplicates,
+            connections: connections.collect(),
+            devices: devices.collect(),
+            memory: compared.then_some(!differs),
+            violations: violations.into_iter().map(|(_, violation)| violation).collect(),
+            more_violations: self.more,
+            notes: std::mem::take(&mut self.notes),
+        }
+    }
+}
+
+/// The bytes of a connection from an offset on.
+fn shown(of: &Connection, offset: u64) -> String {
+    let mut bytes = [0; SHOWN];
+    let read = of.file.read_at(&mut bytes, offset).unwrap_or_default();
+    let shown = bytes.iter().take(read).map(|byte| format!("{byte:02x}"));
+    shown.collect::<Vec<_>>().join(" ")
+}

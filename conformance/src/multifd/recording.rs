@@ -1,0 +1,266 @@
+//! A recorded migration: a folder with a file for each connection, and an index.
+//!
+//! ```text
+//!   conn<N>.bin       what the source sent on the N-th connection
+//!   conn<N>.rev.bin   what came back on it, if anything did
+//!   index.csv         seq,t_us,conn,dir,off,len: a row for each piece that passed, in order
+//! ```
+//!
+//! `dir` is `>` for what the source sent and `<` for what came back; `len` is a number of bytes, `OPEN` or
+//! `EOF`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use devmig_model::protocol::multifd::wire::MAIN_MAGIC;
+
+use crate::harness::io::files::{self, FileError};
+
+/// The first line of an index.
+pub const HEADER: &str = "seq,t_us,conn,dir,off,len";
+/// The longest line of an index.
+const LINE: u64 = 256;
+/// The most connections: the main one, 255 channels, and some to spare.
+const CONNECTIONS: usize = 512;
+
+/// Why a folder is not a recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// A file cannot be read.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: FileError,
+    },
+    /// There is no index.
+    #[error("{} has no index.csv", .0.display())]
+    NoIndex(PathBuf),
+    /// The index is not one.
+    #[error("index.csv, line {line}: {why}")]
+    Index {
+        /// Which line.
+        line: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A connection that the index lists has no file.
+    #[error("the index lists connection {0}, and there is no conn{0}.bin")]
+    NoFile(u32),
+    /// A file that the index does not list.
+    #[error("there is a conn{0}.bin, and the index does not list connection {0}")]
+    NotListed(u32),
+    /// Nothing to judge.
+    #[error("no connection begins with QEVM, so there is no main stream")]
+    NoMain,
+    /// Two migrations.
+    #[error("connections {0} and {1} both begin with QEVM: there are two main streams")]
+    TwoMains(u32, u32),
+    /// The memory of the source does not fit the recording.
+    #[error("{0}")]
+    Memory(String),
+}
+
+/// One direction of a connection, as the index has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Direction {
+    /// How many bytes passed.
+    pub bytes: u64,
+    /// Its end was seen.
+    pub ended: bool,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its number.
+    pub number: u32,
+    /// What the source sent.
+    pub file: File,
+    /// The length of that file.
+    pub length: u64,
+    /// What came back.
+    pub reverse: Option<File>,
+    /// What the index says of what the source sent.
+    pub sent: Direction,
+}
+
+impl Connection {
+    /// Whether the file has fewer bytes than passed.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.length < self.sent.bytes
+    }
+}
+
+/// A recorded migration.
+#[derive(Debug)]
+pub struct Recording {
+    /// The main connection.
+    pub main: Connection,
+    /// The channels, in the order in which they were opened.
+    pub channels: Vec<Connection>,
+    /// Connections on which nothing was sent.
+    pub silent: usize,
+    /// One of those has no end.
+    pub silent_open: bool,
+    /// What is odd about the files.
+    pub notes: Vec<String>,
+}
+
+impl Recording {
+    /// Opens a folder.
+    ///
+    /// # Errors
+    /// See [`RecordingError`].
+    pub fn open(folder: &Path) -> Result<Self, RecordingError> {
+        let index = index(folder)?;
+        listed(folder, &index)?;
+        let mut notes = Vec::new();
+        let (mut main, mut channels) = (None::<Connection>, Vec::new());
+        let (mut silent, mut silent_open) = (0, false);
+        for (number, sent) in index {
+            let connection = connection(folder, number, sent)?;
+            if connection.length != sent.bytes {
+                let (has, lists) = (connection.length, sent.bytes);
+                notes
+                    .push(format!("conn{number}.bin has {has} bytes, and the index lists {lists}"));
+            }
+            let mut begin = [0; 4];
+            let known = connection.file.read_exact_at(&mut begin, 0).is_ok();
+            match &main {
+                _ if connection.length == 0 => {
+                    notes.push(format!("nothing was sent on connection {number}"));
+                    silent += 1;
+                    silent_open |= !connection.sent.ended || connection.is_cut();
+                }
+                Some(other) if known && u32::from_be_bytes(begin) == MAIN_MAGIC => {
+                    return Err(RecordingError::TwoMains(other.number, number));
+                }
+                None if known && u32::from_be_bytes(begin) == MAIN_MAGIC => main = Some(connection),
+                _ => channels.push(connection),
+            }
+        }
+        let main = main.ok_or(RecordingError::NoMain)?;
+        Ok(Recording { main, channels, silent, silent_open, notes })
+    }
+}
+
+fn connection(folder: &Path, number: u32, sent: Direction) -> Result<Connection, RecordingError> {
+    let path = folder.join(format!("conn{number}.bin"));
+    let file = files::open(&path).map_err(|cause| match cause.is_missing() {
+        true => RecordingError::NoFile(number),
+        false => RecordingError::File { path: path.clone(), cause },
+    })?;
+    let length =
+        file.metadata().map_err(|cause| RecordingError::File { path, cause: cause.into() });
+    let length = length?.len();
+    let path = folder.join(format!("conn{number}.rev.bin"));
+    let reverse = match files::open(&path) {
+        Ok(file) => Some(file),
+        Err(cause) if cause.is_missing() => None,
+        Err(cause) => return Err(RecordingError::File { path, cause }),
+    };
+    Ok(Connection { number, file, length, reverse, sent })
+}
+
+/// Every file of a connection is one that the index lists.
+fn listed(folder: &Path, index: &BTreeMap<u32, Direction>) -> Result<(), RecordingError> {
+    let wrong =
+        |cause: io::Error| RecordingError::File { path: folder.into(), cause: cause.into() };
+    for entry in std::fs::read_dir(folder).map_err(wrong)? {
+        let name = entry.map_err(wrong)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("conn"));
+        let number = number.and_then(|name| name.strip_suffix(".bin"));
+        if let Some(number) = number.and_then(|number| number.parse().ok())
+            && !index.contains_key(&number)
+        {
+            return Err(RecordingError::NotListed(number));
+        }
+    }
+    Ok(())
+}
+
+/// What the index says of each connection.
+fn index(folder: &Path) -> Result<BTreeMap<u32, Direction>, RecordingError> {
+    let path = folder.join("index.csv");
+    let file = files::open(&path).map_err(|cause| match cause.is_missing() {
+        true => RecordingError::NoIndex(folder.to_owned()),
+        false => RecordingError::File { path: path.clone(), cause },
+    })?;
+    let mut reader = BufReader::new(file);
+    let mut connections: BTreeMap<u32, [Direction; 2]> = BTreeMap::new();
+    let mut sequence = None;
+    let mut text = Vec::new();
+    for line in 1_u64.. {
+        text.clear();
+        let read = (&mut reader).take(LINE).read_until(b'\n', &mut text);
+        let read =
+            read.map_err(|cause| RecordingError::File { path: path.clone(), cause: cause.into() });
+        if read? == 0 {
+            break;
+        }
+        let row = String::from_utf8_lossy(&text);
+        let row = row.trim_end_matches(['\n', '\r']);
+        let wrong = |why: String| RecordingError::Index { line, why };
+        match line {
+            1 if row == HEADER => {}
+            1 => return Err(wrong(format!("the first line is not `{HEADER}`"))),
+            _ => take(row, &mut sequence, &mut connections).map_err(wrong)?,
+        }
+    }
+    Ok(connections.into_iter().map(|(number, [sent, _])| (number, sent)).collect())
+}
+
+/// Takes one row.
+fn take(
+    row: &str,
+    sequence: &mut Option<u64>,
+    connections: &mut BTreeMap<u32, [Direction; 2]>,
+) -> Result<(), String> {
+    let fields: Vec<&str> = row.split(',').collect();
+    let [seq, time, conn, dir, offset, length] = fields[..] else {
+        return Err(format!("{} fields, not 6", fields.len()));
+    };
+    let number = |name: &str, text: &str| {
+        text.parse::<u64>()
+            .map_err(|_| format!("`{}` is not a number: {name}", text.escape_debug()))
+    };
+    let seq = number("seq", seq)?;
+    number("t_us", time)?;
+    let offset = number("off", offset)?;
+    let conn = u32::try_from(number("conn", conn)?).map_err(|_| format!("connection {conn}"))?;
+    let expected = sequence.map_or(seq, |seq: u64| seq.saturating_add(1));
+    if seq != expected {
+        return Err(format!("a gap: row {expected} is missing, this is row {seq}"));
+    }
+    *sequence = Some(seq);
+    let way = match dir {
+        ">" => 0,
+        "<" => 1,
+        other => return Err(format!("the direction is `{}`, not > or <", other.escape_debug())),
+    };
+    if connections.len() >= CONNECTIONS && !connections.contains_key(&conn) {
+        return Err(format!("more than {CONNECTIONS} connections"));
+    }
+    let direction = &mut connections.entry(conn).or_default()[way];
+    match length {
+        "OPEN" => {}
+        "EOF" => direction.ended = true,
+        length => {
+            let length = number("len", length)?;
+            if offset != direction.bytes {
+                let expected = direction.bytes;
+                return Err(format!(
+                    "a gap in connection {conn}: the piece begins at {offset}, not at {expected}"
+                ));
+            }
+            direction.bytes = direction.bytes.checked_add(length).ok_or("the lengths overflow")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! Stands between a source and a destination, passes everything on, and records it.
+//!
+//! ```text
+//!   source ==connection N==> relay ==connection N==> destination
+//!                              '--> conn<N>.bin, conn<N>.rev.bin, index.csv
+//! ```
+//!
+//! Each direction of each connection has a thread, which reads a piece, records it, and writes it. So a side that
+//! does not read stops nothing but that direction, and no two directions wait for each other.
+//!
+//! **Invariants.** What is held for a side is one piece. The bytes of a piece are in its file before its row is in
+//! the index, so a recording that is cut off is one.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::recording::HEADER;
+
+/// How much is passed on at once.
+const PIECE: usize = 256 << 10;
+/// How often it is looked whether to stop, while nobody connects.
+const LOOK: Duration = Duration::from_millis(20);
+/// The most connections.
+const CONNECTIONS: u32 = 512;
+
+/// Where a side listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A host and a port.
+    Tcp(String),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "{}", path.display()),
+            Address::Tcp(address) => f.write_str(address),
+        }
+    }
+}
+
+/// A listening socket of either kind.
+#[derive(Debug)]
+pub enum Listener {
+    /// A Unix socket.
+    Unix(UnixListener),
+    /// TCP.
+    Tcp(TcpListener),
+}
+
+/// A connection of either kind.
+#[derive(Debug)]
+enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Socket {
+    fn connect(to: &Address) -> io::Result<Self> {
+        Ok(match to {
+            Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
+            Address::Tcp(address) => Socket::Tcp(TcpStream::connect(address)?),
+        })
+    }
+
+    fn again(&self) -> io::Result<Self> {
+        Ok(match self {
+            Socket::Unix(socket) => Socket::Unix(socket.try_clone()?),
+            Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
+        })
+    }
+
+    fn shut(&self, how: std::net::Shutdown) {
+        // It may be gone already.
+        let _ = match self {
+            Socket::Unix(socket) => socket.shutdown(how),
+            Socket::Tcp(socket) => socket.shutdown(how),
+        };
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Unix(socket) => socket.read(buffer),
+            Socket::Tcp(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Unix(socket) => socket.write(bytes),
+            Socket::Tcp(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The index, as it grows.
+#[derive(Debug)]
+struct Index {
+    file: BufWriter<File>,
+    rows: u64,
+    begun: Instant,
+}
+
+impl Index {
+    fn row(&mut self, conn: u32, dir: char, offset: u64, length: &str) -> io::Result<()> {
+        let (seq, time) = (self.rows, self.begun.elapsed().as_micros());
+        self.rows += 1;
+        writeln!(self.file, "{seq},{time},{conn},{dir},{offset},{length}")
+    }
+}
+
+/// Relays connections, and records them in a folder.
+#[derive(Debug)]
+pub struct Relay {
+    folder: PathBuf,
+    index: Arc<Mutex<Index>>,
+    sockets: Vec<[Socket; 2]>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Relay {
+    /// Records in a folder, which is made.
+    ///
+    /// # Errors
+    /// If the index cannot be made: there is a recording already, or no place for one.
+    pub fn new(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut file = BufWriter::new(File::create_new(folder.join("index.csv"))?);
+        writeln!(file, "{HEADER}")?;
+        let index = Index { file, rows: 0, begun: Instant::now() };
+        let index = Arc::new(Mutex::new(index));
+        Ok(Relay { folder: folder.to_owned(), index, sockets: Vec::new(), threads: Vec::new() })
+    }
+
+    /// Relays until every connection that was made has ended, or until it is to stop. How many there were.
+    ///
+    /// # Errors
+    /// If a connection cannot be accepted, passed on or recorded.
+    pub fn run(
+        mut self,
+        listener: &Listener,
+        to: &Address,
+        stop: &dyn Fn() -> bool,
+    ) -> io::Result<u32> {
+        match listener {
+            Listener::Unix(listener) => listener.set_nonblocking(true)?,
+            Listener::Tcp(listener) => listener.set_nonblocking(true)?,
+        }
+        let mut count = 0;
+        let ended = loop {
+            if stop() {
+                break Ok(());
+            }
+            let accepted = match listener {
+                Listener::Unix(listener) => listener.accept().map(|(s, _)| Socket::Unix(s)),
+                Listener::Tcp(listener) => listener.accept().map(|(s, _)| Socket::Tcp(s)),
+            };
+            match accepted {
+                Ok(source) if count < CONNECTIONS => {
+                    if let Err(error) = self.open(count, source, to) {
+                        break Err(error);
+                    }
+                    count += 1;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if count > 0 && self.threads.iter().all(JoinHandle::is_finished) {
+                        break Ok(());
+                    }
+                    std::thread::sleep(LOOK);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        let finished = self.finish();
+        ended.and(finished).map(|()| count)
+    }
+
+    fn open(&mut self, conn: u32, source: Socket, to: &Address) -> io::Result<()> {
+        match &source {
+            Socket::Unix(socket) => socket.set_nonblocking(false)?,
+            Socket::Tcp(socket) => {
+                socket.set_nonblocking(false)?;
+                socket.set_nodelay(true)?;
+            }
+        }
+        let destination = Socket::connect(to).map_err(|error| {
+            io::Error::new(error.kind(), format!("no connection to {to}: {error}"))
+        })?;
+        if let Socket::Tcp(socket) = &destination {
+            socket.set_nodelay(true)?;
+        }
+        lock(&self.index).row(conn, '>', 0, "OPEN")?;
+        let ways = [
+            ('>', "", source.again()?, destination.again()?),
+            ('<', ".rev", destination.again()?, source.again()?),
+        ];
+        for (dir, suffix, from, into) in ways {
+            let file = File::create_new(self.folder.join(format!("conn{conn}{suffix}.bin")))?;
+            let index = Arc::clone(&self.index);
+            let way = Way { conn, dir, from, into, file, index };
+            self.threads.push(std::thread::spawn(move || way.run()));
+        }
+        self.sockets.push([source, destination]);
+        Ok(())
+    }
+
+    /// Ends all connections, and writes what there is of the index.
+    fn finish(&mut self) -> io::Result<()> {
+        for socket in self.sockets.iter().flatten() {
+            socket.shut(std::net::Shutdown::Both);
+        }
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread failed")));
+            result = result.and(ended);
+        }
+        result.and(lock(&self.index).file.flush())
+    }
+}
+
+fn lock(index: &Mutex<Index>) -> std::sync::MutexGuard<'_, Index> {
+    index.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One direction of one connection.
+struct Way {
+    conn: u32,
+    dir: char,
+    from: Socket,
+    into: Socket,
+    file: File,
+    index: Arc<Mutex<Index>>,
+}
+
+impl Way {
+    fn run(mut self) -> io::Result<()> {
+        let mut buffer = vec![0; PIECE];
+        let mut offset = 0_u64;
+        loop {
+            let read = match self.from.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A connection that is broken has ended.
+                other => other.unwrap_or(0),
+            };
+            let piece = &buffer[..read];
+            if piece.is_empty() {
+                break;
+            }
+            self.file.write_all(piece)?;
+            lock(&self.index).row(self.conn, self.dir, offset, &read.to_string())?;
+            offset += read as u64;
+            if self.into.write_all(piece).is_err() {
+                // Nobody reads any more: the sender is to notice.
+                self.from.shut(std::net::Shutdown::Read);
+                break;
+            }
+        }
+        lock(&self.index).row(self.conn, self.dir, offset, "EOF")?;
+        self.into.shut(std::net::Shutdown::Write);
+        Ok(())
+    }
+}

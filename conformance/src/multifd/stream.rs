@@ -1,0 +1,47 @@
+//! One direction of a connection, read piece by piece.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+/// How much is read at once.
+const PIECE: usize = 256 << 10;
+
+/// A file that is read from its beginning to its end.
+#[derive(Debug)]
+pub struct Stream {
+    file: File,
+    buffer: Vec<u8>,
+    begin: usize,
+    end: usize,
+}
+
+impl Stream {
+    /// From the first byte on.
+    #[must_use]
+    pub fn new(file: File) -> Self {
+        Stream { file, buffer: Vec::new(), begin: 0, end: 0 }
+    }
+
+    /// What was read and not yet taken. Empty at the end only.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn fill(&mut self) -> io::Result<&[u8]> {
+        if self.begin == self.end {
+            self.buffer.resize(PIECE, 0);
+            self.begin = 0;
+            self.end = loop {
+                match self.file.read(&mut self.buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    other => break other?,
+                }
+            };
+        }
+        Ok(&self.buffer[self.begin..self.end])
+    }
+
+    /// So many bytes of that are done with.
+    pub fn take(&mut self, count: usize) {
+        self.begin = self.begin.saturating_add(count).min(self.end);
+    }
+}

@@ -1,0 +1,155 @@
+//! The main stream, read once to its end before anything is judged: how epochs are marked, which devices there
+//! are, and how long their sections are.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use devmig_model::protocol::multifd::wire::{
+    MainDecoder, MainEvent, Name, PageSize, SectionSize, command, section_sizes,
+};
+use serde::Serialize;
+
+use super::recording::Connection;
+use super::stream::Stream;
+
+/// The longest description of sections.
+const DESCRIPTION: u64 = 4 << 20;
+/// The most devices that are kept by name.
+const DEVICES: usize = 4096;
+
+/// How epochs are marked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// With a FLUSH each.
+    PerRound,
+    /// With the end of each RAM section.
+    PerSection,
+    /// Not at all: there are no channels.
+    None,
+}
+
+impl Mode {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Mode::PerRound => "each round is synchronised (FLUSH)",
+            Mode::PerSection => "each RAM section is synchronised (EOS)",
+            Mode::None => "no channels",
+        }
+    }
+}
+
+/// What a main stream holds.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// How epochs are marked.
+    pub mode: Mode,
+    /// The machine type.
+    pub machine: Option<String>,
+    /// The size of pages.
+    pub page: PageSize,
+    /// It has the end of its sections.
+    pub complete: bool,
+    /// Names and instances of its sections.
+    pub sections: BTreeSet<(Vec<u8>, u32)>,
+    /// The UUID in its configuration.
+    pub uuid: Option<[u8; 16]>,
+    /// The lengths of sections, if the description at the end holds them and is right.
+    pub sizes: Vec<SectionSize>,
+    /// How many FLUSHes there are, and how many ends of RAM sections before postcopy.
+    marks: (u64, u64),
+}
+
+impl Survey {
+    /// How many epochs are marked.
+    #[must_use]
+    pub fn marks(&self) -> u64 {
+        match self.mode {
+            Mode::PerRound => self.marks.0,
+            Mode::PerSection => self.marks.1,
+            Mode::None => 0,
+        }
+    }
+
+    /// Whether this marks the end of an epoch; `postcopy` has begun or not.
+    #[must_use]
+    pub fn is_mark(&self, event: &MainEvent<'_>, postcopy: bool) -> bool {
+        match self.mode {
+            Mode::PerRound => matches!(event, MainEvent::Flush),
+            Mode::PerSection => matches!(event, MainEvent::EndOfSection) && !postcopy,
+            Mode::None => false,
+        }
+    }
+}
+
+/// Reads the main stream.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn survey(main: &Connection, channels: usize) -> io::Result<Survey> {
+    let sizes = sizes(&main.file, main.length)?;
+    let exact = read(main, channels, sizes.clone())?;
+    // A description that does not fit its stream says nothing.
+    if exact.complete || sizes.is_empty() {
+        return Ok(exact);
+    }
+    read(main, channels, Vec::new())
+}
+
+fn read(main: &Connection, channels: usize, sizes: Vec<SectionSize>) -> io::Result<Survey> {
+    let mut decoder = MainDecoder::with_sizes(sizes.clone());
+    let mut stream = Stream::new(main.file.try_clone()?);
+    super::rewind(&main.file)?;
+    let mut sections = BTreeSet::new();
+    let (mut marks, mut postcopy, mut machine, mut uuid) = ((0, 0), false, None, None);
+    loop {
+        let input = stream.fill()?;
+        if input.is_empty() {
+            break;
+        }
+        let (used, event) = decoder.next(input);
+        match event.map(|at| at.event) {
+            Some(MainEvent::Flush) => marks.0 += 1,
+            Some(MainEvent::EndOfSection) if !postcopy => marks.1 += 1,
+            Some(MainEvent::Command { number, .. }) => postcopy |= starts_postcopy(number),
+            Some(MainEvent::Machine(name)) => machine = Some(name.to_string()),
+            Some(MainEvent::Uuid(bytes)) => uuid = Some(bytes),
+            Some(MainEvent::Section { name, instance, .. }) if sections.len() < DEVICES => {
+                sections.insert((Name::as_bytes(&name).to_vec(), instance));
+            }
+            _ => {}
+        }
+        stream.take(used);
+    }
+    let mode = match (channels, marks) {
+        (0, _) => Mode::None,
+        (_, (0, _)) => Mode::PerSection,
+        _ => Mode::PerRound,
+    };
+    let (page, complete) = (decoder.page(), decoder.is_complete());
+    Ok(Survey { mode, machine, page, complete, sections, uuid, sizes, marks })
+}
+
+/// What the description at the end of a stream says. It is the last thing in it: its type, its length, JSON.
+fn sizes(file: &File, length: u64) -> io::Result<Vec<SectionSize>> {
+    let tail = length.min(DESCRIPTION);
+    let mut bytes = vec![0; usize::try_from(tail).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, length.saturating_sub(tail))?;
+    let begins = |at: &usize| {
+        let rest = &bytes[*at..];
+        let [0, 6, a, b, c, d, b'{', ..] = rest else { return false };
+        u64::from(u32::from_be_bytes([*a, *b, *c, *d])) == (rest.len() as u64).saturating_sub(6)
+    };
+    let found = (0..bytes.len()).rev().find(begins);
+    Ok(found.map(|at| section_sizes(&bytes[at + 6..])).unwrap_or_default())
+}
+
+/// Whether this is a command after which sections are no longer synchronised.
+#[must_use]
+pub fn starts_postcopy(number: u16) -> bool {
+    number == command::POSTCOPY_LISTEN
+}

@@ -1,0 +1,535 @@
+//! Recorded migrations, made by hand: a healthy one is conformant, and each fault violates its clause.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use devmig_conformance::multifd::judge::{self, Error};
+use devmig_conformance::multifd::memory::Memory;
+use devmig_conformance::multifd::recording::Recording;
+use devmig_conformance::multifd::report::{Report, Verdict};
+use devmig_conformance::multifd::survey::Mode;
+use devmig_model::protocol::multifd::wire::{
+    Buffer, DevicePacket, Init, MainWriter, PageForm, PageSize, RamPacket, command, flag, vfio_tag,
+};
+use devmig_model::registry::Library;
+use tempfile::TempDir;
+
+const PAGE: u64 = 4096;
+const RAM: &str = "pc.ram";
+const VFIO: &str = "0000:00:04.0/vfio";
+/// Where a packet's fields are.
+const VERSION: usize = 4;
+const PAGES_ALLOC: usize = 12;
+const NORMAL: usize = 16;
+const SIZE: usize = 20;
+const NUMBER: usize = 24;
+const BLOCK: usize = 64;
+const OFFSET: usize = 320;
+
+/// A migration: what was sent on each connection, packet by packet.
+#[derive(Clone)]
+struct Migration {
+    main: Vec<Vec<u8>>,
+    channels: [Vec<Vec<u8>>; 2],
+    /// The memory of the source at the end.
+    memory: Vec<u8>,
+    /// The connections that the index has an end of.
+    ended: [bool; 3],
+}
+
+fn main_item(write: impl FnOnce(&mut MainWriter)) -> Vec<u8> {
+    let mut writer = MainWriter::default();
+    write(&mut writer);
+    writer.bytes
+}
+
+fn init(id: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Init::new([7; 16], id).encode(&mut bytes);
+    bytes
+}
+
+fn ram(number: u64, normal: &[u64], zero: &[u64], fill: u8) -> Vec<u8> {
+    let offsets = |pages: &[u64]| pages.iter().map(|page| page * PAGE).collect::<Vec<_>>();
+    let (normal, zero) = (offsets(normal), offsets(zero));
+    let size = (normal.len() as u32) * 4096;
+    let block = RAM.as_bytes();
+    let packet = RamPacket { flags: 0, size, number, block, normal: &normal, zero: &zero };
+    let mut bytes = Vec::new();
+    packet.encode(PageSize::FOUR_KIB, &mut bytes);
+    for offset in &normal {
+        bytes.extend([fill, (offset / PAGE) as u8].repeat(2048));
+    }
+    bytes
+}
+
+fn sync(number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let packet = RamPacket { flags: flag::SYNC, number, ..RamPacket::default() };
+    packet.encode(PageSize::FOUR_KIB, &mut bytes);
+    bytes
+}
+
+fn device(index: u32, flags: u32, data: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let size = (Buffer::LEN + data.len()) as u32;
+    DevicePacket::new(VFIO.as_bytes(), 0, size).encode(&mut bytes);
+    Buffer { version: 0, index, flags }.encode(&mut bytes);
+    bytes.extend(data);
+    bytes
+}
+
+/// Three epochs, the first of them empty, and a device.
+fn healthy() -> Migration {
+    let main = vec![
+        MainWriter::new("pc-q35-10.0").bytes,
+        main_item(|w| {
+            w.start(2, ("ram", 0), 4).blocks(&[(RAM, 16 * PAGE)]);
+        }),
+        main_item(|w| {
+            w.flush();
+        }),
+        main_item(|w| {
+            w.end_of_section().footer(2);
+            w.start(3, (VFIO, 0), 1).vfio(vfio_tag::DEV_SETUP_STATE);
+            w.vfio(vfio_tag::END_OF_STATE).footer(3).part(2);
+        }),
+        main_item(|w| {
+            w.flush();
+        }),
+        main_item(|w| {
+            w.end_of_section().footer(2).command(command::SWITCHOVER_START, &[]).end(2);
+        }),
+        main_item(|w| {
+            w.page(Some(RAM), 9 * PAGE, PageForm::Fill(0)).flush();
+        }),
+        main_item(|w| {
+            w.end_of_section().footer(2);
+        }),
+        main_item(|w| {
+            w.full(4, ("timer", 0), 1).raw(&[1, 2, 3]).footer(4).eof();
+        }),
+    ];
+    let first = vec![
+        init(0),
+        sync(0),
+        ram(2, &[0, 1, 2], &[3], 0xa1),
+        sync(4),
+        ram(6, &[1, 3], &[], 0xa2),
+        sync(8),
+        device(1, Buffer::CONFIG, b"config"),
+    ];
+    let second = vec![
+        init(1),
+        sync(1),
+        ram(3, &[4, 5, 9], &[], 0xb1),
+        sync(5),
+        ram(7, &[2, 0], &[4], 0xb2),
+        device(0, 0, b"data"),
+        sync(9),
+    ];
+    let mut memory = vec![0; 16 * PAGE as usize];
+    let fills = [(0, 0xb2), (1, 0xa2), (2, 0xb2), (3, 0xa2), (5, 0xb1)];
+    for (page, fill) in fills {
+        let at = page * PAGE as usize;
+        memory[at..at + PAGE as usize].copy_from_slice(&[fill, page as u8].repeat(2048));
+    }
+    Migration { main, channels: [first, second], memory, ended: [true; 3] }
+}
+
+impl Migration {
+    fn connections(&self) -> [Vec<u8>; 3] {
+        [self.main.concat(), self.channels[0].concat(), self.channels[1].concat()]
+    }
+
+    fn write(&self, folder: &Path) {
+        write(folder, &self.connections(), &self.ended);
+    }
+
+    fn judged(&self) -> Report {
+        let folder = TempDir::new().unwrap();
+        self.write(folder.path());
+        let image = folder.path().join("ram.img");
+        fs::write(&image, &self.memory).unwrap();
+        judged(folder.path(), &[(RAM.to_owned(), image)]).unwrap()
+    }
+}
+
+fn write(folder: &Path, connections: &[Vec<u8>], ended: &[bool]) {
+    let mut index = String::from("seq,t_us,conn,dir,off,len\n");
+    let mut seq = 0..;
+    let mut row = |rest: &str| writeln!(index, "{},0,{rest}", seq.next().unwrap()).unwrap();
+    for (number, bytes) in connections.iter().enumerate() {
+        fs::write(folder.join(format!("conn{number}.bin")), bytes).unwrap();
+        row(&format!("{number},>,0,OPEN"));
+        row(&format!("{number},>,0,{}", bytes.len()));
+        if ended[number] {
+            row(&format!("{number},>,{},EOF", bytes.len()));
+        }
+    }
+    fs::write(folder.join("index.csv"), index).unwrap();
+}
+
+static LIBRARY: LazyLock<Library> = LazyLock::new(|| Library::builtin().unwrap());
+
+fn judged(folder: &Path, memory: &[(String, PathBuf)]) -> Result<Report, Error> {
+    let memory = Memory::of(memory)?;
+    judge::judge(Recording::open(folder)?, &LIBRARY, None, memory)
+}
+
+fn clauses(report: &Report) -> Vec<&str> {
+    let clauses = report.violations.iter();
+    clauses.map(|violation| violation.clause.strip_prefix("multifd.").unwrap()).collect()
+}
+
+#[test]
+fn a_healthy_migration_is_conformant() {
+    let report = healthy().judged();
+    assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+    assert_eq!((report.mode, report.version.as_str()), (Mode::PerRound, "10.0"));
+    assert_eq!((report.channels, report.epochs, report.packets), (2, 3, 12));
+    assert_eq!((report.pages, report.zero_pages, report.duplicates), (13, 3, 0));
+    assert_eq!(report.memory, Some(true));
+    let [device] = &report.devices[..] else { panic!("{:?}", report.devices) };
+    assert_eq!((device.id.as_str(), device.buffers, device.config_index), (VFIO, 2, Some(1)));
+    insta::assert_snapshot!(report.text());
+}
+
+type Fault = (&'static str, &'static str, fn(&mut Migration));
+
+fn put(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+}
+
+/// A fault, the clause that it violates, and how it is made.
+const FAULTS: &[Fault] = &[
+    ("a SYNC is dropped", "sync.every-channel", |m| drop(m.channels[0].remove(3))),
+    ("the first SYNC is dropped", "sync.every-channel", |m| drop(m.channels[1].remove(1))),
+    ("the last SYNC is dropped", "sync.every-channel", |m| drop(m.channels[1].remove(6))),
+    ("a SYNC is added", "sync.marked", |m| m.channels[0].insert(3, sync(4))),
+    ("a FLUSH is dropped", "sync.marked", |m| drop(m.main.remove(4))),
+    ("the last FLUSH is dropped", "sync.marked", |m| drop(m.main.remove(6))),
+    ("a FLUSH is added", "sync.every-channel", |m| m.main.insert(4, m.main[4].clone())),
+    ("a packet is dropped", "packet.numbers-whole", |m| drop(m.channels[1].remove(2))),
+    ("a packet is sent twice", "sync.page-once", |m| {
+        m.channels[0].insert(3, m.channels[0][2].clone());
+    }),
+    ("a packet is sent on two channels", "sync.page-once", |m| {
+        m.channels[1].insert(3, m.channels[0][2].clone());
+    }),
+    ("a packet is late", "packet.number-increases", |m| put(&mut m.channels[0][2], NUMBER + 4, 0)),
+    ("a packet is sent in set-up", "sync.setup-first", |m| {
+        let packet = m.channels[0].remove(2);
+        m.channels[0].insert(1, packet);
+    }),
+    ("a page is sent on a channel and on main", "sync.page-once", |m| {
+        m.channels[0][4] = ram(6, &[1, 3], &[9], 0xa2);
+    }),
+    ("pages after the last SYNC", "sync.no-pages-after-last", |m| {
+        m.channels[0].push(ram(10, &[8], &[], 1));
+    }),
+    ("a SYNC with pages", "sync.alone", |m| put(&mut m.channels[0][4], 8, flag::SYNC)),
+    ("an empty packet", "packet.has-pages", |m| put(&mut m.channels[0][3], 8, 0)),
+    ("the magic of a channel", "init.magic", |m| put(&mut m.channels[0][0], 0, 0x1122_3345)),
+    ("the version of a channel", "init.version", |m| put(&mut m.channels[0][0], VERSION, 2)),
+    ("another UUID", "init.uuid", |m| m.channels[1][0][8] = 9),
+    ("an id too large", "init.id-below-channels", |m| m.channels[1][0][24] = 2),
+    ("an id twice", "init.id-once", |m| m.channels[1][0][24] = 0),
+    ("the magic of a packet", "packet.followed", |m| put(&mut m.channels[0][2], 0, 0)),
+    ("the version of a packet", "packet.version", |m| put(&mut m.channels[0][2], VERSION, 2)),
+    ("room for 2^32 pages", "packet.followed", |m| {
+        put(&mut m.channels[0][2], PAGES_ALLOC, u32::MAX);
+    }),
+    ("2^32 pages", "packet.followed", |m| put(&mut m.channels[0][2], NORMAL, u32::MAX)),
+    ("an unknown flag", "packet.flags-known", |m| put(&mut m.channels[0][2], 8, 0x80)),
+    ("two methods of compression", "packet.compression", |m| {
+        put(&mut m.channels[0][4], 8, 6);
+    }),
+    ("compressed now and then", "packet.compression", |m| put(&mut m.channels[0][4], 8, 2)),
+    ("an unknown block", "packet.block", |m| m.channels[0][2][BLOCK] = b'x'),
+    ("an offset past the block", "packet.offset", |m| {
+        m.channels[0][2][OFFSET..OFFSET + 8].copy_from_slice(&(16 * PAGE).to_be_bytes());
+    }),
+    ("an offset between pages", "packet.offset", |m| m.channels[0][2][OFFSET + 7] = 1),
+    ("the size of a packet", "packet.size", |m| put(&mut m.channels[0][2], SIZE, 4096)),
+    ("an end inside a packet", "end.packet-boundary", |m| {
+        let last = m.channels[0].last_mut().unwrap();
+        last.truncate(last.len() - 1);
+    }),
+    ("other content", "memory.as-source", |m| *m.channels[0][4].last_mut().unwrap() = 0),
+    ("a page later than it was", "memory.as-source", |m| {
+        let (early, late) = (ram(2, &[1, 3], &[], 0xa2), ram(6, &[0, 1, 2], &[3], 0xa1));
+        m.channels[0][2] = early;
+        m.channels[0][4] = late;
+        m.channels[1][4] = ram(7, &[], &[4], 0);
+    }),
+    ("an unknown section", "main.followed", |m| m.main[8][0] = 0x55),
+    ("another footer", "main.followed", |m| *m.main[7].last_mut().unwrap() = 9),
+    ("a page past the block on main", "main.block", |m| m.main[6][5] = 0xff),
+    ("a device-state packet with SYNC", "device.no-sync", |m| {
+        put(&mut m.channels[1][5], 8, flag::DEVICE_STATE | flag::SYNC);
+    }),
+    ("a device-state packet of 8 bytes", "device.buffer-whole", |m| {
+        m.channels[1][5].truncate(DevicePacket::LEN + 8);
+        put(&mut m.channels[1][5], 272, 8);
+    }),
+    ("the version of a buffer", "device.version", |m| put(&mut m.channels[1][5], 276, 1)),
+    ("the flags of a buffer", "device.flags-known", |m| put(&mut m.channels[1][5], 284, 2)),
+    ("the index of a buffer", "device.index", |m| put(&mut m.channels[1][5], 280, u32::MAX)),
+    ("an unknown device", "device.known", |m| m.channels[1][5][12] = b'x'),
+    ("an index twice", "device.index-once", |m| m.channels[1].push(device(0, 0, b"x"))),
+    ("a second configuration", "device.config-once", |m| {
+        m.channels[0].push(device(1, Buffer::CONFIG, b"x"));
+    }),
+    ("data after the configuration", "device.config-last", |m| {
+        m.channels[1].push(device(2, 0, b"x"));
+    }),
+    ("a configuration before data", "device.config-last", |m| {
+        put(&mut m.channels[0][6], 280, 0);
+        put(&mut m.channels[1][5], 280, 1);
+    }),
+    ("data missing", "device.whole", |m| drop(m.channels[1].remove(5))),
+    ("the configuration missing", "device.whole", |m| drop(m.channels[0].remove(6))),
+    ("a huge index", "device.config-last", |m| put(&mut m.channels[1][5], 280, u32::MAX - 1)),
+];
+
+#[test]
+fn each_fault_violates_its_clause() {
+    let mut lines = String::new();
+    for (name, clause, fault) in FAULTS {
+        let mut migration = healthy();
+        fault(&mut migration);
+        let report = migration.judged();
+        assert_eq!(report.verdict, Verdict::Violated, "{name}: {}", report.text());
+        let found = clauses(&report);
+        assert!(found.contains(clause), "{name}: {}", report.text());
+        writeln!(lines, "{name}: {}", found.join(" ")).unwrap();
+        for violation in &report.violations {
+            writeln!(lines, "    {}: {}", violation.conn, violation.message).unwrap();
+        }
+    }
+    // Every clause beside what is asked for is read by hand.
+    insta::assert_snapshot!(lines);
+}
+
+/// Every clause of multifd is violated by some fault.
+#[test]
+fn every_clause_has_a_fault() {
+    let ids = LIBRARY.spec.clauses().iter().filter_map(|clause| clause.id.strip_prefix("multifd."));
+    let without: Vec<_> =
+        ids.filter(|id| FAULTS.iter().all(|(_, clause, _)| clause != id)).collect();
+    assert!(without.is_empty(), "{without:?}");
+}
+
+/// Wherever a migration is cut, and its connections have no end, it is truncated and nobody is accused.
+#[test]
+fn a_migration_without_its_end_is_truncated() {
+    let whole = healthy().connections();
+    for (cut, bytes) in whole.iter().enumerate() {
+        for left in (0..bytes.len()).step_by(97).chain([bytes.len() - 1]) {
+            let mut connections = whole.clone();
+            connections[cut].truncate(left);
+            let mut ended = [true; 3];
+            ended[cut] = false;
+            let folder = TempDir::new().unwrap();
+            write(folder.path(), &connections, &ended);
+            match judged(folder.path(), &[]) {
+                Ok(report) => {
+                    let shown = report.text();
+                    assert_eq!(clauses(&report), [""; 0], "{cut} {left}: {shown}");
+                    assert_eq!(report.verdict, Verdict::Truncated, "{cut} {left}: {shown}");
+                }
+                Err(error) => assert!(cut == 0 && left < 4, "{cut} {left}: {error}"),
+            }
+        }
+    }
+}
+
+/// A source of 7.2: sections are synchronised, a SYNC rides on pages, numbers repeat.
+#[test]
+fn an_old_source_is_judged_by_its_version() {
+    let mut migration = healthy();
+    migration.main[0] = MainWriter::new("pc-q35-7.2").bytes;
+    migration.main.remove(2);
+    migration.main.remove(3);
+    migration.main[4] = main_item(|w| {
+        w.page(Some(RAM), 9 * PAGE, PageForm::Fill(0));
+    });
+    let mut riding = ram(2, &[0, 1, 2], &[3], 0xa1);
+    put(&mut riding, 8, flag::SYNC);
+    migration.channels[0][2] = riding;
+    put(&mut migration.channels[0][3], 8, 0);
+    put(&mut migration.channels[0][3], NUMBER + 4, 2);
+    let report = migration.judged();
+    assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+    assert_eq!((report.mode, report.version.as_str()), (Mode::PerSection, "7.2"));
+    assert_eq!((report.epochs, report.memory), (3, Some(true)));
+    migration.channels[1].remove(3);
+    assert_eq!(clauses(&migration.judged()), ["sync.every-channel"]);
+}
+
+#[test]
+fn what_is_not_a_recording_says_so() {
+    type Case = (&'static str, fn(&Path), &'static str);
+    let cases: [Case; 8] = [
+        ("no index", |f| fs::remove_file(f.join("index.csv")).unwrap(), "has no index.csv"),
+        ("a gap", |f| edit(f, "1,0,0,>,0,", "1,0,0,>,5,"), "begins at 5, not at 0"),
+        ("a row missing", |f| edit(f, "1,0,0,>", "2,0,0,>"), "row 1 is missing"),
+        ("another header", |f| edit(f, "t_us", "us"), "line 1"),
+        ("text", |f| fs::write(f.join("index.csv"), [0xff; 5000]).unwrap(), "line 1"),
+        ("two mains", |f| drop(fs::copy(f.join("conn0.bin"), f.join("conn1.bin"))), "two main"),
+        ("no main", |f| fs::write(f.join("conn0.bin"), [0; 90]).unwrap(), "begins with QEVM"),
+        ("a file missing", |f| fs::remove_file(f.join("conn2.bin")).unwrap(), "no conn2.bin"),
+    ];
+    for (name, change, expected) in cases {
+        let folder = TempDir::new().unwrap();
+        healthy().write(folder.path());
+        change(folder.path());
+        let error = judged(folder.path(), &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+/// Files that must not be read to their end, or waited for.
+#[test]
+fn what_is_no_regular_file_is_not_read() {
+    for name in ["index.csv", "conn0.bin", "conn1.bin", "conn0.rev.bin", "ram.img"] {
+        let folder = TempDir::new().unwrap();
+        let migration = healthy();
+        migration.write(folder.path());
+        let image = folder.path().join("ram.img");
+        fs::write(&image, &migration.memory).unwrap();
+        let path = folder.path().join(name);
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let error = judged(folder.path(), &[(RAM.to_owned(), image)]).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{name}: {error}");
+    }
+}
+
+fn edit(folder: &Path, from: &str, to: &str) {
+    let path = folder.join("index.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+/// Any bytes on any connection: a verdict, never a panic.
+#[test]
+fn any_bytes_have_a_verdict() {
+    let mut seed = 1_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    let whole = healthy().connections();
+    let folder = TempDir::new().unwrap();
+    for _ in 0..400 {
+        let mut connections = whole.clone();
+        for _ in 0..=random(4) {
+            let bytes = &mut connections[random(3)];
+            let (at, count) = (random(bytes.len()), random(9));
+            match random(3) {
+                0 => bytes.iter_mut().skip(at).take(count).for_each(|b| *b = random(256) as u8),
+                1 => drop(bytes.drain(at..(at + count).min(bytes.len()))),
+                _ => bytes.splice(at..at, (0..count).map(|_| random(256) as u8)).for_each(drop),
+            }
+        }
+        write(folder.path(), &connections, &[true; 3]);
+        if let Ok(report) = judged(folder.path(), &[]) {
+            assert_eq!(report.verdict == Verdict::Violated, !report.violations.is_empty());
+        }
+    }
+}
+
+/// A relay between a source and a destination: what arrives is what was sent, and the recording is judged.
+#[test]
+fn what_is_watched_is_judged() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let destination = UnixListener::bind(path("destination")).unwrap();
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_devmig"))
+        .args(["watch", "multifd", "--format", "json", "--listen"])
+        .arg(path("source"))
+        .arg("--connect")
+        .arg(path("destination"))
+        .arg("--record")
+        .arg(path("capture"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let connections = healthy().connections();
+    let mut sources = Vec::new();
+    let mut received = Vec::new();
+    for bytes in connections.clone() {
+        let mut source = connect(&path("source"));
+        let (mut accepted, _) = destination.accept().unwrap();
+        accepted.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        received.push(std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            accepted.read_to_end(&mut bytes).unwrap();
+            bytes
+        }));
+        std::io::Write::write_all(&mut source, &bytes).unwrap();
+        sources.push(source);
+    }
+    drop(sources);
+    let received = received.into_iter().map(|thread| thread.join().unwrap());
+    assert_eq!(received.collect::<Vec<_>>(), connections);
+    let mut text = String::new();
+    watch.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(watch.wait().unwrap().code(), Some(0), "{text}");
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["verdict"], "conformant");
+    assert_eq!(judged(&path("capture"), &[]).unwrap().packets, 12);
+}
+
+fn connect(to: &Path) -> UnixStream {
+    let begun = Instant::now();
+    loop {
+        match UnixStream::connect(to) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn exit_codes_say_the_verdict() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+        command.arg("replay").arg("multifd").arg(folder.path()).args(arguments);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(run(&[]).0, 2);
+    let mut migration = healthy();
+    migration.write(folder.path());
+    let image = folder.path().join("ram.img");
+    fs::write(&image, &migration.memory).unwrap();
+    let option = format!("--source-ram={RAM}={}", image.display());
+    let (code, text) = run(&[&option, "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, report["verdict"].as_str()), (0, Some("conformant")));
+    assert_eq!(report["devices"][0]["config_index"], 1);
+    fs::write(&image, [0; 7]).unwrap();
+    assert_eq!(run(&[&option]).0, 2);
+    assert_eq!(run(&["--spec-version", "1.0"]).0, 2);
+    migration.main.pop();
+    migration.ended[0] = false;
+    migration.write(folder.path());
+    assert_eq!(run(&[]).0, 3);
+    migration.channels[0].insert(3, migration.channels[0][2].clone());
+    migration.write(folder.path());
+    assert_eq!(run(&[]).0, 1);
+}
