@@ -13,6 +13,7 @@
 //! | `pages.rs` | which pages an epoch has, block by block |
 //! | `indices.rs` | which buffers a device has |
 //! | `memory.rs` | the memory that results, against that of the source |
+//! | `unpack.rs` | the pages of compressed packets |
 //! | `judge.rs` | all of it, in the order in which a destination acts on it |
 //! | `relay.rs` | two sides connected, and what passes recorded |
 //! | `report.rs` | the verdict, as text and JSON |
@@ -29,6 +30,7 @@ pub mod relay;
 pub mod report;
 pub mod stream;
 pub mod survey;
+pub mod unpack;
 
 use std::fs::File;
 use std::io::{self, Seek as _};

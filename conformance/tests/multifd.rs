@@ -21,6 +21,7 @@ use devmig_model::protocol::multifd::wire::{
 };
 use devmig_model::registry::Library;
 use tempfile::TempDir;
+use zstd::stream::raw::{InBuffer, Operation as _, OutBuffer};
 
 const PAGE: u64 = 4096;
 const RAM: &str = "pc.ram";
@@ -254,6 +255,7 @@ const FAULTS: &[Fault] = &[
         put(&mut m.channels[0][4], 8, 6);
     }),
     ("compressed now and then", "packet.compression", |m| put(&mut m.channels[0][4], 8, 2)),
+    ("data that is not compressed", "packet.unpacked", |m| put(&mut m.channels[0][4], 8, 2)),
     ("an unknown block", "packet.block", |m| m.channels[0][2][BLOCK] = b'x'),
     ("an offset past the block", "packet.offset", |m| {
         m.channels[0][2][OFFSET..OFFSET + 8].copy_from_slice(&(16 * PAGE).to_be_bytes());
@@ -374,6 +376,51 @@ fn an_old_source_is_judged_by_its_version() {
     assert_eq!((report.epochs, report.memory), (3, Some(true)));
     migration.channels[1].remove(3);
     assert_eq!(clauses(&migration.judged()), ["sync.every-channel"]);
+}
+
+/// Packs the pages of all packets of a channel as one stream, by the flag of a method.
+fn packed(channel: &mut [Vec<u8>], method: u32) {
+    let mut zlib = flate2::Compress::new(flate2::Compression::fast(), true);
+    let mut zstd = zstd::stream::raw::Encoder::new(1).unwrap();
+    let header = PageSize::FOUR_KIB.header();
+    let with_pages = |packet: &&mut Vec<u8>| packet.len() > header && packet[11] == 0;
+    for packet in channel.iter_mut().filter(with_pages) {
+        let pages = packet.split_off(header);
+        let mut out = Vec::with_capacity(1 << 20);
+        if method == 2 {
+            zlib.compress_vec(&pages, &mut out, flate2::FlushCompress::Sync).unwrap();
+        } else {
+            out.resize(1 << 20, 0);
+            let mut to = OutBuffer::around(&mut out[..]);
+            zstd.run(&mut InBuffer::around(&pages), &mut to).unwrap();
+            assert_eq!(zstd.flush(&mut to).unwrap(), 0);
+            let length = to.pos();
+            out.truncate(length);
+        }
+        put(packet, 8, method);
+        put(packet, SIZE, out.len() as u32);
+        packet.extend(out);
+    }
+}
+
+#[test]
+fn compressed_pages_are_compared_too() {
+    for method in [2, 4] {
+        let mut migration = healthy();
+        migration.channels.iter_mut().for_each(|channel| packed(channel, method));
+        let report = migration.judged();
+        assert_eq!(report.verdict, Verdict::Conformant, "{method}: {}", report.text());
+        assert_eq!(report.memory, Some(true));
+        // A stream that goes on without what came before.
+        migration.channels[0].swap(2, 4);
+        let found = migration.judged();
+        assert_eq!(found.verdict, Verdict::Violated, "{method}");
+        migration = healthy();
+        migration.channels.iter_mut().for_each(|channel| packed(channel, method));
+        put(&mut migration.channels[0][4], NORMAL, 1);
+        let report = migration.judged();
+        assert!(clauses(&report).contains(&"packet.unpacked"), "{method}: {}", report.text());
+    }
 }
 
 #[test]

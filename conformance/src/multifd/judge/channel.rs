@@ -11,9 +11,11 @@ use devmig_model::protocol::multifd::wire::{
 
 use super::{Device, Judge};
 use crate::multifd::indices::Indices;
+use crate::multifd::memory::Memory;
 use crate::multifd::recording::Connection;
 use crate::multifd::rewind;
 use crate::multifd::stream::Stream;
+use crate::multifd::unpack::Unpacking;
 
 /// A channel that is read.
 pub(super) struct Channel {
@@ -30,6 +32,7 @@ pub(super) struct Channel {
     block: Vec<u8>,
     offsets: Vec<u64>,
     came: u64,
+    unpacking: Unpacking,
     device: usize,
     pub(super) ended: bool,
 }
@@ -50,6 +53,7 @@ impl Channel {
             block: Vec::new(),
             offsets: Vec::new(),
             came: 0,
+            unpacking: Unpacking::default(),
             device: 0,
             ended: false,
         })
@@ -79,6 +83,7 @@ impl Channel {
                     block: &mut self.block,
                     offsets: &mut self.offsets,
                     came: &mut self.came,
+                    unpacking: &mut self.unpacking,
                     device: &mut self.device,
                 };
                 match event {
@@ -103,7 +108,7 @@ impl Channel {
                         judge.device(part, at, &packet);
                     }
                     ChannelEvent::Buffer(buffer) => judge.buffer(part, at, buffer),
-                    ChannelEvent::Data(data) => judge.data(part, data),
+                    ChannelEvent::Data(data) => judge.data(part, at, data),
                     ChannelEvent::Error(error) => {
                         let fault = (judge.form.laws.followed, error.to_string());
                         judge.faults(part.conn, at, vec![fault]);
@@ -129,6 +134,7 @@ struct Part<'a> {
     block: &'a mut Vec<u8>,
     offsets: &'a mut Vec<u64>,
     came: &'a mut u64,
+    unpacking: &'a mut Unpacking,
     device: &'a mut usize,
 }
 
@@ -168,10 +174,13 @@ impl Judge<'_> {
             for offset in header.zero_offsets() {
                 self.memory.fill(part.block, offset, page, 0);
             }
-            match header.compression() {
-                0 => part.offsets.extend(header.normal_offsets()),
-                _ => self.replayed &= header.normal == 0,
-            }
+            part.offsets.extend(header.normal_offsets());
+        }
+        part.unpacking.none();
+        if header.compression() != 0 && header.normal > 0 {
+            let bytes = u64::from(header.normal).saturating_mul(page);
+            let size = u64::from(header.size);
+            self.replayed &= part.unpacking.begin(header.compression(), size, bytes);
         }
         let number = header.number;
         let late = part.last.filter(|last| number <= *last);
@@ -269,22 +278,41 @@ impl Judge<'_> {
         });
     }
 
-    /// Data of a channel: pages, if they are to be written anywhere.
-    fn data(&mut self, part: Part<'_>, mut data: &[u8]) {
-        if part.offsets.is_empty() {
-            return;
-        }
+    /// Data of a channel.
+    fn data(&mut self, part: Part<'_>, at: u64, data: &[u8]) {
         let page = u64::from(self.form.page.bytes());
-        while !data.is_empty() {
-            let (number, inside) = (*part.came / page, *part.came % page);
-            let count = data.len().min(usize::try_from(page - inside).unwrap_or(data.len()));
-            let (now, rest) = data.split_at(count);
-            let offset = usize::try_from(number).ok().and_then(|n| part.offsets.get(n));
-            if let Some(offset) = offset {
-                self.memory.write(part.block, offset.saturating_add(inside), now);
-            }
-            *part.came += now.len() as u64;
-            data = rest;
+        let Part { conn, block, offsets, came, unpacking, .. } = part;
+        let memory = &mut self.memory;
+        let mut place = |data: &[u8]| write(memory, block, offsets, page, came, data);
+        if !unpacking.is_on() {
+            place(data);
+        } else if let Err(why) = unpacking.push(data, &mut place) {
+            let what = format!("the packet cannot be unpacked: {why}");
+            let clause = self.form.laws.unpacked;
+            self.faults(conn, at, vec![(clause, what)]);
+            self.replayed = false;
         }
+    }
+}
+
+/// Writes pages, one after the other, to their offsets; `came` is how many bytes of them came before.
+fn write(
+    memory: &mut Memory,
+    block: &[u8],
+    offsets: &[u64],
+    page: u64,
+    came: &mut u64,
+    mut data: &[u8],
+) {
+    while !data.is_empty() && !offsets.is_empty() {
+        let (number, inside) = (*came / page, *came % page);
+        let count = data.len().min(usize::try_from(page - inside).unwrap_or(data.len()));
+        let (now, rest) = data.split_at(count);
+        let offset = usize::try_from(number).ok().and_then(|n| offsets.get(n));
+        if let Some(offset) = offset {
+            memory.write(block, offset.saturating_add(inside), now);
+        }
+        *came += now.len() as u64;
+        data = rest;
     }
 }

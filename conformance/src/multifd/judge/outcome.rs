@@ -24,7 +24,7 @@ impl Judge<'_> {
             self.blocks.iter().map(|(name, _)| name.escape_ascii().to_string()).collect();
         self.memory.all_listed(&names)?;
         let why = match () {
-            () if !self.replayed => "pages are compressed",
+            () if !self.replayed => "pages are compressed in a way that is not unpacked here",
             () if self.truncated || self.lost => "not all pages are there",
             () => {
                 let page = usize::try_from(self.form.page.bytes()).unwrap_or(4096);

@@ -37,6 +37,8 @@ crate::clause_ids! {
         offset: "multifd.packet.offset",
         /// `multifd.packet.size`
         size: "multifd.packet.size",
+        /// `multifd.packet.unpacked`
+        unpacked: "multifd.packet.unpacked",
         /// `multifd.packet.numbers-whole`
         numbers_whole: "multifd.packet.numbers-whole",
         /// `multifd.main.followed`
