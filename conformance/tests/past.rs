@@ -17,9 +17,10 @@ use devmig_reference::vhost_user::{Mutant, Settings};
 
 /// What is found besides a fault, and is one: a feature that has no effect breaks the clauses of both
 /// kinds of mark.
-const IS_ONE: [(&str, &str); 2] = [
+const IS_ONE: [(&str, &str); 3] = [
     ("features-fixed", "vhost-user.dirty-log.marks-used-ring"),
     ("features-ignored", "vhost-user.dirty-log.marks-used-ring"),
+    ("features-of-first", "vhost-user.dirty-log.marks-used-ring"),
 ];
 
 /// What a report says besides the first finding of each test, of other clauses than these.
