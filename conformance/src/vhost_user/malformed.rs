@@ -39,7 +39,7 @@ malformed! {
     NoDescriptor "no-descriptor" "SET_VRING_KICK without the descriptor that it promises",
     ManyDescriptors "many-descriptors" "SET_OWNER with 32 descriptors",
     ShortAcknowledged "short-payload-need-reply" "SET_VRING_NUM with half its payload and need_reply",
-    NoRingAcknowledged "ring-index-need-reply" "SET_VRING_NUM for ring 200 with need_reply",
+    NoRingAcknowledged "ring-index-need-reply" "SET_VRING_NUM for ring 65535 with need_reply",
     TransferNow "transfer" "SET_DEVICE_STATE_FD with a channel, whether or not the device is suspended",
     CheckNow "check" "CHECK_DEVICE_STATE, whether or not a transfer has ended",
     EmptyMemory "empty-memory" "a memory table of 200 regions in 8 bytes",
@@ -57,6 +57,9 @@ pub struct Bytes {
     /// No back-end that has done what it was asked could say so: it was asked for nothing that it can do.
     pub senseless: bool,
 }
+
+/// A ring beyond what any back-end can have: some make a ring when it is first named, up to 256.
+const BEYOND: u32 = 65535;
 
 /// A ring that no device has.
 const NO_RING: u32 = 200;
@@ -104,7 +107,7 @@ impl Malformed {
                 message(id("SET_VRING_NUM"), plain.with_need_reply(), &[0; 4])
             }
             Malformed::NoRingAcknowledged => {
-                message(id("SET_VRING_NUM"), plain.with_need_reply(), &state(NO_RING, 8))
+                message(id("SET_VRING_NUM"), plain.with_need_reply(), &state(BEYOND, 8))
             }
             Malformed::TransferNow => message(id("SET_DEVICE_STATE_FD"), plain, &[0; 8]),
             Malformed::CheckNow => message(id("CHECK_DEVICE_STATE"), plain, &[]),
