@@ -253,14 +253,7 @@ impl Ring {
             let at = self.layout.descriptor.saturating_add(DESCRIPTOR.saturating_mul((*at).into()));
             self.memory.write_object(at, descriptor)?;
         }
-        let at = element(self.layout.available, 2, self.slot(self.available));
-        self.memory.store_u16(at, head, Ordering::Relaxed)?;
-        if self.events {
-            let wish = element(self.layout.available, 2, self.size.into());
-            self.memory.store_u16(wish, self.available, Ordering::Release)?;
-        }
-        self.available = self.available.wrapping_add(1);
-        self.memory.store_u16(index(self.layout.available), self.available, Ordering::Release)?;
+        self.make_available(head)?;
         self.outstanding.insert(head, indices);
         Ok(head)
     }
@@ -283,18 +276,19 @@ impl Ring {
     /// [`RingError::Memory`].
     pub fn publish_raw(&mut self, head: u16, descriptors: &[Descriptor]) -> Result<(), RingError> {
         self.write_table(self.layout.descriptor, descriptors)?;
-        let element = self
-            .layout
-            .available
-            .wrapping_add(RING_HEADER)
-            .wrapping_add(self.slot(self.available).wrapping_mul(2));
-        self.memory.store_u16(element, head, Ordering::Relaxed)?;
+        self.make_available(head)
+    }
+
+    /// Puts the head of a chain into the available ring.
+    fn make_available(&mut self, head: u16) -> Result<(), RingError> {
+        let at = element(self.layout.available, 2, self.slot(self.available));
+        self.memory.store_u16(at, head, Ordering::Relaxed)?;
+        if self.events {
+            let wish = element(self.layout.available, 2, self.size.into());
+            self.memory.store_u16(wish, self.available, Ordering::Release)?;
+        }
         self.available = self.available.wrapping_add(1);
-        self.memory.store_u16(
-            self.layout.available.wrapping_add(2),
-            self.available,
-            Ordering::Release,
-        )?;
+        self.memory.store_u16(index(self.layout.available), self.available, Ordering::Release)?;
         Ok(())
     }
 

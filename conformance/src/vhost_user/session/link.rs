@@ -121,10 +121,16 @@ impl<'m> Link<'m> {
     /// A fresh connection.
     pub(super) fn reconnect(&mut self, limit: Duration) -> Result<(), TestEnd> {
         let Link { live, connection, .. } = Link::new(self.target, false, limit)?;
-        (self.live, self.connection, self.lost) = (live, connection, false);
-        self.held = self.held.take().map(|_| Held::default());
-        (self.first, self.pieces, self.whole) = (false, 0, Vec::new());
+        self.live = live;
+        self.begin(connection);
         Ok(())
+    }
+
+    /// Nothing was sent over this connection, and nothing is known of it.
+    fn begin(&mut self, connection: Option<Connection>) {
+        self.connection = connection;
+        self.held = self.held.take().map(|_| Held::default());
+        (self.lost, self.first, self.pieces, self.whole) = (false, false, 0, Vec::new());
     }
 
     /// A fresh connection to the process that served the last one.
@@ -135,11 +141,10 @@ impl<'m> Link<'m> {
         self.close();
         let path = self.socket()?.to_path_buf();
         match Connection::connect(&path, Deadline::after(limit)) {
-            Ok(connection) => self.connection = Some(connection),
+            Ok(connection) => self.begin(Some(connection)),
             Err(_) => return Err(self.serves_no_other(limit)),
         }
-        self.held = self.held.take().map(|_| Held::default());
-        (self.first, self.pieces, self.whole, self.same) = (false, 0, Vec::new(), true);
+        self.same = true;
         Ok(())
     }
 
@@ -170,8 +175,7 @@ impl<'m> Link<'m> {
         let _ = connection.send_raw(&question.encode(), &[], limit);
         match connection.receive(limit) {
             Ok(reply) if reply.header.request == question.request => {
-                self.connection = Some(connection);
-                (self.lost, self.first, self.pieces, self.whole) = (false, false, 0, Vec::new());
+                self.begin(Some(connection));
                 return true;
             }
             Err(ReceiveError::Timeout { .. }) => self.serves_once = true,

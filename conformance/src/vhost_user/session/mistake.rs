@@ -1,14 +1,15 @@
 //! What the caller got wrong about the back-end: no deviation, and said as what it is.
 
 use devmig_model::protocol::vhost_user::table::Table;
+use virtio_bindings::bindings::virtio_net::VIRTIO_NET_F_MQ;
 
 use super::setting::Device;
 
 /// Feature bits that only a network device has: commands about its filter, announcements, several
 /// queues, its address.
 const ONLY_NET: u64 = 0b11_1111 << 18;
-/// VIRTIO_NET_F_MQ.
-const SEVERAL_PAIRS: u64 = 1 << 22;
+/// Several pairs of queues.
+const SEVERAL_PAIRS: u64 = 1 << VIRTIO_NET_F_MQ;
 /// VIRTIO_BLK_F_RO.
 const READ_ONLY: u64 = 1 << 5;
 /// Protocol features that only a network device has.
