@@ -24,7 +24,7 @@ use devmig_engine::clause::ClauseId;
 /// How many times longer the limits are.
 const LONGER: u32 = 4;
 
-/// So many tests confirm a clause for all others.
+/// The number of tests after which a clause counts as broken without another confirmation.
 const ENOUGH: u32 = 3;
 
 /// In how many tests each clause was confirmed to be broken.
@@ -32,12 +32,12 @@ const ENOUGH: u32 = 3;
 pub(super) struct Confirmed(Mutex<BTreeMap<ClauseId, u32>>);
 
 impl Confirmed {
-    fn counts(&self, clause: ClauseId) -> u32 {
+    fn count(&self, clause: ClauseId) -> u32 {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.get(&clause).copied().unwrap_or_default()
     }
 
-    fn again(&self, clause: ClauseId) {
+    fn add(&self, clause: ClauseId) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(clause).or_default();
         *count = count.saturating_add(1);
@@ -102,14 +102,14 @@ impl<A: Adapter> Runner<'_, A> {
             TestEnd::Finding { clause, .. } => Some(*clause),
             _ => None,
         };
-        if clause.is_some_and(|clause| self.confirmed.counts(clause) >= ENOUGH) {
-            return None;
-        }
         let script = match is_walk {
             true => Test { steps: first.steps_taken(), careful: true, ..test.clone() },
             false => test.clone(),
         };
-        if !self.turns.wait_for(learned.place) {
+        // What the tests before it have confirmed is known in its turn, whatever ran first.
+        let has_turn = self.turns.wait_for(learned.place);
+        let is_known = clause.is_some_and(|clause| self.confirmed.count(clause) >= ENOUGH);
+        if !has_turn || is_known {
             return None;
         }
         let _alone = alone();
@@ -127,7 +127,7 @@ impl<A: Adapter> Runner<'_, A> {
                 | TestEnd::Illegal { .. },
             ) => None,
             Some(second) if is_same(end, second) => {
-                clause.into_iter().for_each(|clause| self.confirmed.again(clause));
+                clause.into_iter().for_each(|clause| self.confirmed.add(clause));
                 None
             }
             _ => Some(again()),
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn a_clause_is_confirmed_by_enough_tests() {
         let (confirmed, clause) = (Confirmed::default(), ClauseId::new(1));
-        (0..ENOUGH).for_each(|_| confirmed.again(clause));
-        assert_eq!(confirmed.counts(clause), ENOUGH);
-        assert_eq!(confirmed.counts(ClauseId::new(2)), 0);
+        (0..ENOUGH).for_each(|_| confirmed.add(clause));
+        assert_eq!(confirmed.count(clause), ENOUGH);
+        assert_eq!(confirmed.count(ClauseId::new(2)), 0);
     }
 
     #[test]
