@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use devmig_model::registry::Library;
-use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors};
+use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecError, SpecErrors};
 use serde::{Deserialize, Serialize};
 
 use super::suite::{self, SuiteForm, Test};
@@ -121,7 +121,11 @@ pub fn tests<F: SuiteForm>(
     let works: Vec<Item<RawWork>> = tables.items("work", &mut d);
     let programs: Vec<Item<RawProgram>> = tables.items("program", &mut d);
     tables.finish(&["conversation", "action", "work", "program"], &mut d);
-    let Some(conversation) = conversations.first() else { return d.finish(Vec::new()) };
+    let [conversation] = &conversations[..] else {
+        let all = format!("one [[conversation]] is wanted, not {}", conversations.len());
+        d.push(SpecError::at(file, 0..0, all, "in this file"));
+        return d.finish(Vec::new());
+    };
     let table = Table {
         conversation: &conversation.value,
         actions: actions.iter().map(|item| &item.value).collect(),
@@ -140,8 +144,9 @@ pub fn tests<F: SuiteForm>(
         }
     }
     let programs: Vec<RawProgram> = programs.into_iter().map(|item| item.value).collect();
-    let text = toml::to_string(&File { program: &programs, test: entries }).unwrap_or_default();
+    let text = toml::to_string(&File { program: &programs, test: entries });
     d.finish(())?;
+    let text = text.map_err(|error| SpecError::new(format!("{}: {error}", file.name())))?;
     let mut tests = suite::load(library, &SourceFile::new(file.name(), text))?;
     // As one entry: which of them finds what is not theirs to say.
     tests.iter_mut().for_each(|test: &mut Test<F>| test.entry = PREFIX.to_owned() + "*");
