@@ -40,7 +40,7 @@ use devmig_model::spec::{
 };
 use serde::Deserialize;
 
-use crate::harness::report::Offers;
+use crate::harness::report::{Offers, hexadecimal};
 use crate::vhost_user::session::Device;
 use crate::vhost_user::suite::Test;
 
@@ -74,7 +74,7 @@ struct RawPeer {
     about: Spanned<String>,
     device: DeviceName,
     spawn: Spanned<String>,
-    /// It is slow: of the tests in which life-cycle actions meet, only one in so many is run.
+    /// For a slow implementation: run only every N-th of the tests in which life-cycle actions meet.
     #[serde(default = "one", rename = "pairs-one-in")]
     pairs_one_in: NonZeroUsize,
     version: Spanned<String>,
@@ -175,7 +175,7 @@ pub enum Serves {
         device: Device,
         /// How it is started; see [`crate::harness::io::process::Command`].
         spawn: String,
-        /// Of the tests in which life-cycle actions meet, one in so many is run.
+        /// Every N-th of the tests in which life-cycle actions meet is run.
         pairs_one_in: NonZeroUsize,
     },
     /// A mediated device, in a kernel that runs as a process (see [`crate::vfio::guest`]).
@@ -325,10 +325,6 @@ fn readings<T>(
     raw.iter().map(|(name, options)| (name.get_ref().clone(), words(options))).collect()
 }
 
-fn hexadecimal(text: &str) -> Option<u64> {
-    text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok())
-}
-
 fn deviation(
     library: &Library,
     tests: &[&str],
@@ -374,7 +370,7 @@ impl Peer {
     /// The protocol features that it offers, as bits.
     #[must_use]
     pub fn protocol_features(&self) -> u64 {
-        hexadecimal(&self.offers.protocol_features).unwrap_or_default()
+        self.offers.protocol_bits()
     }
 }
 

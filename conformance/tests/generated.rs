@@ -38,32 +38,24 @@ fn judged(
     let target = Target::Socket(running.socket());
     let mut rules = Rules { off: library.spec.unobservable(), ..Rules::default() };
     rules.off.extend(&library.spec.not_in_force("vhost-user", "10.2").unwrap());
-    let run = Run {
-        library,
-        subject: Subject {
-            target: &target,
-            device: Device::Blk,
-            scratch: false,
-            limits: Limits {
-                connect: Duration::from_secs(5),
-                owed: Duration::from_secs(1),
-                silence: Duration::from_millis(400),
-                quiet: Duration::from_millis(40),
-                confirms: false,
-            },
-            outside: None,
-            without: Without::default(),
+    let subject = Subject {
+        target: &target,
+        device: Device::Blk,
+        scratch: false,
+        limits: Limits {
+            connect: Duration::from_secs(5),
+            owed: Duration::from_secs(1),
+            silence: Duration::from_millis(400),
+            quiet: Duration::from_millis(40),
+            confirms: false,
         },
+        outside: None,
+        without: Without::default(),
+    };
+    let run = Run {
         pinned,
         reproduce: "devmig test vhost-user".into(),
-        script: String::new(),
-        text: "10.2".into(),
-        rules,
-        waivers: Vec::new(),
-        seed: 1,
-        ends_early: false,
-        jobs: 1,
-        goes_past: false,
+        ..Run::new(library, subject, "10.2", rules)
     };
     let report = runner::play(&run, tests, walks, |_| ());
     running.stop(Duration::from_secs(5)).unwrap();

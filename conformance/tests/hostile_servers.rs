@@ -427,20 +427,8 @@ fn a_panic_inside_one_test_is_that_test_s_error_and_the_others_run() {
     let suite = devmig_conformance::device_model::suite::builtin(&library).unwrap();
     let wanted = ["description.printed", "made.initial.command", "made.allowed.command"];
     let tests: Vec<_> = suite.iter().filter(|test| wanted.contains(&test.id.as_str())).collect();
-    let run = Run {
-        library: &library,
-        subject: (),
-        pinned: Vec::new(),
-        reproduce: "devmig test".into(),
-        script: String::new(),
-        text: "1".into(),
-        rules: Rules::default(),
-        waivers: Vec::new(),
-        seed: 1,
-        ends_early: true,
-        jobs: 1,
-        goes_past: true,
-    };
+    let run =
+        Run { ends_early: true, goes_past: true, ..Run::new(&library, (), "1", Rules::default()) };
     let report = runner::play(&run, &Panics, Rules::default(), &tests, &[], |_| ());
     let ended: Vec<Status> = report.results.iter().map(|result| result.status).collect();
     assert_eq!(ended, [Status::Pass, Status::Error, Status::Pass]);

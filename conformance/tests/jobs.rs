@@ -172,18 +172,10 @@ fn learns(jobs: usize, gone: usize) -> (SuiteReport, Vec<String>, usize) {
     assert_eq!(tests.len(), 40);
     let adapter = Learns { tests: &tests, gone, now: Default::default(), most: Default::default() };
     let run = Run {
-        library: &library,
-        subject: (),
-        pinned: Vec::new(),
-        reproduce: "devmig test".into(),
-        script: String::new(),
-        text: "1".into(),
-        rules: Rules::default(),
-        waivers: Vec::new(),
-        seed: 1,
         ends_early: true,
         goes_past: true,
         jobs,
+        ..Run::new(&library, (), "1", Rules::default())
     };
     let mut told = Vec::new();
     let open = run.open(&[]);

@@ -66,24 +66,15 @@ fn tested(path: &Path) -> SuiteReport {
     let tests: Vec<_> = all.iter().filter(|test| wanted.contains(&test.id.as_str())).collect();
     assert_eq!(tests.len(), wanted.len());
     let place = Socket { path: path.to_owned(), limit: LIMIT, foreign: None };
+    let subject = Subject {
+        place: &place,
+        limits: Limits { work: LIMIT, quiet: Duration::from_millis(5), confirms: false },
+        p2p: false,
+        without: Default::default(),
+    };
     let run = Run {
-        library: &library,
-        subject: Subject {
-            place: &place,
-            limits: Limits { work: LIMIT, quiet: Duration::from_millis(5), confirms: false },
-            p2p: false,
-            without: Default::default(),
-        },
-        pinned: Vec::new(),
         reproduce: String::new(),
-        script: String::new(),
-        text: "7.1".into(),
-        rules: library.spec.judged_by("linux-vfio", "7.1").unwrap(),
-        waivers: Vec::new(),
-        seed: 1,
-        ends_early: false,
-        jobs: 1,
-        goes_past: false,
+        ..Run::new(&library, subject, "7.1", library.spec.judged_by("linux-vfio", "7.1").unwrap())
     };
     runner::play(&run, &tests, &[], |_| ())
 }

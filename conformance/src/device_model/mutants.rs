@@ -149,18 +149,8 @@ impl<'a> MutationRun<'a> {
     ) -> Result<SuiteReport, HarnessError> {
         let subject = self.subject(bed, mutant, most)?;
         let run = Run {
-            library: self.library,
-            subject: &subject,
-            pinned: Vec::new(),
             reproduce: "devmig test device-model --mutants".to_owned(),
-            script: String::new(),
-            text: runner::TEXT.to_owned(),
-            rules: Rules::default(),
-            waivers: Vec::new(),
-            seed: 1,
-            ends_early: false,
-            jobs: 1,
-            goes_past: false,
+            ..Run::new(self.library, &subject, runner::TEXT, Rules::default())
         };
         Ok(runner::run(&run, tests, |_| ()))
     }

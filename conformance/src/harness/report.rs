@@ -186,6 +186,26 @@ pub struct Offers {
     pub protocol_features: String,
 }
 
+/// A number as features are written: `0x` and hexadecimal digits.
+#[must_use]
+pub fn hexadecimal(text: &str) -> Option<u64> {
+    text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok())
+}
+
+impl Offers {
+    /// The device features, as bits; none if they are not known.
+    #[must_use]
+    pub fn feature_bits(&self) -> u64 {
+        hexadecimal(&self.features).unwrap_or_default()
+    }
+
+    /// The protocol features, as bits; none if they are not known.
+    #[must_use]
+    pub fn protocol_bits(&self) -> u64 {
+        hexadecimal(&self.protocol_features).unwrap_or_default()
+    }
+}
+
 /// What is left of the process behind a test that did not pass.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessReport {

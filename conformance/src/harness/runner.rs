@@ -75,7 +75,26 @@ pub struct Run<'a, S> {
     pub jobs: usize,
 }
 
-impl<S> Run<'_, S> {
+impl<'a, S> Run<'a, S> {
+    /// Judges by these rules of a version: every test, one after the other, each to its first finding.
+    #[must_use]
+    pub fn new(library: &'a Library, subject: S, text: &str, rules: Rules) -> Self {
+        Run {
+            library,
+            subject,
+            pinned: Vec::new(),
+            reproduce: "devmig test".to_owned(),
+            script: String::new(),
+            text: text.to_owned(),
+            rules,
+            waivers: Vec::new(),
+            seed: 1,
+            ends_early: false,
+            goes_past: false,
+            jobs: 1,
+        }
+    }
+
     /// The rules that a run begins with; `usual` are options that hold unless the caller pins others.
     #[must_use]
     pub fn open(&self, usual: &[(ChoiceId, u8)]) -> Rules {

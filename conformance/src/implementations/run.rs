@@ -161,21 +161,13 @@ impl Peer {
             without: Without::default(),
         };
         let run = Run {
-            library: setting.library,
-            subject,
-            pinned: Vec::new(),
             reproduce: format!(
                 "devmig test vhost-user --device {name} --scratch --spawn '{spawn}'"
             ),
-            script: String::new(),
-            text: setting.text.to_owned(),
-            rules: setting.rules,
-            waivers: Vec::new(),
-            seed: 1,
             ends_early: true,
             jobs: JOBS,
-            // What a test finds first is what is recorded.
-            goes_past: false,
+            // A test ends at its first finding: further ones are not recorded.
+            ..Run::new(setting.library, subject, setting.text, setting.rules)
         };
         let report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
         let report = self.confirmed(&version, report, |is_new| {
@@ -191,8 +183,8 @@ impl Peer {
         }))
     }
 
-    /// A report in which every finding that nobody has recorded is confirmed: `again` runs these tests,
-    /// patiently.
+    /// The report after each finding that is not recorded was confirmed: `again` runs these tests with
+    /// longer limits.
     fn confirmed(
         &self,
         version: &str,

@@ -133,28 +133,21 @@ impl<'a> MutationRun<'a> {
         // A sound device is found out; a fault is not to pass for another reading.
         let whole = mutant.is_some();
         let pins = settings.list().filter_map(|setting| pin(self.library, &setting, whole));
-        let run = Run {
-            library: self.library,
-            subject: Subject {
-                place: &place,
-                limits: Limits {
-                    work: Duration::from_millis(500),
-                    quiet: Duration::from_millis(5),
-                    confirms: mutant.is_none(),
-                },
-                p2p: false,
-                without: Without::default(),
+        let subject = Subject {
+            place: &place,
+            limits: Limits {
+                work: Duration::from_millis(500),
+                quiet: Duration::from_millis(5),
+                confirms: mutant.is_none(),
             },
+            p2p: false,
+            without: Without::default(),
+        };
+        let run = Run {
             pinned: pins.collect(),
             reproduce: "devmig test vfio-user --mutants".to_owned(),
-            script: String::new(),
-            text: self.text.clone(),
-            rules: self.rules,
-            waivers: Vec::new(),
-            seed: 1,
-            ends_early: false,
-            jobs: 1,
             goes_past: self.goes_past,
+            ..Run::new(self.library, subject, &self.text, self.rules)
         };
         Ok(runner::play(&run, tests, &[], |_| ()))
     }

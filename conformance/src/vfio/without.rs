@@ -45,8 +45,7 @@ impl Without {
     /// The names of the features that a device has and that can be left out, but for those that are.
     #[must_use]
     pub fn others(self, table: &Table, offers: &Offers) -> Vec<String> {
-        let digits = offers.features.trim_start_matches("0x");
-        let flags = u64::from_str_radix(digits, 16).unwrap_or_default() & !self.flags;
+        let flags = offers.feature_bits() & !self.flags;
         let optional = table.features.iter().filter(|feature| !feature.mandatory);
         let optional = optional.filter(|feature| flags >> feature.bit & 1 == 1);
         let log = (!self.log).then(|| LOG.to_owned());

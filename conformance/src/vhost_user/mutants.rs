@@ -225,26 +225,18 @@ impl<'a> MutationRun<'a> {
         let running = Running::start(options).map_err(|error| HarnessError(error.to_string()))?;
         let target = Target::Socket(running.socket());
         let outside = running.outside().to_string_lossy().into_owned();
+        let subject = Subject {
+            target: &target,
+            device: bed.device(),
+            scratch: false,
+            limits,
+            outside: Some(&outside),
+            without: Without::default(),
+        };
         let run = Run {
-            library: self.library,
-            subject: Subject {
-                target: &target,
-                device: bed.device(),
-                scratch: false,
-                limits,
-                outside: Some(&outside),
-                without: Without::default(),
-            },
-            pinned: Vec::new(),
             reproduce: format!("devmig test vhost-user --device {} --mutants", bed.name()),
-            script: String::new(),
-            text: self.text.clone(),
-            rules: self.rules,
-            waivers: Vec::new(),
-            seed: 1,
-            ends_early: false,
-            jobs: 1,
             goes_past: self.goes_past,
+            ..Run::new(self.library, subject, &self.text, self.rules)
         };
         let report = runner::run(&run, tests, |_| ());
         running.stop(ENDS).map_err(|error| HarnessError(error.to_string()))?;

@@ -55,28 +55,20 @@ pub fn run(
         let (socket, outside) = take();
         let target = Target::Socket(socket.clone());
         let path = outside.to_string_lossy().into_owned();
+        let subject = Subject {
+            target: &target,
+            device: Device::Blk,
+            scratch: true,
+            limits: Limits { owed: Duration::from_secs(2), ..Limits::default() },
+            outside: Some(&path),
+            without: Without::default(),
+        };
         let run = Run {
-            library,
-            subject: Subject {
-                target: &target,
-                device: Device::Blk,
-                scratch: true,
-                limits: Limits { owed: Duration::from_secs(2), ..Limits::default() },
-                outside: Some(&path),
-                without: Without::default(),
-            },
             pinned: pinned.clone(),
             reproduce: "devmig test vhost-user --device blk --scratch --spawn 'devmig device blk \
                         --latency 2 --socket-path {socket}'"
                 .to_owned(),
-            script: String::new(),
-            text: "10.2".to_owned(),
-            rules,
-            waivers: Vec::new(),
-            seed: 1,
-            ends_early: false,
-            jobs: 1,
-            goes_past: false,
+            ..Run::new(library, subject, "10.2", rules)
         };
         let report = runner::run(&run, &[test], done);
         free.lock().unwrap_or_else(PoisonError::into_inner).push((socket, outside));

@@ -88,12 +88,8 @@ impl Without {
     /// The names of the features that were offered and can be left out, but for those that are.
     #[must_use]
     pub fn others(self, table: &Table, offers: &Offers) -> Vec<String> {
-        let left = |offered: &str, known: u64| {
-            let digits = offered.trim_start_matches("0x");
-            u64::from_str_radix(digits, 16).unwrap_or_default() & !known
-        };
-        let features = left(&offers.features, self.features);
-        let offered = left(&offers.protocol_features, self.protocol);
+        let features = offers.feature_bits() & !self.features;
+        let offered = offers.protocol_bits() & !self.protocol;
         let protocol = table.features.iter().filter(|f| !f.opt_in && offered >> f.bit & 1 == 1);
         let device = DEVICE.iter().filter(|(_, bit)| features >> bit & 1 == 1);
         let names = protocol.map(|f| f.name.clone());

@@ -84,18 +84,13 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let subject = args.subject(spawn)?;
     let waivers = args.shared.accepted(&library, &suite)?;
     let run = Run {
-        library: &library,
-        subject: &subject,
-        pinned: Vec::new(),
         reproduce: args.again(spawn),
-        script: String::new(),
-        text: runner::TEXT.to_owned(),
-        rules: Rules::default(),
         waivers,
         seed: args.shared.seed,
         ends_early: true,
         jobs: args.jobs.count(true)?,
         goes_past: true,
+        ..Run::new(&library, &subject, runner::TEXT, Rules::default())
     };
     let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
     let of = Of { protocol: "device-model", again: &run.reproduce, text: runner::TEXT };

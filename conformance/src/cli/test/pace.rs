@@ -44,7 +44,7 @@ impl Pace {
         Pace { plan, done: 0, took: Duration::ZERO }
     }
 
-    /// The next test is over, and took so many milliseconds.
+    /// A test has ended: it took this many milliseconds.
     pub(super) fn test_took(&mut self, milliseconds: u64) {
         self.done += 1;
         self.took += Duration::from_millis(milliseconds);

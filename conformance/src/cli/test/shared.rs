@@ -19,12 +19,14 @@ use super::super::interrupt::{self, Found};
 use super::super::number::limit;
 use super::super::{Error, Format, Out, Status, progress, select};
 use super::pace::{Pace, Plan};
+use crate::harness::around::around;
 use crate::harness::io::files::{self, FileError, Whole};
 use crate::harness::listed::Listed;
 use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
 use crate::harness::report::{Result as TestResult, SuiteReport, junit, versions};
 use crate::harness::suite::{self, SuiteForm, Test};
 use crate::harness::waivers::{self, Waiver};
+use crate::harness::without;
 
 /// What every suite's command takes.
 #[derive(Debug, ClapArgs)]
@@ -76,6 +78,34 @@ impl Versions {
         let named = self.compare_versions.as_ref();
         let others = named.map(|named| versions::others(&library.spec, document, judged_by, named));
         Ok(others.transpose()?.unwrap_or_default())
+    }
+}
+
+/// Features that a run leaves out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftOut<'a> {
+    /// By the command line.
+    pub(super) given: &'a [String],
+    /// What can be left out besides.
+    pub(super) optional: &'a [String],
+}
+
+impl LeftOut<'_> {
+    /// The report with a second run around one cause, if there is one. `play` runs these tests without
+    /// these features; the command does so again.
+    pub(super) fn around<F: SuiteForm>(
+        self,
+        report: SuiteReport,
+        command: &str,
+        tests: &[&Test<F>],
+        play: impl Fn(&[String], String, &[&Test<F>]) -> Result<SuiteReport, Error>,
+    ) -> Result<SuiteReport, Error> {
+        around(report, self.optional, |left_out, only| {
+            let names = [self.given, left_out].concat();
+            let is_wanted = |test: &&Test<F>| only.is_empty() || only.contains(&&*test.id);
+            let tests: Vec<&Test<F>> = tests.iter().copied().filter(is_wanted).collect();
+            play(&names, without::command(command, left_out), &tests)
+        })
     }
 }
 

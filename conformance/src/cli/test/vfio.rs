@@ -7,17 +7,15 @@ use devmig_model::registry::Library;
 
 use super::super::number::limit;
 use super::pace::Plan;
-use super::shared::{Again, Of, Scripted, Shared, Versions};
+use super::shared::{Again, LeftOut, Of, Scripted, Shared, Versions};
 use super::{Error, Out, Status};
-use crate::harness::around::around;
 use crate::harness::report::Result as TestResult;
 use crate::harness::report::versions;
 use crate::harness::walk::Walk;
-use crate::harness::without;
 use crate::vfio::device::Place;
 use crate::vfio::runner::{self, Run, Subject};
 use crate::vfio::session::Limits;
-use crate::vfio::suite::{self, Test};
+use crate::vfio::suite;
 use crate::vfio::without::Without;
 
 /// The document by which it is judged.
@@ -116,19 +114,17 @@ pub(super) fn run(
     let pins = args.choice.iter().map(|pin| library.spec.pin(pin));
     let waivers = args.shared.accepted(&library, &suite)?;
     let own = Without::named(&library.vfio().table, &args.without)?;
+    let subject = Subject { place, limits: Limits::default(), p2p, without: own };
     let run = Run {
-        library: &library,
-        subject: Subject { place, limits: Limits::default(), p2p, without: own },
         pinned: pins.collect::<Result<Vec<_>, _>>()?,
         reproduce: args.again(again),
         script: args.scripted.words(),
-        text: args.text.clone(),
-        rules: library.spec.judged_by(SOURCE, &args.text)?,
         waivers,
         seed: args.shared.seed,
         ends_early: true,
         jobs,
         goes_past: true,
+        ..Run::new(&library, subject, &args.text, library.spec.judged_by(SOURCE, &args.text)?)
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let of = Of { protocol, again: &run.reproduce, text: &run.text };
@@ -137,15 +133,14 @@ pub(super) fn run(
         let table = &library.vfio().table;
         let offers = report.offers.clone().unwrap_or_default();
         let optional = own.others(table, &offers);
-        let report = around(report, &optional, |left_out, only| {
-            let names = [args.without.clone(), left_out.to_vec()].concat();
-            let without = Without::named(table, &names)?;
-            let reproduce = without::command(&run.reproduce, left_out);
-            let run = Run { subject: Subject { without, ..run.subject }, reproduce, ..run.clone() };
-            let is_wanted = |test: &&Test| only.is_empty() || only.contains(&&*test.id);
-            let tests: Vec<&Test> = tests.iter().copied().filter(is_wanted).collect();
-            Ok::<_, Error>(runner::play(&run, &tests, &[], |_| ()))
-        })?;
+        let left_out = LeftOut { given: &args.without, optional: &optional };
+        let report =
+            left_out.around(report, &run.reproduce, &tests, |names, reproduce, tests| {
+                let without = Without::named(table, names)?;
+                let run =
+                    Run { subject: Subject { without, ..run.subject }, reproduce, ..run.clone() };
+                Ok(runner::play(&run, tests, &[], |_| ()))
+            })?;
         versions::compared(report, &others, |version| {
             let rules = library.spec.judged_by(SOURCE, version)?;
             let run = Run { rules, text: version.to_owned(), ..run.clone() };

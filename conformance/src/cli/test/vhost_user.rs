@@ -9,15 +9,13 @@ use devmig_model::registry::Library;
 
 use super::super::number::limit;
 use super::pace::Plan;
-use super::shared::{Again, Jobs, Of, Scripted, Shared, Start, Versions, chosen};
+use super::shared::{Again, Jobs, LeftOut, Of, Scripted, Shared, Start, Versions, chosen};
 use super::{Error, Out, Status};
-use crate::harness::around::around;
 use crate::harness::io::process::Command;
 use crate::harness::io::target::Target;
 use crate::harness::mutation::hunt;
 use crate::harness::report::versions;
 use crate::harness::walk::Walk;
-use crate::harness::without;
 use crate::vhost_user::length;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::pairs;
@@ -159,26 +157,24 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         ),
         (None, None) => return Err(Error::usage("neither --socket nor --spawn", None)),
     };
+    let subject = Subject {
+        target: &target,
+        device: args.device,
+        scratch: args.scratch,
+        limits: limits(args),
+        outside: args.outside.as_deref(),
+        without: Without::named(&library.vhost_user().table, &args.without)?,
+    };
     let run = Run {
-        library: &library,
-        subject: Subject {
-            target: &target,
-            device: args.device,
-            scratch: args.scratch,
-            limits: limits(args),
-            outside: args.outside.as_deref(),
-            without: Without::named(&library.vhost_user().table, &args.without)?,
-        },
         pinned,
         reproduce: again(args),
         script: args.scripted.words(),
-        text: args.text.clone(),
-        rules,
         waivers,
         seed: args.shared.seed,
         ends_early: true,
         jobs: args.jobs.count(args.spawn.is_some())?,
         goes_past: true,
+        ..Run::new(&library, subject, &args.text, rules)
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let tours = tours.filter(|_| tests.iter().any(|test| test.id.starts_with(TOUR)));
@@ -194,15 +190,14 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         let table = &library.vhost_user().table;
         let offers = report.offers.clone().unwrap_or_default();
         let optional = run.subject.without.others(table, &offers);
-        let report = around(report, &optional, |left_out, only| {
-            let names = [args.without.clone(), left_out.to_vec()].concat();
-            let without = Without::named(table, &names)?;
-            let reproduce = without::command(&run.reproduce, left_out);
-            let run = Run { subject: Subject { without, ..run.subject }, reproduce, ..run.clone() };
-            let is_wanted = |test: &&Test| only.is_empty() || only.contains(&&*test.id);
-            let tests: Vec<&Test> = tests.iter().copied().filter(is_wanted).collect();
-            Ok::<_, Error>(runner::play(&run, &tests, &[], |_| ()))
-        })?;
+        let left_out = LeftOut { given: &args.without, optional: &optional };
+        let report =
+            left_out.around(report, &run.reproduce, &tests, |names, reproduce, tests| {
+                let without = Without::named(table, names)?;
+                let run =
+                    Run { subject: Subject { without, ..run.subject }, reproduce, ..run.clone() };
+                Ok(runner::play(&run, tests, &[], |_| ()))
+            })?;
         versions::compared(report, &others, |version| {
             let library = Library::builtin()?.by_text(SOURCE, version)?;
             let rules = library.spec.judged_by(SOURCE, version)?;
