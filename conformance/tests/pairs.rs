@@ -2,23 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
+mod common;
+
 use devmig_conformance::harness::mutation::{hunt, side_by_side};
 use devmig_conformance::harness::parallel::in_turn;
 use devmig_conformance::harness::report::{Status, SuiteReport};
-use devmig_conformance::vhost_user::mutants::{AT_ONCE, MutationRun, TestBed};
-use devmig_conformance::vhost_user::suite;
+use devmig_conformance::vhost_user::mutants::{AT_ONCE, TestBed};
 use devmig_conformance::vhost_user::suite::Test;
-use devmig_engine::rules::Rules;
-use devmig_model::registry::Library;
 use devmig_reference::vhost_user::{Mutant, Settings};
 
-fn with_bench(work: impl FnOnce(&MutationRun<'_>)) {
-    let library = Library::builtin().unwrap();
-    let suite = suite::builtin(&library).unwrap();
-    let mut rules = Rules { off: library.spec.unobservable(), ..Rules::default() };
-    rules.off.extend(&library.spec.not_in_force("vhost-user", "10.2").unwrap());
-    work(&MutationRun::new(&library, &suite, rules, "10.2").unwrap());
-}
+use common::with_back_end;
 
 fn complaints(report: &SuiteReport) -> Vec<String> {
     let wrong = report.results.iter().filter(|result| result.status != Status::Pass);
@@ -27,7 +20,9 @@ fn complaints(report: &SuiteReport) -> Vec<String> {
 
 #[test]
 fn every_pair_passes_and_none_is_skipped() {
-    with_bench(|bench| {
+    with_back_end(|bench| {
+        // Each two of 18 actions, and each with itself.
+        assert_eq!(bench.pairs.len(), 18 * 19 / 2);
         for (bed, every) in [(TestBed::Disk, 1), (TestBed::Nic, 10)] {
             let pairs: Vec<&Test> = bench.pairs.iter().step_by(every).collect();
             let report = side_by_side(&pairs, 8, AT_ONCE, |part| {
@@ -43,7 +38,7 @@ fn every_pair_passes_and_none_is_skipped() {
 #[test]
 fn pairs_pass_under_every_reading() {
     const EVERY: usize = 12;
-    with_bench(|bench| {
+    with_back_end(|bench| {
         let settings: Vec<_> = Settings::each().into_iter().enumerate().collect();
         let wrong = in_turn(&settings, AT_ONCE, |(at, (name, settings))| {
             let some: Vec<&Test> = bench.pairs.iter().skip(at % EVERY).step_by(EVERY).collect();
@@ -61,10 +56,10 @@ fn pairs_pass_under_every_reading() {
 /// What is right the first time is found by pairs, and by nothing else in the suite.
 #[test]
 fn faults_of_the_second_time_are_found_by_pairs_alone() {
-    with_bench(|bench| {
+    with_back_end(|bench| {
         let faults: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|m| m.meets()).collect();
         assert!(faults.len() >= 25, "{}", faults.len());
-        let hunt = hunt(bench, &faults, false, |fate| print!("{}", fate.text())).unwrap();
+        let hunt = hunt(&bench, &faults, false, |fate| print!("{}", fate.text())).unwrap();
         let wrong: Vec<String> =
             hunt.mutants.iter().filter(|f| !f.wrong.is_empty()).map(|f| f.text()).collect();
         assert!(wrong.is_empty(), "{}", wrong.concat());
@@ -74,7 +69,7 @@ fn faults_of_the_second_time_are_found_by_pairs_alone() {
 #[test]
 #[ignore = "takes minutes: the whole suite against each of these faults"]
 fn no_single_test_finds_a_fault_of_the_second_time() {
-    with_bench(|bench| {
+    with_back_end(|bench| {
         let faults: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|m| m.meets()).collect();
         let found = in_turn(&faults, AT_ONCE, |mutant| {
             let mut found = Vec::new();

@@ -3,14 +3,15 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
+mod common;
+
 use std::collections::BTreeSet;
 
 use devmig_conformance::harness::parallel::in_turn;
 use devmig_conformance::harness::report::{Status, SuiteReport};
 use devmig_conformance::vfio;
 use devmig_conformance::vhost_user::mutants::{AT_ONCE, MutationRun, TestBed};
-use devmig_conformance::vhost_user::suite::{self, Test};
-use devmig_engine::rules::Rules;
+use devmig_conformance::vhost_user::suite::Test;
 use devmig_model::registry::Library;
 use devmig_reference::vfio_user;
 use devmig_reference::vhost_user::{Mutant, Settings};
@@ -41,18 +42,13 @@ fn clauses(report: &SuiteReport) -> BTreeSet<String> {
     each.filter(|result| result.is_finding()).map(|result| result.clause.clone()).collect()
 }
 
-fn with_back_end(work: impl FnOnce(&Library, MutationRun<'_>)) {
-    let library = Library::builtin().unwrap();
-    let suite = suite::builtin(&library).unwrap();
-    let mut rules = Rules { off: library.spec.unobservable(), ..Rules::default() };
-    rules.off.extend(&library.spec.not_in_force("vhost-user", "10.2").unwrap());
-    let run = MutationRun::new(&library, &suite, rules, "10.2").unwrap();
-    work(&library, MutationRun { goes_past: true, ..run });
+fn with_back_end(work: impl FnOnce(MutationRun<'_>)) {
+    common::with_back_end(|run| work(MutationRun { goes_past: true, ..run }));
 }
 
 #[test]
 fn a_single_fault_of_a_back_end_is_not_told_as_two() {
-    with_back_end(|_, bench| {
+    with_back_end(|bench| {
         // Every fault, and of the tests a few: each meets other states.
         let tests: Vec<&Test> = bench.legal();
         let faults: Vec<(usize, Mutant)> = Mutant::ALL.iter().copied().enumerate().collect();
@@ -78,13 +74,14 @@ const HIDES: Mutant = Mutant::SilentGetFeatures;
 
 #[test]
 fn of_two_faults_of_a_back_end_both_are_found_in_one_run() {
-    with_back_end(|library, bench| {
+    with_back_end(|bench| {
         let tests = bench.legal();
         let behind: Vec<(usize, Mutant)> =
             Mutant::ALL.iter().copied().step_by(2).enumerate().collect();
         let pairs = in_turn(&behind, AT_ONCE, |(n, behind)| {
             let common = COMMON[n % COMMON.len()];
-            let is_about = |test: &&&Test| library.spec.clause_name(test.clause) == behind.clause();
+            let is_about =
+                |test: &&&Test| bench.library.spec.clause_name(test.clause) == behind.clause();
             let some: Vec<&Test> = tests.iter().filter(is_about).copied().collect();
             if COMMON.contains(behind) || *behind == HIDES || some.is_empty() {
                 return None;
@@ -135,7 +132,7 @@ fn a_single_fault_of_a_device_is_not_told_as_two() {
 
 #[test]
 fn a_test_that_passes_only_since_a_clause_is_not_enforced_has_failed() {
-    with_back_end(|_, bench| {
+    with_back_end(|bench| {
         let tests = bench.legal();
         let some: Vec<&Test> = tests.into_iter().step_by(10).collect();
         let (bed, settings) = (TestBed::Disk, Settings::default());

@@ -3,27 +3,20 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
+mod common;
+
 use std::time::Duration;
 
 use devmig_conformance::harness::mutation::hunt;
 use devmig_conformance::harness::parallel::in_turn;
-use devmig_conformance::vhost_user::mutants::{AT_ONCE, MutationRun, TestBed};
-use devmig_conformance::vhost_user::suite;
-use devmig_engine::rules::Rules;
-use devmig_model::registry::Library;
+use devmig_conformance::vhost_user::mutants::{AT_ONCE, TestBed};
 use devmig_reference::vhost_user::{Mutant, Settings};
 
-fn with_bench(work: impl FnOnce(&MutationRun<'_>)) {
-    let library = Library::builtin().unwrap();
-    let suite = suite::builtin(&library).unwrap();
-    let mut rules = Rules { off: library.spec.unobservable(), ..Rules::default() };
-    rules.off.extend(&library.spec.not_in_force("vhost-user", "10.2").unwrap());
-    work(&MutationRun::new(&library, &suite, rules, "10.2").unwrap());
-}
+use common::with_back_end;
 
 #[test]
 fn the_reference_passes_under_every_reading() {
-    with_bench(|bench| {
+    with_back_end(|bench| {
         let all = bench.suite.iter().collect::<Vec<_>>();
         // What a disk cannot be put to is what the settings can matter for on a NIC.
         let beyond: Vec<_> =
@@ -47,8 +40,8 @@ fn the_reference_passes_under_every_reading() {
 
 #[test]
 fn every_mutant_is_found_and_every_test_finds_one() {
-    with_bench(|bench| {
-        let hunt = hunt(bench, Mutant::ALL, true, |fate| print!("{}", fate.text()));
+    with_back_end(|bench| {
+        let hunt = hunt(&bench, Mutant::ALL, true, |fate| print!("{}", fate.text()));
         let hunt = hunt.unwrap();
         let wrong = hunt.mutants.iter().filter(|fate| !fate.wrong.is_empty());
         let wrong: Vec<String> = wrong.map(|fate| fate.text()).chain(hunt.wrong.clone()).collect();
@@ -61,7 +54,7 @@ fn every_mutant_is_found_and_every_test_finds_one() {
 #[test]
 fn a_request_that_a_stop_loses_is_seen_in_19_of_20_runs() {
     const RUNS: usize = 20;
-    with_bench(|bench| {
+    with_back_end(|bench| {
         let test = |id| bench.suite.iter().find(|test| test.id == id).unwrap();
         let (amid, none_lost) = (test("stop.amid"), test("stop.loses-none"));
         let fast = Duration::from_micros(300);

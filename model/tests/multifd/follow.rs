@@ -44,74 +44,74 @@ pub(crate) fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     .collect()
 }
 
-pub(crate) fn channel(page: PageSize, pieces: &[&[u8]]) -> (Events, ChannelDecoder) {
-    let mut decoder = ChannelDecoder::new(page);
-    let mut events = Events::default();
-    let mut total = 0;
+/// Follows a stream in pieces: `next` takes bytes, says how many, and whether they came to an event.
+fn follow(
+    pieces: &[&[u8]],
+    events: &mut Events,
+    mut next: impl FnMut(&[u8], &mut Events) -> (usize, bool),
+) {
     for piece in pieces {
         let mut rest = *piece;
         loop {
-            let (used, event) = decoder.next(rest);
-            total += used as u64;
+            let (used, is_event) = next(rest, events);
             rest = &rest[used..];
-            match event {
-                None => break assert!(rest.is_empty(), "without an event, all was taken"),
-                Some(at) => match at.event {
-                    ChannelEvent::Data(data) => events.data(data),
-                    ChannelEvent::Ram(header) => {
-                        let pages: Vec<_> =
-                            header.normal_offsets().chain(header.zero_offsets()).collect();
-                        let block = header.block().escape_ascii();
-                        let (flags, number) = (header.flags, header.number);
-                        events.line(format!("{} ram {block} {flags} {number} {pages:?}", at.at));
-                    }
-                    other => events.line(format!("{} {other:?}", at.at)),
-                },
+            if !is_event {
+                break assert!(rest.is_empty(), "without an event, all was taken");
             }
         }
-        assert_eq!(decoder.taken(), total);
     }
     events.end();
+}
+
+pub(crate) fn channel(page: PageSize, pieces: &[&[u8]]) -> (Events, ChannelDecoder) {
+    let (mut decoder, mut events, mut total) = (ChannelDecoder::new(page), Events::default(), 0);
+    follow(pieces, &mut events, |rest, events| {
+        let (used, event) = decoder.next(rest);
+        total += used as u64;
+        let is_event = event.is_some();
+        match event.map(|at| (at.at, at.event)) {
+            None => {}
+            Some((_, ChannelEvent::Data(data))) => events.data(data),
+            Some((at, ChannelEvent::Ram(header))) => {
+                let pages: Vec<_> = header.normal_offsets().chain(header.zero_offsets()).collect();
+                let block = header.block().escape_ascii();
+                let (flags, number) = (header.flags, header.number);
+                events.line(format!("{at} ram {block} {flags} {number} {pages:?}"));
+            }
+            Some((at, other)) => events.line(format!("{at} {other:?}")),
+        }
+        assert_eq!(decoder.taken(), total);
+        (used, is_event)
+    });
     (events, decoder)
 }
 
 pub(crate) fn main_stream(mut decoder: MainDecoder, pieces: &[&[u8]]) -> (Events, MainDecoder) {
     let mut events = Events::default();
-    for piece in pieces {
-        let mut rest = *piece;
-        loop {
-            let (used, event) = decoder.next(rest);
-            rest = &rest[used..];
-            match event {
-                None => break assert!(rest.is_empty(), "without an event, all was taken"),
-                Some(at) => match at.event {
-                    MainEvent::Data(data) => events.data(data),
-                    other => events.line(format!("{} {other:?}", at.at)),
-                },
-            }
+    follow(pieces, &mut events, |rest, events| {
+        let (used, event) = decoder.next(rest);
+        let is_event = event.is_some();
+        match event.map(|at| (at.at, at.event)) {
+            None => {}
+            Some((_, MainEvent::Data(data))) => events.data(data),
+            Some((at, other)) => events.line(format!("{at} {other:?}")),
         }
-    }
-    events.end();
+        (used, is_event)
+    });
     (events, decoder)
 }
 
 pub(crate) fn return_path(pieces: &[&[u8]]) -> (Events, ReturnDecoder) {
-    let mut decoder = ReturnDecoder::new();
-    let mut events = Events::default();
-    for piece in pieces {
-        let mut rest = *piece;
-        loop {
-            let (used, event) = decoder.next(rest);
-            rest = &rest[used..];
-            match event {
-                None => break assert!(rest.is_empty(), "without an event, all was taken"),
-                Some(at) => match at.event {
-                    ReturnEvent::Data(data) => events.data(data),
-                    other => events.line(format!("{} {other:?}", at.at)),
-                },
-            }
+    let (mut decoder, mut events) = (ReturnDecoder::new(), Events::default());
+    follow(pieces, &mut events, |rest, events| {
+        let (used, event) = decoder.next(rest);
+        let is_event = event.is_some();
+        match event.map(|at| (at.at, at.event)) {
+            None => {}
+            Some((_, ReturnEvent::Data(data))) => events.data(data),
+            Some((at, other)) => events.line(format!("{at} {other:?}")),
         }
-    }
-    events.end();
+        (used, is_event)
+    });
     (events, decoder)
 }
