@@ -1,11 +1,12 @@
 //! `devmig watch` and `devmig replay`: a conversation between two real parties, judged on both sides.
+//! A migration with multifd is in `watch/multifd.rs`.
+
+mod multifd;
 
 use std::io::BufReader;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand};
@@ -16,11 +17,6 @@ use rustix::io::Errno;
 use super::number::span;
 use super::{Error, Format, Out, Status, interrupt};
 use crate::harness::io::files;
-use crate::multifd::memory::{Memory, block_and_file};
-use crate::multifd::recording::Recording;
-use crate::multifd::relay::{Address, Listener, Relay};
-use crate::multifd::report::Verdict;
-use crate::multifd::{self, judge};
 use crate::watch::judge::{Judge, Law};
 use crate::watch::meet;
 use crate::watch::record::{Reader, Writer};
@@ -38,41 +34,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Protocol {
     VhostUser(VhostUser),
-    Multifd(WatchMultifd),
-}
-
-/// Between the source and the destination of a migration. Every connection is relayed and recorded, and the
-/// migration is judged when all have ended, or at an interrupt.
-#[derive(Debug, ClapArgs)]
-#[command(after_help = super::help::WATCH_MULTIFD)]
-struct WatchMultifd {
-    /// Socket for the source to connect to: a path, or HOST:PORT
-    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Connection")]
-    listen: Address,
-    /// Socket on which the destination listens: a path, or HOST:PORT
-    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Connection")]
-    connect: Address,
-    /// Folder for the recording, which must not hold one
-    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
-    record: PathBuf,
-    /// Version of QEMU to judge by; default: that of the machine type
-    #[arg(long, value_name = "VERSION", help_heading = "Judgement")]
-    spec_version: Option<String>,
-    /// Output format
-    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
-    format: Format,
-}
-
-/// A path has a slash or no colon.
-fn address(text: &str) -> Result<Address, String> {
-    match text.rsplit_once(':') {
-        _ if text.is_empty() => Err("an address is a path, or HOST:PORT".to_owned()),
-        Some((_, port)) if !text.contains('/') => match port.parse::<u16>() {
-            Ok(_) => Ok(Address::Tcp(text.to_owned())),
-            Err(_) => Err(format!("`{port}` is not a port")),
-        },
-        _ => Ok(Address::Unix(text.into())),
-    }
+    Multifd(multifd::Watch),
 }
 
 /// Between a VMM and the process that serves its device. It ends when either closes, at an interrupt,
@@ -116,29 +78,7 @@ pub(super) struct ReplayArgs {
 
 #[derive(Debug, Subcommand)]
 enum Replayed {
-    Multifd(Multifd),
-}
-
-/// Judge a recorded migration with multifd
-#[derive(Debug, ClapArgs)]
-#[command(after_help = super::help::REPLAY_MULTIFD)]
-struct Multifd {
-    /// Folder with `conn<N>.bin`, `conn<N>.rev.bin` and `index.csv`
-    dir: PathBuf,
-    /// Compare a block of RAM with the memory of the source; repeatable
-    #[arg(
-        long,
-        value_name = "BLOCK=FILE",
-        value_parser = block_and_file,
-        help_heading = "Judgement"
-    )]
-    source_ram: Vec<(String, PathBuf)>,
-    /// Version of QEMU to judge by; default: that of the machine type
-    #[arg(long, value_name = "VERSION", help_heading = "Judgement")]
-    spec_version: Option<String>,
-    /// Output format
-    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
-    format: Format,
+    Multifd(multifd::Replay),
 }
 
 /// By what is judged, and how that is said.
@@ -186,7 +126,7 @@ impl By {
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let args = match &args.protocol {
         Protocol::VhostUser(args) => args,
-        Protocol::Multifd(args) => return watch_multifd(args, out),
+        Protocol::Multifd(args) => return multifd::run(args, out),
     };
     let law = args.by.law()?;
     let until = args.seconds.map(|seconds| Instant::now() + seconds);
@@ -243,7 +183,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 /// Runs `replay`.
 pub(super) fn replay(args: &ReplayArgs, out: &mut Out<'_>) -> Result<Status, Error> {
     let path = match (&args.of, &args.file) {
-        (Some(Replayed::Multifd(args)), _) => return replay_multifd(args, out),
+        (Some(Replayed::Multifd(args)), _) => return multifd::replay(args, out),
         (None, Some(path)) => path,
         (None, None) => return Err(Error::usage("no recording is given", None)),
     };
@@ -261,73 +201,4 @@ pub(super) fn replay(args: &ReplayArgs, out: &mut Out<'_>) -> Result<Status, Err
         report.ended += "; the recording is truncated";
     }
     args.by.say(&report, out)
-}
-
-/// Runs `replay multifd`.
-fn replay_multifd(args: &Multifd, out: &mut Out<'_>) -> Result<Status, Error> {
-    let folder = args.dir.display();
-    let wrong = |error: judge::Error| match error {
-        judge::Error::Spec(error) => error.into(),
-        other => Error::usage(format!("{folder}: {other}"), None),
-    };
-    let library = Library::builtin()?;
-    let recording = Recording::open(&args.dir).map_err(|error| wrong(error.into()))?;
-    let memory = Memory::of(&args.source_ram).map_err(|error| wrong(error.into()))?;
-    let version = args.spec_version.as_deref();
-    let report = judge::judge(recording, &library, version, memory).map_err(wrong)?;
-    say_multifd(&report, args.format, out)
-}
-
-fn say_multifd(
-    report: &multifd::report::Report,
-    format: Format,
-    out: &mut Out<'_>,
-) -> Result<Status, Error> {
-    match format {
-        Format::Text => out.text(&report.text())?,
-        Format::Json => out.json(report)?,
-    }
-    Ok(match report.verdict {
-        Verdict::Conformant => Status::Good,
-        Verdict::Violated => Status::Bad,
-        Verdict::Truncated => Status::Incomplete,
-    })
-}
-
-/// Runs `watch multifd`.
-fn watch_multifd(args: &WatchMultifd, out: &mut Out<'_>) -> Result<Status, Error> {
-    let folder = args.record.display();
-    let trouble = |cause| Error::Write { to: folder.to_string(), cause };
-    let stopped = Arc::new(AtomicBool::new(false));
-    for signal in interrupt::SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stopped)).map_err(trouble)?;
-    }
-    let cannot = |cause: std::io::Error| {
-        let help = "the socket must not exist yet, and its folder must exist".to_owned();
-        Error::usage(format!("cannot listen on {}: {cause}", args.listen), Some(help))
-    };
-    let (listener, _socket) = match &args.listen {
-        Address::Unix(path) => {
-            let (listener, socket) = temporary::listen(path).map_err(cannot)?;
-            (Listener::Unix(listener), Some(socket))
-        }
-        Address::Tcp(address) => {
-            (Listener::Tcp(std::net::TcpListener::bind(address).map_err(cannot)?), None)
-        }
-    };
-    let relay = Relay::new(&args.record).map_err(trouble)?;
-    let stop = || stopped.load(Ordering::Relaxed);
-    let count = relay.run(&listener, &args.connect, &stop).map_err(|cause| {
-        Error::Serve(format!("the migration cannot be relayed or recorded: {cause}"))
-    })?;
-    if count == 0 {
-        out.text("no source came\n")?;
-        return Ok(Status::HarnessError);
-    }
-    let wrong = |error: judge::Error| Error::usage(format!("{folder}: {error}"), None);
-    let library = Library::builtin()?;
-    let recording = Recording::open(&args.record).map_err(|error| wrong(error.into()))?;
-    let version = args.spec_version.as_deref();
-    let report = judge::judge(recording, &library, version, Memory::default()).map_err(wrong)?;
-    say_multifd(&report, args.format, out)
 }

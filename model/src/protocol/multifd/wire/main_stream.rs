@@ -9,14 +9,26 @@
 //! The content of most sections has no form of its own. Their length is known from the description at the end
 //! of the stream ([`super::section_sizes`]), if it is given; else a section ends at the first footer that is
 //! followed by the beginning of another.
+//!
+//! | file | its one job |
+//! |---|---|
+//! | `want.rs` | what comes next, and how long it is |
+//! | `ram.rs` | blocks, pages and marks of the RAM section |
+//! | `content.rs` | the content of other sections |
+
+mod content;
+mod ram;
+mod want;
 
 use std::collections::BTreeMap;
 
+use self::content::{Content, begins};
+use self::want::Want;
 use super::intake::{Fields, clamp, length};
 use super::section::kind;
 use super::{
     At, MAIN_MAGIC, MAIN_VERSION, MainError, MainEvent, Name, PageForm, PageSize, SectionSize,
-    command, ram_flag, vfio_tag,
+    command,
 };
 
 /// The most sections that a stream begins. QEMU has a few dozen.
@@ -25,70 +37,6 @@ const SECTIONS: usize = 4096;
 const MACHINE: u32 = 255;
 /// The longest item: a name of 255 bytes and what stands beside it.
 const ITEM: usize = 280;
-
-/// What a section contains.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Content {
-    Ram,
-    Vfio,
-    Opaque,
-}
-
-impl Content {
-    fn of(name: &Name) -> Self {
-        match name.as_bytes() {
-            b"ram" => Content::Ram,
-            name if name == b"vfio" || name.ends_with(b"/vfio") => Content::Vfio,
-            _ => Content::Opaque,
-        }
-    }
-}
-
-/// What comes next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Want {
-    Magic,
-    Kind,
-    MachineLength,
-    Machine(u32),
-    /// A subsection of the configuration, or something else.
-    MaybeSubsection,
-    SubsectionLength,
-    Subsection(u8),
-    PageBits,
-    Uuid,
-    CapabilityCount,
-    CapabilityLength(u32),
-    Capability(u32, u8),
-    SectionLength(bool),
-    Section(bool, u32, u8),
-    Part(bool),
-    Ram,
-    BlockLength(u64),
-    Block(u64, u8),
-    /// The length is known; the size of its pages may follow.
-    MaybeBlockPage(u64, u64),
-    BlockAddress(u64, u64),
-    PageNameLength(u64),
-    PageName(u64, u8),
-    Fill(u64),
-    Xbzrle(u64),
-    Compressed(u64),
-    /// A tag of VFIO, or something else.
-    MaybeVfio,
-    Vfio,
-    VfioLength,
-    /// The configuration of a device ends with a tag.
-    VfioConfig(u64),
-    MaybeFooter,
-    Footer,
-    Opaque(u64),
-    Command,
-    Advise,
-    Packaged,
-    DescriptionLength,
-    Over,
-}
 
 /// Follows the main stream.
 #[derive(Clone, Debug)]
@@ -226,7 +174,7 @@ impl MainDecoder {
                 }
                 _ => {}
             }
-            let need = self.need();
+            let need = self.want.need();
             self.advance(std::slice::from_ref(byte));
             rest = after;
             let event = match self.want {
@@ -257,44 +205,6 @@ impl MainDecoder {
 
     fn advance(&mut self, bytes: &[u8]) {
         self.taken = self.taken.saturating_add(length(bytes));
-    }
-
-    /// How many bytes the next item has.
-    fn need(&self) -> usize {
-        match self.want {
-            Want::Magic | Want::Ram | Want::Vfio | Want::VfioLength | Want::BlockAddress(..) => 8,
-            Want::Advise | Want::Uuid => 16,
-            Want::Kind
-            | Want::BlockLength(_)
-            | Want::PageNameLength(_)
-            | Want::CapabilityLength(_)
-            | Want::Fill(_) => 1,
-            Want::SubsectionLength => 2,
-            Want::MachineLength
-            | Want::PageBits
-            | Want::CapabilityCount
-            | Want::Part(_)
-            | Want::Command
-            | Want::Compressed(_)
-            | Want::Packaged
-            | Want::DescriptionLength => 4,
-            Want::Footer | Want::SectionLength(_) => 5,
-            Want::Xbzrle(_) => 3,
-            Want::Machine(length) => clamp(u64::from(length)),
-            Want::Subsection(length) => usize::from(length).saturating_add(4),
-            Want::Section(_, _, length) | Want::Block(_, length) => {
-                usize::from(length).saturating_add(8)
-            }
-            // As many bytes as tell whether there is one: see `step`.
-            Want::MaybeBlockPage(..) => 8,
-            Want::PageName(_, length) | Want::Capability(_, length) => usize::from(length),
-            Want::MaybeSubsection
-            | Want::MaybeFooter
-            | Want::MaybeVfio
-            | Want::Opaque(_)
-            | Want::VfioConfig(_)
-            | Want::Over => 1,
-        }
     }
 
     /// An item is whole: what it comes to, and how many bytes back it began.
@@ -570,15 +480,6 @@ impl MainDecoder {
         };
     }
 
-    /// Sizes of pages that a block may have and that differ from the smallest.
-    fn other_pages(&self) -> u64 {
-        self.summary & self.summary.wrapping_sub(1)
-    }
-
-    fn blocks(&mut self, left: u64) {
-        self.want = if left == 0 { Want::Ram } else { Want::BlockLength(left) };
-    }
-
     /// Takes bytes again that belong to something else than they were read for. There are so few that they
     /// end no item with an event and begin another.
     fn again(&mut self, item: &[u8]) -> Option<(u64, MainEvent<'static>)> {
@@ -588,7 +489,7 @@ impl MainDecoder {
                 *place = *byte;
             }
             self.have = self.have.saturating_add(1);
-            if self.have >= self.need() {
+            if self.have >= self.want.need() {
                 let item = self.item;
                 let count = std::mem::take(&mut self.have);
                 event = self.step(item.get(..count).unwrap_or_default());
@@ -596,101 +497,4 @@ impl MainDecoder {
         }
         event
     }
-
-    fn ram(&mut self, item: u64) -> Option<MainEvent<'static>> {
-        let mask = u64::from(self.page.bytes()).saturating_sub(1);
-        let (address, flags) = (item & !mask, item & mask);
-        match flags & !ram_flag::CONTINUE {
-            ram_flag::MEM_SIZE => {
-                self.blocks(address);
-                None
-            }
-            ram_flag::EOS => {
-                self.want = Want::MaybeFooter;
-                Some(MainEvent::EndOfSection)
-            }
-            ram_flag::HOOK => Some(MainEvent::Hook),
-            ram_flag::MULTIFD_FLUSH => Some(MainEvent::Flush),
-            ram_flag::ZERO | ram_flag::PAGE | ram_flag::XBZRLE | ram_flag::COMPRESS => {
-                match (flags & ram_flag::CONTINUE, self.block) {
-                    (0, _) => {
-                        self.want = Want::PageNameLength(item);
-                        None
-                    }
-                    (_, Some(_)) => self.page_form(item),
-                    (_, None) => Some(MainEvent::Error(MainError::NoBlock)),
-                }
-            }
-            _ => Some(MainEvent::Error(MainError::Item(item))),
-        }
-    }
-
-    /// The block of a page is known.
-    fn page_form(&mut self, item: u64) -> Option<MainEvent<'static>> {
-        self.want = match () {
-            () if item & ram_flag::ZERO != 0 => Want::Fill(item),
-            () if item & ram_flag::XBZRLE != 0 => Want::Xbzrle(item),
-            () if item & ram_flag::COMPRESS != 0 => Want::Compressed(item),
-            () => {
-                self.want = Want::Ram;
-                self.pass = u64::from(self.page.bytes());
-                return Some(self.page_event(item, PageForm::Raw));
-            }
-        };
-        None
-    }
-
-    fn page_event(&self, item: u64, form: PageForm) -> MainEvent<'static> {
-        let mask = u64::from(self.page.bytes()).saturating_sub(1);
-        MainEvent::Page { block: self.block.unwrap_or_default(), offset: item & !mask, form }
-    }
-
-    fn vfio(&mut self, tag: u64) -> MainEvent<'static> {
-        self.want = match tag {
-            vfio_tag::END_OF_STATE => Want::MaybeFooter,
-            vfio_tag::DEV_CONFIG_STATE => Want::VfioConfig(0),
-            vfio_tag::DEV_DATA_STATE => Want::VfioLength,
-            vfio_tag::DEV_SETUP_STATE
-            | vfio_tag::DEV_INIT_DATA_SENT
-            | vfio_tag::DEV_CONFIG_LOAD_READY => Want::MaybeVfio,
-            _ => return MainEvent::Error(MainError::Tag(tag)),
-        };
-        MainEvent::Vfio(tag)
-    }
-
-    fn vfio_config(&mut self, last: u64, byte: u8) -> Option<(u64, MainEvent<'static>)> {
-        let last = last << 8 | u64::from(byte);
-        self.want = Want::VfioConfig(last);
-        (last == vfio_tag::END_OF_STATE).then(|| {
-            self.want = Want::MaybeFooter;
-            (8, MainEvent::Vfio(last))
-        })
-    }
-
-    /// The content of a section has no form: it ends at a footer that something follows. `last` are the bytes
-    /// before this one.
-    fn opaque(&mut self, last: u64, byte: u8) -> Option<(u64, MainEvent<'static>)> {
-        let footer = u64::from(kind::FOOTER) << 32 | u64::from(self.section);
-        if last & 0xff_ffff_ffff != footer || !begins(byte) {
-            self.want = Want::Opaque(last << 8 | u64::from(byte));
-            return None;
-        }
-        // Two events in one byte: the footer is passed over, and the byte begins a section.
-        self.want = Want::Kind;
-        self.kind(byte)
-    }
-}
-
-/// Whether a section can begin so.
-fn begins(byte: u8) -> bool {
-    matches!(
-        byte,
-        kind::EOF
-            | kind::START
-            | kind::PART
-            | kind::END
-            | kind::FULL
-            | kind::VMDESC
-            | kind::COMMAND
-    )
 }
