@@ -17,10 +17,10 @@ use std::collections::BTreeMap;
 
 use super::report::{Around, Result as TestResult, Status, SuiteReport, alike};
 
-/// At least so many tests have to have failed.
+/// The fewest tests that fail alike for a second run.
 const LEAST: usize = 3;
 
-/// At least so many of ten judged tests have to have failed alike.
+/// The fewest of ten judged tests that fail alike for a second run.
 const OF_TEN: usize = 9;
 
 /// Tests of a trial.

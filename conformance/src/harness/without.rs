@@ -1,4 +1,5 @@
-//! A feature that a run is to leave out, and that there is not.
+//! What all protocols share of `--without`: the command that leaves features out, and the error for a
+//! name that no feature has.
 
 /// A command that also leaves these features out.
 #[must_use]

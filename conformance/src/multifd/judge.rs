@@ -12,8 +12,8 @@
 //! | `numbers.rs` | whether the packets of an epoch are all there, by their numbers |
 //! | `outcome.rs` | memory, the return path, the report |
 //!
-//! A violation does not end the judgement: the clause is excused for that one event. A connection that cannot be
-//! followed is judged no further, and nobody is accused for what would have come on it.
+//! A violation does not end the judgement: the clause is suppressed for that one event. A connection that
+//! cannot be decoded is not judged further, and what it lacks from there on is not a violation.
 
 mod channel;
 mod main_stream;

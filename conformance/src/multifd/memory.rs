@@ -87,7 +87,7 @@ impl Memory {
     /// All blocks that are compared are in the list.
     ///
     /// # Errors
-    /// With the names of those that there are.
+    /// Names a block that is not in the list, and the blocks that are.
     pub fn all_listed(&self, known: &[String]) -> Result<(), RecordingError> {
         match self.blocks.iter().find(|(_, block)| !block.listed) {
             None => Ok(()),

@@ -98,8 +98,8 @@ impl GuestMemory {
         Ok(GuestMemory { mapping: Arc::new(RwLock::new(Arc::new(Mapping::new(regions)?))) })
     }
 
-    /// The same contents in the same layout, in another file: whoever was given the old descriptor sees
-    /// no later write. Only for memory that nobody writes meanwhile.
+    /// Moves the contents to another file with the same layout. A peer that holds the old descriptor does
+    /// not see later writes. No party may write to the memory meanwhile.
     ///
     /// # Errors
     /// See [`MemoryError`].
