@@ -389,7 +389,7 @@ impl Core {
             Request::DmaUnmap(unmap) if self.is(Mutant::MapKept) => Ok(Reply::DmaUnmap(unmap)),
             Request::DmaUnmap(unmap) => self.memory.unmap(&unmap).map(|()| Reply::DmaUnmap(unmap)),
             Request::RegionInfo(info) if self.forgets_itself() => {
-                regions::region_info(&RegionInfo { index: info.index + 1, ..info })
+                regions::region_info(&RegionInfo { index: info.index.wrapping_add(1), ..info })
             }
             Request::DeviceInfo(info) => regions::device_info(&info),
             Request::RegionInfo(info) => regions::region_info(&info),

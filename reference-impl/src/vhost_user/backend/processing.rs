@@ -124,10 +124,10 @@ impl<D: Device> Backend<D> {
             let head = request.chain.head_index();
             let chain = request.chain.clone();
             let written = self.device.execute(at, request.chain, request.discarded);
-            let room: u32 =
-                chain.clone().writable().map(|part| part.len()).fold(0, u32::saturating_add);
-            let written =
-                if self.is(Mutant::UsedTooLong) { room.saturating_add(4) } else { written };
+            let written = match self.is(Mutant::UsedTooLong) {
+                true => room(&chain).saturating_add(4),
+                false => written,
+            };
             self.log_data(chain, u64::MAX);
             self.complete(at, head, written)?;
             if self.is(Mutant::CompletesTwice) {
@@ -271,4 +271,9 @@ impl<D: Device> Backend<D> {
             _ => self.outputs.push_back(Output::Error(at)),
         }
     }
+}
+
+/// The room in a chain's buffers, in bytes.
+fn room(chain: &Chain) -> u32 {
+    chain.clone().writable().map(|part| part.len()).fold(0, u32::saturating_add)
 }
