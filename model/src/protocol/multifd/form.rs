@@ -109,7 +109,7 @@ impl<'a> Form<'a> {
         faults.unless(uuid.is_none_or(|uuid| uuid == init.uuid), laws.init_uuid, || {
             let hex = |uuid: &[u8; 16]| uuid.map(|byte| format!("{byte:02x}")).concat();
             let expected = hex(&uuid.unwrap_or_default());
-            format!("the UUID is {}, and that of the first channel {expected}", hex(&init.uuid))
+            format!("UUID {}, the first channel's {expected}", hex(&init.uuid))
         });
         faults.unless(usize::from(id) < channels, laws.id_below_channels, || {
             format!("the channel's id is {id}, and there are {channels} channels")
