@@ -6,6 +6,7 @@
 //!   vhost_user/   a back-end: the protocol as a pure core, and a thin shell with a real socket
 //!   block.rs      the device behind it: a small RAM disk
 //!   nic/, pci/    a NIC by a described model, and the same as a PCI function
+//!   multifd/      a source and a destination of a migration over several connections
 //!   control.rs    NICs that are made over a control socket; golden.rs: states of them that are kept
 //!   temporary.rs  folders and sockets that are gone when a program ends
 //! ```
@@ -20,6 +21,7 @@ pub mod block;
 pub mod control;
 pub mod golden;
 pub mod migration;
+pub mod multifd;
 pub mod nic;
 pub mod pci;
 pub mod socket;

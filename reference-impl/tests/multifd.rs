@@ -1,0 +1,198 @@
+//! Migrations with multifd from the reference's source to its destination, in every mode, while the guest
+//! writes.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use devmig_model::registry::Library;
+use devmig_reference::multifd::{
+    DeviceState, Error, Image, Load, Mutant, Mutants, Options, PAGE, Received, Sent, Stream,
+    SyncMode, ZeroPages, migrate, pairs, receive,
+};
+
+static LIBRARY: LazyLock<Library> = LazyLock::new(|| Library::builtin().unwrap());
+
+const DEVICE: &str = "0000:00:04.0/vfio";
+const PAGES: usize = 600;
+
+/// What a device has loaded.
+#[derive(Default)]
+struct Loaded {
+    data: Vec<u8>,
+    config: Option<Vec<u8>>,
+}
+
+impl Load for Loaded {
+    fn data(&mut self, data: &[u8]) -> Result<(), String> {
+        assert_eq!(self.config, None, "data after the configuration");
+        self.data.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn config(&mut self, config: &[u8]) -> Result<(), String> {
+        self.config = Some(config.to_vec());
+        Ok(())
+    }
+}
+
+fn state() -> DeviceState {
+    let data = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+    DeviceState { name: DEVICE.to_owned(), instance: 0, data, config: b"configuration".to_vec() }
+}
+
+/// What came of a migration.
+struct Migrated {
+    sent: Result<Sent, Error>,
+    received: Result<Received, Error>,
+    source: Image,
+    destination: Image,
+    loaded: Loaded,
+}
+
+/// Migrates a guest that writes all the while: words that tell when they were written, all over its memory, of
+/// which half is zero.
+fn migrated(options: &Options, ends: (Vec<Stream>, Vec<Stream>), delay: Duration) -> Migrated {
+    let (source, destination) = (Image::new("pc.ram", PAGES), Image::new("pc.ram", PAGES));
+    for page in (0..PAGES).step_by(2) {
+        source.write(page * PAGE / 8, page as u64 | 1 << 40);
+    }
+    // What was there before.
+    (0..PAGES).for_each(|page| destination.load(page, &[0xee; PAGE]));
+    let (runs, mut loaded) = (AtomicBool::new(true), Loaded::default());
+    let (here, there) = ends;
+    let there = there.into_iter().map(Ok);
+    let (sent, received) = thread::scope(|scope| {
+        let guest = scope.spawn(|| {
+            let mut n: u64 = 1;
+            while runs.load(Ordering::Relaxed) {
+                // All over the first half.
+                let word = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize % (PAGES * PAGE / 16);
+                source.write(word, n);
+                n += 1;
+                if n.is_multiple_of(4) {
+                    thread::sleep(Duration::from_micros(50));
+                }
+            }
+        });
+        let took = scope.spawn(|| {
+            let devices: Vec<(&str, u32, &mut dyn Load)> = vec![(DEVICE, 0, &mut loaded)];
+            receive(&LIBRARY, there, &destination, devices, options)
+        });
+        let stop = || {
+            thread::sleep(delay);
+            runs.store(false, Ordering::Relaxed);
+            guest.join().unwrap();
+            vec![state()]
+        };
+        let sent = migrate(here, &source, &[(DEVICE, 0)], options, stop);
+        runs.store(false, Ordering::Relaxed);
+        (sent, took.join().unwrap())
+    });
+    Migrated { sent, received, source, destination, loaded }
+}
+
+impl Migrated {
+    fn is_whole(&self) -> Result<(), String> {
+        let sent = self.sent.as_ref().map_err(|error| format!("source: {error}"))?;
+        self.received.as_ref().map_err(|error| format!("destination: {error}"))?;
+        if self.source.bytes() != self.destination.bytes() {
+            return Err("memory differs".to_owned());
+        }
+        let DeviceState { data, config, .. } = state();
+        if self.loaded.data != data || self.loaded.config != Some(config) {
+            return Err("the device's state differs".to_owned());
+        }
+        assert!(sent.rounds >= 2 && sent.pages > PAGES, "{sent:?}: nothing was sent again");
+        Ok(())
+    }
+}
+
+fn modes() -> impl Iterator<Item = Options> {
+    let syncs = [SyncMode::PerRound, SyncMode::PerSection];
+    let zeroes = [ZeroPages::Channels, ZeroPages::Main, ZeroPages::Sent];
+    let channels = [1, 2, 4, 8];
+    syncs.into_iter().flat_map(move |sync| {
+        zeroes.into_iter().flat_map(move |zero| {
+            channels.map(|channels| Options { sync, zero, channels, ..Options::default() })
+        })
+    })
+}
+
+#[test]
+fn memory_and_devices_arrive_in_every_mode() {
+    for options in modes() {
+        let migrated = migrated(&options, pairs(options.channels).unwrap(), Duration::ZERO);
+        assert_eq!(migrated.is_whole(), Ok(()), "{options:?}");
+    }
+}
+
+#[test]
+fn it_goes_over_tcp() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = Options { channels: 3, ..Options::default() };
+    let ends: (Vec<Stream>, Vec<Stream>) = (0..=options.channels)
+        .map(|_| {
+            let one = TcpStream::connect(address).unwrap();
+            (Stream::Tcp(one), Stream::Tcp(listener.accept().unwrap().0))
+        })
+        .unzip();
+    let migrated = migrated(&options, ends, Duration::ZERO);
+    assert_eq!(migrated.is_whole(), Ok(()));
+}
+
+/// The destination finds out which connection is which.
+#[test]
+fn connections_come_in_any_order() {
+    let options = Options { channels: 3, ..Options::default() };
+    let (here, mut there) = pairs(options.channels).unwrap();
+    there.rotate_left(2);
+    assert_eq!(migrated(&options, (here, there), Duration::ZERO).is_whole(), Ok(()));
+}
+
+/// What a destination refuses, and a faulty one accepts: the fault of its source, and its own.
+const ACCEPTED: [(Mutant, Mutant); 4] = [
+    (Mutant::OtherUuid, Mutant::AcceptsUuid),
+    (Mutant::PacketVersion, Mutant::AcceptsVersion),
+    (Mutant::IndexTwice, Mutant::AcceptsIndexTwice),
+    (Mutant::BufferMissing, Mutant::HoleAccepted),
+];
+
+#[test]
+fn a_destination_that_accepts_too_much_does_not_refuse_a_faulty_source() {
+    for (fault, accepts) in ACCEPTED {
+        let went = [None, Some(accepts)].map(|accepts| {
+            let mutants = Mutants::new(Some(fault), accepts);
+            let options = Options { mutants, ..Options::default() };
+            migrated(&options, pairs(2).unwrap(), Duration::ZERO).received.is_ok()
+        });
+        assert_eq!(went, [false, true], "{fault}, {accepts}");
+    }
+}
+
+/// Whatever one side does wrong, both end in time, and a destination does not run what is not whole.
+#[test]
+fn a_fault_is_refused_or_memory_differs_and_nobody_waits_for_ever() {
+    let limit = Duration::from_millis(500);
+    let mut lines = Vec::new();
+    for mutant in Mutant::ALL {
+        let mutants = Some(*mutant).into();
+        let options = Options { limit, mutants, channels: 2, ..Options::default() };
+        let began = Instant::now();
+        let migrated = migrated(&options, pairs(2).unwrap(), Duration::from_millis(5));
+        assert!(began.elapsed() < Duration::from_secs(20), "{mutant}");
+        let received = match (&migrated.received, migrated.is_whole()) {
+            (Err(Error::Refused { clause, .. }), _) => format!("refused by {clause}"),
+            (Err(error), _) => format!("failed: {error}"),
+            (Ok(_), Ok(())) => "whole".to_owned(),
+            (Ok(_), Err(why)) => why,
+        };
+        lines.push(format!("{mutant} ({}): {received}", mutant.clause()));
+    }
+    insta::assert_snapshot!(lines.join("\n"));
+}
