@@ -155,6 +155,8 @@ pub struct Backend<D> {
     /// Descriptors that a mutant does not close.
     kept: Vec<OwnedFd>,
     past: Past,
+    /// The first states that were saved and loaded, which mutants keep to.
+    first: [Option<Vec<u8>>; 2],
     closed: bool,
 }
 
@@ -192,6 +194,7 @@ impl<D: Device> Backend<D> {
             late_write: None,
             kept: Vec::new(),
             past: Past::default(),
+            first: [None, None],
             closed: false,
         };
         if backend.is(Mutant::StartsEnabled) {

@@ -288,6 +288,20 @@ mutants! {
         "After CHECK_DEVICE_STATE before the end of a transfer, the process processes nothing over \
          the next connection.",
 
+    // What one test of its own sees: right until a restart, or the first time.
+    EventIndexOnce "event-index-once" "ring.notify-guest"
+        "With EVENT_IDX the back-end does not notify the guest after a ring was stopped.",
+    TellsNotAfterStop "tells-not-after-stop" "config-change.notifies"
+        "The back-end reports no change after a ring was stopped.",
+    TellsFirstChannel "tells-first-channel" "config-change.notifies"
+        "The back-end reports no change after a second SET_BACKEND_REQ_FD.",
+    ResetOnce "reset-once" "reset-device.disables"
+        "A second RESET_DEVICE has no effect.",
+    SavesFirst "saves-first" "device-state.load-restores"
+        "Every save gives the state of the first.",
+    LoadsFirst "loads-first" "device-state.load-restores"
+        "Every state that is loaded gives the device the first of them.",
+
     // The second time, and two features that meet: right the first time, or alone.
     LogsOnce "logs-once" "dirty-log.marks-buffers"
         "A log that is set after logging was turned off has no effect.",

@@ -223,6 +223,12 @@ impl Ring {
         self.queue.set_event_idx(on);
     }
 
+    /// Whether it was.
+    #[must_use]
+    pub fn has_event_idx(&self) -> bool {
+        self.queue.event_idx_enabled()
+    }
+
     /// Makes it usable; `used` is what the next used index is instead of that in memory.
     fn prepare(
         &mut self,

@@ -157,6 +157,9 @@ impl<'m> Link<'m> {
     pub(super) fn serves_no_other(&mut self, limit: Duration) -> TestEnd {
         match self.hang_up(limit) {
             Err(end) => end,
+            Ok(()) if self.same => TestEnd::died(
+                "the process served a further connection before, and serves none any more",
+            ),
             Ok(()) => TestEnd::Skip(
                 "needs a back-end that serves a further connection: it serves one only".into(),
             ),

@@ -33,6 +33,7 @@ impl<D: Device> Backend<D> {
         descriptors: Vec<OwnedFd>,
     ) -> Result<Option<Answer>, Fault> {
         let socket = only(Message::SET_BACKEND_REQ_FD, descriptors)?;
+        self.past.channels += 1;
         self.channel.open = true;
         self.channel.waiting = None;
         self.outputs.push_back(Output::OpenChannel(socket));
@@ -62,7 +63,10 @@ impl<D: Device> Backend<D> {
         let quiet = self.rings.iter().all(|ring| !ring.started);
         let lost = quiet && self.settings.config_change == ConfigChange::Never;
         let may = self.negotiated(feature::CONFIG) || self.is(Mutant::ChangeUngated);
-        if may && !lost && !self.is(Mutant::ChangeUntold) {
+        let untold = self.is(Mutant::ChangeUntold)
+            || self.is(Mutant::TellsNotAfterStop) && self.past.stops > 0
+            || self.is(Mutant::TellsFirstChannel) && self.past.channels > 1;
+        if may && !lost && !untold {
             self.channel.wanted.insert((Request::CONFIG_CHANGE_MSG, 0));
         }
     }

@@ -12,6 +12,10 @@ pub struct Past {
     pub(super) broke: bool,
     /// Logging was turned on, and off again.
     pub(super) logged: bool,
+    /// Rings that were stopped.
+    pub(super) stops: u32,
+    /// SET_BACKEND_REQ_FD, so often.
+    pub(super) channels: u32,
     /// RESET_DEVICE, so often.
     pub(super) resets: u32,
     /// Status 0, so often.

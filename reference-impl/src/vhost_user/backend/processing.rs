@@ -242,10 +242,12 @@ impl<D: Device> Backend<D> {
         };
         ring.unnotified = false;
         let wanted = ring.wants_call(&self.memory)?;
+        let indexed = ring.has_event_idx();
         ring.hushed |= stays && !wanted;
         let table = std::mem::take(&mut self.past.table);
         let lost = self.is(Mutant::SilentAfterTable) && table
             || self.is(Mutant::SilentAfterSave) && self.past.saves > 0
+            || self.is(Mutant::EventIndexOnce) && indexed && self.past.stops > 0
             || self.is(Mutant::SilentAfterDisable) && self.past.disabled;
         let hushed = self.rings.get(at).is_some_and(|ring| ring.hushed);
         if wanted && !hushed && !lost && !self.is(Mutant::NeverNotifies) {

@@ -186,6 +186,7 @@ impl<D: Device> Backend<D> {
             (self.settings, self.negotiated(feature::GET_VRING_BASE_INFLIGHT));
         let stops_all = self.is(Mutant::StopsAll);
         let loses = self.is(Mutant::StopLosesOne);
+        self.past.stops += 1;
         let ring = self.ring(index)?;
         ring.started = false;
         if loses && ring.in_flight.len() > 1 {

@@ -44,6 +44,9 @@ impl<D: Device> Backend<D> {
             return Err(Fault::Mutant(Mutant::ResetClosesSession));
         }
         self.past.resets += 1;
+        if self.is(Mutant::ResetOnce) && self.past.resets > 1 {
+            return Ok(None);
+        }
         self.past.reset_after_load |= self.past.loads > 0;
         if self.is(Mutant::ErrorNotAfterReset) {
             (0..self.rings.len()).for_each(|ring| {

@@ -46,7 +46,10 @@ impl<D: Device> Backend<D> {
             Some(_) if self.is(Mutant::LoadsOnce) && self.past.loads > 0 => {
                 Err(StateError::Damaged)
             }
-            Some(state) => self.device.load(state),
+            Some(state) => {
+                let state = self.first_of(Mutant::LoadsFirst, 1, state.to_vec());
+                self.device.load(&state)
+            }
             None => Err(StateError::Damaged),
         };
         self.past.loads += u32::from(loaded.is_ok());
@@ -88,11 +91,20 @@ impl<D: Device> Backend<D> {
         Payload::U64(value).into()
     }
 
+    /// The state, or the first of its kind where a mutant keeps to that.
+    fn first_of(&mut self, mutant: Mutant, kind: usize, state: Vec<u8>) -> Vec<u8> {
+        match self.first.get_mut(kind).filter(|_| self.mutants.has(mutant)) {
+            Some(first) => first.get_or_insert(state).clone(),
+            None => state,
+        }
+    }
+
     fn begin(&mut self, transfer: Transfer, channel: OwnedFd) {
         if transfer.direction == Transfer::SAVE {
             self.transfer = Transferring::Saving;
             let close = !self.is(Mutant::TransferNeverCloses);
             let state = self.device.save();
+            let state = self.first_of(Mutant::SavesFirst, 0, state);
             if self.is(Mutant::SaveResets) {
                 self.device.reset();
             }

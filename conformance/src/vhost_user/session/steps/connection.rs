@@ -87,7 +87,7 @@ fn same_guest(s: &mut Session<'_>) -> Result<(), TestEnd> {
 /// A fresh connection, and a guest that boots anew, with memory of its own: until it notices that the
 /// last conversation is over, a back-end may still write to what it was given in it.
 pub(super) fn serves(s: &mut Session<'_>) -> Result<(), TestEnd> {
-    again(s)?;
+    again_here(s)?;
     strays(s)?;
     s.driver.reboot()?;
     for ring in 0..s.driver.rings() {
