@@ -131,6 +131,23 @@ Exit codes:
   4  an error of the harness
   5  nothing was judged: every test was skipped, or ended before the first answer";
 
+pub(super) const TEST_MULTIFD_DESTINATION: &str = "\
+Examples:
+  devmig scenario multifd-rounds-10.0 --record recordings
+  devmig test multifd-destination --recording recordings/multifd-rounds-10.0 \\
+      --source-ram recordings/multifd-rounds-10.0/m.ram \\
+      --spawn 'qemu-system-x86_64 -nodefaults -display none \\
+          -machine q35,accel=tcg,memory-backend=m -m 64 \\
+          -object memory-backend-file,id=m,size=64M,share=on,mem-path={ram} \\
+          -qmp unix:{socket},server=on,wait=off'
+
+Exit codes:
+  0  no finding, apart from waived findings
+  1  a finding or a crash
+  2  wrong usage
+  4  an error of the harness
+  5  nothing was judged: every test was skipped";
+
 pub(super) const IMPLEMENTATIONS: &str = "\
 Examples:
   devmig implementations --list
