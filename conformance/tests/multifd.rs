@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ const PAGE: u64 = 4096;
 const RAM: &str = "pc.ram";
 const VFIO: &str = "0000:00:04.0/vfio";
 /// Where a packet's fields are.
+const OFFSET: usize = 320;
 const NORMAL: usize = 16;
 const SIZE: usize = 20;
 const NUMBER: usize = 24;
@@ -434,54 +436,183 @@ fn any_bytes_have_a_verdict() {
     }
 }
 
-/// A relay between a source and a destination: what arrives is what was sent, and the recording is judged.
-#[test]
-fn what_is_watched_is_judged() {
-    let folder = TempDir::new().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let destination = UnixListener::bind(path("destination")).unwrap();
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_devmig"))
-        .args(["watch", "multifd", "--format", "json", "--listen"])
-        .arg(path("source"))
-        .arg("--connect")
-        .arg(path("destination"))
-        .arg("--record")
-        .arg(path("capture"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let connections = healthy().connections();
+/// A relay that runs, and the folder that it works in.
+struct Watched {
+    folder: TempDir,
+    process: Child,
+}
+
+impl Watched {
+    /// Starts it between these addresses.
+    fn start(folder: TempDir, listen: &str, connect: &str) -> Self {
+        let process = Command::new(env!("CARGO_BIN_EXE_devmig"))
+            .args(["watch", "multifd", "--format", "json", "--listen", listen])
+            .args(["--connect", connect, "--record"])
+            .arg(folder.path().join("capture"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Watched { folder, process }
+    }
+
+    fn capture(&self) -> PathBuf {
+        self.folder.path().join("capture")
+    }
+
+    /// What it says in the end, and its exit code.
+    fn end(&mut self) -> (serde_json::Value, Option<i32>) {
+        let mut text = String::new();
+        self.process.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        let code = self.process.wait().unwrap().code();
+        (serde_json::from_str(&text).unwrap_or_else(|_| panic!("{code:?} {text}")), code)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Sends these bytes on connections of their own, through a relay: what arrived.
+fn relayed<S: Read + Write, D: Read + Send + 'static>(
+    connections: &[Vec<u8>],
+    mut connect: impl FnMut() -> S,
+    mut accept: impl FnMut() -> D,
+) -> Vec<Vec<u8>> {
     let mut sources = Vec::new();
     let mut received = Vec::new();
-    for bytes in connections.clone() {
-        let mut source = connect(&path("source"));
-        let (mut accepted, _) = destination.accept().unwrap();
-        accepted.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for bytes in connections {
+        let mut source = connect();
+        let mut accepted = accept();
         received.push(std::thread::spawn(move || {
             let mut bytes = Vec::new();
             accepted.read_to_end(&mut bytes).unwrap();
             bytes
         }));
-        std::io::Write::write_all(&mut source, &bytes).unwrap();
+        source.write_all(bytes).unwrap();
         sources.push(source);
     }
     drop(sources);
-    let received = received.into_iter().map(|thread| thread.join().unwrap());
-    assert_eq!(received.collect::<Vec<_>>(), connections);
-    let mut text = String::new();
-    watch.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    assert_eq!(watch.wait().unwrap().code(), Some(0), "{text}");
-    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(report["verdict"], "conformant");
-    assert_eq!(judged(&path("capture"), &[]).unwrap().packets, 12);
+    received.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
+/// A relay between a source and a destination: what arrives is what was sent, and the recording is judged.
+#[test]
+fn what_is_watched_is_judged() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (from, to) = (path("source"), path("destination"));
+    let destination = UnixListener::bind(&to).unwrap();
+    let mut watched = Watched::start(folder, from.to_str().unwrap(), to.to_str().unwrap());
+    let connections = healthy().connections();
+    let accept = || {
+        let (accepted, _) = destination.accept().unwrap();
+        accepted.set_read_timeout(Some(LIMIT)).unwrap();
+        accepted
+    };
+    assert_eq!(relayed(&connections, || connect(&from), accept), connections);
+    let (report, code) = watched.end();
+    assert_eq!((report["verdict"].as_str(), code), (Some("conformant"), Some(0)), "{report}");
+    assert_eq!(judged(&watched.capture(), &[]).unwrap().packets, 12);
+}
+
+/// The same over TCP.
+#[test]
+fn what_is_watched_over_tcp_is_judged() {
+    let destination = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = destination.local_addr().unwrap().to_string();
+    let from = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut watched = Watched::start(TempDir::new().unwrap(), &from, &to);
+    let connections = healthy().connections();
+    let connect = || within(|| TcpStream::connect(&from));
+    let accept = || {
+        let (accepted, _) = destination.accept().unwrap();
+        accepted.set_read_timeout(Some(LIMIT)).unwrap();
+        accepted
+    };
+    assert_eq!(relayed(&connections, connect, accept), connections);
+    let (report, code) = watched.end();
+    assert_eq!((report["verdict"].as_str(), code), (Some("conformant"), Some(0)), "{report}");
+}
+
+/// An interrupt ends the connections and leaves a recording that can be read: the migration has no end, and
+/// nobody is accused.
+#[test]
+fn an_interrupt_leaves_a_complete_recording() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (from, to) = (path("source"), path("destination"));
+    let destination = UnixListener::bind(&to).unwrap();
+    let mut watched = Watched::start(folder, from.to_str().unwrap(), to.to_str().unwrap());
+    let sent: Vec<Vec<u8>> = healthy().connections().to_vec();
+    let mut open = Vec::new();
+    for bytes in &sent {
+        let mut source = connect(&from);
+        let (mut accepted, _) = destination.accept().unwrap();
+        accepted.set_read_timeout(Some(LIMIT)).unwrap();
+        // The last byte is kept back, so that nothing ends by itself.
+        let bytes = &bytes[..bytes.len() - 1];
+        source.write_all(bytes).unwrap();
+        let mut arrived = vec![0; bytes.len()];
+        accepted.read_exact(&mut arrived).unwrap();
+        assert_eq!(arrived, bytes);
+        open.push((source, accepted));
+    }
+    let process = rustix::process::Pid::from_child(&watched.process);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let (report, code) = watched.end();
+    assert_eq!((report["verdict"].as_str(), code), (Some("truncated"), Some(3)), "{report}");
+    for (number, bytes) in sent.iter().enumerate() {
+        let file = watched.capture().join(format!("conn{number}.bin"));
+        assert_eq!(fs::read(file).unwrap(), bytes[..bytes.len() - 1]);
+    }
+    let index = fs::read_to_string(watched.capture().join("index.csv")).unwrap();
+    assert_eq!(index.matches("OPEN").count(), 3, "{index}");
+    assert!(index.ends_with('\n'), "{index}");
+    let report = judged(&watched.capture(), &[]).unwrap();
+    assert_eq!(report.verdict, Verdict::Truncated, "{}", report.text());
+}
+
+/// What a SYNC that is missing leads to is not listed, and is said not to be.
+#[test]
+fn what_may_follow_from_a_missing_sync_is_said() {
+    let migration = healthy();
+    let mut pieces = taken_apart(&migration);
+    let fault = FAULTS.iter().find(|fault| fault.name == "sync-dropped").unwrap();
+    assert!(fault.apply(&mut pieces));
+    let report = judged_again(&pieces, &migration.memory);
+    let said = report.notes.iter().any(|note| note.contains("multifd.sync.page-once"));
+    assert!(said, "{:?}", report.notes);
+}
+
+/// A channel whose end was not recorded may have sent more: what is missing is not a violation, what is there is
+/// judged.
+#[test]
+fn a_channel_without_an_end_is_judged_as_far_as_it_goes() {
+    let mut migration = healthy();
+    migration.ended[2] = false;
+    migration.channels[1].pop();
+    let report = migration.judged();
+    assert_eq!(report.verdict, Verdict::Truncated, "{}", report.text());
+    migration.channels[1][2][OFFSET + 7] = 1;
+    assert_eq!(clauses(&migration.judged()), ["packet.offset"]);
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
 fn connect(to: &Path) -> UnixStream {
+    within(|| UnixStream::connect(to))
+}
+
+/// What comes in time.
+fn within<T>(mut f: impl FnMut() -> io::Result<T>) -> T {
     let begun = Instant::now();
     loop {
-        match UnixStream::connect(to) {
-            Ok(stream) => return stream,
-            Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+        match f() {
+            Ok(it) => return it,
+            Err(error) => assert!(begun.elapsed() < LIMIT, "{error}"),
         }
         std::thread::sleep(Duration::from_millis(10));
     }

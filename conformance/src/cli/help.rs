@@ -133,13 +133,8 @@ Exit codes:
 
 pub(super) const TEST_MULTIFD_DESTINATION: &str = "\
 Examples:
-  devmig scenario multifd-rounds-10.0 --record recordings
-  devmig test multifd-destination --recording recordings/multifd-rounds-10.0 \\
-      --source-ram recordings/multifd-rounds-10.0/m.ram \\
-      --spawn 'qemu-system-x86_64 -nodefaults -display none \\
-          -machine q35,accel=tcg,memory-backend=m -m 64 \\
-          -object memory-backend-file,id=m,size=64M,share=on,mem-path={ram} \\
-          -qmp unix:{socket},server=on,wait=off'
+  devmig test multifd-destination --list
+  devmig test multifd-destination --recording r --source-ram m.ram --spawn './qemu {ram} {socket}'
 
 Exit codes:
   0  no finding, apart from waived findings

@@ -82,12 +82,12 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             return Err(Error::usage(format!("--spawn has no {placeholder}"), None));
         }
     }
+    let memory = files::bytes(source, LONGEST)
+        .map_err(|why| Error::usage(format!("{}: {why}", source.display()), None))?;
     let wrong =
         |why: &dyn std::fmt::Display| Error::usage(format!("{}: {why}", recording.display()), None);
     let opened = Recording::open(recording).map_err(|why| wrong(&why))?;
     let pieces = Pieces::of(&opened).map_err(|why| wrong(&why))?;
-    let memory = files::bytes(source, LONGEST)
-        .map_err(|why| Error::usage(format!("{}: {why}", source.display()), None))?;
     let parameters: Map<String, Value> = args.parameter.iter().cloned().collect();
     let subject = Subject {
         launch: Launch::Theirs(spawn),

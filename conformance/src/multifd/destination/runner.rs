@@ -36,6 +36,7 @@ fn clauses(library: &Library) -> Result<Clauses, SpecErrors> {
         memory: find("multifd.destination.memory")?,
         ends: find("multifd.destination.ends")?,
         answers: find("multifd.destination.answers")?,
+        survives: find("multifd.destination.survives")?,
     })
 }
 

@@ -51,6 +51,8 @@ pub struct Clauses {
     pub ends: ClauseId,
     /// `multifd.destination.answers`
     pub answers: ClauseId,
+    /// `multifd.destination.survives`
+    pub survives: ClauseId,
 }
 
 /// How a migration ended at a destination.
@@ -194,7 +196,7 @@ impl<'a> Session<'a> {
         let finding = |clause, observed: String| {
             Err(TestEnd::Finding { clause, observed, expected: Vec::new() })
         };
-        let Clauses { memory, ends, answers } = self.clauses;
+        let Clauses { memory, ends, answers, survives } = self.clauses;
         match ended {
             Ended::Completed(None) => Ok(()),
             Ended::Completed(Some((pages, first))) => finding(
@@ -202,7 +204,8 @@ impl<'a> Session<'a> {
                 format!("it completes, and {pages} pages differ, the first at {first:#x}"),
             ),
             Ended::Exited(status) if is_crash(*status) => {
-                Err(TestEnd::died(format!("the process ended: {}", words(*status))))
+                let observed = format!("the process ended: {}", words(*status));
+                Err(TestEnd::Died { clause: survives, observed, expected: Vec::new() })
             }
             Ended::Failed(why) if must_complete => finding(memory, format!("it fails: {why}")),
             Ended::Exited(_) if must_complete => {

@@ -41,6 +41,8 @@ pub struct Played {
     pub source: String,
     /// That at the destination.
     pub destination: String,
+    /// The guest.
+    pub guest: PathBuf,
     /// Where the recording is.
     pub recording: PathBuf,
     /// The memory of the source when it stopped, as a file.
@@ -122,6 +124,7 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     Ok(Played {
         source: status,
         destination: arrived,
+        guest,
         recording,
         source_ram,
         source_memory,

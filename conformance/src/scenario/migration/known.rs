@@ -7,7 +7,11 @@ use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, mat
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::implementations::{self, Missing, When, installed};
+use crate::implementations::{
+    self, Deviation, Missing, RawDeviation as RawSuiteDeviation, When,
+    deviation as suite_deviation, installed,
+};
+use crate::multifd::destination;
 use crate::scenario::known::FrontEnd;
 
 /// The file.
@@ -60,6 +64,8 @@ struct RawMigration {
     transport: Transport,
     #[serde(default)]
     end: End,
+    #[serde(default)]
+    faults: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -138,6 +144,10 @@ pub struct Migration {
     pub transport: Transport,
     /// How it ends.
     pub end: End,
+    /// What was recorded is sent again, with one fault at a time, to a destination of that version.
+    pub faults: bool,
+    /// What destinations are known to do with faults.
+    pub destinations: Vec<Deviation>,
     /// The findings that are known, and how reliably they are seen.
     pub known: Vec<(String, When)>,
 }
@@ -158,7 +168,13 @@ pub fn builtin(library: &Library, front_ends: &[FrontEnd]) -> Result<Vec<Migrati
     let versions: Vec<Item<RawQemu>> = tables.items("qemu", &mut d);
     let migrations: Vec<Item<RawMigration>> = tables.items("migration", &mut d);
     let known: Vec<Item<RawDeviation>> = tables.items("deviation", &mut d);
-    tables.finish(&["unpacked", "qemu", "migration", "deviation"], &mut d);
+    let destinations: Vec<Item<RawSuiteDeviation>> = tables.items("destination-deviation", &mut d);
+    let kinds = ["unpacked", "qemu", "migration", "deviation", "destination-deviation"];
+    tables.finish(&kinds, &mut d);
+    let suite = destination::suite::builtin(library)?;
+    let ids: Vec<&str> = suite.iter().map(|test| test.id.as_str()).collect();
+    let destinations: Vec<Deviation> =
+        destinations.iter().map(|item| suite_deviation(library, &ids, item, &mut d)).collect();
     let unpacked = unpacked.first().map(|item| &item.value);
     let versions: Vec<Qemu> =
         versions.iter().filter_map(|item| version(item, unpacked, front_ends, &mut d)).collect();
@@ -166,6 +182,9 @@ pub fn builtin(library: &Library, front_ends: &[FrontEnd]) -> Result<Vec<Migrati
         migrations.iter().flat_map(|item| between(item, &versions, &mut d)).collect();
     for item in &known {
         deviation(library, item, &mut all, &mut d);
+    }
+    for migration in all.iter_mut().filter(|migration| migration.faults) {
+        migration.destinations.clone_from(&destinations);
     }
     d.finish(all)
 }
@@ -239,6 +258,8 @@ fn between(item: &Item<RawMigration>, versions: &[Qemu], d: &mut Diagnostics) ->
             rounds: raw.rounds,
             transport: raw.transport,
             end: raw.end,
+            faults: raw.faults,
+            destinations: Vec::new(),
             known: Vec::new(),
         });
     }

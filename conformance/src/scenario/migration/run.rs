@@ -1,6 +1,7 @@
 //! A migration from the installation of both versions to its verdict.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use devmig_model::registry::Library;
 use devmig_reference::temporary;
@@ -8,14 +9,24 @@ use devmig_reference::temporary;
 use super::drive::{self, Played};
 use super::guest;
 use super::known::{End, Migration};
-use super::machine::BLOCK;
-use crate::implementations::When;
-use crate::multifd::judge::judge;
+use super::machine::{BLOCK, Launch};
+use crate::harness::report::Status;
+use crate::implementations::{Deviation, When, deviates, found, redact};
+use crate::multifd::destination::runner::{self, Run};
+use crate::multifd::destination::session::Subject;
+use crate::multifd::destination::suite;
+use crate::multifd::judge::{DOCUMENT, judge};
 use crate::multifd::memory::Memory;
+use crate::multifd::pieces::Pieces;
 use crate::multifd::recording::Recording;
 use crate::multifd::report::{Report, Verdict};
 use crate::scenario::known::Held;
 use crate::scenario::run::{Came, Part, Ran, not_run, stuck};
+
+/// How long a destination may take after all was sent.
+const LIMIT: Duration = Duration::from_secs(4);
+/// How many destinations run at the same time: they wait most of the time.
+const JOBS: usize = 4;
 
 /// Plays a migration; what is missing is installed first if `install` says so, and what passed is kept in a
 /// folder of its name below `record`.
@@ -56,6 +67,9 @@ fn played(
     let mut held = Held::of(found, known);
     let always = |line: &String| migration.known.contains(&(line.clone(), When::Always));
     held.gone.retain(always);
+    if migration.faults && held.new.is_empty() {
+        return with_faults(library, migration, &played, versions).map_err(stuck);
+    }
     let summary = format!(
         "{}, {} packets, {} pages judged",
         devmig_engine::columns::count(usize::try_from(report.epochs).unwrap_or(0), "epoch"),
@@ -66,6 +80,66 @@ fn played(
     let parts = vec![Part { name: "migration", text: report.text(), json }];
     let version = versions.join(" to ");
     Ok(Came::Ran(Ran { version, listed, steps: played.steps, summary, parts, held }))
+}
+
+/// Sends what was recorded to destinations, with one fault at a time.
+fn with_faults(
+    library: &Library,
+    migration: &Migration,
+    played: &Played,
+    versions: Vec<String>,
+) -> Result<Came, Box<dyn std::error::Error>> {
+    let version = versions.last().cloned().unwrap_or_default();
+    let pieces = Pieces::of(&Recording::open(&played.recording)?)?;
+    let subject = Subject {
+        launch: Launch::Ours {
+            command: &migration.destination.command,
+            machine: &migration.machine,
+            guest: &played.guest,
+            unnamed: false,
+        },
+        capabilities: &migration.capabilities,
+        parameters: &migration.parameters,
+        pieces: &pieces,
+        memory: &played.source_memory,
+        limit: LIMIT,
+    };
+    let judged_by = &migration.destination.name;
+    let rules = library.spec.judged_by(DOCUMENT, judged_by)?;
+    let run = Run {
+        reproduce: format!("devmig scenario {}", migration.name),
+        jobs: JOBS,
+        ..Run::new(library, &subject, judged_by, rules)
+    };
+    let began = Instant::now();
+    let suite = suite::builtin(library)?;
+    let tests: Vec<_> = suite.iter().collect();
+    let mut report = runner::run(&run, &tests, |_| ())?;
+    let mut steps = played.steps.clone();
+    steps.push(("faults", began.elapsed()));
+    if let Some(error) = report.results.iter().find(|result| result.status == Status::Error) {
+        let why = error.observed.clone().unwrap_or_default();
+        return Err(format!("{}: {why}", error.test).into());
+    }
+    let known: Vec<_> = migration.destinations.iter().filter(|d| d.covers(&version)).collect();
+    redact(&mut report, &known);
+    let line = |of: &Deviation| deviates(&(of.test.clone(), of.clause.clone()));
+    let found = found(&report).into_iter().map(|finding| {
+        let of = known.iter().find(|known| known.is(&finding));
+        of.map_or_else(|| deviates(&finding), |known| line(known))
+    });
+    let mut held = Held::of(found.collect(), known.iter().map(|known| line(known)).collect());
+    let always = |text: &String| {
+        known.iter().any(|known| known.when == When::Always && line(known) == *text)
+    };
+    held.gone.retain(always);
+    let text = report.closing(|id| library.spec.clause_text(id));
+    let (ran, json) = (report.results.len(), serde_json::to_value(&report)?);
+    let skipped = report.summary.skip;
+    let summary = format!("{ran} faults sent, {skipped} skipped");
+    let listed = migration.destination.listed.contains(&version);
+    let parts = vec![Part { name: "destination", text, json }];
+    Ok(Came::Ran(Ran { version, listed, steps, summary, parts, held }))
 }
 
 /// What passed, and the memory of the source.
@@ -93,7 +167,7 @@ fn judged(
         End::Cancel => Vec::new(),
     };
     let recording = Recording::open(&played.recording)?;
-    let report = judge(recording, library, None, Memory::of(&compared)?)?;
+    let report = judge(recording, library, Some(&migration.source.name), Memory::of(&compared)?)?;
     let mut found: Vec<String> = Vec::new();
     for violation in &report.violations {
         if !found.contains(&violation.clause) {
