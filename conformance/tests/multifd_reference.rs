@@ -26,6 +26,8 @@ static LIBRARY: LazyLock<Library> = LazyLock::new(|| Library::builtin().unwrap()
 
 const DEVICE: &str = "0000:00:04.0/vfio";
 const PAGES: usize = 600;
+/// How often a fault may have to be tried.
+const TRIES: usize = 5;
 
 /// A destination that reads everything, and says that all is well.
 fn reads_everything(listener: &UnixListener, connections: usize) {
@@ -118,9 +120,13 @@ fn each_fault_of_a_source_violates_its_clause() {
     assert!(faults().count() >= 30, "{}", faults().count());
     let mut missed = Vec::new();
     for mutant in faults() {
-        let report = judged(&Options { mutants: Some(mutant).into(), ..Options::default() });
-        if !report.violations.iter().any(|violation| violation.clause == mutant.clause()) {
-            missed.push(format!("{mutant} ({}): {}", mutant.clause(), report.text()));
+        let is_found = |report: &Report| {
+            report.violations.iter().any(|violation| violation.clause == mutant.clause())
+        };
+        // Some faults show only if the guest writes at a certain moment.
+        let run = |_| judged(&Options { mutants: Some(mutant).into(), ..Options::default() });
+        if !(0..TRIES).map(run).any(|report| is_found(&report)) {
+            missed.push(format!("{mutant} ({})", mutant.clause()));
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));

@@ -104,7 +104,7 @@ mutants! {
     ZeroKept "zero-kept" "memory.as-source"
         "The destination leaves zero pages as they are.",
     LastPageLost "last-page-lost" "memory.as-source"
-        "The destination does not load the last page of a packet with room for no more.",
+        "The destination does not load the last page of a packet.",
     LoadsAsItCame "loads-as-it-came" "device.whole"
         "The destination loads the buffers of a device in the order in which they came.",
     HoleAccepted "hole-accepted" "device.whole"

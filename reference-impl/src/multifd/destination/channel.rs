@@ -186,8 +186,7 @@ impl<'s, 'd> Channel<'s, 'd> {
                     &self.part
                 }
             };
-            let lost = page + 1 == PageSize::FOUR_KIB.per_packet() as usize
-                && options.mutants.has(Mutant::LastPageLost);
+            let lost = page + 1 == self.pages.len() && options.mutants.has(Mutant::LastPageLost);
             if let (Some(page), PAGE, false) = (self.pages.get(page), bytes.len(), lost) {
                 image.load(*page, bytes);
             }
