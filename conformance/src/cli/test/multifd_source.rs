@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         }
     }
     let version = args.spec_version.as_deref();
-    let text = version.unwrap_or("that of the machine type");
+    let text = version.unwrap_or("by machine type");
     let rules = match version {
         Some(version) => library.spec.judged_by(DOCUMENT, version)?,
         None => Rules::default(),
