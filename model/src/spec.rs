@@ -90,6 +90,8 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/multifd/synchronisation.toml"
     "clauses/multifd/main-stream.toml"
     "clauses/multifd/device-state.toml"
+    "multifd/capabilities.toml"
+    "multifd/systems.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {
