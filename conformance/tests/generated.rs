@@ -136,3 +136,18 @@ fn a_finding_is_shortened_and_can_be_played_again() {
         assert!(failures(&sound).is_empty(), "{}", failures(&sound).join("\n"));
     }
 }
+
+/// One late finding after the other, each within the limit that was asked for.
+#[test]
+fn limits_stay_as_they_are_where_nothing_is_confirmed() {
+    let library = Library::builtin().unwrap();
+    let suite = suite::builtin(&library).unwrap();
+    let late = ["dirty-log.buffers", "dirty-log.switched-on", "dirty-log.shared"];
+    let tests: Vec<&Test> = suite.iter().filter(|test| late.contains(&&*test.id)).collect();
+    let report = run(&library, Some(Mutant::LogsNothing), &tests, &[]);
+    assert_eq!(report.results.len(), late.len());
+    for result in &report.results {
+        let observed = result.observed.as_deref().unwrap_or_default();
+        assert!(observed.contains("within 1s"), "{}", result.detail(""));
+    }
+}

@@ -158,6 +158,12 @@ impl<'m, M: Machine> Conversation<'m, M> {
         matches!(self.records.last(), Some(Record::Silent(_)))
     }
 
+    /// Whether the last that was judged is that a message had no reply.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.stalled || matches!(self.records.last(), Some(Record::Silent(TimeClass::Reply)))
+    }
+
     /// Whether something that was owed did not come in time.
     #[must_use]
     pub fn is_stalled(&self) -> bool {

@@ -27,7 +27,7 @@ use devmig_engine::estimate::Fault;
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
 use devmig_model::registry::Library;
 
-use self::confirm::Confirmed;
+use self::confirm::{Confirmation, Confirmed};
 use self::early_end::{EarlyEnd, Met};
 use self::past::{Combined, Findings, Reach};
 use self::side_by_side::{Basis, Turns};
@@ -133,10 +133,12 @@ pub trait Adapter: Draws + Sync {
         waived: &[ClauseId],
         hold: &mut Hold<'_, Self::Form>,
     ) -> Result<(), TestEnd>;
-    /// From now on waits this many times as long; whether it can.
-    fn wait_longer(&self, _times: u32) -> bool {
+    /// Whether a finding about time is confirmed: by the same test, with longer limits.
+    fn confirms(&self) -> bool {
         false
     }
+    /// From now on waits this many times as long as its limits say.
+    fn wait_longer(&self, _times: u32) {}
     /// Steps in one line, as `--play` takes them.
     fn line(&self, _test: &Test<Self::Form>, _steps: &[StepOf<Self::Form>]) -> String {
         String::new()
@@ -285,12 +287,17 @@ impl<A: Adapter> Runner<'_, A> {
                 let Attempt { taken, aftermath, met, .. } = attempt;
                 break (Outcome::new(status), taken, aftermath, met, reach);
             }
-            let slow = self.confirm(test, &off, learned, &attempt, walk.is_some());
-            if let Some(slow) = slow {
-                let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
-                let outcome = self.outcome(test, end, log, otherwise, &learned.known);
-                break (slow.soften(outcome), taken, aftermath, met, reach);
-            }
+            let confirmation = self.confirm(test, &off, learned, &attempt, walk.is_some());
+            let attempt = match confirmation {
+                Confirmation::Counts => attempt,
+                Confirmation::Instead(other) => *other,
+                Confirmation::Slow(slow) => {
+                    let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
+                    let outcome = self.outcome(test, end, log, otherwise, &learned.known);
+                    break (slow.soften(outcome), taken, aftermath, met, reach);
+                }
+            };
+            let reach = Reach { contradicts: attempt.otherwise, ..attempt.reach };
             let attempt = match walk {
                 Some(_) if past.is_empty() => {
                     let (line, attempt) = self.shortest(test, &off, learned, attempt);
@@ -385,6 +392,7 @@ impl<A: Adapter> Runner<'_, A> {
                 Err(end) => {
                     log = session.log();
                     is_late = session.is_late();
+                    met.unanswered = session.is_unanswered();
                     otherwise = !is_open
                         && match end {
                             TestEnd::Finding { .. } => session.replay(open).is_ok(),

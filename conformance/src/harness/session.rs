@@ -57,6 +57,10 @@ pub trait Session<F: SuiteForm> {
     fn is_late(&self) -> bool {
         false
     }
+    /// Whether it ended since a message had no reply in time.
+    fn is_unanswered(&self) -> bool {
+        false
+    }
     /// Whether it is known what follows the finding that ended it, if this clause is not enforced: in
     /// which state the implementation is, and that no answer to an earlier request is still to come.
     fn knows_what_follows(&mut self, _clause: ClauseId) -> bool {

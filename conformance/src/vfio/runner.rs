@@ -90,10 +90,13 @@ impl runner::Adapter for Adapter<'_> {
         hold(&mut Session::new(self.library, place, &mut opened, rules, limits, waived.to_vec()))
     }
 
-    fn wait_longer(&self, times: u32) -> bool {
-        self.patience.store(times, Ordering::SeqCst);
+    fn confirms(&self) -> bool {
         // A device that hangs is not asked again.
         self.subject.limits.confirms && self.subject.place.fresh()
+    }
+
+    fn wait_longer(&self, times: u32) {
+        self.patience.store(times, Ordering::SeqCst);
     }
 
     fn line(&self, _: &Test, steps: &[Act]) -> String {
@@ -161,6 +164,10 @@ impl session::Session<Form> for Session<'_> {
 
     fn is_late(&self) -> bool {
         Session::is_late(self)
+    }
+
+    fn is_unanswered(&self) -> bool {
+        Session::is_unanswered(self)
     }
 
     fn replay(&self, rules: Rules) -> Result<(), Fault> {

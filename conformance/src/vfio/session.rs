@@ -247,7 +247,12 @@ impl<'m> Session<'m> {
         }
     }
 
-    /// Whether it ended since something did not come in time.
+    /// Whether it ended since a message had no reply in time.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.conversation.is_unanswered()
+    }
+
+    /// Whether something did not come in time.
     pub(super) fn is_late(&self) -> bool {
         self.is_late || self.conversation.is_silent()
     }

@@ -106,9 +106,12 @@ impl runner::Adapter for Adapter<'_> {
         hold(&mut session)
     }
 
-    fn wait_longer(&self, times: u32) -> bool {
-        self.patience.store(times, Ordering::SeqCst);
+    fn confirms(&self) -> bool {
         self.run.subject.limits.confirms
+    }
+
+    fn wait_longer(&self, times: u32) {
+        self.patience.store(times, Ordering::SeqCst);
     }
 
     fn line(&self, test: &Test, steps: &[Act]) -> String {
@@ -171,6 +174,10 @@ impl session::Session<Form> for Session<'_> {
 
     fn is_late(&self) -> bool {
         self.conversation.is_silent()
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.conversation.is_unanswered()
     }
 
     fn replay(&self, rules: Rules) -> Result<(), Fault> {

@@ -3,6 +3,8 @@
 //! ```text
 //!   attempt --finding: nothing came in time--> again, patiently --the same--> it counts
 //!                                                  |
+//!                                                  +--another finding, not about time--> that one counts
+//!                                                  |
 //!                                                  +--passes, or ends otherwise--> once more
 //!                                                        --> "slow here, N of 3": a warning
 //! ```
@@ -77,6 +79,16 @@ impl Slow {
     }
 }
 
+/// What the further attempts say.
+pub(super) enum Confirmation<T> {
+    /// The finding counts: it is not about time, or was there again.
+    Counts,
+    /// It does not: this attempt, with longer limits, found something else.
+    Instead(Box<Attempt<T>>),
+    /// It was not there each time.
+    Slow(Slow),
+}
+
 /// Whether two attempts found the same clause broken.
 fn is_same(one: &TestEnd, other: &TestEnd) -> bool {
     match (one, other) {
@@ -88,7 +100,7 @@ fn is_same(one: &TestEnd, other: &TestEnd) -> bool {
 }
 
 impl<A: Adapter> Runner<'_, A> {
-    /// None if a finding counts: it is not about time, or was there again.
+    /// Holds a finding about time against what the same script comes to with longer limits.
     pub(super) fn confirm(
         &self,
         test: &Test<A::Form>,
@@ -96,8 +108,11 @@ impl<A: Adapter> Runner<'_, A> {
         learned: &mut Learned,
         first: &Attempt<StepOf<A::Form>>,
         is_walk: bool,
-    ) -> Option<Slow> {
-        let end = first.end.as_ref().filter(|_| first.is_late && !first.met.died)?;
+    ) -> Confirmation<StepOf<A::Form>> {
+        let is_open = first.is_late && !first.met.died && self.adapter.confirms();
+        let Some(end) = first.end.as_ref().filter(|_| is_open) else {
+            return Confirmation::Counts;
+        };
         let clause = match end {
             TestEnd::Finding { clause, .. } => Some(*clause),
             _ => None,
@@ -110,32 +125,44 @@ impl<A: Adapter> Runner<'_, A> {
         let has_turn = self.turns.wait_for(learned.place);
         let is_known = clause.is_some_and(|clause| self.confirmed.count(clause) >= ENOUGH);
         if !has_turn || is_known {
-            return None;
+            return Confirmation::Counts;
         }
         let _alone = alone();
-        if !self.adapter.wait_longer(LONGER) {
-            return None;
-        }
+        self.adapter.wait_longer(LONGER);
         let mut again = || self.conversation(&script, None, off, learned);
         let second = again();
-        let third = match &second.end {
-            // An implementation that cannot be reached any more neither confirms nor refutes it.
-            Some(
-                TestEnd::Harness(_)
-                | TestEnd::Died { .. }
-                | TestEnd::Unreached { .. }
-                | TestEnd::Illegal { .. },
-            ) => None,
-            Some(second) if is_same(end, second) => {
+        let confirmation = match second.end {
+            Some(ref second) if is_same(end, second) => {
                 clause.into_iter().for_each(|clause| self.confirmed.add(clause));
-                None
+                Confirmation::Counts
             }
-            _ => Some(again()),
+            _ if second.says_nothing() => Confirmation::Counts,
+            _ if second.is_another_finding() => Confirmation::Instead(Box::new(second)),
+            _ => match again() {
+                third if third.is_another_finding() => Confirmation::Instead(Box::new(third)),
+                Attempt { end: Some(third), .. } if is_same(end, &third) => {
+                    Confirmation::Slow(Slow { times: 2, of: 3 })
+                }
+                _ => Confirmation::Slow(Slow { times: 1, of: 3 }),
+            },
         };
         self.adapter.wait_longer(1);
-        let third = third?;
-        let was_there = third.end.as_ref().is_some_and(|third| is_same(end, third));
-        Some(Slow { times: 1 + u32::from(was_there), of: 3 })
+        confirmation
+    }
+}
+
+impl<T> Attempt<T> {
+    /// An implementation that cannot be reached any more neither confirms nor refutes a finding.
+    fn says_nothing(&self) -> bool {
+        let Some(end) = &self.end else { return false };
+        matches!(end, TestEnd::Harness(_) | TestEnd::Unreached { .. } | TestEnd::Illegal { .. })
+            || (matches!(end, TestEnd::Died { .. }) && self.is_late)
+    }
+
+    /// A finding that no limit has to do with.
+    fn is_another_finding(&self) -> bool {
+        let is_finding = matches!(self.end, Some(TestEnd::Finding { .. } | TestEnd::Died { .. }));
+        is_finding && !self.is_late
     }
 }
 

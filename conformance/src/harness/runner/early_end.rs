@@ -4,8 +4,8 @@
 //! ```text
 //!   never reached, or gone for good                          after this test
 //!   UNANSWERED tests in a row end alike, none with an answer  after the last of them
-//!   DEAD tests in a row die alike, and TIMES as many as ended in another way before
-//!                                                             after the last of them
+//!   DEAD tests in a row die alike, or lack the reply to one message,
+//!        and TIMES as many as ended in another way before     after the last of them
 //! ```
 //!
 //! **Invariant.** A run goes on where another test may still show something else: a skipped test neither
@@ -16,10 +16,11 @@ use crate::harness::report::{Result as TestResult, Status};
 /// Tests in a row that end alike without any answer.
 pub(super) const UNANSWERED: usize = 3;
 
-/// Tests in a row that die alike.
+/// Tests in a row that die alike, or lack the reply to one message.
 pub(super) const DEAD: usize = 5;
 
-/// A run ends early if at least this many times as many tests die in a row as ended in another way before.
+/// A run ends early if in a row at least this many times as many tests die, or lack one reply, as ended in
+/// another way before.
 const TIMES: usize = 2;
 
 /// What one test has met.
@@ -31,6 +32,8 @@ pub(super) struct Met {
     pub(super) answered: bool,
     /// The process died, or the connection was closed.
     pub(super) died: bool,
+    /// It ended since a message had no reply in time.
+    pub(super) unanswered: bool,
     /// The implementation cannot be reached, and no later test will reach it.
     pub(super) gone: bool,
 }
@@ -52,6 +55,7 @@ struct Row {
     count: usize,
     answered: bool,
     died: bool,
+    unanswered: bool,
 }
 
 impl EarlyEnd {
@@ -81,15 +85,18 @@ impl EarlyEnd {
                 count: row.count + 1,
                 answered: row.answered || met.answered,
                 died: row.died && met.died,
+                unanswered: row.unanswered && met.unanswered,
                 ..row
             },
             before => {
                 self.other += before.map_or(0, |row| row.count);
-                Row { cause: key, count: 1, answered: met.answered, died: met.died }
+                let Met { answered, died, unanswered, .. } = met;
+                Row { cause: key, count: 1, answered, died, unanswered }
             }
         };
         let is_mute = !row.answered && row.count >= UNANSWERED;
-        let is_dead = row.died && row.count >= DEAD.max(TIMES * self.other);
+        let is_dead =
+            (row.died || row.unanswered) && row.count >= DEAD.max(TIMES * self.other);
         let why = format!("{} tests in a row ended alike: {cause}", row.count);
         self.row = Some(row);
         (is_mute || is_dead).then_some(why)
@@ -104,8 +111,11 @@ mod tests {
     use devmig_engine::clause::ClauseId;
     use devmig_model::registry::Library;
 
-    const MUTE: Met = Met { reached: true, answered: false, died: false, gone: false };
-    const DIES: Met = Met { reached: true, answered: true, died: true, gone: false };
+    const MUTE: Met =
+        Met { reached: true, answered: false, died: false, unanswered: true, gone: false };
+    const DIES: Met =
+        Met { reached: true, answered: true, died: true, unanswered: false, gone: false };
+    const LACKS: Met = Met { died: false, unanswered: true, ..DIES };
 
     /// After which of these tests a run ends.
     fn ends(tests: &[(Status, &str, Met)]) -> Option<usize> {
@@ -143,6 +153,18 @@ mod tests {
             ends(&[(Status::Fail, "a request is lost", Met { died: false, ..DIES }); 9]),
             None
         );
+    }
+
+    #[test]
+    fn one_that_never_replies_to_a_message_ends_a_run_only_if_little_else_was_seen() {
+        let lacks = (Status::Fail, "no reply to GET_PROTOCOL_FEATURES within 3s", LACKS);
+        let other = (Status::Fail, "no reply to GET_CONFIG within 3s", LACKS);
+        let late = (Status::Fail, "nothing more within 3s", Met { unanswered: false, ..LACKS });
+        let pass = (Status::Pass, "", Met { unanswered: false, ..LACKS });
+        assert_eq!(ends(&[lacks; 9]), Some(DEAD - 1));
+        assert_eq!(ends(&[&[pass; 5][..], &[lacks; 9]].concat()), None);
+        assert_eq!(ends(&[lacks, other, lacks, other, lacks, other, lacks, other]), None);
+        assert_eq!(ends(&[late; 9]), None);
     }
 
     #[test]
