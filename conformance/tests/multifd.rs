@@ -322,10 +322,12 @@ fn each_fault_violates_its_clause() {
     insta::assert_snapshot!(lines);
 }
 
-/// Every clause of multifd is violated by some fault.
+/// Every clause of multifd that a stream can violate is violated by some fault.
 #[test]
 fn every_clause_has_a_fault() {
-    let ids = LIBRARY.spec.clauses().iter().filter_map(|clause| clause.id.strip_prefix("multifd."));
+    let clauses = LIBRARY.spec.clauses().iter();
+    let shown = clauses.filter(|clause| clause.party == "source" && clause.observable());
+    let ids = shown.filter_map(|clause| clause.id.strip_prefix("multifd."));
     let without: Vec<_> =
         ids.filter(|id| FAULTS.iter().all(|(_, clause, _)| clause != id)).collect();
     assert!(without.is_empty(), "{without:?}");

@@ -185,7 +185,7 @@ pub const ALL: &[D] = &[
         "everything-loaded",
         "multifd.device.whole",
         "the virtual machine runs once every buffer that the source handed over was loaded",
-        |names, _| implies(move |t| begins(t).then(|| t.after.parts.2.loaded == names.buffers)),
+        |names, _| implies(move |t| begins(t).then_some(t.after.parts.2.loaded == names.buffers)),
     ),
     D::of_system(
         "config-after-iterables",

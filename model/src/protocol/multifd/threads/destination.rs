@@ -31,6 +31,8 @@ pub struct Manner {
     pub mark_does_not_wait: bool,
     /// A channel goes on once it has arrived.
     pub released_at_once: bool,
+    /// At a mark, the next channel is released for each one that has arrived.
+    pub released_one_by_one: bool,
     /// What has arrived is not taken off the count.
     pub count_stays: bool,
     /// The pages in a SYNC packet are not read (9.2.0).
@@ -55,6 +57,9 @@ pub const MANNERS: &[Switch<Manner>] = &[
         m.mark_does_not_wait = true;
     }),
     ("channels do not wait", "a channel goes on after its SYNC", |m| m.released_at_once = true),
+    ("channels are released one by one", "each channel's release follows one arrival", |m| {
+        m.released_one_by_one = true;
+    }),
     ("count stays", "a SYNC is not taken off the count at its mark", |m| m.count_stays = true),
     ("SYNC data is ignored", "9.2.0: the pages in a SYNC packet are not read", |m| {
         m.sync_data_ignored = true;
@@ -101,6 +106,16 @@ pub struct Reader {
     pub ended: bool,
 }
 
+impl Reader {
+    /// A semaphore: what is released before it sleeps does not sleep.
+    fn release(&mut self) {
+        match self.waits {
+            true => self.waits = false,
+            false => self.released = (self.released + 1).min(3),
+        }
+    }
+}
+
 /// What the destination remembers.
 #[packed]
 pub struct DestinationState {
@@ -113,6 +128,9 @@ pub struct DestinationState {
     pub arrived: u8,
     /// The threads.
     pub readers: [Reader; CHANNELS],
+    /// Releases that the mark still has to make, if they are made one by one.
+    #[bits(2)]
+    pub collecting: u8,
     /// How many marks it has acted on.
     #[bits(3)]
     pub marks: u8,
@@ -176,19 +194,17 @@ impl Destination {
         if self.manner.off || self.manner.acknowledges {
             return Some(next);
         }
+        if self.manner.released_one_by_one {
+            next.collecting = self.channels;
+            return Some(next);
+        }
         if s.arrived < self.channels && !self.manner.mark_does_not_wait {
             return None;
         }
         if !self.manner.count_stays {
             next.arrived = s.arrived.saturating_sub(self.channels);
         }
-        for reader in self.readers() {
-            let reader = &mut next.readers[reader];
-            match reader.waits {
-                true => reader.waits = false,
-                false => reader.released = (reader.released + 1).min(3),
-            }
-        }
+        self.readers().for_each(|reader| next.readers[reader].release());
         next.marks += 1;
         Some(next)
     }
@@ -306,6 +322,7 @@ impl Machine for Destination {
             Event::Write(_) | Event::Stop => Reaction::Ignore,
             // The main thread that waits at a mark does not learn of an error.
             Event::Main(_) if s.gave_up => Reaction::Ignore,
+            Event::Main(_) if s.collecting > 0 => Reaction::Disabled,
             Event::Main(main) if s.failed && self.is_mark(main) && self.mark(s).is_none() => {
                 Reaction::Disabled
             }
@@ -346,6 +363,14 @@ impl Machine for Destination {
     ) -> Result<(), OpenChoice> {
         if let Some((name, next)) = self.loads(s) {
             f(Hidden::alone(DESTINATION, name), next);
+        }
+        if s.collecting > 0 && s.arrived > 0 {
+            let mut next = *s;
+            let channel = self.channels - s.collecting;
+            next.readers[usize::from(channel)].release();
+            (next.arrived, next.collecting) = (s.arrived - 1, s.collecting - 1);
+            next.marks += u8::from(next.collecting == 0);
+            f(Hidden { by: DESTINATION, name: "release, channel", index: channel }, next);
         }
         if s.ended && s.failed && !s.runs && !s.gave_up {
             let next = DestinationState { gave_up: true, ..*s };
