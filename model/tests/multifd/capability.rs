@@ -10,7 +10,7 @@ fn release(text: &str) -> Release {
 }
 
 /// What a monitor under TCG says first, of a host that tracks writes.
-fn first<'a>(all: &'a [Refusal], tcg: bool) -> Option<&'a str> {
+fn first(all: &[Refusal], tcg: bool) -> Option<&str> {
     let applies =
         |refusal: &&Refusal| refusal.condition().is_none_or(|c| tcg && c == "KVM has a dirty ring");
     all.iter().find(applies).map(|refusal| refusal.message.as_str())
