@@ -90,6 +90,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/multifd/synchronisation.toml"
     "clauses/multifd/main-stream.toml"
     "clauses/multifd/device-state.toml"
+    "clauses/multifd/destination.toml"
     "multifd/capabilities.toml"
     "multifd/systems.toml"
 };

@@ -131,6 +131,18 @@ Exit codes:
   4  an error of the harness
   5  nothing was judged: every test was skipped, or ended before the first answer";
 
+pub(super) const TEST_MULTIFD_DESTINATION: &str = "\
+Examples:
+  devmig test multifd-destination --list
+  devmig test multifd-destination --recording r --source-ram m.ram --spawn './qemu {ram} {socket}'
+
+Exit codes:
+  0  no finding, apart from waived findings
+  1  a finding or a crash
+  2  wrong usage
+  4  an error of the harness
+  5  nothing was judged: every test was skipped";
+
 pub(super) const IMPLEMENTATIONS: &str = "\
 Examples:
   devmig implementations --list

@@ -17,8 +17,10 @@
 //! | `event.rs`, `machine.rs` | epochs, and the order of a device's buffers |
 //! | `threads.rs`, `threads/` | both ends as their threads, to be explored |
 //! | `properties.rs`, `systems.rs` | what is expected of them, and the systems as data |
+//! | `auto.rs` | whether a device's state goes over channels: ON, OFF and AUTO at each end |
 //! | `capability.rs` | the capabilities of a migration, and which a monitor refuses together |
 
+pub mod auto;
 pub mod capability;
 pub mod event;
 pub mod form;

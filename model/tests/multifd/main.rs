@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod auto;
 mod capability;
 mod channel;
 mod follow;
