@@ -75,8 +75,9 @@ const READ: [&[&str]; 17] = [
     &["texts", "--check", "FILE"],
 ];
 
-/// The same for a folder that holds such a file.
-const FOLDERS: [&[&str]; 2] = [
+/// The same for a folder that holds such a file, and for a file that has no limit.
+const FOLDERS: [&[&str]; 3] = [
+    &["replay", "mapped-ram", "FILE"],
     &["compat", "fleet", "FOLDER"],
     &["test", "device-model", "--spawn", "true", "--golden", "FOLDER"],
 ];

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use devmig_conformance::multifd::faults::FAULTS;
 use devmig_conformance::multifd::judge::{self, Error};
+use devmig_conformance::multifd::mapped_ram;
 use devmig_conformance::multifd::memory::Memory;
 use devmig_conformance::multifd::pieces::Pieces;
 use devmig_conformance::multifd::recording::Recording;
@@ -266,7 +267,9 @@ fn each_fault_violates_its_clause() {
 fn every_clause_has_a_fault() {
     let clauses = LIBRARY.spec.clauses().iter();
     let shown = clauses.filter(|clause| clause.party == "source" && clause.observable());
-    let ids = shown.map(|clause| clause.id.as_str()).filter(|id| id.starts_with("multifd."));
+    // A file with mapped-ram has a test of its own.
+    let of = |id: &&str| id.starts_with("multifd.") && !id.starts_with("multifd.mapped-ram.");
+    let ids = shown.map(|clause| clause.id.as_str()).filter(of);
     let without: Vec<_> = ids.filter(|id| FAULTS.iter().all(|fault| fault.clause != *id)).collect();
     assert!(without.is_empty(), "{without:?}");
 }
@@ -574,6 +577,79 @@ fn an_interrupt_leaves_a_complete_recording() {
     assert!(index.ends_with('\n'), "{index}");
     let report = judged(&watched.capture(), &[]).unwrap();
     assert_eq!(report.verdict, Verdict::Truncated, "{}", report.text());
+}
+
+/// A file with mapped-ram, of 70 pages of which the first and the last are not zero, and the memory of the source.
+fn mapped_ram() -> (Vec<u8>, Vec<u8>) {
+    let (pages, length) = (0x10_0000, 70 * PAGE);
+    let mut writer = MainWriter::new("pc-q35-10.0");
+    writer.start(2, ("ram", 0), 4).raw(&(length | 4).to_be_bytes());
+    writer.raw(&[6]).raw(RAM.as_bytes()).raw(&length.to_be_bytes());
+    let bitmap = writer.bytes.len() as u64 + 28;
+    writer.raw(&1_u32.to_be_bytes()).raw(&PAGE.to_be_bytes());
+    writer.raw(&bitmap.to_be_bytes()).raw(&u64::to_be_bytes(pages));
+    let mut bits = [0; 16];
+    (bits[0], bits[8]) = (1, 1 << 5);
+    writer.raw(&bits);
+    let mut file = writer.bytes;
+    let mut memory = vec![0; length as usize];
+    file.resize(pages as usize, 0);
+    for page in [0, 69] {
+        memory[page * PAGE as usize..][..PAGE as usize].fill(page as u8 + 1);
+    }
+    file.extend(&memory);
+    // What a page whose bit is clear had before.
+    file[pages as usize + PAGE as usize] = 7;
+    file.extend(main_item(|w| {
+        w.end_of_section().footer(2).eof();
+    }));
+    (file, memory)
+}
+
+fn judged_file(file: &[u8], memory: &[u8]) -> Result<Report, Error> {
+    let folder = TempDir::new().unwrap();
+    let (path, image) = (folder.path().join("state"), folder.path().join("ram.img"));
+    fs::write(&path, file).unwrap();
+    fs::write(&image, memory).unwrap();
+    let memory = Memory::of(&[(RAM.to_owned(), image)])?;
+    mapped_ram::judge(&path, &LIBRARY, None, memory)
+}
+
+#[test]
+fn a_file_with_mapped_ram_is_judged() {
+    let (file, memory) = mapped_ram();
+    let report = judged_file(&file, &memory).unwrap();
+    assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+    assert_eq!((report.mode, report.memory), (Mode::MappedRam, Some(true)));
+    assert_eq!((report.pages, report.zero_pages), (70, 68));
+    let header = file.windows(6).position(|bytes| bytes == RAM.as_bytes()).unwrap() + 14;
+    let with = |at: usize, value: u8| {
+        let mut file = file.clone();
+        file[at] = value;
+        judged_file(&file, &memory).unwrap()
+    };
+    for (at, value, clause) in [
+        (header + 3, 2, "mapped-ram.header"),
+        (header + 10, 0x20, "mapped-ram.header"),
+        (header + 19, 0, "mapped-ram.inside"),
+        (header + 12, 0xff, "mapped-ram.inside"),
+        (header + 27, 1, "mapped-ram.inside"),
+        (header + 28 + 8, 0xff, "mapped-ram.marked"),
+        (header + 28, 3, "memory.as-source"),
+        (header + 28, 0, "memory.as-source"),
+        (0x10_0000 + 5, 9, "memory.as-source"),
+        (header - 16, 8, "main.followed"),
+    ] {
+        let report = with(at, value);
+        assert_eq!(clauses(&report), [clause], "{at} {value}: {}", report.text());
+    }
+    for left in (0..file.len() - 20).step_by(40_093).chain(8..header + 50) {
+        match judged_file(&file[..left], &memory) {
+            Ok(report) => assert_eq!(report.verdict, Verdict::Truncated, "{left}"),
+            Err(error) => assert!(left < 8, "{left}: {error}"),
+        }
+    }
+    assert!(judged_file(b"anything else", &memory).is_err());
 }
 
 /// What a SYNC that is missing leads to is not listed, and is said not to be.

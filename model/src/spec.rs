@@ -91,6 +91,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/multifd/main-stream.toml"
     "clauses/multifd/device-state.toml"
     "clauses/multifd/destination.toml"
+    "clauses/multifd/mapped-ram.toml"
     "multifd/capabilities.toml"
     "multifd/systems.toml"
 };

@@ -4,6 +4,7 @@
 
 mod device_model;
 mod multifd_destination;
+mod multifd_source;
 mod pace;
 mod shared;
 mod vfio;
@@ -29,6 +30,7 @@ enum Protocol {
     VfioUser(vfio_user::Args),
     DeviceModel(device_model::Args),
     MultifdDestination(multifd_destination::Args),
+    MultifdSource(multifd_source::Args),
     #[command(name = "vfio")]
     VfioKernel(vfio_kernel::Args),
 }
@@ -40,6 +42,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         Protocol::VfioUser(args) => vfio_user::run(args, out),
         Protocol::DeviceModel(args) => device_model::run(args, out),
         Protocol::MultifdDestination(args) => multifd_destination::run(args, out),
+        Protocol::MultifdSource(args) => multifd_source::run(args, out),
         Protocol::VfioKernel(args) => vfio_kernel::run(args, out),
     }
 }

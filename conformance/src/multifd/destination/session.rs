@@ -100,7 +100,8 @@ impl<'a> Session<'a> {
         let channels = pieces.channels.len();
         let count = if self.multifd { u8::try_from(channels).unwrap_or(u8::MAX) } else { 0 };
         let Subject { capabilities, parameters, limit, .. } = self.subject;
-        prepare(&mut self.machine, count, capabilities, parameters).map_err(TestEnd::harness)?;
+        prepare(&mut self.machine, count, capabilities, parameters, true)
+            .map_err(TestEnd::harness)?;
         let socket = self.folder.path().join("m");
         let uri = json!({ "uri": format!("unix:{}", socket.display()) });
         self.machine.run("migrate-incoming", uri).map_err(TestEnd::harness)?;

@@ -69,42 +69,16 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     let booted = |memory: &[u8]| guest::round(memory).is_ok_and(|round| round >= FIRST_ROUND);
     source.remembers("round of the guest", BOOT, booted).map_err(|why| why.within("boot"))?;
     took("boot");
+    if migration.transport == Transport::File {
+        return through_a_file(migration, source, guest, folder, steps);
+    }
     let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
     let to = listens(migration, &mut destination, folder).map_err(|why| why.within("incoming"))?;
     took("incoming");
     let recording = folder.join("recording");
     let (relay, from) = Watched::start(migration.transport, to, &recording, folder)?;
-    let (mut rounds, mut status) = (migration.rounds > 0, String::new());
-    let pace = |(bytes, milliseconds): (u64, u64)| json!({ "max-bandwidth": bytes, "downtime-limit": milliseconds });
-    let migrated = (|| {
-        source.run("migrate-set-parameters", pace(if rounds { SLOW } else { FAST }))?;
-        source.run("migrate", json!({ "uri": from }))?;
-        let deadline = Deadline::after(MIGRATE);
-        while !ended(&status) {
-            let answer;
-            (status, answer) = source.migration()?;
-            let passed = answer.pointer("/ram/dirty-sync-count").and_then(Value::as_u64);
-            if rounds && passed.is_some_and(|passed| passed >= migration.rounds) {
-                rounds = false;
-                match migration.end {
-                    End::Complete => source.run("migrate-set-parameters", pace(FAST))?,
-                    End::Cancel => source.run("migrate_cancel", json!({}))?,
-                    End::Postcopy => {
-                        source.run("migrate-set-parameters", pace(FAST))?;
-                        source.run("migrate-start-postcopy", json!({}))?
-                    }
-                };
-            }
-            if deadline.passed() {
-                let (query, wanted) = ("query-migrate", "completed");
-                let answer = answer.to_string();
-                return Err(Error::Status { query, wanted, status: status.clone(), answer });
-            }
-            deadline.pause(LOOK);
-        }
-        Ok(())
-    })();
-    migrated.map_err(|why| why.within("migrate"))?;
+    let status = migrate(&mut source, migration.rounds, migration.end, &from)
+        .map_err(|why| why.within("migrate"))?;
     took("migrate");
     // A destination whose migration failed may end.
     let mut arrived = String::new();
@@ -133,6 +107,99 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     })
 }
 
+/// Lets a source migrate after so many rounds, in one of the ways that a migration can end: the status with which
+/// it has.
+///
+/// # Errors
+/// If a monitor refuses, or the migration does not end.
+pub(crate) fn migrate(
+    source: &mut Machine,
+    rounds: u64,
+    end: End,
+    to: &str,
+) -> Result<String, Error> {
+    let pace = |(bytes, milliseconds): (u64, u64)| json!({ "max-bandwidth": bytes, "downtime-limit": milliseconds });
+    let mut slow = rounds > 0;
+    source.run("migrate-set-parameters", pace(if slow { SLOW } else { FAST }))?;
+    source.run("migrate", json!({ "uri": to }))?;
+    let deadline = Deadline::after(MIGRATE);
+    loop {
+        let (status, answer) = source.migration()?;
+        if ended(&status) {
+            return Ok(status);
+        }
+        let passed = answer.pointer("/ram/dirty-sync-count").and_then(Value::as_u64);
+        if slow && passed.is_some_and(|passed| passed >= rounds) {
+            slow = false;
+            match end {
+                End::Complete => source.run("migrate-set-parameters", pace(FAST))?,
+                End::Cancel => source.run("migrate_cancel", json!({}))?,
+                End::Postcopy => {
+                    source.run("migrate-set-parameters", pace(FAST))?;
+                    source.run("migrate-start-postcopy", json!({}))?
+                }
+            };
+        }
+        if deadline.passed() {
+            let (query, wanted, answer) = ("query-migrate", "completed", answer.to_string());
+            return Err(Error::Status { query, wanted, status, answer });
+        }
+        deadline.pause(LOOK);
+    }
+}
+
+/// Migrates to a file, and from it.
+fn through_a_file(
+    migration: &Migration,
+    mut source: Machine,
+    guest: PathBuf,
+    folder: &Path,
+    mut steps: Vec<(&'static str, Duration)>,
+) -> Result<Played, Error> {
+    let recording = folder.join("state");
+    let uri = json!({ "uri": format!("file:{}", recording.display()) });
+    let clock = Instant::now();
+    source.run("migrate", uri.clone()).map_err(|why| why.within("migrate"))?;
+    let status = wait(&mut source).map_err(|why| why.within("migrate"))?;
+    steps.push(("migrate", clock.elapsed()));
+    let clock = Instant::now();
+    let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
+    destination.run("migrate-incoming", uri).map_err(|why| why.within("arrive"))?;
+    let arrived = match wait(&mut destination) {
+        Err(Error::Ended { .. }) => String::new(),
+        other => other.map_err(|why| why.within("arrive"))?,
+    };
+    steps.push(("arrive", clock.elapsed()));
+    let (source_memory, source_ram) = (source.memory()?, folder.join("source.ram"));
+    std::fs::write(&source_ram, &source_memory).map_err(Error::io("the source's memory"))?;
+    Ok(Played {
+        steps,
+        source: status,
+        destination: arrived,
+        guest,
+        recording,
+        source_ram,
+        source_memory,
+        destination_memory: destination.memory()?,
+    })
+}
+
+/// The status with which a migration ends.
+fn wait(machine: &mut Machine) -> Result<String, Error> {
+    let deadline = Deadline::after(MIGRATE);
+    loop {
+        let (status, answer) = machine.migration()?;
+        if ended(&status) {
+            return Ok(status);
+        }
+        if deadline.passed() {
+            let (query, wanted, answer) = ("query-migrate", "completed", answer.to_string());
+            return Err(Error::Status { query, wanted, status, answer });
+        }
+        deadline.pause(LOOK);
+    }
+}
+
 /// Whether a migration with this status goes no further.
 fn ended(status: &str) -> bool {
     matches!(status, "completed" | "failed" | "cancelled")
@@ -151,7 +218,10 @@ fn machine(
     let machine = &migration.machine;
     let launch = Launch::Ours { command: &of.command, machine, guest, unnamed };
     let mut machine = Machine::launch(launch, folder, incoming)?;
-    prepare(&mut machine, migration.channels, &migration.capabilities, &migration.parameters)?;
+    // A file sends nothing back.
+    let return_path = migration.transport != Transport::File;
+    let Migration { channels, capabilities, parameters, .. } = migration;
+    prepare(&mut machine, *channels, capabilities, parameters, return_path)?;
     Ok(machine)
 }
 
@@ -164,9 +234,11 @@ pub fn prepare(
     channels: u8,
     capabilities: &[String],
     parameters: &Map<String, Value>,
+    return_path: bool,
 ) -> Result<(), Error> {
     let multifd = (channels > 0).then_some("multifd");
-    let names = capabilities.iter().map(String::as_str).chain(multifd).chain(["return-path"]);
+    let names = capabilities.iter().map(String::as_str).chain(multifd);
+    let names = names.chain(return_path.then_some("return-path"));
     let on: Vec<_> = names.map(|name| json!({ "capability": name, "state": true })).collect();
     machine.run("migrate-set-capabilities", json!({ "capabilities": on }))?;
     let mut parameters = parameters.clone();
@@ -187,7 +259,7 @@ fn listens(
 ) -> Result<Address, Error> {
     let path = folder.join("d");
     let uri = match migration.transport {
-        Transport::Unix => format!("unix:{}", path.display()),
+        Transport::Unix | Transport::File => format!("unix:{}", path.display()),
         Transport::Tcp => "tcp:127.0.0.1:0".to_owned(),
     };
     destination.run("migrate-incoming", json!({ "uri": uri }))?;
@@ -206,14 +278,14 @@ fn listens(
 }
 
 /// A relay that runs.
-struct Watched {
+pub(crate) struct Watched {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<std::io::Result<u32>>>,
 }
 
 impl Watched {
     /// Starts it: where the source connects to.
-    fn start(
+    pub(crate) fn start(
         transport: Transport,
         to: Address,
         recording: &Path,
@@ -221,7 +293,7 @@ impl Watched {
     ) -> Result<(Self, String), Error> {
         let failed = Error::io("a socket");
         let (listener, from) = match transport {
-            Transport::Unix => {
+            Transport::Unix | Transport::File => {
                 let path = folder.join("s");
                 let listener = UnixListener::bind(&path).map_err(failed)?;
                 (Listener::Unix(listener), format!("unix:{}", path.display()))
@@ -241,7 +313,7 @@ impl Watched {
     }
 
     /// Waits until all connections have ended, or ends them.
-    fn end(mut self) -> Result<(), Error> {
+    pub(crate) fn end(mut self) -> Result<(), Error> {
         let deadline = Deadline::after(CLOSE);
         while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && !deadline.passed()
         {

@@ -89,6 +89,8 @@ pub enum Transport {
     Unix,
     /// TCP.
     Tcp,
+    /// A file.
+    File,
 }
 
 /// How a migration ends.

@@ -8,7 +8,7 @@ use devmig_reference::temporary;
 
 use super::drive::{self, Played};
 use super::guest;
-use super::known::{End, Migration};
+use super::known::{End, Migration, Transport};
 use super::machine::{BLOCK, Launch};
 use crate::harness::report::Status;
 use crate::implementations::{Deviation, When, deviates, found, redact};
@@ -16,6 +16,7 @@ use crate::multifd::destination::runner::{self, Run};
 use crate::multifd::destination::session::Subject;
 use crate::multifd::destination::suite;
 use crate::multifd::judge::{DOCUMENT, judge};
+use crate::multifd::mapped_ram;
 use crate::multifd::memory::Memory;
 use crate::multifd::pieces::Pieces;
 use crate::multifd::recording::Recording;
@@ -145,6 +146,10 @@ fn with_faults(
 /// What passed, and the memory of the source.
 fn keep(played: &Played, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
+    if played.recording.is_file() {
+        std::fs::copy(&played.recording, to.join("state"))?;
+        return std::fs::write(to.join(format!("{BLOCK}.ram")), &played.source_memory);
+    }
     for entry in std::fs::read_dir(&played.recording)? {
         let entry = entry?;
         std::fs::copy(entry.path(), to.join(entry.file_name()))?;
@@ -166,8 +171,11 @@ fn judged(
         // The source goes on.
         End::Cancel => Vec::new(),
     };
-    let recording = Recording::open(&played.recording)?;
-    let report = judge(recording, library, Some(&migration.source.name), Memory::of(&compared)?)?;
+    let (version, memory) = (Some(migration.source.name.as_str()), Memory::of(&compared)?);
+    let report = match migration.transport {
+        Transport::File => mapped_ram::judge(&played.recording, library, version, memory)?,
+        _ => judge(Recording::open(&played.recording)?, library, version, memory)?,
+    };
     let mut found: Vec<String> = Vec::new();
     for violation in &report.violations {
         if !found.contains(&violation.clause) {
@@ -180,6 +188,9 @@ fn judged(
             "cancelled" => Ok((report, found)),
             status => Err(format!("the migration was to be cancelled, and is {status}").into()),
         };
+    }
+    if played.source != "completed" {
+        return Err(format!("the migration at the source is {}", played.source).into());
     }
     let finding = |name: &str| name.to_owned();
     if report.verdict == Verdict::Truncated {
