@@ -46,6 +46,7 @@ use crate::vhost_user::suite::Test;
 
 pub use installed::Missing;
 pub use run::Verdict;
+pub(crate) use run::{found, redact, words as deviates};
 pub use setting::Setting;
 pub(crate) use setting::cache;
 
@@ -114,7 +115,7 @@ enum DeviceName {
 /// One `[[deviation]]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawDeviation {
+pub(crate) struct RawDeviation {
     test: Spanned<String>,
     clause: Spanned<String>,
     since: String,
@@ -325,7 +326,8 @@ fn readings<T>(
     raw.iter().map(|(name, options)| (name.get_ref().clone(), words(options))).collect()
 }
 
-fn deviation(
+/// A deviation from one of these tests.
+pub(crate) fn deviation(
     library: &Library,
     tests: &[&str],
     item: &Item<RawDeviation>,
@@ -376,7 +378,7 @@ impl Peer {
 
 impl Deviation {
     /// Whether a finding is this one.
-    fn is(&self, (test, clause): &(String, String)) -> bool {
+    pub(crate) fn is(&self, (test, clause): &(String, String)) -> bool {
         matches(&self.test, test) && self.clause == *clause
     }
 

@@ -15,19 +15,27 @@
 //! | `memory.rs` | the memory that results, against that of the source |
 //! | `unpack.rs` | the pages of compressed packets |
 //! | `judge.rs` | all of it, in the order in which a destination acts on it |
+//! | `pieces.rs`, `faults.rs` | a recording taken apart, and what can be wrong with one |
+//! | `mapped_ram.rs` | a migration to a file with a place for each page |
 //! | `relay.rs` | two sides connected, and what passes recorded |
+//! | `destination.rs`, `source.rs` | the suites for either end of a migration |
 //! | `report.rs` | the verdict, as text and JSON |
 //!
 //! **Invariants.** Memory does not depend on the length of a recording. Data is never copied, unless memory is
 //! to be compared. Where a recording has no end, what is missing is not a violation.
 
+pub mod destination;
+pub mod faults;
 pub mod indices;
 pub mod judge;
+pub mod mapped_ram;
 pub mod memory;
 pub mod pages;
+pub mod pieces;
 pub mod recording;
 pub mod relay;
 pub mod report;
+pub mod source;
 pub mod stream;
 pub mod survey;
 pub mod unpack;

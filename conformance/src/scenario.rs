@@ -17,6 +17,7 @@
 //! | `known.rs` | `implementations/qemu.toml`: what is installed and run how, and what is known |
 //! | `error.rs` | why one came to nothing |
 //! | `run.rs` | from the installation to the verdict |
+//! | `migration.rs`, `migration/` | two QEMUs, and a migration with multifd between them |
 //!
 //! **Invariants.** Nothing is installed without being asked for. Every wait has a limit. Processes are
 //! ended by their own ids. What cannot be had (a package, a mirror) makes a scenario one that did not
@@ -26,6 +27,7 @@ pub mod drive;
 pub mod error;
 pub mod guest;
 pub mod known;
+pub mod migration;
 pub mod qmp;
 pub mod run;
 pub mod vmm;

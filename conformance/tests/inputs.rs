@@ -48,7 +48,7 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
 
 /// Every option that names a file which is read; `FILE` stands for it. `cli/paths.rs` knows that there
 /// are no others.
-const READ: [&[&str]; 16] = [
+const READ: [&[&str]; 17] = [
     &["check", "--proposal", "FILE"],
     &["compare", "example/copy", "--proposal", "FILE"],
     &["decide", "--proposal", "FILE"],
@@ -60,6 +60,14 @@ const READ: [&[&str]; 16] = [
     &["test", "vhost-user", "--socket", "/s", "--waivers", "FILE"],
     &["test", "device-model", "--spawn", "true", "--waivers", "FILE"],
     &["replay", "FILE"],
+    &[
+        "test",
+        "multifd-destination",
+        "--spawn={socket} {ram}",
+        "--recording=/no-such-recording",
+        "--source-ram",
+        "FILE",
+    ],
     &["compat", "--source", "FILE", "--destination", "FILE"],
     &["compat", "baseline", "FILE"],
     &["compat", "lint", "FILE"],
@@ -67,8 +75,9 @@ const READ: [&[&str]; 16] = [
     &["texts", "--check", "FILE"],
 ];
 
-/// The same for a folder that holds such a file.
-const FOLDERS: [&[&str]; 2] = [
+/// The same for a folder that holds such a file, and for a file that has no limit.
+const FOLDERS: [&[&str]; 3] = [
+    &["replay", "mapped-ram", "FILE"],
     &["compat", "fleet", "FOLDER"],
     &["test", "device-model", "--spawn", "true", "--golden", "FOLDER"],
 ];
@@ -123,6 +132,24 @@ fn golden_states_that_are_no_files() {
         let output = devmig(&[&["device", "golden", path], more].concat());
         assert!(matches!(output.status.code(), Some(2 | 4)), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("not a regular file"));
+    }
+}
+
+/// A recorded migration is a folder with files of given names.
+#[test]
+fn a_recorded_migration_that_is_no_files() {
+    for name in ["index.csv", "conn0.bin", "conn0.rev.bin"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let index = "seq,t_us,conn,dir,off,len\n0,0,0,>,0,OPEN\n1,0,0,>,0,4\n";
+        std::fs::write(path("index.csv"), index).unwrap();
+        std::fs::write(path("conn0.bin"), b"QEVM").unwrap();
+        let _ = std::fs::remove_file(path(name));
+        std::os::unix::fs::symlink("/dev/zero", path(name)).unwrap();
+        let output = devmig(&["replay", "multifd", folder.path().to_str().unwrap()]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name}: {output:?}");
+        assert!(errors.contains("not a regular file"), "{name}: {errors}");
     }
 }
 

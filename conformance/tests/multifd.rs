@@ -2,17 +2,22 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use devmig_conformance::multifd::faults::FAULTS;
 use devmig_conformance::multifd::judge::{self, Error};
+use devmig_conformance::multifd::mapped_ram;
 use devmig_conformance::multifd::memory::Memory;
+use devmig_conformance::multifd::pieces::Pieces;
 use devmig_conformance::multifd::recording::Recording;
 use devmig_conformance::multifd::report::{Report, Verdict};
 use devmig_conformance::multifd::survey::Mode;
@@ -27,13 +32,10 @@ const PAGE: u64 = 4096;
 const RAM: &str = "pc.ram";
 const VFIO: &str = "0000:00:04.0/vfio";
 /// Where a packet's fields are.
-const VERSION: usize = 4;
-const PAGES_ALLOC: usize = 12;
+const OFFSET: usize = 320;
 const NORMAL: usize = 16;
 const SIZE: usize = 20;
 const NUMBER: usize = 24;
-const BLOCK: usize = 64;
-const OFFSET: usize = 320;
 
 /// A migration: what was sent on each connection, packet by packet.
 #[derive(Clone)]
@@ -204,115 +206,53 @@ fn a_healthy_migration_is_conformant() {
     insta::assert_snapshot!(report.text());
 }
 
-type Fault = (&'static str, &'static str, fn(&mut Migration));
-
 fn put(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }
 
-/// A fault, the clause that it violates, and how it is made.
-const FAULTS: &[Fault] = &[
-    ("a SYNC is dropped", "sync.every-channel", |m| drop(m.channels[0].remove(3))),
-    ("the first SYNC is dropped", "sync.every-channel", |m| drop(m.channels[1].remove(1))),
-    ("the last SYNC is dropped", "sync.every-channel", |m| drop(m.channels[1].remove(6))),
-    ("a SYNC is added", "sync.marked", |m| m.channels[0].insert(3, sync(4))),
-    ("a FLUSH is dropped", "sync.marked", |m| drop(m.main.remove(4))),
-    ("the last FLUSH is dropped", "sync.marked", |m| drop(m.main.remove(6))),
-    ("a FLUSH is added", "sync.every-channel", |m| m.main.insert(4, m.main[4].clone())),
-    ("a packet is dropped", "packet.numbers-whole", |m| drop(m.channels[1].remove(2))),
-    ("a packet is sent twice", "sync.page-once", |m| {
-        m.channels[0].insert(3, m.channels[0][2].clone());
-    }),
-    ("a packet is sent on two channels", "sync.page-once", |m| {
-        m.channels[1].insert(3, m.channels[0][2].clone());
-    }),
-    ("a packet is late", "packet.number-increases", |m| put(&mut m.channels[0][2], NUMBER + 4, 0)),
-    ("a packet is sent in set-up", "sync.setup-first", |m| {
-        let packet = m.channels[0].remove(2);
-        m.channels[0].insert(1, packet);
-    }),
-    ("a page is sent on a channel and on main", "sync.page-once", |m| {
-        m.channels[0][4] = ram(6, &[1, 3], &[9], 0xa2);
-    }),
-    ("pages after the last SYNC", "sync.no-pages-after-last", |m| {
-        m.channels[0].push(ram(10, &[8], &[], 1));
-    }),
-    ("a SYNC with pages", "sync.alone", |m| put(&mut m.channels[0][4], 8, flag::SYNC)),
-    ("an empty packet", "packet.has-pages", |m| put(&mut m.channels[0][3], 8, 0)),
-    ("the magic of a channel", "init.magic", |m| put(&mut m.channels[0][0], 0, 0x1122_3345)),
-    ("the version of a channel", "init.version", |m| put(&mut m.channels[0][0], VERSION, 2)),
-    ("another UUID", "init.uuid", |m| m.channels[1][0][8] = 9),
-    ("an id too large", "init.id-below-channels", |m| m.channels[1][0][24] = 2),
-    ("an id twice", "init.id-once", |m| m.channels[1][0][24] = 0),
-    ("the magic of a packet", "packet.followed", |m| put(&mut m.channels[0][2], 0, 0)),
-    ("the version of a packet", "packet.version", |m| put(&mut m.channels[0][2], VERSION, 2)),
-    ("room for 2^32 pages", "packet.followed", |m| {
-        put(&mut m.channels[0][2], PAGES_ALLOC, u32::MAX);
-    }),
-    ("2^32 pages", "packet.followed", |m| put(&mut m.channels[0][2], NORMAL, u32::MAX)),
-    ("an unknown flag", "packet.flags-known", |m| put(&mut m.channels[0][2], 8, 0x80)),
-    ("two methods of compression", "packet.compression", |m| {
-        put(&mut m.channels[0][4], 8, 6);
-    }),
-    ("compressed now and then", "packet.compression", |m| put(&mut m.channels[0][4], 8, 2)),
-    ("data that is not compressed", "packet.unpacked", |m| put(&mut m.channels[0][4], 8, 2)),
-    ("an unknown block", "packet.block", |m| m.channels[0][2][BLOCK] = b'x'),
-    ("an offset past the block", "packet.offset", |m| {
-        m.channels[0][2][OFFSET..OFFSET + 8].copy_from_slice(&(16 * PAGE).to_be_bytes());
-    }),
-    ("an offset between pages", "packet.offset", |m| m.channels[0][2][OFFSET + 7] = 1),
-    ("the size of a packet", "packet.size", |m| put(&mut m.channels[0][2], SIZE, 4096)),
-    ("an end inside a packet", "end.packet-boundary", |m| {
-        let last = m.channels[0].last_mut().unwrap();
-        last.truncate(last.len() - 1);
-    }),
-    ("other content", "memory.as-source", |m| *m.channels[0][4].last_mut().unwrap() = 0),
-    ("a page later than it was", "memory.as-source", |m| {
-        let (early, late) = (ram(2, &[1, 3], &[], 0xa2), ram(6, &[0, 1, 2], &[3], 0xa1));
-        m.channels[0][2] = early;
-        m.channels[0][4] = late;
-        m.channels[1][4] = ram(7, &[], &[4], 0);
-    }),
-    ("an unknown section", "main.followed", |m| m.main[8][0] = 0x55),
-    ("another footer", "main.followed", |m| *m.main[7].last_mut().unwrap() = 9),
-    ("a page past the block on main", "main.block", |m| m.main[6][5] = 0xff),
-    ("a device-state packet with SYNC", "device.no-sync", |m| {
-        put(&mut m.channels[1][5], 8, flag::DEVICE_STATE | flag::SYNC);
-    }),
-    ("a device-state packet of 8 bytes", "device.buffer-whole", |m| {
-        m.channels[1][5].truncate(DevicePacket::LEN + 8);
-        put(&mut m.channels[1][5], 272, 8);
-    }),
-    ("the version of a buffer", "device.version", |m| put(&mut m.channels[1][5], 276, 1)),
-    ("the flags of a buffer", "device.flags-known", |m| put(&mut m.channels[1][5], 284, 2)),
-    ("the index of a buffer", "device.index", |m| put(&mut m.channels[1][5], 280, u32::MAX)),
-    ("an unknown device", "device.known", |m| m.channels[1][5][12] = b'x'),
-    ("an index twice", "device.index-once", |m| m.channels[1].push(device(0, 0, b"x"))),
-    ("a second configuration", "device.config-once", |m| {
-        m.channels[0].push(device(1, Buffer::CONFIG, b"x"));
-    }),
-    ("data after the configuration", "device.config-last", |m| {
-        m.channels[1].push(device(2, 0, b"x"));
-    }),
-    ("a configuration before data", "device.config-last", |m| {
-        put(&mut m.channels[0][6], 280, 0);
-        put(&mut m.channels[1][5], 280, 1);
-    }),
-    ("data missing", "device.whole", |m| drop(m.channels[1].remove(5))),
-    ("the configuration missing", "device.whole", |m| drop(m.channels[0].remove(6))),
-    ("a huge index", "device.config-last", |m| put(&mut m.channels[1][5], 280, u32::MAX - 1)),
-];
+/// The migration taken apart, from a recording of it.
+fn taken_apart(migration: &Migration) -> Pieces {
+    let folder = TempDir::new().unwrap();
+    migration.write(folder.path());
+    Pieces::of(&Recording::open(folder.path()).unwrap()).unwrap()
+}
+
+/// The verdict on a migration that was taken apart, against the memory of the source.
+fn judged_again(pieces: &Pieces, memory: &[u8]) -> Report {
+    let folder = TempDir::new().unwrap();
+    let (connections, ended): (Vec<_>, Vec<_>) = pieces.connections().into_iter().unzip();
+    write(folder.path(), &connections, &ended);
+    let image = folder.path().join("ram.img");
+    fs::write(&image, memory).unwrap();
+    judged(folder.path(), &[(RAM.to_owned(), image)]).unwrap()
+}
+
+#[test]
+fn a_migration_is_taken_apart_without_loss() {
+    let whole = healthy();
+    let mut cut = healthy();
+    cut.channels[0].truncate(4);
+    cut.channels[1][5].truncate(40);
+    for migration in [whole, cut] {
+        let connections = taken_apart(&migration).connections();
+        let bytes: Vec<_> = connections.into_iter().map(|(bytes, _)| bytes).collect();
+        assert_eq!(bytes, migration.connections());
+    }
+}
 
 #[test]
 fn each_fault_violates_its_clause() {
     let mut lines = String::new();
-    for (name, clause, fault) in FAULTS {
-        let mut migration = healthy();
-        fault(&mut migration);
-        let report = migration.judged();
+    let (migration, mut names) = (healthy(), BTreeSet::new());
+    for fault in FAULTS {
+        let (name, mut pieces) = (fault.name, taken_apart(&migration));
+        assert!(names.insert(name), "{name} is there twice");
+        assert!(fault.apply(&mut pieces), "{name} finds nothing to change");
+        let report = judged_again(&pieces, &migration.memory);
         assert_eq!(report.verdict, Verdict::Violated, "{name}: {}", report.text());
+        let clause = fault.clause.strip_prefix("multifd.").unwrap();
         let found = clauses(&report);
-        assert!(found.contains(clause), "{name}: {}", report.text());
+        assert!(found.contains(&clause), "{name}: {}", report.text());
         writeln!(lines, "{name}: {}", found.join(" ")).unwrap();
         for violation in &report.violations {
             writeln!(lines, "    {}: {}", violation.conn, violation.message).unwrap();
@@ -322,12 +262,14 @@ fn each_fault_violates_its_clause() {
     insta::assert_snapshot!(lines);
 }
 
-/// Every clause of multifd is violated by some fault.
+/// Every clause about a source is violated by some fault.
 #[test]
 fn every_clause_has_a_fault() {
-    let ids = LIBRARY.spec.clauses().iter().filter_map(|clause| clause.id.strip_prefix("multifd."));
-    let without: Vec<_> =
-        ids.filter(|id| FAULTS.iter().all(|(_, clause, _)| clause != id)).collect();
+    let clauses = LIBRARY.spec.clauses().iter().filter(|clause| clause.party == "source");
+    // A file with mapped-ram has a test of its own.
+    let of = |id: &&str| id.starts_with("multifd.") && !id.starts_with("multifd.mapped-ram.");
+    let ids = clauses.map(|clause| clause.id.as_str()).filter(of);
+    let without: Vec<_> = ids.filter(|id| FAULTS.iter().all(|fault| fault.clause != *id)).collect();
     assert!(without.is_empty(), "{without:?}");
 }
 
@@ -497,54 +439,256 @@ fn any_bytes_have_a_verdict() {
     }
 }
 
-/// A relay between a source and a destination: what arrives is what was sent, and the recording is judged.
-#[test]
-fn what_is_watched_is_judged() {
-    let folder = TempDir::new().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let destination = UnixListener::bind(path("destination")).unwrap();
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_devmig"))
-        .args(["watch", "multifd", "--format", "json", "--listen"])
-        .arg(path("source"))
-        .arg("--connect")
-        .arg(path("destination"))
-        .arg("--record")
-        .arg(path("capture"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let connections = healthy().connections();
+/// A relay that runs, and the folder that it works in.
+struct Watched {
+    folder: TempDir,
+    process: Child,
+}
+
+impl Watched {
+    /// Starts it between these addresses.
+    fn start(folder: TempDir, listen: &str, connect: &str) -> Self {
+        let process = Command::new(env!("CARGO_BIN_EXE_devmig"))
+            .args(["watch", "multifd", "--format", "json", "--listen", listen])
+            .args(["--connect", connect, "--record"])
+            .arg(folder.path().join("capture"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Watched { folder, process }
+    }
+
+    fn capture(&self) -> PathBuf {
+        self.folder.path().join("capture")
+    }
+
+    /// What it says in the end, and its exit code.
+    fn end(&mut self) -> (serde_json::Value, Option<i32>) {
+        let mut text = String::new();
+        self.process.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        let code = self.process.wait().unwrap().code();
+        (serde_json::from_str(&text).unwrap_or_else(|_| panic!("{code:?} {text}")), code)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Sends these bytes on connections of their own, through a relay: what arrived.
+fn relayed<S: Read + Write, D: Read + Send + 'static>(
+    connections: &[Vec<u8>],
+    mut connect: impl FnMut() -> S,
+    mut accept: impl FnMut() -> D,
+) -> Vec<Vec<u8>> {
     let mut sources = Vec::new();
     let mut received = Vec::new();
-    for bytes in connections.clone() {
-        let mut source = connect(&path("source"));
-        let (mut accepted, _) = destination.accept().unwrap();
-        accepted.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for bytes in connections {
+        let mut source = connect();
+        let mut accepted = accept();
         received.push(std::thread::spawn(move || {
             let mut bytes = Vec::new();
             accepted.read_to_end(&mut bytes).unwrap();
             bytes
         }));
-        std::io::Write::write_all(&mut source, &bytes).unwrap();
+        source.write_all(bytes).unwrap();
         sources.push(source);
     }
     drop(sources);
-    let received = received.into_iter().map(|thread| thread.join().unwrap());
-    assert_eq!(received.collect::<Vec<_>>(), connections);
-    let mut text = String::new();
-    watch.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    assert_eq!(watch.wait().unwrap().code(), Some(0), "{text}");
-    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(report["verdict"], "conformant");
-    assert_eq!(judged(&path("capture"), &[]).unwrap().packets, 12);
+    received.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
+/// A relay between a source and a destination: what arrives is what was sent, and the recording is judged.
+#[test]
+fn what_is_watched_is_judged() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (from, to) = (path("source"), path("destination"));
+    let destination = UnixListener::bind(&to).unwrap();
+    let mut watched = Watched::start(folder, from.to_str().unwrap(), to.to_str().unwrap());
+    let connections = healthy().connections();
+    let accept = || {
+        let (accepted, _) = destination.accept().unwrap();
+        accepted.set_read_timeout(Some(LIMIT)).unwrap();
+        accepted
+    };
+    assert_eq!(relayed(&connections, || connect(&from), accept), connections);
+    let (report, code) = watched.end();
+    assert_eq!((report["verdict"].as_str(), code), (Some("conformant"), Some(0)), "{report}");
+    assert_eq!(judged(&watched.capture(), &[]).unwrap().packets, 12);
+}
+
+/// The same over TCP.
+#[test]
+fn what_is_watched_over_tcp_is_judged() {
+    let destination = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = destination.local_addr().unwrap().to_string();
+    let from = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut watched = Watched::start(TempDir::new().unwrap(), &from, &to);
+    let connections = healthy().connections();
+    let connect = || within(|| TcpStream::connect(&from));
+    let accept = || {
+        let (accepted, _) = destination.accept().unwrap();
+        accepted.set_read_timeout(Some(LIMIT)).unwrap();
+        accepted
+    };
+    assert_eq!(relayed(&connections, connect, accept), connections);
+    let (report, code) = watched.end();
+    assert_eq!((report["verdict"].as_str(), code), (Some("conformant"), Some(0)), "{report}");
+}
+
+/// An interrupt ends the connections and leaves a recording that can be read: the migration has no end, and
+/// nobody is accused.
+#[test]
+fn an_interrupt_leaves_a_complete_recording() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (from, to) = (path("source"), path("destination"));
+    let destination = UnixListener::bind(&to).unwrap();
+    let mut watched = Watched::start(folder, from.to_str().unwrap(), to.to_str().unwrap());
+    let sent: Vec<Vec<u8>> = healthy().connections().to_vec();
+    let mut open = Vec::new();
+    for bytes in &sent {
+        let mut source = connect(&from);
+        let (mut accepted, _) = destination.accept().unwrap();
+        accepted.set_read_timeout(Some(LIMIT)).unwrap();
+        // The last byte is kept back, so that nothing ends by itself.
+        let bytes = &bytes[..bytes.len() - 1];
+        source.write_all(bytes).unwrap();
+        let mut arrived = vec![0; bytes.len()];
+        accepted.read_exact(&mut arrived).unwrap();
+        assert_eq!(arrived, bytes);
+        open.push((source, accepted));
+    }
+    let process = rustix::process::Pid::from_child(&watched.process);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let (report, code) = watched.end();
+    assert_eq!((report["verdict"].as_str(), code), (Some("truncated"), Some(3)), "{report}");
+    for (number, bytes) in sent.iter().enumerate() {
+        let file = watched.capture().join(format!("conn{number}.bin"));
+        assert_eq!(fs::read(file).unwrap(), bytes[..bytes.len() - 1]);
+    }
+    let index = fs::read_to_string(watched.capture().join("index.csv")).unwrap();
+    assert_eq!(index.matches("OPEN").count(), 3, "{index}");
+    assert!(index.ends_with('\n'), "{index}");
+    let report = judged(&watched.capture(), &[]).unwrap();
+    assert_eq!(report.verdict, Verdict::Truncated, "{}", report.text());
+}
+
+/// A file with mapped-ram, of 70 pages of which the first and the last are not zero, and the memory of the source.
+fn mapped_ram() -> (Vec<u8>, Vec<u8>) {
+    let (pages, length) = (0x10_0000, 70 * PAGE);
+    let mut writer = MainWriter::new("pc-q35-10.0");
+    writer.start(2, ("ram", 0), 4).raw(&(length | 4).to_be_bytes());
+    writer.raw(&[6]).raw(RAM.as_bytes()).raw(&length.to_be_bytes());
+    let bitmap = writer.bytes.len() as u64 + 28;
+    writer.raw(&1_u32.to_be_bytes()).raw(&PAGE.to_be_bytes());
+    writer.raw(&bitmap.to_be_bytes()).raw(&u64::to_be_bytes(pages));
+    let mut bits = [0; 16];
+    (bits[0], bits[8]) = (1, 1 << 5);
+    writer.raw(&bits);
+    let mut file = writer.bytes;
+    let mut memory = vec![0; length as usize];
+    file.resize(pages as usize, 0);
+    for page in [0, 69] {
+        memory[page * PAGE as usize..][..PAGE as usize].fill(page as u8 + 1);
+    }
+    file.extend(&memory);
+    // What a page whose bit is clear had before.
+    file[pages as usize + PAGE as usize] = 7;
+    file.extend(main_item(|w| {
+        w.end_of_section().footer(2).eof();
+    }));
+    (file, memory)
+}
+
+fn judged_file(file: &[u8], memory: &[u8]) -> Result<Report, Error> {
+    let folder = TempDir::new().unwrap();
+    let (path, image) = (folder.path().join("state"), folder.path().join("ram.img"));
+    fs::write(&path, file).unwrap();
+    fs::write(&image, memory).unwrap();
+    let memory = Memory::of(&[(RAM.to_owned(), image)])?;
+    mapped_ram::judge(&path, &LIBRARY, None, memory)
+}
+
+#[test]
+fn a_file_with_mapped_ram_is_judged() {
+    let (file, memory) = mapped_ram();
+    let report = judged_file(&file, &memory).unwrap();
+    assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+    assert_eq!((report.mode, report.memory), (Mode::MappedRam, Some(true)));
+    assert_eq!((report.pages, report.zero_pages), (70, 68));
+    let header = file.windows(6).position(|bytes| bytes == RAM.as_bytes()).unwrap() + 14;
+    let with = |at: usize, value: u8| {
+        let mut file = file.clone();
+        file[at] = value;
+        judged_file(&file, &memory).unwrap()
+    };
+    for (at, value, clause) in [
+        (header + 3, 2, "mapped-ram.header"),
+        (header + 10, 0x20, "mapped-ram.header"),
+        (header + 19, 0, "mapped-ram.inside"),
+        (header + 12, 0xff, "mapped-ram.inside"),
+        (header + 27, 1, "mapped-ram.inside"),
+        (header + 28 + 8, 0xff, "mapped-ram.marked"),
+        (header + 28, 3, "memory.as-source"),
+        (header + 28, 0, "memory.as-source"),
+        (0x10_0000 + 5, 9, "memory.as-source"),
+        (header - 16, 8, "main.followed"),
+    ] {
+        let report = with(at, value);
+        assert_eq!(clauses(&report), [clause], "{at} {value}: {}", report.text());
+    }
+    for left in (0..file.len() - 20).step_by(40_093).chain(8..header + 50) {
+        match judged_file(&file[..left], &memory) {
+            Ok(report) => assert_eq!(report.verdict, Verdict::Truncated, "{left}"),
+            Err(error) => assert!(left < 8, "{left}: {error}"),
+        }
+    }
+    assert!(judged_file(b"anything else", &memory).is_err());
+}
+
+/// What a SYNC that is missing leads to is not listed, and is said not to be.
+#[test]
+fn what_may_follow_from_a_missing_sync_is_said() {
+    let migration = healthy();
+    let mut pieces = taken_apart(&migration);
+    let fault = FAULTS.iter().find(|fault| fault.name == "sync-dropped").unwrap();
+    assert!(fault.apply(&mut pieces));
+    let report = judged_again(&pieces, &migration.memory);
+    let said = report.notes.iter().any(|note| note.contains("multifd.sync.page-once"));
+    assert!(said, "{:?}", report.notes);
+}
+
+/// A channel whose end was not recorded may have sent more: what is missing is not a violation, what is there is
+/// judged.
+#[test]
+fn a_channel_without_an_end_is_judged_as_far_as_it_goes() {
+    let mut migration = healthy();
+    migration.ended[2] = false;
+    migration.channels[1].pop();
+    let report = migration.judged();
+    assert_eq!(report.verdict, Verdict::Truncated, "{}", report.text());
+    migration.channels[1][2][OFFSET + 7] = 1;
+    assert_eq!(clauses(&migration.judged()), ["packet.offset"]);
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
 fn connect(to: &Path) -> UnixStream {
+    within(|| UnixStream::connect(to))
+}
+
+/// What comes in time.
+fn within<T>(mut f: impl FnMut() -> io::Result<T>) -> T {
     let begun = Instant::now();
     loop {
-        match UnixStream::connect(to) {
-            Ok(stream) => return stream,
-            Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+        match f() {
+            Ok(it) => return it,
+            Err(error) => assert!(begun.elapsed() < LIMIT, "{error}"),
         }
         std::thread::sleep(Duration::from_millis(10));
     }

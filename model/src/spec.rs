@@ -91,6 +91,8 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/multifd/synchronisation.toml"
     "clauses/multifd/main-stream.toml"
     "clauses/multifd/device-state.toml"
+    "clauses/multifd/destination.toml"
+    "clauses/multifd/mapped-ram.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

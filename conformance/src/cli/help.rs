@@ -131,6 +131,30 @@ Exit codes:
   4  an error of the harness
   5  nothing was judged: every test was skipped, or ended before the first answer";
 
+pub(super) const TEST_MULTIFD_DESTINATION: &str = "\
+Examples:
+  devmig test multifd-destination --list
+  devmig test multifd-destination --recording r --source-ram m.ram --spawn './qemu {ram} {socket}'
+
+Exit codes:
+  0  no finding, apart from waived findings
+  1  a finding or a crash
+  2  wrong usage
+  4  an error of the harness
+  5  nothing was judged: every test was skipped";
+
+pub(super) const TEST_MULTIFD_SOURCE: &str = "\
+Examples:
+  devmig test multifd-source --list
+  devmig test multifd-source --block m --spawn './qemu {ram} {socket}'
+
+Exit codes:
+  0  no finding, apart from waived findings
+  1  a finding or a crash
+  2  wrong usage
+  4  an error of the harness
+  5  nothing was judged: every test was skipped";
+
 pub(super) const IMPLEMENTATIONS: &str = "\
 Examples:
   devmig implementations --list
@@ -169,6 +193,16 @@ Exit codes:
   1  a clause is violated
   2  wrong usage, or what passed is not a migration
   3  truncated: no clause is violated, and the migration has no end";
+
+pub(super) const REPLAY_MAPPED_RAM: &str = "\
+Examples:
+  devmig replay mapped-ram state.bin --source-ram pc.ram=source.img
+
+Exit codes:
+  0  conformant: the file is complete, and no clause is violated
+  1  a clause is violated
+  2  wrong usage, or the file is not a main stream
+  3  truncated: no clause is violated, and the file has no end";
 
 pub(super) const REPLAY_MULTIFD: &str = "\
 Example:

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::commands;
 
 /// Files that are read: `tests/inputs.rs` tries each kind with what is no regular file, or too large.
-const READ: [&str; 11] = [
+const READ: [&str; 13] = [
     "check",
     "proposal",
     "file",
@@ -19,6 +19,8 @@ const READ: [&str; 11] = [
     "files",
     "golden",
     "dir",
+    "recording",
+    "source_ram",
 ];
 
 /// Files that are written, and folders for them: the same test.

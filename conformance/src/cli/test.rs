@@ -3,6 +3,8 @@
 //! One file for each protocol's suite; `shared.rs` is what all of them take and do.
 
 mod device_model;
+mod multifd_destination;
+mod multifd_source;
 mod pace;
 mod shared;
 mod vfio;
@@ -27,6 +29,8 @@ enum Protocol {
     VhostUser(vhost_user::Args),
     VfioUser(vfio_user::Args),
     DeviceModel(device_model::Args),
+    MultifdDestination(multifd_destination::Args),
+    MultifdSource(multifd_source::Args),
     #[command(name = "vfio")]
     VfioKernel(vfio_kernel::Args),
 }
@@ -37,6 +41,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         Protocol::VhostUser(args) => vhost_user::run(args, out),
         Protocol::VfioUser(args) => vfio_user::run(args, out),
         Protocol::DeviceModel(args) => device_model::run(args, out),
+        Protocol::MultifdDestination(args) => multifd_destination::run(args, out),
+        Protocol::MultifdSource(args) => multifd_source::run(args, out),
         Protocol::VfioKernel(args) => vfio_kernel::run(args, out),
     }
 }

@@ -79,6 +79,7 @@ pub(super) struct ReplayArgs {
 #[derive(Debug, Subcommand)]
 enum Replayed {
     Multifd(multifd::Replay),
+    MappedRam(multifd::ReplayMappedRam),
 }
 
 /// By what is judged, and how that is said.
@@ -184,6 +185,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 pub(super) fn replay(args: &ReplayArgs, out: &mut Out<'_>) -> Result<Status, Error> {
     let path = match (&args.of, &args.file) {
         (Some(Replayed::Multifd(args)), _) => return multifd::replay(args, out),
+        (Some(Replayed::MappedRam(args)), _) => return multifd::replay_mapped_ram(args, out),
         (None, Some(path)) => path,
         (None, None) => return Err(Error::usage("no recording is given", None)),
     };

@@ -119,7 +119,7 @@ pub fn judge(
 }
 
 /// The newest version that is not newer than a machine type (`pc-q35-8.2`), or the oldest of all.
-fn version_of(spec: &Spec, machine: Option<&str>) -> String {
+pub(super) fn version_of(spec: &Spec, machine: Option<&str>) -> String {
     let number = |text: &str| -> Option<(u32, u32)> {
         let (major, minor) = text.split_once('.')?;
         Some((major.parse().ok()?, minor.parse().ok()?))

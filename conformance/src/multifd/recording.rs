@@ -57,6 +57,9 @@ pub enum RecordingError {
     /// Nothing to judge.
     #[error("no connection begins with QEVM, so there is no main stream")]
     NoMain,
+    /// A file that is no migration.
+    #[error("it does not begin with QEVM, so it is not a main stream")]
+    NotMain,
     /// Two migrations.
     #[error("connections {0} and {1} both begin with QEVM: there are two main streams")]
     TwoMains(u32, u32),

@@ -9,13 +9,14 @@
 //! does not read stops nothing but that direction, and no two directions wait for each other.
 //!
 //! **Invariants.** What is held for a side is one piece. The bytes of a piece are in its file before its row is in
-//! the index, so a recording that is cut off is one.
+//! the index, so a recording that is cut off is one. A connection that the relay ends has no EOF in the index.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -130,6 +131,8 @@ impl Index {
 pub struct Relay {
     folder: PathBuf,
     index: Arc<Mutex<Index>>,
+    /// What ends from now on is ended by the relay.
+    ending: Arc<AtomicBool>,
     sockets: Vec<[Socket; 2]>,
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
@@ -144,8 +147,9 @@ impl Relay {
         let mut file = BufWriter::new(File::create_new(folder.join("index.csv"))?);
         writeln!(file, "{HEADER}")?;
         let index = Index { file, rows: 0, begun: Instant::now() };
-        let index = Arc::new(Mutex::new(index));
-        Ok(Relay { folder: folder.to_owned(), index, sockets: Vec::new(), threads: Vec::new() })
+        let (index, ending) = (Arc::new(Mutex::new(index)), Arc::new(AtomicBool::new(false)));
+        let (folder, sockets, threads) = (folder.to_owned(), Vec::new(), Vec::new());
+        Ok(Relay { folder, index, ending, sockets, threads })
     }
 
     /// Relays until every connection that was made has ended, or until it is to stop. How many there were.
@@ -214,8 +218,8 @@ impl Relay {
         ];
         for (dir, suffix, from, into) in ways {
             let file = File::create_new(self.folder.join(format!("conn{conn}{suffix}.bin")))?;
-            let index = Arc::clone(&self.index);
-            let way = Way { conn, dir, from, into, file, index };
+            let (index, ending) = (Arc::clone(&self.index), Arc::clone(&self.ending));
+            let way = Way { conn, dir, from, into, file, index, ending };
             self.threads.push(std::thread::spawn(move || way.run()));
         }
         self.sockets.push([source, destination]);
@@ -224,6 +228,7 @@ impl Relay {
 
     /// Ends all connections, and writes what there is of the index.
     fn finish(&mut self) -> io::Result<()> {
+        self.ending.store(true, Ordering::SeqCst);
         for socket in self.sockets.iter().flatten() {
             socket.shut(std::net::Shutdown::Both);
         }
@@ -248,6 +253,7 @@ struct Way {
     into: Socket,
     file: File,
     index: Arc<Mutex<Index>>,
+    ending: Arc<AtomicBool>,
 }
 
 impl Way {
@@ -273,7 +279,9 @@ impl Way {
                 break;
             }
         }
-        lock(&self.index).row(self.conn, self.dir, offset, "EOF")?;
+        if !self.ending.load(Ordering::SeqCst) {
+            lock(&self.index).row(self.conn, self.dir, offset, "EOF")?;
+        }
         self.into.shut(std::net::Shutdown::Write);
         Ok(())
     }

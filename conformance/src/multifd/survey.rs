@@ -29,6 +29,8 @@ pub enum Mode {
     PerSection,
     /// Not at all: there are no channels.
     None,
+    /// Not at all: each page has a place in a file.
+    MappedRam,
 }
 
 impl Mode {
@@ -39,6 +41,7 @@ impl Mode {
             Mode::PerRound => "each round is synchronised (FLUSH)",
             Mode::PerSection => "each RAM section is synchronised (EOS)",
             Mode::None => "no channels",
+            Mode::MappedRam => "a file with a place for each page",
         }
     }
 }
@@ -71,7 +74,7 @@ impl Survey {
         match self.mode {
             Mode::PerRound => self.marks.0,
             Mode::PerSection => self.marks.1,
-            Mode::None => 0,
+            Mode::None | Mode::MappedRam => 0,
         }
     }
 
@@ -81,7 +84,7 @@ impl Survey {
         match self.mode {
             Mode::PerRound => matches!(event, MainEvent::Flush),
             Mode::PerSection => matches!(event, MainEvent::EndOfSection) && !postcopy,
-            Mode::None => false,
+            Mode::None | Mode::MappedRam => false,
         }
     }
 }

@@ -51,6 +51,9 @@ pub enum Error {
         /// Where it was looked for.
         folder: PathBuf,
     },
+    /// The guest whose memory migrates.
+    #[error("{0}")]
+    Guest(String),
     /// QEMU ended.
     #[error("QEMU ended ({status}): {last}")]
     Ended {
@@ -112,6 +115,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the host lacks something that is asked for.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        match self {
+            Error::Step { why, .. } => why.is_unsupported(),
+            Error::Refused { answer, .. } => answer.contains("not supported"),
+            _ => false,
+        }
+    }
+
     /// What went wrong with a socket, a pipe or a file.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

@@ -248,22 +248,27 @@ impl FrontEnd {
     /// Holds what both halves of a scenario found against what is known.
     #[must_use]
     pub fn hold(&self, scenario: &str, reports: &[Report]) -> Held {
+        let findings = reports.iter().flat_map(|report| &report.findings);
+        let known = self.known.iter().filter(|known| matches(&known.scenario, scenario));
+        Held::of(
+            findings.map(|finding| words(finding.party, &finding.clause)).collect(),
+            known.map(|known| words(known.party, &known.clause)).collect(),
+        )
+    }
+}
+
+impl Held {
+    /// Holds findings against those that are known.
+    #[must_use]
+    pub fn of(found: Vec<String>, known: Vec<String>) -> Self {
         let mut held = Held::default();
-        let known: Vec<&Deviation> =
-            self.known.iter().filter(|known| matches(&known.scenario, scenario)).collect();
-        for finding in reports.iter().flat_map(|report| &report.findings) {
-            let is = |known: &&&Deviation| {
-                known.party == finding.party && known.clause == finding.clause
-            };
-            let line = words(finding.party, &finding.clause);
-            let lines =
-                if known.iter().any(|known| is(&known)) { &mut held.seen } else { &mut held.new };
+        for line in found {
+            let lines = if known.contains(&line) { &mut held.seen } else { &mut held.new };
             if !lines.contains(&line) {
                 lines.push(line);
             }
         }
-        let lines = known.iter().map(|known| words(known.party, &known.clause));
-        held.gone = lines.filter(|line| !held.seen.contains(line)).collect();
+        held.gone = known.into_iter().filter(|line| !held.seen.contains(line)).collect();
         held
     }
 }

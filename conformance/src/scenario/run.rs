@@ -2,10 +2,12 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::time::Duration;
 
 use devmig_reference::temporary;
+use serde_json::Value;
 
-use super::drive::{self, Played, Setting};
+use super::drive::{self, Setting};
 use super::guest::Guest;
 use super::known::{FrontEnd, Held, Scenario};
 use crate::watch::judge::{Judge, Law};
@@ -20,18 +22,35 @@ pub enum Came {
     /// A step did not come to its end.
     Stuck(String),
     /// It ran.
-    Ran {
-        /// The version of the front-end.
-        version: String,
-        /// Whether deviations are held for that version.
-        listed: bool,
-        /// The steps, and what was said.
-        played: Played,
-        /// What is found of the source, and of the destination.
-        reports: Vec<Report>,
-        /// That against what is known.
-        held: Held,
-    },
+    Ran(Ran),
+}
+
+/// A scenario that ran.
+#[derive(Debug)]
+pub struct Ran {
+    /// The version of the program under test.
+    pub version: String,
+    /// Whether deviations are held for that version.
+    pub listed: bool,
+    /// The steps that were taken, with their time.
+    pub steps: Vec<(&'static str, Duration)>,
+    /// How much was judged.
+    pub summary: String,
+    /// What was judged.
+    pub parts: Vec<Part>,
+    /// What was found, against what is known.
+    pub held: Held,
+}
+
+/// The report on one part of a scenario.
+#[derive(Debug)]
+pub struct Part {
+    /// Which.
+    pub name: &'static str,
+    /// For people.
+    pub text: String,
+    /// For programs.
+    pub json: Value,
 }
 
 impl Came {
@@ -41,7 +60,7 @@ impl Came {
         match self {
             Came::NotRun(_) => false,
             Came::Stuck(_) => true,
-            Came::Ran { listed, held, .. } => {
+            Came::Ran(Ran { listed, held, .. }) => {
                 *listed && !(held.new.is_empty() && held.gone.is_empty())
             }
         }
@@ -53,14 +72,13 @@ impl Came {
         match self {
             Came::NotRun(why) => format!("NOT RUN: {why}"),
             Came::Stuck(why) => format!("STUCK: {why}"),
-            Came::Ran { version, listed, reports, held, .. } => {
+            Came::Ran(Ran { version, listed, summary, held, .. }) => {
                 let unknown = if *listed { "" } else { ", UNKNOWN VERSION" };
-                let messages: u64 = reports.iter().map(|report| report.messages).sum();
                 let held = match (held.new.len(), held.gone.len()) {
                     (0, 0) => "as known".to_owned(),
                     (new, gone) => format!("{new} NEW, {gone} GONE"),
                 };
-                format!("{version}{unknown}: {messages} messages judged; {held}")
+                format!("{version}{unknown}: {summary}; {held}")
             }
         }
     }
@@ -79,11 +97,11 @@ pub fn run(
     played(law, front_end, scenario, install, record).unwrap_or_else(|came| *came)
 }
 
-fn not_run(why: impl Display) -> Box<Came> {
+pub(super) fn not_run(why: impl Display) -> Box<Came> {
     Box::new(Came::NotRun(why.to_string()))
 }
 
-fn stuck(why: impl Display) -> Box<Came> {
+pub(super) fn stuck(why: impl Display) -> Box<Came> {
     Box::new(Came::Stuck(why.to_string()))
 }
 
@@ -117,7 +135,14 @@ fn played(
         halves.filter(|half| !half.is_empty()).map(|half| judged(law, half)).collect();
     let held = front_end.hold(&scenario.name, &reports);
     let listed = front_end.listed.contains(&version);
-    Ok(Came::Ran { version, listed, played, reports, held })
+    let messages: u64 = reports.iter().map(|report| report.messages).sum();
+    let summary = format!("{messages} messages judged");
+    let mut parts = Vec::new();
+    for (name, report) in ["source", "destination"].into_iter().zip(&reports) {
+        let json = serde_json::to_value(report).map_err(stuck)?;
+        parts.push(Part { name, text: report.text(), json });
+    }
+    Ok(Came::Ran(Ran { version, listed, steps: played.steps, summary, parts, held }))
 }
 
 fn judged(law: &Law, events: &[Event]) -> Report {

@@ -423,6 +423,11 @@ impl Again {
         self.words(start_timeout != START_TIMEOUT, &words)
     }
 
+    /// The command.
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+
     /// With this limit.
     pub(super) fn timeout(self, limit: Duration) -> String {
         self.words(limit != TIMEOUT, &format!("--timeout {}", limit.as_secs_f64())).0

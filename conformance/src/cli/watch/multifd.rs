@@ -10,10 +10,11 @@ use devmig_reference::temporary;
 
 use super::super::{Error, Format, Out, Status, interrupt};
 use crate::multifd::judge;
+use crate::multifd::mapped_ram;
 use crate::multifd::memory::{Memory, block_and_file};
 use crate::multifd::recording::Recording;
 use crate::multifd::relay::{Address, Listener, Relay};
-use crate::multifd::report::Verdict;
+use crate::multifd::report::{Report, Verdict};
 
 /// Between the source and the destination of a migration. Every connection is relayed and recorded, and the
 /// migration is judged when all have ended, or at an interrupt.
@@ -71,6 +72,39 @@ pub(super) struct Replay {
     format: Format,
 }
 
+/// Judge a migration to a file with mapped-ram
+#[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::REPLAY_MAPPED_RAM)]
+pub(super) struct ReplayMappedRam {
+    /// File to which the migration was written
+    file: PathBuf,
+    /// Compare a block of RAM with the memory of the source; repeatable
+    #[arg(
+        long,
+        value_name = "BLOCK=FILE",
+        value_parser = block_and_file,
+        help_heading = "Judgement"
+    )]
+    source_ram: Vec<(String, PathBuf)>,
+    /// Version of QEMU to judge by; default: that of the machine type
+    #[arg(long, value_name = "VERSION", help_heading = "Judgement")]
+    spec_version: Option<String>,
+    /// Output format
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    format: Format,
+}
+
+/// Runs `replay mapped-ram`.
+pub(super) fn replay_mapped_ram(
+    args: &ReplayMappedRam,
+    out: &mut Out<'_>,
+) -> Result<Status, Error> {
+    let memory = Memory::of(&args.source_ram).map_err(|error| wrong(&args.file, error.into()))?;
+    let library = Library::builtin()?;
+    let report = mapped_ram::judge(&args.file, &library, args.spec_version.as_deref(), memory);
+    say(&report.map_err(|error| wrong(&args.file, error))?, args.format, out)
+}
+
 /// Runs `replay multifd`.
 pub(super) fn replay(args: &Replay, out: &mut Out<'_>) -> Result<Status, Error> {
     let memory = Memory::of(&args.source_ram).map_err(|error| wrong(&args.dir, error.into()))?;
@@ -89,9 +123,14 @@ fn judged(
     let recording = Recording::open(folder).map_err(|error| wrong(folder, error.into()))?;
     let report = judge::judge(recording, &library, version, memory);
     let report = report.map_err(|error| wrong(folder, error))?;
+    say(&report, format, out)
+}
+
+/// Says a verdict.
+fn say(report: &Report, format: Format, out: &mut Out<'_>) -> Result<Status, Error> {
     match format {
         Format::Text => out.text(&report.text())?,
-        Format::Json => out.json(&report)?,
+        Format::Json => out.json(report)?,
     }
     Ok(match report.verdict {
         Verdict::Conformant => Status::Good,

@@ -86,7 +86,12 @@ pub fn open(path: &Path) -> Result<File, FileError> {
 /// If it is not there, not a regular file, or larger.
 pub fn bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let file = open(path)?;
+    // What says that it is too large need not be read.
+    if file.metadata()?.len() > limit {
+        return Err(FileError::TooLarge(limit));
+    }
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     match u64::try_from(bytes.len()).is_ok_and(|read| read <= limit) {
         true => Ok(bytes),
         false => Err(FileError::TooLarge(limit)),

@@ -95,8 +95,7 @@ impl EarlyEnd {
             }
         };
         let is_mute = !row.answered && row.count >= UNANSWERED;
-        let is_dead =
-            (row.died || row.unanswered) && row.count >= DEAD.max(TIMES * self.other);
+        let is_dead = (row.died || row.unanswered) && row.count >= DEAD.max(TIMES * self.other);
         let why = format!("{} tests in a row ended alike: {cause}", row.count);
         self.row = Some(row);
         (is_mute || is_dead).then_some(why)

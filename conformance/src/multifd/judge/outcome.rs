@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use devmig_engine::clause::ClauseId;
 use devmig_model::protocol::multifd::wire::{At, ReturnDecoder, ReturnEvent, ReturnMessage};
 
 use super::channel::Channel;
@@ -74,7 +75,18 @@ impl Judge<'_> {
         let follow = [laws.page_once, laws.setup_first, laws.no_pages_after_last];
         if self.violations.iter().any(|(clause, _)| causes.contains(clause)) {
             let memory = self.form.laws.memory;
-            self.violations.retain(|(clause, _)| !follow.contains(clause) && *clause != memory);
+            let follows = |clause: &ClauseId| follow.contains(clause) || *clause == memory;
+            let mut left_out: Vec<(String, usize)> = Vec::new();
+            for (_, violation) in self.violations.iter().filter(|(clause, _)| follows(clause)) {
+                match left_out.iter_mut().find(|(clause, _)| *clause == violation.clause) {
+                    Some((_, count)) => *count += 1,
+                    None => left_out.push((violation.clause.clone(), 1)),
+                }
+            }
+            self.violations.retain(|(clause, _)| !follows(clause));
+            self.notes.extend(left_out.into_iter().map(|(clause, count)| {
+                format!("not listed, since it may follow from that: {clause} ({count} times)")
+            }));
         }
     }
 
@@ -84,9 +96,9 @@ impl Judge<'_> {
         channels: &[Channel],
         version: String,
     ) -> Report {
-        self.without_consequences();
         let memory = self.form.laws.memory;
         let differs = self.violations.iter().any(|(clause, _)| *clause == memory);
+        self.without_consequences();
         let compared = !self.memory.is_empty() && self.replayed;
         if self.pages.overflow || self.devices.iter().any(|device| device.indices.overflow) {
             self.notes.push("not every page or index was told apart: too many".to_owned());

@@ -175,9 +175,13 @@ impl MainDecoder {
                 _ => {}
             }
             let need = self.want.need();
-            self.advance(std::slice::from_ref(byte));
-            rest = after;
+            if need > 0 {
+                self.advance(std::slice::from_ref(byte));
+                rest = after;
+            }
             let event = match self.want {
+                // A name without a byte.
+                _ if need == 0 => self.step(&[]),
                 Want::Opaque(last) => self.opaque(last, *byte),
                 Want::VfioConfig(last) => self.vfio_config(last, *byte),
                 _ => {

@@ -1,0 +1,71 @@
+//! The adapter of destinations: a fresh one for each test.
+
+use devmig_engine::clause::ClauseId;
+use devmig_engine::rules::Rules;
+use devmig_model::registry::Library;
+use devmig_model::spec::SpecErrors;
+
+use super::session::{Clauses, Session, Subject};
+use super::suite::{Form, Test};
+use crate::harness::report::{Result as TestResult, Status, SuiteReport};
+use crate::harness::runner::{self, Next};
+use crate::harness::session::Hold;
+use crate::harness::verdict::TestEnd;
+use crate::harness::walk::Draws;
+
+/// How to run.
+pub type Run<'a> = runner::Run<'a, &'a Subject<'a>>;
+
+/// Runs these tests. `done` is told of each result as it comes.
+///
+/// # Errors
+/// If a clause is missing.
+pub fn run(
+    run: &Run<'_>,
+    tests: &[&Test],
+    done: impl FnMut(&TestResult),
+) -> Result<SuiteReport, SpecErrors> {
+    let clauses = clauses(run.library)?;
+    let adapter = Adapter { subject: run.subject, clauses };
+    Ok(runner::play(run, &adapter, run.rules, tests, &[], done))
+}
+
+fn clauses(library: &Library) -> Result<Clauses, SpecErrors> {
+    let find = |id: &str| library.spec.clause(id).map_err(SpecErrors::from);
+    Ok(Clauses {
+        memory: find("multifd.destination.memory")?,
+        ends: find("multifd.destination.ends")?,
+        answers: find("multifd.destination.answers")?,
+        survives: find("multifd.destination.survives")?,
+    })
+}
+
+struct Adapter<'a> {
+    subject: &'a Subject<'a>,
+    clauses: Clauses,
+}
+
+impl Draws for Adapter<'_> {
+    type Form = Form;
+}
+
+impl runner::Adapter for Adapter<'_> {
+    const SUPPRESSES: bool = false;
+
+    fn converse(
+        &self,
+        _: &Test,
+        _: Rules,
+        _: &[ClauseId],
+        hold: &mut Hold<'_, Form>,
+    ) -> Result<(), TestEnd> {
+        hold(&mut Session::new(self.subject, self.clauses)?)
+    }
+
+    fn next(&self, result: &TestResult) -> Next {
+        match result.test == "healthy" && result.status != Status::Pass {
+            true => Next::End("the migration does not complete as it was recorded".to_owned()),
+            false => Next::GoOn,
+        }
+    }
+}

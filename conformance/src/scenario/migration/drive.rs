@@ -1,0 +1,336 @@
+//! One migration, driven over both monitors and recorded between them.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use devmig_reference::socket::Deadline;
+use serde_json::{Map, Value, json};
+
+use super::guest;
+use super::known::{End, Migration, Transport};
+use super::machine::{Launch, Machine};
+use crate::multifd::relay::{Address, Listener, Relay};
+use crate::scenario::error::Error;
+
+/// How long a guest may take to boot.
+const BOOT: Duration = Duration::from_secs(60);
+/// The round of the guest in which its memory begins to migrate.
+const FIRST_ROUND: u32 = 3;
+/// How long a migration may take.
+const MIGRATE: Duration = Duration::from_secs(60);
+/// How long the connections may last after it.
+const CLOSE: Duration = Duration::from_secs(5);
+/// How often the monitors are asked.
+const LOOK: Duration = Duration::from_millis(10);
+/// While there are to be more rounds: bytes a second, and milliseconds that the guest may stand still.
+const SLOW: (u64, u64) = (16 << 20, 1);
+/// Afterwards.
+const FAST: (u64, u64) = (4 << 30, 60_000);
+
+/// What came of a migration.
+#[derive(Debug)]
+pub struct Played {
+    /// Steps that were taken, with their time.
+    pub steps: Vec<(&'static str, Duration)>,
+    /// The status of the migration at the source, when it ended.
+    pub source: String,
+    /// That at the destination.
+    pub destination: String,
+    /// The guest.
+    pub guest: PathBuf,
+    /// Where the recording is.
+    pub recording: PathBuf,
+    /// The memory of the source when it stopped, as a file.
+    pub source_ram: PathBuf,
+    /// The memory of the source.
+    pub source_memory: Vec<u8>,
+    /// The memory of the destination.
+    pub destination_memory: Vec<u8>,
+}
+
+/// Migrates a guest.
+///
+/// # Errors
+/// The step that came to nothing, and why.
+pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
+    let mut steps = Vec::new();
+    let mut clock = Instant::now();
+    let mut took = |name| {
+        steps.push((name, clock.elapsed()));
+        clock = Instant::now();
+    };
+    let guest = guest::assemble(folder).map_err(|why| Error::Guest(why.to_string()))?;
+    let mut source = machine(migration, &guest, &folder.join("source"), false)?;
+    let booted = |memory: &[u8]| guest::round(memory).is_ok_and(|round| round >= FIRST_ROUND);
+    source.remembers("round of the guest", BOOT, booted).map_err(|why| why.within("boot"))?;
+    took("boot");
+    if migration.transport == Transport::File {
+        return through_a_file(migration, source, guest, folder, steps);
+    }
+    let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
+    let to = listens(migration, &mut destination, folder).map_err(|why| why.within("incoming"))?;
+    took("incoming");
+    let recording = folder.join("recording");
+    let (relay, from) = Watched::start(migration.transport, to, &recording, folder)?;
+    let status = migrate(&mut source, migration.rounds, migration.end, &from)
+        .map_err(|why| why.within("migrate"))?;
+    took("migrate");
+    // A destination whose migration failed may end.
+    let mut arrived = String::new();
+    let deadline = Deadline::after(CLOSE);
+    while !ended(&arrived) && !deadline.passed() && status == "completed" {
+        match destination.migration() {
+            Ok((status, _)) => arrived = status,
+            Err(Error::Ended { .. }) => break,
+            Err(why) => return Err(why.within("arrive")),
+        }
+        deadline.pause(LOOK);
+    }
+    relay.end()?;
+    took("arrive");
+    let (source_memory, source_ram) = (source.memory()?, folder.join("source.ram"));
+    std::fs::write(&source_ram, &source_memory).map_err(Error::io("the source's memory"))?;
+    Ok(Played {
+        source: status,
+        destination: arrived,
+        guest,
+        recording,
+        source_ram,
+        source_memory,
+        destination_memory: destination.memory()?,
+        steps,
+    })
+}
+
+/// Lets a source migrate after so many rounds, in one of the ways that a migration can end: the status with which
+/// it has.
+///
+/// # Errors
+/// If a monitor refuses, or the migration does not end.
+pub(crate) fn migrate(
+    source: &mut Machine,
+    rounds: u64,
+    end: End,
+    to: &str,
+) -> Result<String, Error> {
+    let pace = |(bytes, milliseconds): (u64, u64)| json!({ "max-bandwidth": bytes, "downtime-limit": milliseconds });
+    let mut slow = rounds > 0;
+    source.run("migrate-set-parameters", pace(if slow { SLOW } else { FAST }))?;
+    source.run("migrate", json!({ "uri": to }))?;
+    let deadline = Deadline::after(MIGRATE);
+    loop {
+        let (status, answer) = source.migration()?;
+        if ended(&status) {
+            return Ok(status);
+        }
+        let passed = answer.pointer("/ram/dirty-sync-count").and_then(Value::as_u64);
+        if slow && passed.is_some_and(|passed| passed >= rounds) {
+            slow = false;
+            match end {
+                End::Complete => source.run("migrate-set-parameters", pace(FAST))?,
+                End::Cancel => source.run("migrate_cancel", json!({}))?,
+                End::Postcopy => {
+                    source.run("migrate-set-parameters", pace(FAST))?;
+                    source.run("migrate-start-postcopy", json!({}))?
+                }
+            };
+        }
+        if deadline.passed() {
+            let (query, wanted, answer) = ("query-migrate", "completed", answer.to_string());
+            return Err(Error::Status { query, wanted, status, answer });
+        }
+        deadline.pause(LOOK);
+    }
+}
+
+/// Migrates to a file, and from it.
+fn through_a_file(
+    migration: &Migration,
+    mut source: Machine,
+    guest: PathBuf,
+    folder: &Path,
+    mut steps: Vec<(&'static str, Duration)>,
+) -> Result<Played, Error> {
+    let recording = folder.join("state");
+    let uri = json!({ "uri": format!("file:{}", recording.display()) });
+    let clock = Instant::now();
+    source.run("migrate", uri.clone()).map_err(|why| why.within("migrate"))?;
+    let status = wait(&mut source).map_err(|why| why.within("migrate"))?;
+    steps.push(("migrate", clock.elapsed()));
+    let clock = Instant::now();
+    let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
+    destination.run("migrate-incoming", uri).map_err(|why| why.within("arrive"))?;
+    let arrived = match wait(&mut destination) {
+        Err(Error::Ended { .. }) => String::new(),
+        other => other.map_err(|why| why.within("arrive"))?,
+    };
+    steps.push(("arrive", clock.elapsed()));
+    let (source_memory, source_ram) = (source.memory()?, folder.join("source.ram"));
+    std::fs::write(&source_ram, &source_memory).map_err(Error::io("the source's memory"))?;
+    Ok(Played {
+        steps,
+        source: status,
+        destination: arrived,
+        guest,
+        recording,
+        source_ram,
+        source_memory,
+        destination_memory: destination.memory()?,
+    })
+}
+
+/// The status with which a migration ends.
+fn wait(machine: &mut Machine) -> Result<String, Error> {
+    let deadline = Deadline::after(MIGRATE);
+    loop {
+        let (status, answer) = machine.migration()?;
+        if ended(&status) {
+            return Ok(status);
+        }
+        if deadline.passed() {
+            let (query, wanted, answer) = ("query-migrate", "completed", answer.to_string());
+            return Err(Error::Status { query, wanted, status, answer });
+        }
+        deadline.pause(LOOK);
+    }
+}
+
+/// Whether a migration with this status goes no further.
+fn ended(status: &str) -> bool {
+    matches!(status, "completed" | "failed" | "cancelled")
+}
+
+/// Starts a machine, with what is set at both ends.
+fn machine(
+    migration: &Migration,
+    guest: &Path,
+    folder: &Path,
+    incoming: bool,
+) -> Result<Machine, Error> {
+    std::fs::create_dir(folder).map_err(Error::io("a temporary folder"))?;
+    let of = if incoming { &migration.destination } else { &migration.source };
+    let unnamed = migration.end == End::Postcopy;
+    let machine = &migration.machine;
+    let launch = Launch::Ours { command: &of.command, machine, guest, unnamed };
+    let mut machine = Machine::launch(launch, folder, incoming)?;
+    // A file sends nothing back.
+    let return_path = migration.transport != Transport::File;
+    let Migration { channels, capabilities, parameters, .. } = migration;
+    prepare(&mut machine, *channels, capabilities, parameters, return_path)?;
+    Ok(machine)
+}
+
+/// Sets what both ends of a migration must agree on.
+///
+/// # Errors
+/// If the monitor refuses it.
+pub fn prepare(
+    machine: &mut Machine,
+    channels: u8,
+    capabilities: &[String],
+    parameters: &Map<String, Value>,
+    return_path: bool,
+) -> Result<(), Error> {
+    let multifd = (channels > 0).then_some("multifd");
+    let names = capabilities.iter().map(String::as_str).chain(multifd);
+    let names = names.chain(return_path.then_some("return-path"));
+    let on: Vec<_> = names.map(|name| json!({ "capability": name, "state": true })).collect();
+    machine.run("migrate-set-capabilities", json!({ "capabilities": on }))?;
+    let mut parameters = parameters.clone();
+    if channels > 0 {
+        parameters.insert("multifd-channels".into(), channels.into());
+    }
+    if !parameters.is_empty() {
+        machine.run("migrate-set-parameters", Value::Object(parameters))?;
+    }
+    Ok(())
+}
+
+/// Lets the destination listen: where it does.
+fn listens(
+    migration: &Migration,
+    destination: &mut Machine,
+    folder: &Path,
+) -> Result<Address, Error> {
+    let path = folder.join("d");
+    let uri = match migration.transport {
+        Transport::Unix | Transport::File => format!("unix:{}", path.display()),
+        Transport::Tcp => "tcp:127.0.0.1:0".to_owned(),
+    };
+    destination.run("migrate-incoming", json!({ "uri": uri }))?;
+    if migration.transport == Transport::Unix {
+        return Ok(Address::Unix(path));
+    }
+    let (status, answer) = destination.migration()?;
+    let port = answer.pointer("/socket-address/0/port").and_then(Value::as_str);
+    match port {
+        Some(port) => Ok(Address::Tcp(format!("127.0.0.1:{port}"))),
+        None => {
+            let (query, wanted, answer) = ("query-migrate", "a port", answer.to_string());
+            Err(Error::Status { query, wanted, status, answer })
+        }
+    }
+}
+
+/// A relay that runs.
+pub(crate) struct Watched {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<std::io::Result<u32>>>,
+}
+
+impl Watched {
+    /// Starts it: where the source connects to.
+    pub(crate) fn start(
+        transport: Transport,
+        to: Address,
+        recording: &Path,
+        folder: &Path,
+    ) -> Result<(Self, String), Error> {
+        let failed = Error::io("a socket");
+        let (listener, from) = match transport {
+            Transport::Unix | Transport::File => {
+                let path = folder.join("s");
+                let listener = UnixListener::bind(&path).map_err(failed)?;
+                (Listener::Unix(listener), format!("unix:{}", path.display()))
+            }
+            Transport::Tcp => {
+                let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
+                let address = listener.local_addr().map_err(Error::io("a socket"))?;
+                (Listener::Tcp(listener), format!("tcp:{address}"))
+            }
+        };
+        let relay = Relay::new(recording).map_err(Error::io("a recording"))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let run = move || relay.run(&listener, &to, &|| stopped.load(Ordering::Relaxed));
+        let thread = Some(std::thread::spawn(run));
+        Ok((Watched { stop, thread }, from))
+    }
+
+    /// Waits until all connections have ended, or ends them.
+    pub(crate) fn end(mut self) -> Result<(), Error> {
+        let deadline = Deadline::after(CLOSE);
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && !deadline.passed()
+        {
+            deadline.pause(LOOK);
+        }
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().ok_or(Error::Relay("is gone"))?;
+        let ended = thread.join().map_err(|_| Error::Relay("failed"))?;
+        ended.map(|_| ()).map_err(Error::io("the relay"))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

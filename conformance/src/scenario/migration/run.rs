@@ -1,0 +1,210 @@
+//! A migration from the installation of both versions to its verdict.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use devmig_model::registry::Library;
+use devmig_reference::temporary;
+
+use super::drive::{self, Played};
+use super::guest;
+use super::known::{End, Migration, Transport};
+use super::machine::{BLOCK, Launch};
+use crate::harness::report::Status;
+use crate::implementations::{Deviation, When, deviates, found, redact};
+use crate::multifd::destination::runner::{self, Run};
+use crate::multifd::destination::session::Subject;
+use crate::multifd::destination::suite;
+use crate::multifd::judge::{DOCUMENT, judge};
+use crate::multifd::mapped_ram;
+use crate::multifd::memory::Memory;
+use crate::multifd::pieces::Pieces;
+use crate::multifd::recording::Recording;
+use crate::multifd::report::{Report, Verdict};
+use crate::scenario::known::Held;
+use crate::scenario::run::{Came, Part, Ran, not_run, stuck};
+
+/// How long a destination may take after all was sent.
+const LIMIT: Duration = Duration::from_secs(4);
+/// How many destinations run at the same time: they wait most of the time.
+const JOBS: usize = 4;
+
+/// Plays a migration; what is missing is installed first if `install` says so, and what passed is kept in a
+/// folder of its name below `record`.
+#[must_use]
+pub fn run(library: &Library, migration: &Migration, install: bool, record: Option<&Path>) -> Came {
+    played(library, migration, install, record).unwrap_or_else(|came| *came)
+}
+
+fn played(
+    library: &Library,
+    migration: &Migration,
+    install: bool,
+    record: Option<&Path>,
+) -> Result<Came, Box<Came>> {
+    let mut versions = Vec::new();
+    let mut listed = true;
+    for qemu in [&migration.source, &migration.destination] {
+        if install && qemu.find().is_err() {
+            qemu.install().map_err(not_run)?;
+        }
+        let version = qemu.find().map_err(not_run)?;
+        listed &= qemu.listed.contains(&version);
+        if versions.last() != Some(&version) {
+            versions.push(version);
+        }
+    }
+    let folder = temporary::folder("migration-").map_err(stuck)?;
+    let played =
+        drive::play(migration, folder.path()).map_err(|why| match why.is_unsupported() {
+            true => not_run(why),
+            false => stuck(why),
+        })?;
+    if let Some(record) = record {
+        keep(&played, &record.join(&migration.name)).map_err(stuck)?;
+    }
+    let (report, found) = judged(library, migration, &played).map_err(stuck)?;
+    let known = migration.known.iter().map(|(finding, _)| finding.clone()).collect();
+    let mut held = Held::of(found, known);
+    let always = |line: &String| migration.known.contains(&(line.clone(), When::Always));
+    held.gone.retain(always);
+    if migration.faults && held.new.is_empty() {
+        return with_faults(library, migration, &played, versions).map_err(stuck);
+    }
+    let summary = format!(
+        "{}, {} packets, {} pages judged",
+        devmig_engine::columns::count(usize::try_from(report.epochs).unwrap_or(0), "epoch"),
+        report.packets,
+        report.pages
+    );
+    let json = serde_json::to_value(&report).map_err(stuck)?;
+    let parts = vec![Part { name: "migration", text: report.text(), json }];
+    let version = versions.join(" to ");
+    Ok(Came::Ran(Ran { version, listed, steps: played.steps, summary, parts, held }))
+}
+
+/// Sends what was recorded to destinations, with one fault at a time.
+fn with_faults(
+    library: &Library,
+    migration: &Migration,
+    played: &Played,
+    versions: Vec<String>,
+) -> Result<Came, Box<dyn std::error::Error>> {
+    let version = versions.last().cloned().unwrap_or_default();
+    let pieces = Pieces::of(&Recording::open(&played.recording)?)?;
+    let subject = Subject {
+        launch: Launch::Ours {
+            command: &migration.destination.command,
+            machine: &migration.machine,
+            guest: &played.guest,
+            unnamed: false,
+        },
+        capabilities: &migration.capabilities,
+        parameters: &migration.parameters,
+        pieces: &pieces,
+        memory: &played.source_memory,
+        limit: LIMIT,
+    };
+    let judged_by = &migration.destination.name;
+    let rules = library.spec.judged_by(DOCUMENT, judged_by)?;
+    let run = Run {
+        reproduce: format!("devmig scenario {}", migration.name),
+        jobs: JOBS,
+        ..Run::new(library, &subject, judged_by, rules)
+    };
+    let began = Instant::now();
+    let suite = suite::builtin(library)?;
+    let tests: Vec<_> = suite.iter().collect();
+    let mut report = runner::run(&run, &tests, |_| ())?;
+    let mut steps = played.steps.clone();
+    steps.push(("faults", began.elapsed()));
+    if let Some(error) = report.results.iter().find(|result| result.status == Status::Error) {
+        let why = error.observed.clone().unwrap_or_default();
+        return Err(format!("{}: {why}", error.test).into());
+    }
+    let known: Vec<_> = migration.destinations.iter().filter(|d| d.covers(&version)).collect();
+    redact(&mut report, &known);
+    let line = |of: &Deviation| deviates(&(of.test.clone(), of.clause.clone()));
+    let found = found(&report).into_iter().map(|finding| {
+        let of = known.iter().find(|known| known.is(&finding));
+        of.map_or_else(|| deviates(&finding), |known| line(known))
+    });
+    let mut held = Held::of(found.collect(), known.iter().map(|known| line(known)).collect());
+    let always = |text: &String| {
+        known.iter().any(|known| known.when == When::Always && line(known) == *text)
+    };
+    held.gone.retain(always);
+    let text = report.closing(|id| library.spec.clause_text(id));
+    let (ran, json) = (report.results.len(), serde_json::to_value(&report)?);
+    let skipped = report.summary.skip;
+    let summary = format!("{ran} faults sent, {skipped} skipped");
+    let listed = migration.destination.listed.contains(&version);
+    let parts = vec![Part { name: "destination", text, json }];
+    Ok(Came::Ran(Ran { version, listed, steps, summary, parts, held }))
+}
+
+/// What passed, and the memory of the source.
+fn keep(played: &Played, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    if played.recording.is_file() {
+        std::fs::copy(&played.recording, to.join("state"))?;
+        return std::fs::write(to.join(format!("{BLOCK}.ram")), &played.source_memory);
+    }
+    for entry in std::fs::read_dir(&played.recording)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    std::fs::write(to.join(format!("{BLOCK}.ram")), &played.source_memory)
+}
+
+/// The report on the stream, and all findings.
+fn judged(
+    library: &Library,
+    migration: &Migration,
+    played: &Played,
+) -> Result<(Report, Vec<String>), Box<dyn std::error::Error>> {
+    let compared = match migration.end {
+        End::Complete | End::Postcopy => {
+            guest::round(&played.source_memory)?;
+            vec![(BLOCK.to_owned(), played.source_ram.clone())]
+        }
+        // The source goes on.
+        End::Cancel => Vec::new(),
+    };
+    let (version, memory) = (Some(migration.source.name.as_str()), Memory::of(&compared)?);
+    let report = match migration.transport {
+        Transport::File => mapped_ram::judge(&played.recording, library, version, memory)?,
+        _ => judge(Recording::open(&played.recording)?, library, version, memory)?,
+    };
+    let mut found: Vec<String> = Vec::new();
+    for violation in &report.violations {
+        if !found.contains(&violation.clause) {
+            found.push(violation.clause.clone());
+        }
+    }
+    if migration.end == End::Cancel {
+        // One that is cancelled after its last byte is whole.
+        return match played.source.as_str() {
+            "cancelled" => Ok((report, found)),
+            status => Err(format!("the migration was to be cancelled, and is {status}").into()),
+        };
+    }
+    if played.source != "completed" {
+        return Err(format!("the migration at the source is {}", played.source).into());
+    }
+    let finding = |name: &str| name.to_owned();
+    if report.verdict == Verdict::Truncated {
+        found.push(finding("truncated"));
+    }
+    if played.destination != "completed" {
+        found.push(finding("destination-refuses"));
+    } else {
+        if played.destination_memory != played.source_memory {
+            found.push(finding("destination-memory"));
+        }
+        if guest::round(&played.destination_memory).is_err() {
+            found.push(finding("destination-pattern"));
+        }
+    }
+    Ok((report, found))
+}
