@@ -155,7 +155,7 @@ impl BackEnd {
         let (reader, writer) = pipe().map_err(harness)?;
         let own = match self.begin(Transfer::SAVE, writer.as_fd())? {
             Ok(own) => own,
-            Err(errno) => return Ok(Err(errno.into())),
+            Err(errno) => return Ok(Err(errno)),
         };
         drop(writer);
         let from = own.unwrap_or_else(|| reader.into());
@@ -188,7 +188,7 @@ impl BackEnd {
         let (reader, writer) = pipe().map_err(harness)?;
         let own = match self.begin(Transfer::LOAD, reader.as_fd())? {
             Ok(own) => own,
-            Err(errno) => return Ok(Err(errno.into())),
+            Err(errno) => return Ok(Err(errno)),
         };
         drop(reader);
         let to = own.unwrap_or_else(|| writer.into());
