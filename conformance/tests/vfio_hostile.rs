@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use devmig_conformance::harness::report::{Status, SuiteReport};
+use devmig_conformance::harness::report::{Result as TestResult, Status, SuiteReport};
 use devmig_conformance::vfio::mutants::{TestBed, place};
 use devmig_conformance::vfio::runner::{self, Run, Subject};
 use devmig_conformance::vfio::session::Limits;
@@ -145,5 +145,39 @@ fn whatever_a_server_answers_the_run_ends_and_says_so() {
         let found = report.results.iter().any(|result| bad(result.status));
         assert!(found, "{what} is not noticed: {:?}", report.summary);
         assert!(report.results.iter().all(|r| !bad(r.status) || r.observed.is_some()), "{what}");
+    }
+}
+
+/// Error replies with this number.
+fn numbered(channel: &mut Channel<Header>, mut reply: Received<Header>, number: u32) {
+    if reply.header.flags.is_error() {
+        reply.header.error = number;
+    }
+    pass_on(channel, &reply);
+}
+
+#[test]
+fn an_error_without_a_number_is_an_error() {
+    let report = against(|channel, reply| numbered(channel, reply, 0));
+    assert_eq!(report.summary.pass, report.results.len(), "{report:#?}");
+}
+
+#[test]
+fn whatever_number_an_error_has_the_run_goes_on_and_says_which() {
+    let tampers: [(u32, Tamper); 3] = [
+        (0x1000, |channel, reply| numbered(channel, reply, 0x1000)),
+        (0x2016, |channel, reply| numbered(channel, reply, 0x2016)),
+        (u32::MAX, |channel, reply| numbered(channel, reply, u32::MAX)),
+    ];
+    for (number, tamper) in tampers {
+        let report = against(tamper);
+        let text = format!("error {number:#x}, which is not an errno");
+        let says_so = |result: &&TestResult| {
+            result.status == Status::Fail
+                && result.clause == "vfio-user.reply.error-number"
+                && result.observed.as_ref().is_some_and(|observed| observed.contains(&text))
+        };
+        assert_eq!(report.results.iter().filter(says_so).count(), 1, "{report:#?}");
+        assert_eq!(report.summary.pass, report.results.len() - 1, "{report:#?}");
     }
 }

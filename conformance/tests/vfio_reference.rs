@@ -43,6 +43,21 @@ fn the_reference_passes_in_every_set_under_every_reading() {
 }
 
 #[test]
+fn a_server_that_takes_less_data_in_a_message_passes() {
+    with_bench(|bench| {
+        let all: Vec<_> = bench.suite.iter().chain(&bench.pairs).collect();
+        for max_data in [1000, 4096] {
+            let bench = MutationRun::new(bench.library, bench.suite, bench.rules, "7.1");
+            let mut bench = bench.unwrap();
+            bench.max_data = max_data;
+            let report = bench.run(TestBed::Socket, 5, Settings::default(), None, &all).unwrap();
+            let wrong = bench.complaints(&Settings::default(), &report);
+            assert!(wrong.is_empty(), "{max_data} bytes: {}", wrong.join("\n"));
+        }
+    });
+}
+
+#[test]
 fn every_mutant_is_found_by_a_test_that_cites_its_clause_and_every_test_finds_one() {
     with_bench(|bench| {
         let hunt = hunt(bench, Mutant::ALL, true, |fate| print!("{}", fate.text())).unwrap();

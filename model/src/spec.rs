@@ -83,6 +83,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/vfio/states.toml"
     "clauses/vfio/data.toml"
     "clauses/vfio/log.toml"
+    "clauses/vfio/messages.toml"
     "vfio/choices.toml"
     "vfio/states.toml"
     "vfio/systems.toml"

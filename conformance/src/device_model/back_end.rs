@@ -138,13 +138,13 @@ impl BackEnd {
                     "the reply should have a descriptor, but has none".into(),
                 )),
             },
-            _ => Ok(Err(Errno::IO)),
+            _ => Ok(Err(Errno::IO.into())),
         }
     }
 
     fn checked(&mut self) -> Said<()> {
         let (answer, _) = self.ask(Message::CHECK_DEVICE_STATE, &Payload::None, &[])?;
-        Ok(if answer == 0 { Ok(()) } else { Err(Errno::IO) })
+        Ok(if answer == 0 { Ok(()) } else { Err(Errno::IO.into()) })
     }
 
     /// Its state.
@@ -171,10 +171,10 @@ impl BackEnd {
                 Ok(0) => break,
                 Ok(count) => state.extend(piece.iter().take(count)),
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(errno) => return Ok(Err(errno)),
+                Err(errno) => return Ok(Err(errno.into())),
             }
             if state.len() > MOST {
-                return Ok(Err(Errno::FBIG));
+                return Ok(Err(Errno::FBIG.into()));
             }
         }
         Ok(self.checked()?.map(|()| state))

@@ -205,8 +205,8 @@ fn stop(trouble: HarnessError) -> TestEnd {
             TestEnd::Unreached { why, ended, for_good }
         }
         HarnessError::Gone(why) => TestEnd::died(why),
-        HarnessError::Wrong(observed) | HarnessError::Silent(observed) => {
-            finding(observed, "an answer")
-        }
+        HarnessError::Wrong(observed)
+        | HarnessError::Malformed { said: observed, .. }
+        | HarnessError::Silent(observed) => finding(observed, "an answer"),
     }
 }

@@ -27,11 +27,11 @@ pub fn saved(device: &mut dyn Device) -> Said<Vec<u8>> {
         match device.read(PIECE)? {
             Ok(Read::Bytes(bytes)) if bytes.is_empty() => break,
             Ok(Read::Bytes(bytes)) => all.extend(bytes),
-            Ok(Read::Later) => return Ok(Err(Errno::NOMSG)),
+            Ok(Read::Later) => return Ok(Err(Errno::NOMSG.into())),
             Err(errno) => return Ok(Err(errno)),
         }
         if all.len() > MOST {
-            return Ok(Err(Errno::FBIG));
+            return Ok(Err(Errno::FBIG.into()));
         }
     }
     Ok(device.set(State::RUNNING as u32)?.map(|_| all))

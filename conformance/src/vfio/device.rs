@@ -17,12 +17,12 @@ use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::io::Errno;
+pub use devmig_reference::vfio_user::client::ErrorNumber;
 
 use crate::harness::io::process::{Remains, words};
 
 /// What a device says: an answer, or the number by which it refuses.
-pub type Said<T> = Result<Result<T, Errno>, HarnessError>;
+pub type Said<T> = Result<Result<T, ErrorNumber>, HarnessError>;
 
 /// Why a call has neither answer nor number.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,13 @@ pub enum HarnessError {
     Lacks(&'static str),
     /// Something came that is no answer to what was asked.
     Wrong(String),
+    /// A reply does not have the form of one.
+    Malformed {
+        /// The clause that it breaks.
+        clause: &'static str,
+        /// What came.
+        said: String,
+    },
     /// The other side has gone.
     Gone(String),
     /// The other side was never there.
@@ -58,11 +65,18 @@ impl HarnessError {
         let printed: String = remains.output.iter().map(|line| format!("\n    {line}")).collect();
         let with = |said| format!("{said}{}{printed}", ended.unwrap_or_default());
         match self {
-            HarnessError::Wrong(said) | HarnessError::Silent(said) if remains.crash().is_some() => {
+            HarnessError::Wrong(said)
+            | HarnessError::Malformed { said, .. }
+            | HarnessError::Silent(said)
+                if remains.crash().is_some() =>
+            {
                 HarnessError::Gone(with(said))
             }
             HarnessError::Gone(said) => HarnessError::Gone(with(said)),
             HarnessError::Wrong(said) => HarnessError::Wrong(with(said)),
+            HarnessError::Malformed { clause, said } => {
+                HarnessError::Malformed { clause, said: with(said) }
+            }
             HarnessError::Silent(said) => HarnessError::Silent(with(said)),
             other => other,
         }
@@ -74,12 +88,24 @@ impl HarnessError {
         match self {
             HarnessError::Lacks(what) => what.to_owned(),
             HarnessError::Wrong(said)
+            | HarnessError::Malformed { said, .. }
             | HarnessError::Gone(said)
             | HarnessError::Silent(said)
             | HarnessError::Harness(said)
             | HarnessError::Unreached { why: said, .. } => said,
         }
     }
+}
+
+/// Something of a reply that breaks a clause and is passed over: the reply is taken for what it says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deviation {
+    /// The clause.
+    pub clause: &'static str,
+    /// What came.
+    pub observed: String,
+    /// What should have come.
+    pub expected: &'static str,
 }
 
 /// What is the same for all devices of a transport.
@@ -137,7 +163,10 @@ pub struct Range {
 
 /// A command that was sent: which, and how the device described itself, nothing for what may change, or
 /// with which number it refused.
-pub type Described = (String, Result<Vec<u8>, Errno>);
+pub type Described = (String, Result<String, ErrorNumber>);
+/// The command of [`Described`] that maps a region, which is unmapped again.
+pub const MAPPED: &str = "DMA_MAP";
+
 /// What DEVICE_GET_INFO says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DeviceInfo {
@@ -356,6 +385,11 @@ pub trait Device: std::fmt::Debug {
     /// it.
     fn remains(&mut self, _limit: Duration) -> Remains {
         Remains::default()
+    }
+
+    /// What was passed over in replies since this was last asked.
+    fn deviations(&mut self) -> Vec<Deviation> {
+        Vec::new()
     }
 
     /// Serves what the device asks for by itself, for so long.

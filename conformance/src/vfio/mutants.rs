@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use devmig_engine::clause::ChoiceId;
 use devmig_engine::rules::Rules;
+use devmig_model::protocol::vfio_user::MAX_DATA;
 use devmig_model::registry::Library;
 use devmig_model::spec::{SourceFile, SpecErrors};
 use devmig_reference::migration::state;
@@ -82,6 +83,8 @@ pub struct MutationRun<'a> {
     pub goes_past: bool,
     /// A fault that the reference has besides.
     pub behind: Option<Mutant>,
+    /// The most bytes of data in one message that the reference takes.
+    pub max_data: usize,
     /// Entries of the suite that find no fault.
     idle: Vec<String>,
 }
@@ -109,6 +112,7 @@ impl<'a> MutationRun<'a> {
             text: text.to_owned(),
             goes_past: false,
             behind: None,
+            max_data: MAX_DATA,
             idle,
         })
     }
@@ -130,6 +134,7 @@ impl<'a> MutationRun<'a> {
         let settings = Settings { p2p, ..settings };
         let mut place = place(bed, flags, settings, mutant)?;
         place.core.behind = self.behind;
+        place.core.max_data = self.max_data;
         // A sound device is found out; a fault is not to pass for another reading.
         let whole = mutant.is_some();
         let pins = settings.list().filter_map(|setting| pin(self.library, &setting, whole));
@@ -231,7 +236,8 @@ fn core(
     let parameters = Parameters { rx_filter_size: filter, ..Parameters::default() };
     let config = NicConfig::new(parameters).map_err(|error| HarnessError(error.to_string()))?;
     let function = FunctionOptions { config, link: Link::Loopback, latency: LATENCY };
-    Ok(CoreOptions { function, features: flags, settings, mutant, behind: None })
+    let max_data = MAX_DATA;
+    Ok(CoreOptions { function, features: flags, settings, max_data, mutant, behind: None })
 }
 
 /// The reference, made for each test.

@@ -34,15 +34,22 @@ steps! {
         Poll = "poll": "poll the data descriptor, and compare with what a read then returns";
         Config = "config": "an access to configuration space";
         Registers = "registers": "an access to a register";
+        Widths = "widths":
+            "read the same bytes of configuration space with accesses of four, two and one byte";
         Look = "look": "remember what the registers contain";
         Same = "same": "the registers contain what was remembered";
         Still = "still": "the registers do not change for a while";
         LogStop = "log stop": "LOGGING_STOP";
         Log(which: Log) = "log WHICH":
-            "LOGGING_START of ranges: `all`, `none`, `overlapping`, `misaligned`, `wrapping`, \
+            "LOGGING_START of ranges: `all`, `halves`, `none`, `overlapping`, `misaligned`, `wrapping`, \
              `many`";
         ReportPart = "report part":
             "LOGGING_REPORT of a range whose pages do not fill a word: bits outside of it are 0";
+        ReportFrom(count: Few, first: Few) = "report COUNT from FIRST":
+            "LOGGING_REPORT of COUNT pages from page FIRST on; the next report of the whole range \
+             counts what this one reported";
+        ReportBy(size: u32) = "report by SIZE":
+            "LOGGING_REPORT by pages of SIZE bytes, a multiple of 4 KiB";
         ReportAgain = "report again":
             "LOGGING_REPORT twice: the second reports no page of the first";
         Report(size: PageSize) = "report [PAGES]":
@@ -53,6 +60,8 @@ steps! {
         Reset(whom: For) = "reset [WHOM]": "DEVICE_RESET; `for guest`: as when the guest reboots";
         Reopen = "reopen": "this client disconnects, another connects";
         MemoryMapped = "memory mapped": "map guest memory through a descriptor";
+        MemoryMappedOver = "memory mapped over":
+            "map guest memory where it is mapped already: the device refuses it";
         MemoryUnmapped = "memory unmapped":
             "unmap guest memory, which is in another file from then on, with the same contents";
         Commands = "commands":
@@ -75,6 +84,8 @@ steps! {
         Hold(time: u32) = "hold TIME":
             "delay the device's own requests by TIME milliseconds while it owes an answer";
         Interrupts = "interrupts": "listen to the interrupt line";
+        Interrupted = "interrupted":
+            "an interrupt arrives; the driver clears its causes and unmasks the line";
         Unmask = "unmask": "unmask the interrupt line";
         Probe = "probe": "PROBE of every method of every feature, and of an unknown one";
         Unsupported = "unsupported": "request every feature that the device does not have";
@@ -119,6 +130,8 @@ impl What {
 pub enum Log {
     /// The memory that the device has.
     All,
+    /// The same, as two ranges.
+    Halves,
     /// No range.
     None,
     /// Two that overlap.
@@ -135,6 +148,7 @@ impl Named for Log {
     const WHAT: &'static str = "kind of log";
     const NAMES: &'static [(&'static str, Log)] = &[
         ("all", Log::All),
+        ("halves", Log::Halves),
         ("none", Log::None),
         ("overlapping", Log::Overlapping),
         ("misaligned", Log::Misaligned),
@@ -228,12 +242,12 @@ impl<C> Word<C> for Piece {
     }
 }
 
-/// A number of frames.
+/// A number of frames, or of pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Few(pub u16);
 
-/// The most frames that a step is about.
-const MOST: u16 = 32;
+/// The most frames or pages that a step is about.
+const MOST: u16 = 64;
 
 impl<C> Word<C> for Few {
     fn read(text: Option<&str>, context: &C) -> Result<Self, Problem> {

@@ -103,7 +103,8 @@ impl Opened {
         without: Without,
     ) -> Result<Self, TestEnd> {
         let guest = Guest::new().map_err(|error| TestEnd::Harness(error.to_string()))?;
-        let mut device = place.open(guest.shared()).map_err(judge::unopened)?;
+        let device = place.open(guest.shared());
+        let mut device = device.map_err(|trouble| judge::unopened(library, trouble))?;
         let flags = match device.flags() {
             Ok(Ok(flags)) => flags,
             Ok(Err(errno)) => {
@@ -111,10 +112,12 @@ impl Opened {
                     "needs a device that supports migration ({errno})"
                 )));
             }
-            Err(trouble) => return Err(judge::unopened(last_words(&mut *device, trouble))),
+            Err(trouble) => {
+                return Err(judge::unopened(library, last_words(&mut *device, trouble)));
+            }
         };
         if !place.fresh() {
-            settled(&mut *device)?;
+            settled(&mut *device, library)?;
         }
         let table = &library.vfio().table;
         let known = table.features.iter().fold(0, |bits, feature| bits | 1 << feature.bit);
@@ -143,13 +146,13 @@ fn means_p2p(library: &Library, rules: &Rules) -> bool {
 }
 
 /// Has a device that somebody else left in some state in RUNNING.
-fn settled(device: &mut dyn Device) -> Result<(), TestEnd> {
+fn settled(device: &mut dyn Device, library: &Library) -> Result<(), TestEnd> {
     let lost = |what: String| {
         let what = format!("the device cannot be set to RUNNING: {what}; restart it");
         TestEnd::Harness(what)
     };
     let plain = |trouble: HarnessError| match trouble {
-        HarnessError::Gone(_) => judge::unopened(trouble),
+        HarnessError::Gone(_) => judge::unopened(library, trouble),
         other => lost(other.said()),
     };
     if let Err(errno) = looked::reset_if_possible(device).map_err(plain)? {
@@ -188,7 +191,7 @@ pub struct Session<'m> {
     /// What registers showed when they were last looked at.
     looked: Vec<u8>,
     /// How the device described itself when it was last asked.
-    described: Vec<(String, Vec<u8>)>,
+    described: Vec<(String, String)>,
     /// Where the device was when its client went, until that was asked; it was then found reset.
     left_in: Option<u8>,
     anew: bool,
@@ -196,6 +199,8 @@ pub struct Session<'m> {
     partly: u64,
     work: Option<Work>,
     interrupts: Option<Signal>,
+    /// Interrupts that came since the driver acknowledged the last one.
+    interrupted: u32,
     looked_at: Looked,
     /// The device's work did not come to its end in time.
     is_late: bool,
@@ -239,6 +244,7 @@ impl<'m> Session<'m> {
             partly: 0,
             work: None,
             interrupts: None,
+            interrupted: 0,
             looked_at: Looked::default(),
             is_late: false,
             careful: false,
@@ -348,13 +354,17 @@ impl<'m> Session<'m> {
             Act::Log(which) => self.log_start(which),
             Act::LogStop => self.log_stop(),
             Act::Report(size) => self.report(size).map(|_| ()),
-            Act::ReportPart => self.report_part(),
+            Act::ReportPart => self.report_part(0, 5),
+            Act::ReportFrom(count, first) => self.report_part(first.0, count.0),
+            Act::ReportBy(size) => self.report_by(u64::from(size)),
             Act::ReportAgain => self.report_again(),
             Act::Trickle => self.trickle(),
             Act::Reset(whom) => self.reset(whom),
             Act::Reopen => self.reopen(),
             Act::MemoryMapped => self.give_memory(true),
             Act::MemoryUnmapped => self.take_memory(),
+            Act::MemoryMappedOver => self.map_over(),
+            Act::Widths => self.widths(),
             Act::Commands => self.commands(),
             Act::MemoryAsked => self.give_memory(false),
             Act::Memory if self.device.transport().kernel => Ok(()),
@@ -371,6 +381,7 @@ impl<'m> Session<'m> {
                 Ok(())
             }
             Act::Interrupts => self.listen(),
+            Act::Interrupted => self.interrupted(),
             Act::Unmask => self.unmask(),
             Act::Probe => self.probe(),
             Act::Unsupported => self.unsupported(),

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use devmig_model::protocol::vfio_user::{
-    Feature, FeatureFlags, Header, LoggingStart, Range as WireRange,
+    Command as WireCommand, Feature, FeatureFlags, Header, LoggingStart, Range as WireRange,
 };
 use devmig_reference::migration::Refused;
 use devmig_reference::socket::Deadline;
@@ -31,8 +31,8 @@ use rustix::io::Errno;
 
 use super::data;
 use super::device::{
-    Described, Device, DeviceInfo, HarnessError, IrqInfo, Left, Place, Range, Read, RegionInfo,
-    Said, Transport,
+    Described, Deviation, Device, DeviceInfo, HarnessError, IrqInfo, Left, MAPPED, Place, Range,
+    Read, RegionInfo, Said, Transport,
 };
 use super::session::last_words;
 use crate::harness::io::process::{Command, DEATH, Process, Remains, SpawnError};
@@ -93,6 +93,7 @@ pub struct User {
     limit: Duration,
     /// The server has closed the connection.
     closed: bool,
+    deviations: Vec<Deviation>,
 }
 
 /// Why there is no conversation.
@@ -230,7 +231,8 @@ pub fn started(
     let memory = Shared(Arc::new(Mutex::new(memory)));
     let server = Server::Process(process);
     let memory = memory.clone();
-    let mut user = User { client: None, server, path, memory, limit, closed: false };
+    let mut user =
+        User { client: None, server, path, memory, limit, closed: false, deviations: Vec::new() };
     user.agree(channel).map_err(|trouble| last_words(&mut user, trouble))?;
     Ok(Box::new(user))
 }
@@ -240,6 +242,10 @@ fn given(mut device: Box<dyn Device>) -> Result<Vec<u8>, HarnessError> {
     let unable =
         |what: &str| HarnessError::Harness(format!("the other device cannot be saved: {what}"));
     data::saved(&mut *device)?.map_err(|errno| unable(&errno.to_string()))
+}
+
+fn malformed(clause: &'static str, said: String) -> HarnessError {
+    HarnessError::Malformed { clause, said }
 }
 
 fn harness(error: impl std::fmt::Display) -> HarnessError {
@@ -254,7 +260,15 @@ impl User {
         limit: Duration,
     ) -> Result<Box<dyn Device>, HarnessError> {
         let memory = Shared(Arc::new(Mutex::new(memory)));
-        let mut user = User { client: None, server, path, memory, limit, closed: false };
+        let mut user = User {
+            client: None,
+            server,
+            path,
+            memory,
+            limit,
+            closed: false,
+            deviations: Vec::new(),
+        };
         user.reach().map_err(|trouble| match trouble {
             // Nobody was there: nothing that a device did.
             Reach::Unconnected(why) => HarnessError::Unreached { why, ended: None, for_good: true },
@@ -277,8 +291,17 @@ impl User {
         };
         match ask(client) {
             Ok(value) => Ok(Ok(value)),
-            Err(error) => match error.errno() {
-                Some(errno) => Ok(Err(errno)),
+            Err(error) => match error.number() {
+                Some(number) => {
+                    if !number.is_valid() {
+                        self.deviations.push(Deviation {
+                            clause: "vfio-user.reply.error-number",
+                            observed: error.to_string(),
+                            expected: "an errno, or 0",
+                        });
+                    }
+                    Ok(Err(number))
+                }
                 None => Err(self.trouble(&error)),
             },
         }
@@ -291,13 +314,23 @@ impl User {
         let ours = matches!(error, ClientError::TooLong(_) | ClientError::Over);
         match error {
             ClientError::Connect(_) => HarnessError::Gone(said),
+            ClientError::Limit { .. } => HarnessError::Lacks(
+                "a server that takes data and a descriptor in one message (max_data_xfer_size, \
+                 max_msg_fds)",
+            ),
             _ if ours => HarnessError::Harness(said),
             _ if silent => HarnessError::Silent(format!("{said} within {:?}", self.limit)),
             ClientError::Receive { .. } | ClientError::Send(_) => {
                 self.closed = true;
                 HarnessError::Gone(said)
             }
-            _ => HarnessError::Wrong(said),
+            ClientError::Unexpected { .. } => malformed("vfio-user.reply.echoes", said),
+            ClientError::ErrorAndMore { .. } => malformed("vfio-user.reply.error-alone", said),
+            ClientError::Capabilities(_)
+            | ClientError::Contradiction { command: WireCommand::VERSION, .. } => {
+                malformed("vfio-user.version.reply", said)
+            }
+            _ => malformed("vfio-user.reply.form", said),
         }
     }
 
@@ -368,7 +401,7 @@ impl Device for User {
             ));
         };
         if argsz < self.left_argsz() {
-            return Ok(Err(Errno::INVAL));
+            return Ok(Err(Errno::INVAL.into()));
         }
         Ok(match local.core().pre_copy_info() {
             Ok(info) => Ok(Left {
@@ -376,8 +409,8 @@ impl Device for User {
                 dirty: info.dirty_bytes,
                 reinit: info.reinit,
             }),
-            Err(Refused::NoData(_)) => Err(Errno::INVAL),
-            Err(_) => Err(Errno::IO),
+            Err(Refused::NoData(_)) => Err(Errno::INVAL.into()),
+            Err(_) => Err(Errno::IO.into()),
         })
     }
 
@@ -476,17 +509,25 @@ impl Device for User {
         let info = self.ask(Client::device_info)?;
         let (regions, irqs) =
             info.as_ref().map_or((0, 0), |info| (info.num_regions, info.num_irqs));
-        let text = |said: &dyn std::fmt::Debug| format!("{said:?}").into_bytes();
-        all.push(("DEVICE_GET_INFO".to_owned(), info.map(|info| text(&info))));
+        let info = info.map(|info| {
+            let devmig_model::protocol::vfio_user::DeviceInfo {
+                flags, num_regions, num_irqs, ..
+            } = info;
+            format!("flags {flags:#x}, {num_regions} regions, {num_irqs} types of interrupts")
+        });
+        all.push(("DEVICE_GET_INFO".to_owned(), info));
         for index in 0..irqs.min(MOST_PARTS) {
             let irq = self.ask(|client| client.irq_info(index))?;
-            all.push((format!("DEVICE_GET_IRQ_INFO {index}"), irq.map(|irq| text(&irq))));
+            all.push((
+                format!("DEVICE_GET_IRQ_INFO {index}"),
+                irq.map(|irq| format!("flags {:#x}, {} interrupts", irq.flags, irq.count)),
+            ));
         }
         for index in 0..regions.min(MOST_PARTS) {
             let region = self.ask(|client| client.region_info(index))?;
             let what = |region: &ClientRegion| (region.info.flags, region.info.size);
             let (flags, size) = region.as_ref().map_or((0, 0), what);
-            let described = region.map(|region| text(&what(&region)));
+            let described = region.map(|_| format!("flags {flags:#x}, {size:#x} bytes"));
             all.push((format!("DEVICE_GET_REGION_INFO {index}"), described));
             if flags & READABLE == 0 {
                 continue;
@@ -496,16 +537,16 @@ impl Device for User {
                 {
                     let read = self.ask(|c| c.region_read(index, offset, width as u32))?;
                     let what = format!("REGION_READ of {width} bytes at {offset:#x} of {index}");
-                    all.push((what, read.map(|_| Vec::new())));
+                    all.push((what, read.map(|_| String::new())));
                 }
             }
         }
         let (iova, length) = (FURTHER, 0x1000);
         let mapped = self.ask(|client| client.dma_map(iova, length, 0b11, None))?;
-        all.push(("DMA_MAP".to_owned(), mapped.map(|()| Vec::new())));
+        all.push((MAPPED.to_owned(), mapped.map(|()| String::new())));
         if mapped.is_ok() {
             let unmapped = self.ask(|client| client.dma_unmap(iova, length))?;
-            all.push(("DMA_UNMAP".to_owned(), unmapped.map(|()| Vec::new())));
+            all.push(("DMA_UNMAP".to_owned(), unmapped.map(|()| String::new())));
         }
         Ok(all)
     }
@@ -524,10 +565,16 @@ impl Device for User {
         }
     }
 
+    fn deviations(&mut self) -> Vec<Deviation> {
+        std::mem::take(&mut self.deviations)
+    }
+
     fn serve(&mut self, time: Duration) -> Result<(), HarnessError> {
         match self.ask(|client| client.serve(time))? {
             Ok(()) => Ok(()),
-            Err(errno) => Err(HarnessError::Wrong(format!("an error came unasked: {errno}"))),
+            Err(number) => {
+                Err(malformed("vfio-user.reply.form", format!("an error came unasked: {number}")))
+            }
         }
     }
 }

@@ -137,7 +137,7 @@ impl Function {
             0x04 => self.nic.config().queue_pairs().into(),
             registers::CONTROL => self.registers.control,
             0x0c => self.nic.is_up().into(),
-            0x10 => self.registers.cause,
+            registers::CAUSE => self.registers.cause,
             registers::MASK => self.registers.mask,
             0x18 => u32::from_le_bytes([a, b, c, d]),
             0x1c => u32::from_le_bytes([e, f, 0, 0]),
@@ -166,7 +166,7 @@ impl Function {
                 r.control = value & (registers::GO | registers::FILTER);
                 self.nic.set_filtering(value & registers::FILTER != 0);
             }
-            0x10 => r.cause &= !value,
+            registers::CAUSE => r.cause &= !value,
             registers::MASK => r.mask = value & cause::ALL,
             registers::COMMAND => r.command = r.command & !0xffff_ffff | u64::from(value),
             registers::COMMAND_HIGH => r.command = r.command & 0xffff_ffff | u64::from(value) << 32,

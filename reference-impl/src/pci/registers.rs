@@ -7,6 +7,8 @@ pub const QUEUES: usize = 0x100;
 
 /// Where the device is told to work, and to filter.
 pub const CONTROL: usize = 0x08;
+/// Why it interrupts; writing a bit clears it.
+pub const CAUSE: usize = 0x10;
 /// Where it is said what interrupts.
 pub const MASK: usize = 0x14;
 

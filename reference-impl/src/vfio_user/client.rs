@@ -43,12 +43,15 @@ use crate::socket::Deadline;
 use crate::socket::transport::{Channel, ReceiveError, Received};
 
 pub use commands::Region;
-pub use error::ClientError;
+pub use error::{ClientError, ErrorNumber};
 pub use link::{Link, Memory, NoMemory};
 
 /// The version that is proposed.
 const MAJOR: u16 = 0;
 const MINOR: u16 = 1;
+
+/// The descriptors that a server takes in one message, if its VERSION says nothing of it.
+const DEFAULT_DESCRIPTORS: u64 = 1;
 
 /// The most accesses of a server's that wait to be served.
 const MAX_HELD: usize = 64;
@@ -120,6 +123,18 @@ impl Client {
         &self.theirs
     }
 
+    /// The most bytes of data in one message to the server: what it takes, and what we do.
+    ///
+    /// # Errors
+    /// [`ClientError::Limit`] if it takes none.
+    fn most_data(&self, command: Command) -> Outcome<usize> {
+        let theirs = self.theirs.max_data_xfer_size.unwrap_or(MAX_DATA as u64);
+        match theirs.min(MAX_DATA as u64) as usize {
+            0 => Err(ClientError::Limit { command, what: "any data" }),
+            most => Ok(most),
+        }
+    }
+
     /// The version that was agreed on.
     #[must_use]
     pub fn version(&self) -> (u16, u16) {
@@ -147,14 +162,14 @@ impl Client {
         let ours = Self::proposal();
         let reply = self.call(&Request::Version(Version::new(MAJOR, MINOR, ours)))?;
         let Reply::Version(theirs) = reply else {
-            return self.contradiction(Command::VERSION, "another kind of reply");
+            return self.contradiction(Command::VERSION, "it is another kind of reply");
         };
         if theirs.major != MAJOR || theirs.minor > MINOR {
-            return self.contradiction(Command::VERSION, "another version than was proposed");
+            return self.contradiction(Command::VERSION, "it is another version than was proposed");
         }
         let said = theirs.capabilities().inspect_err(|_| self.over = true)?;
         if said.twin_socket.is_some_and(|twin| twin.supported) {
-            return self.contradiction(Command::VERSION, "a channel that was not asked for");
+            return self.contradiction(Command::VERSION, "it has a channel that was not asked for");
         }
         (self.theirs, self.version) = (said, (theirs.major, theirs.minor));
         Ok(())
@@ -186,12 +201,16 @@ impl Client {
         fds: &[BorrowedFd<'_>],
     ) -> Outcome<(Reply, Vec<OwnedFd>)> {
         let (command, payload) = (request.command(), request.encode());
+        if fds.len() as u64 > self.theirs.max_msg_fds.unwrap_or(DEFAULT_DESCRIPTORS) {
+            return Err(ClientError::Limit { command, what: "a descriptor" });
+        }
         let Answer { header, payload, fds } = self.exchange(command, &payload, fds)?;
         if header.flags.is_error() {
             if !payload.is_empty() || !fds.is_empty() {
-                return self.contradiction(command, "an error, and more than its header");
+                self.over = true;
+                return Err(ClientError::ErrorAndMore { command });
             }
-            return Err(ClientError::Refused { command, errno: header.error });
+            return Err(ClientError::Refused { command, number: ErrorNumber(header.error) });
         }
         match Reply::decode(header.command, &payload) {
             Ok(reply) => Ok((reply, fds)),
@@ -279,8 +298,8 @@ impl Client {
                     self.held.push_back((header, message.payload));
                 }
                 _ => {
-                    let (id, number, flags) = (header.id, header.command, header.flags);
-                    return Err(ClientError::Unexpected { command, id, number, flags });
+                    let (number, flags) = (header.command, header.flags);
+                    return Err(ClientError::Unexpected { command, number, flags });
                 }
             }
         }
@@ -314,9 +333,8 @@ impl Client {
                     }
                 }
                 Ok(message) => {
-                    let Header { id, command: number, flags, .. } = message.header;
-                    let command = Command::DMA_READ;
-                    break Err(ClientError::Unexpected { command, id, number, flags });
+                    let Header { command: number, flags, .. } = message.header;
+                    break Err(ClientError::Unasked { number, flags });
                 }
                 Err(ReceiveError::Timeout { .. }) => return Ok(()),
                 Err(error) => {

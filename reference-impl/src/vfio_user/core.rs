@@ -61,6 +61,8 @@ pub struct CoreOptions {
     pub features: u64,
     /// What the texts leave open.
     pub settings: Settings,
+    /// The most bytes of data in one message that it takes and says that it takes.
+    pub max_data: usize,
     /// What it does wrong, if anything.
     pub mutant: Option<Mutant>,
     /// What it does wrong besides.
@@ -138,6 +140,7 @@ pub struct Core {
     function: Function,
     migration: Migration,
     settings: Settings,
+    max_data: usize,
     mutants: Mutants,
     memory: DmaTable,
     log: Option<Log>,
@@ -151,6 +154,8 @@ pub struct Core {
     /// The engine has more to do than one call does.
     more: bool,
     next_id: u16,
+    /// Where the first range of the log begins, for a mutant.
+    first_page: u64,
     /// What was mapped when the log was started, for a mutant.
     logged: DmaTable,
     past: Past,
@@ -161,7 +166,7 @@ impl Core {
     /// A new device, running, without a client.
     #[must_use]
     pub fn new(options: &CoreOptions) -> Self {
-        let CoreOptions { settings, mutant, behind, mut features, .. } = *options;
+        let CoreOptions { settings, max_data, mutant, behind, mut features, .. } = *options;
         let mutants = Mutants::new(mutant, behind);
         if settings.p2p == P2p::Unused {
             features &= !state::P2P;
@@ -170,6 +175,7 @@ impl Core {
             function: Function::new(&options.function),
             migration: Migration::new(features, settings, mutants),
             settings,
+            max_data,
             mutants,
             memory: DmaTable::default(),
             log: None,
@@ -181,6 +187,7 @@ impl Core {
             closing: false,
             more: false,
             next_id: 0,
+            first_page: 0,
             logged: DmaTable::default(),
             past: Past::default(),
             outputs: VecDeque::new(),
@@ -213,8 +220,9 @@ impl Core {
     /// # Errors
     /// See [`Refused`].
     pub fn pre_copy_info(&mut self) -> Result<PreCopyInfo, Refused> {
+        let (loads, stale) = (self.loads(), self.stale());
         let Core { function, mutants, migration, .. } = self;
-        migration.pre_copy_info(&features::Whole { function, mutants: *mutants })
+        migration.pre_copy_info(&features::Whole { function, mutants: *mutants, loads, stale })
     }
 
     /// The client wants to be told when initial data begins anew: vfio-user cannot say so, VFIO can.
@@ -377,6 +385,7 @@ impl Core {
             },
             Request::DmaMap(map) => match fds.len() {
                 _ if self.is(Mutant::MapKept) && self.memory.knows(&map) => Ok(Reply::Empty),
+                _ if self.is(Mutant::MapOverTaken) && self.memory.knows(&map) => Ok(Reply::Empty),
                 0 | 1 => self.memory.map(&map, fds.pop()).map(|()| {
                     if self.is(Mutant::MapStops) && self.migration.state() == State::PRE_COPY {
                         self.migration.reset();
@@ -386,12 +395,23 @@ impl Core {
                 }),
                 _ => Err(Errno::INVAL),
             },
-            Request::DmaUnmap(unmap) if self.is(Mutant::MapKept) => Ok(Reply::DmaUnmap(unmap)),
+            Request::DmaUnmap(unmap) if self.is(Mutant::MapKept) || self.is(Mutant::UnmapLies) => {
+                Ok(Reply::DmaUnmap(unmap))
+            }
             Request::DmaUnmap(unmap) => self.memory.unmap(&unmap).map(|()| Reply::DmaUnmap(unmap)),
             Request::RegionInfo(info) if self.forgets_itself() => {
-                regions::region_info(&RegionInfo { index: info.index.wrapping_add(1), ..info })
+                let next = RegionInfo { index: info.index.wrapping_add(1), ..info };
+                regions::region_info(&next).map(|reply| match reply {
+                    Reply::RegionInfo(said, more) => {
+                        Reply::RegionInfo(RegionInfo { index: info.index, ..said }, more)
+                    }
+                    other => other,
+                })
             }
-            Request::DeviceInfo(info) => regions::device_info(&info),
+            Request::DeviceInfo(info) => {
+                let less = self.is(Mutant::InfoOfFirst) && self.is_of_later_client();
+                regions::device_info(&info, u32::from(less))
+            }
             Request::RegionInfo(info) => regions::region_info(&info),
             Request::RegionIoFds(_) => Err(Errno::NOTSUP),
             Request::IrqInfo(info) => interrupts::irq_info(&info),
@@ -423,9 +443,18 @@ impl Core {
             Ok(reply) => {
                 let payload = reply.encode();
                 let flags = Flags::reply();
-                (Header::new(to.id, to.command, flags, payload.len()), payload)
+                let narrow = matches!(&reply, Reply::RegionRead(access, _) if access.count == 1);
+                let other = u16::from(narrow && self.is(Mutant::ReplyIdWrong));
+                (Header::new(to.id.wrapping_add(other), to.command, flags, payload.len()), payload)
             }
-            Err(errno) => (to.failed(errno.raw_os_error().unsigned_abs()), Vec::new()),
+            Err(errno) => {
+                let beyond = if self.is(Mutant::ErrorNumberWrong) { 0x1000 } else { 0 };
+                let mut header = to.failed(errno.raw_os_error().unsigned_abs() + beyond);
+                let feature = to.command == Command::DEVICE_FEATURE.number();
+                let more = usize::from(feature && self.is(Mutant::ErrorWithPayload));
+                header.size += more as u32;
+                (header, vec![0; more])
+            }
         };
         self.outputs.push_back(Output::Send { header, payload });
     }

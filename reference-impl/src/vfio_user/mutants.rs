@@ -129,13 +129,53 @@ mutants! {
     BitsOutside "bits-outside" "vfio-user.log.outside-zero"
         "The bits behind the requested range are set.",
 
+    ReportShifted "report-shifted" "vfio.log.no-write-lost"
+        "A report that begins behind the first page of the log is shifted by one page.",
+    LastPageUnlogged "last-page-unlogged" "vfio.log.no-write-lost"
+        "The last page of a report is never marked.",
+    LargePagesCut "large-pages-cut" "vfio.log.no-write-lost"
+        "A report by larger pages has the first bits of the report by pages of 4 KiB.",
+    SecondRangeUnlogged "second-range-unlogged" "vfio.log.no-write-lost"
+        "The device logs only writes into the first range of START.",
+
     // Commands that have nothing to do with the migration state.
-    InfoWhileSaving "info-while-saving" "vfio.set.only-client"
+    InfoWhileSaving "info-while-saving" "vfio-user.region-info.constant"
         "In STOP_COPY the device describes each region as the next one.",
     MapStops "map-stops" "vfio.set.only-client"
         "DMA_MAP in PRE_COPY changes the state to RUNNING.",
     WriteAlways "write-always" "vfio-user.data.states"
         "MIG_DATA_WRITE succeeds in every state, and the device discards the data.",
+
+    InfoOfFirst "info-of-first" "vfio-user.region-info.constant"
+        "A later client is told of one region less.",
+    MapOverTaken "map-over-taken" "vfio-user.dma-map.exists"
+        "DMA_MAP over a mapped region succeeds.",
+    UnmapLies "unmap-lies" "vfio-user.dma-unmap.releases"
+        "DMA_UNMAP succeeds, and the region stays mapped.",
+    NarrowReadsZero "narrow-reads-zero" "vfio-user.region-read.data"
+        "Reads of two bytes return zeros.",
+
+    // Interrupts.
+    InterruptsOnce "interrupts-once" "vfio-user.interrupts.signalled"
+        "The device raises only one interrupt, although it is unmasked.",
+    InterruptsLostByStop "interrupts-lost-by-stop" "vfio-user.interrupts.signalled"
+        "A device that was stopped raises no interrupt any more.",
+    InterruptsLostByLoad "interrupts-lost-by-load" "vfio-user.interrupts.signalled"
+        "A device that has loaded a state raises no interrupt any more.",
+    InterruptsLostByReset "interrupts-lost-by-reset" "vfio-user.interrupts.signalled"
+        "A device that was reset raises no interrupt, although it has a new event descriptor.",
+
+    // The form of replies.
+    ReplyIdWrong "reply-id-wrong" "vfio-user.reply.echoes"
+        "The reply to a read of one byte has another message id.",
+    ReplyTooLong "reply-too-long" "vfio-user.reply.form"
+        "The reply to a read of one byte has one byte more.",
+    ErrorWithPayload "error-with-payload" "vfio-user.reply.error-alone"
+        "An error reply to DEVICE_FEATURE has a payload.",
+    ErrorNumberWrong "error-number-wrong" "vfio-user.reply.error-number"
+        "The numbers in error replies are no errno.",
+    VersionLater "version-later" "vfio-user.version.reply"
+        "The reply to VERSION of a later client has a higher minor version than the proposed one.",
 
     // The second time, and two features that meet: right the first time, or alone.
     LogLacksLater "log-lacks-later" "vfio.log.no-write-lost"
@@ -150,6 +190,12 @@ mutants! {
         "The device refuses a second state.",
     DeafAfterReset "deaf-after-reset" "vfio.reset.aborts"
         "A device that was reset after a state was loaded does not work.",
+    SaveStale "save-stale" "vfio.stop-copy.whole"
+        "Each save returns the data of the first one.",
+    LoadVoid "load-void" "vfio.resume.restores"
+        "The device validates a second state and restores nothing.",
+    SecondStopRuns "second-stop-runs" "vfio.stop.silent"
+        "A second SET to STOP succeeds, and the device continues to run.",
     MapKept "map-kept" "vfio.running.works"
         "DMA_UNMAP has no effect: the device keeps the memory that was mapped first.",
 

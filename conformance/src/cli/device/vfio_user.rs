@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use devmig_model::protocol::vfio_user::MAX_DATA;
 use devmig_model::registry::Library;
 use devmig_reference::vfio_user::{CoreOptions, Mutant, ServerOptions, Settings, serve};
 
@@ -22,6 +23,7 @@ pub(super) fn run(
         function: nic.over_vfio_user(making)?,
         features: features(&nic.features)?,
         settings: settings(&nic.common.settings)?,
+        max_data: MAX_DATA,
         mutant: nic.common.fault().map(|name| mutant(name, names)).transpose()?,
         behind: behind.transpose()?,
     };

@@ -1,10 +1,9 @@
 //! State that is saved and loaded.
 
-use rustix::io::Errno;
-
 use super::{Session, finding, stop};
 use crate::device_model::state::Device;
 use crate::harness::verdict::TestEnd;
+use crate::vfio::device::ErrorNumber;
 
 impl Session<'_> {
     fn device(&mut self) -> Result<&mut Device, TestEnd> {
@@ -26,7 +25,7 @@ impl Session<'_> {
     }
 
     /// Loads the state that was saved last.
-    fn put(&mut self) -> Result<Result<(), Errno>, TestEnd> {
+    fn put(&mut self) -> Result<Result<(), ErrorNumber>, TestEnd> {
         let state = self.last()?;
         self.say(format!("<- a state of {} bytes", state.len()));
         let loaded = self.device()?.load(&state).map_err(stop)?;

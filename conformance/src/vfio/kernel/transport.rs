@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use super::{Address, Data, Device as Open, OpenError};
 use crate::vfio::device::{
-    Device, DeviceInfo, HarnessError, Left, Memory, Place, Range, Read, Ready, RegionInfo, Said,
-    Transport,
+    Device, DeviceInfo, ErrorNumber, HarnessError, Left, Memory, Place, Range, Read, Ready,
+    RegionInfo, Said, Transport,
 };
 
 /// A device that is open, and the last data descriptor that it gave.
@@ -53,7 +53,7 @@ impl KernelDevice {
                 "the data descriptor of a session that another client left",
             ));
         }
-        Ok(self.data.as_ref().ok_or(Errno::BADF).and_then(call))
+        Ok(self.data.as_ref().ok_or(Errno::BADF).and_then(call).map_err(ErrorNumber::from))
     }
 }
 
@@ -76,16 +76,20 @@ impl Device for KernelDevice {
 
     fn feature(&mut self, argsz: u32, flags: u32, data: &[u8]) -> Said<Vec<u8>> {
         let mut data = data.to_vec();
-        Ok(self.device()?.feature(argsz, flags, &mut data).map(|()| data))
+        Ok(self
+            .device()?
+            .feature(argsz, flags, &mut data)
+            .map(|()| data)
+            .map_err(ErrorNumber::from))
     }
 
     fn flags(&mut self) -> Said<u64> {
-        Ok(self.device()?.migration_flags())
+        Ok(self.device()?.migration_flags().map_err(ErrorNumber::from))
     }
 
     fn set(&mut self, state: u32) -> Said<bool> {
         let said = self.device()?.set_state(state);
-        Ok(said.map(|data| {
+        Ok(said.map_err(ErrorNumber::from).map(|data| {
             let came = data.is_some();
             self.data = data.or(self.data.take());
             came
@@ -93,7 +97,7 @@ impl Device for KernelDevice {
     }
 
     fn get(&mut self) -> Said<(u32, bool)> {
-        Ok(self.device()?.state())
+        Ok(self.device()?.state().map_err(ErrorNumber::from))
     }
 
     fn read(&mut self, most: u32) -> Said<Read> {
@@ -114,36 +118,40 @@ impl Device for KernelDevice {
     }
 
     fn info(&mut self) -> Said<DeviceInfo> {
-        Ok(self.device()?.info())
+        Ok(self.device()?.info().map_err(ErrorNumber::from))
     }
 
     fn region_info(&mut self, region: u32) -> Said<RegionInfo> {
-        Ok(self.device()?.region_info(region))
+        Ok(self.device()?.region_info(region).map_err(ErrorNumber::from))
     }
 
     fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Said<Vec<u8>> {
-        Ok(self.device()?.region_read(region, offset, length))
+        Ok(self.device()?.region_read(region, offset, length).map_err(ErrorNumber::from))
     }
 
     fn region_write(&mut self, region: u32, offset: u64, bytes: &[u8]) -> Said<()> {
-        Ok(self.device()?.region_write(region, offset, bytes))
+        Ok(self.device()?.region_write(region, offset, bytes).map_err(ErrorNumber::from))
     }
 
     fn log_start(&mut self, page_size: u64, ranges: &[Range]) -> Said<u64> {
-        Ok(self.device()?.logging_start(page_size, ranges))
+        Ok(self.device()?.logging_start(page_size, ranges).map_err(ErrorNumber::from))
     }
 
     fn log_stop(&mut self) -> Said<()> {
-        Ok(self.device()?.logging_stop())
+        Ok(self.device()?.logging_stop().map_err(ErrorNumber::from))
     }
 
     fn log_report(&mut self, range: Range, page_size: u64, before: u64) -> Said<Vec<u64>> {
         let mut bitmap = vec![before; words(range, page_size)];
-        Ok(self.device()?.logging_report(range, page_size, &mut bitmap).map(|()| bitmap))
+        Ok(self
+            .device()?
+            .logging_report(range, page_size, &mut bitmap)
+            .map(|()| bitmap)
+            .map_err(ErrorNumber::from))
     }
 
     fn reset(&mut self) -> Said<()> {
-        Ok(self.device()?.reset())
+        Ok(self.device()?.reset().map_err(ErrorNumber::from))
     }
 
     fn reopen(&mut self) -> Result<(), HarnessError> {
@@ -156,11 +164,11 @@ impl Device for KernelDevice {
     }
 
     fn trigger(&mut self, event: BorrowedFd<'_>) -> Said<()> {
-        Ok(self.device()?.set_trigger(event))
+        Ok(self.device()?.set_trigger(event).map_err(ErrorNumber::from))
     }
 
     fn unmask(&mut self) -> Said<()> {
-        Ok(self.device()?.unmask())
+        Ok(self.device()?.unmask().map_err(ErrorNumber::from))
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::Session;
 use super::looked::Access;
 use crate::harness::verdict::TestEnd;
-use crate::vfio::device::{Device, Said};
+use crate::vfio::device::{Device, ErrorNumber, Said};
 
 impl Session<'_> {
     /// Calls, and has the answer judged.
@@ -17,7 +17,7 @@ impl Session<'_> {
         call: Call,
         ask: impl FnOnce(&mut dyn Device) -> Said<T>,
         answer: impl FnOnce(&T) -> Answer,
-    ) -> Result<Result<T, Errno>, TestEnd> {
+    ) -> Result<Result<T, ErrorNumber>, TestEnd> {
         self.sample()?;
         self.call(call)?;
         let said = ask(self.device);
@@ -107,7 +107,7 @@ impl Session<'_> {
     pub(super) fn short_info(&mut self) -> Result<(), TestEnd> {
         let argsz = self.device.left_argsz().saturating_sub(1);
         match self.device.left(argsz) {
-            Ok(Err(Errno::INVAL)) => Ok(()),
+            Ok(Err(number)) if number == Errno::INVAL || !number.is_given() => Ok(()),
             Ok(other) => {
                 let clause = self.clause("vfio.feature.arguments")?;
                 let observed = format!("GET_PRECOPY_INFO with an argsz of {argsz}: {other:?}");
@@ -167,6 +167,27 @@ impl Session<'_> {
         self.left_in = self.at.take();
         self.interrupts = None;
         self.guest.taken_back();
+        Ok(())
+    }
+
+    /// The same bytes by accesses of every width that PCI has.
+    pub(super) fn widths(&mut self) -> Result<(), TestEnd> {
+        let Some(whole) = self.region(CONFIG, 0, 4)? else { return Ok(()) };
+        for width in [2, 1] {
+            let mut parts = Vec::new();
+            for offset in (0..4).step_by(width) {
+                let part = self.region(CONFIG, offset, width as u32)?;
+                parts.extend(part.unwrap_or_default());
+            }
+            if parts != whole {
+                let clause = self.clause("vfio-user.region-read.data")?;
+                let observed = format!(
+                    "accesses of {width} bytes to configuration space read {parts:02x?} at 0"
+                );
+                let expected = vec![format!("{whole:02x?}, as one access of 4 bytes reads")];
+                return self.finding_of(clause, observed, expected);
+            }
+        }
         Ok(())
     }
 

@@ -3,10 +3,9 @@
 //!
 //! **Not here:** with which number a command is refused; what registers show.
 
-use devmig_engine::clause::ClauseId;
-
 use super::Session;
 use crate::harness::verdict::TestEnd;
+use crate::vfio::device::MAPPED;
 
 impl Session<'_> {
     pub(super) fn commands(&mut self) -> Result<(), TestEnd> {
@@ -17,14 +16,21 @@ impl Session<'_> {
         };
         self.conversation.note(format!("-> {} commands, all answered", answers.len()));
         for (what, said) in answers {
-            let Ok(described) = said else {
-                self.conversation.note(format!("<- {what} is refused"));
-                continue;
+            let described = match said {
+                Ok(described) => described,
+                Err(number) if what == MAPPED && before.iter().any(|(other, _)| *other == what) => {
+                    return self.not_released(number);
+                }
+                Err(_) => {
+                    self.conversation.note(format!("<- {what} is refused"));
+                    continue;
+                }
             };
             let known = before.iter().find(|(other, _)| *other == what);
             if let Some((_, known)) = known.filter(|(_, known)| *known != described) {
-                let observed = format!("{what}: {described:x?}, and it was {known:x?} before");
-                return self.finding_of(ClauseId::NONE, observed, vec!["the same".into()]);
+                let clause = self.clause("vfio-user.region-info.constant")?;
+                let observed = format!("{what} answers: {described}");
+                return self.finding_of(clause, observed, vec![format!("{known}, as before")]);
             }
             self.described.push((what, described));
         }

@@ -4,13 +4,15 @@ use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::TimeClass;
 use devmig_model::protocol::vfio::event::{Act, Answer, Call, Event};
 
+use devmig_model::registry::Library;
+
 use super::Session;
 use crate::harness::conversation::Record;
 use crate::harness::verdict::TestEnd;
-use crate::vfio::device::HarnessError;
+use crate::vfio::device::{Deviation, HarnessError};
 
 /// A device that cannot be opened is the harness's matter, or that of who named it.
-pub(super) fn unopened(trouble: HarnessError) -> TestEnd {
+pub(super) fn unopened(library: &Library, trouble: HarnessError) -> TestEnd {
     match trouble {
         HarnessError::Lacks(what) => TestEnd::Skip(format!("needs {what}")),
         HarnessError::Harness(why) => TestEnd::Harness(why),
@@ -21,13 +23,47 @@ pub(super) fn unopened(trouble: HarnessError) -> TestEnd {
             let expected = vec!["an answer".to_owned()];
             TestEnd::Died { clause: ClauseId::NONE, observed: what, expected }
         }
+        HarnessError::Malformed { clause, said } => match library.spec.clause(clause) {
+            Ok(id) => TestEnd::Finding { clause: id, observed: said, expected: due(library, id) },
+            Err(error) => TestEnd::Harness(error.to_string()),
+        },
         HarnessError::Wrong(what) | HarnessError::Silent(what) => {
             TestEnd::Finding { clause: ClauseId::NONE, observed: what, expected: Vec::new() }
         }
     }
 }
 
+/// What a malformed reply should have been: what its clause says.
+fn due(library: &Library, clause: ClauseId) -> Vec<String> {
+    vec![library.spec.clause_text(library.spec.clause_name(clause))]
+}
+
+/// What a device may do besides answering is no alternative to a wrong answer.
+fn only_answers(end: TestEnd) -> TestEnd {
+    const BESIDES: [&str; 5] = ["writes page", "has page", "DMA ", "interrupt", "works"];
+    let is_answer = |line: &String| {
+        let what = line.split_once(": ").map_or("", |(_, what)| what);
+        !BESIDES.iter().any(|besides| what.starts_with(besides))
+    };
+    match end {
+        TestEnd::Finding { clause, observed, expected } if expected.iter().any(is_answer) => {
+            let expected = expected.into_iter().filter(is_answer).collect();
+            TestEnd::Finding { clause, observed, expected }
+        }
+        end => end,
+    }
+}
+
 impl Session<'_> {
+    /// What was passed over in replies is found now.
+    pub(super) fn deviations(&mut self) -> Result<(), TestEnd> {
+        for Deviation { clause, observed, expected } in self.device.deviations() {
+            let clause = self.clause(clause)?;
+            self.finding_of(clause, observed, vec![expected.to_owned()])?;
+        }
+        Ok(())
+    }
+
     /// The client calls.
     pub(super) fn call(&mut self, call: Call) -> Result<(), TestEnd> {
         let event = Event { device: 0, act: Act::Call(call) };
@@ -46,7 +82,8 @@ impl Session<'_> {
 
     /// The device does something.
     pub(super) fn see(&mut self, act: Act) -> Result<(), TestEnd> {
-        self.conversation.observe(&Event { device: 0, act })
+        let seen = self.conversation.observe(&Event { device: 0, act });
+        seen.map_err(|end| if matches!(act, Act::Answer(_)) { only_answers(end) } else { end })
     }
 
     /// What is judged of a call that has neither answer nor number.
@@ -61,6 +98,12 @@ impl Session<'_> {
                 self.conversation.note(format!("<- {observed}"));
                 let expected = self.conversation.allowed();
                 Err(self.conversation.wrong(ClauseId::NONE, &observed, expected))
+            }
+            HarnessError::Malformed { clause, said } => {
+                self.conversation.note(format!("<- {said}"));
+                let clause = self.clause(clause)?;
+                let expected = due(self.library, clause);
+                Err(self.conversation.wrong(clause, &said, expected))
             }
             HarnessError::Gone(observed) => {
                 self.gone = true;

@@ -3,9 +3,10 @@
 //! **Invariant.** A write that is found while a report is made may have come before it or after: if the
 //! report has it, before; else after, so that the next one owes it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use devmig_model::protocol::vfio::event::{Act, Answer, Call, PageSize, Ranges};
+use devmig_model::protocol::vfio::event::{Act, Answer, Call, PageSize, Ranges, pages_in_words};
 use devmig_reference::socket::Deadline;
 use rustix::io::Errno;
 
@@ -25,6 +26,9 @@ impl Log {
         let range = |iova, length| Range { iova, length };
         match self {
             Log::All => vec![ALL],
+            Log::Halves => {
+                vec![range(BASE, 16 * PAGE), range(BASE + 16 * PAGE, (PAGES - 16) * PAGE)]
+            }
             Log::None => Vec::new(),
             Log::Overlapping => vec![range(BASE, 4 * PAGE), range(BASE + 2 * PAGE, 4 * PAGE)],
             Log::Misaligned => vec![range(BASE + 0x10, PAGE)],
@@ -41,7 +45,7 @@ impl Log {
     /// The number by which every core of the kernel refuses it.
     fn refused_by(self) -> Option<Errno> {
         match self {
-            Log::All | Log::None => None,
+            Log::All | Log::Halves | Log::None => None,
             Log::Overlapping | Log::Misaligned => Some(Errno::INVAL),
             Log::Wrapping => Some(Errno::OVERFLOW),
             Log::Many => Some(Errno::TOOBIG),
@@ -61,7 +65,7 @@ impl Session<'_> {
     pub(super) fn log_start(&mut self, which: Log) -> Result<(), TestEnd> {
         let kind = match which {
             // A client may try more ranges than a device takes.
-            Log::All | Log::Many => Ranges::All,
+            Log::All | Log::Halves | Log::Many => Ranges::All,
             Log::None => Ranges::None,
             _ => Ranges::Bad,
         };
@@ -78,9 +82,11 @@ impl Session<'_> {
                 self.finding_of(clause, observed, vec!["a power of two".into()])
             }
             // With which number a second START is refused, no text says.
-            (Err(errno), Some(due)) if errno != due && self.may_start()? => {
+            (Err(number), Some(due))
+                if number.is_given() && number != due && self.may_start()? =>
+            {
                 let clause = self.clause("vfio.log.ranges")?;
-                let observed = format!("it is refused with {errno}");
+                let observed = format!("it is refused with {number}");
                 self.finding_of(clause, observed, vec![due.to_string()])
             }
             _ => Ok(()),
@@ -102,6 +108,15 @@ impl Session<'_> {
             PageSize::Small => PAGE / 2,
             PageSize::Odd => PAGE * 3,
         };
+        self.report_as(size, bytes)
+    }
+
+    /// The same by larger pages, each of which stands for several.
+    pub(super) fn report_by(&mut self, bytes: u64) -> Result<(), TestEnd> {
+        self.report_as(PageSize::Good, bytes).map(|_| ())
+    }
+
+    fn report_as(&mut self, size: PageSize, bytes: u64) -> Result<Option<u64>, TestEnd> {
         self.may_report()?;
         self.sample()?;
         self.call(Call::LogReport(size))?;
@@ -117,8 +132,7 @@ impl Session<'_> {
             }
             return Ok(None);
         };
-        let pages = pages(&words, PAGE.checked_div(bytes.min(PAGE)).unwrap_or(1))
-            | std::mem::take(&mut self.partly);
+        let pages = pages(&words, bytes) | std::mem::take(&mut self.partly);
         let (before, after): (Vec<_>, Vec<_>) = found.into_iter().partition(|act| match act {
             Act::Write(page) | Act::WriteByClient(page) => pages >> (page % 64) & 1 == 1,
             _ => true,
@@ -126,12 +140,27 @@ impl Session<'_> {
         for act in before {
             self.see(act)?;
         }
-        self.see(Act::Answer(Answer::Pages(pages)))?;
+        let due = self.due()?;
+        let seen = self.see(Act::Answer(Answer::Pages(pages)));
+        seen.map_err(|end| expecting(end, &due))?;
         for act in after {
             self.see(act)?;
         }
-        self.only_writes(pages)?;
+        // Part of a larger page may be written, and the rest only read.
+        if bytes <= PAGE {
+            self.only_writes(pages)?;
+        }
         Ok(Some(pages))
+    }
+
+    /// The pages that a report owes, by every interpretation that is left.
+    fn due(&mut self) -> Result<BTreeSet<u64>, TestEnd> {
+        let mut due = BTreeSet::new();
+        self.conversation.every(|state, _| {
+            due.insert(state.log.dirty | state.log.found);
+            Ok(true)
+        })?;
+        Ok(due)
     }
 
     /// One access of the device's at a time is served, and the log asked for in between.
@@ -150,11 +179,12 @@ impl Session<'_> {
     }
 
     /// Of a range whose pages do not fill a word, the rest of the word is left as it was.
-    pub(super) fn report_part(&mut self) -> Result<(), TestEnd> {
+    pub(super) fn report_part(&mut self, first: u16, count: u16) -> Result<(), TestEnd> {
         self.may_report()?;
         self.sample()?;
-        let part = Range { iova: BASE, length: 5 * PAGE };
-        let inside = (1 << 5) - 1;
+        let (from, length) = (u64::from(first), u64::from(count).saturating_mul(PAGE));
+        let part = Range { iova: BASE.saturating_add(from.saturating_mul(PAGE)), length };
+        let inside = 1u64.checked_shl(count.into()).map_or(u64::MAX, |end| end.wrapping_sub(1));
         let said = match self.device.log_report(part, PAGE, 0) {
             Ok(said) => said,
             Err(trouble) => return self.trouble(trouble),
@@ -164,15 +194,20 @@ impl Session<'_> {
             .iter()
             .enumerate()
             .any(|(n, word)| word & !(if n == 0 { inside } else { 0 }) != 0);
-        self.partly |= words.first().copied().unwrap_or_default() & inside;
+        let reported = words.first().copied().unwrap_or_default() & inside;
+        self.partly |= reported.checked_shl(first.into()).unwrap_or_default();
         if outside {
             let id = match self.device.transport().descriptors {
                 true => "vfio.log.only-sets",
                 false => "vfio-user.log.outside-zero",
             };
             let clause = self.clause(id)?;
-            let observed = format!("five pages were requested: {words:x?}");
-            return self.finding_of(clause, observed, vec!["no bit beyond the fifth".into()]);
+            let observed = format!("{count} pages were requested: {words:x?}");
+            return self.finding_of(
+                clause,
+                observed,
+                vec![format!("no bit beyond the first {count}")],
+            );
         }
         Ok(())
     }
@@ -184,17 +219,31 @@ impl Session<'_> {
         let (Some(first), Some(second)) = (first, second) else { return Ok(()) };
         if first & second != 0 {
             let clause = self.clause("vfio.log.report-clears")?;
-            let observed = format!("pages {:#x} are reported twice", first & second);
+            let observed = format!("reports {} twice", pages_in_words(first & second));
             return self.finding_of(clause, observed, vec!["the first report clears them".into()]);
         }
         Ok(())
     }
 }
 
-/// A bitmap as the machine's: a bit for each page, however many bits the device has for one.
-fn pages(words: &[u64], each: u64) -> u64 {
+/// The same finding, if it is that a page is missing: what was expected is the report, and nothing else.
+fn expecting(end: TestEnd, due: &BTreeSet<u64>) -> TestEnd {
+    match end {
+        TestEnd::Finding { clause, observed, .. } if due.iter().any(|pages| *pages != 0) => {
+            let owed = due.iter().map(|pages| format!("at least {}", pages_in_words(*pages)));
+            TestEnd::Finding { clause, observed, expected: owed.collect() }
+        }
+        end => end,
+    }
+}
+
+/// A bitmap of pages of `bytes` as the machine's: a bit for each of its pages, whatever its size is.
+fn pages(words: &[u64], bytes: u64) -> u64 {
+    let each = PAGE.checked_div(bytes.min(PAGE)).unwrap_or(1);
+    let together = bytes.checked_div(PAGE).unwrap_or(1).max(1);
     let bit = |n: u64| words.get((n / 64) as usize).is_some_and(|word| word >> (n % 64) & 1 == 1);
+    let at = |page: u64| page.checked_div(together).unwrap_or(page).saturating_mul(each);
     (0..PAGES)
-        .filter(|page| (0..each).any(|part| bit(page.saturating_mul(each).saturating_add(part))))
+        .filter(|page| (0..each).any(|part| bit(at(*page).saturating_add(part))))
         .fold(0, |all, page| all | 1 << page)
 }

@@ -17,7 +17,7 @@ use devmig_model::protocol::vfio::event::Act;
 use super::Session;
 use crate::harness::io::memory::{GuestMemory, MemoryError};
 use crate::harness::verdict::TestEnd;
-use crate::vfio::device::{Memory, Range};
+use crate::vfio::device::{ErrorNumber, Memory, Range};
 
 /// Bytes of a page, as the machine counts them.
 pub(super) const PAGE: u64 = 0x1000;
@@ -48,6 +48,8 @@ pub(super) struct Guest {
     before: Vec<u8>,
     given: bool,
     mapped: bool,
+    /// The device took it before.
+    taken: bool,
 }
 
 /// The same memory, for who serves it.
@@ -97,7 +99,7 @@ impl Guest {
         let memory = GuestMemory::new(&[(BASE, PAGES * PAGE)])?;
         let before = vec![0; (PAGES * PAGE) as usize];
         let seen = Arc::new(Mutex::new(Vec::new()));
-        Ok(Guest { memory, seen, before, given: false, mapped: false })
+        Ok(Guest { memory, seen, before, given: false, mapped: false, taken: false })
     }
 
     pub(super) fn shared(&self) -> Box<dyn Memory> {
@@ -176,11 +178,37 @@ impl Session<'_> {
         let from = mapped.then_some((fd.as_fd(), 0));
         match self.device.map(range, from) {
             Ok(Ok(())) => {
-                (self.guest.given, self.guest.mapped) = (true, mapped);
+                (self.guest.given, self.guest.mapped, self.guest.taken) = (true, mapped, true);
                 Ok(())
             }
+            Ok(Err(number)) if self.guest.taken => self.not_released(number),
             Ok(Err(errno)) => {
                 Err(TestEnd::Skip(format!("needs a device that takes memory ({errno})")))
+            }
+            Err(trouble) => self.trouble(trouble),
+        }
+    }
+
+    /// A device that took a region before, which was taken back, does not take it again.
+    pub(super) fn not_released(&mut self, number: ErrorNumber) -> Result<(), TestEnd> {
+        let clause = self.clause("vfio-user.dma-unmap.releases")?;
+        let observed =
+            format!("DMA_MAP of a region that was mapped before and is not now fails: {number}");
+        self.finding_of(clause, observed, vec!["success".into()])?;
+        Err(TestEnd::Skip("needs memory, which the device does not take a second time".into()))
+    }
+
+    /// Memory where there is some already.
+    pub(super) fn map_over(&mut self) -> Result<(), TestEnd> {
+        self.may_report()?;
+        let range = Range { iova: BASE, length: PAGES * PAGE };
+        let fd = self.guest.memory.descriptor();
+        match self.device.map(range, Some((fd.as_fd(), 0))) {
+            Ok(Err(_)) => Ok(()),
+            Ok(Ok(())) => {
+                let clause = self.clause("vfio-user.dma-map.exists")?;
+                let observed = "DMA_MAP over a region that is mapped succeeds".to_owned();
+                self.finding_of(clause, observed, vec!["an error, such as EEXIST".into()])
             }
             Err(trouble) => self.trouble(trouble),
         }
@@ -204,6 +232,7 @@ impl Session<'_> {
 
     /// What the device did by itself is looked for, and judged.
     pub(super) fn sample(&mut self) -> Result<(), TestEnd> {
+        self.deviations()?;
         for act in self.looked_for()? {
             self.see(act)?;
         }
@@ -216,6 +245,7 @@ impl Session<'_> {
         if let Some(event) = &self.interrupts
             && event.take().unwrap_or(0) > 0
         {
+            self.interrupted = self.interrupted.saturating_add(1);
             acts.push(Act::Interrupt);
         }
         Ok(acts)

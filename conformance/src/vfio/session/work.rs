@@ -11,11 +11,12 @@
 use std::time::Duration;
 
 use devmig_engine::clause::ClauseId;
+use devmig_model::protocol::vfio::event::pages_in_words;
 use devmig_reference::pci::config_space::{self, MEMORY_AND_MASTER};
 use devmig_reference::pci::engine::made_available;
 use devmig_reference::pci::region::{BAR0, CONFIG};
 use devmig_reference::pci::registers::{
-    COMMAND, COMMAND_HIGH, CONTROL, FILTER, GO, ID, MASK, RUN, cause,
+    CAUSE, COMMAND, COMMAND_HIGH, CONTROL, FILTER, GO, ID, MASK, RUN, cause,
 };
 use devmig_reference::pci::ring::{DriverRing, STATUS_LENGTH, Status};
 use devmig_reference::socket::Deadline;
@@ -121,6 +122,10 @@ impl Session<'_> {
     /// Rings are set up, and the device is told to work.
     pub(super) fn set_up(&mut self, peers: bool) -> Result<(), TestEnd> {
         let id = self.registers_at(0, 4)?;
+        if id != ID.to_le_bytes() && self.work.is_some() {
+            let observed = format!("the first register is {id:x?}, and shows another device");
+            return self.undone(&observed);
+        }
         if id != ID.to_le_bytes() {
             return Err(TestEnd::Skip("needs a NIC that the tester can drive".into()));
         }
@@ -238,7 +243,12 @@ impl Session<'_> {
         let event = devmig_reference::socket::event::Event::new()
             .map_err(|errno| TestEnd::Harness(errno.to_string()))?;
         match self.device.trigger(event.as_fd()) {
-            Ok(Ok(())) => self.interrupts = Some(event),
+            Ok(Ok(())) => (self.interrupts, self.interrupted) = (Some(event), 0),
+            Ok(Err(number)) if self.interrupts.is_some() => {
+                let clause = self.clause("vfio-user.interrupts.signalled")?;
+                let observed = format!("another event descriptor is refused: {number}");
+                return self.finding_of(clause, observed, vec!["success".into()]);
+            }
             Ok(Err(errno)) => {
                 return Err(TestEnd::Skip(format!("needs a device with INTx ({errno})")));
             }
@@ -250,9 +260,27 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// An interrupt comes, and the driver is ready for the next one.
+    pub(super) fn interrupted(&mut self) -> Result<(), TestEnd> {
+        let deadline = Deadline::after(self.limits.work);
+        while self.interrupted == 0 {
+            if deadline.passed() {
+                self.is_late = true;
+                let clause = self.clause("vfio-user.interrupts.signalled")?;
+                let observed = "no interrupt arrives, although its cause is set".to_owned();
+                let expected = vec!["an interrupt, through the event descriptor".to_owned()];
+                return self.finding_of(clause, observed, expected);
+            }
+            self.serve(PAUSE)?;
+        }
+        self.set_register(CAUSE as u64, cause::ALL)?;
+        self.unmask()
+    }
+
     pub(super) fn unmask(&mut self) -> Result<(), TestEnd> {
         self.may_interrupt(true)?;
         self.sample()?;
+        self.interrupted = 0;
         match self.device.unmask() {
             Ok(_) => Ok(()),
             Err(trouble) => self.trouble(trouble),
@@ -335,7 +363,7 @@ impl Session<'_> {
             return Ok(());
         }
         let clause = self.clause("vfio.log.only-writes")?;
-        let observed = format!("pages {wrong:#x} are reported, but were only read");
+        let observed = format!("reports {}, which it only reads", pages_in_words(wrong));
         self.finding_of(clause, observed, vec!["only pages that were written".into()])
     }
 }

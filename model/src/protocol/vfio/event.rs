@@ -202,6 +202,23 @@ impl devmig_engine::machine::Event for Event {
     }
 }
 
+/// A set of pages by their numbers: `pages 0, 25 to 27`.
+#[must_use]
+pub fn pages_in_words(pages: u64) -> String {
+    let has = |page: u32| page < u64::BITS && pages >> page & 1 == 1;
+    let begins = (0..u64::BITS).filter(|page| has(*page) && (*page == 0 || !has(page - 1)));
+    let run = |first: u32| match (first..u64::BITS).take_while(|page| has(*page)).last() {
+        Some(last) if last > first => format!("{first} to {last}"),
+        _ => first.to_string(),
+    };
+    let runs: Vec<String> = begins.map(run).collect();
+    match (pages.count_ones(), runs.is_empty()) {
+        (_, true) => "no page".to_owned(),
+        (1, _) => format!("page {}", runs.concat()),
+        _ => format!("pages {}", runs.join(", ")),
+    }
+}
+
 impl Event {
     /// One line for a trace, with the names of states.
     pub fn words(&self, state: &dyn Fn(u8) -> String) -> String {
@@ -245,7 +262,7 @@ impl Event {
                 Answer::Info(initial, dirty, true) => {
                     format!("answers {initial} initial, {dirty} dirty, REINIT")
                 }
-                Answer::Pages(pages) => format!("answers pages {pages:#b}"),
+                Answer::Pages(pages) => format!("answers {}", pages_in_words(pages)),
             },
             Act::Works => "works".into(),
             Act::Interrupt => "interrupt".into(),
@@ -257,5 +274,19 @@ impl Event {
             Act::Reboot => return "boots anew".into(),
         };
         format!("device {}: {what}", self.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_named_by_number() {
+        let said = |pages| pages_in_words(pages);
+        assert_eq!(said(0), "no page");
+        assert_eq!(said(1 << 63), "page 63");
+        assert_eq!(said(0b1110_0011), "pages 0 to 1, 5 to 7");
+        assert_eq!(said(u64::MAX), "pages 0 to 63");
     }
 }

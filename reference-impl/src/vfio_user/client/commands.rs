@@ -28,7 +28,7 @@ macro_rules! expect {
         let request = $request;
         match $self.call(&request)? {
             $pattern => $value,
-            _ => return $self.contradiction(request.command(), "another kind of reply"),
+            _ => return $self.contradiction(request.command(), "it is another kind of reply"),
         }
     }};
 }
@@ -71,7 +71,7 @@ impl Client {
         let unmap = DmaUnmap { argsz: DmaUnmap::LEN as u32, flags: 0, address, size };
         let done = expect!(self, Request::DmaUnmap(unmap), Reply::DmaUnmap(done) => done);
         if (done.address, done.size) != (address, size) {
-            return self.contradiction(Command::DMA_UNMAP, "another range");
+            return self.contradiction(Command::DMA_UNMAP, "it has another range");
         }
         Ok(())
     }
@@ -96,25 +96,25 @@ impl Client {
             let asked = RegionInfo { argsz, index, ..RegionInfo::default() };
             let (reply, mut fds) = self.call_with(&Request::RegionInfo(asked), &[])?;
             let Reply::RegionInfo(info, capabilities) = reply else {
-                return self.contradiction(command, "another kind of reply");
+                return self.contradiction(command, "it is another kind of reply");
             };
             let mappable = info.flags & 1 << 2 != 0;
             if info.index != index {
-                return self.contradiction(command, "another region");
+                return self.contradiction(command, "it has another region");
             }
             if fds.len() > 1 || !mappable && !fds.is_empty() {
                 return self.no_descriptors(command, &fds).and_then(|()| Err(ClientError::Over));
             }
             let needed = info.argsz as usize;
             if !(RegionInfo::LEN..=MAX_PAYLOAD).contains(&needed) {
-                return self.contradiction(command, "a size that cannot be");
+                return self.contradiction(command, "it has a size that cannot be");
             }
             if needed == RegionInfo::LEN.saturating_add(capabilities.len()) {
                 return Ok(Region { info, capabilities, fd: fds.pop() });
             }
             argsz = info.argsz;
         }
-        self.contradiction(command, "never as long as it is said to be")
+        self.contradiction(command, "it is never as long as it says")
     }
 
     /// Which descriptors tell of accesses to a region.
@@ -132,7 +132,9 @@ impl Client {
             {
                 Ok((parts, fds))
             }
-            _ => self.contradiction(command, "sub-regions or descriptors that are not there"),
+            _ => {
+                self.contradiction(command, "it has sub-regions or descriptors that are not there")
+            }
         }
     }
 
@@ -144,7 +146,7 @@ impl Client {
         let asked = IrqInfo { argsz: IrqInfo::LEN as u32, index, ..IrqInfo::default() };
         let info = expect!(self, Request::IrqInfo(asked), Reply::IrqInfo(info) => info);
         if info.index != index {
-            return self.contradiction(Command::DEVICE_GET_IRQ_INFO, "another type");
+            return self.contradiction(Command::DEVICE_GET_IRQ_INFO, "it has another type");
         }
         Ok(info)
     }
@@ -184,29 +186,55 @@ impl Client {
         self.set_irqs(0, 1 | 1 << 4, 0, 1, &[], &[])
     }
 
-    /// Reads part of a region.
+    /// Reads part of a region, in pieces that the server gives.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Outcome<Vec<u8>> {
+        let most = self.most_data(Command::REGION_READ)? as u32;
+        if length <= most {
+            return self.region_read_once(region, offset, length);
+        }
+        let mut all = Vec::new();
+        for at in (0..length).step_by(most as usize) {
+            let (offset, rest) = (offset.saturating_add(at.into()), length.saturating_sub(at));
+            all.extend(self.region_read_once(region, offset, rest.min(most))?);
+        }
+        Ok(all)
+    }
+
+    fn region_read_once(&mut self, region: u32, offset: u64, length: u32) -> Outcome<Vec<u8>> {
         let asked = Access { offset, region, count: length };
         match expect!(self, Request::RegionRead(asked), Reply::RegionRead(a, data) => (a, data)) {
             (said, data) if said == asked && data.len() == length as usize => Ok(data),
-            _ => self.contradiction(Command::REGION_READ, "another place or length"),
+            _ => self.contradiction(Command::REGION_READ, "it has another place or length"),
         }
     }
 
-    /// Writes part of a region.
+    /// Writes part of a region, in pieces that the server takes.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub fn region_write(&mut self, region: u32, offset: u64, data: &[u8]) -> Outcome<()> {
+        let mut at = offset;
+        let most = self.most_data(Command::REGION_WRITE)?;
+        if data.len() <= most {
+            return self.region_write_once(region, offset, data);
+        }
+        for piece in data.chunks(most) {
+            self.region_write_once(region, at, piece)?;
+            at = at.saturating_add(piece.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn region_write_once(&mut self, region: u32, offset: u64, data: &[u8]) -> Outcome<()> {
         let count = u32::try_from(data.len()).map_err(|_| ClientError::TooLong(data.len()))?;
         let asked = Access { offset, region, count };
         let request = Request::RegionWrite(asked, data.to_vec());
         match expect!(self, request, Reply::RegionWrite(said) => said) == asked {
             true => Ok(()),
-            false => self.contradiction(Command::REGION_WRITE, "another place or length"),
+            false => self.contradiction(Command::REGION_WRITE, "it has another place or length"),
         }
     }
 
@@ -219,7 +247,10 @@ impl Client {
         let request = Request::RegionWriteMulti(count, writes.to_vec());
         match expect!(self, request, Reply::RegionWriteMulti(done) => done) {
             done if done <= count => Ok(done),
-            _ => self.contradiction(Command::REGION_WRITE_MULTI, "more than were asked for"),
+            _ => self.contradiction(
+                Command::REGION_WRITE_MULTI,
+                "it has more writes than were asked for",
+            ),
         }
     }
 
@@ -256,7 +287,7 @@ impl Client {
         let reply = expect!(self, request, Reply::DeviceFeature(_, said, data) => (said, data));
         match reply {
             (said, data) if said == flags => Ok(data),
-            _ => self.contradiction(Command::DEVICE_FEATURE, "another feature"),
+            _ => self.contradiction(Command::DEVICE_FEATURE, "it has another feature"),
         }
     }
 
@@ -305,7 +336,7 @@ impl Client {
         let flags = FeatureFlags::set(Feature::MIG_DEVICE_STATE);
         let data = self.feature(flags, state.encode(), 8)?;
         if self.understood(DeviceState::decode(&data))?.device_state != device_state {
-            return self.contradiction(Command::DEVICE_FEATURE, "another state");
+            return self.contradiction(Command::DEVICE_FEATURE, "it has another state");
         }
         Ok(())
     }
@@ -327,7 +358,8 @@ impl Client {
         let data = self.feature(flags, start.encode(), 0)?;
         let said = self.understood(LoggingStart::decode(&data))?;
         if said.ranges != start.ranges || !said.page_size.is_power_of_two() {
-            return self.contradiction(Command::DEVICE_FEATURE, "other ranges, or no page size");
+            return self
+                .contradiction(Command::DEVICE_FEATURE, "it has other ranges, or no page size");
         }
         Ok(said.page_size)
     }
@@ -363,31 +395,55 @@ impl Client {
         let said = self.understood(LoggingReport::decode(&data))?;
         let same = (said.iova, said.length, said.page_size) == (iova, length, page_size);
         if !same || said.bitmap.len() as u64 != words {
-            return self.contradiction(Command::DEVICE_FEATURE, "another range or bitmap");
+            return self.contradiction(Command::DEVICE_FEATURE, "it has another range or bitmap");
         }
         Ok(said)
     }
 
-    /// Reads migration data: less than was asked for if there is no more.
+    /// Reads migration data: less than was asked for if there is no more. What is more than the server
+    /// gives in one message is read in several.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub fn data_read(&mut self, size: u32) -> Outcome<Vec<u8>> {
+        let most = self.most_data(Command::MIG_DATA_READ)? as u32;
+        let mut all = self.data_read_once(size.min(most))?;
+        let mut asked = size.min(most);
+        while all.len() == asked as usize && asked < size {
+            let more = size.saturating_sub(asked).min(most);
+            all.extend(self.data_read_once(more)?);
+            asked = asked.saturating_add(more);
+        }
+        Ok(all)
+    }
+
+    fn data_read_once(&mut self, size: u32) -> Outcome<Vec<u8>> {
         let argsz = size.saturating_add(MigData::LEN as u32);
         let request = Request::MigDataRead(MigData { argsz, size });
         match expect!(self, request, Reply::MigDataRead(said, data) => (said, data)) {
-            (said, data) if said.size as usize == data.len() && said.size <= size => Ok(data),
-            _ => {
-                self.contradiction(Command::MIG_DATA_READ, "more than was asked for, or less data")
+            (said, data) if said.size as usize != data.len() => {
+                self.contradiction(Command::MIG_DATA_READ, "its size is not that of its data")
             }
+            (said, _) if said.size > size => {
+                self.contradiction(Command::MIG_DATA_READ, "it has more data than was requested")
+            }
+            (_, data) => Ok(data),
         }
     }
 
-    /// Writes migration data.
+    /// Writes migration data, in pieces that the server takes.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub fn data_write(&mut self, data: &[u8]) -> Outcome<()> {
+        let most = self.most_data(Command::MIG_DATA_WRITE)?;
+        if data.len() <= most {
+            return self.data_write_once(data);
+        }
+        data.chunks(most).try_for_each(|piece| self.data_write_once(piece))
+    }
+
+    fn data_write_once(&mut self, data: &[u8]) -> Outcome<()> {
         let size = u32::try_from(data.len()).map_err(|_| ClientError::TooLong(data.len()))?;
         let written = MigData { argsz: MigData::LEN as u32, size };
         expect!(self, Request::MigDataWrite(written, data.to_vec()), Reply::Empty => ());

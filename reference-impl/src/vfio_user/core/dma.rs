@@ -41,7 +41,7 @@ impl Core {
             DmaAllowed::None => {
                 let ran = state == State::STOP_COPY && self.is(Mutant::StopCopyRuns);
                 let stopped = state.flow() != Flow::Resuming && state != State::ERROR;
-                ran || stopped && self.is(Mutant::StopKeepsGoing)
+                ran || stopped && self.is(Mutant::StopKeepsGoing) || self.runs_on()
             }
         };
         allowed && self.connected && !self.closing

@@ -1,8 +1,8 @@
 //! DEVICE_FEATURE: migration, device state, DMA logging; and the data of migration.
 
 use devmig_model::protocol::vfio_user::{
-    DeviceState, Feature, FeatureFlags, LoggingReport, LoggingStart, MAX_DATA, MAX_PAYLOAD,
-    MigData, MigrationFlags, Reply,
+    DeviceState, Feature, FeatureFlags, LoggingReport, LoggingStart, MAX_PAYLOAD, MigData,
+    MigrationFlags, Reply,
 };
 use rustix::io::Errno;
 
@@ -19,6 +19,9 @@ pub(super) const SET_STATE: FeatureFlags = FeatureFlags::set(Feature::MIG_DEVICE
 pub(super) struct Whole<'a> {
     pub(super) function: &'a mut Function,
     pub(super) mutants: Mutants,
+    /// States that were taken over before, and what a save gives in place of the state: for mutants.
+    pub(super) loads: u32,
+    pub(super) stale: Option<Vec<u8>>,
 }
 
 impl Device for Whole<'_> {
@@ -27,10 +30,13 @@ impl Device for Whole<'_> {
     }
 
     fn save(&self) -> Vec<u8> {
-        self.function.save()
+        self.stale.clone().unwrap_or_else(|| self.function.save())
     }
 
     fn load(&mut self, image: &[u8]) -> bool {
+        if self.mutants.has(Mutant::LoadVoid) && self.loads > 0 {
+            return true;
+        }
         if self.function.load(image).is_err() {
             return false;
         }
@@ -110,8 +116,9 @@ impl Core {
         if self.takes_no_more() {
             return Err(Errno::INVAL);
         }
+        let (loads, stale) = (self.loads(), self.stale());
         let Core { function, mutants, migration, .. } = self;
-        let mut whole = Whole { function, mutants: *mutants };
+        let mut whole = Whole { function, mutants: *mutants, loads, stale };
         let from = migration.state();
         migration.set(asked.device_state, &mut whole).map_err(|refused| errno(&refused))?;
         self.state_changed(from);
@@ -128,12 +135,17 @@ impl Core {
             return Err(Errno::INVAL);
         }
         let overlapping = self.is(Mutant::BadRangesTaken);
-        let started = Log::start(asked.page_size, &asked.ranges, overlapping);
+        let logged = match &asked.ranges[..] {
+            [first, _, ..] if self.is(Mutant::SecondRangeUnlogged) => std::slice::from_ref(first),
+            all => all,
+        };
+        let started = Log::start(asked.page_size, logged, overlapping);
         let number = |error| match self.is(Mutant::RangesInvalid) {
             true => Errno::INVAL,
             false => log_errno(error),
         };
         let (log, page_size) = started.map_err(number)?;
+        self.first_page = asked.ranges.first().map_or(0, |range| range.iova);
         self.log = Some(log);
         self.logged = self.memory.ranges();
         self.logging_began();
@@ -156,6 +168,9 @@ impl Core {
             Granularity::AnyPower => 1,
             Granularity::AtLeast4k => log::PAGE,
         };
+        let (cut, last_unlogged) =
+            (self.is(Mutant::LargePagesCut), self.is(Mutant::LastPageUnlogged));
+        let shifted = self.is(Mutant::ReportShifted) && asked.iova > self.first_page;
         let (keeps, all) = (self.is(Mutant::ReportKeeps), self.is(Mutant::ClearsTooMuch));
         let (unstarted, outside) = (self.is(Mutant::ReportUnstarted), self.is(Mutant::BitsOutside));
         let mut empty = Log::start(0, &[], true).map_err(log_errno)?.0;
@@ -164,7 +179,21 @@ impl Core {
             None if unstarted => &mut empty,
             None => return Err(Errno::INVAL),
         };
-        asked.bitmap = log.report(&asked, smallest, !keeps).map_err(log_errno)?;
+        let mut request = asked.clone();
+        if cut {
+            request.page_size = request.page_size.min(log::PAGE);
+        }
+        asked.bitmap = log.report(&request, smallest, !keeps).map_err(log_errno)?;
+        asked.bitmap.truncate(bits.div_ceil(64) as usize);
+        if cut && let Some(last) = asked.bitmap.last_mut().filter(|_| bits % 64 > 0) {
+            *last &= !(u64::MAX << (bits % 64));
+        }
+        if shifted && let Some(word) = asked.bitmap.first_mut() {
+            *word = (*word << 1) & (u64::MAX >> (64 - bits.clamp(1, 64)));
+        }
+        if let Some(word) = asked.bitmap.last_mut().filter(|_| last_unlogged && bits > 0) {
+            *word &= !(1 << ((bits - 1) % 64));
+        }
         if all {
             log.clear();
         }
@@ -177,11 +206,12 @@ impl Core {
 
     pub(super) fn data_read(&mut self, asked: MigData) -> Result<Reply, Errno> {
         let most = asked.size as usize;
-        if most > MAX_DATA || (asked.argsz as usize) < MigData::LEN + most {
+        if most > self.max_data || (asked.argsz as usize) < MigData::LEN + most {
             return Err(Errno::INVAL);
         }
+        let (loads, stale) = (self.loads(), self.stale());
         let Core { function, mutants, migration, .. } = self;
-        let whole = Whole { function, mutants: *mutants };
+        let whole = Whole { function, mutants: *mutants, loads, stale };
         let data = match migration.read(most, &whole).map_err(|refused| errno(&refused))? {
             Read::Data(data) => data,
             Read::Later | Read::End => Vec::new(),
@@ -191,7 +221,7 @@ impl Core {
     }
 
     pub(super) fn data_write(&mut self, asked: MigData, data: &[u8]) -> Result<Reply, Errno> {
-        if asked.size as usize != data.len() || data.len() > MAX_DATA {
+        if asked.size as usize != data.len() || data.len() > self.max_data {
             return Err(Errno::INVAL);
         }
         let written = self.migration.write(data).map_err(|refused| errno(&refused));

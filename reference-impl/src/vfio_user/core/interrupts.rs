@@ -83,7 +83,9 @@ impl Core {
         let may = self.migration.state().runs() || self.is(Mutant::InterruptsStopped);
         if may && self.function.interrupts() && self.line.armed && !self.line.masked {
             self.line.masked = true;
-            self.outputs.push_back(Output::Trigger);
+            if self.signals() {
+                self.outputs.push_back(Output::Trigger);
+            }
         }
     }
 }

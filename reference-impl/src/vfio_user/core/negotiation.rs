@@ -4,6 +4,7 @@ use devmig_model::protocol::vfio_user::{Capabilities, MAX_DATA, MAX_DESCRIPTORS,
 use rustix::io::Errno;
 
 use super::{Core, Fault};
+use crate::vfio_user::Mutant;
 use crate::vfio_user::memory::{MAX_MAPS, PAGE};
 
 /// The only major version that there is, and the latest minor one.
@@ -36,7 +37,7 @@ impl Core {
         }
         let ours = Capabilities {
             max_msg_fds: said.max_msg_fds.map(|_| MAX_DESCRIPTORS as u64),
-            max_data_xfer_size: said.max_data_xfer_size.map(|_| MAX_DATA as u64),
+            max_data_xfer_size: said.max_data_xfer_size.map(|_| self.max_data as u64),
             max_dma_maps: said.max_dma_maps.map(|_| MAX_MAPS as u64),
             pgsizes: said.pgsizes.map(|_| PAGE),
             twin_socket: None,
@@ -44,6 +45,8 @@ impl Core {
         };
         let write_multiple = said.write_multiple == Some(true);
         self.agreed = Some(Agreed { most: most as usize, write_multiple });
-        Ok(Ok(Reply::Version(Version::new(MAJOR, theirs.minor.min(MINOR), ours))))
+        let later = self.is(Mutant::VersionLater) && self.is_of_later_client();
+        let minor = theirs.minor.min(MINOR) + u16::from(later);
+        Ok(Ok(Reply::Version(Version::new(MAJOR, minor, ours))))
     }
 }

@@ -4,7 +4,7 @@
 use super::{Core, Mutant, State};
 
 /// What has happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Past {
     /// Logs that were started.
     logs: u32,
@@ -16,6 +16,14 @@ pub(super) struct Past {
     unlogged: bool,
     /// Nothing works any more.
     deaf: bool,
+    /// Interrupts that were raised.
+    interrupts: u32,
+    /// No interrupt is raised any more.
+    mute: bool,
+    /// Times that it was stopped.
+    stops: u32,
+    /// What the first save gave.
+    image: Option<Vec<u8>>,
 }
 
 impl Core {
@@ -36,7 +44,16 @@ impl Core {
     /// The migration state was another before.
     pub(super) fn state_changed(&mut self, from: State) {
         let to = self.migration.state();
-        self.past.loads += u32::from(from == State::RESUMING && to != State::RESUMING);
+        let loaded = from == State::RESUMING && to != State::RESUMING;
+        let stopped = to == State::STOP && from.runs();
+        self.past.stops += u32::from(stopped);
+        self.past.mute |= self.is(Mutant::InterruptsLostByStop) && stopped
+            || self.is(Mutant::InterruptsLostByLoad) && loaded;
+        if self.is(Mutant::SaveStale) && from == State::STOP_COPY && to != State::STOP_COPY {
+            let image = self.function.save();
+            self.past.image.get_or_insert(image);
+        }
+        self.past.loads += u32::from(loaded);
         self.past.unlogged |= self.is(Mutant::SaveEndsLog) && from == State::STOP_COPY;
     }
 
@@ -49,6 +66,35 @@ impl Core {
     /// The device is reset.
     pub(super) fn was_reset(&mut self) {
         self.past.deaf |= self.is(Mutant::DeafAfterReset) && self.past.loads > 0;
+        self.past.mute |= self.is(Mutant::InterruptsLostByReset);
+    }
+
+    /// Whether it works although it was stopped.
+    pub(super) fn runs_on(&self) -> bool {
+        let stopped = self.migration.state() == State::STOP;
+        self.is(Mutant::SecondStopRuns) && stopped && self.past.stops > 1
+    }
+
+    /// Whether an interrupt is raised that should be.
+    pub(super) fn signals(&mut self) -> bool {
+        let again = self.is(Mutant::InterruptsOnce) && self.past.interrupts > 0;
+        self.past.interrupts = self.past.interrupts.saturating_add(1);
+        !again && !self.past.mute
+    }
+
+    /// Whether a later client is told something else.
+    pub(super) fn is_of_later_client(&self) -> bool {
+        self.past.clients > 0
+    }
+
+    /// States that were taken over.
+    pub(super) fn loads(&self) -> u32 {
+        self.past.loads
+    }
+
+    /// What a save gives in place of the state.
+    pub(super) fn stale(&self) -> Option<Vec<u8>> {
+        self.past.image.clone()
     }
 
     /// Whether writes are not logged although they should be.

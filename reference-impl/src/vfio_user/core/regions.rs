@@ -1,6 +1,6 @@
 //! What the device has, and accesses to its regions.
 
-use devmig_model::protocol::vfio_user::{Access, DeviceInfo, MAX_DATA, RegionInfo, Reply, Write};
+use devmig_model::protocol::vfio_user::{Access, DeviceInfo, RegionInfo, Reply, Write};
 use rustix::io::Errno;
 
 use super::{Core, interrupts};
@@ -12,12 +12,12 @@ use crate::vfio_user::settings::{StopAnswers, StoppedWrite};
 const RESET_AND_PCI: u32 = 1 | 1 << 1;
 const READ_AND_WRITE: u32 = 1 | 1 << 1;
 
-pub(super) fn device_info(asked: &DeviceInfo) -> Result<Reply, Errno> {
+pub(super) fn device_info(asked: &DeviceInfo, less: u32) -> Result<Reply, Errno> {
     let zero = asked.flags == 0 && asked.num_regions == 0 && asked.num_irqs == 0;
     if !zero || asked.argsz < DeviceInfo::LEN as u32 {
         return Err(Errno::INVAL);
     }
-    let (num_regions, num_irqs) = (region::COUNT, interrupts::COUNT);
+    let (num_regions, num_irqs) = (region::COUNT - less, interrupts::COUNT);
     let argsz = DeviceInfo::LEN as u32;
     Ok(Reply::DeviceInfo(DeviceInfo { argsz, flags: RESET_AND_PCI, num_regions, num_irqs }))
 }
@@ -53,7 +53,7 @@ impl Core {
 
     pub(super) fn region_read(&mut self, access: Access) -> Result<Reply, Errno> {
         let length = access.count as usize;
-        if length > MAX_DATA {
+        if length > self.max_data {
             return Err(Errno::INVAL);
         }
         self.answers(access.region)?;
@@ -62,12 +62,18 @@ impl Core {
             let counters = &mut self.function.nic_mut().state_mut().counters;
             counters.dropped = counters.dropped.saturating_add(1);
         }
-        let data = self.function.read(access.region, access.offset, length).map_err(errno)?;
+        let mut data = self.function.read(access.region, access.offset, length).map_err(errno)?;
+        if self.is(Mutant::NarrowReadsZero) && length == 2 {
+            data.fill(0);
+        }
+        if self.is(Mutant::ReplyTooLong) && length == 1 {
+            data.push(0);
+        }
         Ok(Reply::RegionRead(access, data))
     }
 
     pub(super) fn region_write(&mut self, access: Access, data: &[u8]) -> Result<(), Errno> {
-        if data.len() != access.count as usize || data.len() > MAX_DATA {
+        if data.len() != access.count as usize || data.len() > self.max_data {
             return Err(Errno::INVAL);
         }
         self.answers(access.region)?;
