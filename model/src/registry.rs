@@ -21,7 +21,7 @@ use crate::protocol::definition::Definition;
 use crate::protocol::input::{Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
-use crate::protocol::{example, orchestration, ring, vdpa, vfio, vhost_user};
+use crate::protocol::{example, multifd, orchestration, ring, vdpa, vfio, vhost_user};
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
     builtin_files, did_you_mean, renamed_or_near, with_help,
@@ -101,6 +101,8 @@ registered! {
     vdpa: vdpa::Loaded,
     /// VFIO.
     vfio: vfio::Loaded,
+    /// multifd.
+    multifd: multifd::Loaded,
     /// Whole migrations.
     orchestration: orchestration::Loaded,
 }

@@ -92,6 +92,8 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/multifd/device-state.toml"
     "clauses/multifd/destination.toml"
     "clauses/multifd/mapped-ram.toml"
+    "multifd/capabilities.toml"
+    "multifd/systems.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

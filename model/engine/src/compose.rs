@@ -10,8 +10,9 @@
 //! ```
 //!
 //! A driver is filtered by the rules when it *sends*: the messages before it in its queue are
-//! played first. A program or an implementation is never filtered: the rule it breaks ends the
-//! branch as a finding ([`Outcome::Violation`]), never as an event silently pruned.
+//! played first, and what breaks a rule by being sent is not sent. A program or an implementation
+//! is never filtered: the rule it breaks ends the branch as a finding ([`Outcome::Violation`]),
+//! never as an event silently pruned.
 //!
 //! **Invariant.** There is no other place where participants meet.
 
@@ -424,6 +425,10 @@ impl<M: Machine, const Q: usize, const N: usize> Closed<M, Q, N> {
                     return Ok(());
                 }
                 let verdict = self.machine.sent(&world.parts, &event, judge)?;
+                if filtered && matches!(verdict, Reaction::Violation(_) | Reaction::Unspecified(_))
+                {
+                    return Ok(());
+                }
                 (verdict, Action::Send(event), Moved::Sent(queue, event))
             }
         };

@@ -15,8 +15,113 @@
 //! | `wire.rs`, `wire/` | the encoding: channels, the main stream, the return path |
 //! | `form.rs` | what is wrong with one packet |
 //! | `event.rs`, `machine.rs` | epochs, and the order of a device's buffers |
+//! | `threads.rs`, `threads/` | both ends as their threads, to be explored |
+//! | `properties.rs`, `systems.rs` | what is expected of them, and the systems as data |
+//! | `auto.rs` | whether a device's state goes over channels: ON, OFF and AUTO at each end |
+//! | `capability.rs` | the capabilities of a migration, and which a monitor refuses together |
 
+pub mod auto;
+pub mod capability;
 pub mod event;
 pub mod form;
 pub mod machine;
+pub mod properties;
+pub mod systems;
+pub mod threads;
 pub mod wire;
+
+use self::capability::Capabilities;
+use self::machine::ClauseIds;
+use self::systems::SystemDef;
+use self::threads::judged::OrderIds;
+use self::threads::{destination, source};
+use super::definition::{SystemList, Systems};
+use super::input::Input;
+use super::program::Programs;
+use super::property;
+use super::registration::{Protocol, Section};
+use super::size::{BadScale, Scale};
+use crate::spec::{Diagnostics, Spec, SpecErrors};
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Check;
+use devmig_engine::rules::Rules;
+
+/// All of multifd that is loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the machine judges.
+    pub laws: ClauseIds,
+    /// What no recording shows.
+    pub order: OrderIds,
+    /// The capabilities of a migration.
+    pub capabilities: Capabilities,
+    /// The clause behind each property of [`properties::ALL`].
+    pub clauses: Vec<Option<ClauseId>>,
+    /// The systems.
+    pub systems: Systems<SystemDef>,
+}
+
+/// The words of a list of switches.
+fn switches<M>(all: &[source::Switch<M>]) -> Vec<(&'static str, &'static str)> {
+    all.iter().map(|(name, says, _)| (*name, *says)).collect()
+}
+
+impl Protocol for Loaded {
+    fn name() -> &'static str {
+        "multifd"
+    }
+
+    fn tables() -> &'static [&'static str] {
+        &[capability::TABLES[0], capability::TABLES[1], "program", "system"]
+    }
+
+    fn words() -> Vec<Section> {
+        vec![
+            (
+                "multifd: keys of `[[multifd-capability]]` and `[[multifd-exclusion]]`",
+                capability::KEYS.to_vec(),
+            ),
+            (
+                "multifd: steps of the source's main thread, `run`, `steps`",
+                source::STEPS.iter().map(|(name, says, _)| (*name, *says)).collect(),
+            ),
+            ("multifd: how a source differs, `source`", switches(source::MANNERS)),
+            ("multifd: how a destination differs, `destination`", switches(destination::MANNERS)),
+            ("multifd: properties, `holds`, `violated`", property::words(properties::ALL)),
+        ]
+    }
+
+    fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
+        let capabilities = Capabilities::read(input, d);
+        let programs = Programs::read(input, Self::name(), d);
+        let of = (spec, Self::name(), false);
+        let systems = Systems::read(of, properties::ALL, input, d, |common, item, d| {
+            Some(systems::compile(&programs, common, item, d))
+        });
+        Ok(Loaded {
+            laws: ClauseIds::resolve(spec)?,
+            order: OrderIds::resolve(spec)?,
+            capabilities,
+            clauses: property::clauses(spec, properties::ALL)?,
+            systems,
+        })
+    }
+
+    fn systems(&self) -> &dyn SystemList {
+        &self.systems
+    }
+
+    fn build(
+        &self,
+        name: &str,
+        scale: &Scale,
+        rules: Rules,
+    ) -> Result<Option<Box<dyn Check>>, BadScale> {
+        let def = self.systems.at(name, scale)?;
+        Ok(def.map(|def| Box::new(self.system(&def, rules)) as _))
+    }
+
+    fn properties(&self) -> Vec<&'static str> {
+        property::names(properties::ALL)
+    }
+}

@@ -1,8 +1,14 @@
-//! multifd: the encoding of its streams.
+//! multifd: the encoding of its streams, the capabilities of a migration, and its systems.
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
+mod common;
+
+mod auto;
+mod capability;
 mod channel;
 mod follow;
 mod main_stream;
 mod return_path;
+mod systems;

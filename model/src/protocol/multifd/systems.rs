@@ -1,0 +1,280 @@
+//! Systems of a multifd migration: a source with a program, a destination, and a guest, as data.
+//!
+//! ```text
+//!  multifd/systems.toml: run, source, destination, buffers, cap, holds, violated
+//!        |  Systems::read, compile (every name resolved, every problem reported)
+//!        v
+//!  SystemDef --system(rules)--> System<(Judged, Source, Destination, Guest)> --> explore
+//! ```
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::Loaded;
+use super::machine::Multifd;
+use super::properties::{self, Names, Parts};
+use super::threads::destination::{self, Cap, Destination};
+use super::threads::event::{Buffer, GUEST};
+use super::threads::guest::Guest;
+use super::threads::judged::Judged;
+use super::threads::source::{self, MAX_STEPS, STEPS, Source, Step, Switch};
+use super::threads::{BUFFERS, CHANNELS, PAGES, QUEUES, ROOM};
+use crate::protocol::definition::{Common, Definition, RawSystem};
+use crate::protocol::program::Programs;
+use crate::protocol::property;
+use crate::protocol::size::{Bound, Size};
+use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use devmig_engine::compose::Closed;
+use devmig_engine::rules::Rules;
+use devmig_engine::system;
+use devmig_engine::system::System;
+
+/// A system of multifd: the main stream and the channels are queues.
+pub type Migration = system!(Parts, queues = QUEUES, room = ROOM);
+
+/// The keys of a `[[system]]` of multifd's own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Keys {
+    #[serde(default = "two")]
+    channels: Spanned<u8>,
+    #[serde(default = "one")]
+    pages: Spanned<u8>,
+    #[serde(default)]
+    writes: u8,
+    run: Vec<Spanned<String>>,
+    #[serde(default)]
+    source: Vec<Spanned<String>>,
+    #[serde(default)]
+    destination: Vec<Spanned<String>>,
+    #[serde(default)]
+    buffers: Vec<Spanned<String>>,
+    cap: Option<Spanned<String>>,
+    #[serde(default)]
+    limit: u8,
+    fails: Option<Spanned<String>>,
+}
+
+fn one() -> Spanned<u8> {
+    Spanned::new(0..0, 1)
+}
+
+fn two() -> Spanned<u8> {
+    Spanned::new(0..0, 2)
+}
+
+/// A system, resolved.
+#[derive(Clone, Debug)]
+pub struct SystemDef {
+    /// What every system says.
+    pub common: Common,
+    /// Channels, pages, and how often the guest writes.
+    pub channels: u8,
+    /// Pages.
+    pub pages: u8,
+    /// How often the guest writes.
+    pub writes: u8,
+    /// The program of the source's main thread.
+    pub steps: Vec<Step>,
+    /// How the source differs.
+    pub source: source::Manner,
+    /// How the destination differs.
+    pub destination: destination::Manner,
+    /// The device's buffers.
+    pub buffers: Vec<Buffer>,
+    /// What bounds those that wait.
+    pub cap: Cap,
+    /// The limit that properties name.
+    pub limit: u8,
+    /// Channels that may fail, at the source and at the destination.
+    pub faults: [u8; 2],
+}
+
+/// The most writes: a page has two bits.
+const WRITES: u8 = 2;
+/// The words of `fails`, with how many channels fail at each end.
+const FAILS: [(&str, [u8; 2]); 2] = [("source", [1, 0]), ("destination", [0, 1])];
+
+impl Definition for SystemDef {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn bounds(&self) -> Vec<Bound> {
+        let mut all = vec![Bound::new("channels", self.channels.into(), (1, CHANNELS as u16))];
+        // A system about the device alone has no pages that matter.
+        if self.writes > 0 {
+            all.push(Bound::new("pages", self.pages.into(), (1, PAGES as u16)));
+            all.push(Bound::new("writes", self.writes.into(), (1, WRITES.into())));
+        }
+        all
+    }
+
+    fn scaled(&self, size: &Size) -> Self {
+        let mut def = SystemDef { channels: size.of("channels") as u8, ..self.clone() };
+        if self.writes > 0 {
+            (def.pages, def.writes) = (size.of("pages") as u8, size.of("writes") as u8);
+        }
+        def
+    }
+}
+
+/// Sets the switches that an item names.
+fn switched<M: Default, T>(
+    item: &Item<T>,
+    names: &[Spanned<String>],
+    all: &[Switch<M>],
+    d: &mut Diagnostics,
+) -> M {
+    let mut manner = M::default();
+    for name in names {
+        match all.iter().find(|(known, ..)| known == name.get_ref()) {
+            Some((.., set)) => set(&mut manner),
+            None => {
+                let message = format!("`{}` is not a switch of this end", name.get_ref());
+                let error = item.error(name.span(), message, "unknown switch");
+                let help = did_you_mean(name.get_ref(), all.iter().map(|(known, ..)| *known));
+                d.push(with_help(error, help));
+            }
+        }
+    }
+    manner
+}
+
+/// A buffer as it is written: `3`, `4 config`.
+fn buffer(text: &str) -> Option<Buffer> {
+    let (index, config) = match text.strip_suffix(" config") {
+        Some(index) => (index, true),
+        None => (text, false),
+    };
+    let index = index.parse().ok().filter(|index| usize::from(*index) < BUFFERS)?;
+    Some(Buffer { index, config })
+}
+
+/// A cap as it is written: `count 2`, `size 3`.
+fn cap(text: &str) -> Option<Cap> {
+    let (of, most) = text.split_once(' ')?;
+    let most = most.parse().ok()?;
+    match of {
+        "count" => Some(Cap::Count(most)),
+        "size" => Some(Cap::Size(most)),
+        _ => None,
+    }
+}
+
+/// Resolves the keys of one item.
+pub fn compile(
+    programs: &Programs,
+    common: Common,
+    item: &Item<RawSystem<Keys>>,
+    d: &mut Diagnostics,
+) -> SystemDef {
+    let raw = &item.value.1;
+    for (number, most, what) in [
+        (&raw.channels, CHANNELS, "one to three channels"),
+        (&raw.pages, PAGES, "one or two pages"),
+    ] {
+        if !(1..=most).contains(&usize::from(*number.get_ref())) {
+            d.push(item.error(number.span(), format!("a system has {what}"), "here"));
+        }
+    }
+    if raw.writes > WRITES {
+        d.push(item.error(item.span.clone(), "a guest writes at most twice", "in this system"));
+    }
+    let lines = programs.flat(item, &raw.run, d);
+    if let Some(line) = lines.get(MAX_STEPS) {
+        let message = format!("a program has at most {MAX_STEPS} steps");
+        d.push(item.error(line.span(), message, "one too many"));
+    }
+    let mut step = |line: &Spanned<String>| {
+        let found = STEPS.iter().find(|(known, ..)| known == line.get_ref());
+        if found.is_none() {
+            let message = format!("`{}` is not a step", line.get_ref());
+            let error = item.error(line.span(), message, "unknown step");
+            let help = did_you_mean(line.get_ref(), STEPS.iter().map(|(known, ..)| *known));
+            d.push(with_help(error, help));
+        }
+        found.map(|(.., step)| *step)
+    };
+    let steps = lines.iter().filter_map(&mut step).collect();
+    let mut parsed = |written: &Spanned<String>, what: &str, is: bool| {
+        if !is {
+            let message = format!("`{}` is not {what}", written.get_ref());
+            d.push(item.error(written.span(), message, "here"));
+        }
+    };
+    let mut buffers = Vec::new();
+    for written in &raw.buffers {
+        let found = buffer(written.get_ref());
+        parsed(written, "a buffer such as `3` or `4 config`, of at most 8", found.is_some());
+        buffers.extend(found);
+    }
+    let cap = raw.cap.as_ref().and_then(|written| {
+        let found = cap(written.get_ref());
+        parsed(written, "a cap such as `count 2` or `size 3`", found.is_some());
+        found
+    });
+    let faults = raw.fails.as_ref().and_then(|written| {
+        let found = FAILS.iter().find(|(name, _)| name == written.get_ref());
+        parsed(written, "an end: `source` or `destination`", found.is_some());
+        found.map(|(_, faults)| *faults)
+    });
+    SystemDef {
+        common,
+        channels: *raw.channels.get_ref(),
+        pages: *raw.pages.get_ref(),
+        writes: raw.writes,
+        steps,
+        source: switched(item, &raw.source, source::MANNERS, d),
+        destination: switched(item, &raw.destination, destination::MANNERS, d),
+        buffers,
+        cap: cap.unwrap_or(Cap::None),
+        limit: raw.limit,
+        faults: faults.unwrap_or_default(),
+    }
+}
+
+impl Loaded {
+    /// The system under these rules.
+    #[must_use]
+    pub fn system(&self, def: &SystemDef, rules: Rules) -> Migration {
+        let (channels, pages) = (def.channels, def.pages);
+        let device = !def.buffers.is_empty();
+        let judged = Judged {
+            rules: Multifd { laws: self.laws, channels: usize::from(channels) },
+            order: self.order,
+            per_section: def.source.per_section,
+            device,
+        };
+        let source = Source {
+            steps: def.steps.clone(),
+            manner: def.source,
+            channels,
+            pages,
+            buffers: def.buffers.clone(),
+            faults: def.faults[0],
+        };
+        let destination = Destination {
+            manner: def.destination,
+            channels,
+            cap: def.cap,
+            device,
+            faults: def.faults[1],
+        };
+        let guest = Guest { pages, writes: def.writes };
+        let buffers = def.buffers.len() as u8;
+        let names = Names { steps: Arc::from(&def.steps[..]), pages, buffers, limit: def.limit };
+        let named = (&def.common.holds[..], &def.common.violated[..]);
+        System {
+            name: def.common.name.clone(),
+            protocol: "multifd",
+            about: def.common.about.clone(),
+            properties: property::build(properties::ALL, &self.clauses, &names, named),
+            closed: Closed { machine: (judged, source, destination, guest), rules },
+            expect: def.common.expect.clone(),
+            refinements: vec![],
+            environment: vec![GUEST],
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! The destination: a thread that reads the main stream, one for each channel, and one that loads the device.
+//!
+//! ```text
+//!   channel thread: reads packets; at a SYNC it counts itself as arrived, and sleeps until it is released
+//!   main thread:    at a mark it waits until all have arrived, and then releases each
+//!   load thread:    loads the device's buffers in the order of their indices, the configuration last
+//! ```
+//!
+//! A packet is read when nothing keeps its thread from reading. After an error everything is read and thrown
+//! away, as by who closes a socket.
+
+use devmig_engine::machine::{Machine, Party, Reaction, Step as Hidden, Stimulus, Verdict};
+use devmig_engine::packed;
+use devmig_engine::rules::{OpenChoice, RuleContext};
+
+use serde_json::{Map, Value};
+
+use super::event::{Content, Event, Main, Packet, Page, channel_of};
+use super::source::Switch;
+use super::{BUFFERS, CHANNELS, PAGES};
+use crate::protocol::multifd::event::DESTINATION;
+
+/// How a destination differs from QEMU 11.1 with machine type 8.1 or later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Manner {
+    /// The end of each RAM section is a mark (machine types up to 8.0).
+    pub per_section: bool,
+    /// Multifd is off.
+    pub off: bool,
+    /// It does not wait at a mark.
+    pub mark_does_not_wait: bool,
+    /// A channel goes on once it has arrived.
+    pub released_at_once: bool,
+    /// At a mark, the next channel is released for each one that has arrived.
+    pub released_one_by_one: bool,
+    /// What has arrived is not taken off the count.
+    pub count_stays: bool,
+    /// The pages in a SYNC packet are not read (9.2.0).
+    pub sync_data_ignored: bool,
+    /// The configuration is loaded without waiting for other devices.
+    pub no_interlock: bool,
+    /// The load thread is started by SWITCHOVER_START only; here: buffers are loaded as they come.
+    pub loads_as_they_come: bool,
+    /// It reports that it has loaded.
+    pub reports: bool,
+    /// It answers each chunk (cloud-hypervisor).
+    pub acknowledges: bool,
+}
+
+/// The switches of a destination (shown by `devmig proposal words`).
+pub const MANNERS: &[Switch<Manner>] = &[
+    ("per section", "machine type 8.0: the end of each RAM section is a mark too", |m| {
+        m.per_section = true;
+    }),
+    ("multifd is off", "it reads the main stream only", |m| m.off = true),
+    ("mark does not wait", "it acts on a mark before each channel has read its SYNC", |m| {
+        m.mark_does_not_wait = true;
+    }),
+    ("channels do not wait", "a channel goes on after its SYNC", |m| m.released_at_once = true),
+    ("channels are released one by one", "each channel's release follows one arrival", |m| {
+        m.released_one_by_one = true;
+    }),
+    ("count stays", "a SYNC is not taken off the count at its mark", |m| m.count_stays = true),
+    ("SYNC data is ignored", "9.2.0: the pages in a SYNC packet are not read", |m| {
+        m.sync_data_ignored = true;
+    }),
+    ("no interlock", "10.0: the configuration does not wait for other devices", |m| {
+        m.no_interlock = true;
+    }),
+    ("loads as they come", "buffers are loaded in the order of their arrival", |m| {
+        m.loads_as_they_come = true;
+    }),
+    ("reports SHUT", "it reports on the return path that it has loaded", |m| m.reports = true),
+    ("acknowledges", "cloud-hypervisor: it answers each chunk", |m| m.acknowledges = true),
+];
+
+/// What bounds the buffers that wait to be loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cap {
+    /// Nothing: the default.
+    None,
+    /// Their number.
+    Count(u8),
+    /// Their size: two units for an even index, one for an odd one.
+    Size(u8),
+}
+
+/// The size of a buffer.
+#[must_use]
+pub fn size_of(index: usize) -> usize {
+    if index.is_multiple_of(2) { 2 } else { 1 }
+}
+
+/// What is remembered of a channel's thread.
+#[packed]
+#[derive(Default)]
+pub struct Reader {
+    /// It has read a SYNC, and sleeps.
+    pub waits: bool,
+    /// How often it was released while it did not sleep.
+    #[bits(2)]
+    pub released: u8,
+    /// It owes the answer for a chunk.
+    pub owes: bool,
+    /// It has ended.
+    pub ended: bool,
+}
+
+impl Reader {
+    /// A semaphore: what is released before it sleeps does not sleep.
+    fn release(&mut self) {
+        match self.waits {
+            true => self.waits = false,
+            false => self.released = (self.released + 1).min(3),
+        }
+    }
+}
+
+/// What the destination remembers.
+#[packed]
+pub struct DestinationState {
+    /// The list of blocks was read.
+    pub list: bool,
+    /// The content of each page.
+    pub memory: [Content; PAGES],
+    /// How many channels have arrived at a SYNC.
+    #[bits(4)]
+    pub arrived: u8,
+    /// The threads.
+    pub readers: [Reader; CHANNELS],
+    /// Releases that the mark still has to make, if they are made one by one.
+    #[bits(2)]
+    pub collecting: u8,
+    /// How many marks it has acted on.
+    #[bits(3)]
+    pub marks: u8,
+    /// Buffers that wait to be loaded.
+    pub queued: [bool; BUFFERS],
+    /// The next one to load.
+    #[bits(4)]
+    pub next: u8,
+    /// The index of the configuration, once it came, counted from 1.
+    #[bits(4)]
+    pub last: u8,
+    /// How many buffers were loaded.
+    #[bits(4)]
+    pub loaded: u8,
+    /// The configuration was loaded.
+    pub configured: bool,
+    /// All other devices were loaded.
+    pub iterables: bool,
+    /// The main stream has ended.
+    pub ended: bool,
+    /// The virtual machine runs here.
+    pub runs: bool,
+    /// It has reported that.
+    pub reported: bool,
+    /// A channel's thread has met an error.
+    pub failed: bool,
+    /// How many have.
+    #[bits(1)]
+    pub faults: u8,
+    /// The main thread has ended without the virtual machine.
+    pub gave_up: bool,
+}
+
+/// The destination.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination {
+    /// How it differs from QEMU 11.1.
+    pub manner: Manner,
+    /// Channels that it waits for.
+    pub channels: u8,
+    /// What bounds the queue of buffers.
+    pub cap: Cap,
+    /// Whether the device's state comes over channels.
+    pub device: bool,
+    /// How many channels may fail.
+    pub faults: u8,
+}
+
+impl Destination {
+    fn readers(&self) -> std::ops::Range<usize> {
+        0..usize::from(self.channels)
+    }
+
+    fn is_mark(&self, main: Main) -> bool {
+        main == Main::Flush || main == Main::Eos && self.manner.per_section
+    }
+
+    /// A mark on the main stream; none, while it waits.
+    fn mark(&self, s: &DestinationState) -> Option<DestinationState> {
+        let mut next = *s;
+        if self.manner.off || self.manner.acknowledges {
+            return Some(next);
+        }
+        if self.manner.released_one_by_one {
+            next.collecting = self.channels;
+            return Some(next);
+        }
+        if s.arrived < self.channels && !self.manner.mark_does_not_wait {
+            return None;
+        }
+        if !self.manner.count_stays {
+            next.arrived = s.arrived.saturating_sub(self.channels);
+        }
+        self.readers().for_each(|reader| next.readers[reader].release());
+        next.marks += 1;
+        Some(next)
+    }
+
+    fn page(next: &mut DestinationState, page: Page) {
+        next.memory[usize::from(page.page)].version = page.version;
+    }
+
+    fn main(&self, s: &DestinationState, main: Main) -> Option<DestinationState> {
+        let mut next = *s;
+        match main {
+            Main::List => next.list = true,
+            Main::Flush | Main::Eos if self.is_mark(main) => return self.mark(s),
+            Main::Flush | Main::Eos => {}
+            Main::Page(page) => Destination::page(&mut next, page),
+            Main::Iterables => next.iterables = true,
+            Main::End => next.ended = true,
+            Main::Closed => (next.failed, next.gave_up) = (true, true),
+        }
+        Some(next)
+    }
+
+    fn packet(&self, s: &DestinationState, channel: usize, packet: Packet) -> DestinationState {
+        let mut next = *s;
+        let mut sync = false;
+        match packet {
+            Packet::Ram(page, rides) => {
+                if !(rides && self.manner.sync_data_ignored) {
+                    Destination::page(&mut next, page);
+                }
+                next.readers[channel].owes = self.manner.acknowledges;
+                sync = rides;
+            }
+            Packet::Sync => sync = true,
+            Packet::Device(buffer) => {
+                let index = usize::from(buffer.index);
+                if buffer.config {
+                    next.last = buffer.index + 1;
+                }
+                let queued = (0..BUFFERS).filter(|at| s.queued[*at]);
+                let over = match self.cap {
+                    Cap::None => false,
+                    Cap::Count(most) => queued.count() + 1 > usize::from(most),
+                    Cap::Size(most) => {
+                        queued.map(size_of).sum::<usize>() + size_of(index) > usize::from(most)
+                    }
+                };
+                // An index that was loaded is as much a duplicate as one that waits.
+                let passed = index < usize::from(s.next) && !self.manner.loads_as_they_come;
+                if s.queued[index] || passed || over {
+                    next.failed = true;
+                } else {
+                    next.queued[index] = true;
+                }
+            }
+            Packet::Closed => next.readers[channel].ended = true,
+        }
+        if sync {
+            next.arrived += 1;
+            let reader = &mut next.readers[channel];
+            if !self.manner.released_at_once {
+                match reader.released {
+                    0 => reader.waits = true,
+                    _ => reader.released -= 1,
+                }
+            }
+        }
+        next
+    }
+
+    /// The load thread's next step.
+    fn loads(&self, s: &DestinationState) -> Option<(&'static str, DestinationState)> {
+        if !self.device || s.failed {
+            return None;
+        }
+        let mut next = *s;
+        let index = match self.manner.loads_as_they_come {
+            true => s.queued.iter().position(|queued| *queued)?,
+            false => usize::from(s.next),
+        };
+        let ready = s.queued.get(index).copied().unwrap_or(false) && !s.configured;
+        let config = usize::from(s.last) == index + 1;
+        if !ready || config && !(s.iterables || self.manner.no_interlock) {
+            return None;
+        }
+        next.queued[index] = false;
+        next.next = index as u8 + 1;
+        next.loaded += 1;
+        next.configured = config;
+        Some((if config { "load the configuration" } else { "load a buffer" }, next))
+    }
+
+    /// Whether a channel's thread reads its next packet.
+    #[must_use]
+    pub fn reads(&self, s: &DestinationState, channel: usize) -> bool {
+        let reader = &s.readers[channel];
+        s.failed || !reader.waits && !reader.owes
+    }
+}
+
+impl Machine for Destination {
+    type State = DestinationState;
+    type Event = Event;
+
+    fn name(&self) -> &'static str {
+        "destination"
+    }
+
+    fn plays(&self, party: Party) -> bool {
+        party == DESTINATION
+    }
+
+    fn on(&self, s: &DestinationState, event: &Event, _: &mut RuleContext) -> Verdict<Self> {
+        Ok(match *event {
+            Event::Write(_) | Event::Stop => Reaction::Ignore,
+            // The main thread that waits at a mark does not learn of an error.
+            Event::Main(_) if s.gave_up => Reaction::Ignore,
+            Event::Main(_) if s.collecting > 0 => Reaction::Disabled,
+            Event::Main(main) if s.failed && self.is_mark(main) && self.mark(s).is_none() => {
+                Reaction::Disabled
+            }
+            Event::Main(_) if s.failed => Reaction::To(DestinationState { gave_up: true, ..*s }),
+            Event::Main(main) => self.main(s, main).map_or(Reaction::Disabled, Reaction::To),
+            Event::Channel(queue, packet) => {
+                let channel = channel_of(queue);
+                let mut next = *s;
+                match packet {
+                    Packet::Closed => next.readers[channel].ended = true,
+                    _ if s.failed => return Ok(Reaction::Ignore),
+                    _ if self.manner.off || !self.reads(s, channel) => {
+                        return Ok(Reaction::Disabled);
+                    }
+                    _ => next = self.packet(s, channel, packet),
+                }
+                Reaction::To(next)
+            }
+            Event::Shut if !s.runs || s.reported => Reaction::Disabled,
+            Event::Shut => Reaction::To(DestinationState { reported: true, ..*s }),
+            Event::Acknowledged(channel) => {
+                let mut next = *s;
+                let reader = &mut next.readers[usize::from(channel)];
+                if !reader.owes {
+                    return Ok(Reaction::Disabled);
+                }
+                reader.owes = false;
+                Reaction::To(next)
+            }
+        })
+    }
+
+    fn hidden(
+        &self,
+        s: &DestinationState,
+        _: &mut RuleContext,
+        f: &mut dyn FnMut(Hidden, DestinationState),
+    ) -> Result<(), OpenChoice> {
+        if let Some((name, next)) = self.loads(s) {
+            f(Hidden::alone(DESTINATION, name), next);
+        }
+        if s.collecting > 0 && s.arrived > 0 {
+            let mut next = *s;
+            let channel = self.channels - s.collecting;
+            next.readers[usize::from(channel)].release();
+            (next.arrived, next.collecting) = (s.arrived - 1, s.collecting - 1);
+            next.marks += u8::from(next.collecting == 0);
+            f(Hidden { by: DESTINATION, name: "release, channel", index: channel }, next);
+        }
+        if s.ended && s.failed && !s.runs && !s.gave_up {
+            let next = DestinationState { gave_up: true, ..*s };
+            f(Hidden::alone(DESTINATION, "give up"), next);
+        }
+        let loaded = !self.device || s.configured;
+        if s.ended && loaded && !s.runs && !s.failed {
+            let next = DestinationState { runs: true, ..*s };
+            f(Hidden::alone(DESTINATION, "run the virtual machine"), next);
+        }
+        for channel in self.readers() {
+            let reader = &s.readers[channel];
+            if s.faults < self.faults && !reader.ended && !s.failed {
+                let mut next = *s;
+                next.readers[channel].ended = true;
+                // The others are released; the count is not touched.
+                next.readers.iter_mut().for_each(|reader| reader.waits = false);
+                (next.failed, next.faults) = (true, s.faults + 1);
+                f(Hidden { by: DESTINATION, name: "fail, channel", index: channel as u8 }, next);
+            }
+        }
+        Ok(())
+    }
+
+    fn stimuli(&self, s: &DestinationState, f: &mut dyn FnMut(Stimulus<Event>)) {
+        if self.manner.reports && s.runs && !s.reported {
+            f(Stimulus::Unguarded(Event::Shut));
+        }
+        for channel in self.readers().filter(|channel| s.readers[*channel].owes) {
+            f(Stimulus::Unguarded(Event::Acknowledged(channel as u8)));
+        }
+    }
+
+    fn describe(&self, s: &DestinationState) -> Map<String, Value> {
+        let channels = &s.readers[self.readers()];
+        let mut shown = serde_json::json!({
+            "memory": s.memory,
+            "marks": s.marks,
+            "arrived": s.arrived,
+            "waits": channels.iter().map(|reader| reader.waits).collect::<Vec<_>>(),
+            "runs": s.runs,
+            "failed": s.failed,
+            "gave up": s.gave_up,
+        });
+        if let (true, Some(shown)) = (self.device, shown.as_object_mut()) {
+            let queued: Vec<_> = (0..BUFFERS).filter(|index| s.queued[*index]).collect();
+            shown.insert("queued".into(), queued.into());
+            shown.insert("loaded".into(), s.loaded.into());
+            shown.insert("others loaded".into(), s.iterables.into());
+        }
+        Map::from_iter([(self.name().to_owned(), shown)])
+    }
+
+    fn at_end(&self, s: &DestinationState) -> bool {
+        s.runs || s.gave_up
+    }
+}
