@@ -18,12 +18,14 @@
 //! | `pieces.rs`, `faults.rs` | a recording taken apart, and what can be wrong with one |
 //! | `mapped_ram.rs` | a migration to a file with a place for each page |
 //! | `relay.rs` | two sides connected, and what passes recorded |
+//! | `capabilities.rs` | which capabilities a monitor refuses together |
 //! | `destination.rs`, `source.rs` | the suites for either end of a migration |
 //! | `report.rs` | the verdict, as text and JSON |
 //!
 //! **Invariants.** Memory does not depend on the length of a recording. Data is never copied, unless memory is
 //! to be compared. Where a recording has no end, what is missing is not a violation.
 
+pub mod capabilities;
 pub mod destination;
 pub mod faults;
 pub mod indices;

@@ -155,6 +155,17 @@ Exit codes:
   4  an error of the harness
   5  nothing was judged: every test was skipped";
 
+pub(super) const TEST_MIGRATION_CAPABILITIES: &str = "\
+Examples:
+  devmig test migration-capabilities --binary qemu-system-x86_64
+  devmig test migration-capabilities --qmp qmp.sock --format json
+
+Exit codes:
+  0  the monitor answers as the table says
+  1  it does not
+  2  wrong usage, or the monitor cannot be reached
+  4  the monitor does not answer";
+
 pub(super) const IMPLEMENTATIONS: &str = "\
 Examples:
   devmig implementations --list

@@ -27,7 +27,7 @@ const READ: [&str; 13] = [
 const WRITTEN: [&str; 4] = ["junit", "results", "record", "folder"];
 
 /// Sockets, devices and places for them: nothing is read from their files.
-const PLACES: [&str; 10] = [
+const PLACES: [&str; 11] = [
     "socket",
     "socket_path",
     "vfio_user",
@@ -38,6 +38,7 @@ const PLACES: [&str; 10] = [
     "cdev",
     "group",
     "device",
+    "qmp",
 ];
 
 #[test]

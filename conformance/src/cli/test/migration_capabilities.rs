@@ -1,0 +1,72 @@
+//! `devmig test migration-capabilities`: which combinations of capabilities a monitor refuses.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args as ClapArgs};
+use devmig_model::registry::Library;
+use devmig_reference::socket::Deadline;
+
+use super::{Error, Format, Out, Status};
+use crate::harness::io::process::{Command, Process};
+use crate::multifd::capabilities;
+use crate::scenario::error::Error as Trouble;
+use crate::scenario::qmp::Qmp;
+use crate::vhost_user::transport::Connection;
+
+/// How long QEMU may take to start.
+const START: Duration = Duration::from_secs(20);
+
+/// Ask a monitor of QEMU for every capability of a migration and for every pair, and compare its
+/// answers with the table of exclusions
+#[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::TEST_MIGRATION_CAPABILITIES)]
+#[command(group = ArgGroup::new("where").required(true).args(["qmp", "binary"]))]
+pub(super) struct Args {
+    /// Socket of a monitor (QMP) that nobody uses. Capabilities that are off are switched on and off
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
+    qmp: Option<PathBuf>,
+    /// Program of QEMU, with arguments if it needs any: it is started without a machine
+    #[arg(long, value_name = "COMMAND", help_heading = "Target")]
+    binary: Option<String>,
+    /// Output format
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    format: Format,
+}
+
+/// Runs it.
+pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    let library = Library::builtin()?;
+    let deadline = Deadline::after(START);
+    // The process lives as long as it is asked.
+    let (_process, connection) = connect(args, deadline)?;
+    let mut qmp = Qmp::new(&connection, deadline).map_err(trouble)?;
+    let report = capabilities::ask(&mut qmp, &library.multifd().capabilities).map_err(trouble)?;
+    out.show(args.format, &report, || report.text())?;
+    Ok(if report.is_as_expected() { Status::Good } else { Status::Bad })
+}
+
+fn connect(args: &Args, deadline: Deadline) -> Result<(Option<Process>, Connection), Error> {
+    let wrong = |why: &dyn std::fmt::Display| Error::usage(why.to_string(), None);
+    match (&args.qmp, &args.binary) {
+        (Some(path), _) => {
+            let connected = Connection::connect(path, deadline).map_err(|why| wrong(&why))?;
+            Ok((None, connected))
+        }
+        (None, binary) => {
+            let binary = binary.as_deref().unwrap_or_default();
+            let text = format!(
+                "{binary} -nodefaults -no-user-config -display none -machine none \
+                 -qmp unix:{{socket}},server=on,wait=off"
+            );
+            let command = Command::parse(&text).map_err(|why| wrong(&why))?;
+            let (process, connected) = command.start(deadline).map_err(|why| wrong(&why))?;
+            Ok((Some(process), connected))
+        }
+    }
+}
+
+/// The monitor could not be asked.
+fn trouble(why: Trouble) -> Error {
+    Error::Serve(format!("the monitor cannot be asked: {why}"))
+}
