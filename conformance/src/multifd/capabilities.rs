@@ -236,7 +236,7 @@ mod tests {
                     let on = all[0]["state"].as_bool().unwrap();
                     let names: Vec<_> =
                         all.iter().map(|one| one["capability"].as_str().unwrap()).collect();
-                    let why = table.refusals(&release, &names).into_iter();
+                    let mut why = table.refusals(&release, &names).into_iter();
                     let why = why.find(|why| why.condition().is_none());
                     match why.filter(|_| on && names != accepts) {
                         Some(why) => json!({ "error": { "class": "e", "desc": why.message } }),
