@@ -17,8 +17,11 @@ use devmig_reference::vfio_user;
 use devmig_reference::vhost_user::{Mutant, Settings};
 
 /// What is found besides a fault, and is one: a feature that has no effect breaks the clauses of both
-/// kinds of mark.
-const IS_ONE: [(&str, &str); 3] = [
+/// kinds of mark; a message that names another ring loses whatever it tells; in a ring of another size
+/// the guest finds neither its notification nor its request.
+const IS_ONE: [(&str, &str); 5] = [
+    ("inband-wrong-ring", "vhost-user.err.signalled"),
+    ("ring-size-ignored", "vhost-user.ring.started-processes"),
     ("features-fixed", "vhost-user.dirty-log.marks-used-ring"),
     ("features-ignored", "vhost-user.dirty-log.marks-used-ring"),
     ("features-of-first", "vhost-user.dirty-log.marks-used-ring"),

@@ -161,6 +161,9 @@ pub struct Range {
     pub length: u64,
 }
 
+/// The clause about the number of an error.
+pub const ERROR_NUMBER: &str = "vfio-user.reply.error-number";
+
 /// A command that was sent: which, and how the device described itself, nothing for what may change, or
 /// with which number it refused.
 pub type Described = (String, Result<String, ErrorNumber>);

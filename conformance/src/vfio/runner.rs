@@ -151,8 +151,8 @@ impl session::Session<Form> for Session<'_> {
         Session::aftermath(self)
     }
 
-    fn knows_what_follows(&mut self, _: ClauseId) -> bool {
-        Session::knows_what_follows(self)
+    fn knows_what_follows(&mut self, clause: ClauseId) -> bool {
+        Session::knows_what_follows(self, clause)
     }
 
     fn has_judged(&self, test: &Test) -> bool {

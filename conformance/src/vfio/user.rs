@@ -31,8 +31,8 @@ use rustix::io::Errno;
 
 use super::data;
 use super::device::{
-    Described, Deviation, Device, DeviceInfo, HarnessError, IrqInfo, Left, MAPPED, Place, Range,
-    Read, RegionInfo, Said, Transport,
+    Described, Deviation, Device, DeviceInfo, ERROR_NUMBER, HarnessError, IrqInfo, Left, MAPPED,
+    Place, Range, Read, RegionInfo, Said, Transport,
 };
 use super::session::last_words;
 use crate::harness::io::process::{Command, DEATH, Process, Remains, SpawnError};
@@ -295,7 +295,7 @@ impl User {
                 Some(number) => {
                     if !number.is_valid() {
                         self.deviations.push(Deviation {
-                            clause: "vfio-user.reply.error-number",
+                            clause: ERROR_NUMBER,
                             observed: error.to_string(),
                             expected: "an errno, or 0",
                         });

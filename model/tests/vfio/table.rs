@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use devmig_model::protocol::vfio::event::pages_in_words;
 use devmig_model::protocol::vfio::lint::{Lint, lint, spelled};
 use devmig_model::protocol::vfio::path::{NoPath, Reading};
 use devmig_model::protocol::vfio::table::Table;
@@ -317,4 +318,12 @@ fn a_dense_table_is_looked_through_in_time() {
         panic!()
     };
     assert_eq!(paths.len(), 8);
+}
+
+#[test]
+fn pages_are_named_by_number() {
+    assert_eq!(pages_in_words(0), "no page");
+    assert_eq!(pages_in_words(1 << 63), "page 63");
+    assert_eq!(pages_in_words(0b1110_0011), "pages 0 to 1, 5 to 7");
+    assert_eq!(pages_in_words(u64::MAX), "pages 0 to 63");
 }

@@ -9,7 +9,7 @@ use devmig_model::registry::Library;
 use super::Session;
 use crate::harness::conversation::Record;
 use crate::harness::verdict::TestEnd;
-use crate::vfio::device::{Deviation, HarnessError};
+use crate::vfio::device::{Deviation, ERROR_NUMBER, HarnessError};
 
 /// A device that cannot be opened is the harness's matter, or that of who named it.
 pub(super) fn unopened(library: &Library, trouble: HarnessError) -> TestEnd {
@@ -130,12 +130,16 @@ impl Session<'_> {
     /// | what broke the clause | goes on |
     /// |---|---|
     /// | what a question was answered, a register, a log: values, numbers of errors | yes |
+    /// | a number of an error that is none | no: the refusal may be right for any reason |
     /// | a refusal to say how much is left | no: that is right in other states, and it may be in one |
     /// | the answer to a SET, a GET, a RESET, a read or a write of data | no: its state is not known |
     /// | what the device does where it may not | no: it is not where it should be |
     /// | an answer that does not come, a closed connection, and what no clause names | no |
-    pub(in crate::vfio) fn knows_what_follows(&self) -> bool {
+    pub(in crate::vfio) fn knows_what_follows(&self, clause: ClauseId) -> bool {
         if self.gone || self.is_late() || self.conversation.is_stalled() {
+            return false;
+        }
+        if self.library.spec.clause_name(clause) == ERROR_NUMBER {
             return false;
         }
         let mut records = self.conversation.records().iter().rev();

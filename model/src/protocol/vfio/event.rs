@@ -276,17 +276,3 @@ impl Event {
         format!("device {}: {what}", self.device)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_are_named_by_number() {
-        let said = |pages| pages_in_words(pages);
-        assert_eq!(said(0), "no page");
-        assert_eq!(said(1 << 63), "page 63");
-        assert_eq!(said(0b1110_0011), "pages 0 to 1, 5 to 7");
-        assert_eq!(said(u64::MAX), "pages 0 to 63");
-    }
-}
