@@ -18,7 +18,7 @@ use std::error::Error;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use devmig_model::protocol::vfio_user::{LoggingStart, MAX_DATA, Range};
+use devmig_model::protocol::vfio_user::{LoggingStart, Range};
 use devmig_reference::migration::Flow;
 use devmig_reference::migration::State::{self, *};
 use devmig_reference::nic::{Link, NicConfig, Parameters};
@@ -51,14 +51,7 @@ impl Host {
         let function = FunctionOptions { config, link: Link::Loopback, latency };
         // By itself, vfio-user has no states without DMA to peers; here they mean what VFIO says.
         let settings = Settings { p2p: P2p::AsVfio, ..Settings::default() };
-        let core = CoreOptions {
-            function,
-            features,
-            settings,
-            max_data: MAX_DATA,
-            mutant: None,
-            behind: None,
-        };
+        let core = CoreOptions::new(function, features, settings);
         let nic = server::start(ServerOptions { core, once: false })?;
         let mut client = Client::connect(&nic.socket(), Box::new(NoMemory), LIMIT)?;
         let memory = GuestMemory::filled(0)?;

@@ -115,6 +115,19 @@ fn kinds() -> Vec<Kind> {
             Err("`slow` is not a value of this key"),
         ),
         ("vfio-expect", "changes = []\n", Err("this proposal changes no feature")),
+        (
+            "multifd-capability",
+            "name = \"new\"\n",
+            Ok(|l| l.multifd().capabilities.all.len() > builtin().multifd().capabilities.all.len()),
+        ),
+        (
+            "multifd-exclusion",
+            "capability = \"multifd\"\nexcludes = [\"xbzrle\"]\nsays = \"no\"\n",
+            Ok(|l| {
+                let before = builtin().multifd().capabilities.exclusions.len();
+                l.multifd().capabilities.exclusions.len() > before
+            }),
+        ),
         ("device-model-release", "name = \"new\"\nabout = \"New.\"\nparameters = []\n", Err("")),
     ]
 }

@@ -1,5 +1,7 @@
 //! Nothing that was said in the founding discussions is lost.
 
+use std::collections::BTreeSet;
+
 use devmig_model::spec::Spec;
 use devmig_model::spec::traceability::{BUILTIN, load};
 use miette::{GraphicalReportHandler, GraphicalTheme};
@@ -9,13 +11,19 @@ fn every_row_of_the_discussion_is_there_once_and_leads_somewhere() {
     let spec = Spec::builtin().unwrap();
     let rows = load(BUILTIN, &spec, None)
         .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)));
-    let numbers: Vec<_> = rows.iter().map(|row| row.row.clone()).collect();
+    let (some, numbers): (Vec<_>, Vec<_>) =
+        rows.iter().map(|row| row.row.clone()).partition(|row| row.starts_with("S2-"));
     let discussions = [("S4", 37), ("S0", 56), ("S1", 42), ("X", 33)];
     let rows_of =
         |(of, most): (&str, u32)| (1..=most).map(move |i| format!("{of}-{i:02}")).collect();
     let all: Vec<String> =
         discussions.into_iter().flat_map(|one| -> Vec<String> { rows_of(one) }).collect();
     assert_eq!(numbers, all);
+    // Of the discussion of multifd, those rows that are answered so far.
+    let multifd: Vec<String> = rows_of(("S2", 86));
+    let answered: BTreeSet<&String> = some.iter().collect();
+    assert_eq!((some.len(), answered.len()), (46, 46));
+    assert!(some.iter().all(|row| multifd.contains(row)), "{some:?}");
     let later = rows.iter().filter(|row| row.later.is_some());
     let later: Vec<&str> = later.map(|row| row.row.as_str()).collect();
     assert_eq!(later, ["S4-32"], "what nothing carries yet");

@@ -29,7 +29,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use devmig_model::protocol::vfio_user::{
-    Command, Flags, Header, Kind, RegionInfo, Reply, Request, Sender, WireError,
+    Command, Flags, Header, Kind, MAX_DATA, RegionInfo, Reply, Request, Sender, WireError,
 };
 use rustix::io::Errno;
 
@@ -67,6 +67,14 @@ pub struct CoreOptions {
     pub mutant: Option<Mutant>,
     /// What it does wrong besides.
     pub behind: Option<Mutant>,
+}
+
+impl CoreOptions {
+    /// One that follows the rules, and takes as much data in a message as may be asked for.
+    #[must_use]
+    pub fn new(function: FunctionOptions, features: u64, settings: Settings) -> Self {
+        CoreOptions { function, features, settings, max_data: MAX_DATA, mutant: None, behind: None }
+    }
 }
 
 /// Why a client is sent away.
