@@ -46,7 +46,7 @@ use crate::vhost_user::suite::Test;
 
 pub use installed::Missing;
 pub use run::Verdict;
-pub(crate) use run::{found, redact, words as deviates};
+pub(crate) use run::{Finding, found, redact, words as deviates};
 pub use setting::Setting;
 pub(crate) use setting::cache;
 

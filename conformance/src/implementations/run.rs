@@ -304,7 +304,7 @@ fn differences(node: &SuiteReport, group: &SuiteReport) -> Vec<String> {
 }
 
 /// A test and the clause that it found broken.
-type Finding = (String, String);
+pub(crate) type Finding = (String, String);
 
 /// The findings of a report.
 pub(crate) fn found(report: &SuiteReport) -> Vec<Finding> {
