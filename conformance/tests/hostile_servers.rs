@@ -412,7 +412,7 @@ impl Session<Form> for Nobody {
         Ok(())
     }
 
-    fn carefully(&mut self, _: &Step) -> Result<StepOutcome, TestEnd> {
+    fn carefully(&mut self, _: &Test<Form>, _: &Step) -> Result<StepOutcome, TestEnd> {
         Ok(StepOutcome::Yes)
     }
 

@@ -135,7 +135,7 @@ impl Session<Form> for Talk {
         Ok(())
     }
 
-    fn carefully(&mut self, _: &Step) -> Result<StepOutcome, TestEnd> {
+    fn carefully(&mut self, _: &Test<Form>, _: &Step) -> Result<StepOutcome, TestEnd> {
         Ok(StepOutcome::Yes)
     }
 

@@ -6,7 +6,6 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use devmig_conformance::multifd::report::{Report, Verdict};
 use devmig_model::protocol::multifd::wire::ReturnMessage;
 use devmig_model::registry::Library;
 use devmig_reference::multifd::{
-    DeviceState, Image, Mutant, Options, PAGE, Stream, SyncMode, ZeroPages, migrate,
+    DeviceState, Guest, Image, Mutant, Options, Stream, SyncMode, ZeroPages, migrate,
 };
 use tempfile::TempDir;
 
@@ -53,30 +52,19 @@ fn judged(options: &Options) -> Report {
     let recording = folder.path().join("recording");
     let relay = Relay::new(&recording).unwrap();
     let image = Image::new("pc.ram", PAGES);
-    let runs = AtomicBool::new(true);
+    let guest = Guest::default();
     let (count, listener) = (usize::from(options.channels) + 1, Listener::Unix(listens));
     let to = Address::Unix(there);
     thread::scope(|scope| {
         scope.spawn(|| reads_everything(&destination, count));
         let relayed = scope.spawn(|| relay.run(&listener, &to, &|| false).unwrap());
-        let guest = scope.spawn(|| {
-            let mut n: u64 = 1;
-            while runs.load(Ordering::Relaxed) {
-                // All over the first half: the second is zero.
-                let word = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize % (PAGES * PAGE / 16);
-                image.write(word, n);
-                n += 1;
-                if n.is_multiple_of(4) {
-                    thread::sleep(Duration::from_micros(50));
-                }
-            }
-        });
+        let works = scope.spawn(|| guest.work(&image));
         let connect = |_| Stream::Unix(UnixStream::connect(&here).unwrap());
         let streams = (0..count).map(connect).collect();
         let stop = || {
             thread::sleep(Duration::from_millis(5));
-            runs.store(false, Ordering::Relaxed);
-            guest.join().unwrap();
+            guest.stop_after(50);
+            works.join().unwrap();
             let data = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
             let config = b"configuration".to_vec();
             vec![DeviceState { name: DEVICE.to_owned(), instance: 0, data, config }]

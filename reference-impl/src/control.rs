@@ -39,7 +39,6 @@ use crate::vfio_user::{self, CoreOptions, ServerOptions};
 use crate::vhost_user::net::NetOptions;
 use crate::vhost_user::server::{ServeError, Serving, Stop};
 use crate::vhost_user::{self, Options};
-use devmig_model::protocol::vfio_user::MAX_DATA;
 
 /// The most devices.
 pub const SLOTS: usize = 64;
@@ -356,10 +355,7 @@ fn start(
         }
         Transport::VfioUser => {
             let function = FunctionOptions { config, link, latency };
-            let (settings, mutant, behind) = Default::default();
-            let features = STOP_COPY | PRE_COPY;
-            let core =
-                CoreOptions { function, features, settings, max_data: MAX_DATA, mutant, behind };
+            let core = CoreOptions::new(function, STOP_COPY | PRE_COPY, Default::default());
             vfio_user::serve(&listener, &ServerOptions { core, once: false }, stop)
         }
     })?;

@@ -12,6 +12,7 @@
 //! | file | its one job |
 //! |---|---|
 //! | `image.rs` | a block of RAM, with a bit for each page that was written |
+//! | `guest.rs` | a guest that writes all the while |
 //! | `stream.rs` | connections: Unix, TCP |
 //! | `hand_over.rs` | packets from whoever has one to the channel that is free |
 //! | `source.rs`, `source/` | rounds, SYNC, the switchover; a thread for each channel |
@@ -25,6 +26,7 @@
 //! **Not here:** compression, postcopy, files; a source that is slowed down.
 
 mod destination;
+mod guest;
 mod hand_over;
 mod image;
 pub mod mutants;
@@ -40,6 +42,7 @@ use std::io;
 use std::time::Duration;
 
 pub use destination::{Load, Received, receive};
+pub use guest::Guest;
 pub use image::{Image, PAGE};
 pub use mutants::{Mutant, Mutants};
 pub use source::{DeviceState, Sent, migrate};

@@ -7,13 +7,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use devmig_model::registry::Library;
 use devmig_reference::multifd::{
-    DeviceState, Error, Image, Load, Mutant, Mutants, Options, PAGE, Received, Sent, Stream,
+    DeviceState, Error, Guest, Image, Load, Mutant, Mutants, Options, PAGE, Received, Sent, Stream,
     SyncMode, ZeroPages, migrate, pairs, receive,
 };
 
@@ -67,40 +66,23 @@ fn migrated(options: &Options, ends: (Vec<Stream>, Vec<Stream>), delay: Duration
     }
     // What was there before.
     (0..PAGES).for_each(|page| destination.load(page, &[0xee; PAGE]));
-    let (runs, written) = (AtomicBool::new(true), AtomicUsize::new(0));
-    let mut loaded = Loaded::default();
+    let (guest, mut loaded) = (Guest::default(), Loaded::default());
     let (here, there) = ends;
     let there = there.into_iter().map(Ok);
     let (sent, received) = thread::scope(|scope| {
-        let guest = scope.spawn(|| {
-            let mut n: u64 = 1;
-            while runs.load(Ordering::Relaxed) {
-                // All over the first half.
-                let word = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize % (PAGES * PAGE / 16);
-                source.write(word, n);
-                written.fetch_add(1, Ordering::Relaxed);
-                n += 1;
-                if n.is_multiple_of(4) {
-                    thread::sleep(Duration::from_micros(50));
-                }
-            }
-        });
+        let works = scope.spawn(|| guest.work(&source));
         let took = scope.spawn(|| {
             let devices: Vec<(&str, u32, &mut dyn Load)> = vec![(DEVICE, 0, &mut loaded)];
             receive(&LIBRARY, there, &destination, devices, options)
         });
         let stop = || {
-            // The guest gets its turn, however busy the machine is.
-            let before = written.load(Ordering::Relaxed);
-            while written.load(Ordering::Relaxed) < before + 50 {
-                thread::sleep(delay);
-            }
-            runs.store(false, Ordering::Relaxed);
-            guest.join().unwrap();
+            thread::sleep(delay);
+            guest.stop_after(50);
+            works.join().unwrap();
             vec![state()]
         };
         let sent = migrate(here, &source, &[(DEVICE, 0)], options, stop);
-        runs.store(false, Ordering::Relaxed);
+        guest.stop();
         (sent, took.join().unwrap())
     });
     Migrated { sent, received, source, destination, loaded }

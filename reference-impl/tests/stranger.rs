@@ -14,7 +14,6 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use devmig_model::protocol::vfio_user::MAX_DATA;
 use devmig_reference::nic::{Link, NicConfig, Parameters};
 use devmig_reference::pci::{FunctionOptions, region, registers};
 use devmig_reference::socket::Deadline;
@@ -51,8 +50,7 @@ impl Stranger {
 fn serve() -> Running {
     let config = NicConfig::new(Parameters::default()).unwrap();
     let function = FunctionOptions { config, link: Link::Loopback, latency: Duration::ZERO };
-    let (settings, mutant, behind) = Default::default();
-    let core = CoreOptions { function, features: 5, settings, max_data: MAX_DATA, mutant, behind };
+    let core = CoreOptions::new(function, 5, Default::default());
     server::start(ServerOptions { core, once: false }).unwrap()
 }
 

@@ -15,7 +15,7 @@ use crate::harness::aftermath::Aftermath;
 use crate::harness::report::{Result as TestResult, SuiteReport};
 use crate::harness::runner;
 use crate::harness::session::{self, Hold};
-use crate::harness::verdict::{StepOutcome, TestEnd};
+use crate::harness::verdict::TestEnd;
 use crate::harness::walk::Draws;
 
 /// The version of the text.
@@ -87,10 +87,6 @@ impl runner::Adapter for Adapter<'_> {
 impl session::Session<Form> for Session<'_> {
     fn step(&mut self, _: &Test, step: &Step) -> Result<(), TestEnd> {
         Session::step(self, *step)
-    }
-
-    fn carefully(&mut self, step: &Step) -> Result<StepOutcome, TestEnd> {
-        Session::step(self, *step).map(|()| StepOutcome::Yes)
     }
 
     fn aftermath(&mut self) -> Aftermath {

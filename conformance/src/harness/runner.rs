@@ -440,7 +440,7 @@ impl<A: Adapter> Runner<'_, A> {
             reach.step = index;
             if test.careful {
                 // Of a generated script every step is tried; what was not offered is skipped.
-                let done = session.carefully(step)?;
+                let done = session.carefully(test, step)?;
                 taken.push((step.clone(), done));
                 continue;
             }

@@ -27,7 +27,9 @@ pub trait Session<F: SuiteForm> {
     ///
     /// # Errors
     /// What ends the test.
-    fn carefully(&mut self, step: &F::Step) -> Result<StepOutcome, TestEnd>;
+    fn carefully(&mut self, test: &Test<F>, step: &F::Step) -> Result<StepOutcome, TestEnd> {
+        self.step(test, step).map(|()| StepOutcome::Yes)
+    }
     /// Ends the conversation.
     ///
     /// # Errors

@@ -84,11 +84,11 @@ impl Walk {
             }
             let step = draws.draw(n, &mut random)?;
             taken.push((step.clone(), StepOutcome::Yes));
-            if session.carefully(&step)? != StepOutcome::Yes {
+            if session.carefully(test, &step)? != StepOutcome::Yes {
                 taken.pop();
             } else if let Some(then) = draws.follows(&step) {
                 taken.push((then.clone(), StepOutcome::Yes));
-                session.carefully(&then)?;
+                session.carefully(test, &then)?;
             }
         }
         draws.last().map_or(Ok(()), |step| session.step(test, &step))

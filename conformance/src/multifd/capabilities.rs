@@ -104,7 +104,7 @@ fn expected(refusals: &[Refusal], answer: Option<&str>) -> Result<(), Vec<String
     Err(right.iter().map(|refusal| refusal.message.clone()).collect())
 }
 
-/// Asks for every capability, and for every pair.
+/// Has the monitor enable each capability, and each pair of them.
 ///
 /// # Errors
 /// If the monitor does not answer, or answers something else.

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `suite.toml`, `suite.rs` | the tests: one for each fault |
 //! | `script.rs` | their steps |
-//! | `send.rs` | connections, each written and read by threads of its own |
+//! | `send.rs` | the connections: a thread writes each, and another reads it |
 //! | `session.rs` | one migration to a fresh destination |
 //! | `runner.rs` | the adapter |
 //!

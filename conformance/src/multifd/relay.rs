@@ -13,13 +13,15 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use devmig_reference::multifd::Stream;
 
 use super::recording::HEADER;
 
@@ -57,57 +59,11 @@ pub enum Listener {
     Tcp(TcpListener),
 }
 
-/// A connection of either kind.
-#[derive(Debug)]
-enum Socket {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl Socket {
-    fn connect(to: &Address) -> io::Result<Self> {
-        Ok(match to {
-            Address::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
-            Address::Tcp(address) => Socket::Tcp(TcpStream::connect(address)?),
-        })
-    }
-
-    fn again(&self) -> io::Result<Self> {
-        Ok(match self {
-            Socket::Unix(socket) => Socket::Unix(socket.try_clone()?),
-            Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
-        })
-    }
-
-    fn shut(&self, how: std::net::Shutdown) {
-        // It may be gone already.
-        let _ = match self {
-            Socket::Unix(socket) => socket.shutdown(how),
-            Socket::Tcp(socket) => socket.shutdown(how),
-        };
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Unix(socket) => socket.read(buffer),
-            Socket::Tcp(socket) => socket.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Unix(socket) => socket.write(bytes),
-            Socket::Tcp(socket) => socket.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn connected(to: &Address) -> io::Result<Stream> {
+    Ok(match to {
+        Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+        Address::Tcp(address) => Stream::Tcp(TcpStream::connect(address)?),
+    })
 }
 
 /// The index, as it grows.
@@ -133,7 +89,7 @@ pub struct Relay {
     index: Arc<Mutex<Index>>,
     /// What ends from now on is ended by the relay.
     ending: Arc<AtomicBool>,
-    sockets: Vec<[Socket; 2]>,
+    sockets: Vec<[Stream; 2]>,
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -172,8 +128,8 @@ impl Relay {
                 break Ok(());
             }
             let accepted = match listener {
-                Listener::Unix(listener) => listener.accept().map(|(s, _)| Socket::Unix(s)),
-                Listener::Tcp(listener) => listener.accept().map(|(s, _)| Socket::Tcp(s)),
+                Listener::Unix(listener) => listener.accept().map(|(s, _)| Stream::Unix(s)),
+                Listener::Tcp(listener) => listener.accept().map(|(s, _)| Stream::Tcp(s)),
             };
             match accepted {
                 Ok(source) if count < CONNECTIONS => {
@@ -197,18 +153,18 @@ impl Relay {
         ended.and(finished).map(|()| count)
     }
 
-    fn open(&mut self, conn: u32, source: Socket, to: &Address) -> io::Result<()> {
+    fn open(&mut self, conn: u32, source: Stream, to: &Address) -> io::Result<()> {
         match &source {
-            Socket::Unix(socket) => socket.set_nonblocking(false)?,
-            Socket::Tcp(socket) => {
+            Stream::Unix(socket) => socket.set_nonblocking(false)?,
+            Stream::Tcp(socket) => {
                 socket.set_nonblocking(false)?;
                 socket.set_nodelay(true)?;
             }
         }
-        let destination = Socket::connect(to).map_err(|error| {
+        let destination = connected(to).map_err(|error| {
             io::Error::new(error.kind(), format!("no connection to {to}: {error}"))
         })?;
-        if let Socket::Tcp(socket) = &destination {
+        if let Stream::Tcp(socket) = &destination {
             socket.set_nodelay(true)?;
         }
         lock(&self.index).row(conn, '>', 0, "OPEN")?;
@@ -230,7 +186,7 @@ impl Relay {
     fn finish(&mut self) -> io::Result<()> {
         self.ending.store(true, Ordering::SeqCst);
         for socket in self.sockets.iter().flatten() {
-            socket.shut(std::net::Shutdown::Both);
+            socket.end(Shutdown::Both);
         }
         let mut result = Ok(());
         for thread in self.threads.drain(..) {
@@ -249,8 +205,8 @@ fn lock(index: &Mutex<Index>) -> std::sync::MutexGuard<'_, Index> {
 struct Way {
     conn: u32,
     dir: char,
-    from: Socket,
-    into: Socket,
+    from: Stream,
+    into: Stream,
     file: File,
     index: Arc<Mutex<Index>>,
     ending: Arc<AtomicBool>,
@@ -275,14 +231,14 @@ impl Way {
             offset += read as u64;
             if self.into.write_all(piece).is_err() {
                 // Nobody reads any more: the sender is to notice.
-                self.from.shut(std::net::Shutdown::Read);
+                self.from.end(Shutdown::Read);
                 break;
             }
         }
         if !self.ending.load(Ordering::SeqCst) {
             lock(&self.index).row(self.conn, self.dir, offset, "EOF")?;
         }
-        self.into.shut(std::net::Shutdown::Write);
+        self.into.end(Shutdown::Write);
         Ok(())
     }
 }

@@ -258,7 +258,7 @@ impl FrontEnd {
 }
 
 impl Held {
-    /// Holds findings against those that are known.
+    /// Sorts findings into known and new ones, and lists the known ones that were not found.
     #[must_use]
     pub fn of(found: Vec<String>, known: Vec<String>) -> Self {
         let mut held = Held::default();

@@ -236,8 +236,7 @@ fn core(
     let parameters = Parameters { rx_filter_size: filter, ..Parameters::default() };
     let config = NicConfig::new(parameters).map_err(|error| HarnessError(error.to_string()))?;
     let function = FunctionOptions { config, link: Link::Loopback, latency: LATENCY };
-    let max_data = MAX_DATA;
-    Ok(CoreOptions { function, features: flags, settings, max_data, mutant, behind: None })
+    Ok(CoreOptions { mutant, ..CoreOptions::new(function, flags, settings) })
 }
 
 /// The reference, made for each test.

@@ -125,7 +125,7 @@ impl session::Session<Form> for Session<'_> {
         self.act(step)
     }
 
-    fn carefully(&mut self, step: &Act) -> Result<StepOutcome, TestEnd> {
+    fn carefully(&mut self, _: &Test, step: &Act) -> Result<StepOutcome, TestEnd> {
         Session::carefully(self, step)
     }
 

@@ -102,5 +102,17 @@ impl Programs {
     }
 }
 
+/// A line that is none of a protocol's steps, which have these names.
+pub fn unknown_step<'a, T>(
+    item: &Item<T>,
+    line: &Spanned<String>,
+    steps: impl IntoIterator<Item = &'a str> + Clone,
+    d: &mut Diagnostics,
+) {
+    let text = line.get_ref();
+    let error = item.error(line.span(), format!("`{text}` is not a step"), "unknown step");
+    d.push(crate::spec::with_help(error, crate::spec::did_you_mean(text, steps)));
+}
+
 /// What is wrong with a step, and what to do about it.
 pub type StepError = (String, Option<String>);

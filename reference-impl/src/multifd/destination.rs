@@ -27,7 +27,7 @@ use devmig_model::registry::Library;
 use self::barrier::{Barrier, NoPass};
 use self::channel::Channel;
 pub use self::device::Load;
-use self::device::{Device, Laws, NotTaken};
+use self::device::{Device, NotTaken};
 use super::image::PAGE;
 use super::{Error, Image, Mutant, Options, Stream, SyncMode, cause};
 
@@ -36,6 +36,12 @@ use super::{Error, Image, Mutant, Options, Stream, SyncMode, cause};
 pub struct Received {
     /// How many marks.
     pub epochs: u64,
+}
+
+/// The clauses of packets, and those of their order.
+struct Laws {
+    form: FormLaws,
+    machine: ClauseIds,
 }
 
 /// What all threads of a destination share.

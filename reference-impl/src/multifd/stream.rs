@@ -42,7 +42,7 @@ impl Stream {
     }
 
     /// Ends it, in one direction or both; whoever waits for it goes on. That it has ended already is no error.
-    pub(super) fn end(&self, how: Shutdown) {
+    pub fn end(&self, how: Shutdown) {
         let _ = match self {
             Stream::Unix(stream) => stream.shutdown(how),
             Stream::Tcp(stream) => stream.shutdown(how),

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use devmig_model::protocol::vfio_user::MAX_DATA;
 use devmig_model::registry::Library;
 use devmig_reference::vfio_user::{CoreOptions, Mutant, ServerOptions, Settings, serve};
 
@@ -19,13 +18,11 @@ pub(super) fn run(
 ) -> Result<Status, Error> {
     let names = Mutant::ALL.iter().map(|mutant| mutant.name());
     let behind = nic.common.behind.as_deref().map(|name| mutant(name, names.clone()));
+    let (function, features) = (nic.over_vfio_user(making)?, features(&nic.features)?);
     let core = CoreOptions {
-        function: nic.over_vfio_user(making)?,
-        features: features(&nic.features)?,
-        settings: settings(&nic.common.settings)?,
-        max_data: MAX_DATA,
         mutant: nic.common.fault().map(|name| mutant(name, names)).transpose()?,
         behind: behind.transpose()?,
+        ..CoreOptions::new(function, features, settings(&nic.common.settings)?)
     };
     let options = ServerOptions { core, once: nic.common.once };
     at(path, out, |listener, stop| serve(listener, &options, stop))

@@ -17,13 +17,14 @@ use crate::vhost_user::transport::Connection;
 /// How long QEMU may take to start.
 const START: Duration = Duration::from_secs(20);
 
-/// Ask a monitor of QEMU for every capability of a migration and for every pair, and compare its
+/// Enable each migration capability and each pair of them over QEMU's monitor, and compare the
 /// answers with the table of exclusions
 #[derive(Debug, ClapArgs)]
 #[command(after_help = super::super::help::TEST_MIGRATION_CAPABILITIES)]
 #[command(group = ArgGroup::new("where").required(true).args(["qmp", "binary"]))]
 pub(super) struct Args {
-    /// Socket of a monitor (QMP) that nobody uses. Capabilities that are off are switched on and off
+    /// QMP socket of a QEMU that does not migrate, and to which no other client is connected.
+    /// Capabilities that are disabled are enabled and disabled again
     #[arg(long, value_name = "PATH", help_heading = "Target")]
     qmp: Option<PathBuf>,
     /// Program of QEMU, with arguments if it needs any: it is started without a machine

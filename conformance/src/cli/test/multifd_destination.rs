@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::number::limit;
 use super::pace::Plan;
-use super::shared::{Again, Of, Shared};
+use super::shared::{Again, Of, Shared, lacking};
 use super::{Error, Out, Status};
 use crate::harness::io::files;
 use crate::harness::report::Result as TestResult;
@@ -20,7 +20,7 @@ use crate::multifd::destination::suite::{self, Test};
 use crate::multifd::judge::DOCUMENT;
 use crate::multifd::pieces::{LONGEST, Pieces};
 use crate::multifd::recording::Recording;
-use crate::scenario::migration::machine::{Launch, RAM};
+use crate::scenario::migration::machine::Launch;
 
 /// The version that judges, if none is named.
 const VERSION: &str = "11.1";
@@ -77,11 +77,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if args.shared.list {
         return args.shared.list(&library, &tests, out);
     }
-    for placeholder in [RAM, "{socket}"] {
-        if !spawn.contains(placeholder) {
-            return Err(Error::usage(format!("--spawn has no {placeholder}"), None));
-        }
-    }
+    let launch = Launch::theirs(spawn).map_err(lacking)?;
     let memory = files::bytes(source, LONGEST)
         .map_err(|why| Error::usage(format!("{}: {why}", source.display()), None))?;
     let wrong =
@@ -90,7 +86,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let pieces = Pieces::of(&opened).map_err(|why| wrong(&why))?;
     let parameters: Map<String, Value> = args.parameter.iter().cloned().collect();
     let subject = Subject {
-        launch: Launch::Theirs(spawn),
+        launch,
         capabilities: &args.capability,
         parameters: &parameters,
         pieces: &pieces,

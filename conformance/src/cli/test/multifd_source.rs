@@ -8,14 +8,14 @@ use devmig_model::registry::Library;
 
 use super::super::number::span;
 use super::pace::Plan;
-use super::shared::{Again, Of, Shared};
+use super::shared::{Again, Of, Shared, lacking};
 use super::{Error, Out, Status};
 use crate::harness::report::Result as TestResult;
 use crate::multifd::judge::DOCUMENT;
 use crate::multifd::source::runner::{self, Run};
 use crate::multifd::source::session::Subject;
 use crate::multifd::source::suite;
-use crate::scenario::migration::machine::{BLOCK, Launch, RAM};
+use crate::scenario::migration::machine::{BLOCK, Launch};
 
 /// Let a source migrate in several ways, and judge its stream
 #[derive(Debug, ClapArgs)]
@@ -48,19 +48,14 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let Some(spawn) = args.spawn.as_deref().filter(|_| !args.shared.list) else {
         return args.shared.list(&library, &tests, out);
     };
-    for placeholder in [RAM, "{socket}"] {
-        if !spawn.contains(placeholder) {
-            return Err(Error::usage(format!("--spawn has no {placeholder}"), None));
-        }
-    }
+    let launch = Launch::theirs(spawn).map_err(lacking)?;
     let version = args.spec_version.as_deref();
     let text = version.unwrap_or("by machine type");
     let rules = match version {
         Some(version) => library.spec.judged_by(DOCUMENT, version)?,
         None => Rules::default(),
     };
-    let subject =
-        Subject { launch: Launch::Theirs(spawn), block: &args.block, boot: args.boot, version };
+    let subject = Subject { launch, block: &args.block, boot: args.boot, version };
     let seconds = args.boot.as_secs_f64().to_string();
     let again = Again::new("devmig test multifd-source")
         .value("--spawn", Some(spawn))

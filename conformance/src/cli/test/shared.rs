@@ -109,6 +109,11 @@ impl LeftOut<'_> {
     }
 }
 
+/// A command without a placeholder that it needs.
+pub(super) fn lacking(placeholder: &str) -> Error {
+    Error::usage(format!("--spawn has no {placeholder}"), None)
+}
+
 /// How long a process may take to listen.
 #[derive(Clone, Copy, Debug, ClapArgs)]
 pub(super) struct Start {

@@ -50,12 +50,9 @@ fn address(text: &str) -> Result<Address, String> {
     }
 }
 
-/// Judge a recorded migration with multifd
+/// What a migration is held against, and how the verdict is shown.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = super::super::help::REPLAY_MULTIFD)]
-pub(super) struct Replay {
-    /// Folder with `conn<N>.bin`, `conn<N>.rev.bin` and `index.csv`
-    dir: PathBuf,
+struct Judgement {
     /// Compare a block of RAM with the memory of the source; repeatable
     #[arg(
         long,
@@ -70,6 +67,16 @@ pub(super) struct Replay {
     /// Output format
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     format: Format,
+}
+
+/// Judge a recorded migration with multifd
+#[derive(Debug, ClapArgs)]
+#[command(after_help = super::super::help::REPLAY_MULTIFD)]
+pub(super) struct Replay {
+    /// Folder with `conn<N>.bin`, `conn<N>.rev.bin` and `index.csv`
+    dir: PathBuf,
+    #[command(flatten)]
+    judgement: Judgement,
 }
 
 /// Judge a migration to a file with mapped-ram
@@ -78,20 +85,8 @@ pub(super) struct Replay {
 pub(super) struct ReplayMappedRam {
     /// File to which the migration was written
     file: PathBuf,
-    /// Compare a block of RAM with the memory of the source; repeatable
-    #[arg(
-        long,
-        value_name = "BLOCK=FILE",
-        value_parser = block_and_file,
-        help_heading = "Judgement"
-    )]
-    source_ram: Vec<(String, PathBuf)>,
-    /// Version of QEMU to judge by; default: that of the machine type
-    #[arg(long, value_name = "VERSION", help_heading = "Judgement")]
-    spec_version: Option<String>,
-    /// Output format
-    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
-    format: Format,
+    #[command(flatten)]
+    judgement: Judgement,
 }
 
 /// Runs `replay mapped-ram`.
@@ -99,16 +94,18 @@ pub(super) fn replay_mapped_ram(
     args: &ReplayMappedRam,
     out: &mut Out<'_>,
 ) -> Result<Status, Error> {
-    let memory = Memory::of(&args.source_ram).map_err(|error| wrong(&args.file, error.into()))?;
+    let Judgement { source_ram, spec_version, format } = &args.judgement;
+    let memory = Memory::of(source_ram).map_err(|error| wrong(&args.file, error.into()))?;
     let library = Library::builtin()?;
-    let report = mapped_ram::judge(&args.file, &library, args.spec_version.as_deref(), memory);
-    say(&report.map_err(|error| wrong(&args.file, error))?, args.format, out)
+    let report = mapped_ram::judge(&args.file, &library, spec_version.as_deref(), memory);
+    say(&report.map_err(|error| wrong(&args.file, error))?, *format, out)
 }
 
 /// Runs `replay multifd`.
 pub(super) fn replay(args: &Replay, out: &mut Out<'_>) -> Result<Status, Error> {
-    let memory = Memory::of(&args.source_ram).map_err(|error| wrong(&args.dir, error.into()))?;
-    judged(&args.dir, args.spec_version.as_deref(), memory, args.format, out)
+    let Judgement { source_ram, spec_version, format } = &args.judgement;
+    let memory = Memory::of(source_ram).map_err(|error| wrong(&args.dir, error.into()))?;
+    judged(&args.dir, spec_version.as_deref(), memory, *format, out)
 }
 
 /// Judges a recording, and says what came of it.

@@ -2,7 +2,6 @@
 
 use devmig_engine::clause::ClauseId;
 use devmig_engine::rules::Rules;
-use devmig_model::registry::Library;
 use devmig_model::spec::SpecErrors;
 
 use super::session::{Clauses, Session, Subject};
@@ -25,19 +24,9 @@ pub fn run(
     tests: &[&Test],
     done: impl FnMut(&TestResult),
 ) -> Result<SuiteReport, SpecErrors> {
-    let clauses = clauses(run.library)?;
+    let clauses = Clauses::resolve(&run.library.spec)?;
     let adapter = Adapter { subject: run.subject, clauses };
     Ok(runner::play(run, &adapter, run.rules, tests, &[], done))
-}
-
-fn clauses(library: &Library) -> Result<Clauses, SpecErrors> {
-    let find = |id: &str| library.spec.clause(id).map_err(SpecErrors::from);
-    Ok(Clauses {
-        memory: find("multifd.destination.memory")?,
-        ends: find("multifd.destination.ends")?,
-        answers: find("multifd.destination.answers")?,
-        survives: find("multifd.destination.survives")?,
-    })
 }
 
 struct Adapter<'a> {

@@ -1,4 +1,4 @@
-//! The connections of a migration, each written and read by threads of its own.
+//! The connections of a migration. A thread writes each connection, and another reads it.
 //!
 //! **Invariant.** A destination that does not read delays nothing but its own connection, and what it sends is
 //! read and dropped.

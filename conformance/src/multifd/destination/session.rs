@@ -3,7 +3,6 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use devmig_engine::clause::ClauseId;
 use devmig_reference::socket::Deadline;
 use devmig_reference::temporary::{self, Temporary};
 use serde_json::{Map, Value, json};
@@ -14,7 +13,7 @@ use super::suite::{Form, Test};
 use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::{is_crash, words};
 use crate::harness::session;
-use crate::harness::verdict::{StepOutcome, TestEnd};
+use crate::harness::verdict::TestEnd;
 use crate::multifd::pieces::Pieces;
 use crate::scenario::error::Error;
 use crate::scenario::migration::drive::prepare;
@@ -42,17 +41,18 @@ pub struct Subject<'a> {
     pub limit: Duration,
 }
 
-/// The clauses that destinations are judged by.
-#[derive(Clone, Copy, Debug)]
-pub struct Clauses {
-    /// `multifd.destination.memory`
-    pub memory: ClauseId,
-    /// `multifd.destination.ends`
-    pub ends: ClauseId,
-    /// `multifd.destination.answers`
-    pub answers: ClauseId,
-    /// `multifd.destination.survives`
-    pub survives: ClauseId,
+devmig_model::clause_ids! {
+    /// The clauses that destinations are judged by.
+    pub struct Clauses {
+        /// `multifd.destination.memory`
+        memory: "multifd.destination.memory",
+        /// `multifd.destination.ends`
+        ends: "multifd.destination.ends",
+        /// `multifd.destination.answers`
+        answers: "multifd.destination.answers",
+        /// `multifd.destination.survives`
+        survives: "multifd.destination.survives",
+    }
 }
 
 /// How a migration ended at a destination.
@@ -252,10 +252,6 @@ impl<'a> Session<'a> {
 impl session::Session<Form> for Session<'_> {
     fn step(&mut self, _: &Test, step: &Step) -> Result<(), TestEnd> {
         self.take(*step)
-    }
-
-    fn carefully(&mut self, step: &Step) -> Result<StepOutcome, TestEnd> {
-        self.take(*step).map(|()| StepOutcome::Yes)
     }
 
     fn aftermath(&mut self) -> Aftermath {

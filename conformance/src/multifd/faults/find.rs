@@ -67,7 +67,7 @@ impl Channel {
 }
 
 impl Pieces {
-    /// A channel that has so many of something.
+    /// The first channel with at least this many packets that `find` finds, and their places.
     pub(super) fn having(
         &self,
         least: usize,

@@ -18,7 +18,7 @@ use super::script::Step;
 use super::suite::{Form, Test};
 use crate::harness::aftermath::Aftermath;
 use crate::harness::session;
-use crate::harness::verdict::{StepOutcome, TestEnd};
+use crate::harness::verdict::TestEnd;
 use crate::multifd::judge::judge;
 use crate::multifd::memory::Memory;
 use crate::multifd::recording::Recording;
@@ -160,10 +160,6 @@ fn finding(clause: ClauseId, observed: String) -> TestEnd {
 impl session::Session<Form> for Session<'_> {
     fn step(&mut self, _: &Test, step: &Step) -> Result<(), TestEnd> {
         self.take(*step)
-    }
-
-    fn carefully(&mut self, step: &Step) -> Result<StepOutcome, TestEnd> {
-        self.take(*step).map(|()| StepOutcome::Yes)
     }
 
     fn aftermath(&mut self) -> Aftermath {

@@ -14,7 +14,7 @@ pub struct Form;
 /// A test.
 pub type Test = suite::Test<Form>;
 
-/// No keys of its own.
+/// A test of a source has no keys besides those of every suite.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {}

@@ -93,8 +93,7 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     }
     relay.end()?;
     took("arrive");
-    let (source_memory, source_ram) = (source.memory()?, folder.join("source.ram"));
-    std::fs::write(&source_ram, &source_memory).map_err(Error::io("the source's memory"))?;
+    let (source_memory, source_ram) = kept(&source, folder)?;
     Ok(Played {
         source: status,
         destination: arrived,
@@ -107,8 +106,8 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     })
 }
 
-/// Lets a source migrate after so many rounds, in one of the ways that a migration can end: the status with which
-/// it has.
+/// Migrates a source. After this many rounds the migration is completed, cancelled or switched to postcopy.
+/// Returns the status with which it ends.
 ///
 /// # Errors
 /// If a monitor refuses, or the migration does not end.
@@ -122,12 +121,7 @@ pub(crate) fn migrate(
     let mut slow = rounds > 0;
     source.run("migrate-set-parameters", pace(if slow { SLOW } else { FAST }))?;
     source.run("migrate", json!({ "uri": to }))?;
-    let deadline = Deadline::after(MIGRATE);
-    loop {
-        let (status, answer) = source.migration()?;
-        if ended(&status) {
-            return Ok(status);
-        }
+    wait(source, |source, answer| {
         let passed = answer.pointer("/ram/dirty-sync-count").and_then(Value::as_u64);
         if slow && passed.is_some_and(|passed| passed >= rounds) {
             slow = false;
@@ -140,12 +134,8 @@ pub(crate) fn migrate(
                 }
             };
         }
-        if deadline.passed() {
-            let (query, wanted, answer) = ("query-migrate", "completed", answer.to_string());
-            return Err(Error::Status { query, wanted, status, answer });
-        }
-        deadline.pause(LOOK);
-    }
+        Ok(())
+    })
 }
 
 /// Migrates to a file, and from it.
@@ -160,18 +150,17 @@ fn through_a_file(
     let uri = json!({ "uri": format!("file:{}", recording.display()) });
     let clock = Instant::now();
     source.run("migrate", uri.clone()).map_err(|why| why.within("migrate"))?;
-    let status = wait(&mut source).map_err(|why| why.within("migrate"))?;
+    let status = wait(&mut source, |_, _| Ok(())).map_err(|why| why.within("migrate"))?;
     steps.push(("migrate", clock.elapsed()));
     let clock = Instant::now();
     let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
     destination.run("migrate-incoming", uri).map_err(|why| why.within("arrive"))?;
-    let arrived = match wait(&mut destination) {
+    let arrived = match wait(&mut destination, |_, _| Ok(())) {
         Err(Error::Ended { .. }) => String::new(),
         other => other.map_err(|why| why.within("arrive"))?,
     };
     steps.push(("arrive", clock.elapsed()));
-    let (source_memory, source_ram) = (source.memory()?, folder.join("source.ram"));
-    std::fs::write(&source_ram, &source_memory).map_err(Error::io("the source's memory"))?;
+    let (source_memory, source_ram) = kept(&source, folder)?;
     Ok(Played {
         steps,
         source: status,
@@ -184,20 +173,31 @@ fn through_a_file(
     })
 }
 
-/// The status with which a migration ends.
-fn wait(machine: &mut Machine) -> Result<String, Error> {
+/// The status with which a migration ends; `meanwhile` is told what the monitor says before that.
+fn wait(
+    machine: &mut Machine,
+    mut meanwhile: impl FnMut(&mut Machine, &Value) -> Result<(), Error>,
+) -> Result<String, Error> {
     let deadline = Deadline::after(MIGRATE);
     loop {
         let (status, answer) = machine.migration()?;
         if ended(&status) {
             return Ok(status);
         }
+        meanwhile(machine, &answer)?;
         if deadline.passed() {
             let (query, wanted, answer) = ("query-migrate", "completed", answer.to_string());
             return Err(Error::Status { query, wanted, status, answer });
         }
         deadline.pause(LOOK);
     }
+}
+
+/// The memory of a source that has stopped, and the file that it is written to.
+fn kept(source: &Machine, folder: &Path) -> Result<(Vec<u8>, PathBuf), Error> {
+    let (memory, file) = (source.memory()?, folder.join("source.ram"));
+    std::fs::write(&file, &memory).map_err(Error::io("the source's memory"))?;
+    Ok((memory, file))
 }
 
 /// Whether a migration with this status goes no further.

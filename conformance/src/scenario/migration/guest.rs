@@ -119,7 +119,7 @@ pub fn round(memory: &[u8]) -> Result<u32, String> {
 mod tests {
     use super::*;
 
-    /// Memory after so many counted pages of a round.
+    /// The guest's memory after it has written this many of its pages in this round.
     fn after(round: u32, pages: usize) -> Vec<u8> {
         let mut memory = vec![0; BLINKING + BLINKS * PAGE];
         for n in 0..COUNTS {

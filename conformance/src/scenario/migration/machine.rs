@@ -45,6 +45,17 @@ pub enum Launch<'p> {
     Theirs(&'p str),
 }
 
+impl<'p> Launch<'p> {
+    /// By this command.
+    ///
+    /// # Errors
+    /// The placeholder that it lacks.
+    pub fn theirs(command: &'p str) -> Result<Self, &'static str> {
+        let missing = [RAM, "{socket}"].into_iter().find(|wanted| !command.contains(wanted));
+        missing.map_or(Ok(Launch::Theirs(command)), Err)
+    }
+}
+
 /// A machine.
 #[derive(Debug)]
 pub struct Machine {

@@ -45,6 +45,11 @@ impl KernelDevice {
             .ok_or_else(|| HarnessError::Gone("the device could not be opened again".into()))
     }
 
+    /// A call of the device's.
+    fn asked<T>(&self, call: impl FnOnce(&Open) -> Result<T, Errno>) -> Said<T> {
+        Ok(call(self.device()?).map_err(ErrorNumber::from))
+    }
+
     /// A call of the data descriptor's; EBADF without one. A session that a client left goes on, and no
     /// call gives another client its descriptor.
     fn data<T>(&self, call: impl FnOnce(&Data) -> Result<T, Errno>) -> Said<T> {
@@ -76,20 +81,16 @@ impl Device for KernelDevice {
 
     fn feature(&mut self, argsz: u32, flags: u32, data: &[u8]) -> Said<Vec<u8>> {
         let mut data = data.to_vec();
-        Ok(self
-            .device()?
-            .feature(argsz, flags, &mut data)
-            .map(|()| data)
-            .map_err(ErrorNumber::from))
+        self.asked(|device| device.feature(argsz, flags, &mut data).map(|()| data))
     }
 
     fn flags(&mut self) -> Said<u64> {
-        Ok(self.device()?.migration_flags().map_err(ErrorNumber::from))
+        self.asked(|device| device.migration_flags())
     }
 
     fn set(&mut self, state: u32) -> Said<bool> {
-        let said = self.device()?.set_state(state);
-        Ok(said.map_err(ErrorNumber::from).map(|data| {
+        let said = self.asked(|device| device.set_state(state))?;
+        Ok(said.map(|data| {
             let came = data.is_some();
             self.data = data.or(self.data.take());
             came
@@ -97,7 +98,7 @@ impl Device for KernelDevice {
     }
 
     fn get(&mut self) -> Said<(u32, bool)> {
-        Ok(self.device()?.state().map_err(ErrorNumber::from))
+        self.asked(|device| device.state())
     }
 
     fn read(&mut self, most: u32) -> Said<Read> {
@@ -118,40 +119,36 @@ impl Device for KernelDevice {
     }
 
     fn info(&mut self) -> Said<DeviceInfo> {
-        Ok(self.device()?.info().map_err(ErrorNumber::from))
+        self.asked(|device| device.info())
     }
 
     fn region_info(&mut self, region: u32) -> Said<RegionInfo> {
-        Ok(self.device()?.region_info(region).map_err(ErrorNumber::from))
+        self.asked(|device| device.region_info(region))
     }
 
     fn region_read(&mut self, region: u32, offset: u64, length: u32) -> Said<Vec<u8>> {
-        Ok(self.device()?.region_read(region, offset, length).map_err(ErrorNumber::from))
+        self.asked(|device| device.region_read(region, offset, length))
     }
 
     fn region_write(&mut self, region: u32, offset: u64, bytes: &[u8]) -> Said<()> {
-        Ok(self.device()?.region_write(region, offset, bytes).map_err(ErrorNumber::from))
+        self.asked(|device| device.region_write(region, offset, bytes))
     }
 
     fn log_start(&mut self, page_size: u64, ranges: &[Range]) -> Said<u64> {
-        Ok(self.device()?.logging_start(page_size, ranges).map_err(ErrorNumber::from))
+        self.asked(|device| device.logging_start(page_size, ranges))
     }
 
     fn log_stop(&mut self) -> Said<()> {
-        Ok(self.device()?.logging_stop().map_err(ErrorNumber::from))
+        self.asked(|device| device.logging_stop())
     }
 
     fn log_report(&mut self, range: Range, page_size: u64, before: u64) -> Said<Vec<u64>> {
         let mut bitmap = vec![before; words(range, page_size)];
-        Ok(self
-            .device()?
-            .logging_report(range, page_size, &mut bitmap)
-            .map(|()| bitmap)
-            .map_err(ErrorNumber::from))
+        self.asked(|device| device.logging_report(range, page_size, &mut bitmap).map(|()| bitmap))
     }
 
     fn reset(&mut self) -> Said<()> {
-        Ok(self.device()?.reset().map_err(ErrorNumber::from))
+        self.asked(|device| device.reset())
     }
 
     fn reopen(&mut self) -> Result<(), HarnessError> {
@@ -164,11 +161,11 @@ impl Device for KernelDevice {
     }
 
     fn trigger(&mut self, event: BorrowedFd<'_>) -> Said<()> {
-        Ok(self.device()?.set_trigger(event).map_err(ErrorNumber::from))
+        self.asked(|device| device.set_trigger(event))
     }
 
     fn unmask(&mut self) -> Said<()> {
-        Ok(self.device()?.unmask().map_err(ErrorNumber::from))
+        self.asked(|device| device.unmask())
     }
 }
 

@@ -21,7 +21,7 @@ use super::threads::judged::Judged;
 use super::threads::source::{self, MAX_STEPS, STEPS, Source, Step, Switch};
 use super::threads::{BUFFERS, CHANNELS, PAGES, QUEUES, ROOM};
 use crate::protocol::definition::{Common, Definition, RawSystem};
-use crate::protocol::program::Programs;
+use crate::protocol::program::{Programs, unknown_step};
 use crate::protocol::property;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
@@ -190,10 +190,7 @@ pub fn compile(
     let mut step = |line: &Spanned<String>| {
         let found = STEPS.iter().find(|(known, ..)| known == line.get_ref());
         if found.is_none() {
-            let message = format!("`{}` is not a step", line.get_ref());
-            let error = item.error(line.span(), message, "unknown step");
-            let help = did_you_mean(line.get_ref(), STEPS.iter().map(|(known, ..)| *known));
-            d.push(with_help(error, help));
+            unknown_step(item, line, STEPS.iter().map(|(known, ..)| *known), d);
         }
         found.map(|(.., step)| *step)
     };

@@ -1,6 +1,7 @@
 //! Programs: what management does, step by step, and what it does when a step fails.
 
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use crate::protocol::program::unknown_step;
+use crate::spec::{Diagnostics, Item, Spanned};
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
@@ -117,10 +118,8 @@ impl Step {
             "upgrade source" => Step::Upgrade(Part::Source),
             "upgrade destination" => Step::Upgrade(Part::Destination),
             "turn" => Step::Turn,
-            text => {
-                let error =
-                    item.error(line.span(), format!("`{text}` is not a step"), "unknown step");
-                d.push(with_help(error, did_you_mean(text, STEPS.iter().map(|(step, _)| *step))));
+            _ => {
+                unknown_step(item, line, STEPS.iter().map(|(step, _)| *step), d);
                 return None;
             }
         })

@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json};
 
 use super::event::{Event, GUEST, VMM};
 use super::machine::DRIVER_OK;
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use crate::protocol::program::unknown_step;
+use crate::spec::{Diagnostics, Item, Spanned};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::packed;
 use devmig_engine::rules::RuleContext;
@@ -60,10 +61,8 @@ impl Step {
             "RESUME" => Step::Resume,
             "vcpus run" => Step::Vcpus(true),
             "vcpus stop" => Step::Vcpus(false),
-            text => {
-                let error =
-                    item.error(line.span(), format!("`{text}` is not a step"), "unknown step");
-                d.push(with_help(error, did_you_mean(text, STEPS.iter().map(|(step, _)| *step))));
+            _ => {
+                unknown_step(item, line, STEPS.iter().map(|(step, _)| *step), d);
                 return None;
             }
         })

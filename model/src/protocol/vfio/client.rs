@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::event::{Act, Answer, CLIENT, Call, Data, Event, For, GUEST, PageSize, Ranges, Region};
 use super::names::ClientWrites;
 use super::table::Table;
+use crate::protocol::program::unknown_step;
 use crate::spec::{ChoiceOf, Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::packed;
@@ -126,9 +127,7 @@ impl Step {
             ["copy", "all"] => Step::CopyAll,
             ["copy", "marked"] => Step::CopyMarked,
             _ => {
-                let error =
-                    item.error(line.span(), format!("`{text}` is not a step"), "unknown step");
-                d.push(with_help(error, did_you_mean(text, STEPS.iter().map(|(step, _)| *step))));
+                unknown_step(item, line, STEPS.iter().map(|(step, _)| *step), d);
                 return None;
             }
         })

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use devmig_engine::clause::ClauseId;
-use devmig_model::protocol::multifd::form::FormLaws;
 use devmig_model::protocol::multifd::machine::ClauseIds;
 use devmig_model::protocol::multifd::wire::Buffer;
 
@@ -134,10 +133,4 @@ impl<'a> Device<'a> {
     fn state(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The clauses of packets, and those of their order.
-pub(super) struct Laws {
-    pub(super) form: FormLaws,
-    pub(super) machine: ClauseIds,
 }
