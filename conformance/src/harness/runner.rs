@@ -277,6 +277,12 @@ impl<A: Adapter> Runner<'_, A> {
         let (mut again, mut past) = (self.only(test), Findings::default());
         let (outcome, taken, aftermath, met, reach) = loop {
             let attempt = self.attempt(test, walk, &off, learned);
+            let confirmation = self.confirm(test, &off, learned, &attempt, walk.is_some());
+            let (attempt, is_slow) = match confirmation {
+                Confirmation::Counts => (attempt, false),
+                Confirmation::Slow => (attempt, true),
+                Confirmation::Instead(other) => (*other, false),
+            };
             let reach = Reach { contradicts: attempt.otherwise, ..attempt.reach };
             if attempt.end.is_none() {
                 // What a deviation led to says nothing about open choices.
@@ -287,17 +293,11 @@ impl<A: Adapter> Runner<'_, A> {
                 let Attempt { taken, aftermath, met, .. } = attempt;
                 break (Outcome::new(status), taken, aftermath, met, reach);
             }
-            let confirmation = self.confirm(test, &off, learned, &attempt, walk.is_some());
-            let attempt = match confirmation {
-                Confirmation::Counts => attempt,
-                Confirmation::Instead(other) => *other,
-                Confirmation::Slow(slow) => {
-                    let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
-                    let outcome = self.outcome(test, end, log, otherwise, &learned.known);
-                    break (slow.soften(outcome), taken, aftermath, met, reach);
-                }
-            };
-            let reach = Reach { contradicts: attempt.otherwise, ..attempt.reach };
+            if is_slow {
+                let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
+                let outcome = self.outcome(test, end, log, otherwise, &learned.known);
+                break (confirm::slow(outcome), taken, aftermath, met, reach);
+            }
             let attempt = match walk {
                 Some(_) if past.is_empty() => {
                     let (line, attempt) = self.shortest(test, &off, learned, attempt);

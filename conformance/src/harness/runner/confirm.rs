@@ -59,19 +59,12 @@ fn alone() -> RwLockWriteGuard<'static, ()> {
     ROOM.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A finding about time that was not there again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Slow;
-
-impl Slow {
-    /// It is no failure.
-    pub(super) fn soften(self, outcome: Outcome) -> Outcome {
-        let observed = outcome.observed.unwrap_or_default();
-        let observed = format!(
-            "slow here, 1 of 3: {observed}; with {LONGER} times the limit it came (2 of 3)"
-        );
-        Outcome { status: Status::Warn, observed: Some(observed), ..outcome }
-    }
+/// A finding about time that was not there again is no failure.
+pub(super) fn slow(outcome: Outcome) -> Outcome {
+    let observed = outcome.observed.unwrap_or_default();
+    let observed =
+        format!("slow here, 1 of 3: {observed}; with {LONGER} times the limit it came (2 of 3)");
+    Outcome { status: Status::Warn, observed: Some(observed), ..outcome }
 }
 
 /// What the further attempts say.
@@ -81,7 +74,7 @@ pub(super) enum Confirmation<T> {
     /// It does not: this attempt, with longer limits, found something else.
     Instead(Box<Attempt<T>>),
     /// It was not there again.
-    Slow(Slow),
+    Slow,
 }
 
 /// Whether two attempts found the same clause broken.
@@ -137,7 +130,7 @@ impl<A: Adapter> Runner<'_, A> {
                 third if third.is_another_finding() => Confirmation::Instead(Box::new(third)),
                 // Four times the limit were not enough, if not each time: that is no slow machine.
                 Attempt { end: Some(third), .. } if is_same(end, &third) => Confirmation::Counts,
-                _ => Confirmation::Slow(Slow),
+                _ => Confirmation::Slow,
             },
         };
         self.adapter.wait_longer(1);
@@ -170,7 +163,7 @@ mod tests {
             observed: Some("no reply to GET_FEATURES within 3s".into()),
             ..Outcome::new(Status::Fail)
         };
-        let outcome = Slow.soften(found);
+        let outcome = slow(found);
         assert_eq!(outcome.status, Status::Warn);
         let observed = outcome.observed.unwrap_or_default();
         assert!(observed.starts_with("slow here, 1 of 3: no reply"), "{observed}");

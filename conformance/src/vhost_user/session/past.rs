@@ -6,6 +6,7 @@
 //! | a reply that says what a command has done, or where a ring stopped | no: nothing says what it did |
 //! | a reply too many, of another message, or none | no: what comes next is taken for another's |
 //! | a notification, a report, a mark too many or too few | yes: no ring depends on it |
+//! | a notification while every ring is stopped | no: the request that it is about was done there too |
 //! | a request that is not done, done wrong, or done where it may not be | no: it can be another one |
 //! | a closed connection, and what no clause names | no |
 
@@ -31,12 +32,10 @@ impl Session<'_> {
                 // next.
                 ![laws.unasked, laws.reply_header].contains(&clause) && tells_no_state(answer)
             }
+            Some(Record::Seen(Event::Call { .. })) => clause != laws.no_notifications,
             Some(Record::Seen(event)) => matches!(
                 event,
-                Event::Call { .. }
-                    | Event::Error { .. }
-                    | Event::BackEndMessage(_)
-                    | Event::Marked { .. }
+                Event::Error { .. } | Event::BackEndMessage(_) | Event::Marked { .. }
             ),
             // What else is due changes the state of a ring, or is a reply that is still to come.
             Some(Record::Silent(_)) => {

@@ -15,6 +15,7 @@
 //! | `event.rs` | packets with the numbers of pages, their contents and epochs |
 //! | `judged.rs` | the rules of a recording, asked while packets are written |
 //! | `source.rs`, `destination.rs` | both ends; how versions differ is a switch of theirs |
+//! | `source/words.rs` | the steps and the switches of a source, as a system names them |
 //! | `guest.rs` | the vCPUs, which write pages |
 //!
 //! **Not here.** Bytes, blocks, compression, time, how connections are made. A packet has one page.
