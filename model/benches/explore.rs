@@ -169,6 +169,7 @@ fn system() -> system!(Parties, queues = 3, room = 3) {
         expect: Expect::default(),
         refinements: vec![],
         environment: vec![],
+        symmetry: None,
     }
 }
 

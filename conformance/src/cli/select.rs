@@ -28,6 +28,9 @@ pub(crate) struct Bounds {
     /// Maximum time
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=WEEK))]
     timeout: Option<u32>,
+    /// Explore only one of the states that differ in the order of interchangeable parts, such as channels
+    #[arg(long)]
+    reduced: bool,
 }
 
 impl Bounds {
@@ -39,6 +42,7 @@ impl Bounds {
             max_states: self.max_states,
             max_depth: self.max_depth,
             deadline: self.timeout.map(|s| Duration::from_secs(s.into())),
+            reduced: self.reduced,
             progress: None,
         }
     }

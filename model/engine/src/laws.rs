@@ -7,6 +7,7 @@
 //! | 3: packing round-trips | [`packing_round_trips`] |
 //! | 4: dropping a droppable clause is noticed by some property | [`dropping_is_noticed`] |
 //! | 5: counts and safety verdicts are stateright's; liveness agrees with a naive decider | [`agrees_with_stateright`], [`liveness_agrees`] |
+//! | 5, of a system with a symmetry: it is one, and a reduced run has the same verdicts and counts | [`symmetry_is_one`], [`reduced_agrees`] |
 //! | 6: every `always` and every `at END` has a reachable twin | [`twins_can_happen`] |
 //! | 7: programs keep the rules, or break exactly what they declare | [`programs_keep_the_rules`] |
 //! | 8: verdicts do not depend on the size | [`differs_with_size`] |
@@ -30,7 +31,7 @@ use crate::explore::{Check, Error, Options, naive, view};
 use crate::machine::{Machine, Stimulus};
 use crate::pack::{Bits, Pack};
 use crate::rules::{OpenChoice, Rules};
-use crate::system::{Expected, PropertyKind, System, Test};
+use crate::system::{Expected, Property, PropertyKind, System, Test, Transition};
 
 /// What is wrong, in words; empty if nothing is.
 pub type Wrong = Vec<String>;
@@ -65,6 +66,8 @@ fn every<M: Machine, const Q: usize, const N: usize, const W: usize>(
     wrong.extend(stimuli_are_complete(system, &explored)?);
     wrong.extend(packing_round_trips(system, &explored)?);
     wrong.extend(liveness_agrees(system, &explored, &report)?);
+    wrong.extend(symmetry_is_one(system, &explored)?);
+    wrong.extend(reduced_agrees(system, &report)?);
     wrong.extend(twins_can_happen(&report));
     wrong.extend(programs_keep_the_rules(&report));
     Ok(wrong)
@@ -276,6 +279,124 @@ fn starves(graph: &impl Graph) -> Result<bool, Error> {
 /// If a choice is open.
 pub fn deciders_agree(graph: &impl Graph) -> Result<bool, Error> {
     Ok(liveness::progress(graph)?.is_some() == starves(graph)?)
+}
+
+/// Law 5, the declaration: whatever parts change places in whatever reachable state, the same can happen
+/// there, with the parts in their new places, and the properties say the same of it.
+///
+/// # Errors
+/// If a choice is open.
+pub fn symmetry_is_one<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+    explored: &Explored<W>,
+) -> Result<Wrong, Error> {
+    let mut wrong = Wrong::new();
+    let Some(symmetry) = &system.symmetry else { return Ok(wrong) };
+    let same = |state: &GlobalStateOf<M, Q, N>| *state;
+    for world in worlds::<M, Q, N, W>(explored) {
+        // Neighbours suffice: every other order is some of their swaps in a row.
+        for one in 0..symmetry.count.saturating_sub(1) {
+            let swap = |state: &GlobalStateOf<M, Q, N>| symmetry.swapped(state, one, one + 1);
+            let there = seen::<M, Q, N, W>(system, &swap(&world), same)?;
+            if there != seen::<M, Q, N, W>(system, &world, swap)? {
+                let parts = (symmetry.of, one, one + 1);
+                wrong.push(format!("{parts:?} do not change places in {world:?}"));
+            }
+        }
+        if wrong.len() >= ENOUGH {
+            break;
+        }
+    }
+    Ok(wrong)
+}
+
+/// Where a transition leads (under some arrangement of the parts), or the clause at which it ends, and what
+/// each property says of it.
+type Seen<const W: usize> = (Result<Bits<W>, (bool, ClauseId)>, Vec<[bool; 2]>);
+
+/// What can happen in a state, in some order that does not depend on it, and whether it is an accepted end.
+#[allow(clippy::type_complexity)]
+fn seen<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+    world: &GlobalStateOf<M, Q, N>,
+    arranged: impl Fn(&GlobalStateOf<M, Q, N>) -> GlobalStateOf<M, Q, N>,
+) -> Result<(Vec<Seen<W>>, bool, Vec<[bool; 2]>), Error> {
+    let closed = &system.closed;
+    let ask = |on: &dyn Fn(&TestOf<M, Q, N>) -> Option<bool>| {
+        let said = |property: &PropertyOf<M, Q, N>| {
+            let mut answers = property.tests.iter().map(on);
+            let met = answers.clone().any(|answer| answer.is_some());
+            [met, answers.any(|answer| answer == Some(false))]
+        };
+        system.properties.iter().map(said).collect::<Vec<_>>()
+    };
+    let mut all = Vec::new();
+    for (action, outcome) in successors(closed, world)? {
+        let (leads, said) = match outcome {
+            Outcome::To(after) => {
+                let transition = Transition { before: world, action: &action, after: &after };
+                let said = ask(&|test| match test {
+                    Test::Implies(holds) => holds(&transition),
+                    Test::Reachable(when) => when(&transition).then_some(true),
+                    _ => None,
+                });
+                let Ok(key) = Bits::pack(&arranged(&after)) else { continue };
+                (Ok(key), said)
+            }
+            Outcome::Violation(clause) => (Err((true, clause)), Vec::new()),
+            Outcome::Unspecified(clause) => (Err((false, clause)), Vec::new()),
+        };
+        all.push((leads, said));
+    }
+    all.sort_unstable();
+    let at_end = ask(&|test| match test {
+        Test::AtEnd(holds) => holds(world),
+        _ => None,
+    });
+    Ok((all, closed.at_end(world), at_end))
+}
+
+type TestOf<M, const Q: usize, const N: usize> =
+    Test<GlobalStateOf<M, Q, N>, <M as Machine>::Event>;
+type PropertyOf<M, const Q: usize, const N: usize> =
+    Property<GlobalStateOf<M, Q, N>, <M as Machine>::Event>;
+
+/// Law 5, the reduced run: it has the verdicts of the whole one, and each of its states stands for as many as
+/// there are arrangements of it.
+///
+/// # Errors
+/// If a choice is open.
+pub fn reduced_agrees<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+    whole: &Report,
+) -> Result<Wrong, Error> {
+    let mut wrong = Wrong::new();
+    let Some(symmetry) = &system.symmetry else { return Ok(wrong) };
+    let limits = Limits { reduced: true, ..Limits::default() };
+    let explored = explore(system, &limits)?;
+    let mut stand_for = 0;
+    for world in worlds::<M, Q, N, W>(&explored) {
+        stand_for += symmetry.orbit::<W>(&world).unwrap_or(0) as u64;
+    }
+    if stand_for != whole.states {
+        wrong.push(format!("reduced: for {stand_for} states, not for {}", whole.states));
+    }
+    let report = check(system, &Options { limits, ..Options::default() })?;
+    for property in &whole.properties {
+        let found = report.property(&property.name).map(|property| property.verdict);
+        if found != Some(PropertyVerdict::Unknown) && found != Some(property.verdict) {
+            wrong.push(format!("reduced: `{}` is {found:?}", property.name));
+        }
+        let length = |report: &Report| {
+            let trace = report.property(&property.name).and_then(|found| found.trace.as_ref());
+            trace.map(Vec::len)
+        };
+        if found == Some(property.verdict) && length(&report) != length(whole) {
+            let (there, here) = (length(&report), length(whole));
+            wrong.push(format!("reduced: `{}`: {there:?} steps, not {here:?}", property.name));
+        }
+    }
+    Ok(wrong)
 }
 
 /// Law 6: no `always` holds because its antecedent never happens, and no `at END` because no accepted

@@ -42,4 +42,5 @@ pub mod machine;
 pub mod pack;
 pub mod queue;
 pub mod rules;
+pub mod symmetry;
 pub mod system;

@@ -27,6 +27,7 @@ use crate::compose::{Action, Closed, GlobalStateOf};
 use crate::machine::{Event, Machine, Party, Refines};
 use crate::pack::{Pack, words};
 use crate::rules::Rules;
+use crate::symmetry::Symmetry;
 
 /// What a property says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -270,6 +271,8 @@ pub struct System<M: Machine, const Q: usize, const N: usize, const W: usize> {
     pub refinements: Vec<Refinement<M::Event>>,
     /// Parties whose outputs are free environment events: if only these are left, the system is stuck.
     pub environment: Vec<Party>,
+    /// Parts that may change places, if it has such: a run can be reduced by them.
+    pub symmetry: Option<Symmetry<GlobalStateOf<M, Q, N>>>,
 }
 
 /// The type of the closed system of a machine (or of a tuple of machines): without queues, or with
@@ -328,7 +331,14 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> System<M, Q, N,
             expect: Expect::default(),
             refinements: Vec::new(),
             environment: Vec::new(),
+            symmetry: None,
         }
+    }
+
+    /// What a run over it is reduced by, if it is to be `reduced` and there is anything.
+    #[must_use]
+    pub fn reduction(&self, reduced: bool) -> Option<&Symmetry<GlobalStateOf<M, Q, N>>> {
+        self.symmetry.as_ref().filter(|_| reduced)
     }
 
     /// With a property that holds in every transition in which `holds` says something.

@@ -174,6 +174,7 @@ fn toy(play: Play, rules: Rules) -> system!((Both,), queues = 1, room = 1) {
         expect: Expect::default(),
         refinements: vec![],
         environment: vec![COUNTER],
+        symmetry: None,
     }
 }
 
@@ -223,6 +224,7 @@ fn an_initial_state_must_fit() {
         expect: Expect::default(),
         refinements: vec![],
         environment: vec![],
+        symmetry: None,
     };
     assert_eq!(explore(&system, &Limits::default()).unwrap_err(), Error::Initial("n"));
 }
@@ -384,6 +386,7 @@ fn digits() -> system!((wide::Count,)) {
         expect: Expect::default(),
         refinements: vec![],
         environment: vec![],
+        symmetry: None,
     }
 }
 

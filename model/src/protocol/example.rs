@@ -282,6 +282,7 @@ fn system_with(clauses: Clauses, rules: Rules, values: u8) -> Copying {
         expect: Expect::default(),
         refinements: vec![],
         environment: vec![],
+        symmetry: None,
     }
 }
 

@@ -299,5 +299,6 @@ fn system_with(requests: u16) -> Abstract {
         expect: Expect::default(),
         refinements: vec![Refinement::new::<Ring>(RING, Ring { requests })],
         environment: vec![],
+        symmetry: None,
     }
 }

@@ -3,8 +3,10 @@
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Options;
 use devmig_engine::explore::report::{Report, check};
+use devmig_engine::explore::search::{Limits, explore};
 use devmig_engine::laws::{self, Wrong};
-use devmig_model::protocol::multifd::systems::Migration;
+use devmig_model::protocol::multifd::systems::{Migration, SystemDef};
+use devmig_model::protocol::multifd::threads::source::Step;
 use devmig_model::registry::Library;
 
 use crate::common::{builtin, noticed_by, stories, violated};
@@ -53,6 +55,46 @@ fn every_system_passes_the_laws() {
         let name = system.name.clone();
         assert_eq!(laws::all(system), Wrong::new(), "{name}");
     }
+}
+
+/// What a run that takes channels as interchangeable saves, with two channels and with three: the laws hold
+/// its verdicts and counts against those of the whole run at its own size.
+#[test]
+fn a_reduced_run_has_fewer_states() {
+    let library = builtin();
+    let (mut out, mut saved) = (String::new(), 0);
+    for def in library.multifd().systems.iter() {
+        let states = |channels: u8, reduced: bool| {
+            let def = SystemDef { channels, ..def.clone() };
+            let system = library.multifd().system(&def, library.rules(&def));
+            let limits = Limits { reduced, ..Limits::default() };
+            let report = check(&system, &Options { limits, ..Options::default() }).unwrap();
+            assert_eq!(report.reduced_by.is_some(), reduced && def.has_equal_channels());
+            assert_eq!(report.incomplete, None, "{}", report.system);
+            report.states
+        };
+        let [whole, two, three] = [states(2, false), states(2, true), states(3, true)];
+        saved += usize::from(two < whole);
+        out += &format!("{:44} {whole}, reduced {two}, three channels {three}\n", def.common.name);
+    }
+    assert!(saved > 40, "{saved} systems have fewer states");
+    insta::assert_snapshot!("reduced", out);
+}
+
+/// A system that knows a channel by its number has no symmetry, and the law finds one that is declared.
+#[test]
+fn a_symmetry_that_is_none_is_found() {
+    let library = builtin();
+    let def = library.multifd().systems.named("multifd/channel-left-out").unwrap();
+    let equal = SystemDef { steps: vec![Step::Sync(u8::MAX)], ..def.clone() };
+    let mut system = library.multifd().system(def, library.rules(def));
+    assert!(system.symmetry.is_none());
+    system.symmetry = library.multifd().system(&equal, library.rules(def)).symmetry;
+    let explored = explore(&system, &Limits::default()).unwrap();
+    let wrong = laws::symmetry_is_one(&system, &explored).unwrap();
+    assert!(wrong[0].starts_with("(\"channel\", 0, 1) do not change places in"), "{}", wrong[0]);
+    let report = check(&system, &Options::default()).unwrap();
+    assert_ne!(laws::reduced_agrees(&system, &report).unwrap(), Wrong::new());
 }
 
 /// What only a recording breaks: packets without pages, numbers, ids, ends inside a packet.

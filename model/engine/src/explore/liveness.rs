@@ -131,6 +131,21 @@ pub fn progress(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     Ok(best.map(|(_, violation)| violation))
 }
 
+/// Whether there is any cycle at all.
+///
+/// # Errors
+/// If a choice is open.
+pub fn has_cycle(graph: &impl Graph) -> Result<bool, Error> {
+    let mut any = false;
+    if !graph.is_acyclic() {
+        components(graph, &mut |_| Ok(true), &mut |_| Ok(true), (0, false), &mut |found| {
+            any |= matches!(found, Found::Component(_));
+            Ok(())
+        })?;
+    }
+    Ok(any)
+}
+
 /// What is owed in an end with the shortest trace.
 fn ends(graph: &impl Graph) -> Result<Option<Starvation>, Error> {
     let mut best: Option<(u64, Starvation)> = None;
@@ -478,9 +493,11 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Graph for State
         let before = self.key(node);
         let world = before.unpack();
         let mut found = self.scratch.take();
+        let symmetry = self.system.reduction(self.explored.reduced);
         self.system.closed.changes(&world, &mut |action, outcome| {
-            let key = match outcome {
-                Outcome::To(change) => change.pack(&world, before).ok(),
+            let key = match (outcome, symmetry) {
+                (Outcome::To(change), None) => change.pack(&world, before).ok(),
+                (Outcome::To(change), Some(symmetry)) => symmetry.key(&change.of(&world)).ok(),
                 _ => None,
             };
             if let Some(key) = &key {

@@ -134,6 +134,10 @@ pub struct Report {
     pub seconds: f64,
     /// Bytes that the state table took.
     pub table_bytes: u64,
+    /// What the run was reduced by, e.g. `3 interchangeable channels`: states that differ in their order only
+    /// are counted once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reduced_by: Option<String>,
     /// Why not every reachable state was visited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<String>,
@@ -180,6 +184,10 @@ impl Report {
             self.transitions,
             self.depth
         );
+        if let Some(parts) = &self.reduced_by {
+            let _ =
+                writeln!(out, "  reduced by {parts}: states that differ in their order count once");
+        }
         if let Some(reason) = &self.incomplete {
             let _ = writeln!(out, "  incomplete: {reason}");
             out += &self.overflow.as_deref().map_or_else(String::new, |t| text(t, None));
@@ -221,9 +229,23 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
 ) -> Result<Report, Error> {
     let begun = Instant::now();
     let explored = explore(system, &options.limits)?;
-    let writer = Writer { system, explored: &explored, options };
+    let states = match explored.incomplete {
+        Some(Incomplete::Deadline(_)) => None,
+        _ => Some(States::new(system, &explored)?),
+    };
+    // A cycle of a reduced graph may be none of the system: what cycles decide stays open.
+    let may_decide = |states: &States<'_, M, Q, N, W>| {
+        Ok::<_, Error>(!explored.reduced || !liveness::has_cycle(states)?)
+    };
+    let cycles = match &states {
+        Some(states) if !may_decide(states)? => Cycles::Open,
+        Some(states) => Cycles::Decide(states),
+        None => Cycles::Open,
+    };
+    let is_open = matches!(cycles, Cycles::Open);
+    let writer = Writer { system, explored: &explored, options, cycles };
     let properties = writer.properties()?;
-    let complete = explored.incomplete.is_none();
+    let complete = explored.incomplete.is_none() && !is_open;
     let violated = |p: &PropertyReport| p.verdict == PropertyVerdict::Violated;
     let expects = |p: &PropertyReport| p.expected == Expected::Violated;
     Ok(Report {
@@ -244,12 +266,18 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
         depth: explored.depth(),
         seconds: begun.elapsed().as_secs_f64(),
         table_bytes: explored.table.bytes() as u64,
-        incomplete: explored.incomplete.map(|reason| match reason {
-            Incomplete::States(n) => format!("stopped at {n} states"),
-            Incomplete::Depth(n) => format!("stopped at depth {n}"),
-            Incomplete::Deadline(time) => format!("stopped after {} s", time.as_secs_f64()),
-            Incomplete::Overflow { field, .. } => format!("`{field}` exceeds its packing"),
-        }),
+        reduced_by: system
+            .reduction(explored.reduced)
+            .map(|symmetry| format!("{} interchangeable {}s", symmetry.count, symmetry.of)),
+        incomplete: explored
+            .incomplete
+            .map(|reason| match reason {
+                Incomplete::States(n) => format!("stopped at {n} states"),
+                Incomplete::Depth(n) => format!("stopped at depth {n}"),
+                Incomplete::Deadline(time) => format!("stopped after {} s", time.as_secs_f64()),
+                Incomplete::Overflow { field, .. } => format!("`{field}` exceeds its packing"),
+            })
+            .or_else(|| is_open.then(|| UNREDUCED.to_owned())),
         overflow: match explored.incomplete {
             Some(Incomplete::Overflow { at, .. }) => Some(writer.trace(at)?),
             _ => None,
@@ -260,10 +288,23 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
     })
 }
 
+/// Why a reduced run leaves something open.
+const UNREDUCED: &str = "the reduced run has a cycle, which may be none of the system: \
+                         only a run that is not reduced decides what can be owed for ever";
+
+/// What decides what cycles can show.
+enum Cycles<'a, M: Machine, const Q: usize, const N: usize, const W: usize> {
+    /// The states as a graph.
+    Decide(&'a States<'a, M, Q, N, W>),
+    /// Nothing.
+    Open,
+}
+
 struct Writer<'a, M: Machine, const Q: usize, const N: usize, const W: usize> {
     system: &'a System<M, Q, N, W>,
     explored: &'a Explored<W>,
     options: &'a Options<'a>,
+    cycles: Cycles<'a, M, Q, N, W>,
 }
 
 type PropertyOf<M, const Q: usize, const N: usize> =
@@ -271,28 +312,41 @@ type PropertyOf<M, const Q: usize, const N: usize> =
 type OnStateOf<M, const Q: usize, const N: usize> = OnState<GlobalStateOf<M, Q, N>>;
 
 /// A verdict with what shows it.
+#[derive(Default)]
 struct Found {
     violated: Option<bool>,
+    /// Nothing decides it.
+    is_open: bool,
     trace: Option<Vec<Line>>,
     cycle_at: Option<usize>,
     note: Option<String>,
     instance: Option<String>,
 }
 
+impl Found {
+    const OPEN: Found = Found {
+        violated: None,
+        is_open: true,
+        trace: None,
+        cycle_at: None,
+        note: None,
+        instance: None,
+    };
+}
+
 impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q, N, W> {
     fn properties(&self) -> Result<Vec<PropertyReport>, Error> {
-        let states = match self.explored.incomplete {
-            Some(Incomplete::Deadline(_)) => None,
-            _ => Some(States::new(self.system, self.explored)?),
-        };
         let findings = &self.explored.findings;
         let listed = listed(self.system);
         let mut found = Vec::new();
         for (n, property) in self.system.properties.iter().enumerate() {
             let witnesses = &findings.witnesses[n];
-            found.push(match (property.kind, &states) {
+            found.push(match (property.kind, &self.cycles) {
                 (PropertyKind::Reachable, _) => self.all_reached(property, witnesses)?,
-                (PropertyKind::LeadsTo, Some(states)) => self.leads_to(property, states)?,
+                (PropertyKind::LeadsTo, Cycles::Decide(states)) => {
+                    self.leads_to(property, states)?
+                }
+                (PropertyKind::LeadsTo, Cycles::Open) => Found::OPEN,
                 _ => self.none_of(property, witnesses)?,
             });
             if property.kind.is_implication() {
@@ -301,9 +355,9 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
         }
         found.push(self.rules()?);
         found.push(self.never(findings.stuck)?);
-        found.push(match &states {
-            None => self.never(None)?,
-            Some(states) => self.starves(states, liveness::progress(states)?)?,
+        found.push(match &self.cycles {
+            Cycles::Open => Found::OPEN,
+            Cycles::Decide(states) => self.starves(states, liveness::progress(*states)?)?,
         });
         Ok(listed
             .into_iter()
@@ -314,6 +368,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
 
     fn property(&self, listed: Listed, found: Found) -> PropertyReport {
         let verdict = match (found.violated, self.explored.incomplete) {
+            _ if found.is_open => PropertyVerdict::Unknown,
             (Some(true), _) => PropertyVerdict::Violated,
             (Some(false), _) | (None, None) => PropertyVerdict::Holds,
             (None, Some(_)) => PropertyVerdict::Unknown,
@@ -341,7 +396,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
     fn never(&self, witness: Option<Witness>) -> Result<Found, Error> {
         let trace = witness.map(|at| self.trace(at)).transpose()?;
         let violated = witness.map(|_| true);
-        Ok(Found { violated, trace, cycle_at: None, note: None, instance: None })
+        Ok(Found { violated, trace, ..Found::default() })
     }
 
     /// What must not happen to any instance: the shortest trace.
@@ -400,7 +455,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             (None, None) => Some(true),
             (None, Some(_)) => None,
         };
-        Ok(Found { violated, trace, cycle_at: None, note: None, instance: None })
+        Ok(Found { violated, trace, ..Found::default() })
     }
 
     /// Programs break exactly the clauses that they declare.
@@ -433,13 +488,13 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
         let Some(violation) = violation else { return self.never(None) };
         let closed = &self.system.closed;
         let root = Witness { state: states.id(violation.root), successor: None };
-        let mut steps = steps_to(closed, &self.explored.table, root)?;
+        let mut steps = steps_to(self.system, self.explored, root)?;
         for (node, place) in &violation.stem {
-            steps.extend(step_at(closed, &self.explored.table, states.id(*node), *place)?);
+            steps.extend(step_at(self.system, self.explored, states.id(*node), *place)?);
         }
         let cycle_at = (!violation.cycle.is_empty()).then_some(steps.len() + 1);
         for (node, place) in &violation.cycle {
-            steps.extend(step_at(closed, &self.explored.table, states.id(*node), *place)?);
+            steps.extend(step_at(self.system, self.explored, states.id(*node), *place)?);
         }
         let note = violation.obligation.map(|index| {
             let owed = closed.obligation(index);
@@ -447,7 +502,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             format!("owed forever: {} by {}{clause}", owed.what, owed.by)
         });
         let trace = Some(self.lines(&steps));
-        Ok(Found { violated: Some(true), trace, cycle_at, note, instance: None })
+        Ok(Found { violated: Some(true), trace, cycle_at, note, ..Found::default() })
     }
 
     fn endings(
@@ -470,7 +525,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
     }
 
     fn trace(&self, at: Witness) -> Result<Vec<Line>, Error> {
-        Ok(self.lines(&steps_to(&self.system.closed, &self.explored.table, at)?))
+        Ok(self.lines(&steps_to(self.system, self.explored, at)?))
     }
 
     fn lines(&self, steps: &[StepOf<M, Q, N>]) -> Vec<Line> {

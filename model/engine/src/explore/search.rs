@@ -26,8 +26,9 @@ use super::table::{Id, SHARDS, Shard, Table, hash, shard_of};
 use crate::clause::ClauseId;
 use crate::compose::{Action, GlobalStateOf, Outcome};
 use crate::machine::{Event, Machine};
-use crate::pack::Bits;
+use crate::pack::{Bits, Overflow};
 use crate::rules::OpenChoice;
+use crate::symmetry::Symmetry;
 use crate::system::{PropertyKind, System, Test, Transition};
 
 /// About as many transitions are generated between two insertions: many, so that a shard stays in the
@@ -67,13 +68,23 @@ pub struct Limits<'a> {
     pub max_depth: Option<u32>,
     /// Stop after this time.
     pub deadline: Option<Duration>,
+    /// Explore one of the states that differ in the order of interchangeable parts only, if the system has
+    /// such parts.
+    pub reduced: bool,
     /// Called once a block.
     pub progress: Option<&'a (dyn Fn(&Progress) + Sync)>,
 }
 
 impl Default for Limits<'_> {
     fn default() -> Self {
-        Limits { threads: 1, max_states: None, max_depth: None, deadline: None, progress: None }
+        Limits {
+            threads: 1,
+            max_states: None,
+            max_depth: None,
+            deadline: None,
+            reduced: false,
+            progress: None,
+        }
     }
 }
 
@@ -180,9 +191,26 @@ pub struct Explored<const W: usize> {
     pub incomplete: Option<Incomplete>,
     /// What was met.
     pub findings: Findings,
+    /// The run was reduced by the symmetry of the system.
+    pub reduced: bool,
 }
 
 impl<const W: usize> Explored<W> {
+    /// The key under which the table has a state of this system.
+    ///
+    /// # Errors
+    /// [`Overflow`] if a value does not fit its declared width.
+    pub fn key_of<M: Machine, const Q: usize, const N: usize>(
+        &self,
+        system: &System<M, Q, N, W>,
+        state: &GlobalStateOf<M, Q, N>,
+    ) -> Result<Bits<W>, Overflow> {
+        match system.reduction(self.reduced) {
+            Some(symmetry) => symmetry.key(state),
+            None => Bits::pack(state),
+        }
+    }
+
     /// How many levels lie below the initial state.
     #[must_use]
     pub fn depth(&self) -> u32 {
@@ -196,6 +224,10 @@ impl<const W: usize> Explored<W> {
         self.levels.partition_point(|starts| starts[shard] <= local) as u32 - 1
     }
 }
+
+/// A system, and what its run is reduced by.
+type Reduced<'s, M, const Q: usize, const N: usize, const W: usize> =
+    (&'s System<M, Q, N, W>, Option<&'s Symmetry<GlobalStateOf<M, Q, N>>>);
 
 /// What one thread found in its chunk.
 struct Worker<const W: usize> {
@@ -230,6 +262,7 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
         layered: true,
         incomplete: None,
         findings: Findings::new(system),
+        reduced: system.reduction(limits.reduced).is_some(),
     };
     let mut workers: Vec<Worker<W>> = (0..threads)
         .map(|_| Worker {
@@ -241,7 +274,9 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
         })
         .collect();
 
-    let first = Bits::pack(&system.closed.initial()).map_err(|over| Error::Initial(over.field))?;
+    let symmetry = system.reduction(limits.reduced);
+    let first = run.key_of(system, &system.closed.initial());
+    let first = first.map_err(|over| Error::Initial(over.field))?;
     run.table.insert(&first, Id::NONE);
     let (mut low, mut expanded) = ([0; SHARDS], 0u64);
     'levels: loop {
@@ -278,7 +313,14 @@ pub fn explore<M: Machine, const Q: usize, const N: usize, const W: usize>(
             }
             let end = frontier.min(begin + block as usize);
             let open = run.findings.open(system);
-            expand_block(system, &run.table, (&low, &high), begin..end, &open, &mut workers);
+            expand_block(
+                (system, symmetry),
+                &run.table,
+                (&low, &high),
+                begin..end,
+                &open,
+                &mut workers,
+            );
             for worker in &mut workers {
                 if let Some(error) = worker.error {
                     return Err(error);
@@ -351,7 +393,7 @@ impl Findings {
 
 /// Expands some of the frontier, each worker a contiguous chunk of it.
 fn expand_block<M: Machine, const Q: usize, const N: usize, const W: usize>(
-    system: &System<M, Q, N, W>,
+    system: Reduced<'_, M, Q, N, W>,
     table: &Table<W>,
     level: (&[u32; SHARDS], &[u32; SHARDS]),
     block: std::ops::Range<usize>,
@@ -375,7 +417,7 @@ fn expand_block<M: Machine, const Q: usize, const N: usize, const W: usize>(
 }
 
 fn expand_chunk<M: Machine, const Q: usize, const N: usize, const W: usize>(
-    system: &System<M, Q, N, W>,
+    system: Reduced<'_, M, Q, N, W>,
     table: &Table<W>,
     (low, high): (&[u32; SHARDS], &[u32; SHARDS]),
     chunk: std::ops::Range<usize>,
@@ -423,7 +465,7 @@ impl<const W: usize> Worker<W> {
 /// One state: its successors into the buckets, and what it says about the properties.
 #[inline]
 fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
-    system: &System<M, Q, N, W>,
+    (system, symmetry): Reduced<'_, M, Q, N, W>,
     id: Id,
     key: &Bits<W>,
     open: &Open,
@@ -451,7 +493,11 @@ fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
                     let transition = Transition { before: &before, action, after: &after };
                     findings.look(system, &open.transitions, &transition, at);
                 }
-                match change.pack(&before, key) {
+                let key = match symmetry {
+                    None => change.pack(&before, key),
+                    Some(symmetry) => symmetry.key(&change.of(&before)),
+                };
+                match key {
                     Ok(key) => worker.fresh.push((key, id)),
                     Err(over) => {
                         findings.overflow.get_or_insert((over.field, at));

@@ -18,12 +18,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Error;
-use super::search::Witness;
-use super::table::{Id, Table};
+use super::search::{Explored, Witness};
+use super::table::Id;
 use crate::clause::ClauseId;
 use crate::compose::{Action, Closed, GlobalStateOf, Outcome};
 use crate::machine::{Channel, Event, Machine, Party, Stimulus};
 use crate::pack::Bits;
+use crate::system::System;
 
 /// The columns of a text for the console, in files and in a pipe.
 pub const WIDTH: usize = 100;
@@ -91,28 +92,60 @@ pub struct SetUp {
 /// The field that shows a queue.
 const SOCKET: &str = "socket";
 
-/// The steps of the shortest path to a witness, and the witness's own transition.
+/// The steps of the shortest path to a witness, and the witness's own transition. In a reduced run the path
+/// is one of the system as it is: the parts keep their places.
 ///
 /// # Errors
 /// If a choice is open.
 pub fn steps_to<M: Machine, const Q: usize, const N: usize, const W: usize>(
-    closed: &Closed<M, Q, N>,
-    table: &Table<W>,
+    system: &System<M, Q, N, W>,
+    explored: &Explored<W>,
     witness: Witness,
 ) -> Result<Vec<StepOf<M, Q, N>>, Error> {
-    let path = table.path(witness.state);
+    let mut at = system.closed.initial();
     let mut steps = Vec::new();
-    for pair in path.windows(2) {
-        let to = table.key(pair[1]);
-        steps.extend(find(closed, table, pair[0], |_, outcome| match outcome {
-            Outcome::To(after) => Bits::pack(after).is_ok_and(|key| key == *to),
+    for id in explored.table.path(witness.state).into_iter().skip(1) {
+        let key = explored.table.key(id);
+        let step = find(&system.closed, &at, |_, outcome| match outcome {
+            Outcome::To(after) => explored.key_of(system, after).is_ok_and(|found| found == *key),
             _ => false,
-        })?);
+        })?;
+        if let Some(Step { outcome: Outcome::To(after), .. }) = step {
+            at = after;
+        }
+        steps.extend(step);
     }
-    if let Some(successor) = witness.successor {
-        steps.extend(step_at(closed, table, witness.state, successor)?);
-    }
+    let Some(successor) = witness.successor else { return Ok(steps) };
+    let own = step_at(system, explored, witness.state, successor)?;
+    let step = match (system.reduction(explored.reduced), own) {
+        (Some(symmetry), Some(own)) => {
+            // The same step where the path has come to, whose parts stand in another order.
+            let key = Bits::<W>::pack(&at).ok();
+            let outcome = match own.outcome {
+                Outcome::To(after) => key
+                    .and_then(|key| symmetry.arranged(&own.before, &after, &key))
+                    .map_or(own.outcome, Outcome::To),
+                ended => ended,
+            };
+            find(&system.closed, &at, |_, found| is_same::<M, Q, N, W>(found, &outcome))?
+        }
+        (_, own) => own,
+    };
+    steps.extend(step);
     Ok(steps)
+}
+
+/// Whether two transitions lead to one state, or end at one clause.
+fn is_same<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    one: &Outcome<GlobalStateOf<M, Q, N>>,
+    other: &Outcome<GlobalStateOf<M, Q, N>>,
+) -> bool {
+    match (one, other) {
+        (Outcome::To(one), Outcome::To(other)) => Bits::<W>::pack(one) == Bits::pack(other),
+        (Outcome::Violation(one), Outcome::Violation(other))
+        | (Outcome::Unspecified(one), Outcome::Unspecified(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// The transition with this place in the order of successors.
@@ -120,21 +153,20 @@ pub fn steps_to<M: Machine, const Q: usize, const N: usize, const W: usize>(
 /// # Errors
 /// If a choice is open.
 pub fn step_at<M: Machine, const Q: usize, const N: usize, const W: usize>(
-    closed: &Closed<M, Q, N>,
-    table: &Table<W>,
+    system: &System<M, Q, N, W>,
+    explored: &Explored<W>,
     state: Id,
     successor: u32,
 ) -> Result<Option<StepOf<M, Q, N>>, Error> {
-    find(closed, table, state, |n, _| n == successor)
+    find(&system.closed, &explored.table.key(state).unpack(), |n, _| n == successor)
 }
 
-fn find<M: Machine, const Q: usize, const N: usize, const W: usize>(
+fn find<M: Machine, const Q: usize, const N: usize>(
     closed: &Closed<M, Q, N>,
-    table: &Table<W>,
-    state: Id,
+    before: &GlobalStateOf<M, Q, N>,
     wanted: impl Fn(u32, &Outcome<GlobalStateOf<M, Q, N>>) -> bool,
 ) -> Result<Option<StepOf<M, Q, N>>, Error> {
-    let before: GlobalStateOf<M, Q, N> = table.key(state).unpack();
+    let before = *before;
     let mut found = None;
     let mut n = 0;
     closed.successors(&before, &mut |action, outcome| {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::Loaded;
 use super::machine::Multifd;
-use super::properties::{self, Names, Parts};
+use super::properties::{self, GlobalState, Names, Parts};
 use super::threads::destination::{self, Cap, Destination};
 use super::threads::event::{Buffer, GUEST};
 use super::threads::guest::Guest;
@@ -26,7 +26,9 @@ use crate::protocol::property;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::compose::Closed;
+use devmig_engine::machine::Event as _;
 use devmig_engine::rules::Rules;
+use devmig_engine::symmetry::Symmetry;
 use devmig_engine::system;
 use devmig_engine::system::System;
 
@@ -118,6 +120,40 @@ impl Definition for SystemDef {
         }
         def
     }
+}
+
+impl SystemDef {
+    /// Whether the channels may change places: no step and no thread knows one of them by its number.
+    ///
+    /// Pages may not: a round hands them over in the order of their addresses.
+    #[must_use]
+    pub fn has_equal_channels(&self) -> bool {
+        let all = |step: &Step| !matches!(step, Step::Sync(of) if *of != u8::MAX);
+        self.channels > 1 && self.steps.iter().all(all) && !self.destination.released_one_by_one
+    }
+}
+
+/// The channels: each is a thread at either end, a socket, and what the rules remember of it.
+fn symmetry(channels: usize) -> Symmetry<GlobalState> {
+    Symmetry::new("channel", channels, |state: &GlobalState, one, other| {
+        let mut next = *state;
+        let (judged, source, destination, _) = &mut next.parts;
+        judged.rules.synced.swap(one, other);
+        judged.closed.swap(one, other);
+        source.threads.swap(one, other);
+        // Counted from 1.
+        source.shared = match usize::from(source.shared).checked_sub(1) {
+            Some(shared) if shared == one => other as u8 + 1,
+            Some(shared) if shared == other => one as u8 + 1,
+            _ => source.shared,
+        };
+        destination.readers.swap(one, other);
+        next.queues.swap(one + 1, other + 1);
+        for (number, queue) in next.queues.iter_mut().enumerate() {
+            *queue = queue.map(|event| event.on_queue(number as u8));
+        }
+        next
+    })
 }
 
 /// Sets the switches that an item names.
@@ -272,6 +308,7 @@ impl Loaded {
             expect: def.common.expect.clone(),
             refinements: vec![],
             environment: vec![GUEST],
+            symmetry: def.has_equal_channels().then(|| symmetry(channels.into())),
         }
     }
 }

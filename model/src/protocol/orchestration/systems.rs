@@ -282,6 +282,7 @@ impl Loaded {
             expect: def.common.expect.clone(),
             refinements: vec![],
             environment: HOSTS.to_vec(),
+            symmetry: None,
         }
     }
 }

@@ -111,6 +111,7 @@ impl Loaded {
             properties,
             expect: def.common.expect.clone(),
             environment: vec![GUEST],
+            symmetry: None,
         }
     }
 }

@@ -233,6 +233,7 @@ impl Loaded {
             expect: def.common.expect.clone(),
             refinements: vec![],
             environment: vec![GUEST],
+            symmetry: None,
         }
     }
 }

@@ -235,6 +235,7 @@ impl Loaded {
             expect: def.common.expect.clone(),
             refinements,
             environment: vec![GUEST],
+            symmetry: None,
         }
     }
 }
