@@ -7,12 +7,15 @@
 //! | [`vfio`], [`vfio_user`] | the migration states of VFIO version 2, by ioctl or over a socket |
 //! | [`orchestration`] | hosts and management that move a device from one to the other |
 //! | [`ring`] | the abstract ring that vhost-user's and vDPA's refine |
+//! | [`multifd`] | RAM and device state of a migration over several channels |
+//! | [`barrier`] | the abstract barrier that QEMU's SYNC and cloud-hypervisor's gate refine |
 //! | [`example`] | the opening example of the book |
 //!
 //! Each is registered in [`crate::registry`], by the trait in [`registration`]. ARCHITECTURE.md
 //! ("Adding a protocol") lists all that a new one takes. What they read alike stands once: [`input`] items
 //! and a proposal's over them, [`program`] steps by name, [`definition`] the keys of every system,
 //! [`property`] the list of properties, [`size`] bounds by name.
+pub mod barrier;
 pub mod definition;
 pub mod example;
 pub mod input;

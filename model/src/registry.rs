@@ -21,7 +21,7 @@ use crate::protocol::definition::Definition;
 use crate::protocol::input::{Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
-use crate::protocol::{example, multifd, orchestration, ring, vdpa, vfio, vhost_user};
+use crate::protocol::{barrier, example, multifd, orchestration, ring, vdpa, vfio, vhost_user};
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
     builtin_files, did_you_mean, renamed_or_near, with_help,
@@ -95,6 +95,8 @@ registered! {
     example: example::Loaded,
     /// The abstract ring.
     ring: ring::Loaded,
+    /// The abstract barrier.
+    barrier: barrier::Loaded,
     /// vhost-user.
     vhost_user: vhost_user::Loaded,
     /// vDPA.

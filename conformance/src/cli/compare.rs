@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use devmig_engine::columns::thousands;
 use devmig_engine::explore::compare::{Limits, Progress};
-use devmig_model::analysis::compare::{Observed, Question, Sides};
+use devmig_model::analysis::compare::{ABSTRACT, Observed, Question, Sides};
 
 use super::number::{MANY, WEEK};
 use super::progress::Meter;
@@ -42,8 +42,13 @@ pub(crate) struct Args {
     /// Make the reading of messages observable
     #[arg(long, help_heading = "Observation")]
     reads: bool,
-    /// Map both systems to the abstract ring (`ring/abstract`): requests, kicks, stops and bases
-    #[arg(long, conflicts_with = "reads", help_heading = "Observation")]
+    /// Map both systems to an abstract machine: `ring/abstract` (requests, kicks, stops, bases) or
+    /// `barrier/abstract` (pages written, pages received, barriers passed)
+    #[arg(long = "as", value_name = "MACHINE", value_parser = ABSTRACT, conflicts_with = "reads",
+          help_heading = "Observation")]
+    machine: Option<String>,
+    /// The same as `--as ring`
+    #[arg(long, conflicts_with_all = ["reads", "machine"], help_heading = "Observation")]
     ring: bool,
     /// Check only that A refines B: exit code 0 also if B allows more
     #[arg(long, help_heading = "Observation")]
@@ -85,8 +90,9 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         deadline: args.timeout.map(|s| Duration::from_secs(s.into())),
         progress: Some(&show),
     };
-    let Args { hide: hidden, ring, reads, refines, .. } = args;
-    let observed = Observed { hidden, ring: *ring, reads: *reads, refines: *refines };
+    let Args { hide: hidden, reads, refines, .. } = args;
+    let machine = args.machine.as_deref().or(args.ring.then_some(ABSTRACT[0]));
+    let observed = Observed { hidden, machine, reads: *reads, refines: *refines };
     let compared = sides.compared(observed, &limits)?;
     drop(meter);
     out.show(args.format, &compared, || compared.text())?;

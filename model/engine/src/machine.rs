@@ -351,6 +351,11 @@ pub trait Machine: Sync {
 pub trait Refines<A: Machine>: Machine {
     /// What `A` knows of an event when it is sent or seen; `None`: nothing.
     fn refine(&self, event: &Self::Event) -> Option<A::Event>;
+
+    /// What `A` knows of an event when it is read from its queue; `None`: nothing.
+    fn refine_read(&self, _event: &Self::Event) -> Option<A::Event> {
+        None
+    }
 }
 
 /// What [`Machine::on`] returns.

@@ -375,21 +375,26 @@ pub type EventMap<E> = Box<dyn Fn(&E) -> Option<(Party, String)> + Send + Sync>;
 pub struct Refinement<E> {
     /// The abstract machine, e.g. `ring`.
     pub of: &'static str,
-    /// Who does an event, and its words there; `None`: the abstract machine does not know it.
+    /// Who does an event that is sent or seen, and its words there; `None`: the abstract machine does not
+    /// know it.
     pub map: EventMap<E>,
+    /// The same of an event that is read from its queue.
+    pub read: EventMap<E>,
 }
 
 impl<E> Refinement<E> {
     /// The mapping of `lower` to the abstract machine `A`, which goes by the name `of`.
     pub fn new<A: Machine>(
         of: &'static str,
-        lower: impl Refines<A, Event = E> + Send + 'static,
+        lower: impl Refines<A, Event = E> + Clone + Send + 'static,
     ) -> Self {
-        let map = move |event: &E| {
-            let event = lower.refine(event)?;
-            Some((event.owner(), event.label()))
-        };
-        Refinement { of, map: Box::new(map) }
+        let said = |event: A::Event| (event.owner(), event.label());
+        let reader = lower.clone();
+        Refinement {
+            of,
+            map: Box::new(move |event| lower.refine(event).map(said)),
+            read: Box::new(move |event| reader.refine_read(event).map(said)),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use devmig_engine::explore::compare::{Comparison, Limits, Verdict, compare};
 use serde::Serialize;
 
 use super::{Error, Outcome};
-use crate::protocol::ring;
+use crate::protocol::{barrier, ring};
 use crate::protocol::size::Scale;
 use crate::registry::Library;
 use crate::spec::{SpecError, SpecErrors, matches};
@@ -70,13 +70,17 @@ pub struct Question<'a> {
     pub scale: &'a Scale,
 }
 
+/// The abstract machines of which systems can be refinements.
+pub const ABSTRACT: [&str; 2] = [ring::RING, barrier::BARRIER];
+
 /// What of both is observed.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Observed<'a> {
     /// Patterns of events that were hidden.
     pub hidden: &'a [String],
-    /// Whether only what the abstract ring knows was seen.
-    pub ring: bool,
+    /// The abstract machine of which only what it knows was seen, e.g. `ring`.
+    #[serde(rename = "as")]
+    pub machine: Option<&'a str>,
     /// Whether it was seen when messages were read.
     pub reads: bool,
     /// Only whether A refines B is asked.
@@ -144,7 +148,7 @@ impl Sides {
     /// Compares them.
     ///
     /// # Errors
-    /// If one cannot be explored, or does not refine the abstract ring that is observed.
+    /// If one cannot be explored, or does not refine the abstract machine that is observed.
     pub fn compared<'o>(
         &self,
         observed: Observed<'o>,
@@ -163,8 +167,7 @@ impl Sides {
             let system = name.to_owned();
             move |cause| Error::Explore { system, cause }
         };
-        let refinement = observed.ring.then_some(ring::RING);
-        let seen = Seen { refinement, reads: observed.reads, hidden: &hidden, clause: &clause_a };
+        let seen = Seen { refinement: observed.machine, reads: observed.reads, hidden: &hidden, clause: &clause_a };
         let mut left = a.system.behaviour(seen).map_err(failed(&name_a))?;
         let seen = Seen { clause: &clause_b, ..seen };
         let mut right = b.system.behaviour(seen).map_err(failed(&name_b))?;

@@ -6,6 +6,7 @@
 mod common;
 
 mod auto;
+mod barrier;
 mod capability;
 mod channel;
 mod follow;

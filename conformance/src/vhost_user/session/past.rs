@@ -7,6 +7,7 @@
 //! | a reply too many, of another message, or none | no: what comes next is taken for another's |
 //! | a notification, a report, a mark too many or too few | yes: no ring depends on it |
 //! | a notification while every ring is stopped | no: the request that it is about was done there too |
+//! | a message of the back-end that asks for an answer which is not agreed on | no: it may wait for it |
 //! | a request that is not done, done wrong, or done where it may not be | no: it can be another one |
 //! | a closed connection, and what no clause names | no |
 
@@ -22,7 +23,7 @@ impl Session<'_> {
     /// Whether it is known what follows the finding that was made last, if this clause is not enforced.
     pub(in crate::vhost_user) fn knows_what_follows(&mut self, clause: ClauseId) -> bool {
         let laws = &self.machine().laws;
-        if !self.link.is_open() || self.negotiation.lost_track {
+        if !self.link.is_open() || self.negotiation.lost_track || clause == laws.close {
             return false;
         }
         match self.conversation.records().last() {
@@ -33,10 +34,10 @@ impl Session<'_> {
                 ![laws.unasked, laws.reply_header].contains(&clause) && tells_no_state(answer)
             }
             Some(Record::Seen(Event::Call { .. })) => clause != laws.no_notifications,
-            Some(Record::Seen(event)) => matches!(
-                event,
-                Event::Error { .. } | Event::BackEndMessage(_) | Event::Marked { .. }
-            ),
+            Some(Record::Seen(Event::BackEndMessage(_))) => clause != laws.told_need_reply,
+            Some(Record::Seen(event)) => {
+                matches!(event, Event::Error { .. } | Event::Marked { .. })
+            }
             // What else is due changes the state of a ring, or is a reply that is still to come.
             Some(Record::Silent(_)) => {
                 let is_told = [

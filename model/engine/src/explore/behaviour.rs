@@ -192,7 +192,7 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> Behaving<'a
             let (party, words) = match (action, refinement) {
                 (Action::Hidden(_), _) => None,
                 (Action::Now(e) | Action::Send(e), Some(refinement)) => (refinement.map)(e),
-                (Action::Read(_), Some(_)) => None,
+                (Action::Read(e), Some(refinement)) => (refinement.read)(e),
                 (Action::Read(_), None) if !seen.reads => None,
                 (Action::Now(e) | Action::Send(e) | Action::Read(e), None) => {
                     Some((e.owner(), words.to_owned()))

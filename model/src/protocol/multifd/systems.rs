@@ -20,6 +20,7 @@ use super::threads::guest::Guest;
 use super::threads::judged::Judged;
 use super::threads::source::{self, MAX_STEPS, STEPS, Source, Step, Switch};
 use super::threads::{BUFFERS, CHANNELS, PAGES, QUEUES, ROOM};
+use crate::protocol::barrier::{BARRIER, Barrier};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::{Programs, unknown_step};
 use crate::protocol::property;
@@ -30,7 +31,7 @@ use devmig_engine::machine::Event as _;
 use devmig_engine::rules::Rules;
 use devmig_engine::symmetry::Symmetry;
 use devmig_engine::system;
-use devmig_engine::system::System;
+use devmig_engine::system::{Refinement, System};
 
 /// A system of multifd: the main stream and the channels are queues.
 pub type Migration = system!(Parts, queues = QUEUES, room = ROOM);
@@ -306,7 +307,7 @@ impl Loaded {
             properties: property::build(properties::ALL, &self.clauses, &names, named),
             closed: Closed { machine: (judged, source, destination, guest), rules },
             expect: def.common.expect.clone(),
-            refinements: vec![],
+            refinements: vec![Refinement::new::<Barrier>(BARRIER, destination)],
             environment: vec![GUEST],
             symmetry: def.has_equal_channels().then(|| symmetry(channels.into())),
         }

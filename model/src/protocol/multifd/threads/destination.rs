@@ -9,7 +9,9 @@
 //! A packet is read when nothing keeps its thread from reading. After an error everything is read and thrown
 //! away, as by who closes a socket.
 
-use devmig_engine::machine::{Machine, Party, Reaction, Step as Hidden, Stimulus, Verdict};
+use devmig_engine::machine::{
+    Machine, Party, Reaction, Refines, Step as Hidden, Stimulus, Verdict,
+};
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
@@ -18,6 +20,7 @@ use serde_json::{Map, Value};
 use super::event::{Content, Event, Main, Packet, Page, channel_of};
 use super::source::Switch;
 use super::{BUFFERS, CHANNELS, PAGES};
+use crate::protocol::barrier::{Act, Barrier};
 use crate::protocol::multifd::event::DESTINATION;
 
 /// How a destination differs from QEMU 11.1 with machine type 8.1 or later.
@@ -319,7 +322,7 @@ impl Machine for Destination {
 
     fn on(&self, s: &DestinationState, event: &Event, _: &mut RuleContext) -> Verdict<Self> {
         Ok(match *event {
-            Event::Write(_) | Event::Stop => Reaction::Ignore,
+            Event::Write(_) | Event::Stop | Event::Passed => Reaction::Ignore,
             // The main thread that waits at a mark does not learn of an error.
             Event::Main(_) if s.gave_up => Reaction::Ignore,
             Event::Main(_) if s.collecting > 0 => Reaction::Disabled,
@@ -426,5 +429,28 @@ impl Machine for Destination {
 
     fn at_end(&self, s: &DestinationState) -> bool {
         s.runs || s.gave_up
+    }
+}
+
+/// A barrier is passed where the destination acts on a mark, or the source passes a gate.
+impl Refines<Barrier> for Destination {
+    fn refine(&self, event: &Event) -> Option<Act> {
+        match *event {
+            Event::Channel(_, Packet::Ram(page, _)) | Event::Main(Main::Page(page)) => {
+                Some(Act::Written(page.epoch))
+            }
+            Event::Passed => Some(Act::Passed),
+            _ => None,
+        }
+    }
+
+    fn refine_read(&self, event: &Event) -> Option<Act> {
+        match *event {
+            Event::Channel(_, Packet::Ram(page, _)) | Event::Main(Main::Page(page)) => {
+                Some(Act::Received(page.epoch))
+            }
+            Event::Main(main) if self.is_mark(main) => Some(Act::Passed),
+            _ => None,
+        }
     }
 }

@@ -96,6 +96,8 @@ pub enum Event {
     Shut,
     /// The destination acknowledges a chunk of this channel.
     Acknowledged(u8),
+    /// The source passes a gate: each chunk was acknowledged.
+    Passed,
 }
 
 /// What fills the unused slots of a queue.
@@ -124,7 +126,7 @@ impl devmig_engine::machine::Event for Event {
         match self {
             Event::Write(_) => GUEST,
             Event::Shut | Event::Acknowledged(_) => DESTINATION,
-            Event::Stop | Event::Channel(..) | Event::Main(_) => SOURCE,
+            Event::Stop | Event::Channel(..) | Event::Main(_) | Event::Passed => SOURCE,
         }
     }
 
@@ -172,6 +174,7 @@ impl devmig_engine::machine::Event for Event {
             },
             Event::Shut => "SHUT".into(),
             Event::Acknowledged(channel) => format!("channel {channel}: chunk acknowledged"),
+            Event::Passed => "gate passed".into(),
         }
     }
 }

@@ -224,6 +224,12 @@ impl Source {
         })
     }
 
+    /// Whether it passes a gate now.
+    fn passes(&self, s: &SourceState) -> bool {
+        let answered = |thread: &Thread| thread.job == Job::None && !thread.unanswered;
+        self.step(s) == Some(Step::Gate) && !s.failed && self.threads(s).iter().all(answered)
+    }
+
     /// Whether the current step is done.
     fn is_done(&self, s: &SourceState, step: Step) -> bool {
         let mut threads = self.threads(s).iter();
@@ -233,9 +239,8 @@ impl Source {
             Step::Devices => usize::from(s.buffers) == self.buffers.len(),
             Step::WaitShut => s.shut,
             Step::Close | Step::Shutdown => threads.all(|thread| thread.closed),
-            Step::Gate => threads.all(|thread| thread.job == Job::None && !thread.unanswered),
             Step::Anything => s.began && threads.all(|thread| thread.closed),
-            Step::Main(_) | Step::MainPage | Step::StopGuest => false,
+            Step::Main(_) | Step::MainPage | Step::StopGuest | Step::Gate => false,
         }
     }
 }
@@ -295,6 +300,11 @@ impl Machine for Source {
             Event::Shut => next.shut = true,
             Event::Acknowledged(channel) => {
                 next.threads[usize::from(channel)].unanswered = false;
+            }
+            Event::Passed if !self.passes(s) => return Ok(Reaction::Disabled),
+            Event::Passed => {
+                next = Source::next(s);
+                next.epoch += 1;
             }
             Event::Channel(..) | Event::Main(_) => return Ok(Reaction::Ignore),
         }
@@ -369,6 +379,9 @@ impl Machine for Source {
         }
         if self.step(s) == Some(Step::Anything) {
             return self.anything(s, f);
+        }
+        if self.passes(s) {
+            f(Stimulus::Unguarded(Event::Passed));
         }
         if let Some(main) = self.sends(s) {
             f(Stimulus::Unguarded(Event::Main(main)));

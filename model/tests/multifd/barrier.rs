@@ -1,0 +1,52 @@
+//! Synchronisation as a barrier: which systems refine the abstract one, and how the others differ.
+
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Check;
+use devmig_engine::explore::behaviour::Seen;
+use devmig_engine::explore::compare::{Limits, Verdict, compare};
+use devmig_engine::laws::{self, Wrong};
+use devmig_model::protocol::barrier::{self, BARRIER};
+
+use crate::common::builtin;
+
+#[test]
+fn the_barrier_passes_the_laws() {
+    assert_eq!(laws::all(barrier::system()), Wrong::new());
+}
+
+/// QEMU's destination passes a barrier at a mark, cloud-hypervisor's source at a gate. A counterexample ends
+/// with the event that no barrier allows.
+#[test]
+fn who_refines_the_barrier() {
+    let library = builtin();
+    let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
+    let seen =
+        Seen { refinement: Some(BARRIER), reads: false, hidden: &|_| false, clause: &clause };
+    let abstract_one = barrier::system();
+    let mut rows = String::new();
+    for def in library.multifd().systems.iter().filter(|def| def.buffers.is_empty()) {
+        let system = library.multifd().system(def, library.rules(def));
+        let mut lower = Check::behaviour(&system, seen).unwrap();
+        let mut upper = Check::behaviour(&abstract_one, seen).unwrap();
+        let name = &def.common.name;
+        let compared =
+            compare((name, &mut *lower), (BARRIER, &mut *upper), &Limits::default()).unwrap();
+        assert_eq!(compared.incomplete, None, "{name}");
+        let says = match (compared.verdict, &compared.only_a) {
+            (Verdict::Equal | Verdict::AInB, _) => "refines it".to_owned(),
+            (_, Some(trace)) => {
+                let last = trace.last().unwrap();
+                let clause = last.clause.as_deref().map(|clause| format!(" [{clause}]"));
+                let events = trace.len();
+                format!("not, after {events} steps: {}{}", last.event, clause.unwrap_or_default())
+            }
+            other => panic!("{name}: {other:?}"),
+        };
+        rows += &format!("{name:44} {says}\n");
+    }
+    for of in ["multifd/sync ", "multifd/sync-per-section", "multifd/acknowledged "] {
+        let row = rows.lines().find(|row| row.starts_with(of)).unwrap();
+        assert!(row.ends_with("refines it"), "{row}");
+    }
+    insta::assert_snapshot!(rows);
+}
