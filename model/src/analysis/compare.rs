@@ -16,8 +16,8 @@ use devmig_engine::explore::compare::{Comparison, Limits, Verdict, compare};
 use serde::Serialize;
 
 use super::{Error, Outcome};
-use crate::protocol::{barrier, ring};
 use crate::protocol::size::Scale;
+use crate::protocol::{barrier, ring};
 use crate::registry::Library;
 use crate::spec::{SpecError, SpecErrors, matches};
 
@@ -167,7 +167,12 @@ impl Sides {
             let system = name.to_owned();
             move |cause| Error::Explore { system, cause }
         };
-        let seen = Seen { refinement: observed.machine, reads: observed.reads, hidden: &hidden, clause: &clause_a };
+        let seen = Seen {
+            refinement: observed.machine,
+            reads: observed.reads,
+            hidden: &hidden,
+            clause: &clause_a,
+        };
         let mut left = a.system.behaviour(seen).map_err(failed(&name_a))?;
         let seen = Seen { clause: &clause_b, ..seen };
         let mut right = b.system.behaviour(seen).map_err(failed(&name_b))?;

@@ -42,10 +42,8 @@ const DEFAULT_EPOCHS: u16 = 4;
 const PAGES: u16 = 2;
 
 /// What bounds the system.
-pub const BOUNDS: [Bound; 2] = [
-    Bound::new("epochs", DEFAULT_EPOCHS, (1, EPOCHS as u16)),
-    Bound::new("pages", PAGES, (1, 3)),
-];
+pub const BOUNDS: [Bound; 2] =
+    [Bound::new("epochs", DEFAULT_EPOCHS, (1, EPOCHS as u16)), Bound::new("pages", PAGES, (1, 3))];
 
 /// What happens.
 #[packed(unqueued)]

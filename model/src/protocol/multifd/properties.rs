@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::threads::destination::{Destination, size_of};
+use super::threads::destination::{Destination, Joins, size_of};
 use super::threads::event::{Event, Main, Packet, Page};
 use super::threads::guest::Guest;
 use super::threads::judged::Judged;
@@ -195,6 +195,24 @@ pub const ALL: &[D] = &[
             implies(|t| {
                 let (before, after) = (&t.before.parts.2, &t.after.parts.2);
                 (after.configured && !before.configured).then_some(before.iterables)
+            })
+        },
+    ),
+    D::of_system(
+        "loads-after-start",
+        "multifd.device.switchover-start",
+        "a buffer is loaded once SWITCHOVER_START was read",
+        |_, _| implies(|t| loads(t).then_some(t.before.parts.2.started)),
+    ),
+    D::of_system(
+        "locks-in-order",
+        "multifd.device.lock-order",
+        "the main thread takes the lock of the buffers without the big lock",
+        |_, _| {
+            implies(|t| {
+                let main = |w: &GlobalState| w.parts.2.locks.main;
+                let takes = main(t.before) != Joins::Looks && main(t.after) == Joins::Looks;
+                takes.then_some(main(t.before) == Joins::Released)
             })
         },
     ),

@@ -42,8 +42,14 @@ pub struct Manner {
     pub sync_data_ignored: bool,
     /// The configuration is loaded without waiting for other devices.
     pub no_interlock: bool,
-    /// The load thread is started by SWITCHOVER_START only; here: buffers are loaded as they come.
+    /// Buffers are loaded in the order in which they come.
     pub loads_as_they_come: bool,
+    /// The load thread starts at SWITCHOVER_START.
+    pub starts_late: bool,
+    /// The two locks are taken: that of the buffers, and the big lock.
+    pub locks: bool,
+    /// The main thread keeps the big lock while it waits for the load thread.
+    pub big_lock_kept: bool,
     /// It reports that it has loaded.
     pub reports: bool,
     /// It answers each chunk (cloud-hypervisor).
@@ -72,6 +78,19 @@ pub const MANNERS: &[Switch<Manner>] = &[
     }),
     ("loads as they come", "buffers are loaded in the order of their arrival", |m| {
         m.loads_as_they_come = true;
+    }),
+    ("starts at SWITCHOVER_START", "the load thread starts when SWITCHOVER_START is read", |m| {
+        m.starts_late = true;
+    }),
+    (
+        "takes locks",
+        "the load thread and the main thread take the two locks of 10.0 to 11.1",
+        |m| {
+            m.locks = true;
+        },
+    ),
+    ("big lock is kept", "the main thread waits for the load thread with the big lock held", |m| {
+        m.big_lock_kept = true;
     }),
     ("reports SHUT", "it reports on the return path that it has loaded", |m| m.reports = true),
     ("acknowledges", "cloud-hypervisor: it answers each chunk", |m| m.acknowledges = true),
@@ -119,6 +138,35 @@ impl Reader {
     }
 }
 
+/// Where the main thread is that waits for the load thread, once the main stream has ended.
+#[packed]
+#[derive(Default)]
+pub enum Joins {
+    /// It reads the main stream, with the big lock held.
+    #[default]
+    Reads,
+    /// It has released the big lock.
+    Released,
+    /// It looks whether all was loaded, with the lock of the buffers held.
+    Looks,
+    /// It waits to be told that all was loaded; the lock of the buffers is free meanwhile.
+    Waits,
+    /// The load thread has ended.
+    Joined,
+}
+
+/// Who holds which lock.
+#[packed]
+#[derive(Default)]
+pub struct Locks {
+    /// The main thread.
+    pub main: Joins,
+    /// The load thread holds the lock of the buffers.
+    pub buffers: bool,
+    /// The load thread holds the big lock.
+    pub big: bool,
+}
+
 /// What the destination remembers.
 #[packed]
 pub struct DestinationState {
@@ -150,6 +198,10 @@ pub struct DestinationState {
     pub loaded: u8,
     /// The configuration was loaded.
     pub configured: bool,
+    /// SWITCHOVER_START was read.
+    pub started: bool,
+    /// The locks, if they are looked at.
+    pub locks: Locks,
     /// All other devices were loaded.
     pub iterables: bool,
     /// The main stream has ended.
@@ -223,6 +275,7 @@ impl Destination {
             Main::Flush | Main::Eos if self.is_mark(main) => return self.mark(s),
             Main::Flush | Main::Eos => {}
             Main::Page(page) => Destination::page(&mut next, page),
+            Main::SwitchoverStart => next.started = true,
             Main::Iterables => next.iterables = true,
             Main::End => next.ended = true,
             Main::Closed => (next.failed, next.gave_up) = (true, true),
@@ -280,7 +333,7 @@ impl Destination {
 
     /// The load thread's next step.
     fn loads(&self, s: &DestinationState) -> Option<(&'static str, DestinationState)> {
-        if !self.device || s.failed {
+        if !self.device || s.failed || self.manner.starts_late && !s.started {
             return None;
         }
         let mut next = *s;
@@ -293,11 +346,45 @@ impl Destination {
         if !ready || config && !(s.iterables || self.manner.no_interlock) {
             return None;
         }
+        if config && self.manner.locks {
+            // The lock of the buffers first, then the big lock.
+            let locks = &mut next.locks;
+            if !locks.buffers {
+                locks.buffers = true;
+                return (locks.main != Joins::Looks).then_some(("take the buffers' lock", next));
+            }
+            if !locks.big {
+                locks.big = true;
+                return (!self.main_has_big_lock(s)).then_some(("take the big lock", next));
+            }
+            (locks.buffers, locks.big) = (false, false);
+        }
         next.queued[index] = false;
         next.next = index as u8 + 1;
         next.loaded += 1;
         next.configured = config;
         Some((if config { "load the configuration" } else { "load a buffer" }, next))
+    }
+
+    fn main_has_big_lock(&self, s: &DestinationState) -> bool {
+        s.locks.main == Joins::Reads || self.manner.big_lock_kept && s.locks.main != Joins::Joined
+    }
+
+    /// The next step of the main thread, which waits for the load thread.
+    fn joins(&self, s: &DestinationState) -> Option<(&'static str, DestinationState)> {
+        let to = |main| DestinationState { locks: Locks { main, ..s.locks }, ..*s };
+        let kept = self.manner.big_lock_kept;
+        match s.locks.main {
+            _ if !self.manner.locks || !s.ended || s.failed => None,
+            Joins::Reads if !kept => Some(("release the big lock", to(Joins::Released))),
+            Joins::Reads | Joins::Released if !s.locks.buffers => {
+                Some(("take the buffers' lock", to(Joins::Looks)))
+            }
+            Joins::Looks if !s.configured => Some(("wait for the load thread", to(Joins::Waits))),
+            Joins::Looks => Some(("join the load thread", to(Joins::Joined))),
+            Joins::Waits if s.configured => Some(("join the load thread", to(Joins::Joined))),
+            _ => None,
+        }
     }
 
     /// Whether a channel's thread reads its next packet.
@@ -367,6 +454,9 @@ impl Machine for Destination {
         if let Some((name, next)) = self.loads(s) {
             f(Hidden::alone(DESTINATION, name), next);
         }
+        if let Some((name, next)) = self.joins(s) {
+            f(Hidden::alone(DESTINATION, name), next);
+        }
         if s.collecting > 0 && s.arrived > 0 {
             let mut next = *s;
             let channel = self.channels - s.collecting;
@@ -379,7 +469,8 @@ impl Machine for Destination {
             let next = DestinationState { gave_up: true, ..*s };
             f(Hidden::alone(DESTINATION, "give up"), next);
         }
-        let loaded = !self.device || s.configured;
+        let joined = !self.manner.locks || s.locks.main == Joins::Joined;
+        let loaded = !self.device || s.configured && joined;
         if s.ended && loaded && !s.runs && !s.failed {
             let next = DestinationState { runs: true, ..*s };
             f(Hidden::alone(DESTINATION, "run the virtual machine"), next);
@@ -423,6 +514,13 @@ impl Machine for Destination {
             shown.insert("queued".into(), queued.into());
             shown.insert("loaded".into(), s.loaded.into());
             shown.insert("others loaded".into(), s.iterables.into());
+        }
+        if let (true, Some(shown)) = (self.manner.locks, shown.as_object_mut()) {
+            let holder = |main, load| if main { "main" } else if load { "load" } else { "nobody" };
+            let buffers = holder(s.locks.main == Joins::Looks, s.locks.buffers);
+            let big = holder(self.main_has_big_lock(s), s.locks.big);
+            shown.insert("buffers' lock".into(), buffers.into());
+            shown.insert("big lock".into(), big.into());
         }
         Map::from_iter([(self.name().to_owned(), shown)])
     }

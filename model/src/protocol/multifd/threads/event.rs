@@ -72,6 +72,8 @@ pub enum Main {
     Eos,
     /// A page that no channel sends.
     Page(Page),
+    /// SWITCHOVER_START: the virtual machine was stopped, and the state of devices follows.
+    SwitchoverStart,
     /// The state of every other device.
     Iterables,
     /// The end of the stream.
@@ -168,6 +170,7 @@ impl devmig_engine::machine::Event for Event {
                 Main::Flush => "main: FLUSH".into(),
                 Main::Eos => "main: end of section".into(),
                 Main::Page(of) => format!("main: {}", page(of)),
+                Main::SwitchoverStart => "main: SWITCHOVER_START".into(),
                 Main::Iterables => "main: all other devices".into(),
                 Main::End => "main: end of the stream".into(),
                 Main::Closed => "main: connection ends".into(),

@@ -43,6 +43,7 @@ pub const STEPS: &[(&str, &str, Step)] = &[
     ("main page", "send the first page on the main stream", Step::MainPage),
     ("stop", "stop the vCPUs", Step::StopGuest),
     ("devices", "hand the buffers of the device to idle channels", Step::Devices),
+    ("switchover start", "send SWITCHOVER_START", Step::Main(Main::SwitchoverStart)),
     ("iterables", "send the state of all other devices", Step::Main(Main::Iterables)),
     ("end", "end the main stream", Step::Main(Main::End)),
     ("wait for SHUT", "wait until the destination reports that it has loaded", Step::WaitShut),
