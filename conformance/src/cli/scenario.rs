@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    /// Leave what came of the scenario in this file: said by this program to itself in a guest.
+    #[arg(long, hide = true)]
+    came: Option<PathBuf>,
 }
 
 /// A scenario of either kind.
@@ -97,9 +100,15 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
                 play(&law, front_end, scenario, args.install, record)
             }
             Any::Migration(migration) => {
-                migration::run::run(&library, migration, args.install, record)
+                let is_inside = args.came.is_some();
+                migration::run::run(&library, migration, (args.install, is_inside), record)
             }
         };
+        if let Some(file) = &args.came {
+            let text =
+                serde_json::to_vec(&came).map_err(|why| Error::usage(why.to_string(), None))?;
+            std::fs::write(file, text).map_err(|why| Error::usage(why.to_string(), None))?;
+        }
         if args.format == Format::Text {
             show(one.name(), &came, args.full, out)?;
         }

@@ -90,7 +90,7 @@ impl Peer {
     }
 
     /// Where its program is: what was installed for these runs comes first.
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         let own = cache().join("bin").join(name);
         if own.exists() { own } else { PathBuf::from(name) }
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::error::Error;
 use super::guest::Guest;
 use super::known::{BackEnd, Kind};
+use super::run::Steps;
 use super::vmm::{Parts, Vmm};
 use crate::watch::record::Event;
 
@@ -42,7 +43,7 @@ pub struct Setting<'s> {
 #[derive(Debug, Default)]
 pub struct Played {
     /// Steps that were taken, with their time.
-    pub steps: Vec<(&'static str, Duration)>,
+    pub steps: Steps,
     /// What the source said and was told.
     pub source: Vec<Event>,
     /// The same of the destination.
@@ -79,7 +80,7 @@ pub fn play(setting: Setting<'_>) -> Result<Played, Error> {
     let mut clock = Instant::now();
     let mut took = |name, result: Result<(), Error>| {
         result.map_err(|why| why.within(name))?;
-        played.steps.push((name, clock.elapsed()));
+        played.steps.push((name.into(), clock.elapsed()));
         clock = Instant::now();
         Ok::<(), Error>(())
     };

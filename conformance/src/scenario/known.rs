@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use devmig_model::registry::Library;
 use devmig_model::spec::{Diagnostics, Item, SourceFile, Spanned, SpecErrors, matches};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::implementations::{self, Missing, installed};
 use crate::watch::record::Side;
@@ -159,7 +159,7 @@ pub struct FrontEnd {
 }
 
 /// How a report compares with what is known.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Held {
     /// Expected, and seen.
     pub seen: Vec<String>,

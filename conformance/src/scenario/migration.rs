@@ -14,13 +14,16 @@
 //! | file | its one job |
 //! |---|---|
 //! | `guest.S`, `guest.rs` | the guest, and the pattern of its memory |
-//! | `machine.rs` | one QEMU |
+//! | `machine.rs`, `mediated.rs` | one QEMU, and its devices |
+//! | `inside.rs` | a migration with devices, in a guest whose kernel has a driver for them |
 //! | `known.rs` | `implementations/qemu-multifd.toml`: versions, migrations, what is known |
 //! | `drive.rs` | one migration |
 //! | `run.rs` | from the installation to the verdict |
 
 pub mod drive;
 pub mod guest;
+mod inside;
 pub mod known;
 pub mod machine;
+mod mediated;
 pub mod run;

@@ -1,10 +1,12 @@
 //! A scenario from its installation to its verdict.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
 use devmig_reference::temporary;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::drive::{self, Setting};
@@ -14,8 +16,11 @@ use crate::watch::judge::{Judge, Law};
 use crate::watch::record::Event;
 use crate::watch::report::Report;
 
+/// Steps that were taken, with their time.
+pub type Steps = Vec<(Cow<'static, str>, Duration)>;
+
 /// What came of a scenario.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Came {
     /// Something is not there, and why.
     NotRun(String),
@@ -26,14 +31,14 @@ pub enum Came {
 }
 
 /// A scenario that ran.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Ran {
     /// The version of the program under test.
     pub version: String,
     /// Whether deviations are held for that version.
     pub listed: bool,
     /// The steps that were taken, with their time.
-    pub steps: Vec<(&'static str, Duration)>,
+    pub steps: Steps,
     /// How much was judged.
     pub summary: String,
     /// What was judged.
@@ -43,10 +48,10 @@ pub struct Ran {
 }
 
 /// The report on one part of a scenario.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Part {
     /// Which.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// For people.
     pub text: String,
     /// For programs.
@@ -140,7 +145,7 @@ fn played(
     let mut parts = Vec::new();
     for (name, report) in ["source", "destination"].into_iter().zip(&reports) {
         let json = serde_json::to_value(report).map_err(stuck)?;
-        parts.push(Part { name, text: report.text(), json });
+        parts.push(Part { name: name.into(), text: report.text(), json });
     }
     Ok(Came::Ran(Ran { version, listed, steps: played.steps, summary, parts, held }))
 }

@@ -27,7 +27,7 @@ mod init;
 mod suite;
 
 pub use host::{Ended, Machine, RunError};
-pub use init::{InitError, init};
+pub use init::{InitError, Work, init};
 pub use suite::Plan;
 
 /// The device that a guest makes. Its group is 0 and its node `vfio0`, since it is the only one.
@@ -62,6 +62,9 @@ const OUT: &str = "out";
 
 /// What the guest's command is told, one word a line: the kernel's own command line is too short.
 const ARGUMENTS: &str = "arguments";
+
+/// What the guest's command finds in its environment, one `NAME=value` a line, if it has the host's files.
+const ENVIRONMENT: &str = "environment";
 
 /// The name of this program in the guest.
 const PROGRAM: &str = "devmig";

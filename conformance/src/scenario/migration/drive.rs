@@ -1,5 +1,6 @@
 //! One migration, driven over both monitors and recorded between them.
 
+use std::borrow::Cow;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use super::known::{End, Migration, Transport};
 use super::machine::{Launch, Machine};
 use crate::multifd::relay::{Address, Listener, Relay};
 use crate::scenario::error::Error;
+use crate::scenario::run::Steps;
 
 /// How long a guest may take to boot.
 const BOOT: Duration = Duration::from_secs(60);
@@ -36,7 +38,7 @@ const FAST: (u64, u64) = (4 << 30, 60_000);
 #[derive(Debug)]
 pub struct Played {
     /// Steps that were taken, with their time.
-    pub steps: Vec<(&'static str, Duration)>,
+    pub steps: Steps,
     /// The status of the migration at the source, when it ended.
     pub source: String,
     /// That at the destination.
@@ -58,10 +60,10 @@ pub struct Played {
 /// # Errors
 /// The step that came to nothing, and why.
 pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
-    let mut steps = Vec::new();
+    let mut steps = Steps::new();
     let mut clock = Instant::now();
     let mut took = |name| {
-        steps.push((name, clock.elapsed()));
+        steps.push((Cow::Borrowed(name), clock.elapsed()));
         clock = Instant::now();
     };
     let guest = guest::assemble(folder).map_err(|why| Error::Guest(why.to_string()))?;
@@ -144,14 +146,14 @@ fn through_a_file(
     mut source: Machine,
     guest: PathBuf,
     folder: &Path,
-    mut steps: Vec<(&'static str, Duration)>,
+    mut steps: Steps,
 ) -> Result<Played, Error> {
     let recording = folder.join("state");
     let uri = json!({ "uri": format!("file:{}", recording.display()) });
     let clock = Instant::now();
     source.run("migrate", uri.clone()).map_err(|why| why.within("migrate"))?;
     let status = wait(&mut source, |_, _| Ok(())).map_err(|why| why.within("migrate"))?;
-    steps.push(("migrate", clock.elapsed()));
+    steps.push(("migrate".into(), clock.elapsed()));
     let clock = Instant::now();
     let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
     destination.run("migrate-incoming", uri).map_err(|why| why.within("arrive"))?;
@@ -159,7 +161,7 @@ fn through_a_file(
         Err(Error::Ended { .. }) => String::new(),
         other => other.map_err(|why| why.within("arrive"))?,
     };
-    steps.push(("arrive", clock.elapsed()));
+    steps.push(("arrive".into(), clock.elapsed()));
     let (source_memory, source_ram) = kept(&source, folder)?;
     Ok(Played {
         steps,
@@ -216,7 +218,8 @@ fn machine(
     let of = if incoming { &migration.destination } else { &migration.source };
     let unnamed = migration.end == End::Postcopy;
     let machine = &migration.machine;
-    let launch = Launch::Ours { command: &of.command, machine, guest, unnamed };
+    let devices = migration.devices;
+    let launch = Launch::Ours { command: &of.command, machine, guest, unnamed, devices };
     let mut machine = Machine::launch(launch, folder, incoming)?;
     // A file sends nothing back.
     let return_path = migration.transport != Transport::File;

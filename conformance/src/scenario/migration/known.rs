@@ -65,6 +65,8 @@ struct RawMigration {
     #[serde(default)]
     end: End,
     #[serde(default)]
+    devices: u8,
+    #[serde(default)]
     faults: bool,
 }
 
@@ -146,6 +148,8 @@ pub struct Migration {
     pub transport: Transport,
     /// How it ends.
     pub end: End,
+    /// How many mediated devices each machine has, whose state goes over channels.
+    pub devices: u8,
     /// What was recorded is sent again, with one fault at a time, to a destination of that version.
     pub faults: bool,
     /// What destinations are known to do with faults.
@@ -260,6 +264,7 @@ fn between(item: &Item<RawMigration>, versions: &[Qemu], d: &mut Diagnostics) ->
             rounds: raw.rounds,
             transport: raw.transport,
             end: raw.end,
+            devices: raw.devices,
             faults: raw.faults,
             destinations: Vec::new(),
             known: Vec::new(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use devmig_reference::socket::Deadline;
 use serde_json::{Value, json};
 
+use super::mediated::Mediated;
 use crate::harness::io::files;
 use crate::harness::io::process::{Command, Process};
 use crate::scenario::error::Error;
@@ -15,6 +16,8 @@ use crate::scenario::qmp::Qmp;
 
 /// How long it may take to listen, and a command to be answered.
 const START: Duration = Duration::from_secs(20);
+/// How long one that closes its monitor may take to end.
+const LAST: Duration = Duration::from_secs(1);
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// How much memory it has, in bytes.
@@ -26,6 +29,11 @@ pub const BLOCK: &str = "m";
 pub const RAM: &str = "{ram}";
 /// The most memory that is read.
 const MOST: u64 = 1 << 30;
+
+/// The type of a mediated device: two serial ports of the kernel's sample driver.
+const DEVICE: &str = "mtty-2";
+/// Where on the bus the first device is.
+const FIRST_SLOT: usize = 4;
 
 /// How a machine is started.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +48,8 @@ pub enum Launch<'p> {
         guest: &'p Path,
         /// Its memory has no name in a file system: postcopy has no memory in a file.
         unnamed: bool,
+        /// How many mediated devices it has, whose state it migrates.
+        devices: u8,
     },
     /// By a command that has `{socket}` for its monitor, and [`RAM`].
     Theirs(&'p str),
@@ -62,6 +72,8 @@ pub struct Machine {
     qemu: Process,
     qmp: Qmp,
     memory: PathBuf,
+    // Removed once the process is gone.
+    _devices: Vec<Mediated>,
 }
 
 impl Machine {
@@ -73,8 +85,12 @@ impl Machine {
     pub fn launch(launch: Launch<'_>, folder: &Path, incoming: bool) -> Result<Self, Error> {
         let memory = folder.join("ram");
         let quoted = |path: &Path| shell_words::quote(&path.to_string_lossy()).into_owned();
+        let mut devices = Vec::new();
         let mut text = match launch {
-            Launch::Ours { command, machine, guest, unnamed } => {
+            Launch::Ours { command, machine, guest, unnamed, devices: count } => {
+                for _ in 0..count {
+                    devices.push(Mediated::make(DEVICE).map_err(Error::io("a mediated device"))?);
+                }
                 let (size, kernel) = (MEMORY >> 20, quoted(guest));
                 let (backend, path) = match unnamed {
                     true => ("memory-backend-memfd", String::new()),
@@ -84,7 +100,8 @@ impl Machine {
                     "{command} -nodefaults -no-user-config -display none -machine \
                      {machine},accel=tcg,memory-backend={BLOCK} -m {size} -object \
                      {backend},id={BLOCK},size={size}M,share=on{path} \
-                     -kernel {kernel} -qmp unix:{{socket}},server=on,wait=off"
+                     -kernel {kernel} -qmp unix:{{socket}},server=on,wait=off{}",
+                    attached(&devices)
                 )
             }
             Launch::Theirs(command) => command.to_owned(),
@@ -94,13 +111,17 @@ impl Machine {
         }
         let text = text.replace(RAM, &quoted(&memory));
         let deadline = Deadline::after(START);
-        let (qemu, connection) = Command::parse(&text)?.start(deadline)?;
-        let qmp = Qmp::new(&connection, deadline)?;
+        let (mut qemu, connection) = Command::parse(&text)?.start(deadline)?;
+        let qmp = Qmp::new(&connection, deadline).map_err(|why| {
+            // A process that has ended says more than its monitor, which is closed.
+            let ended = qemu.wait(Deadline::after(LAST));
+            ended.map_or(why, |status| Error::Ended { status, last: last_line(&qemu) })
+        })?;
         let memory = match launch {
             Launch::Ours { unnamed: true, .. } => unnamed(qemu.id())?,
             _ => memory,
         };
-        Ok(Machine { qemu, qmp, memory })
+        Ok(Machine { qemu, qmp, memory, _devices: devices })
     }
 
     /// Runs a command of the monitor.
@@ -149,7 +170,7 @@ impl Machine {
     /// The last line that it printed.
     #[must_use]
     pub fn last_words(&self) -> String {
-        self.qemu.last_output().lines().last().unwrap_or_default().to_owned()
+        last_line(&self.qemu)
     }
 
     /// What is in its memory now.
@@ -184,6 +205,25 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// The last line that a process printed.
+fn last_line(process: &Process) -> String {
+    process.last_output().lines().last().unwrap_or_default().to_owned()
+}
+
+/// The arguments that attach devices: their state goes over channels. The sample driver offers to log DMA and
+/// then fails, and it does none.
+fn attached(devices: &[Mediated]) -> String {
+    let device = |(n, device): (usize, &Mediated)| {
+        let (path, slot) = (device.path().display(), FIRST_SLOT + n);
+        format!(
+            " -device vfio-pci,id=v{n},sysfsdev={path},iommufd=io,addr={slot},\
+             enable-migration=on,x-migration-multifd-transfer=on,x-device-dirty-page-tracking=off"
+        )
+    };
+    let object = if devices.is_empty() { "" } else { " -object iommufd,id=io" };
+    devices.iter().enumerate().map(device).fold(object.to_owned(), |all, one| all + &one)
 }
 
 /// The file that is the memory of a process, by its descriptor.

@@ -9,10 +9,11 @@ use devmig_reference::temporary;
 
 use super::drive::{self, Played};
 use super::guest;
+use super::inside;
 use super::known::{End, Migration, Transport};
 use super::machine::{BLOCK, Launch};
 use crate::harness::report::Status;
-use crate::implementations::{Deviation, Finding, When, deviates, found, redact};
+use crate::implementations::{Deviation, Finding, Peer, Serves, When, deviates, found, redact};
 use crate::multifd::destination::runner::{self, Run};
 use crate::multifd::destination::session::Subject;
 use crate::multifd::destination::suite::{self, Test};
@@ -31,18 +32,35 @@ const LIMIT: Duration = Duration::from_secs(4);
 const JOBS: usize = 4;
 
 /// Plays a migration; what is missing is installed first if `install` says so, and what passed is kept in a
-/// folder of its name below `record`.
+/// folder of its name below `record`. One with devices is played in a guest that has them, by this program,
+/// unless it is that program: `is_inside`.
 #[must_use]
-pub fn run(library: &Library, migration: &Migration, install: bool, record: Option<&Path>) -> Came {
-    played(library, migration, install, record).unwrap_or_else(|came| *came)
-}
-
-fn played(
+pub fn run(
     library: &Library,
     migration: &Migration,
-    install: bool,
+    (install, is_inside): (bool, bool),
     record: Option<&Path>,
-) -> Result<Came, Box<Came>> {
+) -> Came {
+    let came = match migration.devices > 0 && !is_inside {
+        true => both_found(migration, install).and_then(|_| {
+            let kernel = kernel(library).map_err(not_run)?;
+            inside::play(migration, &kernel, install, record)
+        }),
+        false => played(library, migration, install, record),
+    };
+    came.unwrap_or_else(|came| *came)
+}
+
+/// The kernel that has a driver for mediated devices.
+fn kernel(library: &Library) -> Result<Peer, Box<dyn std::error::Error>> {
+    let suite = crate::vhost_user::suite::whole(library)?;
+    let peers = crate::implementations::builtin(library, &suite)?;
+    let is_kernel = |peer: &Peer| matches!(peer.serves, Serves::Mediated { .. });
+    peers.into_iter().find(is_kernel).ok_or_else(|| "no kernel is known".into())
+}
+
+/// Both versions, installed if need be, and whether they are listed.
+fn both_found(migration: &Migration, install: bool) -> Result<(Vec<String>, bool), Box<Came>> {
     let mut versions = Vec::new();
     let mut listed = true;
     for qemu in [&migration.source, &migration.destination] {
@@ -55,6 +73,16 @@ fn played(
             versions.push(version);
         }
     }
+    Ok((versions, listed))
+}
+
+fn played(
+    library: &Library,
+    migration: &Migration,
+    install: bool,
+    record: Option<&Path>,
+) -> Result<Came, Box<Came>> {
+    let (versions, listed) = both_found(migration, install)?;
     let folder = temporary::folder("migration-").map_err(stuck)?;
     let played =
         drive::play(migration, folder.path()).map_err(|why| match why.is_unsupported() {
@@ -79,7 +107,7 @@ fn played(
         report.pages
     );
     let json = serde_json::to_value(&report).map_err(stuck)?;
-    let parts = vec![Part { name: "migration", text: report.text(), json }];
+    let parts = vec![Part { name: "migration".into(), text: report.text(), json }];
     let version = versions.join(" to ");
     Ok(Came::Ran(Ran { version, listed, steps: played.steps, summary, parts, held }))
 }
@@ -99,6 +127,7 @@ fn with_faults(
             machine: &migration.machine,
             guest: &played.guest,
             unnamed: false,
+            devices: migration.devices,
         },
         capabilities: &migration.capabilities,
         parameters: &migration.parameters,
@@ -118,7 +147,7 @@ fn with_faults(
     let tests: Vec<_> = suite.iter().collect();
     let mut report = runner::run(&run, &tests, |_| ())?;
     let mut steps = played.steps.clone();
-    steps.push(("faults", began.elapsed()));
+    steps.push(("faults".into(), began.elapsed()));
     if let Some(error) = report.results.iter().find(|result| result.status == Status::Error) {
         let why = error.observed.clone().unwrap_or_default();
         return Err(format!("{}: {why}", error.test).into());
@@ -159,7 +188,7 @@ fn with_faults(
     let skipped = report.summary.skip;
     let summary = format!("{ran} faults sent, {skipped} skipped");
     let listed = migration.destination.listed.contains(&version);
-    let parts = vec![Part { name: "destination", text, json }];
+    let parts = vec![Part { name: "destination".into(), text, json }];
     Ok(Came::Ran(Ran { version, listed, steps, summary, parts, held }))
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use devmig_reference::temporary;
 
-use super::{ARGUMENTS, EXIT, OUT, PROGRAM, RESULTS, STDERR, STDOUT};
+use super::{ARGUMENTS, ENVIRONMENT, EXIT, OUT, PROGRAM, RESULTS, STDERR, STDOUT};
 use crate::harness::io::process::{Command, SpawnError};
 use crate::vhost_user::Deadline;
 
@@ -67,6 +67,22 @@ pub enum RunError {
     NotStarted(String),
 }
 
+/// Where a guest's files are.
+struct Place<'p> {
+    /// What is its root.
+    root: &'p Path,
+    /// The program that it begins with, there.
+    init: &'p str,
+    /// Where it is told its command, and leaves what came of it.
+    said: &'p Path,
+}
+
+/// The memory of a guest that has one program, in MiB.
+const OWN_MEMORY: u32 = 96;
+
+/// What of the environment a guest with the host's files has too: where programs are.
+const PASSED_ON: [&str; 3] = ["PATH", "HOME", "DEVMIG_PEERS"];
+
 /// The guest's folders.
 const FOLDERS: [&str; 5] = ["dev", "proc", "sys", "tmp", OUT];
 
@@ -85,13 +101,52 @@ impl Machine {
         let folder = temporary::folder("guest-");
         let folder = folder.map_err(|error| file(Path::new("a temporary folder"), error))?;
         let root = self.furnish(folder.path())?;
-        let words = vec![
+        let place = Place { root: &root, init: &format!("/{PROGRAM}"), said: &root };
+        self.boot(&place, folder.path(), OWN_MEMORY, &[device], arguments, limit)
+    }
+
+    /// Boots with the host's files as its own, and runs `devmig` with these arguments, which makes the devices
+    /// that it needs. Temporary files are in the guest's memory: `memory` MiB in all.
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn run_here(
+        &self,
+        memory: u32,
+        arguments: &[&str],
+        limit: Duration,
+    ) -> Result<Ended, RunError> {
+        let folder = temporary::folder("guest-");
+        let folder = folder.map_err(|error| file(Path::new("a temporary folder"), error))?;
+        let said = folder.path().join("said");
+        let out = said.join(OUT);
+        fs::create_dir_all(&out).map_err(|error| file(&out, error))?;
+        let named = |name: &&str| Some(format!("{name}={}\n", std::env::var(name).ok()?));
+        let path = said.join(ENVIRONMENT);
+        let environment: String = PASSED_ON.iter().filter_map(named).collect();
+        fs::write(&path, environment).map_err(|error| file(&path, error))?;
+        let init = self.program.to_string_lossy();
+        let place = Place { root: Path::new("/"), init: &init, said: &said };
+        let words = ["--here", &*said.to_string_lossy()];
+        self.boot(&place, folder.path(), memory, &words, arguments, limit)
+    }
+
+    fn boot(
+        &self,
+        place: &Place<'_>,
+        folder: &Path,
+        memory: u32,
+        guest: &[&str],
+        arguments: &[&str],
+        limit: Duration,
+    ) -> Result<Ended, RunError> {
+        let mut words = vec![
             self.kernel.to_string_lossy().into_owned(),
-            "mem=96M".into(),
-            format!("uml_dir={}", folder.path().display()),
+            format!("mem={memory}M"),
+            format!("uml_dir={}", folder.display()),
             "root=/dev/root".into(),
             "rootfstype=hostfs".into(),
-            format!("rootflags={}", root.display()),
+            format!("rootflags={}", place.root.display()),
             "rw".into(),
             "quiet".into(),
             "panic=-1".into(),
@@ -99,18 +154,18 @@ impl Machine {
             "con0=null,fd:1".into(),
             // Not said, it is added behind what is meant for init.
             "console=tty0".into(),
-            format!("init=/{PROGRAM}"),
+            format!("init={}", place.init),
             "--".into(),
             "guest".into(),
-            device.into(),
         ];
-        let path = root.join(ARGUMENTS);
+        words.extend(guest.iter().map(|word| (*word).to_owned()));
+        let path = place.said.join(ARGUMENTS);
         fs::write(&path, arguments.join("\n")).map_err(|error| file(&path, error))?;
         let mut process = Command::plain(words)?.spawn()?;
         let hung = process.wait(Deadline::after(limit)).is_none();
         let console = process.last_output();
         process.stop();
-        let out = root.join(OUT);
+        let out = place.said.join(OUT);
         if !out.join(STDOUT).exists() && !out.join(EXIT).exists() {
             let panic = console.lines().find(|line| line.contains("panic"));
             let words = panic.or(console.lines().last()).unwrap_or("it says nothing");

@@ -516,7 +516,15 @@ impl Machine for Destination {
             shown.insert("others loaded".into(), s.iterables.into());
         }
         if let (true, Some(shown)) = (self.manner.locks, shown.as_object_mut()) {
-            let holder = |main, load| if main { "main" } else if load { "load" } else { "nobody" };
+            let holder = |main, load| {
+                if main {
+                    "main"
+                } else if load {
+                    "load"
+                } else {
+                    "nobody"
+                }
+            };
             let buffers = holder(s.locks.main == Joins::Looks, s.locks.buffers);
             let big = holder(self.main_has_big_lock(s), s.locks.big);
             shown.insert("buffers' lock".into(), buffers.into());
