@@ -66,8 +66,7 @@ struct RawMigration {
     end: End,
     #[serde(default)]
     devices: u8,
-    #[serde(default)]
-    faults: bool,
+    faults: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -150,8 +149,9 @@ pub struct Migration {
     pub end: End,
     /// How many mediated devices each machine has, whose state goes over channels.
     pub devices: u8,
-    /// What was recorded is sent again, with one fault at a time, to a destination of that version.
-    pub faults: bool,
+    /// What was recorded is sent again, with one fault at a time, to a destination of that version: the tests
+    /// that match.
+    pub faults: Option<String>,
     /// What destinations are known to do with faults.
     pub destinations: Vec<Deviation>,
     /// The findings that are known, and how reliably they are seen.
@@ -189,7 +189,7 @@ pub fn builtin(library: &Library, front_ends: &[FrontEnd]) -> Result<Vec<Migrati
     for item in &known {
         deviation(library, item, &mut all, &mut d);
     }
-    for migration in all.iter_mut().filter(|migration| migration.faults) {
+    for migration in all.iter_mut().filter(|migration| migration.faults.is_some()) {
         migration.destinations.clone_from(&destinations);
     }
     d.finish(all)
@@ -265,7 +265,7 @@ fn between(item: &Item<RawMigration>, versions: &[Qemu], d: &mut Diagnostics) ->
             transport: raw.transport,
             end: raw.end,
             devices: raw.devices,
-            faults: raw.faults,
+            faults: raw.faults.clone(),
             destinations: Vec::new(),
             known: Vec::new(),
         });

@@ -144,7 +144,12 @@ impl Machine {
     ) -> Result<Value, Error> {
         let result = self.qmp.run(command, arguments, Deadline::after(limit));
         // A process that has ended says more than its monitor, which is closed.
-        match (result, self.qemu.wait(Deadline::now())) {
+        let patience = match &result {
+            // A connection is closed before the process is gone: by a signal, it takes a while.
+            Err(Error::Io { .. }) => Deadline::after(LAST),
+            _ => Deadline::now(),
+        };
+        match (result, self.qemu.wait(patience)) {
             (Err(Error::Monitor(_) | Error::Io { .. }), Some(status)) => {
                 Err(Error::Ended { status, last: self.last_words() })
             }
@@ -218,12 +223,11 @@ fn attached(devices: &[Mediated]) -> String {
     let device = |(n, device): (usize, &Mediated)| {
         let (path, slot) = (device.path().display(), FIRST_SLOT + n);
         format!(
-            " -device vfio-pci,id=v{n},sysfsdev={path},iommufd=io,addr={slot},\
+            " -device vfio-pci,id=v{n},sysfsdev={path},addr={slot},\
              enable-migration=on,x-migration-multifd-transfer=on,x-device-dirty-page-tracking=off"
         )
     };
-    let object = if devices.is_empty() { "" } else { " -object iommufd,id=io" };
-    devices.iter().enumerate().map(device).fold(object.to_owned(), |all, one| all + &one)
+    devices.iter().enumerate().map(device).collect()
 }
 
 /// The file that is the memory of a process, by its descriptor.

@@ -97,8 +97,8 @@ fn played(
     let mut held = Held::of(found, known);
     let always = |line: &String| migration.known.contains(&(line.clone(), When::Always));
     held.gone.retain(always);
-    if migration.faults && held.new.is_empty() {
-        return with_faults(library, migration, &played, versions).map_err(stuck);
+    if let Some(faults) = migration.faults.as_deref().filter(|_| held.new.is_empty()) {
+        return with_faults(library, (migration, faults), &played, versions).map_err(stuck);
     }
     let summary = format!(
         "{}, {} packets, {} pages judged",
@@ -115,7 +115,7 @@ fn played(
 /// Sends what was recorded to destinations, with one fault at a time.
 fn with_faults(
     library: &Library,
-    migration: &Migration,
+    (migration, faults): (&Migration, &str),
     played: &Played,
     versions: Vec<String>,
 ) -> Result<Came, Box<dyn std::error::Error>> {
@@ -144,7 +144,7 @@ fn with_faults(
     };
     let began = Instant::now();
     let suite = suite::builtin(library)?;
-    let tests: Vec<_> = suite.iter().collect();
+    let tests: Vec<_> = suite.iter().filter(|test| matches(faults, &test.id)).collect();
     let mut report = runner::run(&run, &tests, |_| ())?;
     let mut steps = played.steps.clone();
     steps.push(("faults".into(), began.elapsed()));
@@ -152,7 +152,9 @@ fn with_faults(
         let why = error.observed.clone().unwrap_or_default();
         return Err(format!("{}: {why}", error.test).into());
     }
-    let known: Vec<_> = migration.destinations.iter().filter(|d| d.covers(&version)).collect();
+    let is_asked = |known: &&Deviation| tests.iter().any(|test| matches(&known.test, &test.id));
+    let known = migration.destinations.iter().filter(|known| known.covers(&version));
+    let known: Vec<_> = known.filter(is_asked).collect();
     redact(&mut report, &known);
     let line = |of: &Deviation| deviates(&(of.test.clone(), of.clause.clone()));
     let always = |text: &String| {
