@@ -15,6 +15,7 @@
 //! | `memory.rs` | the memory that results, against that of the source |
 //! | `unpack.rs` | the pages of compressed packets |
 //! | `judge.rs` | all of it, in the order in which a destination acts on it |
+//! | `live.rs` | a recording that is judged while it grows |
 //! | `pieces.rs`, `faults.rs` | a recording taken apart, and what can be wrong with one |
 //! | `mapped_ram.rs` | a migration to a file with a place for each page |
 //! | `relay.rs` | two sides connected, and what passes recorded |
@@ -25,11 +26,15 @@
 //! **Invariants.** Memory does not depend on the length of a recording. Data is never copied, unless memory is
 //! to be compared. Where a recording has no end, what is missing is not a violation.
 
+// The numbers of both ends come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 pub mod capabilities;
 pub mod destination;
 pub mod faults;
 pub mod indices;
 pub mod judge;
+pub mod live;
 pub mod mapped_ram;
 pub mod memory;
 pub mod pages;
@@ -49,4 +54,9 @@ use std::io::{self, Seek as _};
 fn rewind(file: &File) -> io::Result<()> {
     let mut file = file;
     file.rewind()
+}
+
+/// Counts up, to the largest number at most.
+fn count(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }

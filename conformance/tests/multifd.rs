@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -13,16 +13,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use devmig_conformance::multifd::faults::FAULTS;
+use devmig_conformance::multifd::faults::{FAULTS, REORDERINGS};
 use devmig_conformance::multifd::judge::{self, Error};
 use devmig_conformance::multifd::mapped_ram;
 use devmig_conformance::multifd::memory::Memory;
 use devmig_conformance::multifd::pieces::Pieces;
 use devmig_conformance::multifd::recording::Recording;
-use devmig_conformance::multifd::report::{Report, Verdict};
+use devmig_conformance::multifd::report::{Dir, Report, Verdict};
 use devmig_conformance::multifd::survey::Mode;
 use devmig_model::protocol::multifd::wire::{
-    Buffer, DevicePacket, Init, MainWriter, PageForm, PageSize, RamPacket, command, flag, vfio_tag,
+    Buffer, DevicePacket, Init, MainWriter, Name, PageForm, PageSize, RamPacket, ReturnMessage,
+    command, flag, vfio_tag,
 };
 use devmig_model::registry::Library;
 use tempfile::TempDir;
@@ -262,6 +263,40 @@ fn each_fault_violates_its_clause() {
     insta::assert_snapshot!(lines);
 }
 
+/// No bit of a field is free: whichever is another one, a clause is violated.
+#[test]
+fn every_field_of_a_packet_is_judged() {
+    let migration = healthy();
+    let mut free = Vec::new();
+    for (channel, packets) in migration.channels.iter().enumerate() {
+        for (place, packet) in packets.iter().enumerate() {
+            let pages = || (packet[NORMAL + 3] + packet[35]) as usize;
+            let fields: Vec<usize> = match packet.len() {
+                64 => (0..25).collect(),
+                _ if packet[11] == flag::DEVICE_STATE as u8 => {
+                    (0..12 + VFIO.len()).chain(268..288).collect()
+                }
+                // A SYNC packet without pages has no block.
+                _ if pages() == 0 => (0..36).collect(),
+                _ => {
+                    // The byte that is left out tells the pages of the block apart: another one is as good.
+                    let offsets = (OFFSET..OFFSET + 8 * pages()).filter(|at| at % 8 != 6);
+                    (0..36).chain(64..64 + RAM.len()).chain(offsets).collect()
+                }
+            };
+            for at in fields {
+                let mut changed = migration.clone();
+                changed.channels[channel][place][at] ^= 1 << (at * 5 % 8);
+                let report = changed.judged();
+                if report.verdict != Verdict::Violated {
+                    free.push((channel, place, at, report.verdict));
+                }
+            }
+        }
+    }
+    assert!(free.is_empty(), "{free:?}");
+}
+
 /// Every clause about a source that a stream can show is violated by some fault.
 #[test]
 fn every_clause_has_a_fault() {
@@ -277,7 +312,11 @@ fn every_clause_has_a_fault() {
 /// Wherever a migration is cut, and its connections have no end, it is truncated and nobody is accused.
 #[test]
 fn a_migration_without_its_end_is_truncated() {
-    let whole = healthy().connections();
+    let mut described = healthy();
+    described.main.push(main_item(|w| {
+        w.description(&[b"{\"devices\": [] ".as_slice(), &[b' '; 300], b"}"].concat());
+    }));
+    let whole = described.connections();
     for (cut, bytes) in whole.iter().enumerate() {
         for left in (0..bytes.len()).step_by(97).chain([bytes.len() - 1]) {
             let mut connections = whole.clone();
@@ -369,7 +408,8 @@ fn compressed_pages_are_compared_too() {
 #[test]
 fn what_is_not_a_recording_says_so() {
     type Case = (&'static str, fn(&Path), &'static str);
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
+        ("a file", |f| drop(fs::remove_dir_all(f)), "not a folder"),
         ("no index", |f| fs::remove_file(f.join("index.csv")).unwrap(), "has no index.csv"),
         ("a gap", |f| edit(f, "1,0,0,>,0,", "1,0,0,>,5,"), "begins at 5, not at 0"),
         ("a row missing", |f| edit(f, "1,0,0,>", "2,0,0,>"), "row 1 is missing"),
@@ -541,6 +581,100 @@ fn what_is_watched_over_tcp_is_judged() {
     assert_eq!((report["verdict"].as_str(), code), (Some("conformant"), Some(0)), "{report}");
 }
 
+/// `devmig watch multifd` between two sockets of a folder, with these arguments.
+fn watching(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+    command.args(["watch", "multifd", "--listen"]).arg(folder.join("source"));
+    command.arg("--connect").arg(folder.join("destination")).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What is wrong is said while the connections are open, and again at the end.
+#[test]
+fn a_violation_is_said_at_once() {
+    let folder = TempDir::new().unwrap();
+    let destination = UnixListener::bind(folder.path().join("destination")).unwrap();
+    // The recording is in a temporary folder.
+    let mut process = watching(folder.path(), &[]).spawn().unwrap();
+    let mut connections = healthy().connections();
+    connections[2][7] = 9;
+    let mut open = Vec::new();
+    for bytes in &connections {
+        let mut source = connect(&folder.path().join("source"));
+        let (mut accepted, _) = destination.accept().unwrap();
+        let reader = std::thread::spawn(move || drop(io::copy(&mut accepted, &mut io::sink())));
+        source.write_all(bytes).unwrap();
+        open.push((source, reader));
+    }
+    let (tell, lines) = std::sync::mpsc::channel();
+    let output = io::BufReader::new(process.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        output.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line)));
+    });
+    let said = "violated: multifd.init.version";
+    let wait = || std::iter::from_fn(|| lines.recv_timeout(LIMIT).ok());
+    assert!(wait().any(|line| line == said), "nothing was said");
+    assert!(process.try_wait().unwrap().is_none());
+    for (source, reader) in open {
+        drop(source);
+        reader.join().unwrap();
+    }
+    let rest: Vec<_> = wait().collect();
+    assert!(rest.iter().any(|line| line == said), "{rest:#?}");
+    assert!(rest.iter().any(|line| line == "verdict: violated"), "{rest:#?}");
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+    reader.join().unwrap();
+}
+
+/// A recording that cannot grow: the connections are ended, and why is said. Nothing waits for ever.
+#[test]
+fn a_full_disk_ends_the_migration() {
+    let folder = TempDir::new().unwrap();
+    let destination = UnixListener::bind(folder.path().join("destination")).unwrap();
+    let record = folder.path().join("capture");
+    let inner = watching(folder.path(), &["--record", record.to_str().unwrap()]);
+    // A limit of the size of files does what a full disk does.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh"]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut source = connect(&folder.path().join("source"));
+    source.set_write_timeout(Some(LIMIT)).unwrap();
+    let (mut accepted, _) = destination.accept().unwrap();
+    accepted.set_read_timeout(Some(LIMIT)).unwrap();
+    let reader = std::thread::spawn(move || io::copy(&mut accepted, &mut io::sink()).unwrap());
+    let sent = source.write_all(&[0x51; 1 << 20]);
+    assert!(sent.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock));
+    assert!(reader.join().unwrap() < 1 << 20);
+    let mut words = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(4), "{words}");
+    assert!(words.contains("conn0.bin: File too large"), "{words}");
+}
+
+/// A relay that recorded nothing leaves nothing in the way of the next, and one that recorded is not overwritten.
+#[test]
+fn only_a_recording_stays() {
+    let folder = TempDir::new().unwrap();
+    let record = folder.path().join("capture");
+    let arguments = ["--record", record.to_str().unwrap()];
+    for _ in 0..2 {
+        let process = watching(folder.path(), &arguments).spawn().unwrap();
+        drop(connect(&folder.path().join("source")));
+        let output = process.wait_with_output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(words.contains("no connection to"), "{words}");
+        assert_eq!(output.status.code(), Some(4));
+        assert!(!record.join("index.csv").exists());
+    }
+    healthy().write(&record);
+    let output = watching(folder.path(), &arguments).output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("holds a recording"), "{words}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
 /// An interrupt ends the connections and leaves a recording that can be read: the migration has no end, and
 /// nobody is accused.
 #[test]
@@ -579,10 +713,17 @@ fn an_interrupt_leaves_a_complete_recording() {
     assert_eq!(report.verdict, Verdict::Truncated, "{}", report.text());
 }
 
+/// The part of the configuration that names a capability.
+fn capability(writer: &mut MainWriter, name: &str) {
+    writer.raw(b"\x05\x1aconfiguration/capabilities\0\0\0\x01\0\0\0\x01");
+    writer.raw(&[name.len() as u8]).raw(name.as_bytes());
+}
+
 /// A file with mapped-ram, of 70 pages of which the first and the last are not zero, and the memory of the source.
 fn mapped_ram() -> (Vec<u8>, Vec<u8>) {
     let (pages, length) = (0x10_0000, 70 * PAGE);
     let mut writer = MainWriter::new("pc-q35-10.0");
+    capability(&mut writer, "mapped-ram");
     writer.start(2, ("ram", 0), 4).raw(&(length | 4).to_be_bytes());
     writer.raw(&[6]).raw(RAM.as_bytes()).raw(&length.to_be_bytes());
     let bitmap = writer.bytes.len() as u64 + 28;
@@ -643,13 +784,320 @@ fn a_file_with_mapped_ram_is_judged() {
         let report = with(at, value);
         assert_eq!(clauses(&report), [clause], "{at} {value}: {}", report.text());
     }
-    for left in (0..file.len() - 20).step_by(40_093).chain(8..header + 50) {
+    let tail = file.len() - 200..file.len();
+    for left in (0..file.len() - 20).step_by(40_093).chain(8..header + 50).chain(tail) {
         match judged_file(&file[..left], &memory) {
             Ok(report) => assert_eq!(report.verdict, Verdict::Truncated, "{left}"),
             Err(error) => assert!(left < 8, "{left}: {error}"),
         }
     }
+    let mut unknown = file.clone();
+    unknown.extend([0x55; 3]);
+    assert_eq!(clauses(&judged_file(&unknown, &memory).unwrap()), ["main.followed"]);
     assert!(judged_file(b"anything else", &memory).is_err());
+    // A file of the same form whose pages are in the stream.
+    let mut plain = MainWriter::new("pc-q35-10.0");
+    plain.start(2, ("ram", 0), 4).blocks(&[(RAM, 70 * PAGE)]).end_of_section().footer(2).eof();
+    let error = judged_file(&plain.bytes, &memory).unwrap_err().to_string();
+    assert!(error.contains("without the capability mapped-ram"), "{error}");
+}
+
+/// With x-ignore-shared, a block of shared memory has no place in a file, and its memory is not compared.
+#[test]
+fn a_block_that_is_ignored_is_not_compared() {
+    let mut writer = MainWriter::new("pc-q35-11.1");
+    capability(&mut writer, "x-ignore-shared");
+    writer.start(2, ("ram", 0), 4).raw(&((16 * PAGE) | 4).to_be_bytes());
+    writer.raw(&[6]).raw(RAM.as_bytes()).raw(&(16 * PAGE).to_be_bytes()).raw(&[0; 8]);
+    let mut mapped = MainWriter::new("pc-q35-11.1");
+    let two = [&1_u32.to_be_bytes()[..], b"\x0fx-ignore-shared", b"\x0amapped-ram"].concat();
+    mapped.raw(b"\x05\x1aconfiguration/capabilities\0\0\0\x01\0\0\0\x02").raw(&two[4..]);
+    mapped.start(2, ("ram", 0), 4).raw(&((16 * PAGE) | 4).to_be_bytes());
+    mapped.raw(&[6]).raw(RAM.as_bytes()).raw(&(16 * PAGE).to_be_bytes()).raw(&[0; 8]);
+    mapped.raw(&1_u32.to_be_bytes()).raw(&PAGE.to_be_bytes()).raw(&[0; 16]);
+    for writer in [&mut writer, &mut mapped] {
+        writer.end_of_section().footer(2).eof();
+    }
+    let memory = vec![5; 16 * PAGE as usize];
+    let file = judged_file(&mapped.bytes, &memory).unwrap();
+    let folder = TempDir::new().unwrap();
+    write(folder.path(), &[writer.bytes], &[true]);
+    let image = folder.path().join("ram.img");
+    fs::write(&image, &memory).unwrap();
+    let stream = judged(folder.path(), &[(RAM.to_owned(), image)]).unwrap();
+    for report in [file, stream] {
+        assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+        assert_eq!(report.memory, None);
+        assert!(report.notes.iter().any(|note| note.contains("x-ignore-shared")));
+    }
+}
+
+/// A migration with postcopy, and what passed beside its main stream and its channels.
+fn with_postcopy(begin: u16) -> Migration {
+    let mut migration = healthy();
+    let pages = [4096_u64.to_be_bytes(); 2].concat();
+    let advise = main_item(|w| {
+        w.command(begin, &pages);
+    });
+    migration.main.insert(1, advise);
+    migration
+}
+
+/// Connections that are not channels are known by what they begin with: they are judged as what they are.
+#[test]
+fn a_connection_beside_the_channels_is_not_a_channel() {
+    let asked = main_item(|w| {
+        w.page(Some(RAM), 6 * PAGE, PageForm::Fill(0)).page(None, 7 * PAGE, PageForm::Fill(0));
+    });
+    let outside = main_item(|w| {
+        w.page(Some(RAM), 99 * PAGE, PageForm::Fill(0));
+    });
+    let rest = main_item(|w| {
+        w.command(command::OPEN_RETURN_PATH, &[]).end(2).end_of_section().footer(2).eof();
+    });
+    let judge = |migration: &Migration, more: &[u8]| {
+        let folder = TempDir::new().unwrap();
+        let connections = [&migration.connections()[..], &[more.to_vec()]].concat();
+        write(folder.path(), &connections, &[true; 4]);
+        judged(folder.path(), &[]).unwrap()
+    };
+    let with = with_postcopy(command::POSTCOPY_ADVISE);
+    let report = judge(&with, &asked);
+    assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+    assert_eq!((report.channels, report.pages), (2, 15));
+    for cut in 0..asked.len() {
+        let report = judge(&with, &asked[..cut]);
+        assert!(cut < 8 || clauses(&report).is_empty(), "{cut}: {}", report.text());
+    }
+    let report = judge(&with, &outside);
+    assert_eq!(clauses(&report), ["main.block"], "{}", report.text());
+    assert_eq!(report.violations[0].conn, 3);
+    assert!(!report.violations[0].bytes.is_empty());
+    let report = judge(&with, &rest);
+    assert_eq!(report.verdict, Verdict::Truncated, "{}", report.text());
+    // Without postcopy, the same is a channel that begins wrongly.
+    for more in [&asked, &rest] {
+        let more = [&more[..], &[0; 64]].concat();
+        assert!(clauses(&judge(&healthy(), &more)).contains(&"init.magic"));
+    }
+    let mut wrong = with;
+    wrong.channels[0][0][0] = 0x12;
+    assert!(clauses(&judge(&wrong, &asked)).contains(&"init.magic"));
+}
+
+/// What follows the end of the sections: their description, nothing, COLO's messages, or something wrong.
+#[test]
+fn what_follows_the_end_is_known_or_wrong() {
+    let judge = |more: &[u8]| {
+        let mut migration = healthy();
+        migration.main.push(more.to_vec());
+        migration.judged()
+    };
+    let description = main_item(|w| {
+        w.description(b"{\"devices\": []}");
+    });
+    assert_eq!(judge(&description).verdict, Verdict::Conformant);
+    let colo = judge(&[0, 0, 0, 1, 9, 9, 9]);
+    assert_eq!(colo.verdict, Verdict::Conformant);
+    assert!(colo.notes.iter().any(|note| note.contains("goes on after its end")), "{colo:?}");
+    for wrong in [&[1, 2, 3][..], b"QEVM", &[&description[..], &[4]].concat()] {
+        assert_eq!(clauses(&judge(wrong)), ["main.followed"]);
+    }
+    let mut empty = healthy();
+    empty.main = vec![b"QEVM\0\0\0\x03\0".to_vec()];
+    assert!(clauses(&empty.judged()).contains(&"main.followed"));
+}
+
+#[test]
+fn a_migration_with_tls_says_so() {
+    let folder = TempDir::new().unwrap();
+    let hello = [&[0x16, 3, 1][..], &[7; 90]].concat();
+    write(folder.path(), &[hello.clone(), hello], &[true; 2]);
+    let error = judged(folder.path(), &[]).unwrap_err().to_string();
+    assert!(error.contains("connection 0 is encrypted with TLS"), "{error}");
+}
+
+/// A recording that ends anywhere in time: some connections are not yet open, others have a part of what is
+/// sent. Nobody is accused, so a migration can be judged while it goes on.
+#[test]
+fn a_recording_that_ends_at_any_time_accuses_nobody() {
+    let mut migration = healthy();
+    // Channels connect in any order.
+    (migration.channels[0][0], migration.channels[1][0]) = (init(1), init(0));
+    let connections = migration.connections();
+    // Each connection has sent the same share of its bytes at a time, the channels a little more.
+    let mut pieces = Vec::new();
+    for step in 1..=60 {
+        for number in [1, 2, 0] {
+            pieces.push((number, connections[number].len() * step / 60));
+        }
+    }
+    for now in 0..=pieces.len() {
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        for (number, bytes) in connections.iter().enumerate() {
+            let end = pieces[..now].iter().rev().find(|(n, _)| *n == number).map(|(_, end)| *end);
+            match end {
+                Some(end) => parts.push(bytes[..end].to_vec()),
+                // It is not open yet, or nothing came.
+                None if number == 0 => parts.push(Vec::new()),
+                None => {}
+            }
+        }
+        let folder = TempDir::new().unwrap();
+        write(folder.path(), &parts, &[false; 3]);
+        if let Ok(report) = judged(folder.path(), &[]) {
+            assert_eq!(clauses(&report), [""; 0], "{now}: {}", report.text());
+        }
+    }
+}
+
+/// Each reordering is one that a source may choose: no clause is violated, and memory is the same.
+#[test]
+fn a_reordering_is_conformant() {
+    let mut migration = healthy();
+    // Two packets of one channel in an epoch.
+    migration.channels[0].insert(3, ram(10, &[6, 7], &[], 0xa3));
+    for (channel, place, number) in [(0, 2, 2), (0, 3, 4), (1, 2, 3), (0, 4, 5), (1, 3, 6)] {
+        put(&mut migration.channels[channel][place], NUMBER + 4, number);
+    }
+    for (channel, place, number) in [(0, 5, 7), (1, 4, 8), (0, 6, 9), (1, 6, 10)] {
+        put(&mut migration.channels[channel][place], NUMBER + 4, number);
+    }
+    for page in [6, 7] {
+        let at = page * PAGE as usize;
+        migration.memory[at..at + PAGE as usize].copy_from_slice(&[0xa3, page as u8].repeat(2048));
+    }
+    assert_eq!(migration.judged().verdict, Verdict::Conformant, "{}", migration.judged().text());
+    let mut names = BTreeSet::new();
+    for order in REORDERINGS {
+        let (name, mut pieces) = (order.name, taken_apart(&migration));
+        assert!(names.insert(name) && FAULTS.iter().all(|fault| fault.name != name), "{name}");
+        assert!(order.apply(&mut pieces), "{name} finds nothing to reorder");
+        let report = judged_again(&pieces, &migration.memory);
+        assert_eq!(report.verdict, Verdict::Conformant, "{name}: {}", report.text());
+        assert_eq!(report.memory, Some(true), "{name}");
+        // The same bytes are sent.
+        let sorted = |pieces: &Pieces| {
+            let mut bytes: Vec<u8> = pieces.connections().into_iter().flat_map(|c| c.0).collect();
+            bytes.sort_unstable();
+            bytes
+        };
+        assert_eq!(sorted(&pieces), sorted(&taken_apart(&migration)), "{name}");
+    }
+}
+
+/// The verdict on a migration with this on its return path.
+fn with_return_path(migration: &Migration, returned: &[u8], ended: bool) -> Report {
+    let folder = TempDir::new().unwrap();
+    let mut migration = migration.clone();
+    if !ended {
+        migration.main.truncate(4);
+        migration.ended = [false; 3];
+    }
+    migration.write(folder.path());
+    fs::write(folder.path().join("conn0.rev.bin"), returned).unwrap();
+    judged(folder.path(), &[]).unwrap()
+}
+
+#[test]
+fn the_return_path_is_judged() {
+    let ping = |value: u32| {
+        main_item(|w| {
+            w.command(command::PING, &value.to_be_bytes());
+        })
+    };
+    let mut plain = healthy();
+    plain.main.splice(
+        1..1,
+        [
+            main_item(|w| {
+                w.command(command::OPEN_RETURN_PATH, &[]);
+            }),
+            ping(1),
+            ping(7),
+            ping(1),
+        ],
+    );
+    let mut postcopy = plain.clone();
+    let begin = |number| {
+        main_item(|w| {
+            w.command(number, &[]);
+        })
+    };
+    postcopy.main.insert(5, begin(command::POSTCOPY_LISTEN));
+    let mut resumed = postcopy.clone();
+    resumed.main.insert(6, begin(command::POSTCOPY_RESUME));
+    let page = |block: Option<&str>, start, length| {
+        let block = block.map(|name| Name::new(name.as_bytes()));
+        ReturnMessage::RequestPages { block, start, length }
+    };
+    use ReturnMessage::{Pong, ResumeAck, Shut, SwitchoverAck};
+    let good: [(&Migration, Vec<ReturnMessage>); 5] = [
+        (&plain, vec![Pong(1), SwitchoverAck, SwitchoverAck, Pong(1), Pong(7), Shut(0)]),
+        (&plain, vec![Shut(1)]),
+        (&plain, vec![]),
+        (&postcopy, vec![page(Some(RAM), 0, 4096), Pong(7), page(None, 15 * PAGE, 4096), Shut(0)]),
+        (&resumed, vec![ResumeAck(1), Shut(0)]),
+    ];
+    let wrong: [(&Migration, Vec<ReturnMessage>, &str); 10] = [
+        (&healthy(), vec![Shut(0)], "return.opened"),
+        (&plain, vec![Pong(2)], "return.pong"),
+        (&plain, vec![Pong(7), Pong(7)], "return.pong"),
+        (&plain, vec![Shut(0), Pong(7)], "return.shut-last"),
+        (&plain, vec![Shut(0), Shut(0)], "return.shut-last"),
+        (&plain, vec![page(Some(RAM), 0, 4096)], "return.request-in-postcopy"),
+        (&postcopy, vec![page(Some("no"), 0, 4096)], "return.request-inside"),
+        (&postcopy, vec![page(None, 0, 4096)], "return.request-inside"),
+        (&postcopy, vec![page(Some(RAM), 15 * PAGE, 8192)], "return.request-inside"),
+        (&plain, vec![ResumeAck(1)], "return.resume"),
+    ];
+    let bytes = |messages: &[ReturnMessage]| {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| message.encode(&mut bytes));
+        bytes
+    };
+    for (migration, messages) in good {
+        let bytes = bytes(&messages);
+        for cut in (0..=bytes.len()).rev().step_by(5) {
+            let report = with_return_path(migration, &bytes[..cut], true);
+            assert_eq!(report.verdict, Verdict::Conformant, "{messages:?}: {}", report.text());
+            // What is not in a main stream that is cut may have been said.
+            let report = with_return_path(migration, &bytes[..cut], false);
+            assert_eq!(report.verdict, Verdict::Truncated, "{messages:?}: {}", report.text());
+        }
+    }
+    for (migration, messages, clause) in wrong {
+        let report = with_return_path(migration, &bytes(&messages), true);
+        assert_eq!(clauses(&report), [clause], "{messages:?}: {}", report.text());
+        let found = &report.violations[0];
+        assert_eq!((found.conn, found.dir), (0, Dir::Returned));
+        assert!(found.bytes.starts_with("00 0"), "{found:?}");
+    }
+    for odd in [page(Some(RAM), 5, 4096), page(Some(RAM), u64::MAX - 4095, 4096)] {
+        let report = with_return_path(&postcopy, &bytes(&[odd]), true);
+        assert_eq!(clauses(&report), ["return.request-inside"], "{odd:?}");
+    }
+    for odd in [&[0, 9, 0, 0][..], &[0, 1, 0, 1, 0], &[0, 1, 0xff, 0xff], &[0; 4], &[0xff; 64]] {
+        let report = with_return_path(&plain, odd, true);
+        assert_eq!(clauses(&report), ["return.followed"], "{odd:?}");
+    }
+}
+
+/// Every clause about a destination that its return path can show is violated by a message of that test.
+#[test]
+fn every_clause_of_the_return_path_is_tested() {
+    let clauses = LIBRARY.spec.clauses().iter();
+    let ids: Vec<_> = clauses.filter_map(|c| c.id.strip_prefix("multifd.return.")).collect();
+    let tested = [
+        "followed",
+        "opened",
+        "pong",
+        "shut-last",
+        "request-in-postcopy",
+        "request-inside",
+        "resume",
+    ];
+    assert_eq!(ids, tested);
 }
 
 /// What a SYNC that is missing leads to is not listed, and is said not to be.

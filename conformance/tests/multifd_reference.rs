@@ -57,7 +57,7 @@ fn judged(options: &Options) -> Report {
     let to = Address::Unix(there);
     thread::scope(|scope| {
         scope.spawn(|| reads_everything(&destination, count));
-        let relayed = scope.spawn(|| relay.run(&listener, &to, &|| false).unwrap());
+        let relayed = scope.spawn(|| relay.run(&listener, &to, &mut || false).unwrap());
         let works = scope.spawn(|| guest.work(&image));
         let connect = |_| Stream::Unix(UnixStream::connect(&here).unwrap());
         let streams = (0..count).map(connect).collect();

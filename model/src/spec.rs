@@ -93,6 +93,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/multifd/device-state.toml"
     "clauses/multifd/destination.toml"
     "clauses/multifd/mapped-ram.toml"
+    "clauses/multifd/return-path.toml"
     "multifd/capabilities.toml"
     "multifd/systems.toml"
 };

@@ -196,14 +196,16 @@ Exit codes:
   2  the file is not a recording";
 
 pub(super) const WATCH_MULTIFD: &str = "\
-Example:
+Examples:
   devmig watch multifd --listen source.sock --connect destination.sock --record capture
+  devmig watch multifd --listen 127.0.0.1:4444 --connect 192.0.2.1:4444
 
 Exit codes:
   0  conformant
   1  a clause is violated
   2  wrong usage, or what passed is not a migration
-  3  truncated: no clause is violated, and the migration has no end";
+  3  truncated: no clause is violated, and the migration has no end
+  4  no source connected, the destination cannot be reached, or the recording cannot be written";
 
 pub(super) const REPLAY_MAPPED_RAM: &str = "\
 Examples:

@@ -23,7 +23,8 @@ use crate::watch::record::{Reader, Writer};
 use crate::watch::relay;
 use crate::watch::report::Report;
 
-/// Relay a connection between a front-end and a back-end, and judge both
+/// Relay what passes between a front-end and a back-end, or between the source and the destination of a migration,
+/// and judge both sides
 #[derive(Debug, ClapArgs)]
 #[command(after_help = super::help::WATCH)]
 pub(super) struct Args {

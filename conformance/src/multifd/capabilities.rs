@@ -94,7 +94,7 @@ impl Report {
 fn expected(refusals: &[Refusal], answer: Option<&str>) -> Result<(), Vec<String>> {
     // The first rule that refuses for certain decides, unless a condition before it does.
     let certain = refusals.iter().position(|refusal| refusal.condition().is_none());
-    let end = certain.map_or(refusals.len(), |place| place + 1);
+    let end = certain.map_or(refusals.len(), |place| place.saturating_add(1));
     let right = refusals.get(..end).unwrap_or_default();
     match answer {
         None if certain.is_none() => return Ok(()),
@@ -135,12 +135,12 @@ pub fn ask(qmp: &mut Qmp, table: &Capabilities) -> Result<Report, Error> {
     let names: Vec<&str> = has.iter().filter(|(_, on)| !on).map(|(name, _)| &**name).collect();
     let names = names.get(..names.len().min(MOST)).unwrap_or_default();
     let pairs = names.iter().enumerate().flat_map(|(place, first)| {
-        names.iter().skip(place + 1).map(move |second| vec![*first, *second])
+        names.iter().skip(place.saturating_add(1)).map(move |second| vec![*first, *second])
     });
     for set in names.iter().map(|name| vec![*name]).chain(pairs) {
         let answer = monitor.set(&set, true)?;
-        report.asked += 1;
-        report.refused += usize::from(answer.is_some());
+        report.asked = report.asked.saturating_add(1);
+        report.refused = report.refused.saturating_add(usize::from(answer.is_some()));
         if answer.is_none() {
             monitor.set(&set, false)?;
         }

@@ -8,14 +8,17 @@
 //! |---|---|
 //! | `faults/find.rs` | the places that faults are about, and what is written there |
 //! | `faults/all.rs` | the faults |
+//! | `faults/reordering.rs` | what is no fault: other orders of the same packets |
 //!
 //! **Invariant.** A fault changes a migration in a way that its clause forbids, or not at all: where a
 //! migration has nothing that the fault is about, it says so.
 
 mod all;
 mod find;
+mod reordering;
 
 pub use all::FAULTS;
+pub use reordering::{REORDERINGS, Reordering};
 
 use super::pieces::Pieces;
 
@@ -38,11 +41,16 @@ impl Fault {
     /// Changes a migration. Whether it had what the fault is about.
     #[must_use]
     pub fn apply(&self, migration: &mut Pieces) -> bool {
-        let before = migration.clone();
-        let changed = (self.change)(migration).is_some() && *migration != before;
-        if !changed {
-            *migration = before;
-        }
-        changed
+        changed(migration, self.change)
     }
+}
+
+/// Changes a migration, or leaves it as it was. Whether it is another one.
+fn changed(migration: &mut Pieces, change: fn(&mut Pieces) -> Option<()>) -> bool {
+    let before = migration.clone();
+    let changed = change(migration).is_some() && *migration != before;
+    if !changed {
+        *migration = before;
+    }
+    changed
 }

@@ -8,17 +8,21 @@
 //! | file | its one job |
 //! |---|---|
 //! | `channel.rs` | a channel's packets, as events of the machine |
+//! | `aside.rs` | connections that are not channels |
+//! | `return_path.rs` | what the destination says |
 //! | `main_stream.rs` | marks, blocks, pages of the main stream |
 //! | `numbers.rs` | whether the packets of an epoch are all there, by their numbers |
-//! | `outcome.rs` | memory, the return path, the report |
+//! | `outcome.rs` | memory, the report |
 //!
 //! A violation does not end the judgement: the clause is suppressed for that one event. A connection that
 //! cannot be decoded is not judged further, and what it lacks from there on is not a violation.
 
+mod aside;
 mod channel;
 mod main_stream;
 mod numbers;
 mod outcome;
+mod return_path;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -34,15 +38,18 @@ use devmig_model::protocol::multifd::machine::{
 use devmig_model::registry::Library;
 use devmig_model::spec::{Spec, SpecErrors};
 
+use self::aside::Aside;
 use self::channel::Channel;
 use self::main_stream::Main;
 use self::numbers::Numbers;
+use self::return_path::{ReturnLaws, Said};
+use super::count;
 use super::indices::Indices;
 use super::memory::Memory;
 use super::pages::Pages;
 use super::recording::{Connection, Recording, RecordingError};
-use super::report::{Report, Violation};
-use super::survey::{Survey, survey};
+use super::report::{Dir, Report, Violation};
+use super::survey::{Mode, Survey, survey};
 
 /// The document by which a migration is judged.
 pub const DOCUMENT: &str = "qemu-multifd";
@@ -75,7 +82,8 @@ pub fn judge(
     version: Option<&str>,
     memory: Memory,
 ) -> Result<Report, Error> {
-    let survey = survey(&recording.main, recording.channels.len())?;
+    let Recording { main, channels, silent, silent_open, mut notes } = recording;
+    let mut survey = survey(&main, channels.len())?;
     let spec = &library.spec;
     let version = match version {
         Some(version) => version.to_owned(),
@@ -83,16 +91,25 @@ pub fn judge(
     };
     let rules = spec.judged_by(DOCUMENT, &version).map_err(SpecErrors::from)?;
     let (laws, form) = (ClauseIds::resolve(spec)?, FormLaws::resolve(spec)?);
-    let Recording { main, channels, silent, silent_open, notes } = recording;
+    let returned = ReturnLaws::resolve(spec)?;
+    let (aside, channels) = apart(channels, &survey)?;
+    if channels.is_empty() {
+        survey.mode = Mode::None;
+    }
+    if survey.followed {
+        notes.push("the main stream goes on after its end, which is not judged".to_owned());
+    }
     let machine = Multifd { laws, channels: channels.len().min(MAX_CHANNELS) };
     let mut judge = Judge {
         form: Form { laws: &form, rules: &rules, page: survey.page },
+        returned: &returned,
+        said: Said::default(),
         spec,
         state: machine.initial(),
         machine,
         rules,
         main: main.number,
-        channels: channels.len() + silent,
+        channels: channels.len().saturating_add(silent),
         blocks: Vec::new(),
         places: BTreeMap::new(),
         listed: false,
@@ -106,8 +123,8 @@ pub fn judge(
         numbers: Numbers::default(),
         epochs: 0,
         counted: Counted::default(),
-        truncated: !survey.complete || silent_open,
-        cut: silent > 0,
+        truncated: !survey.whole || main.is_cut() || silent_open,
+        cut: silent_open,
         lost: false,
         wrong: None,
         violations: Vec::new(),
@@ -115,7 +132,23 @@ pub fn judge(
         notes,
         survey: &survey,
     };
-    judge.run(&main, channels, version)
+    judge.run(&main, channels, &aside, version)
+}
+
+/// Parts connections that are not channels from those that are.
+#[expect(clippy::type_complexity, reason = "two lists")]
+fn apart(
+    connections: Vec<Connection>,
+    survey: &Survey,
+) -> io::Result<(Vec<(Aside, Connection)>, Vec<Connection>)> {
+    let (mut aside, mut channels) = (Vec::new(), Vec::new());
+    for connection in connections {
+        match Aside::of(&connection, survey)? {
+            Some(what) => aside.push((what, connection)),
+            None => channels.push(connection),
+        }
+    }
+    Ok((aside, channels))
 }
 
 /// The newest version that is not newer than a machine type (`pc-q35-8.2`), or the oldest of all.
@@ -152,6 +185,9 @@ struct Device {
 
 struct Judge<'l> {
     form: Form<'l>,
+    returned: &'l ReturnLaws,
+    /// What the main stream says that the return path depends on.
+    said: Said,
     spec: &'l Spec,
     machine: Machine,
     state: State<MAX_CHANNELS, MAX_DEVICES>,
@@ -190,6 +226,7 @@ impl Judge<'_> {
         &mut self,
         connection: &Connection,
         channels: Vec<Connection>,
+        aside: &[(Aside, Connection)],
         version: String,
     ) -> Result<Report, Error> {
         let mut main = Main::open(connection, self.survey.sizes.clone())?;
@@ -211,9 +248,10 @@ impl Judge<'_> {
             return Err(error.into());
         }
         self.end(&mut channels)?;
+        self.aside(aside)?;
         self.compare()?;
         self.return_path(connection)?;
-        Ok(self.report(connection, &channels, version))
+        Ok(self.report(connection, &channels, aside, version))
     }
 
     /// The main stream marks the end of an epoch.
@@ -230,7 +268,7 @@ impl Judge<'_> {
         }
         let missing = self.machine.missing(&self.state).and_then(|place| channels.get(place));
         let missing = missing.map(|channel| (channel.connection.number, channel.syncs));
-        let epoch = self.epochs + 1;
+        let epoch = self.epoch();
         self.event(Event::Mark, self.main, at, |_, _| match missing {
             Some((conn, syncs)) => {
                 format!("mark {epoch}, and connection {conn} has {syncs} SYNC packets in all")
@@ -242,10 +280,15 @@ impl Judge<'_> {
         self.epochs = epoch;
     }
 
+    /// The number of the epoch that goes on.
+    fn epoch(&self) -> u64 {
+        self.epochs.saturating_add(1)
+    }
+
     fn numbers(&mut self, at: u64) {
         let clause = self.form.laws.numbers_whole;
         if let Some(what) = self.numbers.end().filter(|_| !self.lost && !self.cut) {
-            let what = format!("epoch {}: {what}", self.epochs + 1);
+            let what = format!("epoch {}: {what}", self.epoch());
             self.faults(self.main, at, vec![(clause, what)]);
         }
     }
@@ -289,7 +332,7 @@ impl Judge<'_> {
         }
         self.numbers(0);
         for place in 0..self.devices.len().min(MAX_DEVICES) {
-            let device = &self.devices[place];
+            let Some(device) = self.devices.get(place) else { break };
             let missing = device.indices.first_missing();
             let whole = device.config.is_some_and(|config| config < missing);
             if !whole && self.cut {
@@ -344,10 +387,12 @@ impl Judge<'_> {
 
     fn violated(&mut self, clause: ClauseId, conn: u32, offset: u64, message: String) {
         if self.violations.len() >= VIOLATIONS {
-            self.more += 1;
+            count(&mut self.more, 1);
             return;
         }
         let (name, bytes) = (self.spec.clause_name(clause).to_owned(), String::new());
-        self.violations.push((clause, Violation { clause: name, conn, offset, message, bytes }));
+        let dir = Dir::Sent;
+        let violation = Violation { clause: name, conn, dir, offset, message, bytes };
+        self.violations.push((clause, violation));
     }
 }

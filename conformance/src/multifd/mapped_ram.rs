@@ -24,10 +24,10 @@ use devmig_model::registry::Library;
 use devmig_model::spec::SpecErrors;
 
 use super::judge::{DOCUMENT, Error, version_of};
-use super::memory::{Difference, Memory};
+use super::memory::Memory;
 use super::recording::RecordingError;
-use super::report::{Report, Verdict, Violation};
-use super::survey::Mode;
+use super::report::{Dir, Report, Verdict, Violation};
+use super::survey::{Mode, is_ignore_shared, sizes};
 use crate::harness::io::files;
 
 /// The most of a file that comes before the list of blocks.
@@ -104,12 +104,15 @@ pub fn judge(
         truncated: false,
     };
     let begin = judge.begin()?.ok_or(RecordingError::NotMain)?;
+    if begin.listed && !begin.mapped {
+        return Err(RecordingError::NotMapped.into());
+    }
     let version = match version {
         Some(version) => version.to_owned(),
         None => version_of(&library.spec, begin.machine.as_deref()),
     };
     library.spec.judged_by(DOCUMENT, &version).map_err(SpecErrors::from)?;
-    let blocks = judge.blocks(&begin)?;
+    let (blocks, rest) = judge.blocks(&begin)?;
     let mut names = Vec::new();
     for block in &blocks {
         names.push(block.name.escape_ascii().to_string());
@@ -117,15 +120,25 @@ pub fn judge(
         judge.block(block, u64::from(begin.page.bytes()), &mut memory)?;
     }
     judge.truncated |= blocks.is_empty();
-    let mut compared = None;
+    if let Some(rest) = rest.filter(|_| judge.violations.is_empty()) {
+        judge.rest(rest)?;
+    }
+    let (mut compared, mut notes) = (None, Vec::new());
     if !memory.is_empty() && !judge.truncated && judge.violations.is_empty() {
         memory.all_listed(&names)?;
+        if begin.ignore_shared {
+            let ignored = |block: &&Block| (block.bitmap, block.pages) == (0, 0);
+            for block in blocks.iter().filter(ignored) {
+                let name = block.name.escape_ascii();
+                notes.push(format!("block \"{name}\" is not compared: x-ignore-shared"));
+                memory.leave_out(&block.name);
+            }
+        }
         let page = usize::try_from(begin.page.bytes()).unwrap_or(4096);
         let found = memory.compare(page)?;
-        compared = Some(found.is_empty());
-        for Difference { block, pages, first } in found {
-            let what = format!("{pages} pages of \"{block}\" differ, the first at {first:#x}");
-            judge.violated(judge.laws.memory, 0, what)?;
+        compared = (!memory.is_empty()).then_some(found.is_empty());
+        for difference in found {
+            judge.violated(judge.laws.memory, 0, difference.to_string())?;
         }
     }
     let verdict = match () {
@@ -150,7 +163,7 @@ pub fn judge(
         memory: compared,
         violations: judge.violations,
         more_violations: 0,
-        notes: Vec::new(),
+        notes,
     })
 }
 
@@ -159,8 +172,11 @@ struct Begin {
     machine: Option<String>,
     page: PageSize,
     ignore_shared: bool,
-    /// Where the list of blocks begins.
+    /// The capability mapped-ram was on.
+    mapped: bool,
+    /// Where the list of blocks begins, if it was found.
     list: u64,
+    listed: bool,
 }
 
 impl Judge<'_> {
@@ -170,7 +186,7 @@ impl Judge<'_> {
         let shown = bytes.iter().take(read).map(|byte| format!("{byte:02x}"));
         let bytes = shown.collect::<Vec<_>>().join(" ");
         let clause = self.library.spec.clause_name(clause).to_owned();
-        self.violations.push(Violation { clause, conn: 0, offset, message, bytes });
+        self.violations.push(Violation { clause, conn: 0, dir: Dir::Sent, offset, message, bytes });
         Ok(())
     }
 
@@ -184,7 +200,9 @@ impl Judge<'_> {
             machine: None,
             page: PageSize::FOUR_KIB,
             ignore_shared: false,
+            mapped: false,
             list: self.length,
+            listed: false,
         };
         let mut started = false;
         while !rest.is_empty() {
@@ -196,12 +214,14 @@ impl Judge<'_> {
                     begin.machine = Some(name.to_string());
                 }
                 Some(At { event: MainEvent::Capability(name), .. }) => {
-                    begin.ignore_shared |= name.as_bytes() == b"x-ignore-shared";
+                    begin.ignore_shared |= is_ignore_shared(&name);
+                    begin.mapped |= name.as_bytes() == b"mapped-ram";
                 }
                 Some(At { event: MainEvent::Section { name, .. }, .. })
                     if name.as_bytes() == b"ram" =>
                 {
                     (begin.page, begin.list) = (decoder.page(), decoder.taken());
+                    begin.listed = true;
                     return Ok(Some(begin));
                 }
                 Some(At { at, event: MainEvent::Error(error) }) if started => {
@@ -236,16 +256,54 @@ impl Judge<'_> {
         Ok(self.take(at)?.map(u64::from_be_bytes))
     }
 
-    /// The list of blocks, as far as it can be followed.
-    fn blocks(&mut self, begin: &Begin) -> io::Result<Vec<Block>> {
+    /// Follows the rest of the main stream from there to its end.
+    fn rest(&mut self, mut at: u64) -> io::Result<()> {
+        let mut decoder = MainDecoder::with_sizes(sizes(&self.file, self.length)?);
+        // The beginning, up to the section with the list of blocks.
+        let mut bytes = vec![0; BEGIN];
+        let read = self.file.read_at(&mut bytes, 0)?;
+        let mut begin = bytes.get(..read).unwrap_or_default();
+        loop {
+            let (used, event) = decoder.next(begin);
+            begin = begin.get(used..).unwrap_or_default();
+            let is_ram = matches!(event, Some(At { event: MainEvent::Section { .. }, .. }));
+            if is_ram || begin.is_empty() {
+                break;
+            }
+        }
+        let skipped = at.saturating_sub(decoder.taken());
+        let mut piece = vec![0; usize::try_from(PIECE).unwrap_or(BEGIN)];
+        loop {
+            let read = self.file.read_at(&mut piece, at)?;
+            let mut rest = piece.get(..read).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            at = at.saturating_add(read as u64);
+            while !rest.is_empty() {
+                let (used, event) = decoder.next(rest);
+                rest = rest.get(used..).unwrap_or_default();
+                if let Some(At { at, event: MainEvent::Error(error) }) = event {
+                    let at = at.saturating_add(skipped);
+                    return self.violated(self.laws.followed, at, error.to_string());
+                }
+            }
+        }
+        self.truncated |=
+            !decoder.is_complete() || !decoder.at_boundary() && !decoder.is_followed();
+        Ok(())
+    }
+
+    /// The list of blocks, as far as it can be followed, and where the stream goes on after it.
+    fn blocks(&mut self, begin: &Begin) -> io::Result<(Vec<Block>, Option<u64>)> {
         let mut at = begin.list;
         let mut blocks = Vec::new();
-        let Some(item) = self.u64(&mut at)? else { return Ok(blocks) };
+        let Some(item) = self.u64(&mut at)? else { return Ok((blocks, None)) };
         let mask = u64::from(begin.page.bytes()).saturating_sub(1);
         if item & mask != ram_flag::MEM_SIZE {
             let what = format!("the list of blocks begins with {item:#018x}");
             self.violated(self.laws.followed, begin.list, what)?;
-            return Ok(blocks);
+            return Ok((blocks, None));
         }
         let mut left = item & !mask;
         while left > 0 && blocks.len() < BLOCKS {
@@ -278,7 +336,7 @@ impl Judge<'_> {
                 at = pages.saturating_add(bytes);
             }
         }
-        Ok(blocks)
+        Ok((blocks, (left == 0).then_some(at)))
     }
 
     /// One block: its header, its bitmap, its pages.

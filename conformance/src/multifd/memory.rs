@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use devmig_engine::columns;
+
+use super::count;
 use super::recording::RecordingError;
 use crate::harness::io::files;
 
@@ -16,6 +19,8 @@ struct Block {
     bytes: Vec<u8>,
     /// It is in the list of blocks.
     listed: bool,
+    /// A page of it was sent.
+    sent: bool,
 }
 
 /// The blocks that are compared.
@@ -33,6 +38,15 @@ pub struct Difference {
     pub pages: u64,
     /// The first of them.
     pub first: u64,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Difference { block, pages, first } = self;
+        let count = columns::count(usize::try_from(*pages).unwrap_or(usize::MAX), "page");
+        let differ = if *pages == 1 { "differs" } else { "differ" };
+        write!(f, "{count} of \"{block}\" {differ}, the first at {first:#x}")
+    }
 }
 
 impl Memory {
@@ -54,7 +68,7 @@ impl Memory {
                 return Err(RecordingError::Memory(why));
             }
             bytes.resize(room, 0);
-            let block = Block { path: path.clone(), file, bytes, listed: false };
+            let block = Block { path: path.clone(), file, bytes, listed: false, sent: false };
             if blocks.insert(name.clone().into_bytes(), block).is_some() {
                 return Err(RecordingError::Memory(format!("two files for block {name}")));
             }
@@ -115,9 +129,24 @@ impl Memory {
 
     fn at(&mut self, block: &[u8], offset: u64, length: u64) -> Option<&mut [u8]> {
         let block = self.blocks.get_mut(block)?;
+        block.sent = true;
         let begin = usize::try_from(offset).ok()?;
         let end = begin.checked_add(usize::try_from(length).ok()?)?;
         block.bytes.get_mut(begin..end)
+    }
+
+    /// Takes a block out.
+    pub fn leave_out(&mut self, name: &[u8]) {
+        self.blocks.remove(name);
+    }
+
+    /// Takes out the blocks of which no page was sent, and returns their names: with x-ignore-shared, shared
+    /// memory is not part of a migration.
+    pub fn without_unsent(&mut self) -> Vec<String> {
+        let unsent = self.blocks.iter().filter(|(_, block)| !block.sent);
+        let names = unsent.map(|(name, _)| name.escape_ascii().to_string()).collect();
+        self.blocks.retain(|_, block| block.sent);
+        names
     }
 
     /// Compares with the files.
@@ -143,11 +172,11 @@ impl Block {
         let mut wanted = vec![0; page.max(1)];
         let (mut pages, mut first) = (0, None);
         for (number, has) in self.bytes.chunks(page.max(1)).enumerate() {
-            let wanted = &mut wanted[..has.len()];
+            let Some(wanted) = wanted.get_mut(..has.len()) else { break };
             self.file.read_exact(wanted)?;
             if wanted != has {
-                pages += 1;
-                first.get_or_insert((number * page) as u64);
+                count(&mut pages, 1);
+                first.get_or_insert(number.saturating_mul(page) as u64);
             }
         }
         Ok(first.map(|first| (pages, first)))

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::count;
+
 /// Pages in one piece of the set.
 const PIECE: u64 = 4096;
 /// The most pieces: RAM of 8 TiB with pages of 4 KiB, in 256 MiB.
@@ -30,7 +32,7 @@ pub struct Pages {
 impl Pages {
     /// The next epoch begins.
     pub fn next_epoch(&mut self) {
-        self.epoch += 1;
+        count(&mut self.epoch, 1);
     }
 
     /// Adds a page of a block; whether it was there before.
@@ -50,7 +52,7 @@ impl Pages {
             piece.bits.fill(0);
         }
         let inside = (page % PIECE) as usize;
-        let word = &mut piece.bits[inside / 64];
+        let Some(word) = piece.bits.get_mut(inside / 64) else { return false };
         let bit = 1 << (inside % 64);
         let before = *word & bit != 0;
         *word |= bit;
@@ -59,7 +61,7 @@ impl Pages {
 
     fn place(&mut self, block: usize, number: u64) -> Option<usize> {
         if self.blocks.len() <= block {
-            self.blocks.resize_with(block + 1, BTreeMap::new);
+            self.blocks.resize_with(block.saturating_add(1), BTreeMap::new);
         }
         let pieces = self.blocks.get_mut(block)?;
         if let Some(place) = pieces.get(&number) {
@@ -71,7 +73,7 @@ impl Pages {
         }
         pieces.insert(number, self.pieces.len());
         self.pieces.push(Piece { epoch: self.epoch, bits: Box::new([0; 64]) });
-        Some(self.pieces.len() - 1)
+        self.pieces.len().checked_sub(1)
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Pieces {
     pub main: Vec<Piece<Item>>,
     /// Its connection has an end.
     pub main_ended: bool,
+    /// The migration has an end.
+    pub complete: bool,
     /// The channels, in the order in which they were opened.
     pub channels: Vec<Channel>,
     /// The size of pages.
@@ -108,6 +110,7 @@ impl Pieces {
         Ok(Pieces {
             main: pieces,
             main_ended: main.sent.ended,
+            complete: survey.whole,
             channels: channels.collect::<io::Result<_>>()?,
             page: survey.page,
             blocks,

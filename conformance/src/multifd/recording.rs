@@ -21,6 +21,8 @@ use crate::harness::io::files::{self, FileError};
 
 /// The first line of an index.
 pub const HEADER: &str = "seq,t_us,conn,dir,off,len";
+/// How a connection with TLS begins: a handshake record, major version 3.
+const TLS: [u8; 2] = [0x16, 3];
 /// The longest line of an index.
 const LINE: u64 = 256;
 /// The most connections: the main one, 255 channels, and some to spare.
@@ -38,8 +40,8 @@ pub enum RecordingError {
         cause: FileError,
     },
     /// There is no index.
-    #[error("{} has no index.csv", .0.display())]
-    NoIndex(PathBuf),
+    #[error("it has no index.csv")]
+    NoIndex,
     /// The index is not one.
     #[error("index.csv, line {line}: {why}")]
     Index {
@@ -54,18 +56,44 @@ pub enum RecordingError {
     /// A file that the index does not list.
     #[error("there is a conn{0}.bin, and the index does not list connection {0}")]
     NotListed(u32),
+    /// It is not a folder.
+    #[error("it is not a folder")]
+    NoFolder,
+    /// What was sent cannot be read.
+    #[error(
+        "connection {0} is encrypted with TLS, so it cannot be judged: record the migration without \
+         tls-creds"
+    )]
+    Tls(u32),
     /// Nothing to judge.
     #[error("no connection begins with QEVM, so there is no main stream")]
     NoMain,
     /// A file that is no migration.
     #[error("it does not begin with QEVM, so it is not a main stream")]
     NotMain,
+    /// Pages are in the stream.
+    #[error(
+        "it was written without the capability mapped-ram: its pages are in the stream, which \
+         `devmig replay multifd` judges as conn0.bin of a folder with an index"
+    )]
+    NotMapped,
     /// Two migrations.
     #[error("connections {0} and {1} both begin with QEVM: there are two main streams")]
     TwoMains(u32, u32),
     /// The memory of the source does not fit the recording.
     #[error("{0}")]
     Memory(String),
+}
+
+impl RecordingError {
+    /// With the path that was to be read, unless the error names one itself.
+    #[must_use]
+    pub fn of(&self, path: &Path) -> String {
+        match self {
+            RecordingError::File { .. } | RecordingError::Memory(_) => self.to_string(),
+            _ => format!("{}: {self}", path.display()),
+        }
+    }
 }
 
 /// One direction of a connection, as the index has it.
@@ -88,6 +116,8 @@ pub struct Connection {
     pub length: u64,
     /// What came back.
     pub reverse: Option<File>,
+    /// What the index says of what came back.
+    pub returned: Direction,
     /// What the index says of what the source sent.
     pub sent: Direction,
 }
@@ -121,24 +151,43 @@ impl Recording {
     /// # Errors
     /// See [`RecordingError`].
     pub fn open(folder: &Path) -> Result<Self, RecordingError> {
+        if !folder.is_dir() {
+            return Err(RecordingError::NoFolder);
+        }
         let index = index(folder)?;
         listed(folder, &index)?;
         let mut notes = Vec::new();
         let (mut main, mut channels) = (None::<Connection>, Vec::new());
+        let mut encrypted = None;
         let (mut silent, mut silent_open) = (0, false);
-        for (number, sent) in index {
-            let connection = connection(folder, number, sent)?;
+        for (number, ways) in index {
+            let connection = connection(folder, number, ways)?;
+            let [sent, returned] = ways;
             if connection.length != sent.bytes {
                 let (has, lists) = (connection.length, sent.bytes);
                 notes
                     .push(format!("conn{number}.bin has {has} bytes, and the index lists {lists}"));
             }
+            let came = connection.reverse.as_ref().map_or(Ok(0), length_of);
+            let came = came.map_err(|cause| RecordingError::File {
+                path: folder.join(format!("conn{number}.rev.bin")),
+                cause: cause.into(),
+            })?;
+            if came != returned.bytes {
+                let lists = returned.bytes;
+                notes.push(format!(
+                    "conn{number}.rev.bin has {came} bytes, and the index lists {lists}"
+                ));
+            }
             let mut begin = [0; 4];
             let known = connection.file.read_exact_at(&mut begin, 0).is_ok();
+            if known && begin[..2] == TLS {
+                encrypted.get_or_insert(number);
+            }
             match &main {
                 _ if connection.length == 0 => {
                     notes.push(format!("nothing was sent on connection {number}"));
-                    silent += 1;
+                    silent = usize::saturating_add(silent, 1);
                     silent_open |= !connection.sent.ended || connection.is_cut();
                 }
                 Some(other) if known && u32::from_be_bytes(begin) == MAIN_MAGIC => {
@@ -148,37 +197,49 @@ impl Recording {
                 _ => channels.push(connection),
             }
         }
-        let main = main.ok_or(RecordingError::NoMain)?;
+        let none = encrypted.map_or(RecordingError::NoMain, RecordingError::Tls);
+        let main = main.ok_or(none)?;
         Ok(Recording { main, channels, silent, silent_open, notes })
     }
 }
 
-fn connection(folder: &Path, number: u32, sent: Direction) -> Result<Connection, RecordingError> {
+fn length_of(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.len())
+}
+
+fn connection(
+    folder: &Path,
+    number: u32,
+    [sent, returned]: [Direction; 2],
+) -> Result<Connection, RecordingError> {
     let path = folder.join(format!("conn{number}.bin"));
     let file = files::open(&path).map_err(|cause| match cause.is_missing() {
         true => RecordingError::NoFile(number),
         false => RecordingError::File { path: path.clone(), cause },
     })?;
     let length =
-        file.metadata().map_err(|cause| RecordingError::File { path, cause: cause.into() });
-    let length = length?.len();
+        length_of(&file).map_err(|cause| RecordingError::File { path, cause: cause.into() })?;
     let path = folder.join(format!("conn{number}.rev.bin"));
     let reverse = match files::open(&path) {
         Ok(file) => Some(file),
         Err(cause) if cause.is_missing() => None,
         Err(cause) => return Err(RecordingError::File { path, cause }),
     };
-    Ok(Connection { number, file, length, reverse, sent })
+    Ok(Connection { number, file, length, reverse, returned, sent })
 }
 
+/// What the index says of each connection: what was sent, and what came back.
+type Index = BTreeMap<u32, [Direction; 2]>;
+
 /// Every file of a connection is one that the index lists.
-fn listed(folder: &Path, index: &BTreeMap<u32, Direction>) -> Result<(), RecordingError> {
+fn listed(folder: &Path, index: &Index) -> Result<(), RecordingError> {
     let wrong =
         |cause: io::Error| RecordingError::File { path: folder.into(), cause: cause.into() };
     for entry in std::fs::read_dir(folder).map_err(wrong)? {
         let name = entry.map_err(wrong)?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("conn"));
         let number = number.and_then(|name| name.strip_suffix(".bin"));
+        let number = number.map(|name| name.strip_suffix(".rev").unwrap_or(name));
         if let Some(number) = number.and_then(|number| number.parse().ok())
             && !index.contains_key(&number)
         {
@@ -189,14 +250,14 @@ fn listed(folder: &Path, index: &BTreeMap<u32, Direction>) -> Result<(), Recordi
 }
 
 /// What the index says of each connection.
-fn index(folder: &Path) -> Result<BTreeMap<u32, Direction>, RecordingError> {
+fn index(folder: &Path) -> Result<Index, RecordingError> {
     let path = folder.join("index.csv");
     let file = files::open(&path).map_err(|cause| match cause.is_missing() {
-        true => RecordingError::NoIndex(folder.to_owned()),
+        true => RecordingError::NoIndex,
         false => RecordingError::File { path: path.clone(), cause },
     })?;
     let mut reader = BufReader::new(file);
-    let mut connections: BTreeMap<u32, [Direction; 2]> = BTreeMap::new();
+    let mut connections = Index::new();
     let mut sequence = None;
     let mut text = Vec::new();
     for line in 1_u64.. {
@@ -216,15 +277,11 @@ fn index(folder: &Path) -> Result<BTreeMap<u32, Direction>, RecordingError> {
             _ => take(row, &mut sequence, &mut connections).map_err(wrong)?,
         }
     }
-    Ok(connections.into_iter().map(|(number, [sent, _])| (number, sent)).collect())
+    Ok(connections)
 }
 
 /// Takes one row.
-fn take(
-    row: &str,
-    sequence: &mut Option<u64>,
-    connections: &mut BTreeMap<u32, [Direction; 2]>,
-) -> Result<(), String> {
+fn take(row: &str, sequence: &mut Option<u64>, connections: &mut Index) -> Result<(), String> {
     let fields: Vec<&str> = row.split(',').collect();
     let [seq, time, conn, dir, offset, length] = fields[..] else {
         return Err(format!("{} fields, not 6", fields.len()));
@@ -242,15 +299,16 @@ fn take(
         return Err(format!("a gap: row {expected} is missing, this is row {seq}"));
     }
     *sequence = Some(seq);
-    let way = match dir {
-        ">" => 0,
-        "<" => 1,
+    let returns = match dir {
+        ">" => false,
+        "<" => true,
         other => return Err(format!("the direction is `{}`, not > or <", other.escape_debug())),
     };
     if connections.len() >= CONNECTIONS && !connections.contains_key(&conn) {
         return Err(format!("more than {CONNECTIONS} connections"));
     }
-    let direction = &mut connections.entry(conn).or_default()[way];
+    let [sent, returned] = connections.entry(conn).or_default();
+    let direction = if returns { returned } else { sent };
     match length {
         "OPEN" => {}
         "EOF" => direction.ended = true,

@@ -9,14 +9,18 @@
 //! does not read stops nothing but that direction, and no two directions wait for each other.
 //!
 //! **Invariants.** What is held for a side is one piece. The bytes of a piece are in its file before its row is in
-//! the index, so a recording that is cut off is one. A connection that the relay ends has no EOF in the index.
+//! the index, so a recording that is cut off is one. A connection that the relay ends has no EOF in the index. What
+//! cannot be recorded is not passed on: the relay then ends all connections.
+
+// A peer's bytes come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -77,8 +81,31 @@ struct Index {
 impl Index {
     fn row(&mut self, conn: u32, dir: char, offset: u64, length: &str) -> io::Result<()> {
         let (seq, time) = (self.rows, self.begun.elapsed().as_micros());
-        self.rows += 1;
+        self.rows = self.rows.saturating_add(1);
         writeln!(self.file, "{seq},{time},{conn},{dir},{offset},{length}")
+    }
+}
+
+/// A recording that grows.
+#[derive(Clone, Debug)]
+pub struct Growing {
+    index: Arc<Mutex<Index>>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Growing {
+    /// How many bytes have passed.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Writes every row of the index so far, so that the folder is a recording.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn flush(&self) -> io::Result<()> {
+        lock(&self.index).file.flush()
     }
 }
 
@@ -87,8 +114,11 @@ impl Index {
 pub struct Relay {
     folder: PathBuf,
     index: Arc<Mutex<Index>>,
+    bytes: Arc<AtomicU64>,
     /// What ends from now on is ended by the relay.
     ending: Arc<AtomicBool>,
+    /// Something could not be recorded.
+    failed: Arc<AtomicBool>,
     sockets: Vec<[Stream; 2]>,
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
@@ -103,12 +133,25 @@ impl Relay {
         let mut file = BufWriter::new(File::create_new(folder.join("index.csv"))?);
         writeln!(file, "{HEADER}")?;
         let index = Index { file, rows: 0, begun: Instant::now() };
-        let (index, ending) = (Arc::new(Mutex::new(index)), Arc::new(AtomicBool::new(false)));
-        let (folder, sockets, threads) = (folder.to_owned(), Vec::new(), Vec::new());
-        Ok(Relay { folder, index, ending, sockets, threads })
+        Ok(Relay {
+            folder: folder.to_owned(),
+            index: Arc::new(Mutex::new(index)),
+            bytes: Arc::default(),
+            ending: Arc::default(),
+            failed: Arc::default(),
+            sockets: Vec::new(),
+            threads: Vec::new(),
+        })
     }
 
-    /// Relays until every connection that was made has ended, or until it is to stop. How many there were.
+    /// The recording, to be looked at while it grows.
+    #[must_use]
+    pub fn growing(&self) -> Growing {
+        Growing { index: Arc::clone(&self.index), bytes: Arc::clone(&self.bytes) }
+    }
+
+    /// Relays until every connection that was made has ended, or until it is to stop, which is asked every few
+    /// milliseconds. How many connections there were; if there were none, nothing remains of the recording.
     ///
     /// # Errors
     /// If a connection cannot be accepted, passed on or recorded.
@@ -116,15 +159,15 @@ impl Relay {
         mut self,
         listener: &Listener,
         to: &Address,
-        stop: &dyn Fn() -> bool,
+        stop: &mut dyn FnMut() -> bool,
     ) -> io::Result<u32> {
         match listener {
             Listener::Unix(listener) => listener.set_nonblocking(true)?,
             Listener::Tcp(listener) => listener.set_nonblocking(true)?,
         }
-        let mut count = 0;
+        let mut count = 0_u32;
         let ended = loop {
-            if stop() {
+            if stop() || self.failed.load(Ordering::SeqCst) {
                 break Ok(());
             }
             let accepted = match listener {
@@ -136,7 +179,7 @@ impl Relay {
                     if let Err(error) = self.open(count, source, to) {
                         break Err(error);
                     }
-                    count += 1;
+                    count = count.saturating_add(1);
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -150,6 +193,10 @@ impl Relay {
             }
         };
         let finished = self.finish();
+        if count == 0 {
+            // It may be gone already.
+            let _ = fs::remove_file(self.folder.join("index.csv"));
+        }
         ended.and(finished).map(|()| count)
     }
 
@@ -173,9 +220,11 @@ impl Relay {
             ('<', ".rev", destination.again()?, source.again()?),
         ];
         for (dir, suffix, from, into) in ways {
-            let file = File::create_new(self.folder.join(format!("conn{conn}{suffix}.bin")))?;
+            let path = self.folder.join(format!("conn{conn}{suffix}.bin"));
+            let file = File::create_new(&path)?;
             let (index, ending) = (Arc::clone(&self.index), Arc::clone(&self.ending));
-            let way = Way { conn, dir, from, into, file, index, ending };
+            let (failed, bytes) = (Arc::clone(&self.failed), Arc::clone(&self.bytes));
+            let way = Way { conn, dir, from, into, path, file, index, bytes, ending, failed };
             self.threads.push(std::thread::spawn(move || way.run()));
         }
         self.sockets.push([source, destination]);
@@ -207,13 +256,27 @@ struct Way {
     dir: char,
     from: Stream,
     into: Stream,
+    path: PathBuf,
     file: File,
     index: Arc<Mutex<Index>>,
+    bytes: Arc<AtomicU64>,
     ending: Arc<AtomicBool>,
+    failed: Arc<AtomicBool>,
 }
 
 impl Way {
     fn run(mut self) -> io::Result<()> {
+        let passed = self.pass();
+        if passed.is_err() {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        let of = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+        };
+        passed.map_err(of)
+    }
+
+    fn pass(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; PIECE];
         let mut offset = 0_u64;
         loop {
@@ -222,13 +285,14 @@ impl Way {
                 // A connection that is broken has ended.
                 other => other.unwrap_or(0),
             };
-            let piece = &buffer[..read];
+            let piece = buffer.get(..read).unwrap_or_default();
             if piece.is_empty() {
                 break;
             }
             self.file.write_all(piece)?;
             lock(&self.index).row(self.conn, self.dir, offset, &read.to_string())?;
-            offset += read as u64;
+            offset = offset.saturating_add(read as u64);
+            self.bytes.fetch_add(read as u64, Ordering::Relaxed);
             if self.into.write_all(piece).is_err() {
                 // Nobody reads any more: the sender is to notice.
                 self.from.end(Shutdown::Read);

@@ -21,6 +21,17 @@ pub enum Verdict {
     Truncated,
 }
 
+/// One direction of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum Dir {
+    /// From the source to the destination.
+    #[serde(rename = ">")]
+    Sent,
+    /// From the destination to the source.
+    #[serde(rename = "<")]
+    Returned,
+}
+
 /// A clause that is violated.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Violation {
@@ -28,12 +39,30 @@ pub struct Violation {
     pub clause: String,
     /// On which connection.
     pub conn: u32,
-    /// Where in `conn<N>.bin`.
+    /// In which direction.
+    pub dir: Dir,
+    /// Where in `conn<N>.bin`, or in `conn<N>.rev.bin`.
     pub offset: u64,
     /// What was seen.
     pub message: String,
     /// The bytes from there on, in hexadecimal.
     pub bytes: String,
+}
+
+impl Violation {
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Violation { clause, conn, dir, offset, message, bytes } = self;
+        let path = if *dir == Dir::Returned { " (return path)" } else { "" };
+        let mut text = format!(
+            "violated: {clause}\n  connection {conn}{path}, offset {offset} ({offset:#x}): {message}\n"
+        );
+        if !bytes.is_empty() {
+            let _ = writeln!(text, "  {bytes}");
+        }
+        text
+    }
 }
 
 /// A channel.
@@ -141,12 +170,7 @@ impl Report {
             let _ = writeln!(text, "memory: {is} that of the source");
         }
         for violation in &self.violations {
-            let Violation { clause, conn, offset, message, bytes } = violation;
-            let _ = writeln!(text, "\nviolated: {clause}");
-            let _ = writeln!(text, "  connection {conn}, offset {offset} ({offset:#x}): {message}");
-            if !bytes.is_empty() {
-                let _ = writeln!(text, "  {bytes}");
-            }
+            let _ = write!(text, "\n{}", violation.text());
         }
         if self.more_violations > 0 {
             let _ = writeln!(text, "\n{} more violations are not listed", self.more_violations);

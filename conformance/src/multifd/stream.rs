@@ -37,7 +37,7 @@ impl Stream {
                 }
             };
         }
-        Ok(&self.buffer[self.begin..self.end])
+        Ok(self.buffer.get(self.begin..self.end).unwrap_or_default())
     }
 
     /// So many bytes of that are done with.

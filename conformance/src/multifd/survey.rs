@@ -11,6 +11,7 @@ use devmig_model::protocol::multifd::wire::{
 };
 use serde::Serialize;
 
+use super::count;
 use super::recording::Connection;
 use super::stream::Stream;
 
@@ -57,6 +58,14 @@ pub struct Survey {
     pub page: PageSize,
     /// It has the end of its sections.
     pub complete: bool,
+    /// Nothing is left open at its end.
+    pub whole: bool,
+    /// Something follows its end that is not followed.
+    pub followed: bool,
+    /// It announces postcopy.
+    pub advised: bool,
+    /// Blocks of shared memory are not sent.
+    pub ignore_shared: bool,
     /// Names and instances of its sections.
     pub sections: BTreeSet<(Vec<u8>, u32)>,
     /// The UUID in its configuration.
@@ -109,6 +118,7 @@ fn read(main: &Connection, channels: usize, sizes: Vec<SectionSize>) -> io::Resu
     super::rewind(&main.file)?;
     let mut sections = BTreeSet::new();
     let (mut marks, mut postcopy, mut machine, mut uuid) = ((0, 0), false, None, None);
+    let (mut advised, mut ignore_shared) = (false, false);
     loop {
         let input = stream.fill()?;
         if input.is_empty() {
@@ -116,9 +126,13 @@ fn read(main: &Connection, channels: usize, sizes: Vec<SectionSize>) -> io::Resu
         }
         let (used, event) = decoder.next(input);
         match event.map(|at| at.event) {
-            Some(MainEvent::Flush) => marks.0 += 1,
-            Some(MainEvent::EndOfSection) if !postcopy => marks.1 += 1,
-            Some(MainEvent::Command { number, .. }) => postcopy |= starts_postcopy(number),
+            Some(MainEvent::Flush) => count(&mut marks.0, 1),
+            Some(MainEvent::EndOfSection) if !postcopy => count(&mut marks.1, 1),
+            Some(MainEvent::Command { number, .. }) => {
+                postcopy |= starts_postcopy(number);
+                advised |= number == command::POSTCOPY_ADVISE;
+            }
+            Some(MainEvent::Capability(name)) => ignore_shared |= is_ignore_shared(&name),
             Some(MainEvent::Machine(name)) => machine = Some(name.to_string()),
             Some(MainEvent::Uuid(bytes)) => uuid = Some(bytes),
             Some(MainEvent::Section { name, instance, .. }) if sections.len() < DEVICES => {
@@ -133,22 +147,47 @@ fn read(main: &Connection, channels: usize, sizes: Vec<SectionSize>) -> io::Resu
         (_, (0, _)) => Mode::PerSection,
         _ => Mode::PerRound,
     };
-    let (page, complete) = (decoder.page(), decoder.is_complete());
-    Ok(Survey { mode, machine, page, complete, sections, uuid, sizes, marks })
+    let (page, complete, followed) = (decoder.page(), decoder.is_complete(), decoder.is_followed());
+    let whole = complete && (decoder.at_boundary() || followed);
+    Ok(Survey {
+        mode,
+        machine,
+        page,
+        complete,
+        whole,
+        followed,
+        advised,
+        ignore_shared,
+        sections,
+        uuid,
+        sizes,
+        marks,
+    })
 }
 
 /// What the description at the end of a stream says. It is the last thing in it: its type, its length, JSON.
-fn sizes(file: &File, length: u64) -> io::Result<Vec<SectionSize>> {
+///
+/// # Errors
+/// If the file cannot be read.
+pub(super) fn sizes(file: &File, length: u64) -> io::Result<Vec<SectionSize>> {
     let tail = length.min(DESCRIPTION);
     let mut bytes = vec![0; usize::try_from(tail).unwrap_or(0)];
     file.read_exact_at(&mut bytes, length.saturating_sub(tail))?;
     let begins = |at: &usize| {
-        let rest = &bytes[*at..];
+        let rest = bytes.get(*at..).unwrap_or_default();
         let [0, 6, a, b, c, d, b'{', ..] = rest else { return false };
         u64::from(u32::from_be_bytes([*a, *b, *c, *d])) == (rest.len() as u64).saturating_sub(6)
     };
     let found = (0..bytes.len()).rev().find(begins);
-    Ok(found.map(|at| section_sizes(&bytes[at + 6..])).unwrap_or_default())
+    Ok(found
+        .map(|at| section_sizes(bytes.get(at.saturating_add(6)..).unwrap_or_default()))
+        .unwrap_or_default())
+}
+
+/// Whether this is the capability with which blocks of shared memory are not sent.
+#[must_use]
+pub fn is_ignore_shared(name: &Name) -> bool {
+    name.as_bytes() == b"x-ignore-shared"
 }
 
 /// Whether this is a command after which sections are no longer synchronised.

@@ -37,7 +37,10 @@ impl Stream {
                     Ok(Status::Ok | Status::BufError | Status::StreamEnd) => {}
                     Err(error) => return Err(error.into()),
                 }
-                let after = (stream.total_in() - before.0, stream.total_out() - before.1);
+                let after = (
+                    stream.total_in().saturating_sub(before.0),
+                    stream.total_out().saturating_sub(before.1),
+                );
                 Ok((usize::try_from(after.0).unwrap_or(0), usize::try_from(after.1).unwrap_or(0)))
             }
             Stream::Zstd(stream) => {

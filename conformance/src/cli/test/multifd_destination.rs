@@ -80,10 +80,14 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let launch = Launch::theirs(spawn).map_err(lacking)?;
     let memory = files::bytes(source, LONGEST)
         .map_err(|why| Error::usage(format!("{}: {why}", source.display()), None))?;
-    let wrong =
-        |why: &dyn std::fmt::Display| Error::usage(format!("{}: {why}", recording.display()), None);
-    let opened = Recording::open(recording).map_err(|why| wrong(&why))?;
-    let pieces = Pieces::of(&opened).map_err(|why| wrong(&why))?;
+    let opened = Recording::open(recording);
+    let opened = opened.map_err(|why| Error::usage(why.of(recording), None))?;
+    let pieces = Pieces::of(&opened)
+        .map_err(|why| Error::usage(format!("{}: {why}", recording.display()), None))?;
+    if !pieces.complete {
+        let why = format!("{}: the migration has no end", recording.display());
+        return Err(Error::usage(why, Some("record a migration that completes".to_owned())));
+    }
     let parameters: Map<String, Value> = args.parameter.iter().cloned().collect();
     let subject = Subject {
         launch,

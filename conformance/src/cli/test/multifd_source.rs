@@ -50,7 +50,8 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     };
     let launch = Launch::theirs(spawn).map_err(lacking)?;
     let version = args.spec_version.as_deref();
-    let text = version.unwrap_or("by machine type");
+    // Each stream is judged by the version of its machine type, which its log names.
+    let text = version.unwrap_or_default();
     let rules = match version {
         Some(version) => library.spec.judged_by(DOCUMENT, version)?,
         None => Rules::default(),

@@ -1,23 +1,28 @@
 //! `devmig watch multifd` and `devmig replay multifd`: a migration between two VMMs, judged.
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 use devmig_reference::temporary;
+use indicatif::ProgressBar;
 
+use super::super::plain::plain;
 use super::super::{Error, Format, Out, Status, interrupt};
 use crate::multifd::judge;
+use crate::multifd::live::judge_while_it_grows;
 use crate::multifd::mapped_ram;
 use crate::multifd::memory::{Memory, block_and_file};
 use crate::multifd::recording::Recording;
 use crate::multifd::relay::{Address, Listener, Relay};
-use crate::multifd::report::{Report, Verdict};
+use crate::multifd::report::{Report, Verdict, Violation};
 
-/// Between the source and the destination of a migration. Every connection is relayed and recorded, and the
-/// migration is judged when all have ended, or at an interrupt.
+/// Between the source and the destination of a migration. Every connection is relayed and recorded. A violation
+/// is shown as soon as it is found, and the verdict when all connections have ended, or at an interrupt.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = super::super::help::WATCH_MULTIFD)]
 pub(super) struct Watch {
@@ -27,9 +32,9 @@ pub(super) struct Watch {
     /// Socket on which the destination listens: a path, or HOST:PORT
     #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Connection")]
     connect: Address,
-    /// Folder for the recording, which must not hold one
+    /// Folder for the recording, which must not hold one; default: a temporary folder
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
-    record: PathBuf,
+    record: Option<PathBuf>,
     /// Version of QEMU to judge by; default: that of the machine type
     #[arg(long, value_name = "VERSION", help_heading = "Judgement")]
     spec_version: Option<String>,
@@ -140,18 +145,31 @@ fn say(report: &Report, format: Format, out: &mut Out<'_>) -> Result<Status, Err
 fn wrong(folder: &Path, error: judge::Error) -> Error {
     match error {
         judge::Error::Spec(error) => error.into(),
+        judge::Error::Recording(error) => Error::usage(error.of(folder), None),
         other => Error::usage(format!("{}: {other}", folder.display()), None),
     }
 }
 
 /// Runs `watch multifd`.
 pub(super) fn run(args: &Watch, out: &mut Out<'_>) -> Result<Status, Error> {
-    let trouble = |cause| Error::Write { to: args.record.display().to_string(), cause };
+    let library = Library::builtin()?;
+    if let Some(version) = &args.spec_version {
+        library.spec.judged_by(judge::DOCUMENT, version)?;
+    }
+    let temporary = match &args.record {
+        None => Some(temporary::folder("watch-").map_err(trouble(Path::new("a folder")))?),
+        Some(_) => None,
+    };
+    let record = match (&args.record, &temporary) {
+        (Some(path), _) => path.as_path(),
+        (None, Some(folder)) => folder.path(),
+        (None, None) => Path::new("."),
+    };
     let stopped = Arc::new(AtomicBool::new(false));
     for signal in interrupt::SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&stopped)).map_err(trouble)?;
+        signal_hook::flag::register(signal, Arc::clone(&stopped)).map_err(trouble(record))?;
     }
-    let cannot = |cause: std::io::Error| {
+    let cannot = |cause: io::Error| {
         let help = "the socket must not exist yet, and its folder must exist".to_owned();
         Error::usage(format!("cannot listen on {}: {cause}", args.listen), Some(help))
     };
@@ -164,14 +182,99 @@ pub(super) fn run(args: &Watch, out: &mut Out<'_>) -> Result<Status, Error> {
             (Listener::Tcp(std::net::TcpListener::bind(address).map_err(cannot)?), None)
         }
     };
-    let relay = Relay::new(&args.record).map_err(trouble)?;
-    let stop = || stopped.load(Ordering::Relaxed);
-    let count = relay.run(&listener, &args.connect, &stop).map_err(|cause| {
-        Error::Serve(format!("the migration cannot be relayed or recorded: {cause}"))
+    let relay = Relay::new(record).map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let help = "name a folder that does not exist yet".to_owned();
+            Error::usage(format!("{} holds a recording", record.display()), Some(help))
+        }
+        _ => trouble(record)(cause),
     })?;
+    let count = relayed(relay, &listener, (args, record), &library, &stopped, out)?;
     if count == 0 {
         out.text("no source came\n")?;
         return Ok(Status::HarnessError);
     }
-    judged(&args.record, args.spec_version.as_deref(), Memory::default(), args.format, out)
+    judged(record, args.spec_version.as_deref(), Memory::default(), args.format, out)
+}
+
+fn trouble(to: &Path) -> impl Fn(io::Error) -> Error {
+    let to = to.display().to_string();
+    move |cause| Error::Write { to: to.clone(), cause }
+}
+
+/// Relays the migration to its end or to a signal, and says what is found meanwhile: how many connections there
+/// were.
+fn relayed(
+    relay: Relay,
+    listener: &Listener,
+    (args, record): (&Watch, &Path),
+    library: &Library,
+    stopped: &AtomicBool,
+    out: &mut Out<'_>,
+) -> Result<u32, Error> {
+    let (growing, over) = (relay.growing(), AtomicBool::new(false));
+    let (tell, found) = mpsc::channel();
+    let version = args.spec_version.as_deref();
+    let progress = Progress::new(format!("listens on {}", args.listen));
+    std::thread::scope(|scope| {
+        let live = || judge_while_it_grows(record, library, version, &growing, &over, &tell);
+        let judging = scope.spawn(live);
+        let mut said = Ok(());
+        let ended = relay.run(listener, &args.connect, &mut || {
+            progress.show(growing.bytes());
+            for violation in found.try_iter() {
+                let done = say_at_once(&violation, args.format, out);
+                said = std::mem::replace(&mut said, Ok(())).and(done);
+            }
+            stopped.load(Ordering::Relaxed)
+        });
+        over.store(true, Ordering::Relaxed);
+        let _ = judging.join();
+        said?;
+        ended.map_err(|cause| {
+            Error::Serve(format!("the migration cannot be relayed or recorded: {cause}"))
+        })
+    })
+}
+
+/// Says what is wrong while the migration goes on. A JSON document stands alone, so the words go beside it.
+fn say_at_once(violation: &Violation, format: Format, out: &mut Out<'_>) -> Result<(), Error> {
+    let text = format!("{}\n", violation.text());
+    match format {
+        Format::Text => {
+            out.text(&text)?;
+            out.flush()
+        }
+        Format::Json => {
+            // The report has it too.
+            let _ = io::stderr().write_all(plain(&text).as_bytes());
+            Ok(())
+        }
+    }
+}
+
+/// How much has passed, on a terminal.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new(message: String) -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.set_message(message);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress { bar }
+    }
+
+    fn show(&self, bytes: u64) {
+        if bytes > 0 {
+            self.bar.set_message(format!("{} passed", indicatif::BinaryBytes(bytes)));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }

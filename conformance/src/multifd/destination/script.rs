@@ -1,36 +1,41 @@
 //! The steps of a test of a destination.
 
 use crate::harness::steps::{Named, steps};
-use crate::multifd::faults::{FAULTS, Fault};
+use crate::multifd::faults::{FAULTS, Fault, REORDERINGS, Reordering};
 
-/// A fault, by its place among all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FaultName(usize);
+/// Something of a list that a step names, by its place there.
+macro_rules! of_list {
+    ($about:literal, $Name:ident, $list:ident, $Of:ty, $what:literal, $get:ident) => {
+        #[doc = $about]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub struct $Name(usize);
 
-impl FaultName {
-    /// The fault.
-    #[must_use]
-    pub fn fault(self) -> Option<&'static Fault> {
-        FAULTS.get(self.0)
-    }
+        impl $Name {
+            /// It.
+            #[must_use]
+            pub fn $get(self) -> Option<&'static $Of> {
+                $list.get(self.0)
+            }
+        }
+
+        impl Named for $Name {
+            #[expect(clippy::indexing_slicing, reason = "it is computed when this is compiled")]
+            const NAMES: &'static [(&'static str, Self)] = &{
+                let mut names = [("", $Name(0)); $list.len()];
+                let mut place = 0;
+                while place < $list.len() {
+                    names[place] = ($list[place].name, $Name(place));
+                    place += 1;
+                }
+                names
+            };
+            const WHAT: &'static str = $what;
+        }
+    };
 }
 
-const COUNT: usize = FAULTS.len();
-
-const fn names() -> [(&'static str, FaultName); COUNT] {
-    let mut names = [("", FaultName(0)); COUNT];
-    let mut place = 0;
-    while place < COUNT {
-        names[place] = (FAULTS[place].name, FaultName(place));
-        place += 1;
-    }
-    names
-}
-
-impl Named for FaultName {
-    const NAMES: &'static [(&'static str, Self)] = &names();
-    const WHAT: &'static str = "fault";
-}
+of_list!("A fault.", FaultName, FAULTS, Fault, "fault", fault);
+of_list!("A reordering.", OrderName, REORDERINGS, Reordering, "reordering", reordering);
 
 steps! {
     /// A step.
@@ -40,6 +45,8 @@ steps! {
         Send = "send": "send the migration as it was recorded";
         MainAlone = "send main alone": "send the main stream, and open no channel";
         Fault(fault: FaultName) = "send with FAULT": "send the migration with this fault";
+        Reordered(order: OrderName) = "send reordered by REORDERING":
+            "send the same packets in another order";
         Completes = "completes":
             "the migration completes, and the memory is that of the source";
         RefusesOrSame = "refuses or is the same":

@@ -187,7 +187,9 @@ impl<'a> Session<'a> {
                 let mut differ = pairs.filter(|(_, (a, b))| a != b).map(|(number, _)| number);
                 let first = differ.next();
                 let count = differ.count();
-                Ended::Completed(first.map(|first| (count + 1, first * page)))
+                Ended::Completed(
+                    first.map(|first| (count.saturating_add(1), first.saturating_mul(page))),
+                )
             }
         }
     }
@@ -241,6 +243,17 @@ impl<'a> Session<'a> {
                     return Err(TestEnd::Skip(why.to_owned()));
                 }
                 self.log.push(format!("{} violates {}", fault.name, fault.clause));
+                self.send(&pieces, false)
+            }
+            Step::Reordered(name) => {
+                let order = name.reordering();
+                let order = order.ok_or_else(|| TestEnd::harness("no such reordering"))?;
+                let mut pieces = pieces.clone();
+                if !order.apply(&mut pieces) {
+                    let why = "the recording has nothing that can be reordered so";
+                    return Err(TestEnd::Skip(why.to_owned()));
+                }
+                self.log.push(format!("{} is allowed", order.name));
                 self.send(&pieces, false)
             }
             Step::Completes => self.judged(true),

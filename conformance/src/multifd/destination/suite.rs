@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::script::Step;
 use crate::harness::suite::{self, Problem, SuiteForm, Variant};
-use crate::multifd::faults::{FAULTS, Fault};
+use crate::multifd::faults::{FAULTS, REORDERINGS, Reordering};
 
 /// The suite for destinations.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,12 @@ impl SuiteForm for Form {
         match &keys.each {
             None => Variant::only(()),
             Some(each) if each.get_ref() == "fault" => {
-                FAULTS.iter().filter(|fault| fault.visible).map(variant).collect()
+                let visible = FAULTS.iter().filter(|fault| fault.visible);
+                visible.map(|fault| variant("fault", fault.name, fault.about)).collect()
+            }
+            Some(each) if each.get_ref() == "reordering" => {
+                let of = |order: &Reordering| variant("reordering", order.name, order.about);
+                REORDERINGS.iter().map(of).collect()
             }
             Some(each) => {
                 let message = format!("no kind of case is called `{}`", each.get_ref());
@@ -59,10 +64,10 @@ impl SuiteForm for Form {
     }
 }
 
-fn variant(fault: &Fault) -> Variant<()> {
-    let put = [("fault", fault.name), ("about", fault.about)];
+fn variant(kind: &str, name: &str, about: &str) -> Variant<()> {
+    let put = [(kind, name), ("about", about)];
     let put = put.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    Variant { ending: format!(".{}", fault.name), put, own: () }
+    Variant { ending: format!(".{name}"), put, own: () }
 }
 
 /// The built-in suite.

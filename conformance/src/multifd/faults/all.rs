@@ -308,15 +308,19 @@ fn moved_sync(m: &Pieces) -> Option<(usize, usize, usize)> {
     m.channels.iter().enumerate().find_map(|(number, channel)| {
         let syncs = channel.syncs();
         (1..syncs.len().checked_sub(1)?).find_map(|epoch| {
-            let (begin, end) = (*syncs.get(epoch - 1)?, *syncs.get(epoch)?);
+            let (begin, end) = (*syncs.get(epoch.checked_sub(1)?)?, *syncs.get(epoch)?);
             let moved = pages(channel.packets.get(begin..end)?);
             let next = m.channels.iter().flat_map(|other| {
                 let syncs = other.syncs();
-                let ends = (syncs.get(epoch), syncs.get(epoch + 1));
+                let ends = (syncs.get(epoch), syncs.get(epoch.saturating_add(1)));
                 let (Some(begin), Some(end)) = ends else { return Vec::new() };
                 pages(other.packets.get(*begin..*end).unwrap_or_default())
             });
-            next.into_iter().any(|page| moved.contains(&page)).then_some((number, end, begin + 1))
+            next.into_iter().any(|page| moved.contains(&page)).then_some((
+                number,
+                end,
+                begin.saturating_add(1),
+            ))
         })
     })
 }
@@ -347,13 +351,14 @@ fn stale(m: &mut Pieces) -> Option<()> {
             let mut all = header(&earlier).normal_offsets();
             let Some(from) = all.position(|other| other == offset) else { continue };
             let content = |piece: &Piece<Kind>, number: usize| {
-                let begin = room + number * page;
-                piece.bytes.get(begin..begin + page).map(<[u8]>::to_vec)
+                let begin = number.checked_mul(page)?.checked_add(room)?;
+                piece.bytes.get(begin..begin.checked_add(page)?).map(<[u8]>::to_vec)
             };
             let (old, new) = (content(&earlier, from)?, content(&now, to)?);
             if old != new {
-                let begin = room + to * page;
-                m.piece(last)?.bytes.get_mut(begin..begin + page)?.copy_from_slice(&old);
+                let begin = to.checked_mul(page)?.checked_add(room)?;
+                let end = begin.checked_add(page)?;
+                m.piece(last)?.bytes.get_mut(begin..end)?.copy_from_slice(&old);
                 return Some(());
             }
         }

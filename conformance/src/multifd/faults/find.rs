@@ -28,13 +28,13 @@ pub(super) type Place = (usize, usize);
 
 /// Writes a number.
 pub(super) fn put(piece: &mut Piece<Kind>, at: usize, value: u32) -> Option<()> {
-    piece.bytes.get_mut(at..at + 4)?.copy_from_slice(&value.to_be_bytes());
+    piece.bytes.get_mut(at..at.checked_add(4)?)?.copy_from_slice(&value.to_be_bytes());
     Some(())
 }
 
 /// Writes a long number.
 pub(super) fn put_long(piece: &mut Piece<Kind>, at: usize, value: u64) -> Option<()> {
-    piece.bytes.get_mut(at..at + 8)?.copy_from_slice(&value.to_be_bytes());
+    piece.bytes.get_mut(at..at.checked_add(8)?)?.copy_from_slice(&value.to_be_bytes());
     Some(())
 }
 

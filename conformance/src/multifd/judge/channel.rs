@@ -13,9 +13,9 @@ use super::{Device, Judge};
 use crate::multifd::indices::Indices;
 use crate::multifd::memory::Memory;
 use crate::multifd::recording::Connection;
-use crate::multifd::rewind;
 use crate::multifd::stream::Stream;
 use crate::multifd::unpack::Unpacking;
+use crate::multifd::{count, rewind};
 
 /// A channel that is read.
 pub(super) struct Channel {
@@ -89,7 +89,10 @@ impl Channel {
                 match event {
                     ChannelEvent::Init(init) => {
                         self.id = Some(init.id);
-                        let faults = judge.form.init(&init, judge.channels, judge.uuid);
+                        // A recording that ends in set-up may lack channels.
+                        let set_up = judge.survey.complete || judge.survey.marks() > 0;
+                        let channels = if set_up { judge.channels } else { usize::MAX };
+                        let faults = judge.form.init(&init, channels, judge.uuid);
                         judge.uuid.get_or_insert(init.uuid);
                         judge.faults(part.conn, at, faults);
                         let again = !judge.ids.insert(init.id);
@@ -98,13 +101,13 @@ impl Channel {
                         judge.event(event, part.conn, at, |_, _| what.clone());
                     }
                     ChannelEvent::Ram(header) => {
-                        self.packets += 1;
+                        count(&mut self.packets, 1);
                         sync |= header.is_sync();
-                        self.syncs += u64::from(header.is_sync());
+                        count(&mut self.syncs, u64::from(header.is_sync()));
                         judge.ram(part, at, &header);
                     }
                     ChannelEvent::Device(packet) => {
-                        self.device_packets += 1;
+                        count(&mut self.device_packets, 1);
                         judge.device(part, at, &packet);
                     }
                     ChannelEvent::Buffer(buffer) => judge.buffer(part, at, buffer),
@@ -146,10 +149,10 @@ impl Part<'_> {
 
 impl Judge<'_> {
     fn ram(&mut self, part: Part<'_>, at: u64, header: &RamHeader<'_>) {
-        self.counted.packets += 1;
-        let pages = u64::from(header.normal) + u64::from(header.zero);
-        self.counted.pages += pages;
-        self.counted.zero += u64::from(header.zero);
+        count(&mut self.counted.packets, 1);
+        let pages = u64::from(header.normal).saturating_add(u64::from(header.zero));
+        count(&mut self.counted.pages, pages);
+        count(&mut self.counted.zero, u64::from(header.zero));
         if pages > 0 && part.block.as_slice() != header.block() {
             part.block.clear();
             part.block.extend_from_slice(header.block());
@@ -162,8 +165,8 @@ impl Judge<'_> {
         let mut again = None;
         if let Some(place) = place {
             for offset in header.normal_offsets().chain(header.zero_offsets()) {
-                if self.pages.insert(place, offset / page) {
-                    self.counted.duplicates += 1;
+                if self.pages.insert(place, self.form.page.number(offset)) {
+                    count(&mut self.counted.duplicates, 1);
                     again.get_or_insert(offset);
                 }
             }
@@ -188,7 +191,7 @@ impl Judge<'_> {
         self.numbers.take(number);
         let (pages, sync) = (pages > 0, header.is_sync());
         let ram = Ram { pages, again: again.is_some(), sync, late: late.is_some() };
-        let (block, epoch) = (part.block.escape_ascii().to_string(), self.epochs + 1);
+        let (block, epoch) = (part.block.escape_ascii().to_string(), self.epoch());
         self.event(Event::Ram(part.channel(), ram), part.conn, at, |laws, clause| match () {
             () if clause == laws.page_once => {
                 let offset = again.unwrap_or_default();
@@ -207,7 +210,7 @@ impl Judge<'_> {
     }
 
     fn device(&mut self, part: Part<'_>, at: u64, packet: &DevicePacket<'_>) {
-        self.counted.packets += 1;
+        count(&mut self.counted.packets, 1);
         part.offsets.clear();
         let (name, instance) = (packet.name(), packet.instance);
         let known = self.survey.sections.contains(&(name.to_vec(), instance));
@@ -226,7 +229,7 @@ impl Judge<'_> {
                     config: None,
                     data: None,
                 });
-                self.devices.len() - 1
+                self.devices.len().saturating_sub(1)
             }
             None => {
                 let what = format!("more than {MAX_DEVICES} devices: not all are judged");
@@ -242,7 +245,7 @@ impl Judge<'_> {
         let faults = self.form.buffer(&buffer);
         self.faults(part.conn, at, faults);
         let Some(device) = self.devices.get_mut(*part.device) else { return };
-        device.buffers += 1;
+        count(&mut device.buffers, 1);
         let (index, config) = (buffer.index, buffer.is_config());
         let name = device.name.escape_ascii().to_string();
         let again = index != u32::MAX && device.indices.insert(index);
@@ -305,14 +308,15 @@ fn write(
     mut data: &[u8],
 ) {
     while !data.is_empty() && !offsets.is_empty() {
-        let (number, inside) = (*came / page, *came % page);
-        let count = data.len().min(usize::try_from(page - inside).unwrap_or(data.len()));
-        let (now, rest) = data.split_at(count);
+        let number = came.checked_div(page).unwrap_or_default();
+        let inside = came.checked_rem(page).unwrap_or_default();
+        let room = usize::try_from(page.saturating_sub(inside)).unwrap_or(data.len());
+        let (now, rest) = data.split_at_checked(room).unwrap_or((data, &[]));
         let offset = usize::try_from(number).ok().and_then(|n| offsets.get(n));
         if let Some(offset) = offset {
             memory.write(block, offset.saturating_add(inside), now);
         }
-        *came += now.len() as u64;
+        count(came, now.len() as u64);
         data = rest;
     }
 }

@@ -2,13 +2,15 @@
 
 use std::io;
 
-use devmig_model::protocol::multifd::wire::{At, MainDecoder, MainEvent, PageForm, SectionSize};
+use devmig_model::protocol::multifd::wire::{
+    At, MainDecoder, MainEvent, PageForm, PageSize, SectionSize,
+};
 
 use super::Judge;
 use crate::multifd::recording::Connection;
-use crate::multifd::rewind;
 use crate::multifd::stream::Stream;
 use crate::multifd::survey::{Mode, starts_postcopy};
+use crate::multifd::{count, rewind};
 
 /// The most blocks of RAM.
 const BLOCKS: usize = 4096;
@@ -17,7 +19,11 @@ const BLOCKS: usize = 4096;
 pub(super) struct Main {
     stream: Stream,
     decoder: MainDecoder,
+    /// The number of its connection.
+    conn: u32,
     postcopy: bool,
+    /// It is the main stream itself, which has marks.
+    marked: bool,
     /// The page whose bytes follow: its block, its offset, and how many came.
     page: Option<(Vec<u8>, u64)>,
 }
@@ -25,13 +31,19 @@ pub(super) struct Main {
 impl Main {
     /// From the first byte on.
     pub(super) fn open(connection: &Connection, sizes: Vec<SectionSize>) -> io::Result<Self> {
+        Main::read(connection, MainDecoder::with_sizes(sizes), true)
+    }
+
+    /// Pages on a connection of their own, during postcopy.
+    pub(super) fn of_pages(connection: &Connection, page: PageSize) -> io::Result<Self> {
+        Ok(Main { postcopy: true, ..Main::read(connection, MainDecoder::of_pages(page), false)? })
+    }
+
+    fn read(connection: &Connection, decoder: MainDecoder, marked: bool) -> io::Result<Self> {
         rewind(&connection.file)?;
-        Ok(Main {
-            stream: Stream::new(connection.file.try_clone()?),
-            decoder: MainDecoder::with_sizes(sizes),
-            postcopy: false,
-            page: None,
-        })
+        let stream = Stream::new(connection.file.try_clone()?);
+        let (conn, postcopy, page) = (connection.number, false, None);
+        Ok(Main { stream, decoder, conn, postcopy, marked, page })
     }
 
     /// Reads to the next mark, or to the end: where it is.
@@ -48,12 +60,14 @@ impl Main {
                 match event {
                     MainEvent::Block { name, length } => judge.list(name.as_bytes(), length),
                     MainEvent::Page { block, offset, form } => {
-                        judge.page(at, block.as_bytes(), offset, form, self.postcopy);
+                        let here = Here { conn: self.conn, at, postcopy: self.postcopy };
+                        judge.page(here, block.as_bytes(), offset, form);
                         if form == PageForm::Raw && !judge.memory.is_empty() {
                             self.page = Some((block.as_bytes().to_vec(), offset));
                         }
                     }
                     MainEvent::Data(data) => {
+                        judge.said.data(data);
                         if let Some((block, offset)) = here {
                             judge.memory.write(&block, offset, data);
                             let next = offset.saturating_add(data.len() as u64);
@@ -62,15 +76,17 @@ impl Main {
                     }
                     MainEvent::Command { number, .. } => {
                         self.postcopy |= starts_postcopy(number);
+                        judge.said.command(number);
                     }
                     MainEvent::Error(error) => {
                         let fault = (judge.form.laws.main_followed, error.to_string());
-                        judge.faults(judge.main, at, vec![fault]);
+                        judge.faults(self.conn, at, vec![fault]);
                         judge.lost = true;
                     }
                     _ => {}
                 }
-                mark = judge.survey.is_mark(&event, self.postcopy).then_some(at);
+                let is_mark = self.marked && judge.survey.is_mark(&event, self.postcopy);
+                mark = is_mark.then_some(at);
             }
             self.stream.take(used);
             if let Some(at) = mark {
@@ -80,10 +96,20 @@ impl Main {
     }
 }
 
+/// Where a page is.
+#[derive(Clone, Copy)]
+struct Here {
+    conn: u32,
+    at: u64,
+    /// Postcopy has begun.
+    postcopy: bool,
+}
+
 impl Judge<'_> {
     /// A page of the main stream.
-    fn page(&mut self, at: u64, block: &[u8], offset: u64, form: PageForm, postcopy: bool) {
-        self.counted.pages += 1;
+    fn page(&mut self, here: Here, block: &[u8], offset: u64, form: PageForm) {
+        let Here { conn, at, postcopy } = here;
+        count(&mut self.counted.pages, 1);
         let page = u64::from(self.form.page.bytes());
         let place = self.places.get(block).copied();
         let length = place.and_then(|place| self.blocks.get(place)).map(|(_, length)| *length);
@@ -91,22 +117,22 @@ impl Judge<'_> {
         if fits.is_none_or(|most| offset > most) {
             let clause = self.form.laws.main_block;
             let what = format!("offset {offset:#x} of block \"{}\"", block.escape_ascii());
-            self.faults(self.main, at, vec![(clause, what)]);
+            self.faults(conn, at, vec![(clause, what)]);
             return;
         }
         let synchronised = self.survey.mode != Mode::None && !postcopy;
         if let Some(place) = place.filter(|_| synchronised)
-            && self.pages.insert(place, offset / page)
+            && self.pages.insert(place, self.form.page.number(offset))
         {
-            self.counted.duplicates += 1;
+            count(&mut self.counted.duplicates, 1);
             let clause = self.machine.laws.page_once;
-            let (block, epoch) = (block.escape_ascii(), self.epochs + 1);
+            let (block, epoch) = (block.escape_ascii(), self.epoch());
             let what = format!("page {offset:#x} of \"{block}\" was sent before in epoch {epoch}");
-            self.faults(self.main, at, vec![(clause, what)]);
+            self.faults(conn, at, vec![(clause, what)]);
         }
         match form {
             PageForm::Fill(byte) => {
-                self.counted.zero += u64::from(byte == 0);
+                count(&mut self.counted.zero, u64::from(byte == 0));
                 self.memory.fill(block, offset, page, byte);
             }
             PageForm::Raw => {}

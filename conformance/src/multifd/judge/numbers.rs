@@ -15,7 +15,7 @@ pub(super) struct Numbers {
 
 impl Numbers {
     pub(super) fn take(&mut self, number: u64) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.last = self.last.max(number);
         self.sum = self.sum.wrapping_add(mix(number));
     }

@@ -1,17 +1,15 @@
-//! What a recording comes to: memory, the return path, the report.
+//! What a recording comes to: memory, the report.
 
-use std::io;
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use devmig_engine::clause::ClauseId;
-use devmig_model::protocol::multifd::wire::{At, ReturnDecoder, ReturnEvent, ReturnMessage};
 
+use super::aside::Aside;
 use super::channel::Channel;
 use super::{Error, Judge};
-use crate::multifd::memory::Difference;
 use crate::multifd::recording::Connection;
-use crate::multifd::report::{self, Report, Verdict};
-use crate::multifd::stream::Stream;
+use crate::multifd::report::{self, Dir, Report, Verdict};
 
 /// How many bytes of a violation are shown.
 const SHOWN: usize = 32;
@@ -23,18 +21,26 @@ impl Judge<'_> {
         }
         let names: Vec<_> =
             self.blocks.iter().map(|(name, _)| name.escape_ascii().to_string()).collect();
-        self.memory.all_listed(&names)?;
+        if self.listed {
+            self.memory.all_listed(&names)?;
+        }
+        if self.survey.ignore_shared {
+            for name in self.memory.without_unsent() {
+                let what = format!(
+                    "block \"{name}\" is not compared: x-ignore-shared, and no page was sent"
+                );
+                self.notes.push(what);
+            }
+        }
         let why = match () {
+            () if self.memory.is_empty() => return Ok(()),
             () if !self.replayed => "pages are compressed in a way that is not unpacked here",
             () if self.truncated || self.lost => "not all pages are there",
             () => {
                 let page = usize::try_from(self.form.page.bytes()).unwrap_or(4096);
                 let clause = self.form.laws.memory;
                 for difference in self.memory.compare(page)? {
-                    let Difference { block, pages, first } = difference;
-                    let what =
-                        format!("{pages} pages of \"{block}\" differ, the first at {first:#x}");
-                    self.faults(self.main, 0, vec![(clause, what)]);
+                    self.faults(self.main, 0, vec![(clause, difference.to_string())]);
                 }
                 return Ok(());
             }
@@ -42,30 +48,6 @@ impl Judge<'_> {
         self.replayed = false;
         self.notes.push(format!("memory is not compared: {why}"));
         Ok(())
-    }
-
-    pub(super) fn return_path(&mut self, main: &Connection) -> io::Result<()> {
-        let Some(file) = &main.reverse else { return Ok(()) };
-        let mut stream = Stream::new(file.try_clone()?);
-        let mut decoder = ReturnDecoder::new();
-        loop {
-            let input = stream.fill()?;
-            if input.is_empty() {
-                return Ok(());
-            }
-            let (used, event) = decoder.next(input);
-            match event.map(|At { at, event }| (at, event)) {
-                Some((_, ReturnEvent::Message(ReturnMessage::Shut(value)))) if value != 0 => {
-                    let what = format!("the destination ends the return path with error {value}");
-                    self.notes.push(what);
-                }
-                Some((at, ReturnEvent::Error(error))) => {
-                    self.notes.push(format!("return path, offset {at}: {error}"));
-                }
-                _ => {}
-            }
-            stream.take(used);
-        }
     }
 
     /// What follows from a SYNC or a mark that is missing is not reported beside it.
@@ -79,7 +61,7 @@ impl Judge<'_> {
             let mut left_out: Vec<(String, usize)> = Vec::new();
             for (_, violation) in self.violations.iter().filter(|(clause, _)| follows(clause)) {
                 match left_out.iter_mut().find(|(clause, _)| *clause == violation.clause) {
-                    Some((_, count)) => *count += 1,
+                    Some((_, count)) => *count = count.saturating_add(1),
                     None => left_out.push((violation.clause.clone(), 1)),
                 }
             }
@@ -94,6 +76,7 @@ impl Judge<'_> {
         &mut self,
         main: &Connection,
         channels: &[Channel],
+        aside: &[(Aside, Connection)],
         version: String,
     ) -> Report {
         let memory = self.form.laws.memory;
@@ -105,9 +88,15 @@ impl Judge<'_> {
         }
         let mut violations = std::mem::take(&mut self.violations);
         for (_, violation) in &mut violations {
-            let of = channels.iter().map(|channel| &channel.connection).chain([main]);
+            let aside = aside.iter().map(|(_, connection)| connection);
+            let of = channels.iter().map(|channel| &channel.connection).chain([main]).chain(aside);
             if let Some(of) = of.into_iter().find(|of| of.number == violation.conn) {
-                violation.bytes = shown(of, violation.offset);
+                let file = match violation.dir {
+                    Dir::Sent => Some(&of.file),
+                    Dir::Returned => of.reverse.as_ref(),
+                };
+                violation.bytes =
+                    file.map(|file| shown(file, violation.offset)).unwrap_or_default();
             }
         }
         let verdict = match () {
@@ -150,10 +139,10 @@ impl Judge<'_> {
     }
 }
 
-/// The bytes of a connection from an offset on.
-fn shown(of: &Connection, offset: u64) -> String {
+/// The bytes of a file from an offset on.
+fn shown(file: &File, offset: u64) -> String {
     let mut bytes = [0; SHOWN];
-    let read = of.file.read_at(&mut bytes, offset).unwrap_or_default();
+    let read = file.read_at(&mut bytes, offset).unwrap_or_default();
     let shown = bytes.iter().take(read).map(|byte| format!("{byte:02x}"));
     shown.collect::<Vec<_>>().join(" ")
 }

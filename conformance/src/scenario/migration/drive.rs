@@ -310,7 +310,7 @@ impl Watched {
         let relay = Relay::new(recording).map_err(Error::io("a recording"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let run = move || relay.run(&listener, &to, &|| stopped.load(Ordering::Relaxed));
+        let run = move || relay.run(&listener, &to, &mut || stopped.load(Ordering::Relaxed));
         let thread = Some(std::thread::spawn(run));
         Ok((Watched { stop, thread }, from))
     }

@@ -140,6 +140,9 @@ impl<'a> Form<'a> {
                     names(before)
                 )
             });
+        }
+        // What a compressed packet has is known by its size alone.
+        if packet.compression() == 0 {
             let payload = packet.payload(self.page);
             faults.unless(payload == u64::from(packet.size), laws.size, || {
                 format!("next_packet_size is {}, and {payload} bytes follow", packet.size)

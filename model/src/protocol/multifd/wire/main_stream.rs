@@ -3,7 +3,7 @@
 //! ```text
 //!   Magic -> Kind --CONFIGURATION--> machine, subsections --> Kind
 //!                 --START, FULL, PART, END--> RAM items | VFIO tags | opaque bytes --> Footer --> Kind
-//!                 --COMMAND--> data --> Kind        --EOF--> Kind        --VMDESC--> JSON --> Kind
+//!                 --COMMAND--> data --> Kind        --EOF--> End --VMDESC--> JSON --> End
 //! ```
 //!
 //! The content of most sections has no form of its own. Their length is known from the description at the end
@@ -61,7 +61,11 @@ pub struct MainDecoder {
     size: usize,
     /// The current section's end is exact.
     exact: bool,
+    /// A section was begun.
+    begun: bool,
     complete: bool,
+    /// Something follows the end that belongs to no migration.
+    followed: bool,
 }
 
 impl Default for MainDecoder {
@@ -90,7 +94,9 @@ impl MainDecoder {
             sizes: Vec::new(),
             size: 0,
             exact: false,
+            begun: false,
             complete: false,
+            followed: false,
         }
     }
 
@@ -98,6 +104,12 @@ impl MainDecoder {
     #[must_use]
     pub fn with_sizes(sizes: Vec<SectionSize>) -> Self {
         MainDecoder { sizes, ..MainDecoder::new() }
+    }
+
+    /// Pages alone, as the connection of `postcopy-preempt` has them.
+    #[must_use]
+    pub fn of_pages(page: PageSize) -> Self {
+        MainDecoder { want: Want::Ram, page, ..MainDecoder::new() }
     }
 
     /// How many bytes it has taken.
@@ -121,8 +133,15 @@ impl MainDecoder {
     /// Whether nothing is left open: the stream may end here.
     #[must_use]
     pub fn at_boundary(&self) -> bool {
-        let between = matches!(self.want, Want::Kind | Want::MaybeFooter | Want::MaybeSubsection);
+        use Want::{End, Kind, MaybeFooter, MaybeSubsection};
+        let between = matches!(self.want, Kind | End | MaybeFooter | MaybeSubsection);
         between && self.have == 0 && self.pass == 0
+    }
+
+    /// Whether something follows the end that is not followed, such as COLO's messages.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.followed
     }
 
     /// Whether the stream cannot be followed any further.
@@ -226,6 +245,7 @@ impl MainDecoder {
                 }
             }
             Want::Kind => return self.kind(from.u8()),
+            Want::End => return self.after(from.u8()),
             Want::MachineLength => {
                 let length = from.u32();
                 self.want = Want::Machine(length);
@@ -411,7 +431,7 @@ impl MainDecoder {
             Want::DescriptionLength => {
                 let bytes = from.u32();
                 self.pass = u64::from(bytes);
-                self.want = Want::Kind;
+                self.want = if self.complete { Want::End } else { Want::Kind };
                 return Some((back.saturating_add(1), MainEvent::Description(bytes)));
             }
             Want::MaybeSubsection
@@ -426,8 +446,10 @@ impl MainDecoder {
 
     fn kind(&mut self, byte: u8) -> Option<(u64, MainEvent<'static>)> {
         self.want = match byte {
+            kind::EOF if !self.begun => return Some((1, MainEvent::Error(MainError::Empty))),
             kind::EOF => {
                 self.complete = true;
+                self.want = Want::End;
                 return Some((1, MainEvent::Eof));
             }
             kind::START => Want::SectionLength(false),
@@ -438,6 +460,19 @@ impl MainDecoder {
             kind::CONFIGURATION => Want::MachineLength,
             kind::COMMAND => Want::Command,
             _ => return Some((1, MainEvent::Error(MainError::Kind(byte)))),
+        };
+        None
+    }
+
+    /// A byte after the end: a description of the sections, or the first message of COLO, whose number is small.
+    fn after(&mut self, byte: u8) -> Option<(u64, MainEvent<'static>)> {
+        self.want = match byte {
+            kind::VMDESC => Want::DescriptionLength,
+            0 => {
+                self.followed = true;
+                Want::Over
+            }
+            _ => return Some((1, MainEvent::Error(MainError::After(byte)))),
         };
         None
     }
@@ -455,6 +490,7 @@ impl MainDecoder {
     ) -> MainEvent<'static> {
         let (instance, version) = (from.u32(), from.u32());
         self.section = id;
+        self.begun = true;
         let content = Content::of(&name);
         if self.contents.len() >= SECTIONS && !self.contents.contains_key(&id) {
             return MainEvent::Error(MainError::Sections(SECTIONS));

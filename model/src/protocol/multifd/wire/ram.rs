@@ -26,6 +26,12 @@ impl PageSize {
         }
     }
 
+    /// The number of the page at an offset.
+    #[must_use]
+    pub fn number(self, offset: u64) -> u64 {
+        offset.checked_div(u64::from(self.bytes())).unwrap_or_default()
+    }
+
     /// In bytes.
     #[must_use]
     pub const fn bytes(self) -> u32 {

@@ -53,7 +53,12 @@ pub mod command {
     /// Pages that are to be discarded.
     pub const POSTCOPY_RAM_DISCARD: u16 = 6;
     /// Sections in one piece.
+    /// Sections in one piece.
     pub const PACKAGED: u16 = 7;
+    /// Postcopy goes on after an interruption.
+    pub const POSTCOPY_RESUME: u16 = 9;
+    /// Which pages came is asked.
+    pub const RECV_BITMAP: u16 = 10;
     /// The source has stopped.
     pub const SWITCHOVER_START: u16 = 11;
 }
@@ -173,6 +178,12 @@ pub enum MainError {
     /// It has another form.
     #[error("the stream has version {0}, not 3")]
     Version(u32),
+    /// A stream without a section.
+    #[error("the stream ends without a section")]
+    Empty,
+    /// A byte after the end that begins no description.
+    #[error("after the end of the sections comes {0:#04x}")]
+    After(u8),
     /// A byte that begins no section.
     #[error("no section begins with {0:#04x}")]
     Kind(u8),

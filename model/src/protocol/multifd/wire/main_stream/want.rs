@@ -45,6 +45,8 @@ pub(super) enum Want {
     Advise,
     Packaged,
     DescriptionLength,
+    /// After the end of the sections.
+    End,
     Over,
 }
 
@@ -55,6 +57,7 @@ impl Want {
             Want::Magic | Want::Ram | Want::Vfio | Want::VfioLength | Want::BlockAddress(..) => 8,
             Want::Advise | Want::Uuid => 16,
             Want::Kind
+            | Want::End
             | Want::BlockLength(_)
             | Want::PageNameLength(_)
             | Want::CapabilityLength(_)
