@@ -41,8 +41,8 @@ malformed! {
     ShortAcknowledged "short-payload-need-reply" "SET_VRING_NUM with half its payload and need_reply",
     NoRingAcknowledged "ring-index-need-reply" "SET_VRING_NUM for ring 65535 with need_reply",
     TransferNow "transfer" "SET_DEVICE_STATE_FD with a channel, whether or not the device is suspended",
-    TransferPhase "transfer-phase" "SET_DEVICE_STATE_FD in phase 7, which the specification does not define",
-    TransferDirection "transfer-direction" "SET_DEVICE_STATE_FD with direction 9, which the specification does not define",
+    TransferPhase "transfer-phase" "SET_DEVICE_STATE_FD in a phase that is not defined",
+    TransferDirection "transfer-direction" "SET_DEVICE_STATE_FD in a direction that is not defined",
     CheckNow "check" "CHECK_DEVICE_STATE, whether or not a transfer has ended",
     EmptyMemory "empty-memory" "a memory table of 200 regions in 8 bytes",
 }
