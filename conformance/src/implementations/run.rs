@@ -287,6 +287,15 @@ pub(crate) fn redact(report: &mut SuiteReport, known: &[&Deviation]) {
             result.log.clear();
             result.process = None;
         }
+        let test = &result.test;
+        for further in &mut result.further {
+            let of = (test.clone(), further.clause.clone());
+            if known.iter().any(|d| d.sensitive && d.is(&of)) {
+                further.observed = format!("violates {}", further.clause);
+                further.expected.clear();
+                further.log.clear();
+            }
+        }
     }
 }
 
@@ -306,14 +315,17 @@ fn differences(node: &SuiteReport, group: &SuiteReport) -> Vec<String> {
 /// A test and the clause that it found broken.
 pub(crate) type Finding = (String, String);
 
-/// The findings of a report.
+/// The findings of a report, with those that tests made after their first one.
 pub(crate) fn found(report: &SuiteReport) -> Vec<Finding> {
-    report
-        .results
-        .iter()
-        .filter(|r| r.is_finding())
-        .map(|r| (r.test.clone(), r.clause.clone()))
-        .collect()
+    let each = report.results.iter().flat_map(|result| result.each());
+    let each = each.filter(|result| result.is_finding());
+    let mut all: Vec<Finding> = Vec::new();
+    for finding in each.map(|result| (result.test.clone(), result.clause.clone())) {
+        if !all.contains(&finding) {
+            all.push(finding);
+        }
+    }
+    all
 }
 
 /// Known findings, for printing: a sensitive one as it is held, without the test that shows it.
@@ -338,8 +350,47 @@ pub(crate) fn words((test, clause): &Finding) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::report::Outcome;
+    use crate::harness::report::{Further, Outcome};
     use devmig_model::registry::Library;
+
+    #[test]
+    fn what_a_test_found_after_its_first_finding_is_held_and_left_out_too() {
+        let library = Library::builtin().unwrap();
+        let suite = crate::vhost_user::suite::builtin(&library).unwrap();
+        let outcome = Outcome::new(Status::Fail);
+        let about = suite[0].about();
+        let mut result = about.result(&library, outcome, Vec::new(), String::new());
+        let (first, second) = (result.clause.clone(), "vhost-user.reply.unasked".to_owned());
+        let further = |clause: &str| Further {
+            clause: clause.to_owned(),
+            level: "MUST".to_owned(),
+            status: Status::Fail,
+            observed: "a secret".to_owned(),
+            expected: vec!["a secret".to_owned()],
+            after: vec![first.clone()],
+            log: vec!["a secret".to_owned()],
+        };
+        result.further = vec![further(&second), further(&first)];
+        let test = result.test.clone();
+        let mut report = SuiteReport::of("", "", 1, vec![result], &[]);
+        assert_eq!(found(&report), [(test.clone(), first.clone()), (test.clone(), second.clone())]);
+
+        let known = Deviation {
+            test,
+            clause: second,
+            since: "1".to_owned(),
+            until: None,
+            when: When::Always,
+            tries: 1,
+            evidence: None,
+            sensitive: true,
+        };
+        redact(&mut report, &[&known]);
+        let [kept, other] = &report.results[0].further[..] else { panic!("two findings") };
+        assert_eq!(kept.observed, "violates vhost-user.reply.unasked");
+        assert!(kept.expected.is_empty() && kept.log.is_empty());
+        assert_eq!(other.observed, "a secret");
+    }
 
     /// What differs where the first three tests of VFIO's suite ended so by node, and so by group.
     fn of(node: &[Status], group: &[Status]) -> Vec<String> {

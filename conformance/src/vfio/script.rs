@@ -41,13 +41,16 @@ steps! {
         Still = "still": "the registers do not change for a while";
         LogStop = "log stop": "LOGGING_STOP";
         Log(which: Log) = "log WHICH":
-            "LOGGING_START of ranges: `all`, `halves`, `none`, `overlapping`, `misaligned`, `wrapping`, \
-             `many`";
+            "LOGGING_START of ranges: `all`, `halves`, `wide` (2 MiB), `none`, `overlapping`, \
+             `misaligned`, `wrapping`, `many`";
         ReportPart = "report part":
             "LOGGING_REPORT of a range whose pages do not fill a word: bits outside of it are 0";
         ReportFrom(count: Few, first: Few) = "report COUNT from FIRST":
             "LOGGING_REPORT of COUNT pages from page FIRST on; the next report of the whole range \
              counts what this one reported";
+        ReportWide(size: u32) = "report wide by SIZE":
+            "LOGGING_REPORT of 2 MiB, of which guest memory is a part, by pages of SIZE bytes, a \
+             multiple of 4 KiB";
         ReportBy(size: u32) = "report by SIZE":
             "LOGGING_REPORT by pages of SIZE bytes, a multiple of 4 KiB";
         ReportAgain = "report again":
@@ -132,6 +135,8 @@ pub enum Log {
     All,
     /// The same, as two ranges.
     Halves,
+    /// 2 MiB, of which the memory that the device has is a part.
+    Wide,
     /// No range.
     None,
     /// Two that overlap.
@@ -149,6 +154,7 @@ impl Named for Log {
     const NAMES: &'static [(&'static str, Log)] = &[
         ("all", Log::All),
         ("halves", Log::Halves),
+        ("wide", Log::Wide),
         ("none", Log::None),
         ("overlapping", Log::Overlapping),
         ("misaligned", Log::Misaligned),

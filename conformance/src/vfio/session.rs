@@ -356,6 +356,7 @@ impl<'m> Session<'m> {
             Act::Report(size) => self.report(size).map(|_| ()),
             Act::ReportPart => self.report_part(0, 5),
             Act::ReportFrom(count, first) => self.report_part(first.0, count.0),
+            Act::ReportWide(size) => self.report_wide(u64::from(size)),
             Act::ReportBy(size) => self.report_by(u64::from(size)),
             Act::ReportAgain => self.report_again(),
             Act::Trickle => self.trickle(),

@@ -41,6 +41,8 @@ malformed! {
     ShortAcknowledged "short-payload-need-reply" "SET_VRING_NUM with half its payload and need_reply",
     NoRingAcknowledged "ring-index-need-reply" "SET_VRING_NUM for ring 65535 with need_reply",
     TransferNow "transfer" "SET_DEVICE_STATE_FD with a channel, whether or not the device is suspended",
+    TransferPhase "transfer-phase" "SET_DEVICE_STATE_FD in a phase that is not defined",
+    TransferDirection "transfer-direction" "SET_DEVICE_STATE_FD in a direction that is not defined",
     CheckNow "check" "CHECK_DEVICE_STATE, whether or not a transfer has ended",
     EmptyMemory "empty-memory" "a memory table of 200 regions in 8 bytes",
 }
@@ -55,7 +57,30 @@ pub struct Bytes {
     /// A channel for device state goes along.
     pub channel: bool,
     /// No back-end that has done what it was asked could say so: it was asked for nothing that it can do.
-    pub senseless: bool,
+    /// What success is, in the reply.
+    pub senseless: Option<Success>,
+}
+
+/// How a reply says success.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Success {
+    /// An acknowledgement of 0.
+    Acknowledged,
+    /// The lower eight bits are 0.
+    Transfer,
+}
+
+impl Success {
+    /// Whether a reply says it.
+    #[must_use]
+    pub fn is_said_by(self, payload: &[u8]) -> bool {
+        let [first, rest @ ..] = payload else { return false };
+        let low = match self {
+            Success::Acknowledged => rest.iter().all(|byte| *byte == 0),
+            Success::Transfer => true,
+        };
+        payload.len() == 8 && *first == 0 && low
+    }
 }
 
 /// A ring beyond what any back-end can have: some make a ring when it is first named, up to 256.
@@ -110,15 +135,26 @@ impl Malformed {
                 message(id("SET_VRING_NUM"), plain.with_need_reply(), &state(BEYOND, 8))
             }
             Malformed::TransferNow => message(id("SET_DEVICE_STATE_FD"), plain, &[0; 8]),
+            Malformed::TransferPhase => {
+                message(id("SET_DEVICE_STATE_FD"), plain, &[0, 0, 0, 0, 7, 0, 0, 0])
+            }
+            Malformed::TransferDirection => {
+                message(id("SET_DEVICE_STATE_FD"), plain, &[9, 0, 0, 0, 0, 0, 0, 0])
+            }
             Malformed::CheckNow => message(id("CHECK_DEVICE_STATE"), plain, &[]),
             Malformed::EmptyMemory => message(id("SET_MEM_TABLE"), plain, &200u64.to_ne_bytes()),
         };
-        let senseless = matches!(
-            self,
+        let senseless = match self {
             Malformed::UnknownAcknowledged
-                | Malformed::ShortAcknowledged
-                | Malformed::NoRingAcknowledged
+            | Malformed::ShortAcknowledged
+            | Malformed::NoRingAcknowledged => Some(Success::Acknowledged),
+            Malformed::TransferPhase | Malformed::TransferDirection => Some(Success::Transfer),
+            _ => None,
+        };
+        let channel = matches!(
+            self,
+            Malformed::TransferNow | Malformed::TransferPhase | Malformed::TransferDirection
         );
-        Bytes { bytes, descriptors, channel: self == Malformed::TransferNow, senseless }
+        Bytes { bytes, descriptors, channel, senseless }
     }
 }

@@ -45,11 +45,18 @@ steps! {
         Elsewhere(index: u16) = "renew INDEX elsewhere":
             "the driver sets up the ring again, at this index and at another place in guest memory";
         Renew(index: u16) = "renew INDEX": "the driver sets up the ring again, at this index";
+        RingOf(size: u16) = "ring of SIZE":
+            "from the next `renew` on, the ring that carries requests has SIZE descriptors";
+        Heed = "kicks as asked":
+            "from now on the driver does not kick a ring while the flags of its used ring say that \
+             the back-end needs no kick";
         RingsAnew = "rings anew":
             "the driver sets up every ring again, at index 0, for a device that was reset";
         MemoryMoves = "memory moves":
             "the guest's memory has the same contents and layout in another file: from now on \
              messages carry its descriptor";
+        MemoryFurther = "memory moves to an offset":
+            "the same, and the memory begins at an offset in that file";
         BuffersIn(part: u16) = "buffers in part PART":
             "from now on requests have their buffers in this part of guest memory: 4 is a region \
              of its own, anything else the first";
@@ -85,6 +92,19 @@ steps! {
             "restore the in-flight record to what it was before the last request was used, as if \
              the back-end had died in between";
         OthersMark = "others mark": "from now on another party marks pages in the same dirty log";
+        LogFurther = "logs at an offset": "from now on a dirty log begins at an offset in its file";
+        LogCleared = "log cleared": "clear the dirty log, into which nothing is to be marked";
+        LogUnmarked = "log unmarked": "nothing was marked in the dirty log since `log cleared`";
+        ConfigPart(size: u16, offset: u16) = "configuration SIZE at OFFSET":
+            "GET_CONFIG of SIZE bytes at OFFSET; the next GET_CONFIG shows whether they were right";
+        ConfigDiffers = "configuration differs":
+            "what GET_CONFIG returned last is not what it returned before";
+        LastQueue = "last queue":
+            "set the size of the last of the queues that GET_QUEUE_NUM has announced: the back-end \
+             accepts it";
+        EverySlot = "every slot":
+            "add as many memory regions as GET_MAX_MEM_SLOTS has announced: the back-end accepts \
+             them";
         Succeeds = "succeeds": "the last reply reports success";
         Fails = "fails": "the last reply reports an error";
         Forms(form: Form) = "every malformed FORM": "send messages of each malformed FORM in turn";

@@ -16,6 +16,7 @@
 //! | `StateTransfer` (`state_transfer.rs`) | the channel of device state |
 //! | `Tracking` (`tracking.rs`, `other_writers.rs`) | the dirty log, the record of what is in flight |
 //! | `BackEndChannel` (`back_end_channel.rs`) | the back-end's own channel |
+//! | `Configuration` (`configuration.rs`) | the configuration space, as far as it was read |
 //!
 //! | file | how these work together |
 //! |---|---|
@@ -35,6 +36,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 mod back_end_channel;
+mod configuration;
 mod driver;
 mod link;
 mod mistake;
@@ -60,6 +62,7 @@ use std::time::Duration;
 use devmig_model::protocol::vhost_user::machine::{MAX_RINGS, VhostUser};
 
 use self::back_end_channel::BackEndChannel;
+use self::configuration::Configuration;
 use self::driver::Driver;
 use self::link::Link;
 use self::negotiation::Negotiation;
@@ -86,6 +89,7 @@ pub struct Session<'m> {
     transfer: StateTransfer,
     tracking: Tracking,
     back_end_channel: BackEndChannel,
+    configuration: Configuration,
     /// Where the configuration space is changed from.
     outside: Option<&'m str>,
     /// For bytes that are no state.
@@ -110,6 +114,7 @@ impl<'m> Session<'m> {
             transfer: StateTransfer::default(),
             tracking: Tracking::default(),
             back_end_channel: BackEndChannel::default(),
+            configuration: Configuration::default(),
             outside,
             seed,
         })

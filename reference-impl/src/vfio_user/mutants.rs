@@ -135,6 +135,10 @@ mutants! {
         "The last page of a report is never marked.",
     LargePagesCut "large-pages-cut" "vfio.log.no-write-lost"
         "A report by larger pages has the first bits of the report by pages of 4 KiB.",
+    FirstWordOnly "first-word-only" "vfio.log.no-write-lost"
+        "A report has only the pages of its first 64 bits.",
+    HugePagesEmpty "huge-pages-empty" "vfio.log.no-write-lost"
+        "A report by pages of 2 MiB has no page.",
     SecondRangeUnlogged "second-range-unlogged" "vfio.log.no-write-lost"
         "The device logs only writes into the first range of START.",
 

@@ -87,6 +87,8 @@ pub enum Output {
         ring: usize,
         /// The descriptor.
         descriptor: Option<OwnedFd>,
+        /// Notifies it through the last one as well: a mutant does.
+        besides: bool,
     },
     /// Tells of broken rings through this descriptor from now on, or not at all.
     SetError {
@@ -152,11 +154,15 @@ pub struct Backend<D> {
     late_calls: VecDeque<(Instant, usize)>,
     /// When a mutant writes what it must not.
     late_write: Option<Instant>,
+    /// When a mutant writes into the used ring of a stopped ring, and of which.
+    late_used: Option<(Instant, usize)>,
     /// Descriptors that a mutant does not close.
     kept: Vec<OwnedFd>,
     past: Past,
     /// The first states that were saved and loaded, which mutants keep to.
     first: [Option<Vec<u8>>; 2],
+    /// The configuration space that a mutant keeps to.
+    configuration: Option<Vec<u8>>,
     closed: bool,
 }
 
@@ -192,9 +198,11 @@ impl<D: Device> Backend<D> {
             outputs: VecDeque::new(),
             late_calls: VecDeque::new(),
             late_write: None,
+            late_used: None,
             kept: Vec::new(),
             past: Past::default(),
             first: [None, None],
+            configuration: None,
             closed: false,
         };
         if backend.is(Mutant::StartsEnabled) {
@@ -261,7 +269,8 @@ impl<D: Device> Backend<D> {
         let completing = self.completing().map(|request| request.due);
         let polls = (0..self.rings.len()).filter(|at| self.polls(*at)).map(|_| now + POLL);
         let late = self.late_calls.iter().map(|(at, _)| *at);
-        completing.chain(polls).chain(late).chain(self.late_write).chain(self.device.due()).min()
+        let late = late.chain(self.late_write).chain(self.late_used.map(|(at, _)| at));
+        completing.chain(polls).chain(late).chain(self.device.due()).min()
     }
 
     /// Time has passed.
@@ -466,6 +475,9 @@ impl<D: Device> Backend<D> {
         }
         if self.late_write.take_if(|at| *at <= now).is_some() {
             self.memory.scribble();
+        }
+        if let Some((_, ring)) = self.late_used.take_if(|(at, _)| *at <= now) {
+            self.needs_no_kick(ring);
         }
         self.tell();
         self.answer();

@@ -302,6 +302,38 @@ mutants! {
     LoadsFirst "loads-first" "device-state.load-restores"
         "Every state that is loaded gives the device the first of them.",
 
+    LogsOn "logs-on" "features.enable"
+        "SET_FEATURES without LOG_ALL does not turn logging off.",
+    WritesAfterSecondStop "writes-after-second-stop" "suspended.no-guest-writes"
+        "Some time after a ring was stopped a second time, the back-end writes into its used ring.",
+    CallsReplaced "calls-replaced" "configuration.on-the-fly"
+        "The back-end also notifies the guest through a call descriptor that was replaced.",
+    ConfigOffsetIgnored "config-offset-ignored" "config.get-size"
+        "GET_CONFIG returns the beginning of the configuration space, whatever its offset is.",
+    ConfigCached "config-cached" "config.get-size"
+        "GET_CONFIG returns the configuration space as it was when it was first requested.",
+    SizeOfFirst "size-of-first" "vring-num.sets"
+        "A second SET_VRING_NUM for a ring has no effect.",
+    NoNotifySticks "no-notify-sticks" "ring.started-processes"
+        "A ring that is started again tells the guest that it needs no kick, and it does.",
+    LogOffsetIgnored "log-offset-ignored" "dirty-log.fd"
+        "The back-end marks pages from the beginning of the file of the log, whatever its offset is.",
+    TableOffsetIgnored "table-offset-ignored" "memory.replaces"
+        "A further SET_MEM_TABLE maps each region from the beginning of its file, whatever its \
+         offset is.",
+    CheckFailsOn "check-fails-on" "device-state.check-reports"
+        "After a state was refused, CHECK_DEVICE_STATE reports a failure of every later transfer.",
+    CheckSucceedsOn "check-succeeds-on" "device-state.check-reports"
+        "After a state was loaded, CHECK_DEVICE_STATE reports success of every later transfer.",
+    QueuesOvertold "queues-overtold" "queue-num.answered"
+        "The back-end replies to GET_QUEUE_NUM with three more queues than it has.",
+    SlotsOvertold "slots-overtold" "memory.max-slots-answered"
+        "The back-end replies to GET_MAX_MEM_SLOTS with four times as many as it has.",
+    AnyPhase "any-phase" "device-state.reply-bits"
+        "SET_DEVICE_STATE_FD succeeds in a phase that is not defined.",
+    AnyDirection "any-direction" "device-state.reply-bits"
+        "SET_DEVICE_STATE_FD succeeds with a direction that is not defined.",
+
     // The second time, and two features that meet: right the first time, or alone.
     LogsOnce "logs-once" "dirty-log.marks-buffers"
         "A log that is set after logging was turned off has no effect.",

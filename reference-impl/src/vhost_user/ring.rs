@@ -86,6 +86,8 @@ pub struct Ring {
     pub error: Bell,
     /// It was started before.
     pub ran: bool,
+    /// How often it was stopped.
+    pub stops: u32,
     /// Nothing works until it is set up or started anew.
     pub broken: bool,
     /// Something may be available that was not fetched: it was kicked, or it may be processed now.
@@ -120,6 +122,7 @@ impl Ring {
             call: Bell::Unset,
             error: Bell::Unset,
             ran: false,
+            stops: 0,
             broken: false,
             look: false,
             unnotified: false,

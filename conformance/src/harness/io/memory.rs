@@ -87,6 +87,8 @@ struct Mapping {
     file: Arc<File>,
     /// A guest address and a length for each region.
     regions: Vec<(u64, u64)>,
+    /// Where the first region begins in the file.
+    offset: u64,
 }
 
 impl GuestMemory {
@@ -95,17 +97,18 @@ impl GuestMemory {
     /// # Errors
     /// See [`MemoryError`].
     pub fn new(regions: &[(u64, u64)]) -> Result<Self, MemoryError> {
-        Ok(GuestMemory { mapping: Arc::new(RwLock::new(Arc::new(Mapping::new(regions)?))) })
+        Ok(GuestMemory { mapping: Arc::new(RwLock::new(Arc::new(Mapping::new(regions, 0)?))) })
     }
 
-    /// Moves the contents to another file with the same layout. A peer that holds the old descriptor does
-    /// not see later writes. No party may write to the memory meanwhile.
+    /// Moves the contents to another file, in which the first region begins at this offset, with the same
+    /// layout. A peer that holds the old descriptor does not see later writes. No party may write to the
+    /// memory meanwhile.
     ///
     /// # Errors
     /// See [`MemoryError`].
-    pub fn move_to_another_file(&self) -> Result<(), MemoryError> {
+    pub fn move_to_another_file(&self, offset: u64) -> Result<(), MemoryError> {
         let old = self.now();
-        let new = Mapping::new(&old.regions)?;
+        let new = Mapping::new(&old.regions, offset)?;
         let mut bytes = vec![0; PAGE as usize];
         for (at, size) in &old.regions {
             for at in (*at..at.saturating_add(*size)).step_by(bytes.len()) {
@@ -125,6 +128,12 @@ impl GuestMemory {
     #[must_use]
     pub fn descriptor(&self) -> Arc<File> {
         Arc::clone(&self.now().file)
+    }
+
+    /// Where the first region begins in the file of that descriptor.
+    #[must_use]
+    pub fn file_offset(&self) -> u64 {
+        self.now().offset
     }
 
     /// The mapping, for a device to use it.
@@ -191,7 +200,7 @@ impl GuestMemory {
 }
 
 impl Mapping {
-    fn new(regions: &[(u64, u64)]) -> Result<Self, MemoryError> {
+    fn new(regions: &[(u64, u64)], first: u64) -> Result<Self, MemoryError> {
         let layout = |what: &str| MemoryError::Layout(format!("{what} in {regions:x?}"));
         if regions.is_empty() {
             return Err(layout("no region"));
@@ -199,11 +208,14 @@ impl Mapping {
         if regions.iter().any(|(at, size)| at % PAGE != 0 || size % PAGE != 0 || *size == 0) {
             return Err(layout("a region that is empty or not made of whole pages"));
         }
-        let total = regions.iter().try_fold(0_u64, |sum, (_, size)| sum.checked_add(*size));
+        if !first.is_multiple_of(PAGE) {
+            return Err(layout("a file offset that is not made of whole pages"));
+        }
+        let total = regions.iter().try_fold(first, |sum, (_, size)| sum.checked_add(*size));
         let total = total.ok_or_else(|| layout("more than can be counted"))?;
 
         let file = Arc::new(File::from(sealed("devmig-guest-memory", total)?));
-        let mut offset = 0_u64;
+        let mut offset = first;
         let mut mapped = Vec::with_capacity(regions.len());
         for (at, size) in regions {
             let length = usize::try_from(*size).map_err(|_| layout("a region too long"))?;
@@ -212,7 +224,7 @@ impl Mapping {
             offset = offset.saturating_add(*size);
         }
         let map = GuestMemoryMmap::from_regions(mapped).map_err(FromRangesError::from)?;
-        Ok(Mapping { map, file, regions: regions.to_vec() })
+        Ok(Mapping { map, file, regions: regions.to_vec(), offset: first })
     }
 }
 
@@ -278,6 +290,20 @@ mod tests {
         rustix::io::pread(memory.descriptor(), &mut seen, 0).unwrap();
         assert_eq!(&seen[..2], [0x34, 0x12]);
         assert_eq!(memory.load_u16(0, Ordering::Acquire).unwrap(), 0x1234);
+    }
+
+    #[test]
+    fn memory_moves_with_its_contents_and_to_an_offset() {
+        let memory = GuestMemory::new(&[(0, PAGE)]).unwrap();
+        memory.write(0x10, b"hello").unwrap();
+        for offset in [PAGE, 0] {
+            memory.move_to_another_file(offset).unwrap();
+            assert_eq!(memory.file_offset(), offset);
+            let mut seen = [0; 5];
+            rustix::io::pread(memory.descriptor(), &mut seen, offset + 0x10).unwrap();
+            assert_eq!(&seen, b"hello");
+        }
+        assert!(memory.move_to_another_file(1).is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::sync::atomic::{Ordering, fence};
 use rustix::io::Errno;
 use virtio_bindings::bindings::virtio_ring::{
     VRING_AVAIL_ALIGN_SIZE, VRING_AVAIL_F_NO_INTERRUPT, VRING_DESC_ALIGN_SIZE, VRING_DESC_F_NEXT,
-    VRING_DESC_F_WRITE, VRING_USED_ALIGN_SIZE,
+    VRING_DESC_F_WRITE, VRING_USED_ALIGN_SIZE, VRING_USED_F_NO_NOTIFY,
 };
 use virtio_queue::desc::split::Descriptor;
 
@@ -121,6 +121,8 @@ pub struct Ring {
     memory: GuestMemory,
     layout: Layout,
     size: u16,
+    /// For so many descriptors there is room.
+    most: u16,
     available: u16,
     seen: u16,
     free: Vec<u16>,
@@ -134,6 +136,8 @@ pub struct Ring {
     spare: Layout,
     /// Each side says at which index it wants to be woken, and is not woken otherwise.
     events: bool,
+    /// Without event indices: the back-end is not kicked while it says that it needs no kick.
+    heeds: bool,
     /// Up to where the back-end was told of requests, or needed not to be.
     told: u16,
 }
@@ -162,6 +166,7 @@ impl Ring {
             memory: memory.clone(),
             layout,
             size,
+            most: size,
             available: 0,
             seen: 0,
             free: Vec::new(),
@@ -170,6 +175,7 @@ impl Ring {
             call: Event::new()?,
             spare,
             events: false,
+            heeds: false,
             told: 0,
         };
         ring.start_at(0)?;
@@ -200,6 +206,23 @@ impl Ring {
         std::mem::swap(&mut self.layout, &mut self.spare);
     }
 
+    /// Has so many descriptors from the next [`Ring::start_at`] on, at the place where it is.
+    ///
+    /// # Errors
+    /// [`RingError::Size`] for a size that a ring cannot have, or that does not fit there.
+    pub fn resize(&mut self, size: u16) -> Result<(), RingError> {
+        if !size.is_power_of_two() || size > self.most {
+            return Err(RingError::Size(size));
+        }
+        self.size = size;
+        Ok(())
+    }
+
+    /// Without event indices: kicks only if the back-end has not said that it needs none.
+    pub fn heed(&mut self) {
+        self.heeds = true;
+    }
+
     /// `VIRTIO_RING_F_EVENT_IDX` was accepted, or not: the driver asks to be notified of the last
     /// request that it has made available.
     pub fn set_events(&mut self, on: bool) {
@@ -221,12 +244,16 @@ impl Ring {
     /// [`RingError::Memory`].
     pub fn wants_kick(&mut self) -> Result<bool, RingError> {
         let told = std::mem::replace(&mut self.told, self.available);
-        if !self.events {
+        if !self.events && !self.heeds {
             return Ok(true);
         }
         // The index is published before the other side's wish is read, which it writes before it looks
         // at the index.
         fence(Ordering::SeqCst);
+        if !self.events {
+            let flags = self.memory.load_u16(self.layout.used, Ordering::Acquire)?;
+            return Ok(u32::from(flags) & VRING_USED_F_NO_NOTIFY == 0);
+        }
         let at = element(self.layout.used, USED_ELEMENT, self.size.into());
         let wish = self.memory.load_u16(at, Ordering::Acquire)?;
         let since = self.available.wrapping_sub(told);

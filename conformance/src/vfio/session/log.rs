@@ -21,6 +21,9 @@ const PROBE_START: u32 = 6 | 1 << 17 | 1 << 18;
 
 const ALL: Range = Range { iova: BASE, length: PAGES * PAGE };
 
+/// 2 MiB in which guest memory is: what begins and ends at a page of that size.
+const WIDE: Range = Range { iova: 0, length: 0x20_0000 };
+
 impl Log {
     fn ranges(self) -> Vec<Range> {
         let range = |iova, length| Range { iova, length };
@@ -29,6 +32,7 @@ impl Log {
             Log::Halves => {
                 vec![range(BASE, 16 * PAGE), range(BASE + 16 * PAGE, (PAGES - 16) * PAGE)]
             }
+            Log::Wide => vec![WIDE],
             Log::None => Vec::new(),
             Log::Overlapping => vec![range(BASE, 4 * PAGE), range(BASE + 2 * PAGE, 4 * PAGE)],
             Log::Misaligned => vec![range(BASE + 0x10, PAGE)],
@@ -45,7 +49,7 @@ impl Log {
     /// The number by which every core of the kernel refuses it.
     fn refused_by(self) -> Option<Errno> {
         match self {
-            Log::All | Log::Halves | Log::None => None,
+            Log::All | Log::Halves | Log::Wide | Log::None => None,
             Log::Overlapping | Log::Misaligned => Some(Errno::INVAL),
             Log::Wrapping => Some(Errno::OVERFLOW),
             Log::Many => Some(Errno::TOOBIG),
@@ -65,7 +69,7 @@ impl Session<'_> {
     pub(super) fn log_start(&mut self, which: Log) -> Result<(), TestEnd> {
         let kind = match which {
             // A client may try more ranges than a device takes.
-            Log::All | Log::Halves | Log::Many => Ranges::All,
+            Log::All | Log::Halves | Log::Wide | Log::Many => Ranges::All,
             Log::None => Ranges::None,
             _ => Ranges::Bad,
         };
@@ -108,19 +112,29 @@ impl Session<'_> {
             PageSize::Small => PAGE / 2,
             PageSize::Odd => PAGE * 3,
         };
-        self.report_as(size, bytes)
+        self.report_as(size, bytes, ALL)
     }
 
     /// The same by larger pages, each of which stands for several.
     pub(super) fn report_by(&mut self, bytes: u64) -> Result<(), TestEnd> {
-        self.report_as(PageSize::Good, bytes).map(|_| ())
+        self.report_as(PageSize::Good, bytes, ALL).map(|_| ())
     }
 
-    fn report_as(&mut self, size: PageSize, bytes: u64) -> Result<Option<u64>, TestEnd> {
+    /// The same of more than guest memory: its pages are not in the first word.
+    pub(super) fn report_wide(&mut self, bytes: u64) -> Result<(), TestEnd> {
+        self.report_as(PageSize::Good, bytes, WIDE).map(|_| ())
+    }
+
+    fn report_as(
+        &mut self,
+        size: PageSize,
+        bytes: u64,
+        range: Range,
+    ) -> Result<Option<u64>, TestEnd> {
         self.may_report()?;
         self.sample()?;
         self.call(Call::LogReport(size))?;
-        let said = match self.device.log_report(ALL, bytes, 0) {
+        let said = match self.device.log_report(range, bytes, 0) {
             Ok(said) => said,
             Err(trouble) => return self.trouble(trouble),
         };
@@ -132,7 +146,7 @@ impl Session<'_> {
             }
             return Ok(None);
         };
-        let pages = pages(&words, bytes) | std::mem::take(&mut self.partly);
+        let pages = pages(&words, bytes, range) | std::mem::take(&mut self.partly);
         let (before, after): (Vec<_>, Vec<_>) = found.into_iter().partition(|act| match act {
             Act::Write(page) | Act::WriteByClient(page) => pages >> (page % 64) & 1 == 1,
             _ => true,
@@ -237,12 +251,17 @@ fn expecting(end: TestEnd, due: &BTreeSet<u64>) -> TestEnd {
     }
 }
 
-/// A bitmap of pages of `bytes` as the machine's: a bit for each of its pages, whatever its size is.
-fn pages(words: &[u64], bytes: u64) -> u64 {
+/// A bitmap of a range by pages of `bytes` as the machine's: a bit for each page of guest memory, whatever
+/// the size of the others is.
+fn pages(words: &[u64], bytes: u64, range: Range) -> u64 {
+    let first = BASE.saturating_sub(range.iova) / PAGE;
     let each = PAGE.checked_div(bytes.min(PAGE)).unwrap_or(1);
     let together = bytes.checked_div(PAGE).unwrap_or(1).max(1);
     let bit = |n: u64| words.get((n / 64) as usize).is_some_and(|word| word >> (n % 64) & 1 == 1);
-    let at = |page: u64| page.checked_div(together).unwrap_or(page).saturating_mul(each);
+    let at = |page: u64| {
+        let page = first.saturating_add(page);
+        page.checked_div(together).unwrap_or(page).saturating_mul(each)
+    };
     (0..PAGES)
         .filter(|page| (0..each).any(|part| bit(at(*page).saturating_add(part))))
         .fold(0, |all, page| all | 1 << page)

@@ -220,7 +220,7 @@ impl Session<'_> {
         match self.device.unmap(Range { iova: BASE, length: PAGES * PAGE }) {
             Ok(Ok(())) => {
                 self.guest.given = false;
-                self.guest.memory.move_to_another_file().map_err(TestEnd::harness)
+                self.guest.memory.move_to_another_file(0).map_err(TestEnd::harness)
             }
             Ok(Err(errno)) => {
                 let observed = format!("DMA_UNMAP of what was mapped is refused ({errno})");

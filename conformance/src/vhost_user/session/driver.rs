@@ -47,6 +47,17 @@ pub(super) struct Line {
     broken: bool,
     /// What tells the front-end that it cannot be processed.
     pub(super) error: event::Event,
+    /// The call descriptor that another one has taken the place of.
+    replaced: Option<Replaced>,
+}
+
+/// A call descriptor that another one has taken the place of.
+struct Replaced {
+    event: event::Event,
+    /// The back-end was given the other one.
+    given: bool,
+    /// Nothing may come through it any more: what did come was seen.
+    watched: bool,
 }
 
 impl Line {
@@ -59,7 +70,21 @@ impl Line {
             announced: 0,
             broken: false,
             error: event::Event::new().map_err(TestEnd::harness)?,
+            replaced: None,
         })
+    }
+
+    /// Has another call descriptor.
+    pub(super) fn replace_call(&mut self) -> Result<(), TestEnd> {
+        let new = event::Event::new().map_err(TestEnd::harness)?;
+        let event = std::mem::replace(&mut self.ring.call, new);
+        self.replaced = Some(Replaced { event, given: false, watched: false });
+        Ok(())
+    }
+
+    /// The back-end was given the call descriptor.
+    pub(super) fn call_given(&mut self) {
+        self.replaced.iter_mut().for_each(|replaced| replaced.given = true);
     }
 
     /// How many chains the machine was told of that have not come back.
@@ -344,6 +369,43 @@ impl Driver {
         Ok((calls, errors))
     }
 
+    /// Nothing is out, and every message was read: from now on a call descriptor that was replaced is not
+    /// used any more.
+    pub(super) fn watch_replaced(&mut self) -> Result<(), TestEnd> {
+        if self.lines.iter().any(|line| line.owed() > 0) {
+            return Ok(());
+        }
+        for replaced in self.lines.iter_mut().filter_map(|line| line.replaced.as_mut()) {
+            if replaced.given && !replaced.watched {
+                replaced.event.take().map_err(TestEnd::harness)?;
+                replaced.watched = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// A ring that was called through a descriptor that was replaced before.
+    pub(super) fn called_replaced(&mut self) -> Result<Option<u8>, TestEnd> {
+        for (ring, line) in self.lines.iter_mut().enumerate() {
+            if let Some(replaced) = line.replaced.as_mut().filter(|replaced| replaced.watched)
+                && replaced.event.take().map_err(TestEnd::harness)? > 0
+            {
+                return Ok(Some(ring as u8));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Guest memory as it is, unless the device may write anywhere.
+    pub(super) fn contents(&self) -> Result<Option<Vec<u8>>, TestEnd> {
+        if self.untouched == [(0, 0); 2] {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; MEMORY as usize];
+        self.memory.read(0, &mut bytes).map_err(TestEnd::harness)?;
+        Ok(Some(bytes))
+    }
+
     /// The rings whose kick descriptor is no longer readable: what was written to it was read.
     pub(super) fn noticed(&mut self) -> Result<Vec<u8>, TestEnd> {
         let mut noticed = Vec::new();
@@ -432,7 +494,7 @@ impl Driver {
             guest_address: address,
             size,
             user_address: user_address(address),
-            mmap_offset: address % FURTHER,
+            mmap_offset: (address % FURTHER).saturating_add(self.memory.file_offset()),
         }
     }
 

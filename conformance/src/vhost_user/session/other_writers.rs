@@ -47,14 +47,19 @@ impl Others {
 
     /// Looks for the mark made last, and makes the next one among the pages from
     /// this one to the end of its byte of the log. Whether one was lost.
-    pub(super) fn turn(&mut self, log: &OwnedFd, length: u64, first: u64) -> Result<bool, TestEnd> {
+    pub(super) fn turn(
+        &mut self,
+        (log, from): (&OwnedFd, u64),
+        length: u64,
+        first: u64,
+    ) -> Result<bool, TestEnd> {
         let free = first..first.next_multiple_of(PAGES);
         if free.is_empty() {
             return Ok(false);
         }
         if self.map.is_none() {
             let file = File::from(log.try_clone().map_err(TestEnd::harness)?);
-            let map = MmapRegion::from_file(FileOffset::new(file, 0), length as usize);
+            let map = MmapRegion::from_file(FileOffset::new(file, from), length as usize);
             self.map = Some(map.map_err(TestEnd::harness)?);
         }
         let Some(map) = &self.map else { return Ok(false) };

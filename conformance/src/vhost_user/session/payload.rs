@@ -84,7 +84,8 @@ impl Session<'_> {
             }
             PayloadKind::Config => {
                 let bytes = vec![0; (*number).min(MAX_CONFIG as u64) as usize];
-                Payload::Config(Config::new(0, 0, bytes).map_err(TestEnd::harness)?)
+                let offset = self.configuration.offset;
+                Payload::Config(Config::new(offset, 0, bytes).map_err(TestEnd::harness)?)
             }
             PayloadKind::Log => {
                 *number = (*number).max(1);

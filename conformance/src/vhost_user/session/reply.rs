@@ -126,8 +126,11 @@ impl Session<'_> {
 
     /// A part of the configuration space was read.
     fn configured(&mut self, config: &Config) -> Result<(), TestEnd> {
-        let Some(outside) = self.driver.outside() else { return Ok(()) };
-        let Err(wrong) = outside.configured(config.offset, config.bytes()) else { return Ok(()) };
+        let consistent = self.configuration.read(config.bytes());
+        let known = self.driver.outside().map_or(Ok(()), |outside| {
+            outside.configured(self.configuration.offset, config.bytes())
+        });
+        let Err(wrong) = consistent.and(known) else { return Ok(()) };
         let observed = format!("configuration space: {wrong}");
         self.conversation.unexpected(ClauseId::NONE, &observed)
     }

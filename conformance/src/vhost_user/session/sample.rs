@@ -42,6 +42,10 @@ impl Session<'_> {
         for ring in noticed {
             self.conversation.observe(&Event::KickRead { ring })?;
         }
+        if let Some(ring) = self.driver.called_replaced()? {
+            let observed = format!("ring {ring} is called through a descriptor that was replaced");
+            self.conversation.unexpected(self.machine().laws.on_the_fly, &observed)?;
+        }
         for ring in calls {
             came = true;
             self.conversation.observe(&Event::Call { ring })?;

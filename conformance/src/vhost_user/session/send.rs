@@ -78,8 +78,12 @@ impl Session<'_> {
             kick.pause();
             self.driver.used_at_stop = self.driver.line(kick.ring)?.ring.used_index().ok();
         }
+        let gives_call = has(Effect::SetCall) && !fds.is_empty();
         let sent = self.link.send(header, &bytes, fds, self.limits.owed)?;
         self.sent(sent)?;
+        if gives_call {
+            self.driver.line_mut(ring)?.call_given();
+        }
         self.negotiation.unread = def.reply.is_none() && !need_reply;
         if !self.negotiation.unread {
             self.await_answer(id)?;
@@ -92,7 +96,7 @@ impl Session<'_> {
     pub(super) fn value(&self, def: &MessageDef, ring: u8, number: Number) -> Result<u64, TestEnd> {
         match def.request {
             PayloadKind::Memory => Ok(1),
-            _ if def.has(Effect::SetSize) => Ok(u64::from(self.driver.ring_size())),
+            _ if def.has(Effect::SetSize) => Ok(u64::from(self.driver.line(ring)?.ring.size())),
             _ => self.negotiation.number(&self.machine().table, &self.driver, ring, number),
         }
     }

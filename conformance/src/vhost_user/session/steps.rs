@@ -1,6 +1,7 @@
 //! The steps of a test, each a function of a session.
 
 mod amid;
+mod announced;
 pub(super) mod careful;
 pub(super) mod connection;
 mod forms;
@@ -13,9 +14,11 @@ use std::time::Duration;
 
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::TimeClass;
+use devmig_model::protocol::vhost_user::program::Number;
 use devmig_model::protocol::vhost_user::vocabulary::Answer;
 
 use super::{Session, other_writers};
+use crate::harness::io::memory::PAGE;
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
 use crate::vhost_user::script::Act;
@@ -38,9 +41,21 @@ pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
         Act::Barrier => s.barrier(),
         Act::Renew(index) => s.renew(s.driver.request_ring()?, index),
         Act::RingsAnew => guest::rings_anew(s),
+        Act::RingOf(size) => {
+            let ring = s.driver.request_ring()?;
+            s.driver.line_mut(ring)?.ring.resize(size).map_err(TestEnd::harness)
+        }
+        Act::Heed => {
+            s.driver.lines.iter_mut().for_each(|line| line.ring.heed());
+            Ok(())
+        }
         Act::MemoryMoves => {
             s.read_all()?;
-            s.driver.memory.move_to_another_file().map_err(TestEnd::harness)
+            s.driver.memory.move_to_another_file(0).map_err(TestEnd::harness)
+        }
+        Act::MemoryFurther => {
+            s.read_all()?;
+            s.driver.memory.move_to_another_file(PAGE).map_err(TestEnd::harness)
         }
         Act::BuffersIn(part) => {
             s.read_all()?;
@@ -87,6 +102,16 @@ pub(super) fn take(s: &mut Session<'_>, act: &Act) -> Result<(), TestEnd> {
             s.tracking.share();
             Ok(())
         }
+        Act::LogFurther => {
+            s.tracking.begin_further();
+            Ok(())
+        }
+        Act::LogCleared => s.clear_log(),
+        Act::LogUnmarked => log_unmarked(s),
+        Act::ConfigPart(size, offset) => config_part(s, size, offset),
+        Act::ConfigDiffers => config_differs(s),
+        Act::LastQueue => announced::last_queue(s),
+        Act::EverySlot => announced::every_slot(s),
         Act::Succeeds => answered(s, true),
         Act::Fails => answered(s, false),
         Act::Forms(form) => forms::all(s, form),
@@ -119,6 +144,34 @@ fn answered(s: &mut Session<'_>, success: bool) -> Result<(), TestEnd> {
     let observed = format!("the reply to {} is {:#x}", def.name, value.0);
     let expected = if success { "success" } else { "an error" };
     Err(s.conversation.wrong(ClauseId::NONE, &observed, vec![expected.to_owned()]))
+}
+
+/// Nothing was marked in the log, although the back-end wrote: it is not to be marked any more.
+fn log_unmarked(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    let Some(page) = s.tracking.first_mark()? else { return Ok(()) };
+    let observed = format!("page {page} is marked in the dirty log, although logging is off");
+    s.conversation.unexpected(ClauseId::NONE, &observed)
+}
+
+/// Reads a part of the configuration space.
+fn config_part(s: &mut Session<'_>, size: u16, offset: u16) -> Result<(), TestEnd> {
+    let table = &s.machine().table;
+    let Some(id) = table.named("GET_CONFIG") else {
+        return Err(TestEnd::Harness("the table has no GET_CONFIG".into()));
+    };
+    s.configuration.offset = offset.into();
+    let sent = s.send(id, 0, Number::Literal(size.into()));
+    s.configuration.offset = 0;
+    sent
+}
+
+/// The configuration space is not what it was when it was read before.
+fn config_differs(s: &mut Session<'_>) -> Result<(), TestEnd> {
+    if s.configuration.differs() != Some(false) {
+        return Ok(());
+    }
+    let observed = "GET_CONFIG returns what it returned before the change";
+    s.conversation.finding(ClauseId::NONE, observed, vec!["the configuration as changed".into()])
 }
 
 /// The stray descriptor is held no more: nobody has the other end.

@@ -42,6 +42,8 @@ pub(super) struct Marked {
 pub(super) struct Tracking {
     /// The log that the back-end was given last, and its number.
     log: Option<(OwnedFd, u8)>,
+    /// Where logs begin in their files.
+    offset: u64,
     /// Another party that marks pages in it, if there is one.
     others: Option<Others>,
     /// LOG_ALL was accepted.
@@ -59,11 +61,12 @@ pub(super) struct Tracking {
 impl Tracking {
     /// A new log, all clear, which takes the place of the one before.
     pub(super) fn renew(&mut self, number: u8) -> Result<(Log, OwnedFd), TestEnd> {
-        let fd = sealed("devmig-log", LOG).map_err(TestEnd::harness)?;
+        let length = LOG.saturating_add(self.offset);
+        let fd = sealed("devmig-log", length).map_err(TestEnd::harness)?;
         let theirs = fd.try_clone().map_err(TestEnd::harness)?;
         self.log = Some((fd, number));
         self.others = self.others.as_ref().map(|_| Others::default());
-        Ok((Log { size: LOG, offset: 0 }, theirs))
+        Ok((Log { size: LOG, offset: self.offset }, theirs))
     }
 
     /// Whether writes to this ring's used ring are logged from now on.
@@ -77,7 +80,23 @@ impl Tracking {
 
     /// The back-end is another, or what it was told is void: only what was handed out stays.
     pub(super) fn forget(&mut self) {
-        *self = Tracking { record: self.record.take(), ..Tracking::default() };
+        let (record, offset) = (self.record.take(), self.offset);
+        *self = Tracking { record, offset, ..Tracking::default() };
+    }
+
+    /// Logs begin one page into their files from now on.
+    pub(super) fn begin_further(&mut self) {
+        self.offset = LOGGED;
+    }
+
+    /// The first page that is marked in the log, if there is one.
+    pub(super) fn first_mark(&self) -> Result<Option<u64>, TestEnd> {
+        let Some((log, _)) = &self.log else { return Ok(None) };
+        let mut bits = [0_u8; LOG as usize];
+        rustix::io::pread(log, &mut bits, self.offset).map_err(TestEnd::harness)?;
+        let marked = (0_u64..).zip(bits).find(|(_, byte)| *byte != 0);
+        Ok(marked
+            .map(|(at, byte)| at.saturating_mul(8).saturating_add(byte.trailing_zeros().into())))
     }
 
     /// A request came back: what was written is wanted in the log.
@@ -119,7 +138,7 @@ impl Tracking {
             return Ok(Vec::new());
         }
         let (mut bits, log_number) = ([0; LOG as usize], *number);
-        rustix::io::pread(log, &mut bits, 0).map_err(TestEnd::harness)?;
+        rustix::io::pread(log, &mut bits, self.offset).map_err(TestEnd::harness)?;
         let clear = |page: &u64| {
             bits.get((page / 8) as usize).is_none_or(|byte| byte >> (page % 8) & 1 == 0)
         };
@@ -143,7 +162,7 @@ impl Tracking {
             && self.wanted.iter().all(BTreeSet::is_empty)
         {
             let zeros = [0; LOG as usize];
-            rustix::io::pwrite(log, &zeros, 0).map(drop).map_err(TestEnd::harness)?;
+            rustix::io::pwrite(log, &zeros, self.offset).map(drop).map_err(TestEnd::harness)?;
             self.others.iter_mut().for_each(Others::cleared);
         }
         Ok(())
@@ -160,7 +179,7 @@ impl Tracking {
             return Ok(false);
         };
         // Behind the places where writes to used rings are marked, up to the end of that byte.
-        let lost = others.turn(log, LOG, log_address(rings, 0) / LOGGED)?;
+        let lost = others.turn((log, self.offset), LOG, log_address(rings, 0) / LOGGED)?;
         if lost {
             others.cleared();
         }

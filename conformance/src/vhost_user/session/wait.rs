@@ -95,12 +95,24 @@ impl Session<'_> {
 
     /// Nothing is expected; what comes is judged.
     pub(super) fn quiet(&mut self) -> Result<(), TestEnd> {
+        let before = if self.is_suspended()? { self.driver.contents()? } else { None };
         let deadline = Deadline::after(self.limits.quiet);
         while !deadline.passed() {
             self.sample()?;
             self.pause()?;
         }
-        Ok(())
+        let Some(before) = before.filter(|_| self.link.is_open()) else { return Ok(()) };
+        let Some(after) = self.driver.contents()? else { return Ok(()) };
+        let Some(at) = before.iter().zip(&after).position(|(before, after)| before != after) else {
+            return Ok(());
+        };
+        let observed = format!("guest memory at {at:#x} was written while every ring is stopped");
+        self.conversation.unexpected(self.machine().laws.no_guest_writes, &observed)
+    }
+
+    /// Whether every ring was stopped, by each interpretation that is left.
+    fn is_suspended(&mut self) -> Result<bool, TestEnd> {
+        self.conversation.every(|state, _| Ok(state.ever_started && state.all_stopped()))
     }
 
     /// Nothing is expected for as long as a request may take: readings by which something is owed are

@@ -91,6 +91,8 @@ clause_ids! {
         marks_used_ring: "vhost-user.dirty-log.marks-used-ring",
         /// `vhost-user.migration.no-update-until-restart`
         no_update: "vhost-user.migration.no-update-until-restart",
+        /// `vhost-user.configuration.on-the-fly`
+        on_the_fly: "vhost-user.configuration.on-the-fly",
         /// `vhost-user.connection.close-exceptional`
         close: "vhost-user.connection.close-exceptional",
     }

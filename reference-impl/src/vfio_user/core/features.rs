@@ -15,6 +15,9 @@ use crate::vfio_user::{Mutant, Mutants};
 /// How a SET of the device's state begins.
 pub(super) const SET_STATE: FeatureFlags = FeatureFlags::set(Feature::MIG_DEVICE_STATE);
 
+/// From this size on, a mutant reports no page.
+const HUGE_PAGE: u64 = 0x20_0000;
+
 /// The function as what migrates, with what a faulty one forgets.
 pub(super) struct Whole<'a> {
     pub(super) function: &'a mut Function,
@@ -173,6 +176,8 @@ impl Core {
         let shifted = self.is(Mutant::ReportShifted) && asked.iova > self.first_page;
         let (keeps, all) = (self.is(Mutant::ReportKeeps), self.is(Mutant::ClearsTooMuch));
         let (unstarted, outside) = (self.is(Mutant::ReportUnstarted), self.is(Mutant::BitsOutside));
+        let first_word = self.is(Mutant::FirstWordOnly);
+        let huge = self.is(Mutant::HugePagesEmpty) && asked.page_size >= HUGE_PAGE;
         let mut empty = Log::start(0, &[], true).map_err(log_errno)?.0;
         let log = match &mut self.log {
             Some(log) => log,
@@ -194,6 +199,12 @@ impl Core {
         if let Some(word) = asked.bitmap.last_mut().filter(|_| last_unlogged && bits > 0) {
             *word &= !(1 << ((bits - 1) % 64));
         }
+        let lost = match () {
+            () if huge => 0,
+            () if first_word => 1,
+            () => usize::MAX,
+        };
+        asked.bitmap.iter_mut().skip(lost).for_each(|word| *word = 0);
         if all {
             log.clear();
         }

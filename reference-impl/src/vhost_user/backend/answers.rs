@@ -66,7 +66,9 @@ impl<D: Device> Backend<D> {
             Answer::Base(index, at) => (self.base(index, at).encode(), Vec::new()),
             Answer::Check => {
                 let well = self.transfer == Transferring::Done { well: true };
-                let failed = !well || self.is(Mutant::CheckFails);
+                let failed = (!well || self.is(Mutant::CheckFails))
+                    && !(self.is(Mutant::CheckSucceedsOn) && self.past.loads > 0)
+                    || (self.is(Mutant::CheckFailsOn) && self.past.refused);
                 (Payload::U64(failed.into()).encode(), Vec::new())
             }
         };

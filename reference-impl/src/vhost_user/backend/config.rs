@@ -10,11 +10,15 @@ const MIGRATED: u32 = 1;
 
 impl<D: Device> Backend<D> {
     /// What was asked for, or nothing at all, which says that it cannot be had.
-    pub(super) fn get_config(&self, asked: &Config) -> Result<Option<Answer>, Fault> {
-        let space = self.device.config();
+    pub(super) fn get_config(&mut self, asked: &Config) -> Result<Option<Answer>, Fault> {
+        let mut space = self.device.config();
+        if self.is(Mutant::ConfigCached) {
+            space = self.configuration.get_or_insert(space).clone();
+        }
         let (offset, size) = (asked.offset as usize, asked.size as usize);
         let inside = offset.checked_add(size).is_some_and(|end| end <= MAX_CONFIG) && size > 0;
         let size = size - usize::from(self.is(Mutant::ConfigTooShort) && size > 1);
+        let offset = if self.is(Mutant::ConfigOffsetIgnored) { 0 } else { offset };
         let offset = offset + usize::from(self.is(Mutant::ConfigOffByOne));
         let bytes = space.into_iter().chain(std::iter::repeat(0)).skip(offset).take(size);
         Ok(Some(match inside.then(|| Config::new(asked.offset, asked.flags, bytes.collect())) {

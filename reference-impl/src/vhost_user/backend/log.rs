@@ -28,7 +28,11 @@ impl<D: Device> Backend<D> {
         place: Log,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Option<Answer>, Fault> {
-        let log = DirtyLog::map(place, only(Message::SET_LOG_BASE, descriptors)?)?;
+        let from = if self.is(Mutant::LogOffsetIgnored) { 0 } else { place.offset };
+        let log = DirtyLog::map(
+            Log { offset: from, ..place },
+            only(Message::SET_LOG_BASE, descriptors)?,
+        )?;
         let log = log.slow(self.is(Mutant::MarksInTwoSteps).then_some(APART));
         let log = match self.memory.end() {
             0 => log,

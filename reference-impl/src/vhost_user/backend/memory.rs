@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use devmig_model::protocol::vhost_user::wire::{Memory, MemoryRegion};
+use devmig_model::protocol::vhost_user::wire::{Memory, MemoryRegion, Region};
 
 use super::answers::{Answer, number};
 use super::{Backend, Device, Fault, Mutant};
@@ -11,7 +11,8 @@ use crate::vhost_user::ring::Ring;
 
 impl<D: Device> Backend<D> {
     pub(super) fn get_max_mem_slots(&self) -> Result<Option<Answer>, Fault> {
-        number(MAX_SLOTS as u64)
+        let slots = MAX_SLOTS as u64;
+        number(if self.is(Mutant::SlotsOvertold) { 4 * slots } else { slots })
     }
 
     pub(super) fn set_mem_table(
@@ -34,7 +35,16 @@ impl<D: Device> Backend<D> {
         if self.is(Mutant::TableEndsLog) && runs {
             self.log = None;
         }
-        self.memory.replace(regions, descriptors)?;
+        let further = self.memory.map().is_some();
+        let ignored = further && self.is(Mutant::TableOffsetIgnored);
+        let at_0 = |region: &Region| Region { mmap_offset: 0, ..*region };
+        match ignored {
+            true => {
+                let regions: Vec<Region> = regions.iter().map(at_0).collect();
+                self.memory.replace(&regions, descriptors)?;
+            }
+            false => self.memory.replace(regions, descriptors)?,
+        }
         self.memory_moved()
     }
 

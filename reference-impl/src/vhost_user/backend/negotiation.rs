@@ -38,6 +38,8 @@ impl<D: Device> Backend<D> {
         let logs = |features: u64| features >> LOG_ALL_BIT & 1 == 1;
         let further = self.past.further && self.is(Mutant::FeaturesOfFirst);
         let features = if further { features & !(1 << LOG_ALL_BIT) } else { features };
+        let stays = self.is(Mutant::LogsOn) && logs(self.features);
+        let features = if stays { features | 1 << LOG_ALL_BIT } else { features };
         self.past.logged |= logs(self.features) && !logs(features) && self.log.is_some();
         if self.is(Mutant::FeaturesEndLog) && logs(features) && features == self.features {
             self.log = None;
@@ -91,6 +93,11 @@ impl<D: Device> Backend<D> {
     }
 
     pub(super) fn get_queue_num(&self) -> Result<Option<Answer>, Fault> {
-        number(if self.is(Mutant::NoQueues) { 0 } else { self.rings.len() as u64 })
+        let rings = self.rings.len() as u64;
+        number(match () {
+            () if self.is(Mutant::NoQueues) => 0,
+            () if self.is(Mutant::QueuesOvertold) => rings + 3,
+            () => rings,
+        })
     }
 }

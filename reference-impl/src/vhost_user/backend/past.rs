@@ -22,6 +22,8 @@ pub struct Past {
     pub(super) zeros: u32,
     /// States that were loaded.
     pub(super) loads: u32,
+    /// A state was refused.
+    pub(super) refused: bool,
     /// States that were saved.
     pub(super) saves: u32,
     /// A state was loaded before the last reset.

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use devmig_model::protocol::vhost_user::wire::{Payload, VringAddr, VringFd, VringState};
 
+use virtio_bindings::bindings::virtio_ring::VRING_USED_F_NO_NOTIFY;
+use vm_memory::Bytes as _;
+
 use super::answers::Answer;
 use super::{
     Backend, Bell, Device, Duration, Fault, Message, Mutant, Output, RingError, feature, only,
@@ -20,7 +23,10 @@ pub(super) const LATE: Duration = Duration::from_millis(20);
 impl<D: Device> Backend<D> {
     pub(super) fn set_vring_num(&mut self, size: VringState) -> Result<Option<Answer>, Fault> {
         let wanted = if self.is(Mutant::RingSizeIgnored) { MAX_SIZE.into() } else { size.num };
-        match self.ring(size.index)?.set_size(wanted) {
+        let first = self.is(Mutant::SizeOfFirst);
+        let ring = self.ring(size.index)?;
+        let wanted = if first && ring.sized { ring.size().into() } else { wanted };
+        match ring.set_size(wanted) {
             true => Ok(None),
             false => Err(Fault::Value(Message::SET_VRING_NUM, size.num.into())),
         }
@@ -73,7 +79,8 @@ impl<D: Device> Backend<D> {
         }
         self.ring(fd.index().into())?.call = bell(&descriptor);
         let signals = descriptor.is_some() && self.settings.call_signals == CallSignals::Signals;
-        self.outputs.push_back(Output::SetCall { ring, descriptor });
+        let besides = self.is(Mutant::CallsReplaced);
+        self.outputs.push_back(Output::SetCall { ring, descriptor, besides });
         if signals {
             self.outputs.push_back(Output::Call(ring));
         }
@@ -169,6 +176,19 @@ impl<D: Device> Backend<D> {
             if again && self.is(Mutant::RestartEndsLog) {
                 self.log = None;
             }
+            if again && self.is(Mutant::NoNotifySticks) {
+                self.needs_no_kick(at);
+            }
+        }
+    }
+
+    /// Writes into the used ring that no kick is needed.
+    pub(super) fn needs_no_kick(&self, at: usize) {
+        let used = self.rings.get(at).and_then(|ring| ring.addresses).map(|ring| ring.used);
+        let used = used.and_then(|used| self.memory.guest_address(used));
+        if let (Some(memory), Some(used)) = (self.memory.map(), used) {
+            // Without memory there is nobody to tell.
+            let _ = memory.write_obj((VRING_USED_F_NO_NOTIFY as u16).to_le(), used);
         }
     }
 
@@ -188,6 +208,8 @@ impl<D: Device> Backend<D> {
         let loses = self.is(Mutant::StopLosesOne);
         self.past.stops += 1;
         let ring = self.ring(index)?;
+        ring.stops += u32::from(ring.started);
+        let again = ring.stops > 1;
         ring.started = false;
         if loses && ring.in_flight.len() > 1 {
             ring.in_flight.pop();
@@ -212,6 +234,9 @@ impl<D: Device> Backend<D> {
         }
         if self.is(Mutant::NotifiesAfterStop) {
             self.late_calls.push_back((now + LATE, at));
+        }
+        if self.is(Mutant::WritesAfterSecondStop) && again {
+            self.late_used = Some((now + LATE, at));
         }
         if self.is(Mutant::WritesWhileSuspended) && self.rings.iter().all(|ring| !ring.started) {
             self.late_write = Some(now + LATE);

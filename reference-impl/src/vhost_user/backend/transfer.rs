@@ -53,6 +53,7 @@ impl<D: Device> Backend<D> {
             None => Err(StateError::Damaged),
         };
         self.past.loads += u32::from(loaded.is_ok());
+        self.past.refused |= loaded.is_err();
         self.transfer =
             Transferring::Done { well: loaded.is_ok() || self.is(Mutant::LoadsAnything) };
         self.advance(now);
@@ -71,8 +72,9 @@ impl<D: Device> Backend<D> {
         let newborn = !self.rings.iter().any(|ring| ring.ran);
         let suspended = self.suspended()
             && (!newborn || self.settings.transfer_birth == TransferBirth::Suspended);
-        let known = transfer.phase == Transfer::STOPPED
-            && matches!(transfer.direction, Transfer::SAVE | Transfer::LOAD);
+        let known = (transfer.phase == Transfer::STOPPED || self.is(Mutant::AnyPhase))
+            && (matches!(transfer.direction, Transfer::SAVE | Transfer::LOAD)
+                || self.is(Mutant::AnyDirection));
         let channel = <[OwnedFd; 1]>::try_from(descriptors).ok().map(|[channel]| channel);
         self.past.ruined |= self.is(Mutant::TransferRuins) && (busy || !suspended);
         let value = match channel {

@@ -37,6 +37,8 @@ impl Channel {
 struct Doorbells {
     kick: Option<Event>,
     call: Option<Event>,
+    /// A mutant signals it too.
+    replaced: Option<Event>,
     error: Option<Event>,
 }
 
@@ -279,13 +281,18 @@ impl<D: Device> Session<D> {
                     }
                     self.set(ring, |bells| bells.kick = kick);
                 }
-                Output::SetCall { ring, descriptor } => {
-                    self.set(ring, |bells| bells.call = descriptor.map(Event::from));
-                }
+                Output::SetCall { ring, descriptor, besides } => self.set(ring, |bells| {
+                    let new = descriptor.map(Event::from);
+                    let replaced = std::mem::replace(&mut bells.call, new);
+                    bells.replaced = replaced.filter(|_| besides);
+                }),
                 Output::SetError { ring, descriptor } => {
                     self.set(ring, |bells| bells.error = descriptor.map(Event::from));
                 }
-                Output::Call(ring) => self.set(ring, |bells| signal(&mut bells.call)),
+                Output::Call(ring) => self.set(ring, |bells| {
+                    signal(&mut bells.call);
+                    signal(&mut bells.replaced);
+                }),
                 Output::Error(ring) => self.set(ring, |bells| signal(&mut bells.error)),
                 Output::Save { channel, state, close } => {
                     let written = 0;

@@ -17,7 +17,7 @@ use crate::harness::io::memory::PAGE;
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
 use crate::vhost_user::forms::{Case, Fds, Form};
-use crate::vhost_user::malformed::Bytes;
+use crate::vhost_user::malformed::{Bytes, Success};
 use crate::vhost_user::session::Session;
 use crate::vhost_user::transport::ReceiveError;
 
@@ -34,7 +34,8 @@ pub(super) fn malformed(
     let mut fds = vec![memory.as_fd(); *descriptors];
     let (_reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(TestEnd::harness)?;
     fds.extend(channel.then_some(writer.as_fd()));
-    let acknowledges = *senseless && s.negotiation.acknowledges(&s.machine().table);
+    let acknowledges = s.negotiation.acknowledges(&s.machine().table);
+    let success = senseless.filter(|said| acknowledges || *said == Success::Transfer);
     s.link.send_raw(bytes, &fds, s.limits.owed)?;
     // Whatever comes now, no text forbids it.
     let deadline = Deadline::after(s.limits.quiet);
@@ -43,9 +44,16 @@ pub(super) fn malformed(
             None => break,
             Some(Ok(received)) => {
                 s.conversation.note(format!("<- {:?}", received.header));
-                if acknowledges && received.payload == [0; 8] {
-                    let clause = s.machine().laws.ack_value;
-                    let observed = "it is acknowledged with 0, which means success";
+                if let Some(success) = success.filter(|said| said.is_said_by(&received.payload)) {
+                    let laws = &s.machine().laws;
+                    let (clause, observed) = match success {
+                        Success::Acknowledged => {
+                            (laws.ack_value, "it is acknowledged with 0, which means success")
+                        }
+                        Success::Transfer => {
+                            (laws.transfer_bits, "bits 0 to 7 of the reply are 0: success")
+                        }
+                    };
                     let expected = ["another number", "the connection closes", "no reply"];
                     let expected = expected.map(str::to_owned).to_vec();
                     return s.conversation.finding(clause, observed, expected);

@@ -8,6 +8,7 @@ use crate::vhost_user::Deadline;
 use crate::vhost_user::event::Event;
 use crate::vhost_user::hostile::Hostile;
 use crate::vhost_user::session::Session;
+use crate::vhost_user::session::driver::Line;
 
 /// Requests at once of a device to which they come back in another ring.
 const MOST_TWICE: u16 = 5;
@@ -18,6 +19,7 @@ pub(super) fn requests(s: &mut Session<'_>, count: u16, kick: bool) -> Result<()
     let ring = s.driver.request_ring()?;
     s.read_all()?;
     s.clear_log()?;
+    s.driver.watch_replaced()?;
     // What is sent comes back in another ring: each request is one of two rings, and what is possible
     // grows with their product.
     let count = if s.has_outside() { count.min(MOST_TWICE) } else { count };
@@ -68,10 +70,7 @@ pub(super) fn rings_anew(s: &mut Session<'_>) -> Result<(), TestEnd> {
 pub(super) fn fresh_calls(s: &mut Session<'_>) -> Result<(), TestEnd> {
     s.read_all()?;
     s.sample()?;
-    s.driver.lines.iter_mut().try_for_each(|line| {
-        line.ring.call = Event::new().map_err(TestEnd::harness)?;
-        Ok(())
-    })
+    s.driver.lines.iter_mut().try_for_each(Line::replace_call)
 }
 
 /// The driver has new kick descriptors. A kick that nobody read is lost with the old one.

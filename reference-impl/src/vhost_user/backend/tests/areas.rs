@@ -106,7 +106,7 @@ impl<D: Device> Side<D> {
                     let state = self.state.clone();
                     let _ = self.backend.handle_loaded(Some(&state), self.now);
                 }
-                Output::SetCall { ring, descriptor: None } => {
+                Output::SetCall { ring, descriptor: None, .. } => {
                     self.seen.push(format!("no call({ring})"));
                 }
                 Output::Kick { .. }
