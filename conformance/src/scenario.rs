@@ -16,6 +16,7 @@
 //! | `drive.rs` | the steps |
 //! | `known.rs` | `implementations/qemu.toml`: what is installed and run how, and what is known |
 //! | `error.rs` | why one came to nothing |
+//! | `came.rs` | what came of it |
 //! | `run.rs` | from the installation to the verdict |
 //! | `migration.rs`, `migration/` | two QEMUs, and a migration with multifd between them |
 //!
@@ -23,6 +24,7 @@
 //! ended by their own ids. What cannot be had (a package, a mirror) makes a scenario one that did not
 //! run, never one that failed.
 
+pub mod came;
 pub mod drive;
 pub mod error;
 pub mod guest;

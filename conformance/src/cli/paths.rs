@@ -24,10 +24,10 @@ const READ: [&str; 13] = [
 ];
 
 /// Files that are written, and folders for them: the same test.
-const WRITTEN: [&str; 4] = ["junit", "results", "record", "folder"];
+const WRITTEN: [&str; 5] = ["junit", "results", "record", "folder", "came"];
 
 /// Sockets, devices and places for them: nothing is read from their files.
-const PLACES: [&str; 11] = [
+const PLACES: [&str; 12] = [
     "socket",
     "socket_path",
     "vfio_user",
@@ -39,6 +39,8 @@ const PLACES: [&str; 11] = [
     "group",
     "device",
     "qmp",
+    // The folder of a guest, which this program has made for itself.
+    "here",
 ];
 
 #[test]

@@ -8,9 +8,10 @@ use devmig_model::registry::Library;
 use serde_json::json;
 
 use super::{Error, Format, Out, Status, select};
+use crate::scenario::came::{Came, Ran};
 use crate::scenario::known::{self, FrontEnd, Scenario};
 use crate::scenario::migration::{self, known::Migration};
-use crate::scenario::run::{Came, Ran, run as play};
+use crate::scenario::run::run as play;
 use crate::watch::judge::Law;
 
 /// Run QEMU with a real guest, and judge both sides: with a device (boot, I/O, stop, continue, reset,

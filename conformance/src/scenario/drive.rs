@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use devmig_reference::temporary;
 use serde_json::json;
 
+use super::came::Steps;
 use super::error::Error;
 use super::guest::Guest;
 use super::known::{BackEnd, Kind};
-use super::run::Steps;
 use super::vmm::{Parts, Vmm};
 use crate::watch::record::Event;
 

@@ -1,10 +1,11 @@
 //! Nothing that was said in the founding discussions is lost.
 
-use std::collections::BTreeSet;
-
 use devmig_model::spec::Spec;
 use devmig_model::spec::traceability::{BUILTIN, load};
 use miette::{GraphicalReportHandler, GraphicalTheme};
+
+/// The rows that are to be answered, or to be answered in full.
+const LATER: &str = "S4-32 S2-02 S2-11 S2-13 S2-14 S2-16 S2-19 S2-30 S2-40 S2-42 S2-70";
 
 #[test]
 fn every_row_of_the_discussion_is_there_once_and_leads_somewhere() {
@@ -19,14 +20,12 @@ fn every_row_of_the_discussion_is_there_once_and_leads_somewhere() {
     let all: Vec<String> =
         discussions.into_iter().flat_map(|one| -> Vec<String> { rows_of(one) }).collect();
     assert_eq!(numbers, all);
-    // Of the discussion of multifd, those rows that are answered so far.
     let multifd: Vec<String> = rows_of(("S2", 86));
-    let answered: BTreeSet<&String> = some.iter().collect();
-    assert_eq!((some.len(), answered.len()), (46, 46));
-    assert!(some.iter().all(|row| multifd.contains(row)), "{some:?}");
+    assert_eq!(some, multifd);
     let later = rows.iter().filter(|row| row.later.is_some());
     let later: Vec<&str> = later.map(|row| row.row.as_str()).collect();
-    assert_eq!(later, ["S4-32"], "what nothing carries yet");
+    // What nothing carries yet, or not all of it.
+    assert_eq!(later.join(" "), LATER);
 }
 
 #[test]

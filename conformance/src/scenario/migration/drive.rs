@@ -16,8 +16,8 @@ use super::guest;
 use super::known::{End, Migration, Transport};
 use super::machine::{Launch, Machine};
 use crate::multifd::relay::{Address, Listener, Relay};
+use crate::scenario::came::Steps;
 use crate::scenario::error::Error;
-use crate::scenario::run::Steps;
 
 /// How long a guest may take to boot.
 const BOOT: Duration = Duration::from_secs(60);

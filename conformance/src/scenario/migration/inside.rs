@@ -13,7 +13,7 @@ use devmig_reference::temporary;
 
 use super::known::Migration;
 use crate::implementations::Peer;
-use crate::scenario::run::{Came, not_run, stuck};
+use crate::scenario::came::{Came, not_run, stuck};
 use crate::vfio::guest::Machine;
 
 /// How long such a guest may take.

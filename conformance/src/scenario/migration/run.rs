@@ -23,8 +23,8 @@ use crate::multifd::memory::Memory;
 use crate::multifd::pieces::Pieces;
 use crate::multifd::recording::Recording;
 use crate::multifd::report::{Report, Verdict};
+use crate::scenario::came::{Came, Part, Ran, not_run, stuck};
 use crate::scenario::known::Held;
-use crate::scenario::run::{Came, Part, Ran, not_run, stuck};
 
 /// How long a destination may take after all was sent.
 const LIMIT: Duration = Duration::from_secs(4);
