@@ -36,9 +36,9 @@ fn who_refines_the_barrier() {
             (Verdict::Equal | Verdict::AInB, _) => "refines it".to_owned(),
             (_, Some(trace)) => {
                 let last = trace.last().unwrap();
-                let clause = last.clause.as_deref().map(|clause| format!(" [{clause}]"));
-                let events = trace.len();
-                format!("not, after {events} steps: {}{}", last.event, clause.unwrap_or_default())
+                let breaks = last.clause.as_deref().map(|clause| format!("breaks {clause}"));
+                let last = breaks.unwrap_or_else(|| last.event.clone());
+                format!("not, after {} steps: {last}", trace.len())
             }
             other => panic!("{name}: {other:?}"),
         };
