@@ -45,6 +45,7 @@ pub mod report;
 pub mod source;
 pub mod stream;
 pub mod survey;
+pub mod transports;
 pub mod unpack;
 
 use std::fs::File;

@@ -95,6 +95,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/multifd/mapped-ram.toml"
     "clauses/multifd/return-path.toml"
     "multifd/capabilities.toml"
+    "multifd/transports.toml"
     "multifd/systems.toml"
 };
 

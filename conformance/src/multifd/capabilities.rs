@@ -19,13 +19,16 @@ use crate::scenario::error::Error;
 use crate::scenario::qmp::Qmp;
 
 /// How long the monitor may take for an answer.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 /// The most capabilities that are asked for in pairs.
 const MOST: usize = 128;
 
 /// A set of capabilities for which the monitor answers otherwise than the table.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Difference {
+    /// The transport of a migration that was to begin; none, if the capabilities were switched on only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<String>,
     /// The capabilities that were switched on together.
     pub capabilities: Vec<String>,
     /// The reason that the monitor gave, if it refused.
@@ -47,6 +50,8 @@ pub struct Report {
     pub asked: usize,
     /// How many of them it refused.
     pub refused: usize,
+    /// How many migrations were to begin, over a transport with a set of capabilities.
+    pub transports: usize,
     /// Capabilities of the table that it lacks.
     pub missing: Vec<String>,
     /// Capabilities that the table lacks.
@@ -69,12 +74,20 @@ impl Report {
         let mut lines = vec![format!(
             "QEMU {version}: {capabilities} capabilities, {asked} sets of one or two, {refused} refused"
         )];
+        if self.transports > 0 {
+            lines.push(format!("{} migrations over transports", self.transports));
+        }
         let named = [("lacks", &self.missing), ("has, and the table lacks", &self.unknown)];
         for (what, names) in named {
             lines.extend(names.iter().map(|name| format!("the monitor {what} `{name}`")));
         }
-        for Difference { capabilities, answer, expected } in &self.differences {
-            lines.push(format!("\n{}", capabilities.join(" and ")));
+        for Difference { over, capabilities, answer, expected } in &self.differences {
+            let over = over.as_deref().map(|over| format!("a migration over {over} with "));
+            let with = match capabilities.is_empty() {
+                true => "no capability".to_owned(),
+                false => capabilities.join(" and "),
+            };
+            lines.push(format!("\n{}{with}", over.unwrap_or_default()));
             let answer =
                 answer.as_deref().map_or("accepted".to_owned(), |why| format!("refused: {why}"));
             lines.push(format!("  answer    {answer}"));
@@ -127,6 +140,7 @@ pub fn ask(qmp: &mut Qmp, table: &Capabilities) -> Result<Report, Error> {
         capabilities: has.len(),
         asked: 0,
         refused: 0,
+        transports: 0,
         missing,
         unknown,
         differences: Vec::new(),
@@ -147,7 +161,7 @@ pub fn ask(qmp: &mut Qmp, table: &Capabilities) -> Result<Report, Error> {
         let refusals = table.refusals(&release, &set);
         if let Err(expected) = expected(&refusals, answer.as_deref()) {
             let capabilities = set.iter().map(|name| (*name).to_owned()).collect();
-            report.differences.push(Difference { capabilities, answer, expected });
+            report.differences.push(Difference { over: None, capabilities, answer, expected });
         }
     }
     Ok(report)
@@ -185,17 +199,28 @@ impl Monitor<'_> {
 
     /// Switches capabilities on or off: the reason if it refuses.
     fn set(&mut self, names: &[&str], on: bool) -> Result<Option<String>, Error> {
-        let all: Vec<_> =
-            names.iter().map(|name| json!({ "capability": name, "state": on })).collect();
-        match self.run("migrate-set-capabilities", json!({ "capabilities": all })) {
-            Ok(_) => Ok(None),
-            Err(Error::Refused { answer, .. }) => {
-                let error: Value = serde_json::from_str(&answer).unwrap_or_default();
-                let why = error.get("desc").and_then(Value::as_str).unwrap_or(&answer);
-                Ok(Some(why.to_owned()))
-            }
-            Err(other) => Err(other),
+        switch(self.qmp, names, on)
+    }
+}
+
+/// Switches capabilities on or off: the reason if the monitor refuses.
+pub(super) fn switch(qmp: &mut Qmp, names: &[&str], on: bool) -> Result<Option<String>, Error> {
+    let all: Vec<_> =
+        names.iter().map(|name| json!({ "capability": name, "state": on })).collect();
+    let arguments = json!({ "capabilities": all });
+    reason(qmp.run("migrate-set-capabilities", arguments, Deadline::after(ANSWER)))
+}
+
+/// The reason for which a command was refused, if it was.
+pub(super) fn reason(answer: Result<Value, Error>) -> Result<Option<String>, Error> {
+    match answer {
+        Ok(_) => Ok(None),
+        Err(Error::Refused { answer, .. }) => {
+            let error: Value = serde_json::from_str(&answer).unwrap_or_default();
+            let why = error.get("desc").and_then(Value::as_str).unwrap_or(&answer);
+            Ok(Some(why.to_owned()))
         }
+        Err(other) => Err(other),
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `properties.rs`, `systems.rs` | what is expected of them, and the systems as data |
 //! | `auto.rs` | whether a device's state goes over channels: ON, OFF and AUTO at each end |
 //! | `capability.rs` | the capabilities of a migration, and which a monitor refuses together |
+//! | `transport.rs` | over what a migration goes, and which capabilities a monitor refuses there |
 
 pub mod auto;
 pub mod capability;
@@ -28,6 +29,7 @@ pub mod machine;
 pub mod properties;
 pub mod systems;
 pub mod threads;
+pub mod transport;
 pub mod wire;
 
 use self::capability::Capabilities;
@@ -35,6 +37,7 @@ use self::machine::ClauseIds;
 use self::systems::SystemDef;
 use self::threads::judged::OrderIds;
 use self::threads::{destination, source};
+use self::transport::Transports;
 use super::definition::{SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
@@ -55,6 +58,8 @@ pub struct Loaded {
     pub order: OrderIds,
     /// The capabilities of a migration.
     pub capabilities: Capabilities,
+    /// Over what a migration goes.
+    pub transports: Transports,
     /// The clause behind each property of [`properties::ALL`].
     pub clauses: Vec<Option<ClauseId>>,
     /// The systems.
@@ -72,7 +77,14 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> &'static [&'static str] {
-        &[capability::TABLES[0], capability::TABLES[1], "program", "system"]
+        &[
+            capability::TABLES[0],
+            capability::TABLES[1],
+            transport::TABLES[0],
+            transport::TABLES[1],
+            "program",
+            "system",
+        ]
     }
 
     fn words() -> Vec<Section> {
@@ -80,6 +92,10 @@ impl Protocol for Loaded {
             (
                 "multifd: keys of `[[multifd-capability]]` and `[[multifd-exclusion]]`",
                 capability::KEYS.to_vec(),
+            ),
+            (
+                "multifd: keys of `[[multifd-transport]]` and `[[multifd-transport-rule]]`",
+                transport::KEYS.to_vec(),
             ),
             (
                 "multifd: steps of the source's main thread, `run`, `steps`",
@@ -93,6 +109,7 @@ impl Protocol for Loaded {
 
     fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
         let capabilities = Capabilities::read(input, d);
+        let transports = Transports::read(&capabilities, input, d);
         let programs = Programs::read(input, Self::name(), d);
         let of = (spec, Self::name(), false);
         let systems = Systems::read(of, properties::ALL, input, d, |common, item, d| {
@@ -102,6 +119,7 @@ impl Protocol for Loaded {
             laws: ClauseIds::resolve(spec)?,
             order: OrderIds::resolve(spec)?,
             capabilities,
+            transports,
             clauses: property::clauses(spec, properties::ALL)?,
             systems,
         })

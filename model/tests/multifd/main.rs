@@ -13,3 +13,4 @@ mod follow;
 mod main_stream;
 mod return_path;
 mod systems;
+mod transport;

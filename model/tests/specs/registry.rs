@@ -128,6 +128,16 @@ fn kinds() -> Vec<Kind> {
                 l.multifd().capabilities.exclusions.len() > before
             }),
         ),
+        (
+            "multifd-transport",
+            "name = \"new\"\nuri = \"new:1\"\n",
+            Ok(|l| l.multifd().transports.all.len() > builtin().multifd().transports.all.len()),
+        ),
+        (
+            "multifd-transport-rule",
+            "capability = \"xbzrle\"\nneeds = \"seekable\"\nsays = \"no\"\n",
+            Ok(|l| l.multifd().transports.rules.len() > builtin().multifd().transports.rules.len()),
+        ),
         ("device-model-release", "name = \"new\"\nabout = \"New.\"\nparameters = []\n", Err("")),
     ]
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::registry::Library;
 use devmig_reference::socket::Deadline;
+use devmig_reference::temporary;
 
 use super::{Error, Format, Out, Status};
 use crate::harness::io::process::{Command, Process};
-use crate::multifd::capabilities;
+use crate::multifd::{capabilities, transports};
 use crate::scenario::error::Error as Trouble;
 use crate::scenario::qmp::Qmp;
 use crate::vhost_user::transport::Connection;
@@ -17,8 +18,8 @@ use crate::vhost_user::transport::Connection;
 /// How long QEMU may take to start.
 const START: Duration = Duration::from_secs(20);
 
-/// Enable each migration capability and each pair of them over QEMU's monitor, and compare the
-/// answers with the table of exclusions
+/// Enable each migration capability and each pair of them over QEMU's monitor, begin a migration over
+/// each transport, and compare the answers with the tables of exclusions and transports
 #[derive(Debug, ClapArgs)]
 #[command(after_help = super::super::help::TEST_MIGRATION_CAPABILITIES)]
 #[command(group = ArgGroup::new("where").required(true).args(["qmp", "binary"]))]
@@ -27,7 +28,8 @@ pub(super) struct Args {
     /// Capabilities that are disabled are enabled and disabled again
     #[arg(long, value_name = "PATH", help_heading = "Target")]
     qmp: Option<PathBuf>,
-    /// Program of QEMU, with arguments if it needs any: it is started without a machine
+    /// Program of QEMU, with arguments if it needs any: it is started without a machine, and once more
+    /// for each migration over a transport
     #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     binary: Option<String>,
     /// Output format
@@ -42,7 +44,19 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     // The process lives as long as it is asked.
     let (_process, connection) = connect(args, deadline)?;
     let mut qmp = Qmp::new(&connection, deadline).map_err(trouble)?;
-    let report = capabilities::ask(&mut qmp, &library.multifd().capabilities).map_err(trouble)?;
+    let multifd = library.multifd();
+    let mut report = capabilities::ask(&mut qmp, &multifd.capabilities).map_err(trouble)?;
+    // A monitor of somebody's is not made to migrate.
+    if args.binary.is_some() {
+        let folder = temporary::folder("migration-").map_err(|why| Error::Serve(why.to_string()))?;
+        let mut start = || {
+            let deadline = Deadline::after(START);
+            let (process, connection) = connect(args, deadline)?;
+            Ok((process, Qmp::new(&connection, deadline).map_err(trouble)?))
+        };
+        let tables = (&multifd.transports, &multifd.capabilities);
+        transports::ask(&mut report, tables, folder.path(), &mut start)?;
+    }
     out.show(args.format, &report, || report.text())?;
     Ok(if report.is_as_expected() { Status::Good } else { Status::Bad })
 }
@@ -64,6 +78,12 @@ fn connect(args: &Args, deadline: Deadline) -> Result<(Option<Process>, Connecti
             let (process, connected) = command.start(deadline).map_err(|why| wrong(&why))?;
             Ok((Some(process), connected))
         }
+    }
+}
+
+impl From<Trouble> for Error {
+    fn from(why: Trouble) -> Self {
+        trouble(why)
     }
 }
 

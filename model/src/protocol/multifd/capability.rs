@@ -234,7 +234,7 @@ impl Capabilities {
 }
 
 /// A version range of an item.
-fn span<T>(
+pub(super) fn span<T>(
     item: &Item<T>,
     (since, until): (&Option<Spanned<String>>, &Option<Spanned<String>>),
     d: &mut Diagnostics,
@@ -263,18 +263,26 @@ fn span<T>(
     span
 }
 
+/// The name of a capability of the table, as it is written.
+pub(super) fn known<T>(
+    all: &[Capability],
+    item: &Item<T>,
+    name: &Spanned<String>,
+    d: &mut Diagnostics,
+) -> String {
+    if !all.iter().any(|capability| capability.name == *name.get_ref()) {
+        let message = format!("no capability is called `{}`", name.get_ref());
+        let error = item.error(name.span(), message, "unknown capability");
+        let names = all.iter().map(|capability| capability.name.as_str());
+        d.push(with_help(error, did_you_mean(name.get_ref(), names)));
+    }
+    name.get_ref().clone()
+}
+
 /// One rule: of the three kinds of reasons it has exactly one.
 fn exclusion(all: &[Capability], item: &Item<RawExclusion>, d: &mut Diagnostics) -> Exclusion {
     let raw = &item.value;
-    let mut known = |name: &Spanned<String>| {
-        if !all.iter().any(|capability| capability.name == *name.get_ref()) {
-            let message = format!("no capability is called `{}`", name.get_ref());
-            let error = item.error(name.span(), message, "unknown capability");
-            let names = all.iter().map(|capability| capability.name.as_str());
-            d.push(with_help(error, did_you_mean(name.get_ref(), names)));
-        }
-        name.get_ref().clone()
-    };
+    let mut known = |name: &Spanned<String>| known(all, item, name, d);
     let capability = known(&raw.capability);
     let mut reasons: Vec<_> = raw.excludes.iter().map(|o| Reason::Excludes(known(o))).collect();
     reasons.extend(raw.needs.iter().map(|other| Reason::Needs(known(other))));
