@@ -205,8 +205,7 @@ impl Monitor<'_> {
 
 /// Switches capabilities on or off: the reason if the monitor refuses.
 pub(super) fn switch(qmp: &mut Qmp, names: &[&str], on: bool) -> Result<Option<String>, Error> {
-    let all: Vec<_> =
-        names.iter().map(|name| json!({ "capability": name, "state": on })).collect();
+    let all: Vec<_> = names.iter().map(|name| json!({ "capability": name, "state": on })).collect();
     let arguments = json!({ "capabilities": all });
     reason(qmp.run("migrate-set-capabilities", arguments, Deadline::after(ANSWER)))
 }

@@ -46,7 +46,9 @@ pub fn ask<K, E: From<Error>>(
         for set in SETS.iter().filter(|set| set.iter().all(|one| known.contains(one))) {
             let (_kept, mut qmp) = start()?;
             if let Some(answer) = switch(&mut qmp, set, true)? {
-                return Err(Error::Refused { command: "migrate-set-capabilities".into(), answer }.into());
+                return Err(
+                    Error::Refused { command: "migrate-set-capabilities".into(), answer }.into()
+                );
             }
             let uri = transport.uri.replace("{folder}", &folder.to_string_lossy());
             let answer = qmp.run("migrate", json!({ "uri": uri }), Deadline::after(ANSWER));
@@ -59,7 +61,8 @@ pub fn ask<K, E: From<Error>>(
             };
             if answer != expected {
                 let capabilities = set.iter().map(|name| (*name).to_owned()).collect();
-                let (over, expected) = (Some(transport.name.clone()), expected.into_iter().collect());
+                let (over, expected) =
+                    (Some(transport.name.clone()), expected.into_iter().collect());
                 report.differences.push(Difference { over, capabilities, answer, expected });
             }
         }

@@ -48,11 +48,12 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let mut report = capabilities::ask(&mut qmp, &multifd.capabilities).map_err(trouble)?;
     // A monitor of somebody's is not made to migrate.
     if args.binary.is_some() {
-        let folder = temporary::folder("migration-").map_err(|why| Error::Serve(why.to_string()))?;
+        let folder =
+            temporary::folder("migration-").map_err(|why| Error::Serve(why.to_string()))?;
         let mut start = || {
             let deadline = Deadline::after(START);
             let (process, connection) = connect(args, deadline)?;
-            Ok((process, Qmp::new(&connection, deadline).map_err(trouble)?))
+            Ok::<_, Error>((process, Qmp::new(&connection, deadline).map_err(trouble)?))
         };
         let tables = (&multifd.transports, &multifd.capabilities);
         transports::ask(&mut report, tables, folder.path(), &mut start)?;
