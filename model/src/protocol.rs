@@ -14,7 +14,8 @@
 //! Each is registered in [`crate::registry`], by the trait in [`registration`]. ARCHITECTURE.md
 //! ("Adding a protocol") lists all that a new one takes. What they read alike stands once: [`input`] items
 //! and a proposal's over them, [`program`] steps by name, [`definition`] the keys of every system,
-//! [`property`] the list of properties, [`size`] bounds by name.
+//! [`property`] the list of properties, [`abstraction`] abstract machines, [`size`] bounds by name.
+pub mod abstraction;
 pub mod barrier;
 pub mod definition;
 pub mod example;

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `faults/find.rs` | the places that faults are about, and what is written there |
 //! | `faults/all.rs` | the faults |
-//! | `faults/reordering.rs` | what is no fault: other orders of the same packets |
+//! | `faults/reordering.rs` | legal orders of the same packets, which are no fault |
 //!
 //! **Invariant.** A fault changes a migration in a way that its clause forbids, or not at all: where a
 //! migration has nothing that the fault is about, it says so.

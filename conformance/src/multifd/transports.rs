@@ -1,10 +1,10 @@
 //! Over which transports a monitor begins a migration, against the table.
 //!
 //! ```text
-//!   each transport, with each set of capabilities: a monitor of its own --migrate--> begins, or the reason
+//!   each transport, with each set of capabilities: a new QEMU --migrate--> accepted, or the reason
 //! ```
 //!
-//! Nobody listens at the addresses, so a migration that begins fails at once, or is left alone.
+//! Nobody listens at the addresses: a migration that is accepted fails, or ends with its QEMU.
 
 use std::path::Path;
 

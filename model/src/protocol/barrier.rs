@@ -16,11 +16,9 @@
 //!
 //! **Not here.** Channels, what a page contains, and that anything ever arrives.
 
-use super::definition::{InCode, SystemList, Systems};
-use super::input::Input;
-use super::registration::Protocol;
-use super::size::{BadScale, Bound, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use super::abstraction::{self, Abstraction};
+use super::definition::InCode;
+use super::size::Bound;
 use devmig_engine::compose::{Closed, GlobalStateOf};
 use devmig_engine::explore::Check;
 use devmig_engine::machine::{Event, Machine, Party, Reaction, Refines, Stimulus, Verdict};
@@ -167,51 +165,28 @@ impl Refines<Barrier> for Barrier {
     }
 }
 
-/// The barrier, registered: one system, made in code.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    systems: Systems<InCode>,
-}
+/// The barrier, registered.
+pub type Loaded = abstraction::Loaded<Barrier>;
 
-impl Protocol for Loaded {
-    fn name() -> &'static str {
-        BARRIER
+impl Abstraction for Barrier {
+    const NAME: &'static str = BARRIER;
+    const SYSTEM: &'static str = SYSTEM;
+    const BOUNDS: &'static [Bound] = &BOUNDS;
+
+    fn check(def: &InCode) -> Box<dyn Check> {
+        let bound = |name| def.bound(name) as u8;
+        Box::new(system_with(Barrier { epochs: bound("epochs"), pages: bound("pages") }))
     }
 
-    fn tables() -> &'static [&'static str] {
-        &[]
-    }
-
-    fn load(_: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
-        Ok(Loaded { systems: [InCode::new(system().name, &BOUNDS)].into_iter().collect() })
-    }
-
-    fn systems(&self) -> &dyn SystemList {
-        &self.systems
-    }
-
-    /// The barrier has no clause and no choice, so that no rules concern it.
-    fn build(
-        &self,
-        name: &str,
-        scale: &Scale,
-        _: Rules,
-    ) -> Result<Option<Box<dyn Check>>, BadScale> {
-        let def = self.systems.at(name, scale)?;
-        let barrier = |def: &InCode| Barrier {
-            epochs: def.bound("epochs") as u8,
-            pages: def.bound("pages") as u8,
-        };
-        Ok(def.map(|def| Box::new(system_with(barrier(&def))) as _))
-    }
-
-    fn properties(&self) -> Vec<&'static str> {
+    fn properties() -> Vec<&'static str> {
         system().properties.iter().map(|property| property.name).collect()
     }
 }
 
 /// The name under which systems are compared as barriers.
 pub const BARRIER: &str = "barrier";
+/// Its system.
+const SYSTEM: &str = "barrier/abstract";
 
 /// The abstract barrier as a system.
 pub type Abstract = system!((Barrier,));
@@ -226,7 +201,7 @@ pub fn system() -> Abstract {
 
 fn system_with(barrier: Barrier) -> Abstract {
     System {
-        name: "barrier/abstract".to_owned(),
+        name: SYSTEM.to_owned(),
         protocol: BARRIER,
         about: "The behaviour that every synchronisation of a migration has, by whatever packets. \
                 Other systems are compared with it."

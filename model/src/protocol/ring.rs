@@ -18,11 +18,9 @@
 //!
 //! **Not here.** Features, status, set-up, enabling, notifications, more than one ring.
 
-use super::definition::{InCode, SystemList, Systems};
-use super::input::Input;
-use super::registration::Protocol;
-use super::size::{BadScale, Bound, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use super::abstraction::{self, Abstraction};
+use super::definition::InCode;
+use super::size::Bound;
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
 use devmig_engine::explore::Check;
@@ -213,47 +211,27 @@ impl Refines<Ring> for Ring {
     }
 }
 
-/// The ring, registered: one system, made in code.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    systems: Systems<InCode>,
-}
+/// The ring, registered.
+pub type Loaded = abstraction::Loaded<Ring>;
 
-impl Protocol for Loaded {
-    fn name() -> &'static str {
-        RING
+impl Abstraction for Ring {
+    const NAME: &'static str = RING;
+    const SYSTEM: &'static str = SYSTEM;
+    const BOUNDS: &'static [Bound] = &BOUNDS;
+
+    fn check(def: &InCode) -> Box<dyn Check> {
+        Box::new(system_with(def.bound("requests")))
     }
 
-    fn tables() -> &'static [&'static str] {
-        &[]
-    }
-
-    fn load(_: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
-        Ok(Loaded { systems: [InCode::new(system().name, &BOUNDS)].into_iter().collect() })
-    }
-
-    fn systems(&self) -> &dyn SystemList {
-        &self.systems
-    }
-
-    /// The ring has no clause and no choice, so that no rules concern it.
-    fn build(
-        &self,
-        name: &str,
-        scale: &Scale,
-        _: Rules,
-    ) -> Result<Option<Box<dyn Check>>, BadScale> {
-        let def = self.systems.at(name, scale)?;
-        Ok(def.map(|def| Box::new(system_with(def.bound("requests"))) as _))
-    }
-
-    fn properties(&self) -> Vec<&'static str> {
+    fn properties() -> Vec<&'static str> {
         system().properties.iter().map(|property| property.name).collect()
     }
 }
 
 /// The name under which systems are compared as rings.
 pub const RING: &str = "ring";
+/// Its system.
+const SYSTEM: &str = "ring/abstract";
 
 /// The abstract ring as a system.
 pub type Abstract = system!((Ring,));
@@ -270,7 +248,7 @@ fn system_with(requests: u16) -> Abstract {
     let used = |t: &Seen| matches!(t.action.event(), Some(Act::Used(_)));
     let stopped = |t: &Seen| matches!(t.action.event(), Some(Act::Stopped(_)));
     System {
-        name: "ring/abstract".to_owned(),
+        name: SYSTEM.to_owned(),
         protocol: "ring",
         about: "The behaviour that every ring has, in any protocol. Other systems are compared \
                 with it."

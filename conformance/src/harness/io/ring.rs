@@ -121,7 +121,7 @@ pub struct Ring {
     memory: GuestMemory,
     layout: Layout,
     size: u16,
-    /// For so many descriptors there is room.
+    /// The number of descriptors for which the memory has room.
     most: u16,
     available: u16,
     seen: u16,

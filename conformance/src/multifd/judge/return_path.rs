@@ -206,7 +206,7 @@ impl Judge<'_> {
 #[derive(Debug, Default)]
 struct Seen {
     shut: bool,
-    /// It was said already that nobody has opened it.
+    /// The violation that no OPEN_RETURN_PATH came was reported already.
     unopened: bool,
     /// The block of the last request.
     block: Option<Name>,

@@ -1,7 +1,7 @@
 //! Devices of a kernel's sample driver, made for one machine each.
 //!
-//! A driver may keep the state of a client that is gone, so every machine gets devices of its own. They are
-//! removed with it.
+//! A driver may keep the state of a device after its client has closed it, so every machine gets new devices.
+//! They are removed when the machine ends.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl Mediated {
 
 impl Drop for Mediated {
     fn drop(&mut self) {
-        // Whoever still has it open is told by the kernel; nothing else can be done.
+        // The kernel tells a client that still has it open; nothing else can be done.
         let _ = std::fs::write(self.path.join("remove"), "1");
     }
 }
