@@ -36,7 +36,9 @@ pub(super) fn play(
     let machine = Machine { kernel: kernel.program(&kernel.name), program };
     let folder = temporary::folder("migration-").map_err(stuck)?;
     let came = folder.path().join("came");
-    let (said, record) = (came.to_string_lossy(), record.map(Path::to_string_lossy));
+    // The guest begins in its root, so a path from here would lead elsewhere.
+    let record = record.map(std::path::absolute).transpose().map_err(stuck)?;
+    let (said, record) = (came.to_string_lossy(), record.as_deref().map(Path::to_string_lossy));
     let mut arguments = vec!["scenario", &migration.name, "--came", &said];
     if let Some(record) = &record {
         arguments.extend(["--record", record]);
