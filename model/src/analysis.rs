@@ -19,6 +19,7 @@ pub mod change;
 pub mod compare;
 pub mod decide;
 pub mod listing;
+pub mod migrating;
 pub mod proposal;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};

@@ -20,6 +20,7 @@ pub mod barrier;
 pub mod definition;
 pub mod example;
 pub mod input;
+pub mod migration;
 pub mod multifd;
 pub mod orchestration;
 pub mod program;

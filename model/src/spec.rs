@@ -97,6 +97,10 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "multifd/capabilities.toml"
     "multifd/transports.toml"
     "multifd/systems.toml"
+    "clauses/migration.toml"
+    "migration/choices.toml"
+    "migration/programs.toml"
+    "migration/systems.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

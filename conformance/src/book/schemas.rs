@@ -7,6 +7,7 @@ use devmig_engine::explore::Report;
 use devmig_model::analysis::change::Examined;
 use devmig_model::analysis::decide::{Decided, Decisions};
 use devmig_model::analysis::listing::{List, Reports};
+use devmig_model::analysis::migrating::Migrations;
 use devmig_model::device_model::read::Verdict;
 use devmig_model::device_model::{form, rfc};
 use schemars::{Schema, schema_for};
@@ -28,6 +29,7 @@ pub const ALL: &[Document] = &[
     ("check-list", "devmig check --list --format json", || schema_for!(List<'static>)),
     ("check-proposal", "devmig check --proposal FILE --format json", || schema_for!(Examined)),
     ("decide", "devmig decide SYSTEM --choices … --format json", || schema_for!(Decided)),
+    ("decide-migration", "devmig decide migration --format json", || schema_for!(Migrations)),
     ("decide-all", "devmig decide --format json", || schema_for!(Decisions<'static>)),
     ("verify", "devmig verify --format json", || schema_for!(Verification)),
     ("test", "devmig test … --format json", || schema_for!(SuiteReport)),

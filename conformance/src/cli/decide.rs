@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use devmig_engine::clause::ChoiceId;
 use devmig_model::analysis::decide::{Decided, Decisions};
+use devmig_model::analysis::migrating::Migrations;
 use devmig_model::registry::Decision;
 use devmig_model::rivals::{self, Row};
 use serde::Serialize;
@@ -18,7 +19,8 @@ use super::{Error, Format, Out, Status};
 #[derive(Debug, clap::Args)]
 #[command(after_help = super::help::DECIDE)]
 pub(crate) struct Args {
-    /// The system, or `device-model`: the compatibility schemes and their laws
+    /// The system; or `device-model`: the compatibility schemes and their laws; or `migration`: can a VM migrate,
+    /// by the policies of a VMM, the limit for the downtime and the size of memory
     system: Option<String>,
     /// Choices to vary; all combinations of their options are checked
     #[arg(
@@ -50,6 +52,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if args.system.as_deref() == Some(SCHEMES) {
         return schemes(args, out);
+    }
+    if args.system.as_deref() == Some(MIGRATION) {
+        return migrations(args, out);
     }
     if args.system.is_some() && args.choices.is_empty() {
         let help = Some("name them with `--choices NAME,NAME`".into());
@@ -85,6 +90,26 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 
 /// What asks for the table of schemes.
 const SCHEMES: &str = "device-model";
+
+/// What asks for the table of policies.
+const MIGRATION: &str = "migration";
+
+/// Explores each policy of a VMM at each limit and size of memory.
+fn migrations(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    if !args.choices.is_empty() || !args.size.scale().is_empty() {
+        let message = format!("`{MIGRATION}` varies policies, limits and sizes itself");
+        let help = "`--choice NAME=OPTION` fixes a choice that makes no policy";
+        return Err(Error::usage(message, Some(help.into())));
+    }
+    let library = select::library(args.proposal.as_ref())?;
+    let pins = library.spec.pins(args.pins.written())?;
+    let meter = Meter::new();
+    let explorer = meter.explorer(args.bounds.limits());
+    let all = Migrations::of(&explorer, &library, &pins)?;
+    drop(meter);
+    out.show(args.format, &all, || all.text(args.brief))?;
+    Ok(Status::Good)
+}
 
 /// Each scheme against each law.
 #[derive(Serialize)]

@@ -6,6 +6,9 @@
 //!  proposal.toml ----/
 //! ```
 
+use std::any::Any;
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 
 use crate::spec::{Diagnostics, Item, Spanned, Tables, unique};
@@ -15,6 +18,7 @@ use crate::spec::{Diagnostics, Item, Spanned, Tables, unique};
 pub struct Input<'f> {
     base: Vec<Tables<'f>>,
     proposal: Option<Tables<'f>>,
+    kept: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The items of one kind.
@@ -30,13 +34,25 @@ impl<'f> Input<'f> {
     /// These files.
     #[must_use]
     pub fn new(base: Vec<Tables<'f>>, proposal: Option<Tables<'f>>) -> Self {
-        Input { base, proposal }
+        Input { base, proposal, kept: Vec::new() }
     }
 
     /// Whether there is a proposal.
     #[must_use]
     pub fn has_proposal(&self) -> bool {
         self.proposal.is_some()
+    }
+
+    /// Keeps a table for protocols that are registered later and build on it.
+    pub fn keep<T: Any + Send + Sync>(&mut self, table: &Arc<T>) {
+        self.kept.push(Arc::clone(table) as _);
+    }
+
+    /// The table that an earlier protocol kept; an empty one, if none did.
+    #[must_use]
+    pub fn kept<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
+        let own = self.kept.iter().find_map(|table| Arc::clone(table).downcast().ok());
+        own.unwrap_or_default()
     }
 
     /// Takes all `[[kind]]` items.

@@ -118,6 +118,8 @@ impl Protocol for Loaded {
         let proposed = (&features.proposed, &states.proposed, &arcs.proposed, &pairs.proposed);
         table.add((&proposed.0[..], proposed.1, proposed.2, proposed.3), true, d);
         let (f, s, a, p) = proposed;
+        let table = Arc::new(table);
+        input.keep(&table);
         let touched = !(f.is_empty() && s.is_empty() && a.is_empty() && p.is_empty());
         let expect = input.items::<RawExpect>("vfio-expect", d);
         let expect = lint::expected(&expect, touched, d);
@@ -127,7 +129,7 @@ impl Protocol for Loaded {
             Some(systems::compile(&table, &programs, common, item, d))
         });
         Ok(Loaded {
-            table: Arc::new(table),
+            table,
             names: Names::resolve(spec)?,
             clauses: property::clauses(spec, properties::ALL)?,
             systems,

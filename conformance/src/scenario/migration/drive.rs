@@ -1,6 +1,7 @@
 //! One migration, driven over both monitors and recorded between them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use devmig_reference::socket::Deadline;
 use serde_json::{Map, Value, json};
 
 use super::guest;
-use super::known::{End, Migration, Transport};
+use super::known::{Before, End, Migration, Transport};
 use super::machine::{Launch, Machine};
 use crate::multifd::relay::{Address, Listener, Relay};
 use crate::scenario::came::Steps;
@@ -31,6 +32,12 @@ const CLOSE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(10);
 /// While there are to be more rounds: bytes a second, and milliseconds that the guest may stand still.
 const SLOW: (u64, u64) = (16 << 20, 1);
+/// How often a migration with a limit reads its logs before it is seen to go on.
+const GOES_ON: u64 = 8;
+/// Of which round one is cancelled that comes to nothing.
+const CANCELLED: u64 = 2;
+/// How long a guest may take to go on after it.
+const RESUME: Duration = Duration::from_secs(5);
 /// Afterwards.
 const FAST: (u64, u64) = (4 << 30, 60_000);
 
@@ -43,6 +50,10 @@ pub struct Played {
     pub source: String,
     /// That at the destination.
     pub destination: String,
+    /// How often the logs were read, if the migration had a limit and ended by itself.
+    pub syncs: Option<u64>,
+    /// After each migration that came to nothing the guest went on.
+    pub resumed: bool,
     /// The guest.
     pub guest: PathBuf,
     /// Where the recording is.
@@ -71,16 +82,26 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     let booted = |memory: &[u8]| guest::round(memory).is_ok_and(|round| round >= FIRST_ROUND);
     source.remembers("round of the guest", BOOT, booted).map_err(|why| why.within("boot"))?;
     took("boot");
+    let mut resumed = true;
+    for (at, before) in migration.before.iter().enumerate() {
+        let folder = folder.join(format!("before-{at}"));
+        resumed &= fails(*before, migration, &mut source, &guest, &folder)
+            .map_err(|why| why.within("fail"))?;
+        took("fail");
+    }
     if migration.transport == Transport::File {
-        return through_a_file(migration, source, guest, folder, steps);
+        return through_a_file(migration, source, (guest, resumed), folder, steps);
     }
     let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
     let to = listens(migration, &mut destination, folder).map_err(|why| why.within("incoming"))?;
     took("incoming");
     let recording = folder.join("recording");
     let (relay, from) = Watched::start(migration.transport, to, &recording, folder)?;
-    let status = migrate(&mut source, migration.rounds, migration.end, &from)
-        .map_err(|why| why.within("migrate"))?;
+    let migrated = match migration.limit {
+        Some(limit) => within(&mut source, limit, &from),
+        None => migrate(&mut source, migration.rounds, migration.end, &from).map(|s| (s, None)),
+    };
+    let (status, syncs) = migrated.map_err(|why| why.within("migrate"))?;
     took("migrate");
     // A destination whose migration failed may end.
     let mut arrived = String::new();
@@ -99,6 +120,8 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     Ok(Played {
         source: status,
         destination: arrived,
+        syncs,
+        resumed,
         guest,
         recording,
         source_ram,
@@ -140,11 +163,67 @@ pub(crate) fn migrate(
     })
 }
 
+/// Migrates a source with a limit for its downtime, at full speed: the status with which that ends, and how often
+/// the logs were read if it ended by itself.
+fn within(source: &mut Machine, limit: u64, to: &str) -> Result<(String, Option<u64>), Error> {
+    let pace = |limit| json!({ "max-bandwidth": FAST.0, "downtime-limit": limit });
+    let syncs = |answer: &Value| answer.pointer("/ram/dirty-sync-count").and_then(Value::as_u64);
+    source.run("migrate-set-parameters", pace(limit))?;
+    source.run("migrate", json!({ "uri": to }))?;
+    let mut goes_on = false;
+    let status = wait(source, |source, answer| {
+        if !goes_on && syncs(answer).is_some_and(|syncs| syncs >= GOES_ON) {
+            goes_on = true;
+            source.run("migrate-set-parameters", pace(FAST.1))?;
+        }
+        Ok(())
+    })?;
+    let (_, answer) = source.migration()?;
+    Ok((status, syncs(&answer).filter(|_| !goes_on)))
+}
+
+/// A migration that comes to nothing: whether the guest goes on after it.
+fn fails(
+    before: Before,
+    migration: &Migration,
+    source: &mut Machine,
+    guest: &Path,
+    folder: &Path,
+) -> Result<bool, Error> {
+    std::fs::create_dir(folder).map_err(Error::io("a temporary folder"))?;
+    match before {
+        Before::SetUp => {
+            let nobody = json!({ "uri": format!("unix:{}", folder.join("nobody").display()) });
+            match source.run("migrate", nobody) {
+                // A monitor may say so at once.
+                Err(Error::Refused { .. }) => {}
+                answer => {
+                    answer?;
+                    wait(source, |_, _| Ok(()))?;
+                }
+            }
+        }
+        Before::Cancel => {
+            let mut destination = machine(migration, guest, &folder.join("destination"), true)?;
+            let to = folder.join("d");
+            let uri = format!("unix:{}", to.display());
+            destination.run("migrate-incoming", json!({ "uri": uri }))?;
+            migrate(source, CANCELLED, End::Cancel, &uri)?;
+        }
+    }
+    // The memory is read while the guest writes it.
+    let now = Cell::new(0);
+    let is_one = |memory: &[u8]| guest::round(memory).map(|round| now.set(round)).is_ok();
+    source.remembers("round of the guest", RESUME, is_one)?;
+    let goes_on = |memory: &[u8]| guest::round(memory).is_ok_and(|round| round > now.get());
+    Ok(source.remembers("next round of the guest", RESUME, goes_on).is_ok())
+}
+
 /// Migrates to a file, and from it.
 fn through_a_file(
     migration: &Migration,
     mut source: Machine,
-    guest: PathBuf,
+    (guest, resumed): (PathBuf, bool),
     folder: &Path,
     mut steps: Steps,
 ) -> Result<Played, Error> {
@@ -167,6 +246,8 @@ fn through_a_file(
         steps,
         source: status,
         destination: arrived,
+        syncs: None,
+        resumed,
         guest,
         recording,
         source_ram,

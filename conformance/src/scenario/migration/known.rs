@@ -67,6 +67,9 @@ struct RawMigration {
     #[serde(default)]
     devices: u8,
     faults: Option<String>,
+    limit: Option<u64>,
+    #[serde(default)]
+    before: Vec<Before>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -105,6 +108,16 @@ pub enum End {
     Cancel,
     /// The destination goes on after the rounds, and asks for the pages that it lacks.
     Postcopy,
+}
+
+/// A migration that comes to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Before {
+    /// Nobody listens where it is to go.
+    SetUp,
+    /// It is cancelled in its second round.
+    Cancel,
 }
 
 /// A version of QEMU.
@@ -149,6 +162,10 @@ pub struct Migration {
     pub end: End,
     /// How many mediated devices each machine has, whose state goes over channels.
     pub devices: u8,
+    /// For how many milliseconds the guest may stand still; it then ends by itself, or goes on for some rounds.
+    pub limit: Option<u64>,
+    /// Migrations that come to nothing before it.
+    pub before: Vec<Before>,
     /// What was recorded is sent again, with one fault at a time, to a destination of that version: the tests
     /// that match.
     pub faults: Option<String>,
@@ -266,6 +283,8 @@ fn between(item: &Item<RawMigration>, versions: &[Qemu], d: &mut Diagnostics) ->
             end: raw.end,
             devices: raw.devices,
             faults: raw.faults.clone(),
+            limit: raw.limit,
+            before: raw.before.clone(),
             destinations: Vec::new(),
             known: Vec::new(),
         });

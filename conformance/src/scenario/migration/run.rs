@@ -31,6 +31,13 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// How many destinations run at the same time: they wait most of the time.
 const JOBS: usize = 4;
 
+/// How often the logs are read in every migration: at set-up, and when the source has stopped.
+const AT_BOTH_ENDS: u64 = 2;
+/// What a VMM violates that reads them no more often, and switches over.
+const FRESH: &str = "migration.switchover.fresh";
+/// What one violates whose guest does not go on after a migration that failed.
+const RESUMED: &str = "migration.failure.source";
+
 /// Plays a migration; what is missing is installed first if `install` says so, and what passed is kept in a
 /// folder of its name below `record`. One with devices is played in a guest that has them, by this program,
 /// unless it is that program: `is_inside`.
@@ -235,6 +242,13 @@ fn judged(
         if !found.contains(&violation.clause) {
             found.push(violation.clause.clone());
         }
+    }
+    // With a limit of 0 nothing is ever below the threshold: were the logs read between set-up and stop?
+    if migration.limit == Some(0) && played.syncs.is_some_and(|syncs| syncs <= AT_BOTH_ENDS) {
+        found.push(FRESH.to_owned());
+    }
+    if !played.resumed {
+        found.push(RESUMED.to_owned());
     }
     if migration.end == End::Cancel {
         // One that is cancelled after its last byte is whole.

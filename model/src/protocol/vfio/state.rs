@@ -39,14 +39,14 @@ pub struct Log {
     /// Writes are logged.
     pub on: bool,
     /// Pages written and not reported: bit `page`.
-    #[bits(2)]
+    #[bits(4)]
     pub dirty: u64,
     /// A report under way has read the log.
     pub read: bool,
     /// ... and cleared it.
     pub cleared: bool,
     /// What it has read.
-    #[bits(2)]
+    #[bits(4)]
     pub found: u64,
 }
 

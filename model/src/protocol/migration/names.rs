@@ -1,0 +1,42 @@
+//! The clauses and choices of whole migrations.
+
+crate::clause_ids! {
+    /// What a VMM owes.
+    pub struct ClauseIds {
+        /// `migration.vmm.goes-on`
+        goes_on: "migration.vmm.goes-on",
+    }
+}
+
+crate::choice_ids! {
+    /// What a VMM does where VMMs differ.
+    pub struct ChoiceIds {
+        /// A device whose writes nothing tracks.
+        untracked: "migration.untracked" as Untracked {
+            Block = "block",
+            Skip = "skip",
+            Abort = "abort",
+            RefuseIfLimit = "refuse-if-limit",
+            MarkAll = "mark-all",
+            Ignore = "ignore",
+        },
+        /// When the logs of devices are read.
+        query: "migration.query" as Query { Always = "always", AtStop = "at-stop", Never = "never" },
+        /// What becomes of a log's bits whose mapping ends.
+        unmap: "migration.unmap" as Unmap { ReadFirst = "read-first", Forget = "forget" },
+        /// When the logs are read again.
+        resync: "migration.threshold.sync" as Resync { Below = "below", Within = "within" },
+        /// When the VMM switches over.
+        switch: "migration.threshold.switch" as Switch { Below = "below", Within = "within" },
+        /// Whether the limit is tested once more after the stop.
+        recheck: "migration.recheck" as Recheck { No = "no", Fail = "fail" },
+        /// Whether the destination acknowledges initial bytes.
+        acknowledge: "migration.switchover-ack" as Acknowledge { Off = "off", On = "on" },
+        /// What becomes of a migration whose device takes its acknowledgement back.
+        revoked: "migration.switchover-ack.revoked" as Revoked {
+            Fail = "fail",
+            GoOn = "go-on",
+            GoBack = "go-back",
+        },
+    }
+}
