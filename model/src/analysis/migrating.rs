@@ -209,13 +209,16 @@ impl Migrations {
         let _ = writeln!(
             out,
             "{}  needs",
-            heads.iter().map(|h| format!(" {h:>9}")).collect::<String>()
+            heads.iter().map(|head| format!(" {head:>4}")).collect::<String>()
         );
         for policy in &self.policies {
             for (at, pages) in PAGES.iter().enumerate() {
                 let name = if at == 0 { policy.policy.as_str() } else { "" };
                 let cells = policy.cells.iter().filter(|cell| cell.pages == *pages);
-                let marks = cells.map(|cell| format!(" {:>9}", marks(cell))).collect::<String>();
+                let marks = cells.zip(&heads).map(|(cell, head)| {
+                    format!(" {:>width$}", marks(cell), width = head.len().max(ASKED.len()))
+                });
+                let marks = marks.collect::<String>();
                 let _ = writeln!(out, "{name:17} {pages:>5} {marks}  {}", policy.needs[at].reason);
             }
         }
