@@ -166,7 +166,7 @@ impl Peer {
             ),
             ends_early: true,
             jobs: JOBS,
-            // A test ends at its first finding: further ones are not recorded.
+            goes_past: true,
             ..Run::new(setting.library, subject, setting.text, setting.rules)
         };
         let report = runner::run(&run, &tests, |result| (setting.done)(&result.test));

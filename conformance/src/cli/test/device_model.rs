@@ -10,7 +10,7 @@ use devmig_model::registry::Library;
 use super::super::number::limit;
 use super::super::this_program;
 use super::pace::Plan;
-use super::shared::{Again, Jobs, Of, Shared, Start};
+use super::shared::{Again, Followed, Jobs, Of, Shared, Start};
 use super::{Error, Out, Status};
 use crate::device_model::golden;
 use crate::device_model::mutants::MutationRun;
@@ -19,7 +19,6 @@ use crate::device_model::subject::Subject;
 use crate::device_model::suite::{self, Test};
 use crate::device_model::transport::Transport;
 use crate::harness::mutation::hunt;
-use crate::harness::report::Result as TestResult;
 
 /// Test a program that implements a device against its description
 #[derive(Debug, ClapArgs)]
@@ -92,7 +91,10 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         goes_past: true,
         ..Run::new(&library, &subject, runner::TEXT, Rules::default())
     };
-    let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
+    let play = |followed: Followed<'_>| {
+        let run = Run { aside: followed.aside, ..run.clone() };
+        Ok(runner::run(&run, &tests, followed.done))
+    };
     let of = Of { protocol: "device-model", again: &run.reproduce, text: runner::TEXT };
     args.shared.play(&library, of, Plan::even(tests.len(), run.jobs), out, play)
 }
