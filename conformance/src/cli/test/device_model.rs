@@ -9,7 +9,7 @@ use devmig_model::registry::Library;
 
 use super::super::number::limit;
 use super::super::this_program;
-use super::pace::Plan;
+use super::super::pace::Plan;
 use super::shared::{Again, Followed, Jobs, Of, Shared, Start};
 use super::{Error, Out, Status};
 use crate::device_model::golden;

@@ -9,7 +9,7 @@ use devmig_model::registry::Library;
 use serde_json::{Map, Value};
 
 use super::super::number::limit;
-use super::pace::Plan;
+use super::super::pace::Plan;
 use super::shared::{Again, Followed, Of, Shared, lacking};
 use super::{Error, Out, Status};
 use crate::harness::io::files;

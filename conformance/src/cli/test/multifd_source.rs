@@ -7,7 +7,7 @@ use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
 use super::super::number::span;
-use super::pace::Plan;
+use super::super::pace::Plan;
 use super::shared::{Again, Followed, Of, Shared, lacking};
 use super::{Error, Out, Status};
 use crate::multifd::judge::DOCUMENT;

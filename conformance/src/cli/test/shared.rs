@@ -18,8 +18,8 @@ use indicatif::ProgressBar;
 
 use super::super::interrupt::{self, Found, Results};
 use super::super::number::limit;
+use super::super::pace::{Pace, Plan};
 use super::super::{Error, Format, Out, Status, progress, select};
-use super::pace::{Pace, Plan};
 use crate::harness::around::around;
 use crate::harness::io::files::{self, FileError, Whole};
 use crate::harness::listed::Listed;

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::pace::Plan;
+use super::super::pace::Plan;
 use super::shared::{Again, LeftOut, Of, Scripted, Shared, Versions};
 use super::{Error, Out, Status};
 use crate::harness::report::versions;

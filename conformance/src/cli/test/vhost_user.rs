@@ -8,7 +8,7 @@ use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::pace::Plan;
+use super::super::pace::Plan;
 use super::shared::{Again, Jobs, LeftOut, Of, Scripted, Shared, Start, Versions, chosen};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
