@@ -8,8 +8,8 @@ use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::super::this_program;
 use super::super::pace::Plan;
+use super::super::this_program;
 use super::shared::{Again, Followed, Jobs, Of, Shared, Start};
 use super::{Error, Out, Status};
 use crate::device_model::golden;
@@ -72,10 +72,10 @@ pub(super) struct Args {
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
-    let suite = suite::builtin(&library)?;
     if args.mutants {
-        return mutants(&library, &suite, &args.shared, out);
+        return mutants(&library, &suite::builtin(&library)?, &args.shared, out);
     }
+    let suite = suite::whole(&library)?;
     let tests = args.shared.chosen(&suite, "device-model")?;
     let Some(spawn) = args.spawn.as_deref().filter(|_| !args.shared.list) else {
         return args.shared.list(&library, &tests, out);
