@@ -19,6 +19,7 @@ use crate::harness::walk::Walk;
 use crate::vhost_user::length;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::pairs;
+use crate::vhost_user::probe;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
@@ -157,6 +158,12 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         ),
         (None, None) => return Err(Error::usage("neither --socket nor --spawn", None)),
     };
+    if let (Target::Spawn(command), Device::NetLoopback) = (&target, args.device)
+        && let Some(why) = probe::other_pairs(command, args.start.start_timeout, args.timeout)
+    {
+        let help = "use --device net, or a back-end with two pairs of queues".to_owned();
+        return Err(Error::usage(why, Some(help)));
+    }
     let subject = Subject {
         target: &target,
         device: args.device,
