@@ -35,6 +35,7 @@ mod implementations;
 mod interrupt;
 mod number;
 mod out;
+mod pace;
 #[cfg(test)]
 mod paths;
 mod plain;

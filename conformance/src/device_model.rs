@@ -37,6 +37,7 @@ pub mod control;
 pub mod covering;
 pub mod golden;
 pub mod mutants;
+pub mod pairs;
 pub mod runner;
 pub mod script;
 pub mod session;

@@ -215,7 +215,7 @@ pub struct Peer {
 /// Every problem of every file.
 pub fn builtin(library: &Library, suite: &[Test]) -> Result<Vec<Peer>, SpecErrors> {
     let ids: Vec<&str> = suite.iter().map(|test| test.id.as_str()).collect();
-    let vfio = crate::vfio::suite::builtin(library)?;
+    let vfio = crate::vfio::suite::whole(library)?;
     let vfio_ids: Vec<&str> = vfio.iter().map(|test| test.id.as_str()).collect();
     let mut d = Diagnostics::default();
     let mut peers = Vec::new();

@@ -16,6 +16,7 @@ pub mod length;
 pub mod malformed;
 pub mod mutants;
 pub mod pairs;
+pub mod probe;
 pub mod reference;
 pub mod runner;
 pub mod script;

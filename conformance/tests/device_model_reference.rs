@@ -3,9 +3,10 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
-use devmig_conformance::device_model::mutants::{MutationRun, TestBed};
-use devmig_conformance::device_model::suite;
+use devmig_conformance::device_model::mutants::{AT_ONCE, FEW, MutationRun, TestBed};
+use devmig_conformance::device_model::suite::{self, Way};
 use devmig_conformance::harness::mutation::hunt;
+use devmig_conformance::harness::parallel::in_turn;
 use devmig_model::registry::Library;
 use devmig_reference::nic::Mutant;
 
@@ -32,6 +33,32 @@ fn the_reference_passes_in_every_release_with_every_encoder() {
             };
             assert_eq!(skipped.iter().filter(may).count(), 0, "{}: {skipped:?}", bed.name());
         }
+    });
+}
+
+/// What is right the first time is found by pairs of life-cycle actions, and by nothing else in the suite.
+#[test]
+fn faults_of_the_second_time_are_found_by_pairs_alone() {
+    with_bench(|bench| {
+        // Each two of 11 actions, and each with itself.
+        assert_eq!(bench.pairs.len(), 11 * 12 / 2);
+        let faults: Vec<Mutant> = Mutant::ALL.iter().copied().filter(|m| m.meets()).collect();
+        assert!(faults.len() >= 10, "{}", faults.len());
+        // They are faults of the control program: no other way of creation shows them.
+        let controls = bench.suite.iter().filter(|test| test.own.way == Way::Control);
+        let (bed, tests) = (TestBed::ALL[1], controls.collect::<Vec<_>>());
+        let found = in_turn(&faults, AT_ONCE, |mutant| {
+            let pairs: Vec<_> = bench.pairs.iter().collect();
+            let by_pairs = bench.run(bed, Some(*mutant), FEW, &pairs).unwrap();
+            let by_others = bench.run(bed, Some(*mutant), FEW, &tests).unwrap();
+            let others = MutationRun::complaints(&by_others).into_iter();
+            let mut wrong: Vec<String> = others.map(|what| format!("{mutant}: {what}")).collect();
+            if MutationRun::complaints(&by_pairs).is_empty() {
+                wrong.push(format!("{mutant} is not found"));
+            }
+            wrong
+        });
+        assert_eq!(found.concat(), Vec::<String>::new());
     });
 }
 

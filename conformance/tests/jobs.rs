@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on is a test that fails
 
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use devmig_conformance::device_model::script::Step;
 use devmig_conformance::device_model::suite::{self, Form};
-use devmig_conformance::harness::report::{Status, SuiteReport};
-use devmig_conformance::harness::runner::{self, Adapter, Run};
+use devmig_conformance::harness::report::{Result as TestResult, Status, SuiteReport};
+use devmig_conformance::harness::runner::{self, Adapter, Aside, Run};
 use devmig_conformance::harness::session::{Hold, Session};
 use devmig_conformance::harness::suite::Test;
 use devmig_conformance::harness::verdict::{StepOutcome, TestEnd};
@@ -210,4 +211,106 @@ fn a_run_that_ends_early_has_run_the_same_tests() {
     assert!(one.results[21..].iter().all(|result| result.status == Status::NotRun));
     let (many, told_of_many, _) = learns(8, 20);
     assert_eq!((many, told_of_many), (one, told));
+}
+
+/// An implementation of which the first test takes long, and the second lacks something, in the end.
+struct Slow<'l>(&'l [&'l Test<Form>]);
+
+struct Lacks(bool);
+
+impl Draws for Slow<'_> {
+    type Form = Form;
+}
+
+impl Adapter for Slow<'_> {
+    fn converse(
+        &self,
+        test: &Test<Form>,
+        _: Rules,
+        _: &[ClauseId],
+        hold: &mut Hold<'_, Form>,
+    ) -> Result<(), TestEnd> {
+        let place = self.0.iter().position(|one| one.id == test.id).unwrap();
+        if place == 1 {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        hold(&mut Lacks(place == 2))
+    }
+
+    fn confirms(&self) -> bool {
+        true
+    }
+}
+
+impl Session<Form> for Lacks {
+    fn step(&mut self, _: &Test<Form>, _: &Step) -> Result<(), TestEnd> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), TestEnd> {
+        let (clause, expected) = (ClauseId::new(1), Vec::new());
+        let lacks = TestEnd::Finding { clause, observed: "nothing came".into(), expected };
+        if self.0 { Err(lacks) } else { Ok(()) }
+    }
+
+    fn is_late(&self) -> bool {
+        true
+    }
+
+    fn log(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What is told aside, in order.
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Told {
+    fn add(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+}
+
+impl Aside for Told {
+    fn early(&self, place: usize, result: &TestResult) {
+        self.add(format!("{place}: {}", result.test));
+    }
+
+    fn begins(&self, what: &str) {
+        self.add(what.to_owned());
+    }
+
+    fn ends(&self) {
+        self.add("over".to_owned());
+    }
+}
+
+#[test]
+fn what_is_over_before_its_turn_is_told_and_what_takes_time_besides() {
+    let library = Library::builtin().unwrap();
+    let suite = suite::builtin(&library).unwrap();
+    let tests: Vec<_> = suite.iter().take(6).collect();
+    let told = Told::default();
+    let run = Run { jobs: 4, aside: &told, ..Run::new(&library, (), "1", Rules::default()) };
+    let (adapter, open) = (Slow(&tests), run.open(&[]));
+    let at_turn = Mutex::new(None);
+    let report = runner::play(&run, &adapter, open, &tests, &[], |result| {
+        if result.test == tests[1].id {
+            *at_turn.lock().unwrap() = Some(told.0.lock().unwrap().clone());
+        }
+    });
+    assert_eq!((report.summary.pass, report.summary.fail), (5, 1));
+    // Those after the slow test and the one whose finding is to be confirmed in its turn were told.
+    let before: Vec<String> = at_turn.into_inner().unwrap().unwrap();
+    for place in [3, 4, 5] {
+        let line = format!("{place}: {}", tests[place].id);
+        assert!(before.contains(&line), "{line} in {before:?}");
+    }
+    let all = told.0.into_inner().unwrap();
+    let (lacks, times) = (&tests[2].id, "with 4 times the limit");
+    let begun = format!("{lacks}: nothing came in time, so once more alone, {times}");
+    let at = all.iter().position(|line| *line == begun).unwrap();
+    assert_eq!(all[at + 1], "over", "{all:?}");
+    assert_eq!(all.iter().filter(|line| *line == "over").count(), 1, "{all:?}");
 }

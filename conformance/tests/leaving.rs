@@ -361,6 +361,62 @@ fn a_run_that_is_cut_short_keeps_its_results() {
     }
 }
 
+/// What was over before its turn is kept too: here the second test hangs, and those after it do not.
+#[test]
+fn a_run_that_is_cut_short_keeps_the_results_of_tests_before_their_turn() {
+    for (signal, format) in [(Signal::INT, "json"), (Signal::TERM, "text")] {
+        let room = Room::new();
+        let (starts, lines, junit) = (room.path("starts"), room.path("lines"), room.path("xml"));
+        let script = format!(
+            "echo >>{starts}; [ $(wc -l <{starts}) != 2 ] || sleep 100; exec {blk}",
+            starts = starts.display(),
+            blk = blk(),
+        );
+        let spawn = shell_words::join(["sh", "-c", &script]);
+        let (results, document) = (lines.to_str().unwrap(), junit.to_str().unwrap());
+        let mut devmig = room.start(&[
+            "test",
+            "vhost-user",
+            "--spawn",
+            &spawn,
+            "--device",
+            "blk",
+            "--format",
+            format,
+            "--jobs",
+            "4",
+            "--start-timeout",
+            "90",
+            "--results",
+            results,
+            "--junit",
+            document,
+        ]);
+        let started = || std::fs::read_to_string(&starts).unwrap_or_default().len();
+        eventually("later tests start", || (started() > 12).then_some(()));
+        devmig.end(signal);
+        let (out, _) = devmig.said();
+        let kept = std::fs::read_to_string(&lines).unwrap();
+        let kept: Vec<Value> =
+            kept.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        // All that started, but for those that were amid, one for each job.
+        assert!(kept.len() >= 12 - 4, "{} are kept: {out}", kept.len());
+        let junit = std::fs::read_to_string(&junit).unwrap();
+        assert_eq!(junit.matches("<testcase").count(), kept.len() + 1, "{junit}");
+        if format == "json" {
+            let report: Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(report["results"].as_array().unwrap(), &kept);
+            continue;
+        }
+        for result in &kept {
+            assert!(out.contains(result["test"].as_str().unwrap()), "{result} in {out}");
+        }
+        let (all, last) = (kept.len(), out.lines().last().unwrap());
+        assert!(last.starts_with(&format!("interrupted: {all} of ")), "{out}");
+        assert!(last.ends_with(&format!(", {} of them before their turn", all - 1)), "{out}");
+    }
+}
+
 #[test]
 fn a_search_for_mutants_that_is_interrupted_says_what_it_has() {
     let room = Room::new();

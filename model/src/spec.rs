@@ -60,6 +60,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/vhost-user/rings.toml"
     "clauses/vhost-user/messages.toml"
     "clauses/vhost-user/status-and-reset.toml"
+    "clauses/vhost-user/suspend.toml"
     "clauses/vhost-user/device-state.toml"
     "clauses/vhost-user/wire.toml"
     "clauses/vhost-user/back-end-channel.toml"

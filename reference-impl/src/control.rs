@@ -16,7 +16,7 @@
 //!
 //! **Not here:** the devices (`vhost_user`, `vfio_user`), and what they may be (`nic/model.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -112,6 +112,8 @@ pub struct Listed {
 
 struct Device {
     listed: Listed,
+    /// The client that had it created, by number.
+    client: u32,
     serving: Serving,
     // Removed after the server has stopped.
     _socket: Temporary,
@@ -123,6 +125,28 @@ pub struct Control {
     devices: BTreeMap<String, Device>,
     /// What the last device of the one slot that is filled next was made with.
     last: Vec<(String, Given)>,
+    past: Past,
+}
+
+/// What has happened, for faults that only that shows; without one, nothing of it is kept.
+#[derive(Debug, Default)]
+struct Past {
+    /// How many devices were created.
+    made: u32,
+    /// What the first was created with.
+    first: Vec<(String, Given)>,
+    /// What was refused since the last was created.
+    refused: Vec<(String, Given)>,
+    /// How often a device of a name was deleted.
+    deleted: BTreeMap<String, u32>,
+    /// How often a second device under a name was asked for.
+    again: BTreeMap<String, u32>,
+    /// Devices that existed when another was deleted.
+    older: BTreeSet<String>,
+    /// How many clients there were.
+    clients: u32,
+    /// The device that was created last.
+    last: Option<InstanceForm>,
 }
 
 fn refused(why: impl std::fmt::Display) -> ErrorObjectOwned {
@@ -133,7 +157,7 @@ impl Control {
     /// None yet.
     #[must_use]
     pub fn new(build: Build) -> Self {
-        Control { build, devices: BTreeMap::new(), last: Vec::new() }
+        Control { build, devices: BTreeMap::new(), last: Vec::new(), past: Past::default() }
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -149,6 +173,7 @@ impl Control {
         while !stop.requested()? {
             match listener.accept() {
                 Ok((client, _)) => {
+                    self.past.clients = self.past.clients.wrapping_add(1);
                     // Who breaks off is gone, whatever the reason.
                     let _ = self.converse(&client);
                 }
@@ -245,7 +270,9 @@ impl Control {
     fn add(&mut self, add: Add) -> Result<serde_json::Value, ErrorObjectOwned> {
         let Add { id, model, version, parameters, transport, socket, link } = add;
         if self.devices.contains_key(&id) {
-            if !self.is(Mutant::AddsAgain) {
+            let again = self.past.again.get(&id).is_some_and(|again| *again > 0);
+            if !self.is(Mutant::AddsAgain) && !(self.is(Mutant::ReplacesSecond) && again) {
+                self.note_refused(&id, &parameters);
                 return Err(refused(format!("there is a device `{}` already", id.escape_debug())));
             }
             self.delete(&id)?;
@@ -265,6 +292,14 @@ impl Control {
             given.extend(self.last.iter().filter(kept).cloned().collect::<Vec<_>>());
         }
         let model = model.unwrap_or_else(|| NicModel::default().id().to_owned());
+        let own = given.clone();
+        let left = match self.build.mutant {
+            Some(Mutant::PoolKeepsFirst) if self.past.made > 1 => self.past.first.clone(),
+            Some(Mutant::ChangeLeaks | Mutant::RefusedLeaks) => self.past.refused.clone(),
+            _ => Vec::new(),
+        };
+        let is_given = |name: &str| own.iter().any(|(known, _)| known == name);
+        given.extend(left.into_iter().filter(|(name, _)| !is_given(name)));
         let order = Order { model, version, given, build: self.build };
         let config = NicConfig::make(&order).map_err(|error| match self.build.mutant {
             Some(Mutant::NamesNothing) => refused("the device cannot be created"),
@@ -275,20 +310,61 @@ impl Control {
             .filter_map(|(name, value)| Some((name.parse().ok()?, serde_json::Value::from(value))));
         let instance = config.instance(external.collect::<External>());
         let (serving, listening) = start(&socket, transport, config, link).map_err(refused)?;
+        if self.build.mutant.is_some_and(Mutant::meets) {
+            if self.past.made == 0 {
+                self.past.first = own;
+            }
+            self.past.made = self.past.made.saturating_add(1);
+            self.past.refused.clear();
+            self.past.older.remove(&id);
+        }
         self.last = order.given;
         let instance = InstanceForm::from(&instance);
+        if self.is(Mutant::LastShown) {
+            self.past.last = Some(instance.clone());
+        }
         let listed = Listed { id: id.clone(), transport, socket, instance };
-        self.devices.insert(id, Device { listed, serving, _socket: listening });
+        self.devices
+            .insert(id, Device { listed, client: self.past.clients, serving, _socket: listening });
         Ok(serde_json::Value::Bool(true))
     }
 
+    /// A device under an existing name is refused.
+    fn note_refused(&mut self, id: &str, given: &Object<String, Value, MAX_PARAMETERS>) {
+        if !self.build.mutant.is_some_and(Mutant::meets) {
+            return;
+        }
+        let again = self.past.again.entry(id.to_owned()).or_default();
+        *again = again.saturating_add(1);
+        if self.is(Mutant::RefusedLeaks) {
+            let one =
+                |(name, value): (&String, &Value)| (name.clone(), Given::Value(value.clone()));
+            self.past.refused = given.0.iter().map(one).collect();
+        }
+    }
+
     fn list(&self) -> serde_json::Value {
-        let all: Vec<&Listed> = self.devices.values().map(|device| &device.listed).collect();
+        let is_listed = |device: &&Device| match self.build.mutant {
+            Some(Mutant::ListGap) => !self.past.older.contains(&device.listed.id),
+            Some(Mutant::ClientForgets) => device.client == self.past.clients,
+            _ => true,
+        };
+        let all = self.devices.values().filter(is_listed).map(|device| &device.listed);
+        let mut all: Vec<Listed> = all.cloned().collect();
+        if let Some(last) = self.past.last.clone().filter(|_| self.is(Mutant::LastShown)) {
+            all.iter_mut().for_each(|listed| listed.instance = last.clone());
+        }
         serde_json::to_value(all).unwrap_or_default()
     }
 
     fn set(&mut self, set: Set) -> Result<serde_json::Value, ErrorObjectOwned> {
-        let changes = self.is(Mutant::ChangesLive);
+        let again = self.past.deleted.contains_key(&set.id);
+        let changes = self.is(Mutant::ChangesLive) || (self.is(Mutant::ChangesAgain) && again);
+        if self.is(Mutant::ChangeLeaks) {
+            let one =
+                |(name, value): (&String, &Value)| (name.clone(), Given::Value(value.clone()));
+            self.past.refused = set.parameters.0.iter().map(one).collect();
+        }
         let device = self.found(&set.id)?;
         if changes {
             for (name, value) in set.parameters.0 {
@@ -314,6 +390,17 @@ impl Control {
 
     fn delete(&mut self, id: &str) -> Result<serde_json::Value, ErrorObjectOwned> {
         self.found(id)?;
+        let first = self.devices.keys().next().cloned().filter(|_| self.is(Mutant::DeletesOther));
+        let id = first.as_deref().unwrap_or(id);
+        if self.build.mutant.is_some_and(Mutant::meets) {
+            let deleted = self.past.deleted.entry(id.to_owned()).or_default();
+            *deleted = deleted.saturating_add(1);
+            if *deleted > 1 && self.is(Mutant::DeletesOnce) {
+                return Ok(serde_json::Value::Bool(true));
+            }
+            self.past.older = self.devices.keys().filter(|other| *other != id).cloned().collect();
+            self.past.again.remove(id);
+        }
         if let Some(mut device) = self.devices.remove(id) {
             device.serving.stop(ENDS).map_err(refused)?;
         }

@@ -8,7 +8,7 @@ use devmig_model::analysis::change::Examined;
 use devmig_model::analysis::listing::{List, Reports, one};
 use devmig_model::registry::Library;
 
-use super::interrupt::Found;
+use super::interrupt::{Found, Results};
 use super::progress::Meter;
 use super::select::{self, Bounds, Pins, Size};
 use super::{Error, Format, Out, Status};
@@ -64,9 +64,10 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     let found = Found::nothing();
     let (format, full, all) = (args.format, args.full, systems.len());
-    let guard = found.written_on_signal(out.color(), move |found: &[(String, Report)], out| {
-        several(found, Some(all), full, format, out)
-    });
+    let guard =
+        found.written_on_signal(out.color(), move |found: &Results<(String, Report)>, out| {
+            several(&found.in_turn, Some(all), full, format, out)
+        });
     explorer.expects(systems.len());
     for system in &systems {
         let report = explorer.explore(&library, &**system)?;
@@ -75,7 +76,8 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     drop(meter);
     drop(guard);
-    let reports = found.all();
+    let all = found.all();
+    let reports = &all.in_turn;
     if args.format == Format::Text && !scale.is_empty() {
         out.text(&format!("at {scale}\n"))?;
     }
@@ -83,7 +85,7 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         ([name], [(about, report)]) if *name == report.system => {
             out.show(args.format, report, || one(about, report, args.full))?;
         }
-        _ => several(&reports, None, args.full, args.format, out)?,
+        _ => several(reports, None, args.full, args.format, out)?,
     }
     let outcomes = reports.iter().map(|(_, report)| Outcome::of_report(report));
     Ok(outcomes.max().unwrap_or(Outcome::Expected).into())

@@ -1,12 +1,19 @@
 //! `devmig implementations`: the suite against every real implementation that is known, compared with what
 //! each is known to do.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 
+use super::pace::{Pace, Plan};
 use super::{Error, Format, Out, Status, progress, select};
+use crate::harness::report::Result as TestResult;
 use crate::implementations::matrix::{Document, recorded, run as run_all};
 use crate::implementations::{self, Peer, Setting, Verdict};
+use crate::vhost_user::suite::Test;
 use crate::{vfio, vhost_user};
 
 /// Test real implementations and compare the findings with known deviations
@@ -36,7 +43,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = &Library::builtin()?;
     let suite = &vhost_user::suite::whole(library)?;
-    let vfio = &vfio::suite::builtin(library)?;
+    let vfio = &vfio::suite::whole(library)?;
     let all = implementations::builtin(library, suite)?;
     let peers = select::chosen(&all, &args.name, |peer| &peer.name, "implementation", None)?;
     if args.list {
@@ -47,11 +54,17 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     }
     let text = "10.2";
     let rules = library.spec.judged_by("vhost-user", text)?;
-    let bar = progress::bar(peers.len() * suite.len());
+    let bar = progress::bar(0);
     let searched = |peer: &Peer| bar.set_message(format!("{}: looking for it", peer.name));
-    let done = |peer: &Peer, test: &str| {
+    let paces = Paces::default();
+    let done = |peer: &Peer, result: &TestResult| {
+        let Told { tests, foresight, outlook } = paces.after(peer, suite, result);
+        bar.inc_length(tests);
+        if let Some(foresight) = foresight {
+            bar.println(format!("{}: {foresight}", peer.name));
+        }
         bar.inc(1);
-        bar.set_message(format!("{}: {test}", peer.name));
+        bar.set_message(format!("{}: {} {outlook}", peer.name, result.test));
     };
     let setting = Setting { library, suite, vfio, text, rules, done: &|_| () };
     let verdicts = run_all(peers, setting, args.install, &searched, &done);
@@ -74,6 +87,37 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     })?;
     let fails = !ran || verdicts.iter().any(|(_, verdict)| verdict.fails());
     Ok(if fails { Status::Bad } else { Status::Good })
+}
+
+/// How far the run of each implementation is.
+#[derive(Default)]
+struct Paces(Mutex<BTreeMap<String, (Instant, Pace)>>);
+
+/// What is told after a test.
+struct Told {
+    /// How many tests there are, after the first.
+    tests: u64,
+    /// About how long all take, after the first.
+    foresight: Option<String>,
+    /// About how long the others take.
+    outlook: String,
+}
+
+impl Paces {
+    fn after(&self, peer: &Peer, suite: &[Test], result: &TestResult) -> Told {
+        let took = Duration::from_millis(result.milliseconds);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tests = 0;
+        let (began, pace) = all.entry(peer.name.clone()).or_insert_with(|| {
+            let (lengths, jobs) = peer.planned(suite);
+            tests = lengths.len() as u64;
+            let began = Instant::now();
+            (began.checked_sub(took).unwrap_or(began), Pace::new(Plan { lengths, jobs }))
+        });
+        pace.test_took(result.milliseconds);
+        let passed = began.elapsed();
+        Told { tests, foresight: pace.foresight(passed), outlook: pace.outlook(passed) }
+    }
 }
 
 fn show(

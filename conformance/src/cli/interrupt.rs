@@ -9,6 +9,7 @@
 //! signal: 128 and its number, in a shell. A second signal ends us at once: the first one's report may wait
 //! for a reader that never comes.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -57,23 +58,49 @@ impl Drop for Guard {
     }
 }
 
-/// What a command has found so far: the main thread adds to it, a signal has it written.
+/// What a command has found so far: its threads add to it, a signal has it written.
 #[derive(Debug)]
-pub(crate) struct Found<T>(Arc<Mutex<Vec<T>>>);
+pub(crate) struct Found<T>(Arc<Mutex<Results<T>>>);
+
+impl<T> Clone for Found<T> {
+    fn clone(&self) -> Self {
+        Found(Arc::clone(&self.0))
+    }
+}
+
+/// Results, by their places.
+#[derive(Debug)]
+pub(crate) struct Results<T> {
+    /// Those that came in their order, from the first.
+    pub(crate) in_turn: Vec<T>,
+    /// Those that came before their turn, which is yet to come.
+    pub(crate) early: BTreeMap<usize, T>,
+}
 
 impl<T> Found<T> {
     /// Nothing yet.
     pub(crate) fn nothing() -> Self {
-        Found(Arc::default())
+        Found(Arc::new(Mutex::new(Results { in_turn: Vec::new(), early: BTreeMap::new() })))
     }
 
-    /// Adds a result.
+    /// Adds the next result, which replaces one that came before its turn.
     pub(crate) fn add(&self, result: T) {
-        self.all().push(result);
+        let mut all = self.all();
+        let place = all.in_turn.len();
+        all.early.remove(&place);
+        all.in_turn.push(result);
+    }
+
+    /// Adds a result before its turn.
+    pub(crate) fn add_early(&self, place: usize, result: T) {
+        let mut all = self.all();
+        if place >= all.in_turn.len() {
+            all.early.insert(place, result);
+        }
     }
 
     /// All results so far.
-    pub(crate) fn all(&self) -> MutexGuard<'_, Vec<T>> {
+    pub(crate) fn all(&self) -> MutexGuard<'_, Results<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,14 +109,13 @@ impl<T> Found<T> {
     pub(crate) fn written_on_signal(
         &self,
         color: bool,
-        write: impl FnOnce(&[T], &mut Out<'_>) -> Result<(), Error> + Send + 'static,
+        write: impl FnOnce(&Results<T>, &mut Out<'_>) -> Result<(), Error> + Send + 'static,
     ) -> Guard
     where
         T: Send + 'static,
     {
-        let found = Arc::clone(&self.0);
+        let found = self.clone();
         *words() = Some(Box::new(move || {
-            let found = Found(found);
             let mut out = Out::new(std::io::stdout(), color);
             let _ = write(&found.all(), &mut out);
             let _ = out.flush();
@@ -117,4 +143,23 @@ pub(crate) fn handle() {
             });
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_in_its_turn_replaces_the_one_before_its_turn() {
+        let found = Found::nothing();
+        found.add("first");
+        found.add_early(2, "third, early");
+        found.add_early(1, "second, early");
+        found.add("second");
+        // Judged again meanwhile, and too late.
+        found.add_early(1, "second, late");
+        let all = found.all();
+        assert_eq!(all.in_turn, ["first", "second"]);
+        assert_eq!(all.early, BTreeMap::from([(2, "third, early")]));
+    }
 }

@@ -6,7 +6,6 @@ mod device_model;
 mod migration_capabilities;
 mod multifd_destination;
 mod multifd_source;
-mod pace;
 mod shared;
 mod vfio;
 mod vfio_kernel;

@@ -171,6 +171,18 @@ impl Control {
         self.call("device-del", &format!("{{\"id\":\"{id}\"}}"))
     }
 
+    /// Disconnects, and connects again: another client.
+    ///
+    /// # Errors
+    /// [`TestEnd::Died`] if nobody listens any more.
+    pub fn reconnect(&mut self) -> Result<(), TestEnd> {
+        match UnixStream::connect(self.process.socket()) {
+            Ok(stream) => (self.stream, self.rest) = (stream, Vec::new()),
+            Err(error) => return Err(self.gone(&error.to_string())),
+        }
+        Ok(())
+    }
+
     /// One call, with parameters in JSON.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use devmig_model::spec::{SourceFile, SpecErrors};
 use devmig_reference::nic::{Encoder, Mutant, Release};
 
 use super::golden;
+use super::pairs;
 use super::runner::{self, Run};
 use super::subject::Subject;
 use super::suite::{Form, Test};
@@ -77,6 +78,8 @@ pub struct MutationRun<'a> {
     pub library: &'a Library,
     /// All tests.
     pub suite: &'a [Test],
+    /// The tests in which life-cycle actions meet.
+    pub pairs: Vec<Test>,
     /// The program `devmig`.
     pub program: String,
     /// Entries of the suite that find no fault.
@@ -95,7 +98,8 @@ impl<'a> MutationRun<'a> {
     ) -> Result<Self, SpecErrors> {
         let file = SourceFile::new("mutants.toml", include_str!("mutants.toml"));
         let names: Vec<&str> = suite.iter().map(|test| test.entry.as_str()).collect();
-        Ok(MutationRun { library, suite, program, idle: suite_files::idle(&names, &file)? })
+        let (pairs, idle) = (pairs::tests(library)?, suite_files::idle(&names, &file)?);
+        Ok(MutationRun { library, suite, pairs, program, idle })
     }
 
     fn words(
@@ -181,7 +185,7 @@ impl Reference for MutationRun<'_> {
     }
 
     fn tests(&self) -> Vec<&Test> {
-        self.suite.iter().collect()
+        self.suite.iter().chain(&self.pairs).collect()
     }
 
     fn idle(&self) -> &[String] {
@@ -198,6 +202,10 @@ impl Reference for MutationRun<'_> {
         mutant: Mutant,
         tests: &[&Test],
     ) -> Result<SuiteReport, HarnessError> {
-        self.run(bed, Some(mutant), FEW, tests)
+        // What is right the first time is for pairs to find, and nothing else is.
+        let is_pair = |test: &&Test| self.pairs.iter().any(|pair| pair.id == test.id);
+        let tests: Vec<&Test> =
+            tests.iter().copied().filter(|test| is_pair(test) == mutant.meets()).collect();
+        self.run(bed, Some(mutant), FEW, &tests)
     }
 }

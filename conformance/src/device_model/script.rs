@@ -29,6 +29,16 @@ steps! {
         MakeAgain = "make again":
             "another device is asked for under the name of this one, and refused";
         Unchanged = "unchanged": "the program describes the device as before";
+        RefuseAnother = "refuse another":
+            "another device is asked for under a third name, with an unknown parameter, and refused";
+        MakeBeside = "make beside":
+            "request the case's other device under a second name; the program creates it";
+        ReadBackBeside = "read back beside": "the program describes that device as it was requested";
+        DeleteBeside = "delete beside": "delete the device under the second name";
+        NewClient = "new client": "disconnect from the control socket, and connect again";
+        NothingLeft = "nothing left": "the program lists no device";
+        Attach = "attach": "use the created device's connection for its state";
+        Detach = "detach": "close that connection";
         Start = "start": "start the requested device";
         StartOther = "start other": "start the case's other device";
         StartPeer = "start peer": "start the other program's device";

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `description.rs` | what the program prints of itself |
 //! | `making.rs` | devices that are asked for: made, or refused |
+//! | `meeting.rs` | several devices, clients and connections of one control program |
 //! | `moving.rs` | state that is saved and loaded |
 //!
 //! **Invariant.** A session ends what it started, whatever ends it.
@@ -13,6 +14,7 @@
 
 mod description;
 mod making;
+mod meeting;
 mod moving;
 
 pub use description::Hosts;
@@ -103,7 +105,10 @@ impl<'a> Session<'a> {
             Step::DescribeWithCase => self.describe_again(true),
             Step::StatementsAgree => self.statements_agree(),
             Step::InitialAccepted => self.initial_accepted(),
-            Step::Make => self.make(),
+            Step::Make => {
+                self.is_other = false;
+                self.make()
+            }
             Step::Refuse => self.refuse(),
             Step::Status => self.status(),
             Step::Named => self.named(),
@@ -116,6 +121,17 @@ impl<'a> Session<'a> {
             Step::Change => self.change(),
             Step::MakeAgain => self.make_again(),
             Step::Unchanged => self.unchanged(),
+            Step::RefuseAnother => self.refuse_another(),
+            Step::MakeBeside => self.make_beside(),
+            Step::ReadBackBeside => self.read_back_beside(),
+            Step::DeleteBeside => self.delete_beside(),
+            Step::NewClient => self.new_client(),
+            Step::NothingLeft => self.nothing_left(),
+            Step::Attach => self.attach(),
+            Step::Detach => {
+                self.device = None;
+                Ok(())
+            }
             Step::Start => self.start(Who::Own),
             Step::StartOther => self.start(Who::Other),
             Step::StartPeer => self.start(Who::Peer),

@@ -115,6 +115,14 @@ fn known<T: Copy, I>(
         .ok()
 }
 
+/// The built-in tests, and those that follow from the table of life-cycle actions.
+///
+/// # Errors
+/// Every problem of their files.
+pub fn whole(library: &Library) -> Result<Vec<Test>, SpecErrors> {
+    Ok([builtin(library)?, super::pairs::tests(library)?].concat())
+}
+
 /// The built-in suite.
 ///
 /// # Errors

@@ -9,7 +9,8 @@
 //! A *state* is what a tester knows by heart of the device: words with values, such as `rings` and
 //! `running`. An action is taken where the state has its `from`, and leaves it with its `to`; if it has
 //! not, the shortest way over other actions that need nothing more comes before. `{word}` in a step
-//! stands for the word's value; a step that is empty then is none.
+//! stands for the word's value; a step that is empty then is none. A suite with several tables gives the
+//! conversation of each a `name`.
 //!
 //! **Invariant.** Every action meets every other, in both orders, or the table is refused.
 //!
@@ -33,8 +34,13 @@ pub const PREFIX: &str = "pair.";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawConversation {
+    /// What the ids begin with, after the prefix.
+    name: Option<String>,
     #[serde(default)]
     needs: Vec<String>,
+    /// Keys that only the tests of this suite have, as each of these tests has them.
+    #[serde(default)]
+    keys: toml::Table,
     /// What is known after its beginning.
     state: Words,
     begin: Vec<String>,
@@ -92,6 +98,8 @@ struct Entry {
     purpose: String,
     needs: BTreeSet<String>,
     steps: Vec<String>,
+    #[serde(flatten)]
+    keys: toml::Table,
 }
 
 #[derive(Debug, Serialize)]
@@ -185,12 +193,14 @@ impl Table<'_> {
                 a.about, b.about
             ),
         };
+        let name = self.conversation.name.iter().map(|name| format!("{name}."));
         Ok(Entry {
-            id: format!("{PREFIX}{first}.{second}"),
+            id: format!("{PREFIX}{}{first}.{second}", name.collect::<String>()),
             clause: a.clause.clone(),
             purpose,
             needs: script.needs,
             steps: script.steps,
+            keys: self.conversation.keys.clone(),
         })
     }
 }

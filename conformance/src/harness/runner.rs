@@ -17,7 +17,9 @@
 //! test's failure. A run that cannot show anything more ends early: see `runner/early_end.rs`. A test goes
 //! on past a deviation where it is known what follows: see `runner/past.rs`.
 
+mod aside;
 mod confirm;
+mod contradiction;
 mod early_end;
 mod past;
 mod side_by_side;
@@ -27,7 +29,9 @@ use devmig_engine::estimate::Fault;
 use devmig_engine::rules::{Choices, ClauseSet, Rules};
 use devmig_model::registry::Library;
 
+pub use self::aside::Aside;
 use self::confirm::{Confirmation, Confirmed};
+use self::contradiction::{Conflict, Shown};
 use self::early_end::{EarlyEnd, Met};
 use self::past::{Combined, Findings, Reach};
 use self::side_by_side::{Basis, Turns};
@@ -40,8 +44,7 @@ use super::session::{Hold, Session};
 use super::shorten::shorten;
 use super::suite::{StepOf, Test};
 use super::verdict::{
-    StepOutcome, TestEnd, accepted, contradiction, fatal, outcome, readings, with_aftermath,
-    with_start,
+    StepOutcome, TestEnd, accepted, fatal, outcome, readings, with_aftermath, with_start,
 };
 use super::waivers::Waiver;
 use super::walk::{Draws, Walk};
@@ -73,6 +76,8 @@ pub struct Run<'a, S> {
     pub goes_past: bool,
     /// How many tests run at the same time.
     pub jobs: usize,
+    /// Who is told of what is no result in its turn.
+    pub aside: &'a dyn Aside,
 }
 
 impl<'a, S> Run<'a, S> {
@@ -92,6 +97,7 @@ impl<'a, S> Run<'a, S> {
             ends_early: false,
             goes_past: false,
             jobs: 1,
+            aside: &(),
         }
     }
 
@@ -161,7 +167,7 @@ pub fn play<S, A: Adapter>(
     let (library, reproduce, waivers) = (run.library, run.reproduce.as_str(), &*run.waivers);
     let goes_past = run.goes_past && A::SUPPRESSES;
     let (script, seed, turns) = (run.script.as_str(), run.seed, Turns::default());
-    let confirmed = Confirmed::default();
+    let (confirmed, aside) = (Confirmed::default(), run.aside);
     let runner = Runner {
         library,
         reproduce,
@@ -173,6 +179,7 @@ pub fn play<S, A: Adapter>(
         goes_past,
         turns,
         confirmed,
+        aside,
     };
     let mut learned = Learned::nothing(open);
     let items = tests.iter().map(|test| (*test, None));
@@ -207,6 +214,8 @@ struct Learned {
     reached: bool,
     /// Some test had an answer.
     answered: bool,
+    /// Which tests have shown an interpretation.
+    shown: Shown,
     /// The place of the test that is judged with it.
     place: usize,
     /// What that test's result rests on, of all this.
@@ -221,9 +230,16 @@ impl Learned {
             offers: None,
             reached: false,
             answered: false,
+            shown: Shown::default(),
             place: 0,
             basis: Basis::default(),
         }
+    }
+
+    /// After this test, these choices are possible.
+    fn know(&mut self, library: &Library, choices: Choices, test: &str) {
+        self.shown.add(&library.spec, &self.known.choices, &choices, test);
+        self.known.choices = choices;
     }
 }
 
@@ -237,6 +253,8 @@ struct Attempt<T> {
     judged: bool,
     /// With every choice open, the conversation is allowed, or the tester's part of it.
     otherwise: bool,
+    /// Of which choices it takes another interpretation than the tests before it.
+    conflicts: Vec<Conflict>,
     /// It ended since nothing came in time.
     is_late: bool,
     met: Met,
@@ -263,6 +281,7 @@ struct Runner<'a, A> {
     confirmed: Confirmed,
     goes_past: bool,
     turns: Turns,
+    aside: &'a dyn Aside,
 }
 
 impl<A: Adapter> Runner<'_, A> {
@@ -287,15 +306,15 @@ impl<A: Adapter> Runner<'_, A> {
             if attempt.end.is_none() {
                 // What a deviation led to says nothing about open choices.
                 if past.is_empty() {
-                    learned.known.choices = attempt.choices;
+                    learned.know(self.library, attempt.choices, &test.id);
                 }
                 let status = if attempt.judged { Status::Pass } else { Status::Empty };
                 let Attempt { taken, aftermath, met, .. } = attempt;
                 break (Outcome::new(status), taken, aftermath, met, reach);
             }
             if is_slow {
-                let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
-                let outcome = self.outcome(test, end, log, otherwise, &learned.known);
+                let (outcome, Attempt { taken, met, aftermath, .. }) =
+                    self.outcome(test, attempt, learned);
                 break (confirm::slow(outcome), taken, aftermath, met, reach);
             }
             let attempt = match walk {
@@ -306,9 +325,12 @@ impl<A: Adapter> Runner<'_, A> {
                 }
                 _ => attempt,
             };
-            let Attempt { end, log, taken, otherwise, met, aftermath, .. } = attempt;
-            let end = end.map(|end| if otherwise { end } else { fatal(end, &aftermath) });
-            let outcome = self.outcome(test, end, log, otherwise, &learned.known);
+            let otherwise = attempt.otherwise;
+            let fatal = |end| if otherwise { end } else { fatal(end, &attempt.aftermath) };
+            let end = attempt.end.map(fatal);
+            let attempt = Attempt { end, ..attempt };
+            let (outcome, Attempt { taken, met, aftermath, .. }) =
+                self.outcome(test, attempt, learned);
             let broken = outcome.clause.unwrap_or(test.clause);
             let accepted = accepted(self.library, self.waivers, &test.id, &outcome, broken);
             let Some(accepted) = accepted else {
@@ -370,6 +392,7 @@ impl<A: Adapter> Runner<'_, A> {
         let choices = self.library.spec.choices().len();
         let (mut log, mut taken, mut learns) = (Vec::new(), Vec::new(), Vec::new());
         let (mut judged, mut otherwise, mut is_late) = (false, false, false);
+        let mut conflicts = Vec::new();
         let (mut met, mut aftermath) = (Met::default(), Aftermath::default());
         let mut reach = Reach::default();
         let panicked = |why: String| Err(TestEnd::Harness(format!("devmig panicked: {why}")));
@@ -401,6 +424,14 @@ impl<A: Adapter> Runner<'_, A> {
                             }
                             _ => false,
                         };
+                    if otherwise && matches!(end, TestEnd::Finding { .. }) {
+                        conflicts = contradiction::conflicts(
+                            &self.library.spec,
+                            rules,
+                            &open.choices,
+                            |rules| session.replay(rules).is_ok(),
+                        );
+                    }
                 }
             }
             ended
@@ -419,7 +450,19 @@ impl<A: Adapter> Runner<'_, A> {
             .iter()
             .fold(rules.choices, |known, (choice, options)| known.only(*choice, options));
         let end = ended.err();
-        Attempt { end, log, taken, choices, judged, otherwise, is_late, met, aftermath, reach }
+        Attempt {
+            end,
+            log,
+            taken,
+            choices,
+            judged,
+            otherwise,
+            conflicts,
+            is_late,
+            met,
+            aftermath,
+            reach,
+        }
     }
 
     fn steps(
@@ -487,21 +530,22 @@ impl<A: Adapter> Runner<'_, A> {
         (self.adapter.line(test, &whole(&short)), last)
     }
 
-    /// What the end of an attempt comes to.
+    /// What the end of an attempt comes to, and the rest of it.
     fn outcome(
         &self,
         test: &Test<A::Form>,
-        end: Option<TestEnd>,
-        log: Vec<String>,
-        otherwise: bool,
-        known: &Rules,
-    ) -> Outcome {
+        mut attempt: Attempt<StepOf<A::Form>>,
+        learned: &Learned,
+    ) -> (Outcome, Attempt<StepOf<A::Form>>) {
+        let (end, log) = (attempt.end.take(), std::mem::take(&mut attempt.log));
+        let (otherwise, conflicts) = (attempt.otherwise, &*attempt.conflicts);
         // A death is no hint.
         let is_hint = test.hint && !matches!(end, Some(TestEnd::Died { .. }));
         let mut outcome = match end {
             None => Outcome::new(Status::Pass),
             Some(TestEnd::Finding { .. }) if otherwise => {
-                contradiction(self.library, &known.choices, log)
+                let known = &learned.known.choices;
+                contradiction::contradiction(self.library, known, &learned.shown, conflicts, log)
             }
             Some(TestEnd::Illegal { clause }) if otherwise => {
                 let clause = self.library.spec.clause_name(clause);
@@ -513,7 +557,7 @@ impl<A: Adapter> Runner<'_, A> {
         if is_hint && outcome.status == Status::Fail {
             outcome.status = Status::Warn;
         }
-        outcome
+        (outcome, attempt)
     }
 
     fn only(&self, test: &Test<A::Form>) -> String {

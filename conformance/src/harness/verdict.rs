@@ -11,7 +11,7 @@ use std::process::ExitStatus;
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::rules::Choices;
 use devmig_model::registry::Library;
-use devmig_model::spec::Level;
+use devmig_model::spec::{Level, Spec};
 
 use crate::harness::aftermath::Aftermath;
 use crate::harness::io::process::{SpawnError, is_crash, words};
@@ -246,50 +246,28 @@ pub fn outcome(library: &Library, about: ClauseId, stop: TestEnd, log: Vec<Strin
     }
 }
 
-/// The test fails with what other tests have shown, and passes without.
-#[must_use]
-pub fn contradiction(library: &Library, known: &Choices, log: Vec<String>) -> Outcome {
-    let spec = &library.spec;
-    let settled: Vec<String> = (0..spec.choices().len())
-        .map(ChoiceId::new)
-        .filter_map(|choice| Some((choice, known.fixed(choice)?)))
-        .map(|(c, o)| format!("{} = {}", spec.choice_name(c), spec.option_name(c, o)))
-        .collect();
-    let settled = match settled.is_empty() {
-        true => vec!["the interpretation that other tests have shown".to_owned()],
-        false => settled,
-    };
-    Outcome {
-        observed: Some(
-            "the implementation takes two interpretations of one choice: this behaviour \
-             contradicts that in other tests"
-                .to_owned(),
-        ),
-        expected: settled,
-        log,
-        ..Outcome::new(Status::Fail)
-    }
-}
-
 /// MUST, SHOULD or MAY; empty for a clause that is none.
 #[must_use]
 pub fn level(library: &Library, clause: ClauseId) -> String {
     library.spec.get(clause).map(|c| c.level.to_string()).unwrap_or_default()
 }
 
+/// The options of a choice that are still possible.
+#[must_use]
+pub fn options(spec: &Spec, choice: ChoiceId, choices: &Choices) -> Vec<u8> {
+    let count = spec.get_choice(choice).map_or(0, |c| c.options.len()) as u8;
+    (0..count).filter(|option| choices.allows(choice, *option)).collect()
+}
+
 /// The choices that were met, with the options that are still possible.
 #[must_use]
 pub fn readings(library: &Library, known: &Choices, open: &Choices) -> Vec<(String, Vec<String>)> {
     let spec = &library.spec;
-    let options = |choice: ChoiceId, choices: &Choices| -> Vec<u8> {
-        let count = spec.get_choice(choice).map_or(0, |c| c.options.len()) as u8;
-        (0..count).filter(|option| choices.allows(choice, *option)).collect()
-    };
     (0..spec.choices().len())
         .map(ChoiceId::new)
-        .filter(|choice| options(*choice, known) != options(*choice, open))
+        .filter(|choice| options(spec, *choice, known) != options(spec, *choice, open))
         .map(|choice| {
-            let names = options(choice, known);
+            let names = options(spec, choice, known);
             let names = names.into_iter().map(|o| spec.option_name(choice, o).to_owned());
             (spec.choice_name(choice).to_owned(), names.collect())
         })

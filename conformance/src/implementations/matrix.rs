@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Missing, Peer, Serves, Setting, Verdict};
 use crate::harness::parallel::in_turn;
-use crate::harness::report::SuiteReport;
+use crate::harness::report::{Result as TestResult, SuiteReport};
 
 /// Implementations that run at once. Most of the time is spent waiting.
 const AT_ONCE: usize = 3;
@@ -19,7 +19,7 @@ pub fn run<'p>(
     setting: Setting<'_>,
     install: bool,
     searched: &dyn Fn(&Peer),
-    done: &(dyn Fn(&Peer, &str) + Sync),
+    done: &(dyn Fn(&Peer, &TestResult) + Sync),
 ) -> Vec<(&'p Peer, Verdict)> {
     // One after the other: package managers take locks.
     let there = peers.iter().map(|peer| {
@@ -30,7 +30,7 @@ pub fn run<'p>(
     let there: Vec<Result<(), Missing>> = there.collect();
     let jobs: Vec<(&Peer, Result<(), Missing>)> = peers.into_iter().zip(there).collect();
     let verdicts = in_turn(&jobs, AT_ONCE, |(peer, there)| match there {
-        Ok(()) => peer.run(Setting { done: &|test| done(peer, test), ..setting }),
+        Ok(()) => peer.run(Setting { done: &|result| done(peer, result), ..setting }),
         Err(why) => Verdict::NotRun(why.to_string()),
     });
     jobs.into_iter().map(|(peer, _)| peer).zip(verdicts).collect()

@@ -18,6 +18,7 @@ use crate::harness::io::target::Target;
 use crate::harness::pairs::PREFIX;
 use crate::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
 use crate::vfio::guest::Opening;
+use crate::vhost_user::length;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::Test;
@@ -69,6 +70,11 @@ const JOBS: usize = 4;
 /// Tests that are not held against peers: hundreds of conversations each, and some peers take seconds
 /// to start.
 const NOT_HELD: &str = "malformed.every-*";
+
+/// How long to wait. What is known was confirmed when it was recorded.
+fn limits() -> Limits {
+    Limits { owed: Duration::from_secs(5), confirms: false, ..Limits::default() }
+}
 
 impl Peer {
     /// Installs it.
@@ -122,18 +128,32 @@ impl Peer {
                 }
                 Ok(verdict)
             }
-            Serves::VhostUser { device, spawn, pairs_one_in } => {
-                let pairs = setting.suite.iter().filter(|test| test.id.starts_with(PREFIX));
-                let pairs: Vec<&str> =
-                    pairs.step_by(pairs_one_in.get()).map(|test| test.id.as_str()).collect();
-                let held = |test: &&Test| match test.id.starts_with(PREFIX) {
-                    true => pairs.contains(&test.id.as_str()),
-                    false => !matches(NOT_HELD, &test.id),
-                };
-                let tests = setting.suite.iter().filter(held).collect();
+            Serves::VhostUser { device, spawn, .. } => {
+                let tests = self.tests(setting.suite);
                 self.over_vhost_user(setting, version, *device, spawn, tests)
             }
         }
+    }
+
+    /// The tests of vhost-user that are run against it.
+    fn tests<'s>(&self, suite: &'s [Test]) -> Vec<&'s Test> {
+        let Serves::VhostUser { pairs_one_in, .. } = self.serves else { return Vec::new() };
+        let pairs = suite.iter().filter(|test| test.id.starts_with(PREFIX));
+        let pairs: Vec<&str> =
+            pairs.step_by(pairs_one_in.get()).map(|test| test.id.as_str()).collect();
+        let held = |test: &&Test| match test.id.starts_with(PREFIX) {
+            true => pairs.contains(&test.id.as_str()),
+            false => !matches(NOT_HELD, &test.id),
+        };
+        suite.iter().filter(held).collect()
+    }
+
+    /// About how long each of its tests takes, and how many run at the same time; none of what tells of its
+    /// tests only when all are over.
+    #[must_use]
+    pub fn planned(&self, suite: &[Test]) -> (Vec<Duration>, usize) {
+        let length = |test: &Test| length::of_test(test, limits());
+        (self.tests(suite).into_iter().map(length).collect(), JOBS)
     }
 
     fn over_vhost_user(
@@ -150,8 +170,7 @@ impl Peer {
         let target = Target::Spawn(command);
         let name = clap::ValueEnum::to_possible_value(&device);
         let name = name.map(|value| value.get_name().to_owned()).unwrap_or_default();
-        // What is known was confirmed when it was recorded.
-        let limits = Limits { owed: Duration::from_secs(5), confirms: false, ..Limits::default() };
+        let limits = limits();
         let subject = Subject {
             target: &target,
             device,
@@ -166,10 +185,10 @@ impl Peer {
             ),
             ends_early: true,
             jobs: JOBS,
-            // A test ends at its first finding: further ones are not recorded.
+            goes_past: true,
             ..Run::new(setting.library, subject, setting.text, setting.rules)
         };
-        let report = runner::run(&run, &tests, |result| (setting.done)(&result.test));
+        let report = runner::run(&run, &tests, |result| (setting.done)(result));
         let report = self.confirmed(&version, report, |is_new| {
             let limits = Limits { confirms: true, ..limits };
             let run = Run { subject: Subject { limits, ..subject }, ..run.clone() };

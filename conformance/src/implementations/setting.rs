@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use devmig_model::registry::Library;
 
+use crate::harness::report::Result as TestResult;
 use crate::vhost_user::suite::Test;
 
 /// What a run of peers shares.
@@ -20,7 +21,7 @@ pub struct Setting<'a> {
     /// The rules of that version.
     pub rules: devmig_engine::rules::Rules,
     /// Told of each test that is over.
-    pub done: &'a dyn Fn(&str),
+    pub done: &'a dyn Fn(&TestResult),
 }
 
 /// Where peers are installed that the system does not have.

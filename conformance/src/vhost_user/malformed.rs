@@ -44,6 +44,8 @@ malformed! {
     TransferPhase "transfer-phase" "SET_DEVICE_STATE_FD in a phase that is not defined",
     TransferDirection "transfer-direction" "SET_DEVICE_STATE_FD in a direction that is not defined",
     CheckNow "check" "CHECK_DEVICE_STATE, whether or not a transfer has ended",
+    CheckAgain "check-again" "CHECK_DEVICE_STATE once more, after it has reported success",
+    CheckFailedAgain "check-failed-again" "CHECK_DEVICE_STATE once more, after it has reported a failure",
     EmptyMemory "empty-memory" "a memory table of 200 regions in 8 bytes",
 }
 
@@ -56,30 +58,34 @@ pub struct Bytes {
     pub descriptors: usize,
     /// A channel for device state goes along.
     pub channel: bool,
-    /// No back-end that has done what it was asked could say so: it was asked for nothing that it can do.
-    /// What success is, in the reply.
-    pub senseless: Option<Success>,
+    /// What no back-end can say in its reply: that it has done what it cannot do, or the contrary of what it
+    /// has said before.
+    pub senseless: Option<Claim>,
 }
 
-/// How a reply says success.
+/// What a reply says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Success {
+pub enum Claim {
     /// An acknowledgement of 0.
     Acknowledged,
-    /// The lower eight bits are 0.
+    /// The transfer has begun: the lower eight bits are 0.
     Transfer,
+    /// The transfer has succeeded: it is 0.
+    Succeeded,
+    /// The transfer has failed: it is another number.
+    Failed,
 }
 
-impl Success {
+impl Claim {
     /// Whether a reply says it.
     #[must_use]
     pub fn is_said_by(self, payload: &[u8]) -> bool {
-        let [first, rest @ ..] = payload else { return false };
-        let low = match self {
-            Success::Acknowledged => rest.iter().all(|byte| *byte == 0),
-            Success::Transfer => true,
-        };
-        payload.len() == 8 && *first == 0 && low
+        let Ok(number) = <[u8; 8]>::try_from(payload).map(u64::from_ne_bytes) else { return false };
+        match self {
+            Claim::Acknowledged | Claim::Succeeded => number == 0,
+            Claim::Transfer => number & 0xff == 0,
+            Claim::Failed => number != 0,
+        }
     }
 }
 
@@ -141,14 +147,18 @@ impl Malformed {
             Malformed::TransferDirection => {
                 message(id("SET_DEVICE_STATE_FD"), plain, &[9, 0, 0, 0, 0, 0, 0, 0])
             }
-            Malformed::CheckNow => message(id("CHECK_DEVICE_STATE"), plain, &[]),
+            Malformed::CheckNow | Malformed::CheckAgain | Malformed::CheckFailedAgain => {
+                message(id("CHECK_DEVICE_STATE"), plain, &[])
+            }
             Malformed::EmptyMemory => message(id("SET_MEM_TABLE"), plain, &200u64.to_ne_bytes()),
         };
         let senseless = match self {
             Malformed::UnknownAcknowledged
             | Malformed::ShortAcknowledged
-            | Malformed::NoRingAcknowledged => Some(Success::Acknowledged),
-            Malformed::TransferPhase | Malformed::TransferDirection => Some(Success::Transfer),
+            | Malformed::NoRingAcknowledged => Some(Claim::Acknowledged),
+            Malformed::TransferPhase | Malformed::TransferDirection => Some(Claim::Transfer),
+            Malformed::CheckAgain => Some(Claim::Failed),
+            Malformed::CheckFailedAgain => Some(Claim::Succeeded),
             _ => None,
         };
         let channel = matches!(

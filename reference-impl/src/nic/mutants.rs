@@ -58,6 +58,29 @@ mutants! {
     AddsAgain "adds-again" "configuration.immutable"
         "Adding a device under an existing name replaces the device.",
 
+    // The second time, and two devices that meet: right the first time, or alone.
+    PoolKeepsFirst "pool-keeps-first" "create.resets"
+        "From the third device on, a device keeps the values of the first for parameters that are \
+         not given.",
+    ChangeLeaks "change-leaks" "create.resets"
+        "The next device that is created has the values of a refused change.",
+    RefusedLeaks "refused-leaks" "create.resets"
+        "The next device that is created has the values of a refused second one under its name.",
+    DeletesOnce "deletes-once" "create.as-described"
+        "The second deletion of a device of one name has no effect.",
+    ChangesAgain "changes-again" "configuration.immutable"
+        "A device that is created a second time under one name is changed on request.",
+    ReplacesSecond "replaces-second" "configuration.immutable"
+        "The second addition under an existing name replaces the device.",
+    ListGap "list-gap" "instance.reads-back"
+        "After a deletion, the list lacks the devices that existed before it.",
+    LastShown "last-shown" "instance.reads-back"
+        "All devices read back with the configuration of the one that was created last.",
+    DeletesOther "deletes-other" "instance.reads-back"
+        "With two devices, a deletion deletes the one whose name comes first.",
+    ClientForgets "client-forgets" "instance.reads-back"
+        "The list lacks the devices that another client created.",
+
     // Its state.
     OtherConfiguration "other-configuration" "load.checks"
         "The device accepts state of another configuration.",
@@ -75,6 +98,15 @@ mutants! {
         "The second encoder writes an address in reverse.",
     LinkCompared "link-compared" "external.not-compared"
         "Only a NIC with a loopback link accepts the state.",
+}
+
+impl Mutant {
+    /// Whether it is right the first time, or alone: only what happened before shows it.
+    #[must_use]
+    pub const fn meets(self) -> bool {
+        self as usize >= Mutant::PoolKeepsFirst as usize
+            && self as usize <= Mutant::ClientForgets as usize
+    }
 }
 
 #[cfg(test)]

@@ -325,6 +325,10 @@ mutants! {
         "After a state was refused, CHECK_DEVICE_STATE reports a failure of every later transfer.",
     CheckSucceedsOn "check-succeeds-on" "device-state.check-reports"
         "After a state was loaded, CHECK_DEVICE_STATE reports success of every later transfer.",
+    CheckOnce "check-once" "device-state.check-reports"
+        "A second CHECK_DEVICE_STATE after a successful transfer reports a failure.",
+    CheckForgets "check-forgets" "device-state.check-reports"
+        "A second CHECK_DEVICE_STATE after a failed transfer reports success.",
     QueuesOvertold "queues-overtold" "queue-num.answered"
         "The back-end replies to GET_QUEUE_NUM with three more queues than it has.",
     SlotsOvertold "slots-overtold" "memory.max-slots-answered"

@@ -8,9 +8,9 @@ use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
+use super::super::pace::Plan;
 use super::super::this_program;
-use super::pace::Plan;
-use super::shared::{Again, Jobs, Of, Shared, Start};
+use super::shared::{Again, Followed, Jobs, Of, Shared, Start};
 use super::{Error, Out, Status};
 use crate::device_model::golden;
 use crate::device_model::mutants::MutationRun;
@@ -19,7 +19,6 @@ use crate::device_model::subject::Subject;
 use crate::device_model::suite::{self, Test};
 use crate::device_model::transport::Transport;
 use crate::harness::mutation::hunt;
-use crate::harness::report::Result as TestResult;
 
 /// Test a program that implements a device against its description
 #[derive(Debug, ClapArgs)]
@@ -73,10 +72,10 @@ pub(super) struct Args {
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
-    let suite = suite::builtin(&library)?;
     if args.mutants {
-        return mutants(&library, &suite, &args.shared, out);
+        return mutants(&library, &suite::builtin(&library)?, &args.shared, out);
     }
+    let suite = suite::whole(&library)?;
     let tests = args.shared.chosen(&suite, "device-model")?;
     let Some(spawn) = args.spawn.as_deref().filter(|_| !args.shared.list) else {
         return args.shared.list(&library, &tests, out);
@@ -92,7 +91,10 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         goes_past: true,
         ..Run::new(&library, &subject, runner::TEXT, Rules::default())
     };
-    let play = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
+    let play = |followed: Followed<'_>| {
+        let run = Run { aside: followed.aside, ..run.clone() };
+        Ok(runner::run(&run, &tests, followed.done))
+    };
     let of = Of { protocol: "device-model", again: &run.reproduce, text: runner::TEXT };
     args.shared.play(&library, of, Plan::even(tests.len(), run.jobs), out, play)
 }

@@ -9,11 +9,10 @@ use devmig_model::registry::Library;
 use serde_json::{Map, Value};
 
 use super::super::number::limit;
-use super::pace::Plan;
-use super::shared::{Again, Of, Shared, lacking};
+use super::super::pace::Plan;
+use super::shared::{Again, Followed, Of, Shared, lacking};
 use super::{Error, Out, Status};
 use crate::harness::io::files;
-use crate::harness::report::Result as TestResult;
 use crate::multifd::destination::runner::{self, Run};
 use crate::multifd::destination::session::Subject;
 use crate::multifd::destination::suite::{self, Test};
@@ -117,6 +116,9 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     };
     let of = Of { protocol: "multifd-destination", again: &run.reproduce, text: VERSION };
     let tests: Vec<&Test> = tests;
-    let played = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done)?);
+    let played = |followed: Followed<'_>| {
+        let run = Run { aside: followed.aside, ..run.clone() };
+        Ok(runner::run(&run, &tests, followed.done)?)
+    };
     args.shared.play(&library, of, Plan::even(tests.len(), 1), out, played)
 }

@@ -7,10 +7,9 @@ use devmig_engine::rules::Rules;
 use devmig_model::registry::Library;
 
 use super::super::number::span;
-use super::pace::Plan;
-use super::shared::{Again, Of, Shared, lacking};
+use super::super::pace::Plan;
+use super::shared::{Again, Followed, Of, Shared, lacking};
 use super::{Error, Out, Status};
-use crate::harness::report::Result as TestResult;
 use crate::multifd::judge::DOCUMENT;
 use crate::multifd::source::runner::{self, Run};
 use crate::multifd::source::session::Subject;
@@ -70,6 +69,9 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         ..Run::new(&library, &subject, text, rules)
     };
     let of = Of { protocol: "multifd-source", again: &run.reproduce, text };
-    let played = |done: &mut dyn FnMut(&TestResult)| Ok(runner::run(&run, &tests, done));
+    let played = |followed: Followed<'_>| {
+        let run = Run { aside: followed.aside, ..run.clone() };
+        Ok(runner::run(&run, &tests, followed.done))
+    };
     args.shared.play(&library, of, Plan::even(tests.len(), 1), out, played)
 }

@@ -14,16 +14,18 @@ use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 use devmig_model::spec::SourceFile;
 use devmig_reference::switches::Fault;
+use indicatif::ProgressBar;
 
-use super::super::interrupt::{self, Found};
+use super::super::interrupt::{self, Found, Results};
 use super::super::number::limit;
+use super::super::pace::{Pace, Plan};
 use super::super::{Error, Format, Out, Status, progress, select};
-use super::pace::{Pace, Plan};
 use crate::harness::around::around;
 use crate::harness::io::files::{self, FileError, Whole};
 use crate::harness::listed::Listed;
 use crate::harness::mutation::{HarnessError, MutantResult, MutationReport};
 use crate::harness::report::{Result as TestResult, SuiteReport, junit, versions};
+use crate::harness::runner::Aside;
 use crate::harness::suite::{self, SuiteForm, Test};
 use crate::harness::waivers::{self, Waiver};
 use crate::harness::without;
@@ -98,9 +100,11 @@ impl LeftOut<'_> {
         report: SuiteReport,
         command: &str,
         tests: &[&Test<F>],
+        aside: &dyn Aside,
         play: impl Fn(&[String], String, &[&Test<F>]) -> Result<SuiteReport, Error>,
     ) -> Result<SuiteReport, Error> {
         around(report, self.optional, |left_out, only| {
+            aside.begins(&format!("once more without {}", left_out.join(" and ")));
             let names = [self.given, left_out].concat();
             let is_wanted = |test: &&Test<F>| only.is_empty() || only.contains(&&*test.id);
             let tests: Vec<&Test<F>> = tests.iter().copied().filter(is_wanted).collect();
@@ -229,7 +233,7 @@ impl Shared {
         of: Of<'_>,
         plan: Plan,
         out: &mut Out<'_>,
-        played: impl FnOnce(&mut dyn FnMut(&TestResult)) -> Result<SuiteReport, Error>,
+        played: impl FnOnce(Followed<'_>) -> Result<SuiteReport, Error>,
     ) -> Result<Status, Error> {
         self.files_differ()?;
         let whole = |path: &PathBuf| Ok((path.clone(), Whole::new(path)?));
@@ -241,33 +245,44 @@ impl Shared {
         let lines = self.results.as_deref().map(created).transpose()?;
         let count = plan.lengths.len();
         let (bar, began, mut pace) = (progress::bar(count), Instant::now(), Pace::new(plan));
+        bar.enable_steady_tick(TICK);
         let mut trouble = Ok(());
         let found = Found::nothing();
         let cut = SuiteReport { interrupted: true, ..of.report(self.seed) };
         let (format, suite, file) = (self.format, of.protocol.to_owned(), junit_file.clone());
-        let guard = found.written_on_signal(out.color(), move |found: &[TestResult], out| {
-            interrupted(&suite, &cut.with(found.to_vec()), count, format, file, out)
+        let copy = |(path, file): &(&Path, File)| file.try_clone().map_err(|e| failed(path, e));
+        let late = lines.as_ref().map(copy).transpose()?;
+        let guard = found.written_on_signal(out.color(), move |found: &Results<_>, out| {
+            interrupted(
+                Cut { suite, report: cut, count, format, junit: file, lines: late },
+                found,
+                out,
+            )
         });
-        let report = played(&mut |result| {
-            // What our own end does to a back-end is no result.
-            if interrupt::ending() {
-                return;
-            }
-            pace.test_took(result.milliseconds);
-            if let Some(foresight) = pace.foresight(began.elapsed()) {
-                bar.println(foresight);
-            }
-            bar.inc(1);
-            bar.set_message(format!("{} {}", result.test, pace.outlook(began.elapsed())));
-            found.add(result.clone());
-            if let Some((path, file)) = lines.as_ref().filter(|_| trouble.is_ok()) {
-                trouble = kept(file, result).map_err(|cause| failed(path, cause));
-            }
-            if self.format == Format::Text && trouble.is_ok() {
-                // Who is killed, as a guest may be, keeps what it has written.
-                let line = result.line() + "\n";
-                trouble = bar.suspend(|| out.text(&line).and_then(|()| out.flush()));
-            }
+        let beside = Beside { bar: bar.clone(), found: found.clone() };
+        let report = played(Followed {
+            aside: &beside,
+            done: &mut |result| {
+                // What our own end does to a back-end is no result.
+                if interrupt::ending() {
+                    return;
+                }
+                pace.test_took(result.milliseconds);
+                if let Some(foresight) = pace.foresight(began.elapsed()) {
+                    bar.println(foresight);
+                }
+                bar.inc(1);
+                bar.set_message(format!("{} {}", result.test, pace.outlook(began.elapsed())));
+                found.add(result.clone());
+                if let Some((path, file)) = lines.as_ref().filter(|_| trouble.is_ok()) {
+                    trouble = kept(file, result).map_err(|cause| failed(path, cause));
+                }
+                if self.format == Format::Text && trouble.is_ok() {
+                    // Who is killed, as a guest may be, keeps what it has written.
+                    let line = result.line() + "\n";
+                    trouble = bar.suspend(|| out.text(&line).and_then(|()| out.flush()));
+                }
+            },
         });
         drop(guard);
         bar.finish_and_clear();
@@ -305,9 +320,10 @@ impl Shared {
         let bar = progress::bar(chosen.len());
         let found = Found::nothing();
         let (format, count) = (self.format, chosen.len());
-        let guard = found.written_on_signal(out.color(), move |found: &[MutantResult], out| {
-            let cut = format!("interrupted: {} of {count} mutants tried", found.len());
-            let report = MutationReport::of(found.to_vec(), vec![cut]);
+        let guard = found.written_on_signal(out.color(), move |found: &Results<_>, out| {
+            let tried: &[MutantResult] = &found.in_turn;
+            let cut = format!("interrupted: {} of {count} mutants tried", tried.len());
+            let report = MutationReport::of(tried.to_vec(), vec![cut]);
             out.show(format, &report, || report.text())
         });
         let hunt = hunt(&chosen, all, &|fate| {
@@ -439,29 +455,83 @@ impl Again {
     }
 }
 
+/// How often the terminal shows how far a run is.
+const TICK: Duration = Duration::from_millis(200);
+
 /// The default of `--start-timeout`.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default of `--timeout`.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Writes what a run has found that a signal ends.
-fn interrupted(
-    suite: &str,
-    report: &SuiteReport,
+/// What a run's results go to while it goes on.
+pub(super) struct Followed<'f> {
+    /// Each, in its turn.
+    pub(super) done: &'f mut dyn FnMut(&TestResult),
+    /// What is no result in its turn.
+    pub(super) aside: &'f dyn Aside,
+}
+
+/// Keeps what comes before its turn, and says on a terminal what takes time.
+#[derive(Debug)]
+struct Beside {
+    bar: ProgressBar,
+    found: Found<TestResult>,
+}
+
+impl Aside for Beside {
+    fn early(&self, place: usize, result: &TestResult) {
+        // What our own end does to a back-end is no result.
+        if !interrupt::ending() {
+            self.found.add_early(place, result.clone());
+        }
+    }
+
+    fn begins(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
+    fn ends(&self) {
+        self.bar.set_message("");
+    }
+}
+
+/// What is written of a run that a signal ends.
+struct Cut {
+    suite: String,
+    report: SuiteReport,
+    /// How many tests there are.
     count: usize,
     format: Format,
-    junit_file: Option<(PathBuf, Whole)>,
-    out: &mut Out<'_>,
-) -> Result<(), Error> {
+    junit: Option<(PathBuf, Whole)>,
+    /// Where results go, one a line.
+    lines: Option<File>,
+}
+
+/// Writes what a run has found that a signal ends.
+fn interrupted(cut: Cut, found: &Results<TestResult>, out: &mut Out<'_>) -> Result<(), Error> {
+    let Cut { suite, report, count, format, junit: junit_file, lines } = cut;
     let library = Library::builtin()?;
     let text = |id: &str| library.spec.clause_text(id);
-    let ran = report.results.len();
-    let ended = format!("interrupted: {ran} of {count} tests ran\n");
+    for result in found.early.values() {
+        if format == Format::Text {
+            out.text(&(result.line() + "\n"))?;
+        }
+        // What cannot be kept there is in the report.
+        let _ = lines.as_ref().map(|file| kept(file, result));
+    }
+    let results: Vec<_> = found.in_turn.iter().chain(found.early.values()).cloned().collect();
+    let (ran, early) = (results.len(), found.early.len());
+    let report = &report.with(results);
+    let before = match early {
+        0 => String::new(),
+        early => format!(", {early} of them before their turn"),
+    };
+    let ended = format!("interrupted: {ran} of {count} tests ran{before}\n");
     out.show(format, report, || report.closing(text) + &ended)?;
     out.flush()?;
     if let Some((path, file)) = junit_file {
-        let document = junit(suite, report, text);
+        let document = junit(&suite, report, text);
         file.write(document.as_bytes()).map_err(|cause| failed(&path, cause))?;
     }
     Ok(())

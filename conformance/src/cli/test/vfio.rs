@@ -6,10 +6,9 @@ use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::pace::Plan;
+use super::super::pace::Plan;
 use super::shared::{Again, LeftOut, Of, Scripted, Shared, Versions};
 use super::{Error, Out, Status};
-use crate::harness::report::Result as TestResult;
 use crate::harness::report::versions;
 use crate::harness::walk::Walk;
 use crate::vfio::device::Place;
@@ -128,20 +127,23 @@ pub(super) fn run(
     };
     let others = args.versions.others(&library, SOURCE, &args.text)?;
     let of = Of { protocol, again: &run.reproduce, text: &run.text };
-    args.shared.play(&library, of, Plan::even(tests.len() + walks.len(), jobs), out, |done| {
-        let report = runner::play(&run, &tests, &walks, |result: &TestResult| done(result));
+    args.shared.play(&library, of, Plan::even(tests.len() + walks.len(), jobs), out, |followed| {
+        let aside = followed.aside;
+        let first = Run { aside, ..run.clone() };
+        let report = runner::play(&first, &tests, &walks, followed.done);
         let table = &library.vfio().table;
         let offers = report.offers.clone().unwrap_or_default();
         let optional = own.others(table, &offers);
         let left_out = LeftOut { given: &args.without, optional: &optional };
         let report =
-            left_out.around(report, &run.reproduce, &tests, |names, reproduce, tests| {
+            left_out.around(report, &run.reproduce, &tests, aside, |names, reproduce, tests| {
                 let without = Without::named(table, names)?;
                 let run =
                     Run { subject: Subject { without, ..run.subject }, reproduce, ..run.clone() };
                 Ok(runner::play(&run, tests, &[], |_| ()))
             })?;
         versions::compared(report, &others, |version| {
+            aside.begins(&format!("once more by version {version}"));
             let rules = library.spec.judged_by(SOURCE, version)?;
             let run = Run { rules, text: version.to_owned(), ..run.clone() };
             Ok(runner::play(&run, &tests, &[], |_| ()))

@@ -8,7 +8,7 @@ use devmig_model::protocol::vhost_user::table::SOURCE;
 use devmig_model::registry::Library;
 
 use super::super::number::limit;
-use super::pace::Plan;
+use super::super::pace::Plan;
 use super::shared::{Again, Jobs, LeftOut, Of, Scripted, Shared, Start, Versions, chosen};
 use super::{Error, Out, Status};
 use crate::harness::io::process::Command;
@@ -19,6 +19,7 @@ use crate::harness::walk::Walk;
 use crate::vhost_user::length;
 use crate::vhost_user::mutants::MutationRun;
 use crate::vhost_user::pairs;
+use crate::vhost_user::probe;
 use crate::vhost_user::runner::{self, Run};
 use crate::vhost_user::session::{Device, Limits, Subject};
 use crate::vhost_user::suite::{self, Test};
@@ -157,6 +158,12 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         ),
         (None, None) => return Err(Error::usage("neither --socket nor --spawn", None)),
     };
+    if let (Target::Spawn(command), Device::NetLoopback) = (&target, args.device)
+        && let Some(why) = probe::other_pairs(command, args.start.start_timeout, args.timeout)
+    {
+        let help = "use --device net, or a back-end with two pairs of queues".to_owned();
+        return Err(Error::usage(why, Some(help)));
+    }
     let subject = Subject {
         target: &target,
         device: args.device,
@@ -182,8 +189,10 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let lengths = lengths.chain(walks.iter().map(|walk| length::of_walk(*walk))).collect();
     let plan = Plan { lengths, jobs: run.jobs };
     let of = Of { protocol: "vhost-user", again: &run.reproduce, text: &run.text };
-    args.shared.play(&library, of, plan, out, |done| {
-        let mut report = runner::play(&run, &tests, &walks, done);
+    args.shared.play(&library, of, plan, out, |followed| {
+        let aside = followed.aside;
+        let first = Run { aside, ..run.clone() };
+        let mut report = runner::play(&first, &tests, &walks, followed.done);
         // What was not run has driven nothing, and that says nothing about the back-end.
         let tours = tours.filter(|_| report.ended_early.is_none());
         report.coverage = tours.map(|tours| tours.coverage(&report));
@@ -192,13 +201,14 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         let optional = run.subject.without.others(table, &offers);
         let left_out = LeftOut { given: &args.without, optional: &optional };
         let report =
-            left_out.around(report, &run.reproduce, &tests, |names, reproduce, tests| {
+            left_out.around(report, &run.reproduce, &tests, aside, |names, reproduce, tests| {
                 let without = Without::named(table, names)?;
                 let run =
                     Run { subject: Subject { without, ..run.subject }, reproduce, ..run.clone() };
                 Ok(runner::play(&run, tests, &[], |_| ()))
             })?;
         versions::compared(report, &others, |version| {
+            aside.begins(&format!("once more by version {version}"));
             let library = Library::builtin()?.by_text(SOURCE, version)?;
             let rules = library.spec.judged_by(SOURCE, version)?;
             let (text, waivers) = (version.to_owned(), run.waivers.clone());

@@ -1,12 +1,13 @@
 //! Devices that are asked for: made or refused, read back, and not changed.
 
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use devmig_model::device_model::{Configuration, Instance, Name, Value, check};
 use devmig_model::protocol::{vfio_user, vhost_user::wire};
 use devmig_reference::socket::Deadline;
-use devmig_reference::socket::transport::Channel;
+use devmig_reference::socket::transport::{Channel, ConnectError};
 
 use super::{Session, Who, finding, harness, stop};
 use crate::device_model::arguments::Asked;
@@ -22,7 +23,7 @@ use crate::harness::verdict::TestEnd;
 use crate::vfio::user::started;
 
 /// The name of the one device that a control program is told to make.
-const ID: &str = "device";
+pub(super) const ID: &str = "device";
 
 /// The devices that there were, by their names.
 pub(super) type Before = Vec<(String, Instance)>;
@@ -54,6 +55,32 @@ impl Connected {
         let (Connected::VhostUser(process, _) | Connected::VfioUser(process, _)) = self;
         Remains::of(process.as_mut(), Duration::ZERO)
     }
+
+    /// The device behind it, whose state can be moved.
+    pub(super) fn device(self, limit: Duration) -> Result<Device, TestEnd> {
+        Ok(match self {
+            Connected::VhostUser(process, channel) => {
+                Device::VhostUser(Box::new(BackEnd::over(channel, process, limit).map_err(stop)?))
+            }
+            Connected::VfioUser(Some(process), channel) => {
+                let memory = Box::new(devmig_reference::vfio_user::client::NoMemory);
+                Device::VfioUser(started(process, channel, memory, limit).map_err(stop)?)
+            }
+            Connected::VfioUser(None, _) => {
+                return Err(TestEnd::Skip("needs a device over vhost-user".into()));
+            }
+        })
+    }
+}
+
+/// Whether a device is described as it was requested.
+pub(super) fn is_as(found: &Instance, expected: &Configuration) -> Result<(), TestEnd> {
+    if found.model() != expected.model() {
+        let observed = format!("it is described as a `{}`", found.model());
+        return Err(finding(observed, &format!("`{}`", expected.model())));
+    }
+    check::read_back(expected, found.parameters())
+        .map_err(|why| finding(why.to_string(), &expected.to_string()))
 }
 
 impl Session<'_> {
@@ -92,7 +119,7 @@ impl Session<'_> {
     }
 
     /// The control program, started when it is first needed.
-    fn control(&mut self) -> Result<&mut Control, TestEnd> {
+    pub(super) fn control(&mut self) -> Result<&mut Control, TestEnd> {
         if self.control.is_none() {
             let Some(words) = &self.subject.control else {
                 return Err(TestEnd::Skip("needs a control program (--control)".into()));
@@ -119,16 +146,21 @@ impl Session<'_> {
                 let path = self.control()?.socket(ID);
                 let deadline = Deadline::after(limit);
                 let odd = |error| finding(format!("it is added, but {error}"), "it listens");
-                Ok(Attempt::Made(match transport {
-                    Transport::VhostUser => {
-                        Connected::VhostUser(None, Channel::connect(&path, deadline).map_err(odd)?)
-                    }
-                    Transport::VfioUser => {
-                        Connected::VfioUser(None, Channel::connect(&path, deadline).map_err(odd)?)
-                    }
-                }))
+                Ok(Attempt::Made(self.connected(&path, deadline).map_err(odd)?))
             }
         }
+    }
+
+    /// A connection to what listens there.
+    pub(super) fn connected(
+        &self,
+        path: &Path,
+        deadline: Deadline,
+    ) -> Result<Connected, ConnectError> {
+        Ok(match self.transport {
+            Transport::VhostUser => Connected::VhostUser(None, Channel::connect(path, deadline)?),
+            Transport::VfioUser => Connected::VfioUser(None, Channel::connect(path, deadline)?),
+        })
     }
 
     /// The command line of a device.
@@ -226,6 +258,7 @@ impl Session<'_> {
     pub(super) fn read_back(&mut self) -> Result<(), TestEnd> {
         let expected = self.expected()?.clone();
         let found = match self.test.own.way {
+            Way::Control => self.listed(ID)?,
             Way::Command => {
                 if !self.hosts.is_some_and(|hosts| hosts.prints_instances) {
                     let what = "a program that prints the instance (--print-instance-json)";
@@ -234,25 +267,27 @@ impl Session<'_> {
                 let asked = self.asked()?;
                 self.printed_instance(asked)?
             }
-            Way::Control => {
-                let mut there = self.control()?.list()?;
-                let at = there.iter().position(|(id, _)| id == ID);
-                let at = at.ok_or_else(|| finding("the device is not listed", "it is"))?;
-                there.swap_remove(at).1
-            }
         };
-        if found.model() != expected.model() {
-            let observed = format!("it is described as a `{}`", found.model());
-            return Err(finding(observed, &format!("`{}`", expected.model())));
-        }
-        check::read_back(&expected, found.parameters())
-            .map_err(|why| finding(why.to_string(), &expected.to_string()))
+        is_as(&found, &expected)
+    }
+
+    /// What the control program says of the device with this name.
+    pub(super) fn listed(&mut self, id: &str) -> Result<Instance, TestEnd> {
+        self.say(format!("device-list: {id}"));
+        let mut there = self.control()?.list()?;
+        let at = there.iter().position(|(listed, _)| listed == id);
+        let at = at.ok_or_else(|| finding(format!("`{id}` is not listed"), "it is"))?;
+        Ok(there.swap_remove(at).1)
     }
 
     pub(super) fn delete(&mut self) -> Result<(), TestEnd> {
-        self.attempt = None;
-        self.say("device-del");
-        match self.control()?.delete(ID)? {
+        (self.device, self.attempt) = (None, None);
+        self.delete_named(ID)
+    }
+
+    pub(super) fn delete_named(&mut self, id: &str) -> Result<(), TestEnd> {
+        self.say(format!("device-del {id}"));
+        match self.control()?.delete(id)? {
             Answer::Done(_) => Ok(()),
             Answer::Refused(why) => {
                 Err(finding(format!("device-del is refused: {why}"), "it is done"))
@@ -291,7 +326,8 @@ impl Session<'_> {
 
     pub(super) fn make_again(&mut self) -> Result<(), TestEnd> {
         self.before = self.control()?.list()?;
-        let other = self.other()?;
+        // Of another configuration than the one that is there.
+        let other = if self.is_other { &self.case()?.asked } else { self.other()? };
         let transport = self.transport;
         self.say(format!("device-add {}", other.members()));
         match self.control()?.add(ID, other, transport)? {
@@ -328,18 +364,7 @@ impl Session<'_> {
             }
         };
         let limit = self.subject.limit;
-        self.device = Some(match connected {
-            Connected::VhostUser(process, channel) => {
-                Device::VhostUser(Box::new(BackEnd::over(channel, process, limit).map_err(stop)?))
-            }
-            Connected::VfioUser(Some(process), channel) => {
-                let memory = Box::new(devmig_reference::vfio_user::client::NoMemory);
-                Device::VfioUser(started(process, channel, memory, limit).map_err(stop)?)
-            }
-            Connected::VfioUser(None, _) => {
-                return Err(TestEnd::Harness("a device has no process".into()));
-            }
-        });
+        self.device = Some(connected.device(limit)?);
         Ok(())
     }
 }

@@ -67,6 +67,11 @@ pub(super) fn slow(outcome: Outcome) -> Outcome {
     Outcome { status: Status::Warn, observed: Some(observed), ..outcome }
 }
 
+/// What is said while a finding of this test is confirmed.
+fn words(test: &str) -> String {
+    format!("{test}: nothing came in time, so once more alone, with {LONGER} times the limit")
+}
+
 /// What the further attempts say.
 pub(super) enum Confirmation<T> {
     /// The finding counts: it is not about time, or was there again.
@@ -116,6 +121,7 @@ impl<A: Adapter> Runner<'_, A> {
             return Confirmation::Counts;
         }
         let _alone = alone();
+        self.aside.begins(&words(&test.id));
         self.adapter.wait_longer(LONGER);
         let mut again = || self.conversation(&script, None, off, learned);
         let second = again();
@@ -134,6 +140,7 @@ impl<A: Adapter> Runner<'_, A> {
             },
         };
         self.adapter.wait_longer(1);
+        self.aside.ends();
         confirmation
     }
 }

@@ -21,6 +21,7 @@ use std::thread;
 use std::time::Instant;
 
 use devmig_engine::rules::ChoiceSet;
+use devmig_model::registry::Library;
 
 use super::early_end::Met;
 use super::{Adapter, Learned, Runner};
@@ -50,9 +51,9 @@ impl Learned {
         }
     }
 
-    /// Adds what a test has learned that began with less.
-    fn add(&mut self, test: Learned) {
-        self.known.choices = self.known.choices.and(&test.known.choices);
+    /// Adds what a test of this name has learned that began with less.
+    fn add(&mut self, library: &Library, test: Learned, name: &str) {
+        self.know(library, self.known.choices.and(&test.known.choices), name);
         self.offers = self.offers.take().or(test.offers);
         self.reached |= test.reached;
         self.answered |= test.answered;
@@ -161,13 +162,13 @@ impl<A: Adapter> Runner<'_, A> {
             let _over = Over(&self.turns);
             self.turns.change(|state| state.known = Some(learned.clone()));
             for _ in 0..jobs.min(items.len()) {
-                scope.spawn(|| self.work(items, jobs));
+                scope.spawn(|| self.work(items, alone, jobs));
             }
             for (place, (test, walk)) in items.iter().enumerate() {
                 let early = self.turns.take(place).unwrap_or_else(|panic| resume_unwind(panic));
                 let (result, met) = match early.before.is_as_good_as(learned, early.after.basis) {
                     true => {
-                        learned.add(early.after);
+                        learned.add(self.library, early.after, &early.judged.0.test);
                         early.judged
                     }
                     false => {
@@ -200,12 +201,14 @@ impl<A: Adapter> Runner<'_, A> {
         (TestResult { milliseconds, ..result }, met)
     }
 
-    fn work(&self, items: &[Item<'_, A::Form>], jobs: usize) {
+    /// Judges tests before their turn; `alone` tests of the run are before them.
+    fn work(&self, items: &[Item<'_, A::Form>], alone: usize, jobs: usize) {
         while let Some((place, before)) = self.turns.begin(items.len(), jobs) {
             let Some((test, walk)) = items.get(place) else { break };
             let early = catch_unwind(AssertUnwindSafe(|| {
                 let mut after = Learned { place, basis: Basis::default(), ..before.clone() };
                 let judged = self.timed(test, *walk, &mut after);
+                self.aside.early(alone + place, &judged.0);
                 Early { before, after, judged }
             }));
             self.turns.change(|state| {

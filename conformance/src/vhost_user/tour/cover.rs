@@ -1,4 +1,6 @@
-//! The covering walk: to the nearest arc that is not driven yet, again and again, as scripts.
+//! The covering walk: to the nearest arc that is not driven yet, again and again, as scripts. What many
+//! back-ends answer by closing the connection comes last, after all that can be driven without it: it would
+//! hide what comes after it.
 
 use std::collections::VecDeque;
 
@@ -13,6 +15,11 @@ use crate::vhost_user::suite::{Need, Own, Test};
 
 /// The longest script: a failure hides what comes after it.
 const LONGEST: usize = 150;
+
+/// Messages at which many back-ends close the connection: a second SET_OWNER, and RESET_OWNER, which no
+/// front-end sends any more.
+pub(super) const CLOSING: [&str; 2] = ["SET_OWNER", "RESET_OWNER"];
+
 /// What is being made.
 #[derive(Default)]
 pub(super) struct Making {
@@ -36,8 +43,14 @@ impl Guide<'_> {
         }
         let (mut script, mut arcs) = (connect.clone(), vec![None; connect.len()]);
         let mut at = 0;
+        let closes = |edge: &Edge| {
+            let name = edge.message.as_ref().map(|m| self.machine.message(m.id).name.as_str());
+            name.is_some_and(|name| CLOSING.contains(&name))
+        };
+        // At first around them, until nothing more is reached so.
+        let mut around = true;
         loop {
-            let path = nearest(at, &edges, &known);
+            let path = nearest(at, &edges, &known, |edge| !(around && closes(edge)));
             let ends = path.is_none();
             for (from, edge) in path.into_iter().flatten() {
                 let fresh = !known[edge.number];
@@ -57,6 +70,8 @@ impl Guide<'_> {
             if script.len() >= LONGEST || (ends && script.len() > connect.len()) {
                 self.finish(part, &mut script, &mut arcs, &connect, making);
                 at = 0;
+            } else if ends && around {
+                around = false;
             } else if ends {
                 return;
             }
@@ -112,11 +127,16 @@ impl Guide<'_> {
 }
 
 /// The shortest way to an arc that is not known yet: edges, each with where it begins.
-fn nearest(from: usize, edges: &[Vec<Edge>], known: &[bool]) -> Option<Vec<(usize, Edge)>> {
+fn nearest(
+    from: usize,
+    edges: &[Vec<Edge>],
+    known: &[bool],
+    takes: impl Fn(&Edge) -> bool,
+) -> Option<Vec<(usize, Edge)>> {
     let mut came: Vec<Option<(usize, Edge)>> = vec![None; edges.len()];
     let mut queue = VecDeque::from([from]);
     while let Some(at) = queue.pop_front() {
-        for edge in &edges[at] {
+        for edge in edges[at].iter().filter(|edge| takes(edge)) {
             if !known[edge.number] {
                 let (mut path, mut back) = (vec![(at, *edge)], at);
                 while back != from

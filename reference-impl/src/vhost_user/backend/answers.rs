@@ -69,6 +69,11 @@ impl<D: Device> Backend<D> {
                 let failed = (!well || self.is(Mutant::CheckFails))
                     && !(self.is(Mutant::CheckSucceedsOn) && self.past.loads > 0)
                     || (self.is(Mutant::CheckFailsOn) && self.past.refused);
+                let again = std::mem::replace(&mut self.past.checked, true);
+                let failed = match failed {
+                    true => !(again && self.is(Mutant::CheckForgets)),
+                    false => again && self.is(Mutant::CheckOnce),
+                };
                 (Payload::U64(failed.into()).encode(), Vec::new())
             }
         };

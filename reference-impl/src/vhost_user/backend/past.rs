@@ -28,6 +28,8 @@ pub struct Past {
     pub(super) saves: u32,
     /// A state was loaded before the last reset.
     pub(super) reset_after_load: bool,
+    /// CHECK_DEVICE_STATE was answered since the last transfer began.
+    pub(super) checked: bool,
     /// A running ring was disabled.
     pub(super) disabled: bool,
     /// The next connection is to be served by a process that does nothing: a mutant's.

@@ -516,7 +516,7 @@ fn session(mutant: Option<Mutant>) -> Vec<String> {
 /// What this session does not show, by name: it takes a driver with EVENT_IDX, rings at other addresses,
 /// a second ring, a state that outgrows a pipe, time, a look at open descriptors, a second time, or a guest
 /// or a front-end that misbehaves. The suite's hunt finds these as it finds all others.
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 35] = [
     "status-zero-notifies",
     "status-zero-one-ring",
     "load-stops-reading",
@@ -547,6 +547,8 @@ const ELSEWHERE: [&str; 33] = [
     "table-offset-ignored",
     "check-fails-on",
     "check-succeeds-on",
+    "check-once",
+    "check-forgets",
     "slots-overtold",
     "any-phase",
     "any-direction",

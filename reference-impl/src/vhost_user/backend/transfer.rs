@@ -102,6 +102,7 @@ impl<D: Device> Backend<D> {
     }
 
     fn begin(&mut self, transfer: Transfer, channel: OwnedFd) {
+        self.past.checked = false;
         if transfer.direction == Transfer::SAVE {
             self.transfer = Transferring::Saving;
             let close = !self.is(Mutant::TransferNeverCloses);

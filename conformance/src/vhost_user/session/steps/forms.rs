@@ -17,7 +17,7 @@ use crate::harness::io::memory::PAGE;
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
 use crate::vhost_user::forms::{Case, Fds, Form};
-use crate::vhost_user::malformed::{Bytes, Success};
+use crate::vhost_user::malformed::{Bytes, Claim};
 use crate::vhost_user::session::Session;
 use crate::vhost_user::transport::ReceiveError;
 
@@ -35,7 +35,7 @@ pub(super) fn malformed(
     let (_reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(TestEnd::harness)?;
     fds.extend(channel.then_some(writer.as_fd()));
     let acknowledges = s.negotiation.acknowledges(&s.machine().table);
-    let success = senseless.filter(|said| acknowledges || *said == Success::Transfer);
+    let senseless = senseless.filter(|said| acknowledges || *said != Claim::Acknowledged);
     s.link.send_raw(bytes, &fds, s.limits.owed)?;
     // Whatever comes now, no text forbids it.
     let deadline = Deadline::after(s.limits.quiet);
@@ -44,17 +44,26 @@ pub(super) fn malformed(
             None => break,
             Some(Ok(received)) => {
                 s.conversation.note(format!("<- {:?}", received.header));
-                if let Some(success) = success.filter(|said| said.is_said_by(&received.payload)) {
+                if let Some(said) = senseless.filter(|said| said.is_said_by(&received.payload)) {
                     let laws = &s.machine().laws;
-                    let (clause, observed) = match success {
-                        Success::Acknowledged => {
+                    let (clause, observed) = match said {
+                        Claim::Acknowledged => {
                             (laws.ack_value, "it is acknowledged with 0, which means success")
                         }
-                        Success::Transfer => {
+                        Claim::Transfer => {
                             (laws.transfer_bits, "bits 0 to 7 of the reply are 0: success")
                         }
+                        Claim::Succeeded => (
+                            laws.check_reports,
+                            "it reports success, after a failure of that transfer",
+                        ),
+                        Claim::Failed => (
+                            laws.check_reports,
+                            "it reports a failure, after success of that transfer",
+                        ),
                     };
-                    let expected = ["another number", "the connection closes", "no reply"];
+                    let number = if said == Claim::Failed { "0" } else { "another number" };
+                    let expected = [number, "the connection closes", "no reply"];
                     let expected = expected.map(str::to_owned).to_vec();
                     return s.conversation.finding(clause, observed, expected);
                 }

@@ -1,5 +1,5 @@
-//! About how long a run still takes: before it, by what its tests start and wait for and by the first of
-//! them; later by what has passed.
+//! About how long a run still takes: at first by what its tests start and wait for and by the first of them;
+//! later by what has passed.
 //!
 //! ```text
 //!   first results     their time, for each second that they were expected to take    --+
@@ -15,23 +15,23 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// The tests of a run.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// How long each is expected to take, in order; only how they compare matters.
-    pub(super) lengths: Vec<Duration>,
+    pub(crate) lengths: Vec<Duration>,
     /// How many run at the same time.
-    pub(super) jobs: usize,
+    pub(crate) jobs: usize,
 }
 
 impl Plan {
     /// Tests that take equally long.
-    pub(super) fn even(tests: usize, jobs: usize) -> Self {
+    pub(crate) fn even(tests: usize, jobs: usize) -> Self {
         Plan { lengths: vec![Duration::from_secs(1); tests], jobs }
     }
 }
 
 /// How far a run is.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     plan: Plan,
     done: usize,
     /// How long the tests so far took, each by itself.
@@ -40,18 +40,18 @@ pub(super) struct Pace {
 
 impl Pace {
     /// No test has run.
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan) -> Self {
         Pace { plan, done: 0, took: Duration::ZERO }
     }
 
     /// A test has ended: it took this many milliseconds.
-    pub(super) fn test_took(&mut self, milliseconds: u64) {
+    pub(crate) fn test_took(&mut self, milliseconds: u64) {
         self.done += 1;
         self.took += Duration::from_millis(milliseconds);
     }
 
     /// About how long the rest takes if the tests so far took this long in all; unknown before the first.
-    pub(super) fn left(&self, passed: Duration) -> Option<Duration> {
+    pub(crate) fn left(&self, passed: Duration) -> Option<Duration> {
         let (done, rest) = self.plan.lengths.split_at_checked(self.done)?;
         let sum = |lengths: &[Duration]| lengths.iter().sum::<Duration>().as_secs_f64();
         let jobs = self.plan.jobs.max(1);
@@ -63,9 +63,11 @@ impl Pace {
         Duration::try_from_secs_f64(sum(rest) * share / sum(done)).ok()
     }
 
-    /// What is said beforehand, once a first test has run: nothing if the run is short.
-    pub(super) fn foresight(&self, passed: Duration) -> Option<String> {
-        let left = self.left(passed).filter(|left| self.done == 1 && *left >= LONG)?;
+    /// What is said beforehand: after the first test, or, where several run at the same time and slow each
+    /// other, after as many of these and one more. Nothing if the run is short.
+    pub(crate) fn foresight(&self, passed: Duration) -> Option<String> {
+        let enough = if self.plan.jobs > 1 { self.plan.jobs + 1 } else { 1 };
+        let left = self.left(passed).filter(|left| self.done == enough && *left >= LONG)?;
         let tests = self.plan.lengths.len();
         let at_once = match self.plan.jobs {
             0 | 1 => String::new(),
@@ -75,7 +77,7 @@ impl Pace {
     }
 
     /// What is said while it runs.
-    pub(super) fn outlook(&self, passed: Duration) -> String {
+    pub(crate) fn outlook(&self, passed: Duration) -> String {
         let left = self.left(passed).filter(|left| *left >= Duration::from_secs(5));
         left.map(|left| format!("{} left", about(left))).unwrap_or_default()
     }
@@ -104,14 +106,19 @@ mod tests {
         pace.test_took(1500);
         assert_eq!(pace.foresight(SECOND).as_deref(), Some("about 4 minutes: 161 tests"));
         let mut pace = Pace::new(Plan::even(161, 8));
+        for _ in 0..8 {
+            pace.test_took(1500);
+            assert_eq!(pace.foresight(SECOND), None);
+        }
+        // Beside each other they take longer than the first did alone.
         pace.test_took(1500);
-        let said = "about 30 s: 161 tests, 8 at the same time";
-        assert_eq!(pace.foresight(SECOND).as_deref(), Some(said));
+        let said = "about 90 s: 161 tests, 8 at the same time";
+        assert_eq!(pace.foresight(5 * SECOND).as_deref(), Some(said));
         pace.test_took(1500);
-        assert_eq!(pace.foresight(SECOND), None);
+        assert_eq!(pace.foresight(5 * SECOND), None);
         let mut pace = Pace::new(Plan::even(161, 8));
-        pace.test_took(100);
-        assert_eq!((pace.foresight(SECOND), pace.outlook(SECOND)), (None, String::new()));
+        (0..9).for_each(|_| pace.test_took(100));
+        assert_eq!((pace.foresight(SECOND / 5), pace.outlook(SECOND / 5)), (None, String::new()));
     }
 
     #[test]
