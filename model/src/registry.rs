@@ -21,7 +21,9 @@ use crate::protocol::definition::Definition;
 use crate::protocol::input::{Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
-use crate::protocol::{barrier, example, multifd, orchestration, ring, vdpa, vfio, vhost_user};
+use crate::protocol::{
+    barrier, example, hand_over, multifd, orchestration, ring, vdpa, vfio, vhost_user,
+};
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
     builtin_files, did_you_mean, renamed_or_near, with_help,
@@ -107,6 +109,8 @@ registered! {
     multifd: multifd::Loaded,
     /// Whole migrations.
     orchestration: orchestration::Loaded,
+    /// Hand-overs of a VM.
+    hand_over: hand_over::Loaded,
 }
 
 /// The kinds of items that are read here.

@@ -97,6 +97,9 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "multifd/capabilities.toml"
     "multifd/transports.toml"
     "multifd/systems.toml"
+    "clauses/hand-over.toml"
+    "hand-over/programs.toml"
+    "hand-over/systems.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

@@ -41,6 +41,7 @@ pub(super) const DECIDE: &str = "\
 Examples:
   devmig decide vhost-user/stop-start-with-status --choices vhost-user.status.zero
   devmig decide --brief device-model
+  devmig decide --brief hand-over
 
 Exit codes:
   0  the tables are complete, whatever the verdicts
