@@ -64,6 +64,7 @@ impl Protocol for Loaded {
 
     fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
         let programs = Programs::read(input, Self::name(), d);
+        program::check(&programs, d);
         let of = (spec, Self::name(), false);
         let systems = Systems::read(of, properties::ALL, input, d, |common, item, d| {
             Some(systems::compile(&programs, common, item, d))

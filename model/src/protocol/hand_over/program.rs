@@ -142,78 +142,82 @@ fn parse(text: &str) -> Option<Named<'_>> {
     })
 }
 
+/// Complains about every step of every program that is not a step, or names a program that is not there.
+pub fn check(programs: &Programs, d: &mut Diagnostics) {
+    for item in programs.items() {
+        let (name, steps) = (&item.value.name, &item.value.steps);
+        for line in steps {
+            let Some(named) = parse(line.get_ref()) else {
+                unknown_step(item, line, STEPS.iter().map(|(step, _)| *step), d);
+                continue;
+            };
+            for followed in named.follows() {
+                if let Err((message, help)) = programs.steps(followed, 0) {
+                    let error = item.error(line.span(), message, "named here");
+                    d.push(crate::spec::with_help(error, help));
+                }
+            }
+        }
+        let ends = |last: &Spanned<String>| {
+            last.get_ref().starts_with("report ") || last.get_ref() == "end"
+        };
+        if !steps.last().is_some_and(ends) {
+            let message = "a program ends with `report ...` or with `end`";
+            d.push(item.error(name.span(), message, "this one does not"));
+        }
+    }
+}
+
 impl Code {
-    /// Compiles the program of this name, and all that may follow it.
+    /// Compiles the program of this name, and all that may follow it; [`check`] has complained about
+    /// what is wrong in them.
     pub fn compile<T>(
         programs: &Programs,
         item: &Item<T>,
         name: &Spanned<String>,
         d: &mut Diagnostics,
     ) -> Code {
-        let mut names: Vec<String> = vec![name.get_ref().clone()];
+        if let Err((message, help)) = programs.steps(name.get_ref(), 0) {
+            let error = item.error(name.span(), message, "this program");
+            d.push(crate::spec::with_help(error, help));
+            return Code::default();
+        }
+        let mut names: Vec<&str> = vec![name.get_ref()];
         let mut places: Vec<u8> = Vec::new();
-        let mut lines: Vec<(Spanned<String>, usize)> = Vec::new();
-        let mut at = 0;
-        while at < names.len() {
-            places.push(lines.len() as u8);
-            match programs.steps(&names[at], 0) {
-                Ok(steps) => {
-                    if !steps
-                        .last()
-                        .is_some_and(|last| last.starts_with("report ") || *last == "end")
-                    {
-                        let message = format!(
-                            "the program `{}` ends with neither `report ...` nor `end`",
-                            names[at]
-                        );
-                        d.push(item.error(name.span(), message, "which is used here"));
+        let mut steps: Vec<Option<Named<'_>>> = Vec::new();
+        while let Some(next) = names.get(places.len()) {
+            places.push(steps.len() as u8);
+            for named in programs.steps(next, 0).unwrap_or_default().into_iter().filter_map(parse) {
+                for followed in named.follows() {
+                    if !names.contains(&followed) {
+                        names.push(followed);
                     }
-                    for step in steps {
-                        let line = Spanned::new(name.span(), step.to_owned());
-                        for followed in parse(step).iter().flat_map(Named::follows) {
-                            if !names.iter().any(|known| known == followed) {
-                                names.push(followed.to_owned());
-                            }
-                        }
-                        lines.push((line, at));
-                    }
-                    lines.push((Spanned::new(name.span(), String::new()), at));
                 }
-                Err((message, help)) => {
-                    let error = item.error(name.span(), message, "this program");
-                    d.push(crate::spec::with_help(error, help));
-                }
+                steps.push(Some(named));
             }
-            at += 1;
-            if lines.len() > MOST {
+            steps.push(None);
+            if steps.len() > MOST {
                 let message = format!("an actor has at most {MOST} steps");
                 d.push(item.error(name.span(), message, "this one has more"));
                 return Code::default();
             }
         }
         let place = |name: &str| {
-            names.iter().position(|known| known == name).map_or(0, |index| places[index])
+            names.iter().position(|known| *known == name).map_or(0, |index| places[index])
         };
-        let mut ops = Vec::new();
-        for (line, _) in &lines {
-            ops.push(match parse(line.get_ref()) {
-                _ if line.get_ref().is_empty() => Op::Halt,
-                Some(Named::Plain(op)) => op,
-                Some(Named::Copy(to, other)) => Op::Copy(to, place(other)),
-                Some(Named::Take(other)) => Op::Take(place(other)),
-                Some(Named::TakeBack(other)) => Op::TakeBack(place(other)),
-                Some(Named::Send(to, message, other)) => Op::Send(to, message, other.map(place)),
-                Some(Named::Wait(from, message, on, other)) => {
-                    let on = on.map(|(message, program)| (message, place(program)));
-                    Op::Wait(from, message, on, place(other))
-                }
-                None => {
-                    unknown_step(item, line, STEPS.iter().map(|(step, _)| *step), d);
-                    Op::Halt
-                }
-            });
-        }
-        Code(ops)
+        let op = |step: &Option<Named<'_>>| match *step {
+            None => Op::Halt,
+            Some(Named::Plain(op)) => op,
+            Some(Named::Copy(to, other)) => Op::Copy(to, place(other)),
+            Some(Named::Take(other)) => Op::Take(place(other)),
+            Some(Named::TakeBack(other)) => Op::TakeBack(place(other)),
+            Some(Named::Send(to, message, other)) => Op::Send(to, message, other.map(place)),
+            Some(Named::Wait(from, message, on, other)) => {
+                let on = on.map(|(message, program)| (message, place(program)));
+                Op::Wait(from, message, on, place(other))
+            }
+        };
+        Code(steps.iter().map(op).collect())
     }
 
     /// Whether a step sends this message.
@@ -223,12 +227,12 @@ impl Code {
     }
 }
 
-impl Named<'_> {
+impl<'a> Named<'a> {
     /// The programs that may follow.
-    fn follows(&self) -> Vec<&str> {
+    fn follows(&self) -> Vec<&'a str> {
         match self {
             Named::Plain(_) => vec![],
-            Named::Copy(_, other) | Named::Take(other) | Named::TakeBack(other) => vec![other],
+            Named::Copy(_, other) | Named::Take(other) | Named::TakeBack(other) => vec![*other],
             Named::Send(_, _, other) => other.iter().copied().collect(),
             Named::Wait(_, _, on, other) => {
                 on.iter().map(|(_, program)| *program).chain([*other]).collect()
@@ -263,8 +267,8 @@ impl Runner {
 
     /// The state at a step that does something.
     fn settled(&self, at: u8) -> RunnerState {
-        let skipped = self.paused && self.op(&RunnerState { at }) == Op::Run(true);
-        RunnerState { at: at + u8::from(skipped) }
+        let skips = |at: u8| self.paused && self.op(&RunnerState { at }) == Op::Run(true);
+        RunnerState { at: (at..=DEAD).find(|at| !skips(*at)).unwrap_or(DEAD) }
     }
 
     /// Where an event of its own leads; `None`, if it is not its next step.
