@@ -11,6 +11,7 @@
 //! | `specification.rs` | what is normative: clauses, coverage, choices, words |
 //! | `messages.rs`, `vfio_states.rs` | the tables of vhost-user and of VFIO, which `devmig table` shows too |
 //! | `implementations.rs`, `steps.rs` | what is known of real implementations; the steps of tests |
+//! | `hand_over.rs` | the hand-over table |
 //! | `schemas.rs` | the forms of JSON documents |
 //! | `explain.rs`, `lists.rs` | one clause or choice, and lists of them, for the console |
 //!
@@ -18,6 +19,7 @@
 //! machine.
 
 pub mod explain;
+mod hand_over;
 mod implementations;
 pub mod lists;
 pub mod messages;
@@ -104,6 +106,16 @@ pub fn reference(
             "Interpretations and properties",
             "Which properties hold under each option of the choices.",
             tables.iter().map(systems::decision).collect(),
+        ),
+        page(
+            "hand-over.md",
+            "The hand-over table",
+            "What comes of a hand-over if something goes wrong once: who runs in the end, and what is \
+             lost. *Said* means that a VMM or the management layer reports the loss, *in silence* that \
+             none of them does: whoever supervises a killed process sees that it is gone, but not \
+             whether the VM was elsewhere. `devmig decide hand-over` shows a shortest trace for every \
+             outcome in capitals.",
+            hand_over::body(library)?,
         ),
         page(
             "proposals.md",

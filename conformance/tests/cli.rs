@@ -191,6 +191,28 @@ fn results_do_not_depend_on_threads() {
     assert_eq!(with("1"), with("4"));
 }
 
+/// The table of hand-overs, as text and as JSON: every outcome in capitals has a trace.
+#[test]
+fn hand_overs_are_decided() {
+    let document = json(&["decide", "hand-over", "--format", "json"]);
+    let systems = document["systems"].as_array().unwrap();
+    let named = |name: &str| systems.iter().find(|row| row["system"] == name).unwrap();
+    let ends = |row: &Value| {
+        let cells = row["cells"].as_array().unwrap().clone();
+        cells.into_iter().flat_map(|cell| cell["outcomes"].as_array().unwrap().clone())
+    };
+    let wrong = |name: &str| ends(named(name)).filter(|end| end["wrong"] == true).count();
+    assert!(wrong("hand-over/source-resumes") > 0);
+    assert_eq!(wrong("hand-over/lock-state-decides"), 0);
+    let text = String::from_utf8(run(&["decide", "hand-over"]).stdout).unwrap();
+    let brief = String::from_utf8(run(&["decide", "--brief", "hand-over"]).stdout).unwrap();
+    assert!(text.starts_with(brief.trim_end()) && text.len() > 2 * brief.len());
+    assert!(brief.contains("link cut, go received: BOTH RUN (IN SILENCE)"), "{brief}");
+    assert_eq!(code(&["decide", "hand-over", "--choices", "vhost-user.ring.start"]), 2);
+    assert_eq!(code(&["decide", "hand-over", "--choice", "vhost-user.ring.start=kick"]), 2);
+    assert_eq!(code(&["decide", "hand-over", "--proposal", "/no/such"]), 2);
+}
+
 /// All that carries a clause is named, in whichever protocol.
 #[test]
 fn a_clause_is_explained_by_what_carries_it() {

@@ -6,6 +6,7 @@
 //! | [`vdpa`] | virtio devices in hardware, through `/dev/vhost-vdpa` |
 //! | [`vfio`], [`vfio_user`] | the migration states of VFIO version 2, by ioctl or over a socket |
 //! | [`orchestration`] | hosts and management that move a device from one to the other |
+//! | [`hand_over`] | the last steps of a migration, with a fault at any of them: who runs in the end |
 //! | [`ring`] | the abstract ring that vhost-user's and vDPA's refine |
 //! | [`multifd`] | RAM and device state of a migration over several channels |
 //! | [`barrier`] | the abstract barrier that QEMU's SYNC and cloud-hypervisor's gate refine |
@@ -19,6 +20,7 @@ pub mod abstraction;
 pub mod barrier;
 pub mod definition;
 pub mod example;
+pub mod hand_over;
 pub mod input;
 pub mod migration;
 pub mod multifd;

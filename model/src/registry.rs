@@ -22,7 +22,7 @@ use crate::protocol::input::{Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{
-    barrier, example, migration, multifd, orchestration, ring, vdpa, vfio, vhost_user,
+    barrier, example, hand_over, migration, multifd, orchestration, ring, vdpa, vfio, vhost_user,
 };
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
@@ -111,6 +111,8 @@ registered! {
     migration: migration::Loaded,
     /// Whole migrations: management and hosts.
     orchestration: orchestration::Loaded,
+    /// Hand-overs of a VM.
+    hand_over: hand_over::Loaded,
 }
 
 /// The kinds of items that are read here.

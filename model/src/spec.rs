@@ -102,6 +102,9 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "migration/choices.toml"
     "migration/programs.toml"
     "migration/systems.toml"
+    "clauses/hand-over.toml"
+    "hand-over/programs.toml"
+    "hand-over/systems.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {

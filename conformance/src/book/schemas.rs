@@ -10,6 +10,7 @@ use devmig_model::analysis::listing::{List, Reports};
 use devmig_model::analysis::migrating::Migrations;
 use devmig_model::device_model::read::Verdict;
 use devmig_model::device_model::{form, rfc};
+use devmig_model::protocol::hand_over::table::Table;
 use schemars::{Schema, schema_for};
 
 use crate::compat::fleet::Matrix;
@@ -31,6 +32,7 @@ pub const ALL: &[Document] = &[
     ("decide", "devmig decide SYSTEM --choices … --format json", || schema_for!(Decided)),
     ("decide-migration", "devmig decide migration --format json", || schema_for!(Migrations)),
     ("decide-all", "devmig decide --format json", || schema_for!(Decisions<'static>)),
+    ("decide-hand-over", "devmig decide hand-over --format json", || schema_for!(Table)),
     ("verify", "devmig verify --format json", || schema_for!(Verification)),
     ("test", "devmig test … --format json", || schema_for!(SuiteReport)),
     ("test-list", "devmig test … --list --format json", || schema_for!(Listed)),

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use devmig_engine::clause::ChoiceId;
+use devmig_model::analysis;
 use devmig_model::analysis::decide::{Decided, Decisions};
 use devmig_model::analysis::migrating::Migrations;
+use devmig_model::protocol::hand_over::table::table;
 use devmig_model::registry::Decision;
 use devmig_model::rivals::{self, Row};
 use serde::Serialize;
@@ -20,7 +22,8 @@ use super::{Error, Format, Out, Status};
 #[command(after_help = super::help::DECIDE)]
 pub(crate) struct Args {
     /// The system; or `device-model`: the compatibility schemes and their laws; or `migration`: can a VM migrate,
-    /// by the policies of a VMM, the limit for the downtime and the size of memory
+    /// by the policies of a VMM, the limit for the downtime and the size of memory; or `hand-over`: what
+    /// comes of a hand-over with a fault at any step
     system: Option<String>,
     /// Choices to vary; all combinations of their options are checked
     #[arg(
@@ -56,6 +59,9 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     if args.system.as_deref() == Some(MIGRATION) {
         return migrations(args, out);
     }
+    if args.system.as_deref() == Some(HAND_OVER) {
+        return hand_over(args, out);
+    }
     if args.system.is_some() && args.choices.is_empty() {
         let help = Some("name them with `--choices NAME,NAME`".into());
         return Err(Error::usage("it is not said which choices are tried", help));
@@ -86,6 +92,22 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         })?,
     }
     Ok(if all.iter().any(Decided::is_cut) { Status::Incomplete } else { Status::Good })
+}
+
+/// What asks for the table of hand-overs.
+const HAND_OVER: &str = "hand-over";
+
+/// Shows who runs in the end, whatever goes wrong at whichever step.
+fn hand_over(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
+    if !args.choices.is_empty() || !args.pins.written().is_empty() {
+        return Err(Error::usage(format!("`{HAND_OVER}` has no choices"), None));
+    }
+    let library = select::library(args.proposal.as_ref())?;
+    let table = table(library.hand_over(), |def| library.rules(def));
+    let table =
+        table.map_err(|cause| analysis::Error::Explore { system: HAND_OVER.to_owned(), cause })?;
+    out.show(args.format, &table, || table.text(args.brief))?;
+    Ok(Status::Good)
 }
 
 /// What asks for the table of schemes.

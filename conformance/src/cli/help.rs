@@ -42,6 +42,7 @@ Examples:
   devmig decide vhost-user/stop-start-with-status --choices vhost-user.status.zero
   devmig decide --brief device-model
   devmig decide --brief migration
+  devmig decide --brief hand-over
 
 Exit codes:
   0  the tables are complete, whatever the verdicts

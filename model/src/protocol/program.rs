@@ -39,6 +39,12 @@ impl Programs {
         self.0.iter().map(|program| program.value.name.get_ref().as_str())
     }
 
+    /// Every program as it is written, with its place.
+    #[must_use]
+    pub fn items(&self) -> &[Item<RawProgram>] {
+        &self.0
+    }
+
     /// Each program's name, with its steps as they are written.
     pub fn all(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
         self.0.iter().map(|program| {
