@@ -185,7 +185,7 @@ pub const ALL: &[D] = &[
                 let source = vmm(t.before).source;
                 let (before, after) = (devices(t.before, source)[at], devices(t.after, source)[at]);
                 let stands = |at: u8| at == names.stop_copy || at == names.stop;
-                (stands(before.at) && stands(after.at)).then(|| before.inside == after.inside)
+                (stands(before.at) && stands(after.at)).then_some(before.inside == after.inside)
             })
         },
     ),
