@@ -271,7 +271,8 @@ impl Control {
         let Add { id, model, version, parameters, transport, socket, link } = add;
         if self.devices.contains_key(&id) {
             let again = self.past.again.get(&id).is_some_and(|again| *again > 0);
-            if !self.is(Mutant::AddsAgain) && !(self.is(Mutant::ReplacesSecond) && again) {
+            let replaces = self.is(Mutant::AddsAgain) || (self.is(Mutant::ReplacesSecond) && again);
+            if !replaces {
                 self.note_refused(&id, &parameters);
                 return Err(refused(format!("there is a device `{}` already", id.escape_debug())));
             }

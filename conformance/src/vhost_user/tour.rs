@@ -171,7 +171,10 @@ mod tests {
     fn before_closing(library: &Library, tours: &Tours) -> usize {
         let table = &library.vhost_user().table;
         let [set, reset] = ["SET_OWNER", "RESET_OWNER"].map(|name| table.named(name).unwrap());
-        let sends = |act: &Act, message| matches!(act, Act::Program(Step::Send { id, .. }, _) if *id == message);
+        let sends = |act: &Act, message| match act {
+            Act::Program(Step::Send { id, .. }, _) => *id == message,
+            _ => false,
+        };
         let driven = tours.tests.iter().zip(&tours.arcs).map(|(test, arcs)| {
             let mut owners = 0;
             let steps = test.steps.iter().zip(arcs).take_while(|(act, _)| {
