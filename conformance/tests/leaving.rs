@@ -361,14 +361,15 @@ fn a_run_that_is_cut_short_keeps_its_results() {
     }
 }
 
-/// What was over before its turn is kept too: here the second test hangs, and those after it do not.
+/// What was over before its turn is kept too: here one test hangs, and those after it do not.
 #[test]
 fn a_run_that_is_cut_short_keeps_the_results_of_tests_before_their_turn() {
     for (signal, format) in [(Signal::INT, "json"), (Signal::TERM, "text")] {
         let room = Room::new();
         let (starts, lines, junit) = (room.path("starts"), room.path("lines"), room.path("xml"));
+        // One start hangs, of the first that run beside each other.
         let script = format!(
-            "echo >>{starts}; [ $(wc -l <{starts}) != 2 ] || sleep 100; exec {blk}",
+            "echo >>{starts}; mkdir {starts}.1 || {{ mkdir {starts}.2 && sleep 100; }}; exec {blk}",
             starts = starts.display(),
             blk = blk(),
         );
@@ -413,7 +414,10 @@ fn a_run_that_is_cut_short_keeps_the_results_of_tests_before_their_turn() {
         }
         let (all, last) = (kept.len(), out.lines().last().unwrap());
         assert!(last.starts_with(&format!("interrupted: {all} of ")), "{out}");
-        assert!(last.ends_with(&format!(", {} of them before their turn", all - 1)), "{out}");
+        let early = last.split(", ").nth(1).and_then(|words| words.split(' ').next());
+        let early: usize = early.unwrap().parse().unwrap();
+        assert!(last.ends_with("of them before their turn"), "{out}");
+        assert!(early + 4 >= all && early < all, "{out}");
     }
 }
 
