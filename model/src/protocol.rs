@@ -7,6 +7,7 @@
 //! | [`vfio`], [`vfio_user`] | the migration states of VFIO version 2, by ioctl or over a socket |
 //! | [`orchestration`] | hosts and management that move a device from one to the other |
 //! | [`ring`] | the abstract ring that vhost-user's and vDPA's refine |
+//! | [`mapped_ram`] | a migration to a file, in which each page has a place |
 //! | [`multifd`] | RAM and device state of a migration over several channels |
 //! | [`barrier`] | the abstract barrier that QEMU's SYNC and cloud-hypervisor's gate refine |
 //! | [`example`] | the opening example of the book |
@@ -20,6 +21,7 @@ pub mod barrier;
 pub mod definition;
 pub mod example;
 pub mod input;
+pub mod mapped_ram;
 pub mod multifd;
 pub mod orchestration;
 pub mod program;

@@ -21,7 +21,9 @@ use crate::protocol::definition::Definition;
 use crate::protocol::input::{Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
-use crate::protocol::{barrier, example, multifd, orchestration, ring, vdpa, vfio, vhost_user};
+use crate::protocol::{
+    barrier, example, mapped_ram, multifd, orchestration, ring, vdpa, vfio, vhost_user,
+};
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
     builtin_files, did_you_mean, renamed_or_near, with_help,
@@ -105,6 +107,8 @@ registered! {
     vfio: vfio::Loaded,
     /// multifd.
     multifd: multifd::Loaded,
+    /// A migration to a file.
+    mapped_ram: mapped_ram::Loaded,
     /// Whole migrations.
     orchestration: orchestration::Loaded,
 }

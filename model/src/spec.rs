@@ -94,9 +94,13 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/multifd/destination.toml"
     "clauses/multifd/mapped-ram.toml"
     "clauses/multifd/return-path.toml"
+    "clauses/multifd/colo.toml"
+    "clauses/multifd/tls.toml"
     "multifd/capabilities.toml"
+    "multifd/parameters.toml"
     "multifd/transports.toml"
     "multifd/systems.toml"
+    "multifd/mapped-ram.toml"
 };
 
 const PROPOSALS: &[(&str, &str)] = builtin! {
