@@ -237,6 +237,41 @@ Exit codes:
   1  a new finding, a known deviation that was not found, or no scenario ran
   2  wrong usage";
 
+pub(super) const REFERENCE: &str = "\
+Examples:
+  devmig reference multifd-destination --listen migration.sock --save destination.ram
+  devmig reference multifd-source --connect migration.sock --save source.ram
+  devmig reference mutants
+
+Exit codes:
+  0  the migration has completed
+  1  it has failed
+  2  wrong usage, or a socket that cannot be used
+  4  a file that cannot be written";
+
+pub(super) const REFERENCE_MULTIFD_SOURCE: &str = "\
+Examples:
+  devmig reference multifd-source --connect 127.0.0.1:4444 --channels 4 --compression zstd
+  devmig reference multifd-source --connect migration.sock --block ram --machine none
+  devmig reference multifd-source --connect migration.sock --mutant page-twice
+
+Exit codes:
+  0  the destination reports that the migration has completed
+  1  the migration has failed
+  2  wrong usage, or the destination cannot be reached
+  4  a file that cannot be written";
+
+pub(super) const REFERENCE_MULTIFD_DESTINATION: &str = "\
+Examples:
+  devmig reference multifd-destination --listen migration.sock --size 64 --block m --save m.ram
+  devmig reference multifd-destination --listen 127.0.0.1:0 --sync per-section
+
+Exit codes:
+  0  the migration has completed
+  1  it has failed, or was refused: the clause is named
+  2  wrong usage, or a socket that cannot be listened on
+  4  a file that cannot be written";
+
 pub(super) const DEVICE: &str = "\
 Examples:
   devmig device blk --socket-path disk.sock

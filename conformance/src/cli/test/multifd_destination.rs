@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::number::limit;
 use super::pace::Plan;
-use super::shared::{Again, Of, Shared, lacking};
+use super::shared::{Again, Of, Shared, Start, lacking};
 use super::{Error, Out, Status};
 use crate::harness::io::files;
 use crate::harness::report::Result as TestResult;
@@ -54,6 +54,8 @@ pub(super) struct Args {
           help_heading = "Judgement")]
     timeout: Duration,
     #[command(flatten)]
+    start: Start,
+    #[command(flatten)]
     shared: Shared,
 }
 
@@ -91,6 +93,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let parameters: Map<String, Value> = args.parameter.iter().cloned().collect();
     let subject = Subject {
         launch,
+        start: args.start.start_timeout,
         capabilities: &args.capability,
         parameters: &parameters,
         pieces: &pieces,
@@ -107,7 +110,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         again.value("--parameter", Some(format!("{name}={value}")))
     });
     let seconds = args.timeout.as_secs_f64();
-    let again = again.value("--timeout", Some(seconds.to_string()));
+    let again = again.value("--timeout", Some(seconds.to_string())).start(args.start);
     let rules: Rules = library.spec.judged_by(DOCUMENT, VERSION)?;
     let run = Run {
         reproduce: again.finish(),
