@@ -433,7 +433,7 @@ mod tests {
     use crate::cli::{Cli, commands};
 
     /// Commands that end with 0 or 2, but for trouble that every command may have.
-    const PLAIN: [&str; 9] = [
+    const PLAIN: [&str; 10] = [
         "devmig table",
         "devmig proposal",
         "devmig proposal words",
@@ -443,6 +443,7 @@ mod tests {
         "devmig compat info",
         "devmig device settings",
         "devmig device mutants",
+        "devmig reference mutants",
     ];
 
     /// Every command that a person sees, with what it says after its options.
