@@ -41,6 +41,7 @@ mod paths;
 mod plain;
 mod progress;
 mod proposal;
+mod reference;
 mod scenario;
 mod schema;
 mod select;
@@ -85,6 +86,7 @@ enum Command {
     Replay(watch::ReplayArgs),
     Scenario(scenario::Args),
     Device(device::Args),
+    Reference(reference::Args),
     Guest(guest::Args),
     Table(table::Args),
     Proposal(proposal::Args),
@@ -206,6 +208,7 @@ impl Command {
             | Command::Watch(_)
             | Command::Scenario(_)
             | Command::Device(_)
+            | Command::Reference(_)
             | Command::Guest(_)
             | Command::Docs(_) => false,
         }
@@ -233,6 +236,7 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Replay(args) => watch::replay(&args, out),
         Command::Scenario(args) => scenario::run(&args, out),
         Command::Device(args) => device::run(&args, out),
+        Command::Reference(args) => reference::run(&args, out),
         Command::Guest(args) => guest::run(&args, out),
         Command::Table(args) => table::run(&args, out),
         Command::Proposal(args) => proposal::run(&args, out),

@@ -13,12 +13,12 @@
 //! | `pages.rs` | which pages an epoch has, block by block |
 //! | `indices.rs` | which buffers a device has |
 //! | `memory.rs` | the memory that results, against that of the source |
-//! | `unpack.rs` | the pages of compressed packets |
 //! | `judge.rs` | all of it, in the order in which a destination acts on it |
 //! | `live.rs` | a recording that is judged while it grows |
 //! | `pieces.rs`, `faults.rs` | a recording taken apart, and what can be wrong with one |
 //! | `mapped_ram.rs` | a migration to a file with a place for each page |
 //! | `relay.rs` | two sides connected, and what passes recorded |
+//! | `parameters.rs` | with which parameters a monitor refuses a capability |
 //! | `capabilities.rs` | which capabilities a monitor refuses together |
 //! | `destination.rs`, `source.rs` | the suites for either end of a migration |
 //! | `report.rs` | the verdict, as text and JSON |
@@ -38,6 +38,7 @@ pub mod live;
 pub mod mapped_ram;
 pub mod memory;
 pub mod pages;
+pub mod parameters;
 pub mod pieces;
 pub mod recording;
 pub mod relay;
@@ -46,7 +47,6 @@ pub mod source;
 pub mod stream;
 pub mod survey;
 pub mod transports;
-pub mod unpack;
 
 use std::fs::File;
 use std::io::{self, Seek as _};

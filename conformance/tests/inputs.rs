@@ -48,7 +48,8 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
 
 /// Every option that names a file which is read; `FILE` stands for it. `cli/paths.rs` knows that there
 /// are no others.
-const READ: [&[&str]; 17] = [
+const READ: [&[&str]; 18] = [
+    &["reference", "multifd-source", "--connect", "/no-such-socket", "--memory", "FILE"],
     &["check", "--proposal", "FILE"],
     &["compare", "example/copy", "--proposal", "FILE"],
     &["decide", "--proposal", "FILE"],
@@ -83,7 +84,9 @@ const FOLDERS: [&[&str]; 3] = [
 ];
 
 /// And for a file that is written.
-const WRITTEN: [&[&str]; 4] = [
+const WRITTEN: [&[&str]; 6] = [
+    &["reference", "multifd-source", "--connect", "/no-such-socket", "--save", "FILE"],
+    &["reference", "multifd-destination", "--listen", "LISTEN", "--save", "FILE"],
     &["test", "vhost-user", "--socket", "/s", "--only", "ring.request", "--junit", "FILE"],
     &["test", "vhost-user", "--socket", "/s", "--only", "ring.request", "--results", "FILE"],
     &["test", "vfio-user", "--socket", "/s", "--only", "flags.legal", "--junit", "FILE"],

@@ -220,12 +220,19 @@ fn taken_apart(migration: &Migration) -> Pieces {
 
 /// The verdict on a migration that was taken apart, against the memory of the source.
 fn judged_again(pieces: &Pieces, memory: &[u8]) -> Report {
+    judged_by(pieces, memory, None)
+}
+
+/// The same by this version.
+fn judged_by(pieces: &Pieces, memory: &[u8], version: Option<&str>) -> Report {
     let folder = TempDir::new().unwrap();
     let (connections, ended): (Vec<_>, Vec<_>) = pieces.connections().into_iter().unzip();
     write(folder.path(), &connections, &ended);
     let image = folder.path().join("ram.img");
     fs::write(&image, memory).unwrap();
-    judged(folder.path(), &[(RAM.to_owned(), image)]).unwrap()
+    let memory = Memory::of(&[(RAM.to_owned(), image)]).unwrap();
+    let recording = Recording::open(folder.path()).unwrap();
+    judge::judge(recording, &LIBRARY, version, memory).unwrap()
 }
 
 #[test]
@@ -249,7 +256,10 @@ fn each_fault_violates_its_clause() {
         let (name, mut pieces) = (fault.name, taken_apart(&migration));
         assert!(names.insert(name), "{name} is there twice");
         assert!(fault.apply(&mut pieces), "{name} finds nothing to change");
-        let report = judged_again(&pieces, &migration.memory);
+        // A clause that a later version brought is judged by that version.
+        let since = LIBRARY.spec.clause(fault.clause).unwrap();
+        let newer = LIBRARY.spec.judged_by(judge::DOCUMENT, "10.0").unwrap().off.contains(since);
+        let report = judged_by(&pieces, &migration.memory, newer.then_some("11.1"));
         assert_eq!(report.verdict, Verdict::Violated, "{name}: {}", report.text());
         let clause = fault.clause.strip_prefix("multifd.").unwrap();
         let found = clauses(&report);
@@ -295,6 +305,67 @@ fn every_field_of_a_packet_is_judged() {
         }
     }
     assert!(free.is_empty(), "{free:?}");
+}
+
+/// A migration on the main stream alone: each page is sent whole, and then in this form.
+fn one_by_one(form: PageForm, bytes: &[u8], expected: &[u8]) -> Report {
+    let main = [
+        MainWriter::new("pc-q35-10.0").bytes,
+        main_item(|w| {
+            w.start(2, ("ram", 0), 4).blocks(&[(RAM, 2 * PAGE)]);
+            w.page(Some(RAM), 0, PageForm::Raw).raw(&[7; 4096]).page(None, PAGE, form).raw(bytes);
+            w.page(None, 0, form).raw(bytes).end_of_section().footer(2).eof();
+        }),
+    ];
+    let folder = TempDir::new().unwrap();
+    write(folder.path(), &[main.concat()], &[true]);
+    let image = folder.path().join("ram.img");
+    fs::write(&image, expected).unwrap();
+    judged(folder.path(), &[(RAM.to_owned(), image)]).unwrap()
+}
+
+#[test]
+fn differences_are_applied_to_what_was_there() {
+    // Three bytes stay, two are new; 256 stay, one is new.
+    let difference = [3, 2, 0xa, 0xb, 0x80, 2, 1, 0xc];
+    let form = PageForm::Xbzrle(difference.len() as u16);
+    let mut memory = [vec![7; 4096], vec![0; 4096]].concat();
+    for page in [0, 4096] {
+        memory[page + 3..page + 5].copy_from_slice(&[0xa, 0xb]);
+        memory[page + 261] = 0xc;
+    }
+    let report = one_by_one(form, &difference, &memory);
+    assert_eq!((report.verdict, report.memory), (Verdict::Conformant, Some(true)));
+    // The page that the difference is about decides.
+    memory[2] ^= 1;
+    let report = one_by_one(form, &difference, &memory);
+    assert_eq!(clauses(&report), ["memory.as-source"], "{}", report.text());
+    // What is no difference is a violation of each of both pages, and memory is not compared.
+    for broken in [&difference[..7], &[0, 0], &[3], &[0x80, 0x80, 1]] {
+        let report = one_by_one(PageForm::Xbzrle(broken.len() as u16), broken, &memory);
+        assert_eq!(clauses(&report), ["main.unpacked"; 2], "{broken:x?}: {}", report.text());
+        assert_eq!(report.memory, None);
+    }
+    let empty = one_by_one(PageForm::Xbzrle(0), &[], &[vec![7; 4096], vec![0; 4096]].concat());
+    assert_eq!((empty.verdict, empty.memory), (Verdict::Conformant, Some(true)));
+}
+
+/// Until 9.0, with the capability `compress`: each page by itself.
+#[test]
+fn compressed_pages_of_the_main_stream_are_unpacked() {
+    let page: Vec<u8> = (0..4096_u32).map(|at| ((at * at) >> 3) as u8).collect();
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&page).unwrap();
+    let packed = encoder.finish().unwrap();
+    let form = PageForm::Compressed(packed.len() as u32);
+    let report = one_by_one(form, &packed, &page.repeat(2));
+    assert_eq!((report.verdict, report.memory), (Verdict::Conformant, Some(true)));
+    let short = &packed[..packed.len() / 2];
+    for broken in [short, &[], &packed[1..]] {
+        let form = PageForm::Compressed(broken.len() as u32);
+        let report = one_by_one(form, broken, &page.repeat(2));
+        assert_eq!(clauses(&report), ["main.unpacked"; 2], "{}", report.text());
+    }
 }
 
 /// Every clause about a source that a stream can show is violated by some fault.
@@ -408,13 +479,19 @@ fn compressed_pages_are_compared_too() {
 #[test]
 fn what_is_not_a_recording_says_so() {
     type Case = (&'static str, fn(&Path), &'static str);
-    let cases: [Case; 9] = [
+    let cases: [Case; 11] = [
         ("a file", |f| drop(fs::remove_dir_all(f)), "not a folder"),
         ("no index", |f| fs::remove_file(f.join("index.csv")).unwrap(), "has no index.csv"),
         ("a gap", |f| edit(f, "1,0,0,>,0,", "1,0,0,>,5,"), "begins at 5, not at 0"),
         ("a row missing", |f| edit(f, "1,0,0,>", "2,0,0,>"), "row 1 is missing"),
         ("another header", |f| edit(f, "t_us", "us"), "line 1"),
         ("text", |f| fs::write(f.join("index.csv"), [0xff; 5000]).unwrap(), "line 1"),
+        ("stray", |f| fs::write(f.join("conn99.bin"), "").unwrap(), "there is a conn99.bin, "),
+        (
+            "stray return path",
+            |f| fs::write(f.join("conn99.rev.bin"), "").unwrap(),
+            "there is a conn99.rev.bin, and the index does not list connection 99",
+        ),
         ("two mains", |f| drop(fs::copy(f.join("conn0.bin"), f.join("conn1.bin"))), "two main"),
         ("no main", |f| fs::write(f.join("conn0.bin"), [0; 90]).unwrap(), "begins with QEVM"),
         ("a file missing", |f| fs::remove_file(f.join("conn2.bin")).unwrap(), "no conn2.bin"),
@@ -1150,6 +1227,8 @@ fn exit_codes_say_the_verdict() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
         command.arg("replay").arg("multifd").arg(folder.path()).args(arguments);
         let output = command.output().unwrap();
+        // How far a recording was read is for terminals.
+        assert!(output.status.code() == Some(2) || output.stderr.is_empty(), "{output:?}");
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     };
     assert_eq!(run(&[]).0, 2);
@@ -1172,4 +1251,67 @@ fn exit_codes_say_the_verdict() {
     migration.channels[0].insert(3, migration.channels[0][2].clone());
     migration.write(folder.path());
     assert_eq!(run(&[]).0, 1);
+}
+
+/// What is read is counted for whoever shows it: the main stream twice, every channel once.
+#[test]
+fn what_was_read_of_a_recording_is_counted() {
+    let folder = TempDir::new().unwrap();
+    healthy().write(folder.path());
+    let recording = Recording::open(folder.path()).unwrap();
+    let (read, bytes) = (recording.read.clone(), recording.bytes());
+    assert_eq!(read.bytes(), 0);
+    judge::judge(recording, &LIBRARY, None, Memory::default()).unwrap();
+    assert_eq!(read.bytes(), bytes);
+    let lengths = healthy().connections().map(|bytes| bytes.len() as u64);
+    assert_eq!(bytes, 2 * lengths[0] + lengths[1] + lengths[2]);
+}
+
+/// A command that never listens is given up after the time that is asked for, by every test that starts one.
+#[test]
+fn a_command_that_never_listens_is_given_up_in_time() {
+    let folder = TempDir::new().unwrap();
+    let migration = healthy();
+    migration.write(folder.path());
+    let image = folder.path().join("ram.img");
+    fs::write(&image, &migration.memory).unwrap();
+    let (recording, image) = (folder.path().to_str().unwrap(), image.to_str().unwrap());
+    let spawn = "sh -c 'sleep 60' {socket} {ram}";
+    let cases: [&[&str]; 3] = [
+        &["multifd-source", "--only", "default", "--spawn", spawn],
+        &[
+            "multifd-destination",
+            "--only",
+            "main-alone",
+            "--recording",
+            recording,
+            "--source-ram",
+            image,
+            "--spawn",
+            spawn,
+        ],
+        &["migration-capabilities", "--binary", "sh -c 'sleep 60'"],
+    ];
+    for arguments in cases {
+        let begun = Instant::now();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+        command.arg("test").args(arguments).args(["--start-timeout", "0.3"]);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("could not be connected to in time"), "{arguments:?}: {said}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{arguments:?}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_binary_without_a_name_is_no_program() {
+    for binary in ["", "  ", "''"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_devmig"));
+        let output = command.args(["test", "migration-capabilities", "--binary", binary]).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{binary:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("the command is empty"), "{binary:?}: {said}");
+    }
 }

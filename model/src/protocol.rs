@@ -8,6 +8,7 @@
 //! | [`orchestration`] | hosts and management that move a device from one to the other |
 //! | [`hand_over`] | the last steps of a migration, with a fault at any of them: who runs in the end |
 //! | [`ring`] | the abstract ring that vhost-user's and vDPA's refine |
+//! | [`mapped_ram`] | a migration to a file, in which each page has a place |
 //! | [`multifd`] | RAM and device state of a migration over several channels |
 //! | [`barrier`] | the abstract barrier that QEMU's SYNC and cloud-hypervisor's gate refine |
 //! | [`example`] | the opening example of the book |
@@ -22,6 +23,7 @@ pub mod definition;
 pub mod example;
 pub mod hand_over;
 pub mod input;
+pub mod mapped_ram;
 pub mod migration;
 pub mod multifd;
 pub mod orchestration;

@@ -22,7 +22,8 @@ use crate::protocol::input::{Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{
-    barrier, example, hand_over, migration, multifd, orchestration, ring, vdpa, vfio, vhost_user,
+    barrier, example, hand_over, mapped_ram, migration, multifd, orchestration, ring, vdpa, vfio,
+    vhost_user,
 };
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
@@ -107,6 +108,8 @@ registered! {
     vfio: vfio::Loaded,
     /// multifd.
     multifd: multifd::Loaded,
+    /// A migration to a file.
+    mapped_ram: mapped_ram::Loaded,
     /// Whole migrations: memory, devices, downtime.
     migration: migration::Loaded,
     /// Whole migrations: management and hosts.

@@ -14,6 +14,7 @@
 //! | `image.rs` | a block of RAM, with a bit for each page that was written |
 //! | `guest.rs` | a guest that writes all the while |
 //! | `stream.rs` | connections: Unix, TCP |
+//! | `compression.rs`, `unpack.rs` | compressed packets, written and read |
 //! | `hand_over.rs` | packets from whoever has one to the channel that is free |
 //! | `source.rs`, `source/` | rounds, SYNC, the switchover; a thread for each channel |
 //! | `destination.rs`, `destination/` | the main stream; a thread for each channel; devices in order |
@@ -23,8 +24,9 @@
 //! (`protocol/multifd/form.rs`), not here. A side that fails ends all of its threads, and every wait has a
 //! limit. No input of the other side makes one panic.
 //!
-//! **Not here:** compression, postcopy, files; a source that is slowed down.
+//! **Not here:** postcopy, files; a source that is slowed down.
 
+mod compression;
 mod destination;
 mod guest;
 mod hand_over;
@@ -32,6 +34,7 @@ mod image;
 pub mod mutants;
 mod source;
 mod stream;
+pub mod unpack;
 
 /// The locks of `hand_over.rs`, which a test runs with others.
 mod sync {
@@ -41,6 +44,7 @@ mod sync {
 use std::io;
 use std::time::Duration;
 
+pub use compression::Compression;
 pub use destination::{Load, Received, receive};
 pub use guest::Guest;
 pub use image::{Image, PAGE};
@@ -79,10 +83,14 @@ pub struct Options {
     pub channels: u8,
     /// The UUID of the virtual machine.
     pub uuid: [u8; 16],
+    /// The machine type that the source names.
+    pub machine: String,
     /// How epochs are marked.
     pub sync: SyncMode,
     /// Who looks for zero pages.
     pub zero: ZeroPages,
+    /// How the channels compress pages.
+    pub compression: Compression,
     /// With so few dirty pages left, the guest is stopped.
     pub threshold: usize,
     /// After so many rounds it is stopped in any case.
@@ -103,8 +111,10 @@ impl Default for Options {
         Options {
             channels: 2,
             uuid: [0; 16],
+            machine: "pc-q35-10.0".to_owned(),
             sync: SyncMode::default(),
             zero: ZeroPages::default(),
+            compression: Compression::default(),
             threshold: 16,
             rounds: 30,
             buffer: 64 << 10,

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use devmig_model::registry::Library;
 use devmig_reference::multifd::{
-    DeviceState, Error, Guest, Image, Load, Mutant, Mutants, Options, PAGE, Received, Sent, Stream,
-    SyncMode, ZeroPages, migrate, pairs, receive,
+    Compression, DeviceState, Error, Guest, Image, Load, Mutant, Mutants, Options, PAGE, Received,
+    Sent, Stream, SyncMode, ZeroPages, migrate, pairs, receive,
 };
 
 static LIBRARY: LazyLock<Library> = LazyLock::new(|| Library::builtin().unwrap());
@@ -124,6 +124,50 @@ fn memory_and_devices_arrive_in_every_mode() {
 }
 
 #[test]
+fn pages_are_compressed_with_zlib_and_zstd() {
+    for compression in [Compression::Zlib, Compression::Zstd] {
+        for zero in [ZeroPages::Channels, ZeroPages::Sent] {
+            for channels in [1, 3] {
+                let options = Options { compression, zero, channels, ..Options::default() };
+                let migrated = migrated(&options, pairs(channels).unwrap(), A_MOMENT);
+                assert_eq!(migrated.is_whole(), Ok(()), "{options:?}");
+            }
+        }
+    }
+}
+
+/// Both ends agree on a method beforehand: nothing is negotiated.
+#[test]
+fn a_destination_refuses_a_method_that_was_not_agreed_on() {
+    let methods = [Compression::None, Compression::Zlib, Compression::Zstd];
+    for (sends, expects) in methods.into_iter().flat_map(|a| methods.map(|b| (a, b))) {
+        if sends == expects {
+            continue;
+        }
+        let limit = Duration::from_secs(2);
+        let [source, destination] = [sends, expects].map(|compression| Options {
+            compression,
+            limit,
+            ..Options::default()
+        });
+        let (here, there) = pairs(2).unwrap();
+        let image = Image::new("pc.ram", PAGES);
+        image.write(0, 1);
+        let other = Image::new("pc.ram", PAGES);
+        let received = thread::scope(|scope| {
+            let there = there.into_iter().map(Ok);
+            let took = scope.spawn(|| receive(&LIBRARY, there, &other, Vec::new(), &destination));
+            let _ = migrate(here, &image, &[], &source, Vec::new);
+            took.join().unwrap()
+        });
+        let Err(Error::Refused { clause, .. }) = received else {
+            panic!("{sends:?} to {expects:?}: {received:?}")
+        };
+        assert_eq!(clause, "multifd.packet.compression", "{sends:?} to {expects:?}");
+    }
+}
+
+#[test]
 fn it_goes_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -190,19 +234,26 @@ fn a_slow_channel_changes_nothing_and_shows_who_does_not_wait_for_it() {
 }
 
 /// What a destination refuses, and a faulty one accepts: the fault of its source, and its own.
-const ACCEPTED: [(Mutant, Mutant); 4] = [
+const ACCEPTED: [(Mutant, Mutant); 6] = [
     (Mutant::OtherUuid, Mutant::AcceptsUuid),
     (Mutant::PacketVersion, Mutant::AcceptsVersion),
     (Mutant::IndexTwice, Mutant::AcceptsIndexTwice),
     (Mutant::BufferMissing, Mutant::HoleAccepted),
+    (Mutant::PackedShort, Mutant::AcceptsShort),
+    (Mutant::OtherMethod, Mutant::AcceptsMethod),
 ];
+
+/// The compression without which a fault does not show.
+fn needed(mutant: Mutant) -> Compression {
+    if mutant.needs_compression() { Compression::Zlib } else { Compression::None }
+}
 
 #[test]
 fn a_destination_that_accepts_too_much_does_not_refuse_a_faulty_source() {
     for (fault, accepts) in ACCEPTED {
         let went = [None, Some(accepts)].map(|accepts| {
             let mutants = Mutants::new(Some(fault), accepts);
-            let options = Options { mutants, ..Options::default() };
+            let options = Options { mutants, compression: needed(fault), ..Options::default() };
             migrated(&options, pairs(2).unwrap(), A_MOMENT).received.is_ok()
         });
         assert_eq!(went, [false, true], "{fault}, {accepts}");
@@ -220,7 +271,8 @@ fn a_fault_is_refused_or_memory_differs_and_nobody_waits_for_ever() {
     let is_certain = |mutant: &&Mutant| !RACES.contains(mutant) && !depends.contains(mutant);
     for mutant in Mutant::ALL.iter().filter(is_certain) {
         let mutants = Some(*mutant).into();
-        let options = Options { limit, mutants, channels: 2, ..Options::default() };
+        let compression = needed(*mutant);
+        let options = Options { limit, mutants, compression, channels: 2, ..Options::default() };
         let began = Instant::now();
         let migrated = migrated(&options, pairs(2).unwrap(), A_MOMENT);
         assert!(began.elapsed() < Duration::from_secs(20), "{mutant}");

@@ -239,6 +239,41 @@ Exit codes:
   1  a new finding, a known deviation that was not found, or no scenario ran
   2  wrong usage";
 
+pub(super) const REFERENCE: &str = "\
+Examples:
+  devmig reference multifd-destination --listen migration.sock --save destination.ram
+  devmig reference multifd-source --connect migration.sock --save source.ram
+  devmig reference mutants
+
+Exit codes:
+  0  the migration has completed
+  1  it has failed
+  2  wrong usage, or a socket that cannot be used
+  4  a file that cannot be written";
+
+pub(super) const REFERENCE_MULTIFD_SOURCE: &str = "\
+Examples:
+  devmig reference multifd-source --connect 127.0.0.1:4444 --channels 4 --compression zstd
+  devmig reference multifd-source --connect migration.sock --block ram --machine none
+  devmig reference multifd-source --connect migration.sock --mutant page-twice
+
+Exit codes:
+  0  the destination reports that the migration has completed
+  1  the migration has failed
+  2  wrong usage, or the destination cannot be reached
+  4  a file that cannot be written";
+
+pub(super) const REFERENCE_MULTIFD_DESTINATION: &str = "\
+Examples:
+  devmig reference multifd-destination --listen migration.sock --size 64 --block m --save m.ram
+  devmig reference multifd-destination --listen 127.0.0.1:0 --sync per-section
+
+Exit codes:
+  0  the migration has completed
+  1  it has failed, or was refused: the clause is named
+  2  wrong usage, or a socket that cannot be listened on
+  4  a file that cannot be written";
+
 pub(super) const DEVICE: &str = "\
 Examples:
   devmig device blk --socket-path disk.sock
@@ -400,7 +435,7 @@ mod tests {
     use crate::cli::{Cli, commands};
 
     /// Commands that end with 0 or 2, but for trouble that every command may have.
-    const PLAIN: [&str; 9] = [
+    const PLAIN: [&str; 10] = [
         "devmig table",
         "devmig proposal",
         "devmig proposal words",
@@ -410,6 +445,7 @@ mod tests {
         "devmig compat info",
         "devmig device settings",
         "devmig device mutants",
+        "devmig reference mutants",
     ];
 
     /// Every command that a person sees, with what it says after its options.

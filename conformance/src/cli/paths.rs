@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use super::commands;
 
 /// Files that are read: `tests/inputs.rs` tries each kind with what is no regular file, or too large.
-const READ: [&str; 13] = [
+const READ: [&str; 14] = [
+    "memory",
     "check",
     "proposal",
     "file",
@@ -24,7 +25,7 @@ const READ: [&str; 13] = [
 ];
 
 /// Files that are written, and folders for them: the same test.
-const WRITTEN: [&str; 5] = ["junit", "results", "record", "folder", "came"];
+const WRITTEN: [&str; 6] = ["junit", "results", "record", "folder", "came", "save"];
 
 /// Sockets, devices and places for them: nothing is read from their files.
 const PLACES: [&str; 12] = [

@@ -29,6 +29,9 @@ pub struct Difference {
     /// The transport of a migration that was to begin; none, if the capabilities were switched on only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over: Option<String>,
+    /// What was set besides, and when; none, if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
     /// The capabilities that were switched on together.
     pub capabilities: Vec<String>,
     /// The reason that the monitor gave, if it refused.
@@ -38,7 +41,7 @@ pub struct Difference {
 }
 
 /// What came of all questions.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Report {
     /// The version of this form: 1.
     pub schema: u32,
@@ -50,6 +53,8 @@ pub struct Report {
     pub asked: usize,
     /// How many of them it refused.
     pub refused: usize,
+    /// How many questions were about parameters.
+    pub parameters: usize,
     /// How many migrations were to begin, over a transport with a set of capabilities.
     pub transports: usize,
     /// Capabilities of the table that it lacks.
@@ -74,6 +79,9 @@ impl Report {
         let mut lines = vec![format!(
             "QEMU {version}: {capabilities} capabilities, {asked} sets of one or two, {refused} refused"
         )];
+        if self.parameters > 0 {
+            lines.push(format!("{} settings with parameters", self.parameters));
+        }
         if self.transports > 0 {
             lines.push(format!("{} migrations over transports", self.transports));
         }
@@ -81,13 +89,15 @@ impl Report {
         for (what, names) in named {
             lines.extend(names.iter().map(|name| format!("the monitor {what} `{name}`")));
         }
-        for Difference { over, capabilities, answer, expected } in &self.differences {
+        for Difference { over, with: besides, capabilities, answer, expected } in &self.differences
+        {
             let over = over.as_deref().map(|over| format!("a migration over {over} with "));
             let with = match capabilities.is_empty() {
                 true => "no capability".to_owned(),
                 false => capabilities.join(" and "),
             };
-            lines.push(format!("\n{}{with}", over.unwrap_or_default()));
+            let besides = besides.as_deref().map(|what| format!(", {what}")).unwrap_or_default();
+            lines.push(format!("\n{}{with}{besides}", over.unwrap_or_default()));
             let answer =
                 answer.as_deref().map_or("accepted".to_owned(), |why| format!("refused: {why}"));
             lines.push(format!("  answer    {answer}"));
@@ -140,6 +150,7 @@ pub fn ask(qmp: &mut Qmp, table: &Capabilities) -> Result<Report, Error> {
         capabilities: has.len(),
         asked: 0,
         refused: 0,
+        parameters: 0,
         transports: 0,
         missing,
         unknown,
@@ -161,7 +172,8 @@ pub fn ask(qmp: &mut Qmp, table: &Capabilities) -> Result<Report, Error> {
         let refusals = table.refusals(&release, &set);
         if let Err(expected) = expected(&refusals, answer.as_deref()) {
             let capabilities = set.iter().map(|name| (*name).to_owned()).collect();
-            report.differences.push(Difference { over: None, capabilities, answer, expected });
+            let (over, with) = (None, None);
+            report.differences.push(Difference { over, with, capabilities, answer, expected });
         }
     }
     Ok(report)

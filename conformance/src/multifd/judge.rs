@@ -49,6 +49,7 @@ use super::memory::Memory;
 use super::pages::Pages;
 use super::recording::{Connection, Recording, RecordingError};
 use super::report::{Dir, Report, Violation};
+use super::stream::Read;
 use super::survey::{Mode, Survey, survey};
 
 /// The document by which a migration is judged.
@@ -82,8 +83,8 @@ pub fn judge(
     version: Option<&str>,
     memory: Memory,
 ) -> Result<Report, Error> {
-    let Recording { main, channels, silent, silent_open, mut notes } = recording;
-    let mut survey = survey(&main, channels.len())?;
+    let Recording { main, channels, silent, silent_open, mut notes, read } = recording;
+    let mut survey = survey(&main, channels.len(), &read)?;
     let spec = &library.spec;
     let version = match version {
         Some(version) => version.to_owned(),
@@ -131,6 +132,7 @@ pub fn judge(
         more: 0,
         notes,
         survey: &survey,
+        read,
     };
     judge.run(&main, channels, &aside, version)
 }
@@ -170,6 +172,8 @@ struct Counted {
     packets: u64,
     pages: u64,
     zero: u64,
+    /// Pages that were sent as differences.
+    differences: u64,
     duplicates: u64,
 }
 
@@ -219,6 +223,7 @@ struct Judge<'l> {
     more: u64,
     notes: Vec<String>,
     survey: &'l Survey,
+    read: Read,
 }
 
 impl Judge<'_> {
@@ -229,9 +234,10 @@ impl Judge<'_> {
         aside: &[(Aside, Connection)],
         version: String,
     ) -> Result<Report, Error> {
-        let mut main = Main::open(connection, self.survey.sizes.clone())?;
+        let mut main = Main::open(connection, self.survey.sizes.clone(), &self.read)?;
         let opened = channels.into_iter().enumerate();
-        let opened = opened.map(|(place, channel)| Channel::open(place, channel, self.form));
+        let opened =
+            opened.map(|(place, channel)| Channel::open(place, channel, self.form, &self.read));
         let mut channels = opened.collect::<io::Result<Vec<_>>>()?;
         if channels.len() > MAX_CHANNELS {
             self.notes.push(format!("more than {MAX_CHANNELS} channels: not all are judged"));

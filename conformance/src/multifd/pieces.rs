@@ -15,7 +15,7 @@ use devmig_model::protocol::multifd::wire::{
 };
 
 use super::recording::{Connection, Recording};
-use super::stream::Stream;
+use super::stream::{Read, Stream};
 use super::survey::survey;
 
 /// The longest migration that is taken apart.
@@ -101,7 +101,7 @@ impl Pieces {
             let what = format!("a migration of {total} bytes; {LONGEST} can be taken apart");
             return Err(io::Error::other(what));
         }
-        let survey = survey(main, channels.len())?;
+        let survey = survey(main, channels.len(), &Read::default())?;
         let (pieces, blocks) = of_main(&bytes(main)?, survey.sizes);
         let channels = channels.iter().map(|channel| {
             let packets = of_channel(&bytes(channel)?, survey.page);
@@ -132,7 +132,7 @@ impl Pieces {
 /// All that was sent on a connection.
 fn bytes(of: &Connection) -> io::Result<Vec<u8>> {
     super::rewind(&of.file)?;
-    let mut stream = Stream::new(of.file.try_clone()?);
+    let mut stream = Stream::new(of.file.try_clone()?, &Read::default());
     let mut all = Vec::new();
     loop {
         let piece = stream.fill()?;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use devmig_model::protocol::multifd::wire::MAIN_MAGIC;
 
+use super::stream::Read;
 use crate::harness::io::files::{self, FileError};
 
 /// The first line of an index.
@@ -54,8 +55,13 @@ pub enum RecordingError {
     #[error("the index lists connection {0}, and there is no conn{0}.bin")]
     NoFile(u32),
     /// A file that the index does not list.
-    #[error("there is a conn{0}.bin, and the index does not list connection {0}")]
-    NotListed(u32),
+    #[error("there is a {file}, and the index does not list connection {number}")]
+    NotListed {
+        /// The name of the file.
+        file: String,
+        /// The connection.
+        number: u32,
+    },
     /// It is not a folder.
     #[error("it is not a folder")]
     NoFolder,
@@ -143,6 +149,8 @@ pub struct Recording {
     pub silent_open: bool,
     /// What is odd about the files.
     pub notes: Vec<String>,
+    /// How much of it was read.
+    pub read: Read,
 }
 
 impl Recording {
@@ -199,7 +207,16 @@ impl Recording {
         }
         let none = encrypted.map_or(RecordingError::NoMain, RecordingError::Tls);
         let main = main.ok_or(none)?;
-        Ok(Recording { main, channels, silent, silent_open, notes })
+        let read = Read::default();
+        Ok(Recording { main, channels, silent, silent_open, notes, read })
+    }
+
+    /// How many bytes are read to judge it: the main stream is read twice.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let channels = self.channels.iter().map(|channel| channel.length);
+        let main = self.main.length.saturating_mul(2);
+        channels.fold(main, u64::saturating_add)
     }
 }
 
@@ -237,13 +254,13 @@ fn listed(folder: &Path, index: &Index) -> Result<(), RecordingError> {
         |cause: io::Error| RecordingError::File { path: folder.into(), cause: cause.into() };
     for entry in std::fs::read_dir(folder).map_err(wrong)? {
         let name = entry.map_err(wrong)?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("conn"));
-        let number = number.and_then(|name| name.strip_suffix(".bin"));
+        let Some(file) = name.to_str() else { continue };
+        let number = file.strip_prefix("conn").and_then(|name| name.strip_suffix(".bin"));
         let number = number.map(|name| name.strip_suffix(".rev").unwrap_or(name));
         if let Some(number) = number.and_then(|number| number.parse().ok())
             && !index.contains_key(&number)
         {
-            return Err(RecordingError::NotListed(number));
+            return Err(RecordingError::NotListed { file: file.to_owned(), number });
         }
     }
     Ok(())

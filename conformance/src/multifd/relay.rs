@@ -26,6 +26,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use devmig_reference::multifd::Stream;
+use devmig_reference::temporary::{self, Temporary};
 
 use super::recording::HEADER;
 
@@ -63,11 +64,47 @@ pub enum Listener {
     Tcp(TcpListener),
 }
 
-fn connected(to: &Address) -> io::Result<Stream> {
-    Ok(match to {
-        Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
-        Address::Tcp(address) => Stream::Tcp(TcpStream::connect(address)?),
-    })
+impl std::str::FromStr for Address {
+    type Err = String;
+
+    /// A path has a slash or no colon.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once(':') {
+            _ if text.is_empty() => Err("an address is a path, or HOST:PORT".to_owned()),
+            Some((_, port)) if !text.contains('/') => match port.parse::<u16>() {
+                Ok(_) => Ok(Address::Tcp(text.to_owned())),
+                Err(_) => Err(format!("`{port}` is not a port")),
+            },
+            _ => Ok(Address::Unix(text.into())),
+        }
+    }
+}
+
+impl Address {
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn connect(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+            Address::Tcp(address) => Stream::Tcp(TcpStream::connect(address)?),
+        })
+    }
+
+    /// Listens there; a Unix socket is removed when what comes with it is dropped.
+    ///
+    /// # Errors
+    /// The system's: a socket is there already, say.
+    pub fn listen(&self) -> io::Result<(Listener, Option<Temporary>)> {
+        Ok(match self {
+            Address::Unix(path) => {
+                let (listener, socket) = temporary::listen(path)?;
+                (Listener::Unix(listener), Some(socket))
+            }
+            Address::Tcp(address) => (Listener::Tcp(TcpListener::bind(address)?), None),
+        })
+    }
 }
 
 /// The index, as it grows.
@@ -208,7 +245,7 @@ impl Relay {
                 socket.set_nodelay(true)?;
             }
         }
-        let destination = connected(to).map_err(|error| {
+        let destination = to.connect().map_err(|error| {
             io::Error::new(error.kind(), format!("no connection to {to}: {error}"))
         })?;
         if let Stream::Tcp(socket) = &destination {

@@ -2,14 +2,33 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How much is read at once.
 const PIECE: usize = 256 << 10;
+
+/// Counts what was read of a recording, for whoever shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Read(Arc<AtomicU64>);
+
+impl Read {
+    /// How many bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
 
 /// A file that is read from its beginning to its end.
 #[derive(Debug)]
 pub struct Stream {
     file: File,
+    read: Read,
     buffer: Vec<u8>,
     begin: usize,
     end: usize,
@@ -18,8 +37,8 @@ pub struct Stream {
 impl Stream {
     /// From the first byte on.
     #[must_use]
-    pub fn new(file: File) -> Self {
-        Stream { file, buffer: Vec::new(), begin: 0, end: 0 }
+    pub fn new(file: File, read: &Read) -> Self {
+        Stream { file, read: read.clone(), buffer: Vec::new(), begin: 0, end: 0 }
     }
 
     /// What was read and not yet taken. Empty at the end only.
@@ -36,6 +55,7 @@ impl Stream {
                     other => break other?,
                 }
             };
+            self.read.add(self.end);
         }
         Ok(self.buffer.get(self.begin..self.end).unwrap_or_default())
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::count;
 use super::recording::Connection;
-use super::stream::Stream;
+use super::stream::{Read, Stream};
 
 /// The longest description of sections.
 const DESCRIPTION: u64 = 4 << 20;
@@ -102,19 +102,24 @@ impl Survey {
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn survey(main: &Connection, channels: usize) -> io::Result<Survey> {
+pub fn survey(main: &Connection, channels: usize, read: &Read) -> io::Result<Survey> {
     let sizes = sizes(&main.file, main.length)?;
-    let exact = read(main, channels, sizes.clone())?;
+    let exact = follow(main, channels, sizes.clone(), read)?;
     // A description that does not fit its stream says nothing.
     if exact.complete || sizes.is_empty() {
         return Ok(exact);
     }
-    read(main, channels, Vec::new())
+    follow(main, channels, Vec::new(), read)
 }
 
-fn read(main: &Connection, channels: usize, sizes: Vec<SectionSize>) -> io::Result<Survey> {
+fn follow(
+    main: &Connection,
+    channels: usize,
+    sizes: Vec<SectionSize>,
+    read: &Read,
+) -> io::Result<Survey> {
     let mut decoder = MainDecoder::with_sizes(sizes.clone());
-    let mut stream = Stream::new(main.file.try_clone()?);
+    let mut stream = Stream::new(main.file.try_clone()?, read);
     super::rewind(&main.file)?;
     let mut sections = BTreeSet::new();
     let (mut marks, mut postcopy, mut machine, mut uuid) = ((0, 0), false, None, None);

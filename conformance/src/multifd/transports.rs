@@ -63,7 +63,8 @@ pub fn ask<K, E: From<Error>>(
                 let capabilities = set.iter().map(|name| (*name).to_owned()).collect();
                 let (over, expected) =
                     (Some(transport.name.clone()), expected.into_iter().collect());
-                report.differences.push(Difference { over, capabilities, answer, expected });
+                let with = None;
+                report.differences.push(Difference { over, with, capabilities, answer, expected });
             }
         }
     }

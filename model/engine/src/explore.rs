@@ -53,12 +53,17 @@ pub enum Error {
     /// The initial state does not fit the widths declared for exploration.
     #[error("the initial state does not fit its packing: field `{0}`")]
     Initial(&'static str),
-    /// The system does not refine the abstract machine that was named.
-    #[error("the system does not refine that abstract machine")]
-    NoRefinement,
+    /// The system does not refine the abstract machine that was named; the one that it does refine.
+    #[error("the system is not mapped to that abstract machine{}", refined(.0))]
+    NoRefinement(Option<&'static str>),
     /// More than 26 bits of states in one shard: about four thousand million states.
     #[error("the state table is full")]
     Full,
+}
+
+/// What a system refines, as the end of a message.
+fn refined(of: &Option<&'static str>) -> String {
+    of.map_or(", nor to any other".to_owned(), |of| format!(", but to `{of}`"))
 }
 
 impl From<crate::rules::OpenChoice> for Error {

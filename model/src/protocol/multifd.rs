@@ -19,6 +19,7 @@
 //! | `properties.rs`, `systems.rs` | what is expected of them, and the systems as data |
 //! | `auto.rs` | whether a device's state goes over channels: ON, OFF and AUTO at each end |
 //! | `capability.rs` | the capabilities of a migration, and which a monitor refuses together |
+//! | `parameter.rs` | the parameters with which a monitor refuses a capability |
 //! | `transport.rs` | over what a migration goes, and which capabilities a monitor refuses there |
 
 pub mod auto;
@@ -26,6 +27,7 @@ pub mod capability;
 pub mod event;
 pub mod form;
 pub mod machine;
+pub mod parameter;
 pub mod properties;
 pub mod systems;
 pub mod threads;
@@ -34,6 +36,7 @@ pub mod wire;
 
 use self::capability::Capabilities;
 use self::machine::ClauseIds;
+use self::parameter::ParameterRule;
 use self::systems::SystemDef;
 use self::threads::judged::OrderIds;
 use self::threads::{destination, source};
@@ -58,6 +61,8 @@ pub struct Loaded {
     pub order: OrderIds,
     /// The capabilities of a migration.
     pub capabilities: Capabilities,
+    /// The parameters with which a capability is refused.
+    pub parameters: Vec<ParameterRule>,
     /// Over what a migration goes.
     pub transports: Transports,
     /// The clause behind each property of [`properties::ALL`].
@@ -67,7 +72,7 @@ pub struct Loaded {
 }
 
 /// The words of a list of switches.
-fn switches<M>(all: &[source::Switch<M>]) -> Vec<(&'static str, &'static str)> {
+pub(super) fn switches<M>(all: &[source::Switch<M>]) -> Vec<(&'static str, &'static str)> {
     all.iter().map(|(name, says, _)| (*name, *says)).collect()
 }
 
@@ -80,6 +85,7 @@ impl Protocol for Loaded {
         &[
             capability::TABLES[0],
             capability::TABLES[1],
+            parameter::TABLE,
             transport::TABLES[0],
             transport::TABLES[1],
             "program",
@@ -93,6 +99,7 @@ impl Protocol for Loaded {
                 "multifd: keys of `[[multifd-capability]]` and `[[multifd-exclusion]]`",
                 capability::KEYS.to_vec(),
             ),
+            ("multifd: keys of `[[multifd-parameter-rule]]`", parameter::KEYS.to_vec()),
             (
                 "multifd: keys of `[[multifd-transport]]` and `[[multifd-transport-rule]]`",
                 transport::KEYS.to_vec(),
@@ -109,6 +116,7 @@ impl Protocol for Loaded {
 
     fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
         let capabilities = Capabilities::read(input, d);
+        let parameters = ParameterRule::read(&capabilities, input, d);
         let transports = Transports::read(&capabilities, input, d);
         let programs = Programs::read(input, Self::name(), d);
         let of = (spec, Self::name(), false);
@@ -119,6 +127,7 @@ impl Protocol for Loaded {
             laws: ClauseIds::resolve(spec)?,
             order: OrderIds::resolve(spec)?,
             capabilities,
+            parameters,
             transports,
             clauses: property::clauses(spec, properties::ALL)?,
             systems,

@@ -11,6 +11,8 @@ mod capability;
 mod channel;
 mod follow;
 mod main_stream;
+mod mapped_ram;
 mod return_path;
 mod systems;
 mod transport;
+mod xbzrle;

@@ -109,7 +109,7 @@ const OF_RECORDINGS: [&str; 4] = [
 #[test]
 fn dropping_any_rule_is_noticed() {
     let library = builtin();
-    let any: Vec<_> = ["multifd/any-source", "multifd/any-device"]
+    let any: Vec<_> = ["multifd/any-source", "multifd/any-device", "multifd/any-checkpoint"]
         .iter()
         .filter_map(|name| library.multifd().systems.named(name))
         .collect();

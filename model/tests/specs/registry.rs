@@ -129,6 +129,11 @@ fn kinds() -> Vec<Kind> {
             }),
         ),
         (
+            "multifd-parameter-rule",
+            "capability = \"xbzrle\"\nparameters = [\"tls-creds\"]\nrefuses = \"second\"\nsays = \"no\"\n",
+            Ok(|l| l.multifd().parameters.len() > builtin().multifd().parameters.len()),
+        ),
+        (
             "multifd-transport",
             "name = \"new\"\nuri = \"new:1\"\n",
             Ok(|l| l.multifd().transports.all.len() > builtin().multifd().transports.all.len()),

@@ -14,6 +14,7 @@ mod device;
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::thread;
+use std::time::Duration;
 
 use devmig_engine::clause::ClauseId;
 use devmig_engine::rules::Rules;
@@ -30,6 +31,9 @@ pub use self::device::Load;
 use self::device::{Device, NotTaken};
 use super::image::PAGE;
 use super::{Error, Image, Mutant, Options, Stream, SyncMode, cause};
+
+/// How often it is looked whether every device is whole.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What a destination has received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -72,6 +76,14 @@ impl Shared<'_> {
         }
     }
 
+    /// Loads the configurations of the devices, of which everything came.
+    fn load(&self) -> Result<(), Error> {
+        self.devices.iter().try_for_each(|device| {
+            let finished = device.finish(&self.laws.machine, self.options);
+            finished.map_err(|why| self.not_taken(device.name, why))
+        })
+    }
+
     fn full(&self, length: usize) -> Error {
         let why = format!("{length} bytes wait, and {} may", self.options.queued);
         Error::Device { device: "the queue of buffers".to_owned(), why }
@@ -111,8 +123,11 @@ pub fn receive<'a>(
         machine: ClauseIds::resolve(&library.spec).map_err(|error| specification(&error))?,
     };
     let mut rules = Rules::default();
-    let accepts =
-        [(Mutant::AcceptsUuid, laws.form.init_uuid), (Mutant::AcceptsVersion, laws.form.version)];
+    let accepts = [
+        (Mutant::AcceptsUuid, laws.form.init_uuid),
+        (Mutant::AcceptsVersion, laws.form.version),
+        (Mutant::AcceptsMethod, laws.form.compression),
+    ];
     for (mutant, clause) in accepts {
         if options.mutants.has(mutant) {
             rules.off.insert(clause);
@@ -128,16 +143,32 @@ pub fn receive<'a>(
     let devices = devices.into_iter().map(device).collect();
     let shared = Shared { image, options, library, laws, rules, barrier, devices };
     let Connected { main, channels } = connected(streams, &shared)?;
-    let mut back = main.again()?;
-    let received = received(main, channels, &shared);
-    let mut word = Vec::new();
-    ReturnMessage::Shut(u32::from(received.is_err())).encode(&mut word);
+    let mut back = Back { stream: main.again()?, told: None };
+    let received = received(main, channels, &shared, &mut back);
     // A source that is gone is told nothing.
-    let told = back.write_all(&word);
-    back.end(Shutdown::Both);
+    back.tell(u32::from(received.is_err()));
+    back.stream.end(Shutdown::Both);
     let received = received?;
-    told?;
+    back.told.unwrap_or(Ok(()))?;
     Ok(received)
+}
+
+/// The return path.
+struct Back {
+    stream: Stream,
+    /// How it went to say how the migration went.
+    told: Option<std::io::Result<()>>,
+}
+
+impl Back {
+    /// Says it, once.
+    fn tell(&mut self, error: u32) {
+        if self.told.is_none() {
+            let mut word = Vec::new();
+            ReturnMessage::Shut(error).encode(&mut word);
+            self.told = Some(self.stream.write_all(&word));
+        }
+    }
 }
 
 /// Takes the connections, and finds out which is which.
@@ -184,6 +215,7 @@ fn received(
     main: Stream,
     channels: Vec<(usize, Stream, [u8; Init::LEN])>,
     shared: &Shared<'_>,
+    back: &mut Back,
 ) -> Result<Received, Error> {
     let ends: Result<Vec<Stream>, _> =
         channels.iter().map(|(_, stream, _)| stream.again()).collect();
@@ -195,13 +227,27 @@ fn received(
         main_end.end(Shutdown::Read);
         error
     };
+    let mut loaded = false;
     let (received, errors) = thread::scope(|scope| {
         let work = |(id, stream, init): (usize, Stream, [u8; Init::LEN])| {
             scope.spawn(move || Channel::new(id, stream, shared).work(&init).map_err(at_fault))
         };
         let threads: Vec<_> = channels.into_iter().map(work).collect();
         let received = Main { stream: main, shared, received: Received::default() }.work();
-        let received = received.map_err(at_fault);
+        let received = received.map_err(at_fault).and_then(|received| {
+            shared.barrier.finish();
+            // A source may keep its channels open until it is told that all is there.
+            while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
+                if shared.devices.iter().all(Device::is_whole) {
+                    shared.load()?;
+                    loaded = true;
+                    back.tell(0);
+                    break;
+                }
+                thread::sleep(LOOK);
+            }
+            Ok(received)
+        });
         shared.barrier.finish();
         let ended = threads.into_iter().map(|thread| thread.join().unwrap_or(Err(Error::Ended)));
         (received, ended.filter_map(Result::err).collect::<Vec<_>>())
@@ -213,9 +259,8 @@ fn received(
     if let Some(error) = error {
         return Err(error);
     }
-    for device in &shared.devices {
-        let finished = device.finish(&shared.laws.machine, shared.options);
-        finished.map_err(|why| shared.not_taken(device.name, why))?;
+    if !loaded {
+        shared.load()?;
     }
     Ok(received)
 }

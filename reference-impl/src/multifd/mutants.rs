@@ -58,6 +58,18 @@ mutants! {
     EndsInside "ends-inside" "end.packet-boundary"
         "The last channel ends inside a packet.",
 
+    // The source's: compression.
+    OtherMethod "other-method" "packet.compression"
+        "Every other compressed packet names another method of compression.",
+    PackedAnew "packed-anew" "packet.unpacked"
+        "Each compressed packet begins a new compressed stream.",
+    PackedUnflushed "packed-unflushed" "packet.unpacked"
+        "Compressed packets are not flushed: what is missing comes with a later one.",
+    PackedShort "packed-short" "packet.unpacked"
+        "The last page of a compressed packet is not in its data.",
+    PackedPlain "packed-plain" "packet.unpacked"
+        "The data of compressed packets is not compressed.",
+
     // The source's: memory.
     PageForgotten "page-forgotten" "memory.as-source"
         "The last page of the last round is not sent.",
@@ -115,4 +127,28 @@ mutants! {
         "The destination accepts packets of another version.",
     AcceptsIndexTwice "accepts-index-twice" "device.index-once"
         "The destination accepts a buffer twice.",
+    UnpacksAnew "unpacks-anew" "packet.unpacked"
+        "The destination begins a new compressed stream with each packet.",
+    AcceptsShort "accepts-short" "packet.unpacked"
+        "The destination accepts a compressed packet that lacks pages.",
+    AcceptsMethod "accepts-method" "packet.compression"
+        "The destination accepts a packet with another method of compression.",
+}
+
+impl Mutant {
+    /// Whether it shows only if the channels compress pages.
+    #[must_use]
+    pub fn needs_compression(self) -> bool {
+        matches!(
+            self,
+            Mutant::OtherMethod
+                | Mutant::PackedAnew
+                | Mutant::PackedUnflushed
+                | Mutant::PackedShort
+                | Mutant::PackedPlain
+                | Mutant::UnpacksAnew
+                | Mutant::AcceptsShort
+                | Mutant::AcceptsMethod
+        )
+    }
 }

@@ -20,6 +20,7 @@ use devmig_model::protocol::multifd::wire::{Buffer, PageSize};
 
 use self::channel::{Channel, Job};
 use self::main_stream::MainStream;
+use super::compression::Packer;
 use super::hand_over::{Crew, Flaws};
 use super::{Error, Image, Mutant, Options, Stream, ZeroPages, cause};
 
@@ -66,6 +67,8 @@ pub fn migrate(
     let ends = ends?;
     let mut streams = streams.into_iter();
     let main = streams.next().ok_or(Error::Late("main connection"))?;
+    let packers = (0..streams.len()).map(|_| Packer::new(options.compression));
+    let packers = packers.collect::<Result<Vec<_>, _>>()?;
     let crew = Crew::new(streams.len(), Flaws::default());
     let numbers = AtomicU64::new(0);
     let at_fault = |error: Error| {
@@ -76,10 +79,13 @@ pub fn migrate(
     };
     let (sent, errors) = thread::scope(|scope| {
         let channels: Vec<_> = streams
+            .zip(packers)
             .enumerate()
-            .map(|(id, stream)| {
+            .map(|(id, (stream, packer))| {
                 let (crew, numbers) = (&crew, &numbers);
-                let mut channel = Channel { id, stream, crew, image, numbers, options };
+                let scratch = (Vec::new(), Vec::new());
+                let mut channel =
+                    Channel { id, stream, crew, image, numbers, options, packer, scratch };
                 scope.spawn(move || channel.work().map_err(at_fault))
             })
             .collect();

@@ -113,10 +113,10 @@ const RETRY: Duration = Duration::from_millis(5);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Nothing is there.
-    #[error("there is no socket at {0}: check the path, and that the back-end has been started")]
+    #[error("there is no socket at {0}: check the path, and that its server has been started")]
     NoSuchSocket(PathBuf),
     /// A file is there, and nobody listens.
-    #[error("nobody listens at {0}: the back-end has ended, or this is no socket")]
+    #[error("nothing listens at {0}: its server has ended, or it is not a socket")]
     Refused(PathBuf),
     /// The file's mode or one of its folders forbids it.
     #[error("connecting to {0} is not permitted: check the socket's owner and mode")]
@@ -125,7 +125,7 @@ pub enum ConnectError {
     #[error("{0} is too long for a socket's path: 107 bytes are the most")]
     PathTooLong(PathBuf),
     /// Somebody listens, and does not accept.
-    #[error("the back-end at {0} listens and does not accept: it may be serving somebody else")]
+    #[error("the server at {0} listens and does not accept: it may be serving another client")]
     Timeout(PathBuf),
     /// Something else.
     #[error("cannot connect to {path}: {error}")]

@@ -1,25 +1,22 @@
 //! `devmig test migration-capabilities`: which combinations of capabilities a monitor refuses.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs};
 use devmig_model::registry::Library;
 use devmig_reference::socket::Deadline;
 use devmig_reference::temporary;
 
+use super::shared::Start;
 use super::{Error, Format, Out, Status};
-use crate::harness::io::process::{Command, Process};
-use crate::multifd::{capabilities, transports};
+use crate::harness::io::process::{Command, Process, SpawnError};
+use crate::multifd::{capabilities, parameters, transports};
 use crate::scenario::error::Error as Trouble;
 use crate::scenario::qmp::Qmp;
 use crate::vhost_user::transport::Connection;
 
-/// How long QEMU may take to start.
-const START: Duration = Duration::from_secs(20);
-
-/// Enable each migration capability and each pair of them over QEMU's monitor, begin a migration over
-/// each transport, and compare the answers with the tables of exclusions and transports
+/// Enable each migration capability and each pair of them over QEMU's monitor, set the parameters that
+/// exclude one, begin a migration over each transport, and compare the answers with the tables
 #[derive(Debug, ClapArgs)]
 #[command(after_help = super::super::help::TEST_MIGRATION_CAPABILITIES)]
 #[command(group = ArgGroup::new("where").required(true).args(["qmp", "binary"]))]
@@ -32,6 +29,8 @@ pub(super) struct Args {
     /// for each migration over a transport
     #[arg(long, value_name = "COMMAND", help_heading = "Target")]
     binary: Option<String>,
+    #[command(flatten)]
+    start: Start,
     /// Output format
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     format: Format,
@@ -40,7 +39,7 @@ pub(super) struct Args {
 /// Runs it.
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = Library::builtin()?;
-    let deadline = Deadline::after(START);
+    let deadline = Deadline::after(args.start.start_timeout);
     // The process lives as long as it is asked.
     let (_process, connection) = connect(args, deadline)?;
     let mut qmp = Qmp::new(&connection, deadline).map_err(trouble)?;
@@ -48,10 +47,12 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let mut report = capabilities::ask(&mut qmp, &multifd.capabilities).map_err(trouble)?;
     // A monitor of somebody's is not made to migrate.
     if args.binary.is_some() {
+        let tables = (&multifd.parameters[..], &multifd.capabilities);
+        parameters::ask(&mut report, tables, &mut qmp).map_err(trouble)?;
         let folder =
             temporary::folder("migration-").map_err(|why| Error::Serve(why.to_string()))?;
         let mut start = || {
-            let deadline = Deadline::after(START);
+            let deadline = Deadline::after(args.start.start_timeout);
             let (process, connection) = connect(args, deadline)?;
             Ok::<_, Error>((process, Qmp::new(&connection, deadline).map_err(trouble)?))
         };
@@ -75,6 +76,9 @@ fn connect(args: &Args, deadline: Deadline) -> Result<(Option<Process>, Connecti
                 "{binary} -nodefaults -no-user-config -display none -machine none \
                  -qmp unix:{{socket}},server=on,wait=off"
             );
+            // Our own arguments must not take the place of a program that is not named.
+            let program = shell_words::split(binary).map_err(SpawnError::from);
+            program.and_then(Command::plain).map_err(|why| wrong(&why))?;
             let command = Command::parse(&text).map_err(|why| wrong(&why))?;
             let (process, connected) = command.start(deadline).map_err(|why| wrong(&why))?;
             Ok((Some(process), connected))

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::number::limit;
 use super::super::pace::Plan;
-use super::shared::{Again, Followed, Of, Shared, lacking};
+use super::shared::{Again, Followed, Of, Shared, Start, lacking};
 use super::{Error, Out, Status};
 use crate::harness::io::files;
 use crate::multifd::destination::runner::{self, Run};
@@ -53,6 +53,8 @@ pub(super) struct Args {
           help_heading = "Judgement")]
     timeout: Duration,
     #[command(flatten)]
+    start: Start,
+    #[command(flatten)]
     shared: Shared,
 }
 
@@ -90,6 +92,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let parameters: Map<String, Value> = args.parameter.iter().cloned().collect();
     let subject = Subject {
         launch,
+        start: args.start.start_timeout,
         capabilities: &args.capability,
         parameters: &parameters,
         pieces: &pieces,
@@ -106,7 +109,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         again.value("--parameter", Some(format!("{name}={value}")))
     });
     let seconds = args.timeout.as_secs_f64();
-    let again = again.value("--timeout", Some(seconds.to_string()));
+    let again = again.value("--timeout", Some(seconds.to_string())).start(args.start);
     let rules: Rules = library.spec.judged_by(DOCUMENT, VERSION)?;
     let run = Run {
         reproduce: again.finish(),

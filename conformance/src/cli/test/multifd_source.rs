@@ -8,7 +8,7 @@ use devmig_model::registry::Library;
 
 use super::super::number::span;
 use super::super::pace::Plan;
-use super::shared::{Again, Followed, Of, Shared, lacking};
+use super::shared::{Again, Followed, Of, Shared, Start, lacking};
 use super::{Error, Out, Status};
 use crate::multifd::judge::DOCUMENT;
 use crate::multifd::source::runner::{self, Run};
@@ -36,6 +36,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "VERSION", help_heading = "Judgement")]
     spec_version: Option<String>,
     #[command(flatten)]
+    start: Start,
+    #[command(flatten)]
     shared: Shared,
 }
 
@@ -55,13 +57,15 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         Some(version) => library.spec.judged_by(DOCUMENT, version)?,
         None => Rules::default(),
     };
-    let subject = Subject { launch, block: &args.block, boot: args.boot, version };
+    let start = args.start.start_timeout;
+    let subject = Subject { launch, start, block: &args.block, boot: args.boot, version };
     let seconds = args.boot.as_secs_f64().to_string();
     let again = Again::new("devmig test multifd-source")
         .value("--spawn", Some(spawn))
         .value("--block", Some(&args.block))
         .value("--boot", Some(seconds))
-        .value("--spec-version", version);
+        .value("--spec-version", version)
+        .start(args.start);
     let run = Run {
         reproduce: again.finish(),
         waivers: args.shared.accepted(&library, &suite)?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use devmig_model::registry::Library;
 use devmig_reference::temporary;
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::plain::plain;
 use super::super::{Error, Format, Out, Status, interrupt};
@@ -20,6 +20,10 @@ use crate::multifd::memory::{Memory, block_and_file};
 use crate::multifd::recording::Recording;
 use crate::multifd::relay::{Address, Listener, Relay};
 use crate::multifd::report::{Report, Verdict, Violation};
+use crate::multifd::stream::Read;
+
+/// How often it is shown how far a recording was read.
+const SHOWN: Duration = Duration::from_millis(100);
 
 /// Between the source and the destination of a migration. Every connection is relayed and recorded. A violation
 /// is shown as soon as it is found, and the verdict when all connections have ended, or at an interrupt.
@@ -27,10 +31,10 @@ use crate::multifd::report::{Report, Verdict, Violation};
 #[command(after_help = super::super::help::WATCH_MULTIFD)]
 pub(super) struct Watch {
     /// Socket for the source to connect to: a path, or HOST:PORT
-    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Connection")]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Connection")]
     listen: Address,
     /// Socket on which the destination listens: a path, or HOST:PORT
-    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Connection")]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Connection")]
     connect: Address,
     /// Folder for the recording, which must not hold one; default: a temporary folder
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
@@ -41,18 +45,6 @@ pub(super) struct Watch {
     /// Output format
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     format: Format,
-}
-
-/// A path has a slash or no colon.
-fn address(text: &str) -> Result<Address, String> {
-    match text.rsplit_once(':') {
-        _ if text.is_empty() => Err("an address is a path, or HOST:PORT".to_owned()),
-        Some((_, port)) if !text.contains('/') => match port.parse::<u16>() {
-            Ok(_) => Ok(Address::Tcp(text.to_owned())),
-            Err(_) => Err(format!("`{port}` is not a port")),
-        },
-        _ => Ok(Address::Unix(text.into())),
-    }
 }
 
 /// What a migration is held against, and how the verdict is shown.
@@ -123,7 +115,11 @@ fn judged(
 ) -> Result<Status, Error> {
     let library = Library::builtin()?;
     let recording = Recording::open(folder).map_err(|error| wrong(folder, error.into()))?;
-    let report = judge::judge(recording, &library, version, memory);
+    let report = {
+        let (read, of) = (recording.read.clone(), recording.bytes());
+        let _bar = Reading::new(read, of);
+        judge::judge(recording, &library, version, memory)
+    };
     let report = report.map_err(|error| wrong(folder, error))?;
     say(&report, format, out)
 }
@@ -169,19 +165,10 @@ pub(super) fn run(args: &Watch, out: &mut Out<'_>) -> Result<Status, Error> {
     for signal in interrupt::SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&stopped)).map_err(trouble(record))?;
     }
-    let cannot = |cause: io::Error| {
+    let (listener, _socket) = args.listen.listen().map_err(|cause| {
         let help = "the socket must not exist yet, and its folder must exist".to_owned();
         Error::usage(format!("cannot listen on {}: {cause}", args.listen), Some(help))
-    };
-    let (listener, _socket) = match &args.listen {
-        Address::Unix(path) => {
-            let (listener, socket) = temporary::listen(path).map_err(cannot)?;
-            (Listener::Unix(listener), Some(socket))
-        }
-        Address::Tcp(address) => {
-            (Listener::Tcp(std::net::TcpListener::bind(address).map_err(cannot)?), None)
-        }
-    };
+    })?;
     let relay = Relay::new(record).map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists => {
             let help = "name a folder that does not exist yet".to_owned();
@@ -250,6 +237,47 @@ fn say_at_once(violation: &Violation, format: Format, out: &mut Out<'_>) -> Resu
             let _ = io::stderr().write_all(plain(&text).as_bytes());
             Ok(())
         }
+    }
+}
+
+/// How much of a recording was read, on a terminal.
+struct Reading {
+    bar: ProgressBar,
+    over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Reading {
+    /// `read` counts what was read of so many bytes.
+    fn new(read: Read, bytes: u64) -> Self {
+        let bar = ProgressBar::new(bytes);
+        if let Ok(style) =
+            ProgressStyle::with_template("{binary_bytes}/{binary_total_bytes} {bar:20} {elapsed}")
+        {
+            bar.set_style(style);
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let shown = (bar.clone(), Arc::clone(&over));
+        let thread = (!bar.is_hidden()).then(|| {
+            std::thread::spawn(move || {
+                let (bar, over) = shown;
+                while !over.load(Ordering::Relaxed) {
+                    bar.set_position(read.bytes());
+                    std::thread::sleep(SHOWN);
+                }
+            })
+        });
+        Reading { bar, over, thread }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
     }
 }
 

@@ -29,6 +29,8 @@ const LAST: Duration = Duration::from_millis(500);
 pub struct Subject<'a> {
     /// How it is started.
     pub launch: Launch<'a>,
+    /// How long it may take to listen.
+    pub start: Duration,
     /// What is switched on besides multifd and the return path.
     pub capabilities: &'a [String],
     /// What is set.
@@ -89,7 +91,7 @@ impl<'a> Session<'a> {
     /// If it does not start.
     pub fn new(subject: &'a Subject<'a>, clauses: Clauses) -> Result<Self, TestEnd> {
         let folder = temporary::folder("destination-").map_err(TestEnd::harness)?;
-        let machine = Machine::launch(subject.launch, folder.path(), true);
+        let machine = Machine::launch(subject.launch, folder.path(), true, subject.start);
         let machine = machine.map_err(TestEnd::harness)?;
         let (log, multifd) = (Vec::new(), true);
         let (sending, ended) = (None, None);

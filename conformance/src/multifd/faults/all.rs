@@ -1,6 +1,6 @@
 //! The faults.
 
-use devmig_model::protocol::multifd::wire::{Buffer, MAGIC, flag};
+use devmig_model::protocol::multifd::wire::{Buffer, MAGIC, command, flag};
 
 use super::Fault;
 use super::find::{at, flip, header, put, put_long};
@@ -233,6 +233,10 @@ faults! {
         let place = m.last_ram()?;
         m.page_on_main(place, 1 << 40)
     };
+    "main-difference", "A page on the main stream is sent as a difference that ends inside a run.",
+    "main.unpacked", |m| m.difference_on_main(&[0, 2, 9]);
+    "main-command", "The main stream has the command ENABLE_COLO, which is no longer one.",
+    "main.command", |m| m.command_on_main(command::ENABLE_COLO);
     "device-sync", "A packet with the state of a device is a SYNC packet.", "device.no-sync", |m| {
         let place = m.device(Kind::Data)?;
         put(m.piece(place)?, at::FLAGS, flag::DEVICE_STATE | flag::SYNC)

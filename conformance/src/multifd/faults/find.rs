@@ -1,5 +1,7 @@
 //! The places that faults are about, and what is written there.
 
+use std::collections::BTreeSet;
+
 use devmig_model::protocol::multifd::wire::{Buffer, MainWriter, PageForm, RamHeader, flag};
 
 use crate::multifd::pieces::{Channel, Item, Kind, Piece, Pieces};
@@ -159,6 +161,45 @@ impl Pieces {
         let mut writer = MainWriter::default();
         writer.page(Some(&name), offset.checked_add(past)?, PageForm::Fill(0));
         self.main.insert(mark, Piece { kind: Item::Other, bytes: writer.bytes });
+        Some(())
+    }
+
+    /// Puts a difference on the main stream, for a page that no packet of the last epoch has.
+    pub(super) fn difference_on_main(&mut self, difference: &[u8]) -> Option<()> {
+        let last = self.last_ram()?;
+        let name = header(self.piece(last)?).block().to_vec();
+        let mut sent = BTreeSet::new();
+        for channel in &self.channels {
+            // After the SYNC before the last.
+            let syncs = channel.syncs();
+            let begin = syncs.len().checked_sub(2).and_then(|place| syncs.get(place));
+            let begin = begin.copied().unwrap_or_default();
+            for piece in channel.packets.get(begin..).unwrap_or_default() {
+                if piece.kind == Kind::Ram && header(piece).block() == name {
+                    let header = header(piece);
+                    sent.extend(header.normal_offsets().chain(header.zero_offsets()));
+                }
+            }
+        }
+        let (_, length) = self.blocks.iter().find(|(block, _)| *block == name)?;
+        let page = u64::from(self.page.bytes());
+        let offsets = (1..=length.checked_div(page)?).rev().map(|n| n.saturating_sub(1));
+        let free = offsets.map(|n| n.saturating_mul(page)).find(|n| !sent.contains(n))?;
+        let name = String::from_utf8(name).ok()?;
+        let mark = *self.items(Item::Flush).last()?;
+        let mut writer = MainWriter::default();
+        let length = u16::try_from(difference.len()).ok()?;
+        writer.page(Some(&name), free, PageForm::Xbzrle(length)).raw(difference);
+        self.main.insert(mark, Piece { kind: Item::Other, bytes: writer.bytes });
+        Some(())
+    }
+
+    /// Puts a command on the main stream, before the first section in one piece.
+    pub(super) fn command_on_main(&mut self, number: u16) -> Option<()> {
+        let place = *self.items(Item::Full).first()?;
+        let mut writer = MainWriter::default();
+        writer.command(number, &[]);
+        self.main.insert(place, Piece { kind: Item::Other, bytes: writer.bytes });
         Some(())
     }
 

@@ -61,7 +61,8 @@ impl Judge<'_> {
                     let what = format!("connection {number} has pages that were asked for");
                     self.notes.push(what);
                     self.truncated |= connection.is_cut();
-                    Main::of_pages(connection, self.form.page)?.run(self)?;
+                    let mut pages = Main::of_pages(connection, self.form.page, &self.read)?;
+                    pages.run(self)?;
                 }
                 Aside::Rest => {
                     let what = format!(

@@ -8,13 +8,13 @@ use devmig_model::protocol::multifd::machine::MAX_DEVICES;
 use devmig_model::protocol::multifd::wire::{
     At, Buffer, ChannelDecoder, ChannelEvent, DevicePacket, RamHeader,
 };
+use devmig_reference::multifd::unpack::Unpacking;
 
 use super::{Device, Judge};
 use crate::multifd::indices::Indices;
 use crate::multifd::memory::Memory;
 use crate::multifd::recording::Connection;
-use crate::multifd::stream::Stream;
-use crate::multifd::unpack::Unpacking;
+use crate::multifd::stream::{Read, Stream};
 use crate::multifd::{count, rewind};
 
 /// A channel that is read.
@@ -38,11 +38,16 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn open(place: usize, connection: Connection, page: Form<'_>) -> io::Result<Self> {
+    pub(super) fn open(
+        place: usize,
+        connection: Connection,
+        page: Form<'_>,
+        read: &Read,
+    ) -> io::Result<Self> {
         rewind(&connection.file)?;
         Ok(Channel {
             place,
-            stream: Stream::new(connection.file.try_clone()?),
+            stream: Stream::new(connection.file.try_clone()?, read),
             connection,
             decoder: ChannelDecoder::new(page.page),
             id: None,
@@ -183,7 +188,14 @@ impl Judge<'_> {
         if header.compression() != 0 && header.normal > 0 {
             let bytes = u64::from(header.normal).saturating_mul(page);
             let size = u64::from(header.size);
-            self.replayed &= part.unpacking.begin(header.compression(), size, bytes);
+            let can = part.unpacking.begin(header.compression(), size, bytes);
+            self.replayed &= can;
+            // Nothing follows that could be judged.
+            if can && size == 0 {
+                let what = format!("the packet has {} pages, and no data", header.normal);
+                self.faults(part.conn, at, vec![(self.form.laws.unpacked, what)]);
+                self.replayed = false;
+            }
         }
         let number = header.number;
         let late = part.last.filter(|last| number <= *last);

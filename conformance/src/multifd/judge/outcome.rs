@@ -82,6 +82,10 @@ impl Judge<'_> {
         let memory = self.form.laws.memory;
         let differs = self.violations.iter().any(|(clause, _)| *clause == memory);
         self.without_consequences();
+        if self.counted.differences > 0 {
+            let count = self.counted.differences;
+            self.notes.push(format!("{count} pages were sent as differences (XBZRLE)"));
+        }
         let compared = !self.memory.is_empty() && self.replayed;
         if self.pages.overflow || self.devices.iter().any(|device| device.indices.overflow) {
             self.notes.push("not every page or index was told apart: too many".to_owned());

@@ -15,7 +15,7 @@ use super::Judge;
 use crate::multifd::recording::Connection;
 use crate::multifd::report::Dir;
 use crate::multifd::rewind;
-use crate::multifd::stream::Stream;
+use crate::multifd::stream::{Read, Stream};
 
 /// The most different values of PING that are kept.
 const PINGS: usize = 4096;
@@ -96,7 +96,7 @@ impl Judge<'_> {
     pub(super) fn return_path(&mut self, main: &Connection) -> io::Result<()> {
         let Some(file) = &main.reverse else { return Ok(()) };
         rewind(file)?;
-        let mut stream = Stream::new(file.try_clone()?);
+        let mut stream = Stream::new(file.try_clone()?, &Read::default());
         let mut decoder = ReturnDecoder::new();
         let mut seen = Seen::default();
         loop {

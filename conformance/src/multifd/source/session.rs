@@ -37,6 +37,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Subject<'a> {
     /// How it is started.
     pub launch: Launch<'a>,
+    /// How long it may take to listen.
+    pub start: Duration,
     /// The block of RAM that is its memory.
     pub block: &'a str,
     /// How long its guest runs before it migrates.
@@ -65,7 +67,7 @@ impl<'a> Session<'a> {
     /// If it does not start.
     pub fn new(subject: &'a Subject<'a>, library: &'a Library) -> Result<Self, TestEnd> {
         let folder = temporary::folder("source-").map_err(TestEnd::harness)?;
-        let machine = Machine::launch(subject.launch, folder.path(), false);
+        let machine = Machine::launch(subject.launch, folder.path(), false, subject.start);
         let machine = machine.map_err(TestEnd::harness)?;
         Ok(Session {
             subject,

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::guest;
 use super::known::{Before, End, Migration, Transport};
-use super::machine::{Launch, Machine};
+use super::machine::{Launch, Machine, START};
 use crate::multifd::relay::{Address, Listener, Relay};
 use crate::scenario::came::Steps;
 use crate::scenario::error::Error;
@@ -301,7 +301,7 @@ fn machine(
     let machine = &migration.machine;
     let devices = migration.devices;
     let launch = Launch::Ours { command: &of.command, machine, guest, unnamed, devices };
-    let mut machine = Machine::launch(launch, folder, incoming)?;
+    let mut machine = Machine::launch(launch, folder, incoming, START)?;
     // A file sends nothing back.
     let return_path = migration.transport != Transport::File;
     let Migration { channels, capabilities, parameters, .. } = migration;

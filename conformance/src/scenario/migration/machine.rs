@@ -14,8 +14,8 @@ use crate::harness::io::process::{Command, Process};
 use crate::scenario::error::Error;
 use crate::scenario::qmp::Qmp;
 
-/// How long it may take to listen, and a command to be answered.
-const START: Duration = Duration::from_secs(20);
+/// How long one of ours may take to listen, and a command to be answered.
+pub const START: Duration = Duration::from_secs(20);
 /// How long one that closes its monitor may take to end.
 const LAST: Duration = Duration::from_secs(1);
 /// How often it is looked at.
@@ -77,12 +77,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts it, with its memory in a folder. One that waits for a migration does not run afterwards, so that
-    /// its memory stays.
+    /// Starts it within a limit, with its memory in a folder. One that waits for a migration does not run
+    /// afterwards, so that its memory stays.
     ///
     /// # Errors
     /// If it does not start.
-    pub fn launch(launch: Launch<'_>, folder: &Path, incoming: bool) -> Result<Self, Error> {
+    pub fn launch(
+        launch: Launch<'_>,
+        folder: &Path,
+        incoming: bool,
+        limit: Duration,
+    ) -> Result<Self, Error> {
         let memory = folder.join("ram");
         let quoted = |path: &Path| shell_words::quote(&path.to_string_lossy()).into_owned();
         let mut devices = Vec::new();
@@ -110,7 +115,7 @@ impl Machine {
             text += " -S -incoming defer";
         }
         let text = text.replace(RAM, &quoted(&memory));
-        let deadline = Deadline::after(START);
+        let deadline = Deadline::after(limit);
         let (mut qemu, connection) = Command::parse(&text)?.start(deadline)?;
         let qmp = Qmp::new(&connection, deadline).map_err(|why| {
             // A process that has ended says more than its monitor, which is closed.

@@ -11,7 +11,7 @@ use super::drive::{self, Played};
 use super::guest;
 use super::inside;
 use super::known::{End, Migration, Transport};
-use super::machine::{BLOCK, Launch};
+use super::machine::{BLOCK, Launch, START};
 use crate::harness::report::Status;
 use crate::implementations::{Deviation, Finding, Peer, Serves, When, deviates, found, redact};
 use crate::multifd::destination::runner::{self, Run};
@@ -136,6 +136,7 @@ fn with_faults(
             unnamed: false,
             devices: migration.devices,
         },
+        start: START,
         capabilities: &migration.capabilities,
         parameters: &migration.parameters,
         pieces: &pieces,

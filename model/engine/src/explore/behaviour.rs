@@ -184,8 +184,9 @@ impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> Behaving<'a
     /// As [`Behaving::viewed`], and if the system has no such refinement.
     pub fn new(system: &'a System<M, Q, N, W>, seen: Seen<'a>) -> Result<Self, Error> {
         let abstractly = |name| {
-            let mut refinements = system.refinements.iter();
-            refinements.find(|refinement| refinement.of == name).ok_or(Error::NoRefinement)
+            let all = &system.refinements;
+            let has = all.first().map(|refinement| refinement.of);
+            all.iter().find(|one| one.of == name).ok_or(Error::NoRefinement(has))
         };
         let refinement = seen.refinement.map(abstractly).transpose()?;
         let view = move |action: &Action<M::Event>, words: &str| {

@@ -57,6 +57,10 @@ pub enum Event {
     Device(u8, Buffer),
     /// A channel ends; whether between two packets.
     Closed(u8, bool),
+    /// The TLS session of a channel ends without a bye.
+    NoBye(u8),
+    /// The state of all devices at a checkpoint; whether no page was sent since the last mark.
+    Checkpoint(bool),
     /// The main stream ends an epoch.
     #[default]
     Mark,
@@ -85,6 +89,9 @@ impl devmig_engine::machine::Event for Event {
             }
             Event::Closed(channel, true) => format!("channel {channel} ends"),
             Event::Closed(channel, false) => format!("channel {channel} ends inside a packet"),
+            Event::NoBye(channel) => format!("channel {channel} ends without a bye"),
+            Event::Checkpoint(true) => "checkpoint".into(),
+            Event::Checkpoint(false) => "checkpoint inside an epoch".into(),
             Event::Mark => "mark".into(),
             Event::Last => "the main stream ends".into(),
             Event::Sent(device, true) => format!("all of device {device} was sent"),

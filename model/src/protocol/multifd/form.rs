@@ -45,6 +45,10 @@ crate::clause_ids! {
         main_followed: "multifd.main.followed",
         /// `multifd.main.block`
         main_block: "multifd.main.block",
+        /// `multifd.main.unpacked`
+        main_unpacked: "multifd.main.unpacked",
+        /// `multifd.main.command`
+        main_command: "multifd.main.command",
         /// `multifd.memory.as-source`
         memory: "multifd.memory.as-source",
         /// `multifd.device.no-sync`

@@ -41,6 +41,10 @@ crate::clause_ids! {
         no_pages_after_last: "multifd.sync.no-pages-after-last",
         /// `multifd.end.packet-boundary`
         packet_boundary: "multifd.end.packet-boundary",
+        /// `multifd.tls.bye`
+        bye: "multifd.tls.bye",
+        /// `multifd.colo.synchronised`
+        checkpoint: "multifd.colo.synchronised",
         /// `multifd.device.index-once`
         index_once: "multifd.device.index-once",
         /// `multifd.device.config-once`
@@ -154,6 +158,8 @@ impl<const N: usize, const D: usize> Machine for Multifd<N, D> {
             Event::Ram(channel, ram) => self.ram(s, channel, ram),
             Event::Device(_, buffer) => self.device(s, buffer),
             Event::Closed(_, whole) => (next, one(!whole, laws.packet_boundary)),
+            Event::NoBye(_) => (next, one(true, laws.bye)),
+            Event::Checkpoint(between) => (next, one(!between, laws.checkpoint)),
             Event::Mark => {
                 next.synced = [false; N];
                 next.set_up = true;

@@ -256,6 +256,37 @@ pub const ALL: &[D] = &[
         |_, _| Test::reachable(|t: &Seen| t.after.parts.1.gave_up || t.after.parts.2.gave_up),
     ),
     D::of_system(
+        "end-accepted",
+        "multifd.tls.premature-end",
+        "the destination takes the end of a channel for no error",
+        |_, _| {
+            implies(|t| {
+                let event = match t.action {
+                    Action::Read(event) => Some(event),
+                    _ => None,
+                };
+                let end = matches!(
+                    event,
+                    Some(Event::Channel(_, Packet::Closed | Packet::Cut | Packet::Lost))
+                );
+                (end && !t.before.parts.2.failed).then_some(!t.after.parts.2.failed)
+            })
+        },
+    ),
+    D::of_system(
+        "takes-over-a-checkpoint",
+        "multifd.colo.cache",
+        "a destination that takes over has the memory of the source at the last checkpoint",
+        |_, _| {
+            implies(|t| {
+                let (source, destination) = (&t.after.parts.1, &t.after.parts.2);
+                let last = usize::from(destination.checkpoints).checked_sub(1)?;
+                let checkpoint = source.checkpoints.get(last)?;
+                begins(t).then_some(destination.memory == checkpoint.memory)
+            })
+        },
+    ),
+    D::of_system(
         "buffers-accepted",
         "multifd.device.index-once",
         "the destination accepts every buffer",

@@ -90,14 +90,15 @@ pub struct SystemDef {
     pub cap: Cap,
     /// The limit that properties name.
     pub limit: u8,
-    /// Channels that may fail, at the source and at the destination.
-    pub faults: [u8; 2],
+    /// Channels that may fail, at the source, at the destination, and between them.
+    pub faults: [u8; 3],
 }
 
 /// The most writes: a page has two bits.
 const WRITES: u8 = 2;
-/// The words of `fails`, with how many channels fail at each end.
-const FAILS: [(&str, [u8; 2]); 2] = [("source", [1, 0]), ("destination", [0, 1])];
+/// The words of `fails`, with how many channels fail there.
+const FAILS: [(&str, [u8; 3]); 3] =
+    [("source", [1, 0, 0]), ("destination", [0, 1, 0]), ("network", [0, 0, 1])];
 
 impl Definition for SystemDef {
     fn common(&self) -> &Common {
@@ -158,7 +159,7 @@ fn symmetry(channels: usize) -> Symmetry<GlobalState> {
 }
 
 /// Sets the switches that an item names.
-fn switched<M: Default, T>(
+pub(in crate::protocol) fn switched<M: Default, T>(
     item: &Item<T>,
     names: &[Spanned<String>],
     all: &[Switch<M>],
@@ -251,7 +252,7 @@ pub fn compile(
     });
     let faults = raw.fails.as_ref().and_then(|written| {
         let found = FAILS.iter().find(|(name, _)| name == written.get_ref());
-        parsed(written, "an end: `source` or `destination`", found.is_some());
+        parsed(written, "one of `source`, `destination` and `network`", found.is_some());
         found.map(|(_, faults)| *faults)
     });
     SystemDef {
@@ -288,6 +289,7 @@ impl Loaded {
             pages,
             buffers: def.buffers.clone(),
             faults: def.faults[0],
+            cuts: def.faults[2],
         };
         let destination = Destination {
             manner: def.destination,

@@ -14,6 +14,7 @@
 //! | `channel.rs` | the stream of one channel |
 //! | `main_stream.rs`, `section.rs` | the main stream: its state machine, what it reports |
 //! | `vmdesc.rs` | how long each section is, by the description at the end |
+//! | `xbzrle.rs` | pages of the main stream that are sent as differences |
 //! | `main_writer.rs` | the main stream, written |
 //! | `return_path.rs` | the messages of the destination |
 //! | `intake.rs`, `name.rs` | what the decoders share |
@@ -41,6 +42,7 @@ mod ram;
 mod return_path;
 mod section;
 mod vmdesc;
+mod xbzrle;
 
 pub use channel::{ChannelDecoder, ChannelError, ChannelEvent};
 pub use device::{Buffer, DevicePacket};
@@ -52,6 +54,7 @@ pub use ram::{PageSize, RamHeader, RamPacket};
 pub use return_path::{ReturnDecoder, ReturnError, ReturnEvent, ReturnMessage};
 pub use section::{MainError, MainEvent, PageForm, command, ram_flag, vfio_tag};
 pub use vmdesc::{SectionSize, section_sizes};
+pub use xbzrle::{XbzrleDecoder, XbzrleError};
 
 /// The first four bytes of a channel, and of each of its packets.
 pub const MAGIC: u32 = 0x1122_3344;
@@ -72,9 +75,13 @@ pub mod flag {
     pub const DEVICE_STATE: u32 = 0x40;
     /// Every bit that has a meaning.
     pub const KNOWN: u32 = SYNC | COMPRESSION | DEVICE_STATE;
+    /// The pages are compressed with zlib.
+    pub const ZLIB: u32 = 0x2;
+    /// The pages are compressed with zstd.
+    pub const ZSTD: u32 = 0x4;
     /// The methods of compression: their bit, and their name.
     pub const METHODS: [(u32, &str); 5] =
-        [(2, "zlib"), (4, "zstd"), (8, "qpl"), (0x10, "uadk"), (0x20, "qatzip")];
+        [(ZLIB, "zlib"), (ZSTD, "zstd"), (8, "qpl"), (0x10, "uadk"), (0x20, "qatzip")];
 }
 
 /// Something in a stream, and where it begins.

@@ -10,6 +10,7 @@ use devmig_model::protocol::multifd::wire::{
 use super::Shared;
 use super::device::Device;
 use crate::multifd::image::PAGE;
+use crate::multifd::unpack::Unpacking;
 use crate::multifd::{Error, Mutant, Stream};
 
 /// How much is read at once.
@@ -21,6 +22,8 @@ enum Data<'s, 'd> {
     None,
     /// These pages, and how many bytes of them were there.
     Pages(usize),
+    /// The same, compressed: how many bytes of the data are still to come, and where the pages begin.
+    Packed(u64, usize),
     /// A device's buffer: what there is, and how long it is.
     Device(&'s Device<'d>, Buffer, Vec<u8>, usize),
 }
@@ -37,6 +40,7 @@ pub(super) struct Channel<'s, 'd> {
     data: Data<'s, 'd>,
     sync: bool,
     method: Option<u32>,
+    unpacking: Unpacking,
     /// The packet's device, and the length of its buffer.
     device: Option<(&'s Device<'d>, usize)>,
 }
@@ -52,6 +56,7 @@ impl<'s, 'd> Channel<'s, 'd> {
             data: Data::None,
             sync: false,
             method: None,
+            unpacking: Unpacking::default(),
             device: None,
         }
     }
@@ -112,9 +117,55 @@ impl<'s, 'd> Channel<'s, 'd> {
         self.pages.extend(packet.normal_offsets().map(page));
         self.part.clear();
         self.sync = packet.is_sync();
-        self.data = Data::Pages(0);
-        self.arrive_if(packet.payload(PageSize::FOUR_KIB) == 0);
-        Ok(())
+        let payload = packet.payload(PageSize::FOUR_KIB);
+        if packet.normal > 0 {
+            self.agreed(packet)?;
+        }
+        if packet.normal == 0 || packet.compression() == 0 {
+            self.data = Data::Pages(0);
+            self.arrive_if(payload == 0);
+            return Ok(());
+        }
+        if options.mutants.has(Mutant::UnpacksAnew) {
+            self.unpacking.restart();
+        }
+        let pages = (self.pages.len() * PAGE) as u64;
+        self.unpacking.begin(options.compression.flag(), payload, pages);
+        self.data = Data::Packed(payload, 0);
+        if payload == 0 { self.packed(&[]) } else { Ok(()) }
+    }
+
+    /// The packet is compressed as was agreed on.
+    fn agreed(&self, packet: &RamHeader<'_>) -> Result<(), Error> {
+        let (agreed, named) = (self.shared.options.compression.flag(), packet.compression());
+        if agreed == named || self.shared.options.mutants.has(Mutant::AcceptsMethod) {
+            return Ok(());
+        }
+        let what = format!("the packet's compression is {named:#x}, and {agreed:#x} was agreed on");
+        Err(self.shared.refused(self.shared.laws.form.compression, what))
+    }
+
+    /// Data of a compressed packet.
+    fn packed(&mut self, data: &[u8]) -> Result<(), Error> {
+        let Data::Packed(left, begin) = self.data else { return Ok(()) };
+        let left = left.saturating_sub(data.len() as u64);
+        let mut unpacking = std::mem::take(&mut self.unpacking);
+        let mut at = begin;
+        let done = unpacking.push(data, &mut |bytes| {
+            self.load(at, bytes);
+            at += bytes.len();
+        });
+        self.unpacking = unpacking;
+        self.data = Data::Packed(left, at);
+        match done {
+            Err(why) if !self.shared.options.mutants.has(Mutant::AcceptsShort) => {
+                Err(self.shared.refused(self.shared.laws.form.unpacked, why))
+            }
+            _ => {
+                self.arrive_if(left == 0);
+                Ok(())
+            }
+        }
     }
 
     /// Waits for the mark, if all of a SYNC packet is there.
@@ -151,6 +202,7 @@ impl<'s, 'd> Channel<'s, 'd> {
     fn data(&mut self, data: &[u8]) -> Result<(), Error> {
         match &mut self.data {
             Data::None => {}
+            Data::Packed(..) => return self.packed(data),
             Data::Pages(got) => {
                 let begin = *got;
                 *got += data.len();

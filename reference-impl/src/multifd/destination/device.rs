@@ -117,6 +117,12 @@ impl<'a> Device<'a> {
         Ok(())
     }
 
+    /// Whether every buffer up to its configuration came.
+    pub(super) fn is_whole(&self) -> bool {
+        let state = self.state();
+        state.config.as_ref().is_some_and(|(index, _)| *index == state.next)
+    }
+
     /// No buffer follows: loads the configuration.
     pub(super) fn finish(&self, laws: &ClauseIds, options: &Options) -> Result<(), NotTaken> {
         let mut state = self.state();

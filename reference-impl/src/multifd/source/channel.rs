@@ -9,6 +9,7 @@ use devmig_model::protocol::multifd::wire::{
     Buffer, DevicePacket, Init, MAGIC, PageSize, RamPacket, flag,
 };
 
+use crate::multifd::compression::{Compression, Packer};
 use crate::multifd::hand_over::Crew;
 use crate::multifd::image::PAGE;
 use crate::multifd::{Error, Image, Mutant, Options, Stream, ZeroPages};
@@ -46,6 +47,9 @@ pub(super) struct Channel<'a> {
     pub(super) image: &'a Image,
     pub(super) numbers: &'a AtomicU64,
     pub(super) options: &'a Options,
+    pub(super) packer: Packer,
+    /// The pages of a packet, and what they are compressed to.
+    pub(super) scratch: (Vec<u8>, Vec<u8>),
 }
 
 /// Where fields of a packet are.
@@ -75,7 +79,7 @@ impl Channel<'_> {
         while let Some(job) = self.crew.take(self.id) {
             bytes.clear();
             match job {
-                Job::Ram { pages, sync } => self.ram(&pages, sync, &mut bytes),
+                Job::Ram { pages, sync } => self.ram(&pages, sync, &mut bytes)?,
                 Job::Sync => {
                     let packet = RamPacket {
                         flags: flag::SYNC,
@@ -124,7 +128,7 @@ impl Channel<'_> {
         }
     }
 
-    fn ram(&self, pages: &[usize], sync: bool, bytes: &mut Vec<u8>) {
+    fn ram(&mut self, pages: &[usize], sync: bool, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let looks = self.options.zero == ZeroPages::Channels;
         let is_zero = |page: &usize| looks && self.image.is_zero(*page);
         let (mut zero, mut normal): (Vec<usize>, Vec<usize>) =
@@ -140,10 +144,16 @@ impl Channel<'_> {
             *first = (self.image.pages() * PAGE) as u64;
         }
         let beyond = usize::from(self.has(Mutant::WrongSize));
+        let packed = self.packer.is_on() && !normal.is_empty();
+        let size = match packed {
+            true => self.pack(&normal)?,
+            false => (normal.len() + beyond) * PAGE,
+        };
+        let number = self.number();
         let packet = RamPacket {
-            flags: if sync { flag::SYNC } else { 0 },
-            size: u32::try_from((normal.len() + beyond) * PAGE).unwrap_or(u32::MAX),
-            number: self.number(),
+            flags: if sync { flag::SYNC } else { 0 } | if packed { self.method(number) } else { 0 },
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            number,
             block: if self.has(Mutant::OtherBlock) {
                 b"other"
             } else {
@@ -160,7 +170,41 @@ impl Channel<'_> {
             () => {}
         }
         // A page may change from here to there: then it is marked, and sent again.
-        normal.iter().for_each(|page| self.image.read(*page, bytes));
+        match packed {
+            true => bytes.extend_from_slice(&self.scratch.1),
+            false => normal.iter().for_each(|page| self.image.read(*page, bytes)),
+        }
+        Ok(())
+    }
+
+    /// The flag of a compressed packet.
+    fn method(&self, number: u64) -> u32 {
+        let other = self.has(Mutant::OtherMethod) && number.is_multiple_of(2);
+        match (self.options.compression, other) {
+            (Compression::Zlib, true) => Compression::Zstd.flag(),
+            (Compression::Zstd, true) => Compression::Zlib.flag(),
+            (compression, _) => compression.flag(),
+        }
+    }
+
+    /// Compresses pages, as they are now: to how many bytes.
+    fn pack(&mut self, pages: &[usize]) -> Result<usize, Error> {
+        let short = usize::from(self.has(Mutant::PackedShort));
+        let (restarts, plain) = (self.has(Mutant::PackedAnew), self.has(Mutant::PackedPlain));
+        let flush = !self.has(Mutant::PackedUnflushed);
+        let (raw, packed) = &mut self.scratch;
+        raw.clear();
+        packed.clear();
+        let pages = pages.get(..pages.len().saturating_sub(short)).unwrap_or_default();
+        pages.iter().for_each(|page| self.image.read(*page, raw));
+        if restarts {
+            self.packer.restart()?;
+        }
+        match plain {
+            true => packed.extend_from_slice(raw),
+            false => self.packer.pack(raw, flush, packed)?,
+        }
+        Ok(packed.len())
     }
 
     fn device(&self, name: &str, instance: u32, buffer: Buffer, data: &[u8], bytes: &mut Vec<u8>) {

@@ -10,8 +10,9 @@ use devmig_model::protocol::multifd::wire::{
 use crate::multifd::image::PAGE;
 use crate::multifd::{Error, Image, Mutant, Options, Stream, SyncMode};
 
-/// The machine type.
-const MACHINE: &str = "pc-q35-10.0";
+/// The description of the sections: no device has one here that is not known by its form. A destination waits
+/// for it after the end.
+const DESCRIPTION: &[u8] = br#"{"page_size": 4096, "devices": []}"#;
 /// The id of the RAM section, after which those of the devices follow.
 const RAM: u32 = 2;
 
@@ -25,7 +26,7 @@ pub(super) struct MainStream<'a> {
 
 impl<'a> MainStream<'a> {
     pub(super) fn new(stream: Stream, options: &'a Options) -> Self {
-        MainStream { stream, writer: MainWriter::new(MACHINE), options, last: false }
+        MainStream { stream, writer: MainWriter::new(&options.machine), options, last: false }
     }
 
     fn send(&mut self) -> Result<(), Error> {
@@ -88,7 +89,7 @@ impl<'a> MainStream<'a> {
         for (id, _) in (RAM + 1..).zip(devices) {
             self.writer.end(id).vfio(vfio_tag::END_OF_STATE).footer(id);
         }
-        self.writer.eof();
+        self.writer.eof().description(DESCRIPTION);
         self.send()
     }
 

@@ -54,6 +54,12 @@ pub struct Manner {
     pub reports: bool,
     /// It answers each chunk (cloud-hypervisor).
     pub acknowledges: bool,
+    /// The end of a channel without a bye is an error (TLS).
+    pub checks_bye: bool,
+    /// It keeps pages aside until a checkpoint is whole, and can take over then (COLO).
+    pub colo: bool,
+    /// It does not keep them aside.
+    pub no_cache: bool,
 }
 
 /// The switches of a destination (shown by `devmig proposal words`).
@@ -94,6 +100,15 @@ pub const MANNERS: &[Switch<Manner>] = &[
     }),
     ("reports SHUT", "it reports on the return path that it has loaded", |m| m.reports = true),
     ("acknowledges", "cloud-hypervisor: it answers each chunk", |m| m.acknowledges = true),
+    ("checks the bye", "with TLS, since 10.0: an end without a bye is an error", |m| {
+        m.checks_bye = true;
+    }),
+    ("COLO", "pages wait in a cache for the checkpoint, with which it can take over", |m| {
+        m.colo = true;
+    }),
+    ("COLO without a cache", "pages of a checkpoint go to memory as they come", |m| {
+        (m.colo, m.no_cache) = (true, true);
+    }),
 ];
 
 /// What bounds the buffers that wait to be loaded.
@@ -174,6 +189,13 @@ pub struct DestinationState {
     pub list: bool,
     /// The content of each page.
     pub memory: [Content; PAGES],
+    /// What waits for the next checkpoint.
+    pub cache: [Content; PAGES],
+    /// How many checkpoints were loaded.
+    #[bits(2)]
+    pub checkpoints: u8,
+    /// It owes the answer to one.
+    pub owes: bool,
     /// How many channels have arrived at a SYNC.
     #[bits(4)]
     pub arrived: u8,
@@ -264,8 +286,16 @@ impl Destination {
         Some(next)
     }
 
-    fn page(next: &mut DestinationState, page: Page) {
-        next.memory[usize::from(page.page)].version = page.version;
+    fn page(&self, next: &mut DestinationState, page: Page) {
+        let at = usize::from(page.page);
+        next.cache[at].version = page.version;
+        // Until the first checkpoint, memory and cache are the same.
+        if next.checkpoints == 0 || !self.manner.colo || self.manner.no_cache {
+            next.memory[at].version = page.version;
+        }
+        if !self.manner.colo {
+            next.cache[at] = Content::default();
+        }
     }
 
     fn main(&self, s: &DestinationState, main: Main) -> Option<DestinationState> {
@@ -274,7 +304,11 @@ impl Destination {
             Main::List => next.list = true,
             Main::Flush | Main::Eos if self.is_mark(main) => return self.mark(s),
             Main::Flush | Main::Eos => {}
-            Main::Page(page) => Destination::page(&mut next, page),
+            Main::Page(page) => self.page(&mut next, page),
+            Main::Checkpoint => {
+                next.memory = s.cache;
+                (next.checkpoints, next.owes) = (s.checkpoints + 1, true);
+            }
             Main::SwitchoverStart => next.started = true,
             Main::Iterables => next.iterables = true,
             Main::End => next.ended = true,
@@ -289,7 +323,7 @@ impl Destination {
         match packet {
             Packet::Ram(page, rides) => {
                 if !(rides && self.manner.sync_data_ignored) {
-                    Destination::page(&mut next, page);
+                    self.page(&mut next, page);
                 }
                 next.readers[channel].owes = self.manner.acknowledges;
                 sync = rides;
@@ -317,6 +351,14 @@ impl Destination {
                 }
             }
             Packet::Closed => next.readers[channel].ended = true,
+            Packet::Cut | Packet::Lost => {
+                next.readers[channel].ended = true;
+                if self.manner.checks_bye {
+                    // The others are released; the count is not touched.
+                    next.readers.iter_mut().for_each(|reader| reader.waits = false);
+                    next.failed = true;
+                }
+            }
         }
         if sync {
             next.arrived += 1;
@@ -409,7 +451,14 @@ impl Machine for Destination {
 
     fn on(&self, s: &DestinationState, event: &Event, _: &mut RuleContext) -> Verdict<Self> {
         Ok(match *event {
-            Event::Write(_) | Event::Stop | Event::Passed => Reaction::Ignore,
+            Event::Write(_) | Event::Stop | Event::Resume | Event::Passed => Reaction::Ignore,
+            Event::Loaded if !s.owes => Reaction::Disabled,
+            Event::Loaded => Reaction::To(DestinationState { owes: false, ..*s }),
+            // It has taken over: what the source still sends means nothing.
+            Event::Main(Main::Checkpoint) if s.runs => {
+                Reaction::To(DestinationState { owes: true, ..*s })
+            }
+            Event::Main(_) | Event::Channel(..) if self.manner.colo && s.runs => Reaction::Ignore,
             // The main thread that waits at a mark does not learn of an error.
             Event::Main(_) if s.gave_up => Reaction::Ignore,
             Event::Main(_) if s.collecting > 0 => Reaction::Disabled,
@@ -423,6 +472,7 @@ impl Machine for Destination {
                 let mut next = *s;
                 match packet {
                     Packet::Closed => next.readers[channel].ended = true,
+                    Packet::Cut | Packet::Lost if s.failed => next.readers[channel].ended = true,
                     _ if s.failed => return Ok(Reaction::Ignore),
                     _ if self.manner.off || !self.reads(s, channel) => {
                         return Ok(Reaction::Disabled);
@@ -431,7 +481,7 @@ impl Machine for Destination {
                 }
                 Reaction::To(next)
             }
-            Event::Shut if !s.runs || s.reported => Reaction::Disabled,
+            Event::Shut if !(s.runs || s.gave_up) || s.reported => Reaction::Disabled,
             Event::Shut => Reaction::To(DestinationState { reported: true, ..*s }),
             Event::Acknowledged(channel) => {
                 let mut next = *s;
@@ -465,6 +515,10 @@ impl Machine for Destination {
             next.marks += u8::from(next.collecting == 0);
             f(Hidden { by: DESTINATION, name: "release, channel", index: channel }, next);
         }
+        if self.manner.colo && s.checkpoints > 0 && !s.runs {
+            let next = DestinationState { runs: true, ..*s };
+            f(Hidden::alone(DESTINATION, "take over"), next);
+        }
         if s.ended && s.failed && !s.runs && !s.gave_up {
             let next = DestinationState { gave_up: true, ..*s };
             f(Hidden::alone(DESTINATION, "give up"), next);
@@ -490,7 +544,10 @@ impl Machine for Destination {
     }
 
     fn stimuli(&self, s: &DestinationState, f: &mut dyn FnMut(Stimulus<Event>)) {
-        if self.manner.reports && s.runs && !s.reported {
+        if s.owes {
+            f(Stimulus::Unguarded(Event::Loaded));
+        }
+        if self.manner.reports && (s.runs || s.gave_up) && !s.reported {
             f(Stimulus::Unguarded(Event::Shut));
         }
         for channel in self.readers().filter(|channel| s.readers[*channel].owes) {
@@ -509,6 +566,10 @@ impl Machine for Destination {
             "failed": s.failed,
             "gave up": s.gave_up,
         });
+        if let (true, Some(shown)) = (self.manner.colo, shown.as_object_mut()) {
+            shown.insert("cache".into(), serde_json::json!(s.cache));
+            shown.insert("checkpoints".into(), s.checkpoints.into());
+        }
         if let (true, Some(shown)) = (self.device, shown.as_object_mut()) {
             let queued: Vec<_> = (0..BUFFERS).filter(|index| s.queued[*index]).collect();
             shown.insert("queued".into(), queued.into());

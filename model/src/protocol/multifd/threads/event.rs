@@ -55,9 +55,13 @@ pub enum Packet {
     Sync,
     /// A packet with the state of the device.
     Device(Buffer),
-    /// The end of the channel.
+    /// The end of the channel: with TLS, of its session, with a bye.
     #[default]
     Closed,
+    /// The source ends the connection without a bye.
+    Cut,
+    /// Somebody else ends the connection.
+    Lost,
 }
 
 /// Something on the main stream.
@@ -76,6 +80,8 @@ pub enum Main {
     SwitchoverStart,
     /// The state of every other device.
     Iterables,
+    /// The state of every device at a checkpoint (COLO).
+    Checkpoint,
     /// The end of the stream.
     End,
     /// The connection ends before the stream does.
@@ -96,6 +102,10 @@ pub enum Event {
     Main(Main),
     /// The destination reports that everything was loaded: SHUT on the return path.
     Shut,
+    /// The source starts the vCPUs again.
+    Resume,
+    /// The destination reports that it has loaded a checkpoint.
+    Loaded,
     /// The destination acknowledges a chunk of this channel.
     Acknowledged(u8),
     /// The source passes a gate: each chunk was acknowledged.
@@ -127,8 +137,10 @@ impl devmig_engine::machine::Event for Event {
     fn owner(&self) -> Party {
         match self {
             Event::Write(_) => GUEST,
-            Event::Shut | Event::Acknowledged(_) => DESTINATION,
-            Event::Stop | Event::Channel(..) | Event::Main(_) | Event::Passed => SOURCE,
+            Event::Shut | Event::Acknowledged(_) | Event::Loaded => DESTINATION,
+            Event::Stop | Event::Resume | Event::Channel(..) | Event::Main(_) | Event::Passed => {
+                SOURCE
+            }
         }
     }
 
@@ -162,6 +174,8 @@ impl devmig_engine::machine::Event for Event {
                     }
                     Packet::Device(buffer) => format!("buffer {}", buffer.index),
                     Packet::Closed => "end".into(),
+                    Packet::Cut => "end without a bye".into(),
+                    Packet::Lost => "connection is cut".into(),
                 };
                 format!("channel {}: {what}", channel_of(*queue))
             }
@@ -172,10 +186,13 @@ impl devmig_engine::machine::Event for Event {
                 Main::Page(of) => format!("main: {}", page(of)),
                 Main::SwitchoverStart => "main: SWITCHOVER_START".into(),
                 Main::Iterables => "main: all other devices".into(),
+                Main::Checkpoint => "main: state of all devices".into(),
                 Main::End => "main: end of the stream".into(),
                 Main::Closed => "main: connection ends".into(),
             },
             Event::Shut => "SHUT".into(),
+            Event::Resume => "vCPUs go on".into(),
+            Event::Loaded => "checkpoint loaded".into(),
             Event::Acknowledged(channel) => format!("channel {channel}: chunk acknowledged"),
             Event::Passed => "gate passed".into(),
         }

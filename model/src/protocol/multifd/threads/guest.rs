@@ -42,6 +42,7 @@ impl Machine for Guest {
             Event::Write(_) if s.stopped || s.writes >= self.writes => Reaction::Disabled,
             Event::Write(_) => Reaction::To(GuestState { writes: s.writes + 1, ..*s }),
             Event::Stop => Reaction::To(GuestState { stopped: true, ..*s }),
+            Event::Resume => Reaction::To(GuestState { stopped: false, ..*s }),
             _ => Reaction::Ignore,
         })
     }

@@ -143,8 +143,13 @@ impl Machine for Judged {
                             next.config = of.index;
                         }
                     }
-                    Packet::Closed => {
+                    // Whoever ends the connection, it is not the source.
+                    Packet::Lost => next.closed[channel] = true,
+                    Packet::Closed | Packet::Cut => {
                         asked.ask(Judgement::Closed(number, true))?;
+                        if packet == Packet::Cut {
+                            asked.ask(Judgement::NoBye(number))?;
+                        }
                         next.closed[channel] = true;
                         let all = next.closed.iter().take(self.rules.channels).all(|c| *c);
                         if all && self.device {
@@ -163,6 +168,10 @@ impl Machine for Judged {
             Event::Main(Main::Page(page)) => next.main[usize::from(page.page)] = true,
             Event::Main(Main::Flush) if !self.per_section => self.mark(&mut next, &mut asked)?,
             Event::Main(Main::Eos) if self.per_section => self.mark(&mut next, &mut asked)?,
+            Event::Main(Main::Checkpoint) => {
+                let sent = (0..PAGES).any(|page| s.sent[page] || s.next[page] || s.main[page]);
+                asked.ask(Judgement::Checkpoint(!sent))?;
+            }
             Event::Main(Main::End) => {
                 asked.ask(Judgement::Last)?;
                 // A destination that does not wait for a SYNC any more has not read these.

@@ -104,8 +104,31 @@ pub struct SourceState {
     pub gave_up: bool,
     /// SHUT came.
     pub shut: bool,
-    /// The vCPUs were stopped.
+    /// The vCPUs are stopped.
     pub stopped: bool,
+    /// How many connections were cut.
+    #[bits(1)]
+    pub cuts: u8,
+    /// What each page contained at each checkpoint that was sent.
+    pub checkpoints: [Checkpoint; CHECKPOINTS],
+    /// How many these are.
+    #[bits(2)]
+    pub sent: u8,
+    /// How many of them the destination has loaded.
+    #[bits(2)]
+    pub acknowledged: u8,
+}
+
+/// The most checkpoints of a migration.
+pub const CHECKPOINTS: usize = 2;
+
+/// What each page contained.
+#[packed]
+#[derive(Default)]
+#[serde(transparent)]
+pub struct Checkpoint {
+    /// By page.
+    pub memory: [Content; PAGES],
 }
 
 /// A source with a program.
@@ -123,6 +146,8 @@ pub struct Source {
     pub buffers: Vec<Buffer>,
     /// How many channels may fail.
     pub faults: u8,
+    /// How many connections may be cut, once the vCPUs are stopped.
+    pub cuts: u8,
 }
 
 /// The last epoch of a source that sends anything.
@@ -190,8 +215,13 @@ impl Source {
         !thread.asleep && !thread.drowsy && !thread.ended
     }
 
-    /// What a thread writes next.
+    /// What a thread writes next, if there is still a connection.
     fn packet(&self, s: &SourceState, thread: &Thread) -> Option<Packet> {
+        self.pending(s, thread).filter(|_| !thread.closed)
+    }
+
+    /// What a thread has to write next.
+    fn pending(&self, s: &SourceState, thread: &Thread) -> Option<Packet> {
         let stops = s.failed && !self.manner.acknowledged;
         if !Source::is_awake(thread) || thread.unanswered || stops {
             return None;
@@ -240,7 +270,18 @@ impl Source {
             Step::WaitShut => s.shut,
             Step::Close | Step::Shutdown => threads.all(|thread| thread.closed),
             Step::Anything => s.began && threads.all(|thread| thread.closed),
-            Step::Main(_) | Step::MainPage | Step::StopGuest | Step::Gate => false,
+            Step::WaitLoaded => s.acknowledged == s.sent,
+            Step::Main(_) | Step::MainPage | Step::StopGuest | Step::Resume | Step::Gate => false,
+        }
+    }
+}
+
+impl SourceState {
+    /// A checkpoint is sent, of this state.
+    fn checkpoint(&mut self, of: &SourceState) {
+        if let Some(checkpoint) = self.checkpoints.get_mut(usize::from(of.sent)) {
+            checkpoint.memory = of.memory;
+            self.sent += 1;
         }
     }
 }
@@ -273,6 +314,10 @@ impl Machine for Source {
             gave_up: false,
             shut: false,
             stopped: false,
+            cuts: 0,
+            checkpoints: [Checkpoint::default(); CHECKPOINTS],
+            sent: 0,
+            acknowledged: 0,
         };
         // Content 0 is that of a page that never came.
         for page in self.pages() {
@@ -297,6 +342,14 @@ impl Machine for Source {
                 };
                 next.stopped = true;
             }
+            Event::Resume => {
+                if self.step(s) != Some(Step::Resume) {
+                    return Ok(Reaction::Disabled);
+                }
+                next = Source::next(s);
+                next.stopped = false;
+            }
+            Event::Loaded => next.acknowledged = s.sent,
             Event::Shut => next.shut = true,
             Event::Acknowledged(channel) => {
                 next.threads[usize::from(channel)].unanswered = false;
@@ -319,6 +372,10 @@ impl Machine for Source {
             Event::Main(Main::End) if anything && self.buffers.is_empty() => {
                 next = Source::next(s);
             }
+            Event::Main(Main::Checkpoint) if anything => {
+                next = Source::next(s);
+                next.checkpoint(s);
+            }
             Event::Main(Main::End) if anything => next.began = true,
             Event::Main(main) if self.sends(s) != Some(main) => return Ok(Reaction::Disabled),
             Event::Main(Main::Closed) => next.began = true,
@@ -326,13 +383,22 @@ impl Machine for Source {
                 next = Source::next(s);
                 let mark = if self.manner.per_section { Main::Eos } else { Main::Flush };
                 next.epoch += u8::from(main == mark);
+                if main == Main::Checkpoint {
+                    next.checkpoint(s);
+                }
             }
             Event::Channel(queue, packet) => {
                 let channel = channel_of(queue);
                 let thread = &mut next.threads[channel];
                 match packet {
-                    Packet::Closed if thread.closed => return Ok(Reaction::Disabled),
-                    Packet::Closed => (thread.closed, thread.ended) = (true, true),
+                    Packet::Closed | Packet::Cut | Packet::Lost if thread.closed => {
+                        return Ok(Reaction::Disabled);
+                    }
+                    Packet::Closed | Packet::Cut => (thread.closed, thread.ended) = (true, true),
+                    Packet::Lost => {
+                        thread.closed = true;
+                        next.cuts += 1;
+                    }
                     Packet::Ram(page, _) if anything => next.log[usize::from(page.page)] = false,
                     Packet::Sync | Packet::Device(_) if anything => {}
                     _ if self.packet(s, &s.threads[channel]) != Some(packet) => {
@@ -377,6 +443,9 @@ impl Machine for Source {
         if self.step(s) == Some(Step::StopGuest) && !s.failed {
             f(Stimulus::Unguarded(Event::Stop));
         }
+        if self.step(s) == Some(Step::Resume) && !s.failed {
+            f(Stimulus::Unguarded(Event::Resume));
+        }
         if self.step(s) == Some(Step::Anything) {
             return self.anything(s, f);
         }
@@ -392,7 +461,11 @@ impl Machine for Source {
                 f(Stimulus::Unguarded(Event::on_channel(channel, packet)));
             }
             if !thread.closed && self.closes(s, thread) {
-                f(Stimulus::Unguarded(Event::on_channel(channel, Packet::Closed)));
+                let end = if self.manner.no_bye { Packet::Cut } else { Packet::Closed };
+                f(Stimulus::Unguarded(Event::on_channel(channel, end)));
+            }
+            if !thread.closed && s.stopped && s.cuts < self.cuts {
+                f(Stimulus::Unguarded(Event::on_channel(channel, Packet::Lost)));
             }
         }
     }
@@ -453,6 +526,7 @@ impl Source {
                 }
                 if s.began {
                     offer(Event::on_channel(channel, Packet::Closed));
+                    offer(Event::on_channel(channel, Packet::Cut));
                 }
             }
             return;
@@ -460,7 +534,8 @@ impl Source {
         let clean = s.log == [false; PAGES];
         let last = s.epoch >= LAST_EPOCH;
         if s.stopped && clean {
-            offer(Event::Main(Main::End));
+            let checkpoints = self.manner.checkpoints;
+            offer(Event::Main(if checkpoints { Main::Checkpoint } else { Main::End }));
         }
         if s.epoch <= LAST_EPOCH {
             offer(Event::Main(Main::Flush));
@@ -568,6 +643,15 @@ impl Source {
         }
         let mut next = *s;
         let own = &mut next.threads[channel];
+        if let (true, Some(packet)) = (thread.closed, self.pending(s, thread)) {
+            // The socket takes what the other side does not read any more.
+            match packet {
+                Packet::Sync => own.sync = false,
+                Packet::Ram(_, true) => (own.sync, own.job) = (false, Job::None),
+                _ => own.job = Job::None,
+            }
+            return f(does("write in vain, channel"), next);
+        }
         if s.failed && !self.manner.acknowledged {
             // Another one has failed.
             own.ended = true;

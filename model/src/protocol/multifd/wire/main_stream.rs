@@ -33,6 +33,8 @@ use super::{
 
 /// The most sections that a stream begins. QEMU has a few dozen.
 const SECTIONS: usize = 4096;
+/// How a page that is sent as a difference says that it is one.
+const XBZRLE: u8 = 1;
 /// The longest machine type's name.
 const MACHINE: u32 = 255;
 /// The longest item: a name of 255 bytes and what stands beside it.
@@ -374,11 +376,16 @@ impl MainDecoder {
                 self.page_event(address, PageForm::Fill(from.u8()))
             }
             Want::Xbzrle(address) => {
-                from.u8();
-                let bytes = from.u16();
+                let (encoding, bytes) = (from.u8(), from.u16());
                 self.pass = u64::from(bytes);
                 self.want = Want::Ram;
-                self.page_event(address, PageForm::Xbzrle(bytes))
+                match () {
+                    () if encoding != XBZRLE => MainEvent::Error(MainError::Encoding(encoding)),
+                    () if u32::from(bytes) > self.page.bytes() => {
+                        MainEvent::Error(MainError::PageLength(bytes.into()))
+                    }
+                    () => self.page_event(address, PageForm::Xbzrle(bytes)),
+                }
             }
             Want::Compressed(address) => {
                 let bytes = from.u32();

@@ -53,8 +53,9 @@ pub mod command {
     /// Pages that are to be discarded.
     pub const POSTCOPY_RAM_DISCARD: u16 = 6;
     /// Sections in one piece.
-    /// Sections in one piece.
     pub const PACKAGED: u16 = 7;
+    /// COLO begins, until 10.2.
+    pub const ENABLE_COLO: u16 = 8;
     /// Postcopy goes on after an interruption.
     pub const POSTCOPY_RESUME: u16 = 9;
     /// Which pages came is asked.
@@ -225,6 +226,9 @@ pub enum MainError {
     /// A page that is longer than a page.
     #[error("a page is sent in {0} bytes")]
     PageLength(u32),
+    /// A page as a difference of an unknown kind.
+    #[error("a page is sent as a difference of kind {0:#04x}, not 0x01")]
+    Encoding(u8),
     /// What is no item of a VFIO section.
     #[error("unknown tag {0:#018x} of a VFIO section")]
     Tag(u64),

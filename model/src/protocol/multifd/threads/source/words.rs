@@ -29,6 +29,10 @@ pub enum Step {
     Anything,
     /// Wait until each chunk was acknowledged.
     Gate,
+    /// Wait until the destination has loaded the last checkpoint.
+    WaitLoaded,
+    /// Start the vCPUs again.
+    Resume,
 }
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
@@ -45,6 +49,9 @@ pub const STEPS: &[(&str, &str, Step)] = &[
     ("devices", "hand the buffers of the device to idle channels", Step::Devices),
     ("switchover start", "send SWITCHOVER_START", Step::Main(Main::SwitchoverStart)),
     ("iterables", "send the state of all other devices", Step::Main(Main::Iterables)),
+    ("checkpoint", "send the state of all devices (COLO)", Step::Main(Main::Checkpoint)),
+    ("wait for the checkpoint", "wait until the destination has loaded it", Step::WaitLoaded),
+    ("resume", "start the vCPUs again", Step::Resume),
     ("end", "end the main stream", Step::Main(Main::End)),
     ("wait for SHUT", "wait until the destination reports that it has loaded", Step::WaitShut),
     ("shut down", "end every channel at once, whatever was not written", Step::Shutdown),
@@ -73,6 +80,10 @@ pub struct Manner {
     pub log_cleared_late: bool,
     /// Each end of a section is a mark (machine types up to 8.0).
     pub per_section: bool,
+    /// It ends its connections without a bye (TLS, before 10.0).
+    pub no_bye: bool,
+    /// A source that sends anything also sends a checkpoint, and no end.
+    pub checkpoints: bool,
     /// Chunks with an answer each, and a queue for each worker (cloud-hypervisor).
     pub acknowledged: bool,
 }
@@ -103,6 +114,10 @@ pub const MANNERS: &[Switch<Manner>] = &[
     ("per section", "machine type 8.0: the end of each RAM section is the mark", |m| {
         m.per_section = true;
     }),
+    ("no bye", "before 10.0: the TLS session of a channel ends without a bye", |m| {
+        m.no_bye = true;
+    }),
+    ("sends checkpoints", "COLO: `anything` includes a checkpoint", |m| m.checkpoints = true),
     ("chunks are acknowledged", "cloud-hypervisor: an answer for each chunk", |m| {
         m.acknowledged = true;
     }),

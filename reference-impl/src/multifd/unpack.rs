@@ -1,11 +1,15 @@
-//! The pages of compressed packets.
+//! Compressed pages, unpacked: by the destination here, and by the judge of recordings.
 //!
 //! All packets of a channel are one compressed stream, which is flushed at the end of each packet.
 //!
 //! **Invariant.** A packet is never unpacked to more than its pages.
 
+// A peer's numbers come here: what overflows or is outside is an answer, never a panic.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 use std::io;
 
+use devmig_model::protocol::multifd::wire::flag;
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
 
@@ -22,8 +26,8 @@ impl Stream {
     /// That of a method of compression, by its flag.
     fn new(method: u32) -> Option<Self> {
         match method {
-            2 => Some(Stream::Zlib(Decompress::new(true))),
-            4 => Decoder::new().ok().map(Stream::Zstd),
+            flag::ZLIB => Some(Stream::Zlib(Decompress::new(true))),
+            flag::ZSTD => Decoder::new().ok().map(Stream::Zstd),
             _ => None,
         }
     }
@@ -85,6 +89,11 @@ impl Unpacking {
         (self.packed, self.pages) = (0, 0);
     }
 
+    /// Begins a new compressed stream, whatever is left of the one before.
+    pub(super) fn restart(&mut self) {
+        self.stream = None;
+    }
+
     /// Whether the data that comes is compressed.
     #[must_use]
     pub fn is_on(&self) -> bool {
@@ -117,7 +126,7 @@ impl Unpacking {
             let out = piece.get(..came).unwrap_or_default();
             match self.pages.checked_sub(came as u64) {
                 Some(left) => self.pages = left,
-                None => return Err("it has more bytes than the pages of the packet".to_owned()),
+                None => return Err("it has more bytes than its pages".to_owned()),
             }
             f(out);
             if taken == 0 && came == 0 {
@@ -125,8 +134,8 @@ impl Unpacking {
             }
         }
         match (self.packed, self.pages) {
-            (0, 1..) => Err(format!("{} bytes of the pages of the packet are missing", self.pages)),
-            _ if !data.is_empty() => Err("bytes follow the pages of the packet".to_owned()),
+            (0, 1..) => Err(format!("{} bytes of its pages are missing", self.pages)),
+            _ if !data.is_empty() => Err("bytes follow its pages".to_owned()),
             _ => Ok(()),
         }
     }
