@@ -87,13 +87,14 @@ fn lists_keep_to_their_schema() {
 fn what_is_explored_keeps_to_its_schema() {
     let proposal = "specs/proposals/status-suspend-broken.toml";
     let decide = ["decide", "vhost-user/stop-start", "--choices", "vhost-user.get-vring-base.kick"];
-    let documents: [(&str, &[&str]); 7] = [
+    let documents: [(&str, &[&str]); 8] = [
         ("check", &["check", "example/copy"]),
         ("check", &["check", "vhost-user/save-anywhere", "--max-states", "50"]),
         ("check-several", &["check", "vdpa/*"]),
         ("check-list", &["check", "--list"]),
         ("check-proposal", &["check", "--proposal", proposal]),
         ("decide", &decide),
+        ("decide-migration", &["decide", "migration"]),
         ("decide-hand-over", &["decide", "hand-over"]),
     ];
     for (document, arguments) in documents {
