@@ -117,7 +117,8 @@ pub struct WorldState {
     pub cut: bool,
     /// The link between the management layer and the destination is cut.
     pub management_cut: bool,
-    /// Who holds the disk lock: 0 for nobody, else an actor's index plus one, or [`OLD`].
+    /// Who holds the disk lock: 0 for nobody, else an actor's index plus one, or 3 for a first destination
+    /// that is left.
     #[bits(2)]
     pub lock: u8,
     /// The destination has held it.

@@ -1,6 +1,6 @@
 //! What a step does next: an event, or nothing, so that the next step is due.
 //!
-//! **Invariant.** [`Vmm::plan`] decides, [`Vmm::candidates`] only lists what it may decide for.
+//! **Invariant.** [`Vmm::plan`] decides, `Vmm::candidates` only lists what it may decide for.
 
 use super::super::event::{Act, Event, Why};
 use super::super::names::{Acknowledge, Query, Recheck, Untracked};
