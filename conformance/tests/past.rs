@@ -162,8 +162,11 @@ fn a_test_that_passes_only_since_a_clause_is_not_enforced_has_failed() {
         let report = bench.run(bed, settings, Some(Mutant::ReplyTooLong), &some).unwrap();
         let ran = report.results.iter().filter(|result| result.status != Status::Skip);
         for result in ran {
+            // What a test finds that is a hint only is a warning.
+            let is_hint = some.iter().any(|test| test.hint && test.id == result.test);
+            let wanted = if is_hint { Status::Warn } else { Status::Fail };
             assert_eq!(result.clause, Mutant::ReplyTooLong.clause(), "{}", result.detail(""));
-            assert_eq!(result.status, Status::Fail, "{}", result.detail(""));
+            assert_eq!(result.status, wanted, "{}", result.detail(""));
             assert_eq!(result.then.as_deref(), Some("nothing further"), "{}", result.detail(""));
         }
     });

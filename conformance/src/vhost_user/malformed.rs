@@ -77,10 +77,12 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// Whether a reply says it.
+    /// Whether a reply says it; one that is too long says what its beginning says.
     #[must_use]
     pub fn is_said_by(self, payload: &[u8]) -> bool {
-        let Ok(number) = <[u8; 8]>::try_from(payload).map(u64::from_ne_bytes) else { return false };
+        let Some(number) = payload.first_chunk().copied().map(u64::from_ne_bytes) else {
+            return false;
+        };
         match self {
             Claim::Acknowledged | Claim::Succeeded => number == 0,
             Claim::Transfer => number & 0xff == 0,
