@@ -75,7 +75,8 @@ impl Protocol for Loaded {
     fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
         let table = input.kept::<Table>();
         let programs = Programs::read(input, Self::name(), d);
-        let of = (spec, Self::name(), false);
+        // A proposal may take a state away that a step of a system names.
+        let of = (spec, Self::name(), input.has_proposal());
         let systems = Systems::read(of, properties::ALL, input, d, |common, item, d| {
             Some(systems::compile(&table, &programs, common, item, d))
         });
