@@ -2,7 +2,7 @@
 
 use devmig_engine::clause::ClauseId;
 use devmig_engine::rules::Rules;
-use devmig_model::spec::SpecErrors;
+use devmig_model::spec::{Spec, SpecErrors};
 
 use super::session::{Clauses, Session, Subject};
 use super::suite::{Form, Test};
@@ -11,6 +11,7 @@ use crate::harness::runner::{self, Next};
 use crate::harness::session::Hold;
 use crate::harness::verdict::TestEnd;
 use crate::harness::walk::Draws;
+use crate::multifd::faults::FAULTS;
 
 /// How to run.
 pub type Run<'a> = runner::Run<'a, &'a Subject<'a>>;
@@ -25,13 +26,24 @@ pub fn run(
     done: impl FnMut(&TestResult),
 ) -> Result<SuiteReport, SpecErrors> {
     let clauses = Clauses::resolve(&run.library.spec)?;
-    let adapter = Adapter { subject: run.subject, clauses };
+    let adapter = Adapter { subject: run.subject, clauses, spec: &run.library.spec };
     Ok(runner::play(run, &adapter, run.rules, tests, &[], done))
 }
 
 struct Adapter<'a> {
     subject: &'a Subject<'a>,
     clauses: Clauses,
+    spec: &'a Spec,
+}
+
+impl Adapter<'_> {
+    /// Clauses of faults that the version by which a destination is judged does not have yet.
+    fn later(&self, rules: &Rules) -> Vec<&'static str> {
+        let unseen = self.spec.unobservable();
+        let is_later = |clause: ClauseId| rules.off.contains(clause) && !unseen.contains(clause);
+        let all = FAULTS.iter().map(|fault| fault.clause);
+        all.filter(|id| self.spec.clause(id).is_ok_and(is_later)).collect()
+    }
 }
 
 impl Draws for Adapter<'_> {
@@ -44,11 +56,11 @@ impl runner::Adapter for Adapter<'_> {
     fn converse(
         &self,
         _: &Test,
-        _: Rules,
+        rules: Rules,
         _: &[ClauseId],
         hold: &mut Hold<'_, Form>,
     ) -> Result<(), TestEnd> {
-        hold(&mut Session::new(self.subject, self.clauses)?)
+        hold(&mut Session::new(self.subject, self.clauses, self.later(&rules))?)
     }
 
     fn next(&self, result: &TestResult) -> Next {

@@ -76,6 +76,8 @@ enum Ended {
 pub struct Session<'a> {
     subject: &'a Subject<'a>,
     clauses: Clauses,
+    /// Clauses that came later: what violates them is no fault here.
+    later: Vec<&'static str>,
     machine: Machine,
     sending: Option<Sending>,
     multifd: bool,
@@ -89,13 +91,17 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// If it does not start.
-    pub fn new(subject: &'a Subject<'a>, clauses: Clauses) -> Result<Self, TestEnd> {
+    pub fn new(
+        subject: &'a Subject<'a>,
+        clauses: Clauses,
+        later: Vec<&'static str>,
+    ) -> Result<Self, TestEnd> {
         let folder = temporary::folder("destination-").map_err(TestEnd::harness)?;
         let machine = Machine::launch(subject.launch, folder.path(), true, subject.start);
         let machine = machine.map_err(TestEnd::harness)?;
         let (log, multifd) = (Vec::new(), true);
         let (sending, ended) = (None, None);
-        Ok(Session { subject, clauses, machine, sending, multifd, log, ended, folder })
+        Ok(Session { subject, clauses, later, machine, sending, multifd, log, ended, folder })
     }
 
     fn send(&mut self, pieces: &Pieces, only_main: bool) -> Result<(), TestEnd> {
@@ -239,6 +245,10 @@ impl<'a> Session<'a> {
             Step::MainAlone => self.send(pieces, true),
             Step::Fault(name) => {
                 let fault = name.fault().ok_or_else(|| TestEnd::harness("no such fault"))?;
+                if self.later.contains(&fault.clause) {
+                    let why = format!("this version does not have {}", fault.clause);
+                    return Err(TestEnd::Skip(why));
+                }
                 let mut pieces = pieces.clone();
                 if !fault.apply(&mut pieces) {
                     let why = "the recording has nothing that the fault is about";
