@@ -18,6 +18,7 @@ pub mod bug;
 pub mod change;
 pub mod compare;
 pub mod decide;
+pub mod hand_over;
 pub mod listing;
 pub mod migrating;
 pub mod proposal;

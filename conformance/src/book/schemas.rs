@@ -6,11 +6,11 @@
 use devmig_engine::explore::Report;
 use devmig_model::analysis::change::Examined;
 use devmig_model::analysis::decide::{Decided, Decisions};
+use devmig_model::analysis::hand_over::Table;
 use devmig_model::analysis::listing::{List, Reports};
 use devmig_model::analysis::migrating::Migrations;
 use devmig_model::device_model::read::Verdict;
 use devmig_model::device_model::{form, rfc};
-use devmig_model::protocol::hand_over::table::Table;
 use schemars::{Schema, schema_for};
 
 use crate::compat::fleet::Matrix;

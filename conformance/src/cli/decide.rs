@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use devmig_engine::clause::ChoiceId;
-use devmig_model::analysis;
 use devmig_model::analysis::decide::{Decided, Decisions};
+use devmig_model::analysis::hand_over::Table;
 use devmig_model::analysis::migrating::Migrations;
-use devmig_model::protocol::hand_over::table::table;
 use devmig_model::registry::Decision;
 use devmig_model::rivals::{self, Row};
 use serde::Serialize;
@@ -99,15 +98,16 @@ const HAND_OVER: &str = "hand-over";
 
 /// Shows who runs in the end, whatever goes wrong at whichever step.
 fn hand_over(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
-    if !args.choices.is_empty() || !args.pins.written().is_empty() {
-        return Err(Error::usage(format!("`{HAND_OVER}` has no choices"), None));
+    let varied = !args.choices.is_empty() || !args.pins.written().is_empty();
+    if varied || !args.size.scale().is_empty() {
+        return Err(Error::usage(format!("`{HAND_OVER}` has no choices and no sizes"), None));
     }
     let library = select::library(args.proposal.as_ref())?;
-    let table = table(library.hand_over(), |def| library.rules(def));
-    let table =
-        table.map_err(|cause| analysis::Error::Explore { system: HAND_OVER.to_owned(), cause })?;
+    let meter = Meter::new();
+    let table = Table::of(&meter.explorer(args.bounds.limits()), &library)?;
+    drop(meter);
     out.show(args.format, &table, || table.text(args.brief))?;
-    Ok(Status::Good)
+    Ok(if table.is_cut() { Status::Incomplete } else { Status::Good })
 }
 
 /// What asks for the table of schemes.
@@ -130,7 +130,7 @@ fn migrations(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let all = Migrations::of(&explorer, &library, &pins)?;
     drop(meter);
     out.show(args.format, &all, || all.text(args.brief))?;
-    Ok(Status::Good)
+    Ok(if all.is_cut() { Status::Incomplete } else { Status::Good })
 }
 
 /// Each scheme against each law.
@@ -142,8 +142,10 @@ struct Schemes {
 
 /// Sets the schemes by which two devices were to be compared against what should hold.
 fn schemes(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
-    if !args.choices.is_empty() || args.proposal.is_some() || !args.pins.written().is_empty() {
-        let message = format!("`{SCHEMES}` has no choices, and no proposal changes it");
+    let varied = !args.choices.is_empty() || !args.pins.written().is_empty();
+    if varied || args.proposal.is_some() || !args.size.scale().is_empty() {
+        let message =
+            format!("`{SCHEMES}` has no choices and no sizes, and no proposal changes it");
         return Err(Error::usage(message, None));
     }
     let rows = rivals::table();

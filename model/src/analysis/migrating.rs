@@ -13,8 +13,7 @@
 use std::fmt::Write as _;
 
 use devmig_engine::clause::ChoiceId;
-use devmig_engine::explore::Report;
-use devmig_engine::explore::report::PropertyVerdict;
+use devmig_engine::explore::report::{PropertyReport, PropertyVerdict};
 use devmig_engine::explore::trace::{self, Line};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -72,23 +71,27 @@ pub struct Cell {
     pub pages: u8,
     /// The limit, in pages that can be sent in it; `null`: any downtime will do.
     pub limit: Option<u8>,
-    /// Memory and devices are equal when the destination runs.
-    pub safe: bool,
+    /// Memory and devices are equal when the destination runs; `null`: a bound cut the run short.
+    pub safe: Option<bool>,
     /// The downtime is within the limit.
-    pub within_limit: bool,
+    pub within_limit: Option<bool>,
     /// The migration ends.
-    pub ends: bool,
+    pub ends: Option<bool>,
     /// It completes.
-    pub completes: bool,
+    pub completes: Option<bool>,
 }
 
 impl Cell {
-    fn answers(&self) -> [bool; ASKED.len()] {
+    fn answers(&self) -> [Option<bool>; ASKED.len()] {
         [self.safe, self.within_limit, self.ends, self.completes]
     }
 
     fn good(&self) -> bool {
-        self.answers() == [true; ASKED.len()]
+        self.answers() == [Some(true); ASKED.len()]
+    }
+
+    fn is_cut(&self) -> bool {
+        self.answers().contains(&None)
     }
 }
 
@@ -113,8 +116,8 @@ pub struct Counterexample {
 pub struct Needs {
     /// Pages of memory.
     pub pages: u8,
-    /// Whether some limit makes everything hold.
-    pub can_migrate: bool,
+    /// Whether some limit makes everything hold; `null`: a bound cut a run short that would decide it.
+    pub can_migrate: Option<bool>,
     /// The least limit that does; `null`, if it is `unlimited` or there is none.
     pub least_limit: Option<u8>,
     /// Why, in words.
@@ -194,6 +197,12 @@ impl Migrations {
         Ok(Migrations { schema: 1, policies })
     }
 
+    /// Whether a bound cut a run short, so that something is not decided.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.policies.iter().flat_map(|policy| &policy.cells).any(Cell::is_cut)
+    }
+
     /// The tables; with every smallest counterexample, unless they are to be `brief`.
     #[must_use]
     pub fn text(&self, brief: bool) -> String {
@@ -203,6 +212,9 @@ impl Migrations {
         );
         for (letter, meaning, ..) in ASKED {
             let _ = writeln!(out, "  {letter}  {meaning}");
+        }
+        if self.is_cut() {
+            let _ = writeln!(out, "  ?  not decided: a bound cut the run short");
         }
         let heads: Vec<String> = LIMITS.iter().map(|limit| limit_in_words(*limit)).collect();
         let _ = write!(out, "\n{:17} {:>5} ", "policy", "pages");
@@ -243,8 +255,10 @@ impl Migrations {
 }
 
 fn marks(cell: &Cell) -> String {
-    let mark = |((letter, ..), yes): (&(char, &str, &[&str], bool), bool)| {
-        if yes { *letter } else { '-' }
+    let mark = |((letter, ..), answer): (&(char, &str, &[&str], bool), Option<bool>)| match answer {
+        Some(true) => *letter,
+        Some(false) => '-',
+        None => '?',
     };
     ASKED.iter().zip(cell.answers()).map(mark).collect()
 }
@@ -262,7 +276,7 @@ impl Policy {
         def: &SystemDef,
         (pages, limit): (u8, Option<u8>),
     ) -> Result<(), Error> {
-        let mut answers = [true; ASKED.len()];
+        let mut answers = [Some(true); ASKED.len()];
         for quiet in [false, true] {
             let mut def = def.clone();
             def.pages = pages;
@@ -279,10 +293,14 @@ impl Policy {
                 if *of != quiet {
                     continue;
                 }
-                for name in *names {
-                    if let Some(trace) = violated(&report, name) {
-                        answers[at] = false;
-                        self.found(name, (pages, limit), trace);
+                for property in names.iter().filter_map(|name| report.property(name)) {
+                    match property.verdict {
+                        PropertyVerdict::Holds => {}
+                        PropertyVerdict::Unknown => answers[at] = answers[at].filter(|yes| !yes),
+                        PropertyVerdict::Violated => {
+                            answers[at] = Some(false);
+                            self.found(property, (pages, limit));
+                        }
                     }
                 }
             }
@@ -293,14 +311,10 @@ impl Policy {
     }
 
     /// Keeps the first instance of each property: cells are explored from the smallest on.
-    fn found(
-        &mut self,
-        property: &str,
-        (pages, limit): (u8, Option<u8>),
-        (trace, cycle_at): (Vec<Line>, Option<usize>),
-    ) {
-        if self.counterexamples.iter().all(|known| known.property != property) {
-            let property = property.to_owned();
+    fn found(&mut self, found: &PropertyReport, (pages, limit): (u8, Option<u8>)) {
+        if self.counterexamples.iter().all(|known| known.property != found.name) {
+            let trace = found.trace.clone().unwrap_or_default();
+            let (property, cycle_at) = (found.name.clone(), found.cycle_at);
             self.counterexamples.push(Counterexample { property, pages, limit, trace, cycle_at });
         }
     }
@@ -313,26 +327,21 @@ impl Policy {
             Some(cell) if cell.limit == Some(0) => "nothing".to_owned(),
             Some(Cell { limit: Some(limit), .. }) => format!("a limit of {limit} or more"),
             Some(_) => "any downtime allowed".to_owned(),
-            None if cells.iter().any(|cell| !cell.safe) => {
+            None if cells.iter().any(|cell| cell.safe == Some(false)) => {
                 "a tracker: old memory can arrive".to_owned()
             }
-            None if cells.iter().all(|cell| !cell.completes) => {
+            None if cells.iter().any(|cell| cell.is_cut()) => "not decided".to_owned(),
+            None if cells.iter().all(|cell| cell.completes == Some(false)) => {
                 "a tracker: none completes".to_owned()
             }
             None => "a tracker".to_owned(),
         };
+        let open = best.is_none() && cells.iter().any(|cell| cell.is_cut());
         Needs {
             pages,
-            can_migrate: best.is_some(),
+            can_migrate: (!open).then_some(best.is_some()),
             least_limit: best.and_then(|cell| cell.limit),
             reason,
         }
     }
-}
-
-/// The trace of a property that is violated.
-fn violated(report: &Report, name: &str) -> Option<(Vec<Line>, Option<usize>)> {
-    let property = report.property(name)?;
-    let violated = property.verdict == PropertyVerdict::Violated;
-    violated.then(|| (property.trace.clone().unwrap_or_default(), property.cycle_at))
 }

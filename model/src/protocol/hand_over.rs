@@ -9,7 +9,7 @@
 //!
 //! VMMs and management layers are programs ([`program`], `specs/hand-over/programs.toml`); what they share
 //! is one machine ([`world`]); what comes of a hand-over is read off its state ([`outcome`]) and tabulated
-//! ([`table`]).
+//! (`analysis::hand_over`).
 //!
 //! **Not here.** How memory and device state are copied, how long anything takes, two faults in one
 //! attempt, and connections on which one direction fails alone.
@@ -19,7 +19,6 @@ pub mod outcome;
 pub mod program;
 pub mod properties;
 pub mod systems;
-pub mod table;
 pub mod world;
 
 use self::systems::SystemDef;

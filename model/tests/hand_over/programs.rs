@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use devmig_engine::explore::Options;
-use devmig_model::protocol::hand_over::table::table;
 use devmig_model::registry::Library;
 use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use crate::hand_overs;
 
 const HEAD: &str = "\
 [[proposal]]
@@ -67,7 +68,7 @@ fn a_proposal_adds_a_row_to_the_table() {
     let library = Library::with_proposal("proposal.toml", &text).unwrap();
     let report = library.find("hand-over/hopes", &[]).unwrap().check(&Options::default()).unwrap();
     assert!(report.as_expected, "{}", report.text());
-    let table = table(library.hand_over(), |def| library.rules(def)).unwrap();
+    let table = hand_overs(&library);
     let row = table.systems.iter().find(|row| row.system == "hand-over/hopes").unwrap();
     assert_eq!(row.cells[0].words(), "BOTH RUN (IN SILENCE)");
 }

@@ -4,15 +4,16 @@
 
 use devmig_engine::explore::Options;
 use devmig_engine::explore::report::{PropertyVerdict, check};
+use devmig_engine::explore::search::Limits;
 use devmig_model::protocol::hand_over::outcome::{Outcome, Runs};
-use devmig_model::protocol::hand_over::table::table;
 
 use crate::common::builtin;
+use crate::{hand_overs, hand_overs_within};
 
 #[test]
 fn the_table() {
     let library = builtin();
-    let table = table(library.hand_over(), |def| library.rules(def)).unwrap();
+    let table = hand_overs(&library);
     insta::assert_snapshot!(table.text(true));
 }
 
@@ -20,7 +21,7 @@ fn the_table() {
 #[test]
 fn every_wrong_outcome_has_a_trace() {
     let library = builtin();
-    let table = table(library.hand_over(), |def| library.rules(def)).unwrap();
+    let table = hand_overs(&library);
     let ends = table.systems.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.outcomes);
     let mut wrong = 0;
     for end in ends {
@@ -31,11 +32,22 @@ fn every_wrong_outcome_has_a_trace() {
     assert!(wrong > 10, "{wrong}");
 }
 
+/// A run that a bound cuts short says so for each system, and is no proof that an outcome does not exist.
+#[test]
+fn a_run_that_is_cut_short_says_so() {
+    let library = builtin();
+    assert!(!hand_overs(&library).is_cut());
+    let cut = hand_overs_within(&library, Limits { max_states: Some(20), ..Limits::default() });
+    assert!(cut.is_cut());
+    let said = cut.text(true).matches("other outcomes may exist").count();
+    assert_eq!(said, cut.systems.len());
+}
+
 /// The table and the properties are two ways to the same answer.
 #[test]
 fn the_table_agrees_with_the_properties() {
     let library = builtin();
-    let table = table(library.hand_over(), |def| library.rules(def)).unwrap();
+    let table = hand_overs(&library);
     assert!(!table.systems.is_empty());
     for row in &table.systems {
         let def = library.hand_over().systems.named(&row.system).unwrap();

@@ -8,17 +8,17 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Loaded;
-use super::event::Fault;
-use super::outcome::Outcome;
-use super::properties::GlobalState;
-use super::systems::SystemDef;
-use super::world::Phase;
-use devmig_engine::explore::report::{PropertyVerdict, check};
+use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::trace::{self, Line, wrapped};
-use devmig_engine::explore::{Error, Options};
-use devmig_engine::rules::Rules;
 use devmig_engine::system::Property;
+
+use super::{Error, Explorer};
+use crate::protocol::hand_over::event::Fault;
+use crate::protocol::hand_over::outcome::Outcome;
+use crate::protocol::hand_over::properties::GlobalState;
+use crate::protocol::hand_over::systems::SystemDef;
+use crate::protocol::hand_over::world::Phase;
+use crate::registry::Library;
 
 /// The name of the properties that are made here.
 const CELL: &str = "cell";
@@ -56,6 +56,9 @@ pub struct Row {
     pub system: String,
     /// What it is.
     pub about: String,
+    /// Why other outcomes may exist, if a bound cut the run short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
     /// Its cells, by fault and step.
     pub cells: Vec<Cell>,
 }
@@ -69,18 +72,28 @@ pub struct Table {
     pub systems: Vec<Row>,
 }
 
-/// Explores every system that is in the table.
-///
-/// # Errors
-/// If one cannot be explored.
-pub fn table(loaded: &Loaded, rules: impl Fn(&SystemDef) -> Rules) -> Result<Table, Error> {
-    let systems = loaded.systems.iter().filter(|def| def.is_in_table());
-    let systems = systems.map(|def| row(loaded, def, rules(def))).collect::<Result<_, _>>()?;
-    Ok(Table { schema: 1, systems })
+impl Table {
+    /// Explores every system that is in the table.
+    ///
+    /// # Errors
+    /// If one cannot be explored.
+    pub fn of(explorer: &Explorer<'_>, library: &Library) -> Result<Self, Error> {
+        let shown = |def: &&SystemDef| def.is_in_table();
+        let systems: Vec<_> = library.hand_over().systems.iter().filter(shown).collect();
+        explorer.expects(systems.len());
+        let systems = systems.into_iter().map(|def| row(explorer, library, def));
+        Ok(Table { schema: 1, systems: systems.collect::<Result<_, _>>()? })
+    }
+
+    /// Whether a bound cut a run short, so that other outcomes may exist.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.systems.iter().any(|row| row.incomplete.is_some())
+    }
 }
 
-fn row(loaded: &Loaded, def: &SystemDef, rules: Rules) -> Result<Row, Error> {
-    let mut system = loaded.system(def, rules);
+fn row(explorer: &Explorer<'_>, library: &Library, def: &SystemDef) -> Result<Row, Error> {
+    let mut system = library.hand_over().system(def, library.rules(def));
     let faults = Fault::ALL.iter().flat_map(|fault| Phase::ALL.map(|step| (*fault, Some(step))));
     let places: Vec<_> = [(Fault::None, None)].into_iter().chain(faults).collect();
     let ends: Vec<_> =
@@ -95,7 +108,7 @@ fn row(loaded: &Loaded, def: &SystemDef, rules: Rules) -> Result<Row, Error> {
         })
     };
     system.properties = ends.iter().map(property).collect();
-    let report = check(&system, &Options::default())?;
+    let report = explorer.explore(library, &system)?;
     let found = report.properties.into_iter().filter(|property| property.name == CELL);
     let mut cells: Vec<Cell> = Vec::new();
     for (((fault, step), outcome), property) in ends.into_iter().zip(found) {
@@ -113,7 +126,8 @@ fn row(loaded: &Loaded, def: &SystemDef, rules: Rules) -> Result<Row, Error> {
             None => cells.push(Cell { fault, step, outcomes: vec![ending] }),
         }
     }
-    Ok(Row { system: report.system, about: system.about, cells })
+    let incomplete = report.incomplete;
+    Ok(Row { system: report.system, about: system.about, incomplete, cells })
 }
 
 impl Cell {
@@ -174,6 +188,9 @@ impl Table {
         let mut out = String::new();
         for row in &self.systems {
             out += &format!("{}\n", row.system);
+            if let Some(why) = &row.incomplete {
+                out += &format!("  incomplete ({why}): other outcomes may exist\n");
+            }
             for Group { fault, steps, words } in row.groups() {
                 let place =
                     if steps.is_empty() { fault.into() } else { format!("{fault}, {steps}") };
