@@ -48,7 +48,8 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
 
 /// Every option that names a file which is read; `FILE` stands for it. `cli/paths.rs` knows that there
 /// are no others.
-const READ: [&[&str]; 18] = [
+const READ: [&[&str]; 19] = [
+    &["decide", "migration", "--vm", "FILE"],
     &["reference", "multifd-source", "--connect", "/no-such-socket", "--memory", "FILE"],
     &["check", "--proposal", "FILE"],
     &["compare", "example/copy", "--proposal", "FILE"],

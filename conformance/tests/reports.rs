@@ -87,7 +87,7 @@ fn lists_keep_to_their_schema() {
 fn what_is_explored_keeps_to_its_schema() {
     let proposal = "specs/proposals/status-suspend-broken.toml";
     let decide = ["decide", "vhost-user/stop-start", "--choices", "vhost-user.get-vring-base.kick"];
-    let documents: [(&str, &[&str]); 8] = [
+    let documents: [(&str, &[&str]); 9] = [
         ("check", &["check", "example/copy"]),
         ("check", &["check", "vhost-user/save-anywhere", "--max-states", "50"]),
         ("check-several", &["check", "vdpa/*"]),
@@ -95,6 +95,7 @@ fn what_is_explored_keeps_to_its_schema() {
         ("check-proposal", &["check", "--proposal", proposal]),
         ("decide", &decide),
         ("decide-migration", &["decide", "migration"]),
+        ("decide-vm", &["decide", "migration", "--vm", "docs/examples/vm-untracked.toml"]),
         ("decide-hand-over", &["decide", "hand-over"]),
     ];
     for (document, arguments) in documents {

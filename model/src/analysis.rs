@@ -22,6 +22,7 @@ pub mod hand_over;
 pub mod listing;
 pub mod migrating;
 pub mod proposal;
+pub mod vm;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::report::PropertyVerdict;

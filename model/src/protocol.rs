@@ -30,6 +30,7 @@ pub mod orchestration;
 pub mod program;
 pub mod property;
 pub mod registration;
+pub mod release;
 pub mod ring;
 pub mod size;
 pub mod vdpa;

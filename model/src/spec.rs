@@ -105,6 +105,8 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "clauses/migration.toml"
     "migration/choices.toml"
     "migration/programs.toml"
+    "migration/tracking.toml"
+    "migration/releases.toml"
     "migration/systems.toml"
     "clauses/hand-over.toml"
     "hand-over/programs.toml"

@@ -9,6 +9,7 @@ use devmig_model::analysis::decide::{Decided, Decisions};
 use devmig_model::analysis::hand_over::Table;
 use devmig_model::analysis::listing::{List, Reports};
 use devmig_model::analysis::migrating::Migrations;
+use devmig_model::analysis::vm::answer::Answer;
 use devmig_model::device_model::read::Verdict;
 use devmig_model::device_model::{form, rfc};
 use schemars::{Schema, schema_for};
@@ -32,6 +33,7 @@ pub const ALL: &[Document] = &[
     ("decide", "devmig decide SYSTEM --choices … --format json", || schema_for!(Decided)),
     ("decide-all", "devmig decide --format json", || schema_for!(Decisions<'static>)),
     ("decide-migration", "devmig decide migration --format json", || schema_for!(Migrations)),
+    ("decide-vm", "devmig decide migration --vm FILE --format json", || schema_for!(Answer)),
     ("decide-hand-over", "devmig decide hand-over --format json", || schema_for!(Table)),
     ("verify", "devmig verify --format json", || schema_for!(Verification)),
     ("test", "devmig test … --format json", || schema_for!(SuiteReport)),

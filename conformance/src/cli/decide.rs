@@ -1,11 +1,13 @@
 //! `devmig decide`: what each option of an open choice costs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use devmig_engine::clause::ChoiceId;
 use devmig_model::analysis::decide::{Decided, Decisions};
 use devmig_model::analysis::hand_over::Table;
 use devmig_model::analysis::migrating::Migrations;
+use devmig_model::analysis::vm::Vm;
+use devmig_model::analysis::vm::answer::Answer;
 use devmig_model::registry::Decision;
 use devmig_model::rivals::{self, Row};
 use serde::Serialize;
@@ -36,6 +38,10 @@ pub(crate) struct Args {
     /// Apply this proposal
     #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
+    /// With `migration`: can the VM that this file describes migrate, at what downtime, and what would
+    /// have to change
+    #[arg(long, value_name = "FILE", requires = "system", help_heading = "Specification")]
+    vm: Option<PathBuf>,
     #[command(flatten)]
     pins: Pins,
     #[command(flatten)]
@@ -56,7 +62,14 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         return schemes(args, out);
     }
     if args.system.as_deref() == Some(MIGRATION) {
-        return migrations(args, out);
+        return match &args.vm {
+            Some(path) => vm(args, path, out),
+            None => migrations(args, out),
+        };
+    }
+    if args.vm.is_some() {
+        let help = Some(format!("write `devmig decide {MIGRATION} --vm FILE`"));
+        return Err(Error::usage("a VM is asked about with `migration`", help));
     }
     if args.system.as_deref() == Some(HAND_OVER) {
         return hand_over(args, out);
@@ -131,6 +144,26 @@ fn migrations(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     drop(meter);
     out.show(args.format, &all, || all.text(args.brief))?;
     Ok(if all.is_cut() { Status::Incomplete } else { Status::Good })
+}
+
+/// Says whether one VM can migrate, and what would have to change.
+fn vm(args: &Args, path: &Path, out: &mut Out<'_>) -> Result<Status, Error> {
+    let varied = !args.choices.is_empty() || !args.pins.written().is_empty();
+    if varied || !args.size.scale().is_empty() {
+        let message = "a VM is described by its file: no choice and no size is varied";
+        return Err(Error::usage(message, None));
+    }
+    let library = select::library(args.proposal.as_ref())?;
+    let vm = Vm::read(&library, &path.display().to_string(), &read(path)?)?;
+    let meter = Meter::new();
+    let answer = Answer::of(&meter.explorer(args.bounds.limits()), &library, &vm)?;
+    drop(meter);
+    out.show(args.format, &answer, || answer.text(args.brief))?;
+    Ok(match answer.can_migrate {
+        Some(true) => Status::Good,
+        Some(false) => Status::Bad,
+        None => Status::Incomplete,
+    })
 }
 
 /// Each scheme against each law.

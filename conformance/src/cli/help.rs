@@ -42,10 +42,12 @@ Examples:
   devmig decide vhost-user/stop-start-with-status --choices vhost-user.status.zero
   devmig decide --brief device-model
   devmig decide --brief migration
+  devmig decide migration --vm vm.toml
   devmig decide --brief hand-over
 
 Exit codes:
-  0  the tables are complete, whatever the verdicts
+  0  the tables are complete, whatever the verdicts (with --vm: it can migrate)
+  1  with --vm: it cannot migrate
   2  wrong usage, or a specification with errors
   3  a bound ended the run";
 

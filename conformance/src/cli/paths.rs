@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use super::commands;
 
 /// Files that are read: `tests/inputs.rs` tries each kind with what is no regular file, or too large.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
+    "vm",
     "memory",
     "check",
     "proposal",

@@ -10,7 +10,8 @@
 
 use std::time::Duration;
 
-use devmig_model::protocol::multifd::capability::{Capabilities, Refusal, Release};
+use devmig_model::protocol::multifd::capability::{Capabilities, Refusal};
+use devmig_model::protocol::release::Release;
 use devmig_reference::socket::Deadline;
 use serde::Serialize;
 use serde_json::{Value, json};

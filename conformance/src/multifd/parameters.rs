@@ -7,8 +7,9 @@
 //!
 //! **Invariant.** What was set is set back after each question.
 
-use devmig_model::protocol::multifd::capability::{Capabilities, Reason, Release};
+use devmig_model::protocol::multifd::capability::{Capabilities, Reason};
 use devmig_model::protocol::multifd::parameter::{ParameterRule, Setting};
+use devmig_model::protocol::release::Release;
 use devmig_reference::socket::Deadline;
 use serde_json::{Value, json};
 

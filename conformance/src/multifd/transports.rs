@@ -8,8 +8,9 @@
 
 use std::path::Path;
 
-use devmig_model::protocol::multifd::capability::{Capabilities, Release};
+use devmig_model::protocol::multifd::capability::Capabilities;
 use devmig_model::protocol::multifd::transport::{Answer, Transports};
+use devmig_model::protocol::release::Release;
 use devmig_reference::socket::Deadline;
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   policy x pages x limit --> migration/policy, at that size
-//!        with writers: safe, within the limit          nobody writes: ends, completes
+//!        with writers: safe, within the limit          nothing is written: ends, completes
 //!        |
 //!   table, the least limit at which all is well, and for each "no" the smallest instance with its trace
 //! ```
@@ -32,9 +32,9 @@ const PAGES: [u8; 3] = [1, 2, 3];
 /// The limits; none: any downtime will do.
 const LIMITS: [Option<u8>; 5] = [Some(0), Some(1), Some(2), Some(3), None];
 
-/// What is asked of a policy: a letter, its meaning, the property that says so, and whether it is asked of a VM
-/// in which nobody writes.
-const ASKED: [(char, &str, &[&str], bool); 4] = [
+/// What is asked of a migration: a letter, its meaning, the property that says so, and whether it is asked of a VM
+/// in which nothing is written.
+pub(super) const ASKED: [(char, &str, &[&str], bool); 4] = [
     (
         'S',
         "safe: memory and devices are equal when the destination runs",
@@ -47,8 +47,8 @@ const ASKED: [(char, &str, &[&str], bool); 4] = [
         &["downtime-within-limit-if-quiet-in-the-gap"],
         false,
     ),
-    ('E', "the migration ends, if nobody writes", &["ends"], true),
-    ('C', "the migration completes, if nobody writes", &["completes"], true),
+    ('E', "the migration ends, if nothing is written", &["ends"], true),
+    ('C', "the migration completes, if nothing is written", &["completes"], true),
 ];
 
 /// A policy: its name, what tracks the device's writes, and the options that make it.
@@ -160,9 +160,7 @@ impl Migrations {
         library: &Library,
         pins: &[(ChoiceId, u8)],
     ) -> Result<Self, Error> {
-        let Some(base) = library.migration().systems.named(SYSTEM) else {
-            return Err(SpecError::new(format!("there is no system {SYSTEM}")).into());
-        };
+        let base = base(library)?;
         explorer.expects(POLICIES.len() * PAGES.len() * LIMITS.len() * 2);
         let policy = |(name, tracker, options): &(&str, Tracker, &[&str])| {
             let written: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
@@ -254,6 +252,12 @@ impl Migrations {
     }
 }
 
+/// The system that is explored, as it is declared.
+pub(super) fn base(library: &Library) -> Result<&SystemDef, Error> {
+    let base = library.migration().systems.named(SYSTEM);
+    base.ok_or_else(|| SpecError::new(format!("there is no system {SYSTEM}")).into())
+}
+
 fn marks(cell: &Cell) -> String {
     let mark = |((letter, ..), answer): (&(char, &str, &[&str], bool), Option<bool>)| match answer {
         Some(true) => *letter,
@@ -276,36 +280,12 @@ impl Policy {
         def: &SystemDef,
         (pages, limit): (u8, Option<u8>),
     ) -> Result<(), Error> {
-        let mut answers = [Some(true); ASKED.len()];
-        for quiet in [false, true] {
-            let mut def = def.clone();
-            def.pages = pages;
-            def.limit = limit.map_or(Limit::Unlimited, Limit::Pages);
-            def.bounds.pages = if quiet { 0 } else { pages };
-            def.vcpus_write = !quiet;
-            let asked: Vec<_> = ASKED.iter().filter(|(.., of)| *of == quiet).collect();
-            let known = |name: &&str| properties::ALL.iter().position(|own| own.name == *name);
-            def.common.holds =
-                asked.iter().flat_map(|(_, _, names, _)| names.iter().filter_map(known)).collect();
-            let system = library.migration().system(&def, library.rules(&def));
-            let report = explorer.explore(library, &system)?;
-            for (at, (_, _, names, of)) in ASKED.iter().enumerate() {
-                if *of != quiet {
-                    continue;
-                }
-                for property in names.iter().filter_map(|name| report.property(name)) {
-                    match property.verdict {
-                        PropertyVerdict::Holds => {}
-                        PropertyVerdict::Unknown => answers[at] = answers[at].filter(|yes| !yes),
-                        PropertyVerdict::Violated => {
-                            answers[at] = Some(false);
-                            self.found(property, (pages, limit));
-                        }
-                    }
-                }
-            }
-        }
-        let [safe, within_limit, ends, completes] = answers;
+        let mut def = def.clone();
+        def.pages = pages;
+        def.limit = limit.map_or(Limit::Unlimited, Limit::Pages);
+        let asked = Asked::of(explorer, library, &def)?;
+        asked.violated.iter().for_each(|property| self.found(property, (pages, limit)));
+        let [safe, within_limit, ends, completes] = asked.answers;
         self.cells.push(Cell { pages, limit, safe, within_limit, ends, completes });
         Ok(())
     }
@@ -343,5 +323,54 @@ impl Policy {
             least_limit: best.and_then(|cell| cell.limit),
             reason,
         }
+    }
+}
+
+/// What is asked of every migration, answered for one system.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The answers, in the order of [`ASKED`]; none: a bound cut the run short.
+    pub answers: [Option<bool>; ASKED.len()],
+    /// What is violated, with traces.
+    pub violated: Vec<PropertyReport>,
+}
+
+impl Asked {
+    /// Explores this system with vCPUs and devices that write, and once more with nothing that writes.
+    pub(super) fn of(
+        explorer: &Explorer<'_>,
+        library: &Library,
+        def: &SystemDef,
+    ) -> Result<Self, Error> {
+        let mut asked = Asked { answers: [Some(true); ASKED.len()], violated: Vec::new() };
+        for quiet in [false, true] {
+            let mut def = def.clone();
+            let device_writes = !quiet && !def.devices.is_empty();
+            def.bounds.pages = if device_writes { def.pages } else { 0 };
+            def.vcpus_write = !quiet;
+            let of_this = ASKED.iter().filter(|(.., of)| *of == quiet);
+            let known = |name: &&str| properties::ALL.iter().position(|own| own.name == *name);
+            def.common.holds =
+                of_this.flat_map(|(_, _, names, _)| names.iter().filter_map(known)).collect();
+            def.common.violated.clear();
+            let system = library.migration().system(&def, library.rules(&def));
+            let report = explorer.explore(library, &system)?;
+            for (answer, (_, _, names, of)) in asked.answers.iter_mut().zip(ASKED) {
+                if of != quiet {
+                    continue;
+                }
+                for property in names.iter().filter_map(|name| report.property(name)) {
+                    match property.verdict {
+                        PropertyVerdict::Holds => {}
+                        PropertyVerdict::Unknown => *answer = answer.filter(|yes| !yes),
+                        PropertyVerdict::Violated => {
+                            *answer = Some(false);
+                            asked.violated.push(property.clone());
+                        }
+                    }
+                }
+            }
+        }
+        Ok(asked)
     }
 }

@@ -19,13 +19,17 @@ pub mod event;
 pub mod memory;
 pub mod names;
 pub mod properties;
+pub mod releases;
 pub mod systems;
+pub mod tracking;
 pub mod vmm;
 
 use std::sync::Arc;
 
 use self::names::{ChoiceIds, ClauseIds};
+use self::releases::Releases;
 use self::systems::SystemDef;
+use self::tracking::Tracking;
 use super::definition::{SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
@@ -52,6 +56,10 @@ pub struct Loaded {
     pub readings: ChoiceIds,
     /// The clause behind each property of [`properties::ALL`].
     pub clauses: Vec<Option<ClauseId>>,
+    /// What tracks the writes of devices, and what is refused.
+    pub tracking: Tracking,
+    /// What versions do, and which limits can be said.
+    pub releases: Releases,
     /// The systems.
     pub systems: Systems<SystemDef>,
 }
@@ -62,11 +70,17 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> &'static [&'static str] {
-        &["program", "system"]
+        &["program", "system", tracking::TABLE, releases::TABLES[0], releases::TABLES[1]]
     }
 
     fn words() -> Vec<Section> {
         vec![
+            ("Whole migrations: keys of `[[tracking]]`", tracking::KEYS.to_vec()),
+            ("Whole migrations: facts about a VM, `when`", tracking::FACTS.to_vec()),
+            (
+                "Whole migrations: keys of `[[release]]` and `[[downtime-range]]`",
+                releases::KEYS.to_vec(),
+            ),
             ("Whole migrations: steps, `run`, `failure`", vmm::step::STEPS.to_vec()),
             ("Whole migrations: properties, `holds`, `violated`", property::words(properties::ALL)),
         ]
@@ -86,6 +100,8 @@ impl Protocol for Loaded {
             laws: ClauseIds::resolve(spec)?,
             readings: ChoiceIds::resolve(spec)?,
             clauses: property::clauses(spec, properties::ALL)?,
+            tracking: Tracking::read(input, d),
+            releases: Releases::read(spec, input, d),
             systems,
         })
     }

@@ -146,7 +146,11 @@ const MAX_WORD: usize = 256;
 pub struct SpecErrors {
     errors: Vec<SpecError>,
     more: usize,
+    of: &'static str,
 }
+
+/// What has the problems, if nothing else is said.
+const SPECIFICATION: &str = "the specification";
 
 impl SpecErrors {
     /// The problems, in the order of files and places. There is at least one.
@@ -162,20 +166,27 @@ impl SpecErrors {
     }
 
     fn summary(&self) -> String {
+        let of = self.of;
         match (self.errors.len(), self.more) {
-            (1, 0) => "the specification has an error".to_owned(),
-            (many, 0) => format!("the specification has {many} errors"),
+            (1, 0) => format!("{of} has an error"),
+            (many, 0) => format!("{of} has {many} errors"),
             (shown, more) => {
                 let all = shown + more;
-                format!("the specification has {all} errors: the first {shown}, and {more} more")
+                format!("{of} has {all} errors: the first {shown}, and {more} more")
             }
         }
+    }
+
+    /// The same about something else than the specification.
+    #[must_use]
+    pub fn about(self, of: &'static str) -> Self {
+        SpecErrors { of, ..self }
     }
 }
 
 impl From<SpecError> for SpecErrors {
     fn from(error: SpecError) -> Self {
-        SpecErrors { errors: vec![error], more: 0 }
+        SpecErrors { errors: vec![error], more: 0, of: SPECIFICATION }
     }
 }
 
@@ -264,7 +275,7 @@ impl Diagnostics {
         });
         let more = self.more + self.errors.len().saturating_sub(MAX_ERRORS);
         self.errors.truncate(MAX_ERRORS);
-        Err(SpecErrors { errors: self.errors, more })
+        Err(SpecErrors { errors: self.errors, more, of: SPECIFICATION })
     }
 }
 

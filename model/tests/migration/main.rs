@@ -8,3 +8,4 @@ mod common;
 mod memory;
 mod policies;
 mod systems;
+mod vm;

@@ -1,6 +1,7 @@
 //! Which capabilities a monitor refuses together, by version.
 
-use devmig_model::protocol::multifd::capability::{Reason, Refusal, Release};
+use devmig_model::protocol::multifd::capability::{Reason, Refusal};
+use devmig_model::protocol::release::Release;
 use devmig_model::registry::Library;
 
 use crate::common::builtin;

@@ -1,7 +1,7 @@
 //! Over which transports a migration begins, by version and capabilities.
 
-use devmig_model::protocol::multifd::capability::Release;
 use devmig_model::protocol::multifd::transport::Answer;
+use devmig_model::protocol::release::Release;
 
 use crate::common::builtin;
 

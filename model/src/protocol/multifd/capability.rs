@@ -10,7 +10,7 @@
 //!
 //! ```
 //! # use devmig_model::registry::Library;
-//! # use devmig_model::protocol::multifd::capability::Release;
+//! # use devmig_model::protocol::release::Release;
 //! # let library = Library::builtin().unwrap();
 //! let capabilities = &library.multifd().capabilities;
 //! let release: Release = "10.0.2".parse().unwrap();
@@ -18,12 +18,10 @@
 //! assert_eq!(refusals[0].message, "Postcopy is not yet compatible with multifd");
 //! ```
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::input::Input;
+use crate::protocol::release::{Release, Span};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 
 /// The kinds of items that are read here.
@@ -39,49 +37,6 @@ pub const KEYS: &[(&str, &str)] = &[
     ("since, until", "the first version that has it, and the first that no longer does"),
     ("says", "the monitor's message; `%s` stands for the excluded capability"),
 ];
-
-/// A version as QEMU counts: `10.1`, `11.1.3`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Release(Vec<u32>);
-
-/// What is wrong with a version.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{0}` is not a version such as `10.1` or `11.1.3`")]
-pub struct BadRelease(String);
-
-impl FromStr for Release {
-    type Err = BadRelease;
-
-    fn from_str(text: &str) -> Result<Self, BadRelease> {
-        let numbers = text.split('.').map(str::parse).collect::<Result<_, _>>();
-        numbers.map(Release).map_err(|_| BadRelease(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let numbers: Vec<_> = self.0.iter().map(u32::to_string).collect();
-        f.write_str(&numbers.join("."))
-    }
-}
-
-/// The versions that have something.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Span {
-    /// The first version, if not all that are known.
-    pub since: Option<Release>,
-    /// The first version that no longer has it.
-    pub until: Option<Release>,
-}
-
-impl Span {
-    /// Whether this version has it.
-    #[must_use]
-    pub fn contains(&self, release: &Release) -> bool {
-        self.since.as_ref().is_none_or(|since| release >= since)
-            && self.until.as_ref().is_none_or(|until| release < until)
-    }
-}
 
 /// A capability, by its name in QMP.
 #[derive(Clone, Debug)]
@@ -181,7 +136,7 @@ impl Capabilities {
             .iter()
             .map(|overlaid| {
                 let (item, raw) = (&overlaid.item, &overlaid.item.value);
-                let span = span(item, (&raw.since, &raw.until), d);
+                let span = Span::of(item, (&raw.since, &raw.until), d);
                 Capability { name: raw.name.get_ref().clone(), span }
             })
             .collect();
@@ -233,36 +188,6 @@ impl Capabilities {
     }
 }
 
-/// A version range of an item.
-pub(super) fn span<T>(
-    item: &Item<T>,
-    (since, until): (&Option<Spanned<String>>, &Option<Spanned<String>>),
-    d: &mut Diagnostics,
-) -> Span {
-    let mut release = |written: &Option<Spanned<String>>| {
-        let written = written.as_ref()?;
-        match written.get_ref().parse() {
-            Ok(release) => Some(release),
-            Err(bad) => {
-                let bad: BadRelease = bad;
-                d.push(item.error(written.span(), bad.to_string(), "here"));
-                None
-            }
-        }
-    };
-    let span = Span { since: release(since), until: release(until) };
-    if let (Some(first), Some(end), Some(place)) = (&span.since, &span.until, until)
-        && first >= end
-    {
-        d.push(item.error(
-            place.span(),
-            "no version has this: `until` is not after `since`",
-            "here",
-        ));
-    }
-    span
-}
-
 /// The name of a capability of the table, as it is written.
 pub(super) fn known<T>(
     all: &[Capability],
@@ -292,6 +217,6 @@ fn exclusion(all: &[Capability], item: &Item<RawExclusion>, d: &mut Diagnostics)
         let message = "a rule has one of `excludes`, `needs` and `unless`";
         d.push(item.error(item.span.clone(), message, "in this rule"));
     }
-    let span = span(item, (&raw.since, &raw.until), d);
+    let span = Span::of(item, (&raw.since, &raw.until), d);
     Exclusion { capability, reasons, span, says: raw.says.get_ref().clone() }
 }

@@ -8,8 +8,9 @@
 
 use serde::Deserialize;
 
-use super::capability::{Capabilities, Span, known, span};
+use super::capability::{Capabilities, known};
 use crate::protocol::input::Input;
+use crate::protocol::release::Span;
 use crate::spec::{Diagnostics, Spanned};
 
 /// The kind of items that are read here.
@@ -89,7 +90,7 @@ impl ParameterRule {
                 capability: known(&capabilities.all, item, &raw.capability, d),
                 parameters: raw.parameters.clone(),
                 refuses: raw.refuses,
-                span: span(item, (&raw.since, &raw.until), d),
+                span: Span::of(item, (&raw.since, &raw.until), d),
                 says: raw.says.get_ref().clone(),
             }
         });

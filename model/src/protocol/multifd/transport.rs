@@ -8,8 +8,9 @@
 
 use serde::Deserialize;
 
-use super::capability::{Capabilities, Release, Span, known, span};
+use super::capability::{Capabilities, known};
 use crate::protocol::input::Input;
+use crate::protocol::release::{Release, Span};
 use crate::spec::{Diagnostics, Spanned};
 
 /// The kinds of items that are read here.
@@ -127,7 +128,7 @@ impl Transports {
                 uri: raw.uri.get_ref().clone(),
                 provides: raw.provides.clone(),
                 depends_on: raw.depends_on.clone(),
-                span: span(item, (&raw.since, &raw.until), d),
+                span: Span::of(item, (&raw.since, &raw.until), d),
             }
         });
         let all = all.collect();
@@ -138,7 +139,7 @@ impl Transports {
                 capability: known(&capabilities.all, item, &raw.capability, d),
                 needs: raw.needs,
                 besides: raw.besides.as_ref().map(|name| known(&capabilities.all, item, name, d)),
-                span: span(item, (&raw.since, &raw.until), d),
+                span: Span::of(item, (&raw.since, &raw.until), d),
                 says: raw.says.get_ref().clone(),
             }
         });

@@ -1,0 +1,131 @@
+//! What a version of a VMM does where versions differ, and which limits for the downtime can be said.
+//!
+//! ```text
+//!  migration/releases.toml --read--> options of a version; ranges by layer, the VMM first
+//! ```
+
+use serde::Deserialize;
+
+use crate::protocol::input::{Input, Read};
+use crate::protocol::release::{Release, Span};
+use crate::spec::{Diagnostics, Item, Spanned, Spec};
+use devmig_engine::clause::ChoiceId;
+
+/// The kinds of items that are read here.
+pub const TABLES: [&str; 2] = ["release", "downtime-range"];
+
+/// The keys of both, and what they mean (shown by `devmig proposal words`).
+pub const KEYS: &[(&str, &str)] = &[
+    ("since, until", "the first version that does so, and the first that no longer does"),
+    ("choices", "`NAME = OPTION`: what these versions do"),
+    ("layer", "who takes the limit: the VMM, or a management layer above it"),
+    ("least, most", "the limits that it takes, in ms"),
+    ("unlimited", "it can be said that any downtime will do"),
+    ("place", "where that is written"),
+    ("text", "the range in words"),
+];
+
+/// What some versions do.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// These versions.
+    pub span: Span,
+    /// What they do.
+    pub choices: Vec<(ChoiceId, u8)>,
+}
+
+/// The limits that a layer takes.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// The layer.
+    pub layer: String,
+    /// The smallest, in ms.
+    pub least: u64,
+    /// The largest, if the layer has one.
+    pub most: Option<u64>,
+    /// Whether it can be said that any downtime will do.
+    pub unlimited: bool,
+    /// The range in words.
+    pub text: String,
+}
+
+impl Range {
+    /// Whether the layer takes this limit; none: any downtime will do.
+    #[must_use]
+    pub fn takes(&self, limit: Option<u64>) -> bool {
+        match limit {
+            None => self.unlimited,
+            Some(limit) => limit >= self.least && self.most.is_none_or(|most| limit <= most),
+        }
+    }
+}
+
+/// Both tables.
+#[derive(Clone, Default, Debug)]
+pub struct Releases {
+    /// What some versions do.
+    pub manners: Vec<Manner>,
+    /// The ranges; the first is the VMM's.
+    pub ranges: Vec<Range>,
+}
+
+/// `[[release]]` as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRelease {
+    since: Option<Spanned<String>>,
+    until: Option<Spanned<String>>,
+    choices: Vec<Spanned<String>>,
+    #[serde(rename = "place")]
+    _place: Vec<String>,
+}
+
+/// `[[downtime-range]]` as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRange {
+    layer: Spanned<String>,
+    least: u64,
+    most: Option<Spanned<u64>>,
+    #[serde(default)]
+    unlimited: bool,
+    #[serde(rename = "place")]
+    _place: Vec<String>,
+    text: String,
+}
+
+impl Releases {
+    /// Reads both tables; a proposal's range takes the place of the one of its layer.
+    pub fn read(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Self {
+        let releases: Read<RawRelease> = input.items(TABLES[0], d);
+        let mut manner = |item: &Item<RawRelease>| {
+            let raw = &item.value;
+            let span = Span::of(item, (&raw.since, &raw.until), d);
+            let pins = raw.choices.iter().filter_map(|pin| spec.pin_at(item, pin, d));
+            Manner { span, choices: pins.collect() }
+        };
+        let manners = releases.base.iter().chain(&releases.proposed).map(&mut manner).collect();
+        let ranges = input.items::<RawRange>(TABLES[1], d).overlaid("range", |r| &r.layer, d);
+        let mut range = |item: &Item<RawRange>| {
+            let raw = &item.value;
+            if let Some(most) = raw.most.as_ref().filter(|most| *most.get_ref() < raw.least) {
+                d.push(item.error(most.span(), "`most` is less than `least`", "here"));
+            }
+            Range {
+                layer: raw.layer.get_ref().clone(),
+                least: raw.least,
+                most: raw.most.as_ref().map(|most| *most.get_ref()),
+                unlimited: raw.unlimited,
+                text: raw.text.clone(),
+            }
+        };
+        let ranges = ranges.iter().map(|overlaid| range(&overlaid.item)).collect();
+        Releases { manners, ranges }
+    }
+
+    /// What this version does where versions differ.
+    pub fn choices(&self, release: &Release) -> Vec<(ChoiceId, u8)> {
+        let own = self.manners.iter().filter(|manner| manner.span.contains(release));
+        own.flat_map(|manner| manner.choices.iter().copied()).collect()
+    }
+}

@@ -1,0 +1,199 @@
+//! What tracks the writes of a VM's devices, and what a VMM refuses before it migrates: a matrix, as data.
+//!
+//! ```text
+//!  migration/tracking.toml --Tracking::read--> rows
+//!      rows + facts about a VM + a version --> every refusal; or what tracks the writes of its devices
+//! ```
+//!
+//! **Invariant.** The last row applies to everything, so that each VM has an answer.
+//!
+//! **Not here.** What follows from it in a migration: [`super::vmm`]. Capabilities that exclude each other
+//! whatever the devices are: [`crate::protocol::multifd::capability`].
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::vmm::Tracker;
+use crate::protocol::input::{Input, Overlaid};
+use crate::protocol::release::{Release, Span};
+use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+
+/// The kind of items that are read here.
+pub const TABLE: &str = "tracking";
+
+/// The keys, and what they mean (shown by `devmig proposal words`).
+pub const KEYS: &[(&str, &str)] = &[
+    ("name", "by which a proposal replaces the row"),
+    ("when", "words that all have to be true; `not WORD`: false"),
+    ("since, until", "the first version that has it, and the first that no longer does"),
+    ("gives", "`refused`; or what tracks a device's writes: `device`, `iommu`, `none`"),
+    ("says", "a refusal's message"),
+    ("text", "what it means"),
+];
+
+/// What a capability's word begins with.
+const CAPABILITY: &str = "capability ";
+
+/// The words of `when`, and what they mean; beside them `capability NAME`.
+pub const FACTS: &[(&str, &str)] = &[
+    ("device", "the VM has a VFIO device"),
+    ("several devices", "it has more than one"),
+    ("p2p", "each of them has the states of P2P"),
+    ("device tracker", "each of them tracks its own writes, and is asked"),
+    ("iommu tracker", "each of them is behind an IOMMU with a log, by iommufd"),
+    ("viommu", "the guest has an IOMMU for them"),
+    ("migration auto", "`enable-migration` is `auto`, the default"),
+    ("migration off", "`enable-migration` is `off`"),
+];
+
+/// What is known of a VM: the words that are true of it.
+pub type Facts = BTreeSet<String>;
+
+/// What a row gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gives {
+    /// No migration.
+    Refused,
+    /// The device tracks its writes.
+    Device,
+    /// The IOMMU does.
+    Iommu,
+    /// Nothing does.
+    None,
+}
+
+impl Gives {
+    /// What tracks a device's writes; nothing, if a migration is refused.
+    #[must_use]
+    pub fn tracker(self) -> Option<Tracker> {
+        match self {
+            Gives::Refused => None,
+            Gives::Device => Some(Tracker::Device),
+            Gives::Iommu => Some(Tracker::Iommu),
+            Gives::None => Some(Tracker::None),
+        }
+    }
+}
+
+/// A row, resolved.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Words, and whether each has to be true.
+    pub when: Vec<(String, bool)>,
+    /// The versions that have it.
+    pub span: Span,
+    /// What it gives.
+    pub gives: Gives,
+    /// A refusal's message.
+    pub says: Option<String>,
+    /// What it means.
+    pub text: String,
+}
+
+/// `[[tracking]]` as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    name: Spanned<String>,
+    when: Vec<Spanned<String>>,
+    since: Option<Spanned<String>>,
+    until: Option<Spanned<String>>,
+    gives: Gives,
+    says: Option<Spanned<String>>,
+    text: String,
+}
+
+/// The matrix: rows in the order in which they are asked.
+#[derive(Clone, Default, Debug)]
+pub struct Tracking {
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+impl Tracking {
+    /// Reads the table; a proposal's row takes the place of the one of its name, or comes first.
+    pub fn read(input: &mut Input<'_>, d: &mut Diagnostics) -> Self {
+        let all = input.items::<Raw>(TABLE, d).overlaid("row", |raw| &raw.name, d);
+        let built_in = |overlaid: &&Overlaid<Raw>| !overlaid.proposed;
+        let known: BTreeSet<&str> =
+            all.iter().filter(built_in).map(|o| o.item.value.name.get_ref().as_str()).collect();
+        let (first, rest): (Vec<_>, Vec<_>) = all.iter().partition(|overlaid| {
+            overlaid.proposed && !known.contains(overlaid.item.value.name.get_ref().as_str())
+        });
+        let mut rows: Vec<Row> =
+            first.into_iter().chain(rest).map(|overlaid| row(&overlaid.item, d)).collect();
+        // What is asked last has to be asked last also where a proposal replaces it.
+        rows.sort_by_key(|row| row.when.is_empty() && row.gives != Gives::Refused);
+        Tracking { rows }
+    }
+
+    /// The rows that apply.
+    fn applying<'t>(
+        &'t self,
+        release: &'t Release,
+        facts: &'t Facts,
+    ) -> impl Iterator<Item = &'t Row> {
+        let applies = |row: &&Row| {
+            row.span.contains(release)
+                && row.when.iter().all(|(word, wanted)| facts.contains(word) == *wanted)
+        };
+        self.rows.iter().filter(applies)
+    }
+
+    /// Every refusal of a migration of this VM, in the order of the rows.
+    pub fn refusals<'t>(
+        &'t self,
+        release: &'t Release,
+        facts: &'t Facts,
+    ) -> impl Iterator<Item = &'t Row> {
+        self.applying(release, facts).filter(|row| row.gives == Gives::Refused)
+    }
+
+    /// What tracks the writes of its devices, if a migration is not refused.
+    #[must_use]
+    pub fn tracker<'t>(&'t self, release: &'t Release, facts: &'t Facts) -> Option<&'t Row> {
+        self.applying(release, facts).find(|row| row.gives != Gives::Refused)
+    }
+}
+
+/// One row.
+fn row(item: &Item<Raw>, d: &mut Diagnostics) -> Row {
+    let raw = &item.value;
+    let mut word = |written: &Spanned<String>| {
+        let text = written.get_ref();
+        let (word, wanted) =
+            text.strip_prefix("not ").map_or((&**text, true), |word| (word, false));
+        let known = FACTS.iter().any(|(fact, _)| *fact == word) || word.starts_with(CAPABILITY);
+        if !known {
+            let message = format!("`{word}` is no fact about a VM");
+            let error = item.error(written.span(), message, "unknown");
+            d.push(with_help(error, did_you_mean(word, FACTS.iter().map(|(fact, _)| *fact))));
+        }
+        (word.to_owned(), wanted)
+    };
+    let when = raw.when.iter().map(&mut word).collect();
+    let span = Span::of(item, (&raw.since, &raw.until), d);
+    if (raw.gives == Gives::Refused) != raw.says.is_some() {
+        let message = "a refusal has a message (`says`), and nothing else has";
+        d.push(item.error(item.span.clone(), message, "in this row"));
+    }
+    Row {
+        name: raw.name.get_ref().clone(),
+        when,
+        span,
+        gives: raw.gives,
+        says: raw.says.as_ref().map(|says| says.get_ref().clone()),
+        text: raw.text.clone(),
+    }
+}
+
+/// The word for a capability.
+#[must_use]
+pub fn capability(name: &str) -> String {
+    format!("{CAPABILITY}{name}")
+}
