@@ -11,7 +11,7 @@
 //! | `specification.rs` | what is normative: clauses, coverage, choices, words |
 //! | `messages.rs`, `vfio_states.rs` | the tables of vhost-user and of VFIO, which `devmig table` shows too |
 //! | `implementations.rs`, `steps.rs` | what is known of real implementations; the steps of tests |
-//! | `hand_over.rs` | the hand-over table |
+//! | `hand_over.rs`, `tracking.rs` | the hand-over table; what tracks the writes of devices |
 //! | `schemas.rs` | the forms of JSON documents |
 //! | `explain.rs`, `lists.rs` | one clause or choice, and lists of them, for the console |
 //!
@@ -27,6 +27,7 @@ pub mod schemas;
 mod specification;
 mod steps;
 mod systems;
+mod tracking;
 pub mod vfio_states;
 
 use std::path::PathBuf;
@@ -106,6 +107,14 @@ pub fn reference(
             "Interpretations and properties",
             "Which properties hold under each option of the choices.",
             tables.iter().map(systems::decision).collect(),
+        ),
+        page(
+            "tracking.md",
+            "What tracks the writes of a device",
+            "What QEMU refuses before a migration begins, and what tracks the writes of VFIO devices in \
+             a migration that is not refused. Every refusal that applies is reported; of the other rows \
+             the first that applies decides. `devmig decide migration --vm FILE` answers for one VM.",
+            tracking::body(library),
         ),
         page(
             "hand-over.md",

@@ -33,6 +33,7 @@ pub mod registration;
 pub mod release;
 pub mod ring;
 pub mod size;
+pub mod transfer;
 pub mod vdpa;
 pub mod vfio;
 pub mod vfio_user;

@@ -22,8 +22,8 @@ use crate::protocol::input::{Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{
-    barrier, example, hand_over, mapped_ram, migration, multifd, orchestration, ring, vdpa, vfio,
-    vhost_user,
+    barrier, example, hand_over, mapped_ram, migration, multifd, orchestration, ring, transfer,
+    vdpa, vfio, vhost_user,
 };
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
@@ -100,6 +100,8 @@ registered! {
     ring: ring::Loaded,
     /// The abstract barrier.
     barrier: barrier::Loaded,
+    /// The abstract transfer of state.
+    transfer: transfer::Loaded,
     /// vhost-user.
     vhost_user: vhost_user::Loaded,
     /// vDPA.

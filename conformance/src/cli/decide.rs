@@ -154,7 +154,7 @@ fn vm(args: &Args, path: &Path, out: &mut Out<'_>) -> Result<Status, Error> {
         return Err(Error::usage(message, None));
     }
     let library = select::library(args.proposal.as_ref())?;
-    let vm = Vm::read(&library, &path.display().to_string(), &read(path)?)?;
+    let vm = Vm::read(&library, &path.display().to_string(), &select::read(path)?)?;
     let meter = Meter::new();
     let answer = Answer::of(&meter.explorer(args.bounds.limits()), &library, &vm)?;
     drop(meter);

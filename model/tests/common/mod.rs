@@ -1,6 +1,10 @@
 //! What several tests load.
 #![allow(dead_code)] // each test uses some of it
 
+use devmig_engine::clause::ClauseId;
+use devmig_engine::explore::Check;
+use devmig_engine::explore::behaviour::Seen;
+use devmig_engine::explore::compare::{Limits, Verdict, compare};
 use devmig_engine::explore::report::{PropertyReport, PropertyVerdict, Report};
 use devmig_engine::explore::trace;
 use devmig_model::registry::Library;
@@ -49,6 +53,34 @@ fn head(property: &PropertyReport) -> String {
     let note = property.note.iter().map(|note| format!("; {note}")).collect::<String>();
     let line = format!("{}{clause} {}{note}", property.name, property.verdict);
     trace::wrapped(&line, 4) + "\n"
+}
+
+/// Whether a system refines an abstract one under this name; if not, after how many steps it does not, and what
+/// the last of them is or breaks.
+pub(crate) fn refines(
+    library: &Library,
+    system: &dyn Check,
+    (name, abstract_one): (&'static str, &dyn Check),
+) -> String {
+    let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
+    let seen = Seen { refinement: Some(name), reads: false, hidden: &|_| false, clause: &clause };
+    let behaviour = |of: &dyn Check| format!("{}: {:?}", system.name(), of.behaviour(seen).err());
+    let Ok(mut lower) = system.behaviour(seen) else { panic!("{}", behaviour(system)) };
+    let Ok(mut upper) = abstract_one.behaviour(seen) else { panic!("{}", behaviour(abstract_one)) };
+    let limits = Limits::default();
+    let compared = compare((system.name(), &mut *lower), (name, &mut *upper), &limits);
+    let compared = compared.unwrap_or_else(|error| panic!("{error:?}"));
+    assert_eq!(compared.incomplete, None, "{}", system.name());
+    match (compared.verdict, &compared.only_a) {
+        (Verdict::Equal | Verdict::AInB, _) => "refines it".to_owned(),
+        (_, Some(trace)) => {
+            let last = trace.last().map_or("", |line| &line.event);
+            let breaks = trace.last().and_then(|line| line.clause.as_deref());
+            let last = breaks.map_or(last.to_owned(), |clause| format!("breaks {clause}"));
+            format!("not, after {} steps: {last}", trace.len())
+        }
+        other => panic!("{}: {other:?}", system.name()),
+    }
 }
 
 /// The violated properties of a report.

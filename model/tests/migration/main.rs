@@ -8,4 +8,5 @@ mod common;
 mod memory;
 mod policies;
 mod systems;
+mod transfer;
 mod vm;

@@ -1,14 +1,12 @@
 //! Synchronisation as a barrier: which systems refine the abstract one, and how the others differ.
 
 use devmig_engine::clause::ClauseId;
-use devmig_engine::explore::Check;
 use devmig_engine::explore::behaviour::Seen;
-use devmig_engine::explore::compare::{Limits, Verdict, compare};
 use devmig_engine::laws::{self, Wrong};
 use devmig_model::protocol::barrier::{self, BARRIER};
 use devmig_model::protocol::size::Scale;
 
-use crate::common::builtin;
+use crate::common::{builtin, refines};
 
 #[test]
 fn the_barrier_passes_the_laws() {
@@ -20,31 +18,13 @@ fn the_barrier_passes_the_laws() {
 #[test]
 fn who_refines_the_barrier() {
     let library = builtin();
-    let clause = |id: ClauseId| library.spec.clause_name(id).to_owned();
-    let seen =
-        Seen { refinement: Some(BARRIER), reads: false, hidden: &|_| false, clause: &clause };
-    let abstract_one = barrier::system();
     let mut rows = String::new();
     // A destination that has taken over throws away what it reads: that is no barrier any more.
     let all = library.multifd().systems.iter();
     for def in all.filter(|def| def.buffers.is_empty() && !def.destination.colo) {
         let system = library.multifd().system(def, library.rules(def));
-        let mut lower = Check::behaviour(&system, seen).unwrap();
-        let mut upper = Check::behaviour(&abstract_one, seen).unwrap();
         let name = &def.common.name;
-        let compared =
-            compare((name, &mut *lower), (BARRIER, &mut *upper), &Limits::default()).unwrap();
-        assert_eq!(compared.incomplete, None, "{name}");
-        let says = match (compared.verdict, &compared.only_a) {
-            (Verdict::Equal | Verdict::AInB, _) => "refines it".to_owned(),
-            (_, Some(trace)) => {
-                let last = trace.last().unwrap();
-                let breaks = last.clause.as_deref().map(|clause| format!("breaks {clause}"));
-                let last = breaks.unwrap_or_else(|| last.event.clone());
-                format!("not, after {} steps: {last}", trace.len())
-            }
-            other => panic!("{name}: {other:?}"),
-        };
+        let says = refines(&library, &system, (BARRIER, &barrier::system()));
         rows += &format!("{name:44} {says}\n");
     }
     for of in ["multifd/sync ", "multifd/sync-per-section", "multifd/acknowledged "] {

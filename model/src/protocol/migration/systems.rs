@@ -23,6 +23,7 @@ use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
 use crate::protocol::size::{Bound, Size};
+use crate::protocol::transfer::{TRANSFER, Transfer};
 use crate::protocol::vfio::machine::{Bounds, Device, INSIDE};
 use crate::protocol::vfio::path::Paths;
 use crate::protocol::vfio::table::Table;
@@ -30,7 +31,7 @@ use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
-use devmig_engine::system::System;
+use devmig_engine::system::{Refinement, System};
 
 /// A system of a whole migration: no queue.
 pub type Migration = system!(Parts);
@@ -371,10 +372,10 @@ impl Loaded {
             name: def.common.name.clone(),
             protocol: "migration",
             about: def.common.about.clone(),
-            closed: Closed { machine: (devices(0), devices(1), memory, vmm), rules },
+            closed: Closed { machine: (devices(0), devices(1), memory, vmm.clone()), rules },
             properties,
             expect: def.common.expect.clone(),
-            refinements: vec![],
+            refinements: vec![Refinement::new::<Transfer>(TRANSFER, vmm)],
             environment: vec![VCPUS, OUTSIDE],
             symmetry: None,
         }

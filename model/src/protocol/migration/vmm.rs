@@ -31,12 +31,14 @@ use serde_json::{Map, Value};
 use self::step::{Side, Step};
 use super::event::{Act, Event, OUTSIDE, VMM, Why};
 use super::names::{ChoiceIds, ClauseIds, Revoked, Unmap};
+use crate::protocol::transfer::{self, Transfer};
 use crate::protocol::vfio::event::{
     Act as DeviceAct, Answer, Call, Data, Event as DeviceEvent, pages_in_words,
 };
 use crate::protocol::vfio::table::Table;
 use devmig_engine::machine::{
-    Did, Event as _, Machine, Obligation, Owed, Party, Reaction, Stimulus, TimeClass, Verdict,
+    Did, Event as _, Machine, Obligation, Owed, Party, Reaction, Refines, Stimulus, TimeClass,
+    Verdict,
 };
 use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext};
@@ -478,5 +480,22 @@ impl Machine for Vmm {
 
     fn at_end(&self, s: &VmmState) -> bool {
         s.phase == Phase::Ended && (s.more == 0 || s.outcome == Outcome::Refused)
+    }
+}
+
+/// A piece is under way between the answer of the source's device and the call at the destination's; vCPUs that
+/// run at the destination have taken over. Of migrations to a second host nothing is said.
+impl Refines<Transfer> for Vmm {
+    fn refine(&self, event: &Event) -> Option<transfer::Act> {
+        match event.act {
+            Act::Device(DeviceEvent { act: DeviceAct::Answer(Answer::Data(_)), .. }) => {
+                Some(transfer::Act::Written)
+            }
+            Act::Device(DeviceEvent { act: DeviceAct::Call(Call::Write(_)), .. }) => {
+                Some(transfer::Act::Received)
+            }
+            Act::Vcpus(true) if event.host == 1 => Some(transfer::Act::TakenOver),
+            _ => None,
+        }
     }
 }

@@ -25,6 +25,7 @@ use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::{Programs, unknown_step};
 use crate::protocol::property;
 use crate::protocol::size::{Bound, Size};
+use crate::protocol::transfer::{TRANSFER, Transfer};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::compose::Closed;
 use devmig_engine::machine::Event as _;
@@ -309,7 +310,10 @@ impl Loaded {
             properties: property::build(properties::ALL, &self.clauses, &names, named),
             closed: Closed { machine: (judged, source, destination, guest), rules },
             expect: def.common.expect.clone(),
-            refinements: vec![Refinement::new::<Barrier>(BARRIER, destination)],
+            refinements: vec![
+                Refinement::new::<Barrier>(BARRIER, destination.clone()),
+                Refinement::new::<Transfer>(TRANSFER, destination),
+            ],
             environment: vec![GUEST],
             symmetry: def.has_equal_channels().then(|| symmetry(channels.into())),
         }

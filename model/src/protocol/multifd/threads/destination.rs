@@ -22,6 +22,7 @@ use super::source::Switch;
 use super::{BUFFERS, CHANNELS, PAGES};
 use crate::protocol::barrier::{Act, Barrier};
 use crate::protocol::multifd::event::DESTINATION;
+use crate::protocol::transfer::{self, Transfer};
 
 /// How a destination differs from QEMU 11.1 with machine type 8.1 or later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -617,6 +618,24 @@ impl Refines<Barrier> for Destination {
                 Some(Act::Received(page.epoch))
             }
             Event::Main(main) if self.is_mark(main) => Some(Act::Passed),
+            _ => None,
+        }
+    }
+}
+
+/// State is taken over when the destination reports that everything was loaded.
+impl Refines<Transfer> for Destination {
+    fn refine(&self, event: &Event) -> Option<transfer::Act> {
+        match event {
+            Event::Channel(_, Packet::Device(_)) => Some(transfer::Act::Written),
+            Event::Shut => Some(transfer::Act::TakenOver),
+            _ => None,
+        }
+    }
+
+    fn refine_read(&self, event: &Event) -> Option<transfer::Act> {
+        match event {
+            Event::Channel(_, Packet::Device(_)) => Some(transfer::Act::Received),
             _ => None,
         }
     }
