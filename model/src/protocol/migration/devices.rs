@@ -4,7 +4,7 @@
 //!   Event { host, Device(event) } --> vfio::Device 0, vfio::Device 1     all other events are no concern
 //! ```
 //!
-//! **Invariant.** Nothing is said of a device here: its rules are asked where they stand.
+//! **Invariant.** Nothing is said of a device here but whether it is there: its rules are asked where they stand.
 
 use serde_json::{Map, Value};
 
@@ -15,11 +15,22 @@ use crate::protocol::vfio::state::State;
 use devmig_engine::machine::{
     Did, Machine, Obligation, Owed, Party, Reaction, Step, Stimulus, Verdict,
 };
+use devmig_engine::packed;
 use devmig_engine::rules::{OpenChoice, RuleContext};
 
 /// Obligations of one device.
 const OWN: u32 = 2;
 const MASK: u64 = (1 << OWN) - 1;
+
+/// What the devices of a host remember.
+#[packed]
+pub struct DevicesState {
+    /// Those that the VM has: bit `device`.
+    #[bits(2)]
+    pub attached: u64,
+    /// Each of them.
+    pub each: [State; DEVICES],
+}
 
 /// The devices of a host; at most [`DEVICES`].
 #[derive(Clone, Debug)]
@@ -28,14 +39,20 @@ pub struct Devices {
     pub host: u8,
     /// Its devices, each with its number.
     pub machines: Vec<Device>,
+    /// Those that the VM has at first: bit `device`.
+    pub attached: u64,
 }
 
 impl Devices {
     fn each<'m>(
         &'m self,
-        s: &'m [State; DEVICES],
+        s: &'m DevicesState,
     ) -> impl Iterator<Item = (usize, &'m Device, &'m State)> {
-        self.machines.iter().zip(s).enumerate().map(|(at, (machine, state))| (at, machine, state))
+        self.machines
+            .iter()
+            .zip(&s.each)
+            .enumerate()
+            .map(|(at, (machine, state))| (at, machine, state))
     }
 
     fn inner(&self, event: &Event) -> Option<DeviceEvent> {
@@ -45,6 +62,26 @@ impl Devices {
         }
     }
 
+    /// A device comes, or goes: it is new then, and its log held these pages.
+    fn plugged(&self, s: &DevicesState, event: &Event) -> Reaction<DevicesState> {
+        let mut next = *s;
+        match event.act {
+            Act::Plug(device) if s.attached >> device & 1 == 0 => next.attached |= 1 << device,
+            Act::Unplug(device, pages) if s.attached >> device & 1 == 1 => {
+                let at = usize::from(device);
+                match self.machines.get(at) {
+                    Some(machine) if s.each[at].log.dirty == pages => {
+                        next.each[at] = machine.initial();
+                    }
+                    _ => return Reaction::Disabled,
+                }
+                next.attached &= !(1 << device);
+            }
+            _ => return Reaction::Disabled,
+        }
+        Reaction::To(next)
+    }
+
     /// A device of this host as traces call it.
     fn called(&self, at: usize) -> String {
         format!("device {at} of {}", ["A", "B"][usize::from(self.host & 1)])
@@ -52,7 +89,7 @@ impl Devices {
 }
 
 impl Machine for Devices {
-    type State = [State; DEVICES];
+    type State = DevicesState;
     type Event = Event;
 
     fn name(&self) -> &'static str {
@@ -65,16 +102,24 @@ impl Machine for Devices {
 
     fn initial(&self) -> Self::State {
         let state = |at: usize| self.machines.get(at).map_or(State::new(0), Machine::initial);
-        std::array::from_fn(state)
+        DevicesState { attached: self.attached, each: std::array::from_fn(state) }
     }
 
     fn on(&self, s: &Self::State, event: &Event, judge: &mut RuleContext) -> Verdict<Self> {
+        if matches!(event.act, Act::Plug(_) | Act::Unplug(..)) && event.host == self.host {
+            return Ok(self.plugged(s, event));
+        }
         let Some(inner) = self.inner(event) else { return Ok(Reaction::Ignore) };
+        // A device that is not there does nothing.
+        let at = usize::from(inner.device) % DEVICES;
+        if inner.acts_by_itself() && s.attached >> at & 1 == 0 {
+            return Ok(Reaction::Disabled);
+        }
         let (mut next, mut verdict) = (*s, Reaction::Ignore);
         for (at, machine, state) in self.each(s) {
             match machine.on(state, &inner, judge)? {
                 Reaction::Ignore => {}
-                Reaction::To(to) => next[at] = to,
+                Reaction::To(to) => next.each[at] = to,
                 Reaction::Disabled => return Ok(Reaction::Disabled),
                 Reaction::Violation(clause) => verdict = Reaction::Violation(clause),
                 Reaction::Unspecified(clause) => verdict = Reaction::Unspecified(clause),
@@ -121,7 +166,7 @@ impl Machine for Devices {
         for (at, machine, state) in self.each(s) {
             machine.hidden(state, judge, &mut |step, to| {
                 let mut next = *s;
-                next[at] = to;
+                next.each[at] = to;
                 f(step, next);
             })?;
         }

@@ -92,6 +92,10 @@ pub enum Act {
     /// The guest's IOMMU ends the mapping of a page, and with it what the log of the IOMMU holds of it: whether
     /// that was something.
     Unmap(u8, bool),
+    /// A device of the source is plugged.
+    Plug(u8),
+    /// A device of the source is unplugged, and its log holds these pages.
+    Unplug(u8, u64),
 }
 
 /// An act at a host.
@@ -131,7 +135,7 @@ impl devmig_engine::machine::Event for Event {
                 party => party,
             },
             Act::Write(_) | Act::Unmap(..) => VCPUS,
-            Act::Fault => OUTSIDE,
+            Act::Fault | Act::Plug(_) | Act::Unplug(..) => OUTSIDE,
             _ => VMM,
         }
     }
@@ -139,6 +143,7 @@ impl devmig_engine::machine::Event for Event {
     fn kind(&self) -> Kind {
         match self.act {
             Act::Sync(_) | Act::Unmap(..) => Kind::Call { callee: MEMORY },
+            Act::Plug(_) | Act::Unplug(..) => Kind::Call { callee: vfio::DEVICE },
             _ => Kind::Output,
         }
     }
@@ -170,6 +175,11 @@ impl devmig_engine::machine::Event for Event {
             Act::Complete => "complete".into(),
             Act::Again => "begins anew".into(),
             Act::Fault => "something fails".into(),
+            Act::Plug(device) => format!("device {device} of {host} is plugged"),
+            Act::Unplug(device, pages) => {
+                let pages = vfio::pages_in_words(pages);
+                format!("device {device} of {host} is unplugged, whose log holds {pages}")
+            }
             Act::Unmap(page, _) => format!("the mapping of page {page} ends"),
         }
     }

@@ -199,7 +199,13 @@ impl Machine for Memory {
             // The next destination has nothing yet.
             Act::Complete => next = MemoryState { source: 1 - s.source, ..self.anew(s) },
             Act::Again => next = self.anew(s),
-            Act::Begin | Act::MarkAll | Act::Wait | Act::Config(_) | Act::Failed => {
+            Act::Plug(_)
+            | Act::Unplug(..)
+            | Act::Begin
+            | Act::MarkAll
+            | Act::Wait
+            | Act::Config(_)
+            | Act::Failed => {
                 return Ok(Reaction::Ignore);
             }
         }

@@ -24,6 +24,18 @@ crate::choice_ids! {
         query: "migration.query" as Query { Always = "always", AtStop = "at-stop", Never = "never" },
         /// What becomes of a log's bits whose mapping ends.
         unmap: "migration.unmap" as Unmap { ReadFirst = "read-first", Forget = "forget" },
+        /// What becomes of a device that is plugged or unplugged while a migration runs.
+        plug: "migration.plug" as Plug {
+            Refuse = "refuse",
+            ReadFirst = "read-first",
+            Allow = "allow",
+        },
+        /// What becomes of a migration when a device does not give its log.
+        report: "migration.report" as Report {
+            Fail = "fail",
+            MarkAll = "mark-all",
+            Ignore = "ignore",
+        },
         /// When the logs are read again.
         resync: "migration.threshold.sync" as Resync { Below = "below", Within = "within" },
         /// When the VMM switches over.

@@ -84,7 +84,7 @@ fn vmm(world: &GlobalState) -> &VmmState {
 }
 
 fn devices(world: &GlobalState, host: u8) -> &[State; DEVICES] {
-    if host == 0 { &world.parts.0 } else { &world.parts.1 }
+    if host == 0 { &world.parts.0.each } else { &world.parts.1.each }
 }
 
 /// The act of the VMM, a vCPU or a device in this transition.
@@ -160,6 +160,18 @@ pub const ALL: &[D] = &[
                 let source = vmm(t.before).source;
                 let inside = |host: u8| devices(t.after, host)[at].inside;
                 begins(&names, t, at).then(|| inside(source) == inside(1 - source))
+            })
+        },
+    ),
+    D::of_system(
+        "the-devices-are-those-of-the-beginning",
+        "migration.devices.stay",
+        "when the destination runs, the source has the devices that it had when the migration began",
+        |_, _| {
+            implies(|t| {
+                let (vmm, parts) = (vmm(t.before), &t.before.parts);
+                let source = if vmm.source == 0 { &parts.0 } else { &parts.1 };
+                taken_over(t).then(|| source.attached == vmm.began)
             })
         },
     ),

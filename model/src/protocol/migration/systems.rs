@@ -71,6 +71,17 @@ pub struct Keys {
     /// Initial bytes may begin anew.
     #[serde(default)]
     anew: bool,
+    /// A device that tracks its writes may not give its log.
+    #[serde(default)]
+    reports_fail: bool,
+    /// How many of the devices the source has at first; all by default.
+    attached: Option<Spanned<u8>>,
+    /// Devices that the source does not have are plugged, at any time.
+    #[serde(default)]
+    plugs: bool,
+    /// Devices are unplugged, at any time.
+    #[serde(default)]
+    unplugs: bool,
     /// The guest's IOMMU ends mappings.
     #[serde(default)]
     unmaps: bool,
@@ -113,6 +124,10 @@ pub struct SystemDef {
     pub devices: Vec<Known>,
     /// What exploration tries at each.
     pub bounds: Bounds,
+    /// Devices that the source has at first: bit `device`.
+    pub attached: u64,
+    /// Devices are plugged, and unplugged.
+    pub plugs: (bool, bool),
     /// Pages of memory.
     pub pages: u8,
     /// Of these, the last so many are shared.
@@ -172,6 +187,10 @@ pub fn compile(
         (raw.trackers.len() <= features.len(), "more trackers than devices".to_owned()),
         (raw.sizes_of_state.len() <= features.len(), "more sizes than devices".to_owned()),
         (!raw.devices_write || !features.is_empty(), "no device is there to write".to_owned()),
+        (
+            !(raw.plugs || raw.unplugs) || raw.more == 0 && raw.trackers.is_empty(),
+            "devices that come and go track their own writes, in one migration".to_owned(),
+        ),
         (!raw.peers || features.len() == DEVICES, "DMA to each other needs two devices".to_owned()),
     ];
     for (_, message) in own.into_iter().filter(|(fits, _)| !fits) {
@@ -208,6 +227,15 @@ pub fn compile(
         let message = "a migration begins with `check` and ends with `complete`";
         d.push(item.error(item.span.clone(), message, "in this system"));
     }
+    let all = devices.len() as u8;
+    let attached = raw.attached.as_ref().map_or(all, |attached| {
+        if *attached.get_ref() > all {
+            let message = format!("there are {all} devices");
+            d.push(item.error(attached.span(), message, "here"));
+        }
+        (*attached.get_ref()).min(all)
+    });
+    let attached = (1 << attached) - 1;
     SystemDef {
         common,
         devices,
@@ -216,8 +244,11 @@ pub fn compile(
             pages: if raw.devices_write { pages } else { 0 },
             peer: raw.peers,
             anew: raw.anew,
+            reports_fail: raw.reports_fail,
             ..Bounds::default()
         },
+        attached,
+        plugs: (raw.plugs, raw.unplugs),
         pages,
         shared: raw.shared,
         zero: raw.zero,
@@ -301,6 +332,7 @@ impl Loaded {
         let begins = if def.paused { stop } else { running };
         let devices = |host: u8| Devices {
             host,
+            attached: def.attached,
             machines: def
                 .devices
                 .iter()
@@ -341,6 +373,8 @@ impl Loaded {
             run: def.run.clone(),
             failure: def.failure.clone(),
             devices: def.devices.clone(),
+            attached: def.attached,
+            plugs: def.plugs,
             pages: all & !shared,
             zero,
             limit: def.limit,

@@ -30,7 +30,8 @@ use serde_json::{Map, Value};
 
 use self::step::{Side, Step};
 use super::event::{Act, Event, OUTSIDE, VMM, Why};
-use super::names::{ChoiceIds, ClauseIds, Revoked, Unmap};
+use super::memory::PAGES;
+use super::names::{ChoiceIds, ClauseIds, Plug, Report, Revoked, Unmap};
 use crate::protocol::transfer::{self, Transfer};
 use crate::protocol::vfio::event::{
     Act as DeviceAct, Answer, Call, Data, Event as DeviceEvent, pages_in_words,
@@ -108,6 +109,12 @@ pub struct VmmState {
     /// The configuration of these devices was loaded.
     #[bits(2)]
     pub configured: u64,
+    /// Devices that the source had when the migration began.
+    #[bits(2)]
+    pub began: u64,
+    /// Devices that it migrates: of these, those that are still there.
+    #[bits(2)]
+    pub there: u64,
     /// The vCPUs were stopped for the migration.
     pub stopped: bool,
     /// What was sent since then, in pages; at most 7.
@@ -175,6 +182,10 @@ pub struct Vmm {
     pub failure: Vec<Step>,
     /// The devices.
     pub devices: Vec<Known>,
+    /// Devices that the source has at first: bit `device`.
+    pub attached: u64,
+    /// Devices are plugged and unplugged.
+    pub plugs: (bool, bool),
     /// Pages that are sent at all.
     pub pages: u64,
     /// Of these, pages that hold zeroes at first, of which nothing need be sent.
@@ -255,7 +266,7 @@ impl Vmm {
             Act::Device(DeviceEvent { act: DeviceAct::Call(call), .. }) => {
                 VmmState { waits: Some(call), ..s }
             }
-            Act::Begin => Self::stepped(&s),
+            Act::Begin => Self::stepped(&VmmState { began: s.there, ..s }),
             Act::Sync(pages) => VmmState { marked: s.marked | pages & self.pages, at: 1, ..s },
             Act::Log(_) => VmmState { at: 1, ..s },
             Act::MarkAll => {
@@ -302,6 +313,7 @@ impl Vmm {
             }
             Act::Wait => VmmState { fresh: false, ..s },
             Act::Device(_) | Act::Write(_) | Act::Unmap(..) | Act::Fault => s,
+            Act::Plug(_) | Act::Unplug(..) => s,
         }
     }
 
@@ -352,6 +364,11 @@ impl Vmm {
                     }
                 }
             }
+            (Call::LogReport(_), Answer::Refused) => match self.readings.report.taken(judge)? {
+                Report::Fail => VmmState { failing: Some(Why::Failed), ..next },
+                Report::MarkAll => VmmState { marked: self.pages, ..done },
+                Report::Ignore => done,
+            },
             (_, Answer::Refused)
                 if s.phase == Phase::Migrates && !matches!(call, Call::LogStop | Call::OptIn) =>
             {
@@ -359,6 +376,47 @@ impl Vmm {
             }
             _ => done,
         })
+    }
+}
+
+impl Vmm {
+    /// What it makes of a device that is plugged or unplugged; none, if it refuses.
+    fn plugged(
+        &self,
+        s: &VmmState,
+        act: Act,
+        judge: &RuleContext,
+    ) -> Result<Option<VmmState>, OpenChoice> {
+        let begun = s.step > 0;
+        let busy = s.waits.is_some() || s.held.is_some() || s.stopped;
+        if busy || s.phase != Phase::Migrates {
+            return Ok(None);
+        }
+        let policy = self.readings.plug.taken(judge)?;
+        Ok(match act {
+            _ if begun && policy == Plug::Refuse => None,
+            // It is none of those that were set up.
+            Act::Plug(_) if begun => Some(*s),
+            Act::Plug(device) => Some(VmmState { there: s.there | 1 << device, ..*s }),
+            Act::Unplug(device, pages) => {
+                let found = if s.copying && policy == Plug::ReadFirst { pages } else { 0 };
+                let there = s.there & !(1 << device);
+                Some(VmmState { there, marked: s.marked | found & self.pages, ..*s })
+            }
+            _ => None,
+        })
+    }
+
+    /// Every device that may be plugged or unplugged, with whatever its log holds.
+    fn plugs(&self, f: &mut dyn FnMut(Act)) {
+        for device in 0..self.devices.len() as u8 {
+            if self.plugs.0 {
+                f(Act::Plug(device));
+            }
+            if self.plugs.1 {
+                (0..1 << PAGES).for_each(|pages| f(Act::Unplug(device, pages)));
+            }
+        }
     }
 }
 
@@ -394,6 +452,8 @@ impl Machine for Vmm {
             slowed: false,
             loaded: 0,
             configured: 0,
+            began: self.attached,
+            there: self.attached,
             stopped: false,
             spent: 0,
             back: false,
@@ -416,6 +476,10 @@ impl Machine for Vmm {
                     Reaction::To(self.settled(VmmState { marked, ..*s }, judge)?)
                 }
                 Unmap::Forget => Reaction::Ignore,
+            },
+            Act::Plug(_) | Act::Unplug(..) => match self.plugged(s, event.act, judge)? {
+                Some(next) => Reaction::To(self.settled(next, judge)?),
+                None => Reaction::Disabled,
             },
             Act::Fault if s.faults == 0 || s.waits.is_some() || s.phase != Phase::Migrates => {
                 Reaction::Disabled
@@ -458,19 +522,21 @@ impl Machine for Vmm {
         if s.faults > 0 {
             f(Stimulus::Guarded(Event::new(0, Act::Fault)));
         }
+        self.plugs(&mut |act| f(Stimulus::Guarded(Event::new(s.source, act))));
     }
 
     fn domain(&self, f: &mut dyn FnMut(Event)) {
         if self.faults > 0 {
             f(Event::new(0, Act::Fault));
         }
+        self.plugs(&mut |act| f(Event::new(0, act)));
     }
 
     /// How far the program is, its events tell.
     fn describe(&self, s: &VmmState) -> Map<String, Value> {
         let mut fields = serde_json::to_value(s).unwrap_or_default();
         if let Some(fields) = fields.as_object_mut() {
-            for hidden in ["step", "at", "waits", "held", "syncing", "source"] {
+            for hidden in ["step", "at", "waits", "held", "syncing", "source", "began", "there"] {
                 fields.remove(hidden);
             }
             fields.insert("marked".to_owned(), pages_in_words(s.marked).into());

@@ -220,6 +220,13 @@ pub fn pages_in_words(pages: u64) -> String {
 }
 
 impl Event {
+    /// Whether the device does it without a call.
+    #[must_use]
+    pub fn acts_by_itself(&self) -> bool {
+        use devmig_engine::machine::Event as _;
+        self.owner() == DEVICE && !matches!(self.act, Act::Answer(_))
+    }
+
     /// One line for a trace, with the names of states.
     pub fn words(&self, state: &dyn Fn(u8) -> String) -> String {
         let data = |data: Data| match data {

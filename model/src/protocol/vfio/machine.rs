@@ -63,6 +63,8 @@ pub struct Bounds {
     pub peer: bool,
     /// Initial bytes begin anew.
     pub anew: bool,
+    /// A report of the log may fail.
+    pub reports_fail: bool,
 }
 
 /// One device, and what its client may ask of it.

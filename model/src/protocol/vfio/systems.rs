@@ -127,6 +127,7 @@ pub fn compile(
         interrupts: raw.interrupts,
         peer: raw.peers,
         anew: raw.anew,
+        ..Bounds::default()
     };
     let run = programs.flat(item, &raw.run, d);
     let steps = run.iter().filter_map(|line| Step::compile(table, flags, item, line, d));

@@ -24,7 +24,8 @@ impl Vmm {
     pub(super) fn pending(&self, s: &VmmState) -> Option<u8> {
         let pages = s.marked.count_ones() as u8;
         let initial = self.missing(s).count() as u8;
-        let sizes = self.devices.iter().map(|device| device.size);
+        let there = self.devices.iter().enumerate().filter(|(at, _)| s.there >> at & 1 == 1);
+        let sizes = there.map(|(_, device)| device.size);
         sizes.sum::<Option<u8>>().map(|sizes| pages + initial + sizes)
     }
 
@@ -42,7 +43,8 @@ impl Vmm {
     /// Devices with PRE_COPY whose initial bytes the destination does not have.
     fn missing<'v>(&'v self, s: &'v VmmState) -> impl Iterator<Item = u8> + 'v {
         let lacks = move |(at, known): (usize, &Known)| {
-            (known.pre_copy && s.loaded >> at & 1 == 0).then_some(at as u8)
+            let here = known.pre_copy && s.there >> at & 1 == 1;
+            (here && s.loaded >> at & 1 == 0).then_some(at as u8)
         };
         self.devices.iter().enumerate().filter_map(lacks)
     }

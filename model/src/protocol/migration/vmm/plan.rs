@@ -77,6 +77,9 @@ impl Vmm {
             return Ok(at_source(Act::Failed));
         };
         let over = Plan::Next(Self::stepped(s));
+        if step.is_of_each_device() && self.is_gone(s, s.at) {
+            return Ok(Plan::Next(VmmState { at: s.at + 1, ..*s }));
+        }
         let device = self.devices.get(usize::from(s.at));
         Ok(match step {
             Step::Check => at_source(match self.refuses(judge)? {
@@ -147,6 +150,11 @@ impl Vmm {
         })
     }
 
+    /// Whether the device of this number is none of those that are migrated.
+    pub(super) fn is_gone(&self, s: &VmmState, at: u8) -> bool {
+        usize::from(at) < self.devices.len() && s.there >> at & 1 == 0
+    }
+
     /// The call of a step about acknowledgement.
     fn acknowledging(s: &VmmState, step: &Step) -> Event {
         match step {
@@ -187,7 +195,7 @@ impl Vmm {
         };
         match self.devices.get(usize::from(at)) {
             None => Plan::Next(Self::stepped(s)),
-            Some(known) if known.tracker == Tracker::Device => {
+            Some(known) if known.tracker == Tracker::Device && !self.is_gone(s, at) => {
                 let what = if on { Call::LogStart(Ranges::All) } else { Call::LogStop };
                 Plan::Do(call(Self::number(s, Side::Source, at), what))
             }
@@ -202,6 +210,7 @@ impl Vmm {
         };
         if let Some(known) = self.devices.get(usize::from(at)) {
             let asks = known.tracker == Tracker::Device
+                && !self.is_gone(s, at)
                 && match self.readings.query.taken(judge)? {
                     Query::Always => true,
                     Query::AtStop => s.stopped,

@@ -86,6 +86,20 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether it is done for each device, one after the other.
+    #[must_use]
+    pub fn is_of_each_device(&self) -> bool {
+        matches!(
+            self,
+            Step::AskAgain
+                | Step::OptIn(_)
+                | Step::Set(..)
+                | Step::Reset(_)
+                | Step::State(_)
+                | Step::Config
+        )
+    }
+
     /// The step of a line.
     pub fn compile<T>(
         table: &Table,

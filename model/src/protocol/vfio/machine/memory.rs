@@ -73,7 +73,10 @@ impl Device {
             (Call::LogStop, Answer::Refused) if !s.log.on => Reaction::To(*done),
             (Call::LogReport(size), Answer::Refused) => {
                 let small = self.readings.granularity.taken(judge)? != Granularity::AnyPower;
-                let may = !s.log.on || size == PageSize::Odd || size == PageSize::Small && small;
+                let may = self.bounds.reports_fail
+                    || !s.log.on
+                    || size == PageSize::Odd
+                    || size == PageSize::Small && small;
                 if may { Reaction::To(*done) } else { Reaction::Disabled }
             }
             (Call::LogReport(_), Answer::Pages(_)) if !s.log.on => {
