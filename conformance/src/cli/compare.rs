@@ -42,9 +42,10 @@ pub(crate) struct Args {
     /// Make the reading of messages observable
     #[arg(long, help_heading = "Observation")]
     reads: bool,
-    /// Map both systems to an abstract machine: `ring` (requests, kicks, stops, bases) or `barrier`
-    /// (pages written, pages received, barriers passed). The systems `ring/abstract` and
-    /// `barrier/abstract` are these machines alone
+    /// Map both systems to an abstract machine: `ring` (requests, kicks, stops, bases), `barrier`
+    /// (pages written, pages received, barriers passed) or `transfer` (pieces of state written and
+    /// received, the destination takes over). The systems `ring/abstract`, `barrier/abstract` and
+    /// `transfer/abstract` are these machines alone
     #[arg(long = "as", value_name = "MACHINE", value_parser = ABSTRACT, conflicts_with = "reads",
           help_heading = "Observation")]
     machine: Option<String>,

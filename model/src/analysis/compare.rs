@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::{Error, Outcome};
 use crate::protocol::size::Scale;
-use crate::protocol::{barrier, ring};
+use crate::protocol::{barrier, ring, transfer};
 use crate::registry::Library;
 use crate::spec::{SpecError, SpecErrors, matches};
 
@@ -71,7 +71,7 @@ pub struct Question<'a> {
 }
 
 /// The abstract machines of which systems can be refinements.
-pub const ABSTRACT: [&str; 2] = [ring::RING, barrier::BARRIER];
+pub const ABSTRACT: [&str; 3] = [ring::RING, barrier::BARRIER, transfer::TRANSFER];
 
 /// What of both is observed.
 #[derive(Clone, Copy, Debug, Serialize)]

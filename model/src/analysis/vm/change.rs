@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::super::Error;
 use super::{Enable, Vm};
+use crate::protocol::multifd::capability::Reason;
 use crate::protocol::release::Release;
 use crate::registry::Library;
 
@@ -37,6 +38,8 @@ pub enum Change {
     EnableOn,
     /// Without this capability.
     Without(String),
+    /// With this capability too.
+    With(String),
     /// A newer version.
     Version(String),
     /// Without the devices.
@@ -65,6 +68,7 @@ impl Change {
             Change::NoViommu => "no vIOMMU for the devices".into(),
             Change::EnableOn => "enable-migration=on".into(),
             Change::Without(name) => format!("without the capability {name}"),
+            Change::With(name) => format!("with the capability {name} too"),
             Change::Version(version) => format!("QEMU {version} or newer"),
             Change::Unplugged => "the devices are unplugged first".into(),
         }
@@ -87,6 +91,10 @@ impl Change {
             Change::NoViommu => next.viommu = false,
             Change::EnableOn => next.enable = Enable::On,
             Change::Without(name) => next.capabilities.retain(|own| own != name),
+            Change::With(name) if !next.capabilities.contains(name) => {
+                next.capabilities.push(name.clone());
+            }
+            Change::With(_) => return None,
             Change::Version(version) => next.version = version.parse().ok()?,
             Change::Unplugged => next.devices.clear(),
         }
@@ -124,6 +132,11 @@ fn candidates(library: &Library, vm: &Vm) -> Vec<Change> {
     let mut all: Vec<Change> = limits.into_iter().map(Change::Limit).collect();
     all.extend(faster.into_iter().map(Change::Bandwidth));
     all.extend([Change::LimitOfTheVmm, Change::Asked, Change::EnableOn, Change::NoViommu]);
+    let refused = library.multifd().capabilities.refusals(&vm.version, &vm.capabilities);
+    all.extend(refused.into_iter().filter_map(|refusal| match refusal.reason {
+        Reason::Needs(other) => Some(Change::With(other)),
+        _ => None,
+    }));
     all.extend(vm.capabilities.iter().cloned().map(Change::Without));
     all.extend(versions.into_iter().map(|version| Change::Version(version.to_string())));
     all.extend([Change::Log, Change::IommuLog, Change::P2p, Change::Unplugged]);
