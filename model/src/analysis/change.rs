@@ -251,7 +251,8 @@ impl Examined {
     /// For the console.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut out = format!("{}: {}\n  {}\n", self.proposal, self.title, self.about);
+        let about = trace::wrapped(&format!("  {}", self.about), 2);
+        let mut out = format!("{}: {}\n{about}\n", self.proposal, self.title);
         for system in &self.systems {
             out += &format!("\n{}\n", system.heading());
             for change in &system.changes {

@@ -42,7 +42,7 @@ pub struct Ending {
     pub outcome: Outcome,
     /// It in words.
     pub words: String,
-    /// Both run, or something is lost and nobody is told.
+    /// Both run, or something is lost without a report of it.
     pub wrong: bool,
     /// A shortest trace to it, if it is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]

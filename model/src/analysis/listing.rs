@@ -88,7 +88,8 @@ pub fn row(report: &Report) -> Vec<String> {
 pub fn one(about: &str, report: &Report, full: bool) -> String {
     let text = report.text();
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let mut all = format!("{first}\n  {about}\n{rest}");
+    let about = trace::wrapped(&format!("  {about}"), 2);
+    let mut all = format!("{first}\n{about}\n{rest}");
     if full {
         for property in &report.properties {
             if let (PropertyVerdict::Holds, Some(lines)) = (property.verdict, &property.trace) {

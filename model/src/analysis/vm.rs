@@ -21,6 +21,7 @@ pub mod answer;
 pub mod change;
 
 use schemars::JsonSchema;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::input::Input;
@@ -31,8 +32,10 @@ use crate::spec::{
     Diagnostics, Item, SourceFile, Spanned, SpecError, SpecErrors, did_you_mean, with_help,
 };
 
-/// The most devices of a VM that are explored.
+/// The most devices of a VM that are explored, and kinds of devices in a description.
 pub const DEVICES: usize = 2;
+/// The most devices of one kind.
+const MOST_DEVICES: u64 = 256;
 
 /// `enable-migration` of its devices.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Deserialize, Serialize, JsonSchema)]
@@ -79,8 +82,12 @@ pub struct Device {
     pub log: bool,
     /// It is asked for its log (`x-device-dirty-page-tracking`).
     pub asked: bool,
-    /// The IOMMU before it can log its writes, and the VMM uses iommufd.
+    /// The VMM uses iommufd for it, not a type 1 container.
+    pub iommufd: bool,
+    /// The IOMMU before it can log its writes, which needs iommufd.
     pub iommu_log: bool,
+    /// How many devices are like this one.
+    pub count: u64,
     /// How large its state is that is sent after the stop, in MiB; none: it does not say.
     pub state: Option<u64>,
 }
@@ -91,6 +98,7 @@ pub struct Device {
 enum Amount {
     Number(u64),
     Word(String),
+    Other(IgnoredAny),
 }
 
 /// `[[vm]]` as it is written.
@@ -120,14 +128,19 @@ struct RawDevice {
     #[serde(default = "yes")]
     asked: bool,
     #[serde(default)]
+    iommufd: bool,
+    #[serde(default)]
     iommu_log: bool,
-    state: Option<Spanned<Amount>>,
+    count: Option<Spanned<u64>>,
+    state: Spanned<Amount>,
 }
 
 fn yes() -> bool {
     true
 }
 
+/// The largest memory for which one bitmap of a type 1 container is enough, in MiB: 256 MiB of bits for 4 KiB.
+const BITMAP: u64 = 8 << 20;
 /// The largest size and bandwidth, in MiB and MiB/s: an exbibyte. Products of two such numbers fit 128 bits.
 const MOST: u64 = 1 << 40;
 
@@ -161,9 +174,9 @@ impl Vm {
             return d.finish(()).and(Err(SpecError::new(message).into()));
         };
         if let Some(third) = devices.get(DEVICES) {
-            let message = format!("at most {DEVICES} devices are explored");
+            let message = format!("a description has at most {DEVICES} kinds of devices");
             let error = third.error(third.span.clone(), message, "one too many");
-            d.push(error.help("leave out devices that are like another one"));
+            d.push(error.help("write devices that are alike as one, with `count`"));
         }
         let devices = devices.iter().map(|item| device(library, item, &mut d)).collect();
         let vm = resolved(library, vm, devices, &mut d);
@@ -180,10 +193,13 @@ impl Vm {
         };
         let words = [
             ("device", !self.devices.is_empty()),
-            ("several devices", self.devices.len() > 1),
+            ("several devices", self.devices.iter().map(|device| device.count).sum::<u64>() > 1),
             ("p2p", all(&|device| p2p.is_some_and(|state| table.supports(device.flags, state)))),
             ("device tracker", all(&|device| device.log && device.asked)),
             ("iommu tracker", all(&|device| device.iommu_log)),
+            ("each tracked", all(&|device| device.log && device.asked || device.iommu_log)),
+            ("type 1", self.devices.iter().any(|device| !device.iommufd && !device.iommu_log)),
+            ("beyond the bitmap", self.memory > BITMAP),
             ("viommu", self.viommu),
             ("migration auto", self.enable == Enable::Auto),
             ("migration off", self.enable == Enable::Off),
@@ -196,7 +212,8 @@ impl Vm {
     /// The state of its devices together, in MiB; none, if one does not say.
     #[must_use]
     pub fn state(&self) -> Option<u64> {
-        self.devices.iter().map(|device| device.state).sum()
+        let state = |device: &Device| device.state?.checked_mul(device.count);
+        self.devices.iter().try_fold(0_u64, |all, device| all.checked_add(state(device)?))
     }
 
     /// How long it takes to send this much, in ms, rounded up; none, if nothing can be sent.
@@ -243,8 +260,16 @@ fn device(library: &Library, item: &Item<RawDevice>, d: &mut Diagnostics) -> Dev
         d.push(with_help(item.error(raw.features.span(), message, "here"), help));
         table.mandatory()
     });
-    let state = raw.state.as_ref().map_or(Some(0), |state| amount(item, state, "unknown", d));
-    Device { flags, log: raw.log, asked: raw.asked, iommu_log: raw.iommu_log, state }
+    let count = raw.count.as_ref().map_or(1, |count| {
+        if !(1..=MOST_DEVICES).contains(count.get_ref()) {
+            let message = format!("this is 1 to {MOST_DEVICES}");
+            d.push(item.error(count.span(), message, "here"));
+        }
+        *count.get_ref()
+    });
+    let state = amount(item, &raw.state, "unknown", d);
+    let (iommufd, iommu_log) = (raw.iommufd || raw.iommu_log, raw.iommu_log);
+    Device { flags, log: raw.log, asked: raw.asked, iommufd, iommu_log, count, state }
 }
 
 fn resolved(

@@ -4,7 +4,7 @@
 //!   source       stop, release the lock, send the state, ... | end, or run again
 //!   destination  receive the state, ... take the lock, run   | end
 //!   management   perform ... go ... confirm, or resume       | or none
-//!                        ^ a fault at any step, and nobody knows which
+//!                        ^ a fault at any step, and neither end knows which
 //! ```
 //!
 //! VMMs and management layers are programs ([`program`], `specs/hand-over/programs.toml`); what they share

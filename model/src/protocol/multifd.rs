@@ -34,6 +34,8 @@ pub mod threads;
 pub mod transport;
 pub mod wire;
 
+use std::sync::Arc;
+
 use self::capability::Capabilities;
 use self::machine::ClauseIds;
 use self::parameter::ParameterRule;
@@ -116,6 +118,7 @@ impl Protocol for Loaded {
 
     fn load(spec: &Spec, input: &mut Input<'_>, d: &mut Diagnostics) -> Result<Self, SpecErrors> {
         let capabilities = Capabilities::read(input, d);
+        input.keep(&Arc::new(capabilities.clone()));
         let parameters = ParameterRule::read(&capabilities, input, d);
         let transports = Transports::read(&capabilities, input, d);
         let programs = Programs::read(input, Self::name(), d);

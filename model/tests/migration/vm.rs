@@ -26,12 +26,43 @@ fn vms() {
     let with = |keys: &str| format!("{VM}{DEVICE}{keys}");
     let two = |keys: &str| format!("{}{DEVICE}{keys}", with(keys));
     let on = format!("{VM}enable-migration = \"on\"\n");
-    let asked: [(&str, String, bool); 19] = [
+    let asked: [(&str, String, bool); 26] = [
         ("memory alone", VM.to_owned(), true),
         ("a limit of 0", vm("300", "0"), true),
         ("a limit of 0, with the rule of 11.0", vm("300", "0").replace("11.1", "11.0"), false),
         ("a limit of 0 by libvirt", vm("300", "0") + "layer = \"libvirt\"\n", false),
         ("any downtime, which QEMU has no word for", vm("300", "\"unlimited\""), false),
+        ("a limit that QEMU does not take", vm("300", "2000001"), false),
+        ("no bandwidth and no limit", vm("300", "\"unlimited\"").replace("1200", "0"), false),
+        (
+            "a capability that lacks another",
+            format!("{VM}capabilities = [\"switchover-ack\"]\n"),
+            false,
+        ),
+        ("many devices", with("log = true\ncount = 8\n"), false),
+        (
+            "8.0, where VFIO migration is off by default",
+            with("log = true\n").replace("11.1", "8.0"),
+            false,
+        ),
+        (
+            "one device logs its writes, of the other the IOMMU does",
+            {
+                let second = DEVICE.to_owned() + "iommu-log = true\n";
+                with("log = true\n") + &second
+            },
+            false,
+        ),
+        (
+            "more memory than a bitmap of type 1 covers",
+            {
+                format!("{on}{DEVICE}")
+                    .replace("4096", "16777216")
+                    .replace("= 1200", "= 1048576")
+                    .replace("300", "100000")
+            },
+            false,
+        ),
         ("no bandwidth", vm("1200", "0"), false),
         ("postcopy and no device", format!("{VM}capabilities = [\"postcopy-ram\"]\n"), true),
         ("a device that logs its writes", with("log = true\n"), true),
@@ -64,7 +95,7 @@ fn vms() {
             "two devices, one without P2P",
             {
                 format!(
-                    "{}[[device]]\nfeatures = [\"stop-copy\"]\nlog = true\n",
+                    "{}[[device]]\nfeatures = [\"stop-copy\"]\nlog = true\nstate = 0\n",
                     with("log = true\n")
                 )
             },
@@ -103,6 +134,28 @@ fn a_run_that_is_cut_short_gives_no_answer() {
     let answer = Answer::of(&Explorer::new(limits, &|_| {}), &library, &vm).unwrap();
     assert_eq!(answer.can_migrate, None);
     assert!(answer.changes.is_empty() && answer.reasons.is_empty());
+    // A refusal needs no exploration, and what would help does.
+    let refused = format!("{VM}{DEVICE}");
+    let vm = Vm::read(&library, "vm.toml", &refused).unwrap();
+    let answer = Answer::of(&Explorer::new(limits, &|_| {}), &library, &vm).unwrap();
+    assert_eq!(answer.can_migrate, Some(false));
+    assert!(answer.changes.is_empty() && answer.changes_cut, "{}", answer.text(true));
+}
+
+/// None of the sets of changes contains another, and the longest has three.
+#[test]
+fn sets_of_changes_are_minimal() {
+    let library = builtin();
+    let text =
+        VM.replace("11.1", "9.0") + "capabilities = [\"multifd\", \"postcopy-ram\"]\n" + DEVICE;
+    let answer = answer(&library, &text);
+    assert!(answer.changes.len() > 3, "{}", answer.text(true));
+    for one in &answer.changes {
+        assert!(one.len() <= 3);
+        let contains =
+            |other: &&Vec<_>| *other != one && other.iter().all(|change| one.contains(change));
+        assert!(!answer.changes.iter().any(|other| contains(&other)), "{one:?}");
+    }
 }
 
 #[test]
@@ -115,7 +168,7 @@ fn what_can_be_wrong_with_a_description() {
         "[[vm]]\nversion = \"eleven\"\nmemory = 0\nbandwidth = 1\nlimit = \"any\"\n\
          layer = \"libvrt\"\ncapabilities = [\"multifdd\"]\nviomu = true\n\
          [[device]]\nfeatures = [\"p2p\"]\nstate = 18446744073709551615\n\
-         [[device]]\nfeatures = [\"stop-kopy\"]\n[[device]]\nfeatures = [\"stop-copy\"]\n\
+         [[device]]\nfeatures = [\"stop-kopy\"]\nstate = 1.5\n[[device]]\nfeatures = [\"stop-copy\"]\nstate = 0\ncount = 0\n\
          [[system]]\nname = \"other\"\n",
         &format!("{VM}{VM}"),
     ];

@@ -23,13 +23,15 @@ use serde::Serialize;
 
 use super::super::migrating::{ASKED, Asked, base};
 use super::super::{Error, Explorer};
-use super::Vm;
-use super::change::{self, Change};
+use super::change::{self, Change, Changes, MOST_CHANGES};
+use super::{DEVICES, Device, Vm};
 use crate::protocol::migration::names::Acknowledge;
 use crate::protocol::migration::tracking::Gives;
 use crate::protocol::migration::vmm::{Known, Limit, Tracker};
 use crate::registry::Library;
 
+/// Sets of changes that the console shows.
+const SHOWN: usize = 12;
 /// Pages that are explored.
 const PAGES: u8 = 2;
 /// The state of a device that has any, in pages.
@@ -88,8 +90,10 @@ pub struct Answer {
     pub reasons: Vec<Reason>,
     /// Conditions of the hosts that were not looked at.
     pub conditions: Vec<String>,
-    /// Every smallest set of changes after which it can.
+    /// Sets of at most three changes after which it can, none of which contains another.
     pub changes: Vec<Vec<Change>>,
+    /// A bound cut runs short that would decide about further sets.
+    pub changes_cut: bool,
 }
 
 /// A verdict about one VM.
@@ -135,6 +139,12 @@ impl Answer {
             let condition = refusal.condition()?;
             Some(format!("{}: {condition}", refusal.capability))
         });
+        let changes = match yes {
+            Some(false) => {
+                change::smallest(library, vm, &mut |vm| asker.ask(vm).map(|verdict| verdict.yes))?
+            }
+            _ => Changes::default(),
+        };
         Ok(Answer {
             schema: 1,
             can_migrate: yes,
@@ -143,12 +153,8 @@ impl Answer {
             downtime: downtime(vm, tracked_by),
             reasons,
             conditions: conditions.collect(),
-            changes: match yes {
-                Some(false) => change::smallest(library, vm, &mut |vm| {
-                    asker.ask(vm).map(|verdict| verdict.yes == Some(true))
-                })?,
-                _ => Vec::new(),
-            },
+            changes: changes.sets,
+            changes_cut: changes.cut,
         })
     }
 
@@ -174,16 +180,21 @@ impl Answer {
             say(&format!("    {}", reason.text));
         }
         if self.can_migrate == Some(false) {
-            let heading = match self.changes.first().map(Vec::len) {
-                None => "  no change that is known would help",
-                Some(1) => "  each of these changes is enough:",
-                Some(_) => "  each of these sets of changes is enough:",
-            };
-            say(heading);
+            say(&match (self.changes.is_empty(), self.changes_cut) {
+                (true, false) => format!("  no set of up to {MOST_CHANGES} known changes helps"),
+                (true, true) => "  no change was found: a bound cut runs short".to_owned(),
+                (false, _) => "  it can after each of these changes:".to_owned(),
+            });
         }
-        for set in &self.changes {
+        for set in self.changes.iter().take(SHOWN) {
             let words: Vec<String> = set.iter().map(Change::words).collect();
             say(&format!("  - {}", words.join("; and ")));
+        }
+        if let Some(more) = self.changes.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            say(&format!("  - and {more} more (--format json)"));
+        }
+        if self.changes_cut && !self.changes.is_empty() {
+            say("  a bound cut runs short that would decide about further changes");
         }
         for reason in self.reasons.iter().filter(|_| !brief) {
             if let Some(lines) = &reason.trace {
@@ -204,6 +215,7 @@ fn downtime(vm: &Vm, tracked_by: Option<Gives>) -> Downtime {
     };
     let (amount, what) = match all {
         true => (state.saturating_add(vm.memory), "all of memory and the state of its devices"),
+        false if vm.devices.is_empty() => (state, "what is written after the last sync"),
         false => (state, "the state of its devices, and what is written after the last sync"),
     };
     let least_ms = vm.time(amount);
@@ -234,7 +246,7 @@ impl Asker<'_> {
                 let meaning =
                     ASKED.iter().find(|(_, _, names, _)| names.contains(&&*property.name));
                 let meaning = meaning.map_or("", |(_, meaning, ..)| *meaning);
-                let mut reason = Reason::new(&property.name, "violated", meaning);
+                let mut reason = Reason::new(&property.name, "this does not hold", meaning);
                 (reason.trace, reason.cycle_at) = (property.trace.clone(), property.cycle_at);
                 reasons.push(reason);
             }
@@ -280,8 +292,8 @@ impl Asker<'_> {
         let row = migration.tracking.tracker(&vm.version, &facts);
         let tracker = row.and_then(|row| row.gives.tracker()).unwrap_or(Tracker::None);
         let size = |state: u64| if state > 0 { STATE } else { 0 };
-        let devices =
-            vm.devices.iter().map(|device| (device.flags, tracker, device.state.map(size)));
+        let devices = stand_ins(vm);
+        let devices = devices.iter().map(|device| (device.flags, tracker, device.state.map(size)));
         let has = |name: &str| vm.capabilities.iter().any(|own| own == name);
         let readings = &migration.readings;
         let waits = if has("switchover-ack") { Acknowledge::On } else { Acknowledge::Off };
@@ -321,13 +333,22 @@ impl Asker<'_> {
     }
 }
 
+/// The devices that are explored: each kind once, and two of a single kind for any number of it.
+fn stand_ins(vm: &Vm) -> Vec<&Device> {
+    match &vm.devices[..] {
+        [only] if only.count > 1 => vec![only; DEVICES],
+        kinds => kinds.iter().collect(),
+    }
+}
+
 /// The limits in pages that have the order of this VM's.
 fn limits(vm: &Vm) -> Vec<Limit> {
     let Some(limit) = vm.limit else { return vec![Limit::Unlimited] };
     // What can be sent within it, in MiB per 1000.
     let sent = u128::from(limit) * u128::from(vm.bandwidth);
     let amount = |size: u64| u128::from(size) * 1000;
-    let with_state = vm.devices.iter().filter(|device| device.state.is_some_and(|state| state > 0));
+    let devices = stand_ins(vm);
+    let with_state = devices.iter().filter(|device| device.state.is_some_and(|state| state > 0));
     let pages = with_state.count() as u8 * STATE;
     // A device that does not say how large its state is exceeds every limit.
     let state = vm.state().unwrap_or(0);

@@ -1,18 +1,18 @@
-//! What could change about a VM, and the smallest sets of changes after which it can migrate.
+//! What could change about a VM, and the sets of changes after which it can migrate.
 //!
-//! **Invariant.** Every set that is named was asked about, like a VM of its own.
+//! **Invariant.** Every set that is named was applied, and the VM that results was asked about.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::Error;
-use super::{Enable, Vm};
+use super::{Enable, MOST, Vm};
 use crate::protocol::multifd::capability::Reason;
 use crate::protocol::release::Release;
 use crate::registry::Library;
 
 /// The largest set of changes that is tried.
-const MOST: usize = 3;
+pub(super) const MOST_CHANGES: usize = 3;
 
 /// A change.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -20,6 +20,8 @@ const MOST: usize = 3;
 pub enum Change {
     /// Another limit, in ms; `null`: any downtime will do.
     Limit(Option<u64>),
+    /// iommufd instead of a type 1 container.
+    Iommufd,
     /// Another bandwidth, in MiB/s.
     Bandwidth(u64),
     /// The limit is given to the VMM, not to the management layer.
@@ -59,6 +61,7 @@ impl Change {
             Change::Limit(limit) => format!("a limit of {}", limit_in_words(*limit)),
             Change::Bandwidth(bandwidth) => format!("a bandwidth of {bandwidth} MiB/s"),
             Change::LimitOfTheVmm => "the limit is given to QEMU itself".into(),
+            Change::Iommufd => "iommufd for the devices".into(),
             Change::Asked => {
                 "x-device-dirty-page-tracking=on: the device is asked for its log".into()
             }
@@ -82,8 +85,11 @@ impl Change {
             Change::Bandwidth(bandwidth) => next.bandwidth = *bandwidth,
             Change::LimitOfTheVmm => next.layer = None,
             Change::Asked => next.devices.iter_mut().for_each(|device| device.asked = true),
+            Change::Iommufd => next.devices.iter_mut().for_each(|device| device.iommufd = true),
             Change::Log => next.devices.iter_mut().for_each(|device| device.log = true),
-            Change::IommuLog => next.devices.iter_mut().for_each(|device| device.iommu_log = true),
+            Change::IommuLog => next.devices.iter_mut().for_each(|device| {
+                (device.iommufd, device.iommu_log) = (true, true);
+            }),
             Change::P2p => {
                 let p2p = library.migration().table.feature("p2p")?;
                 next.devices.iter_mut().for_each(|device| device.flags |= 1 << p2p.bit);
@@ -108,30 +114,43 @@ fn candidates(library: &Library, vm: &Vm) -> Vec<Change> {
     let state = vm.state();
     let amounts =
         [state, state.and_then(|state| state.checked_add(vm.memory))].into_iter().flatten();
-    let longer = |limit: &u64| vm.limit.is_some_and(|own| *limit > own);
-    let limits = amounts.clone().filter_map(|amount| vm.time(amount)).chain([1]).filter(longer);
-    let longest = migration.releases.ranges.iter().filter_map(|range| range.most);
-    let mut limits: Vec<_> = match vm.limit {
-        Some(_) => limits.map(Some).chain([None]).collect(),
-        None => longest.map(Some).collect(),
-    };
+    let ranges = &migration.releases.ranges;
+    let longest = ranges.iter().filter_map(|range| range.most);
+    let least = ranges.iter().map(|range| range.least.max(1));
+    let times = amounts.clone().filter_map(|amount| vm.time(amount));
+    let limits = times.chain(longest.clone()).chain(least);
+    let mut limits: Vec<_> =
+        limits.filter(|limit| *limit <= MOST).map(Some).chain([None]).collect();
     limits.sort_by_key(|limit| limit.unwrap_or(u64::MAX));
+    // A shorter limit is no way out, unless this one cannot be said.
+    let says = |limit: &Option<u64>| ranges.first().is_none_or(|range| range.takes(*limit));
+    let (own, said) = (vm.limit.unwrap_or(u64::MAX), says(&vm.limit));
+    limits.retain(|limit| !said || limit.unwrap_or(u64::MAX) > own);
     limits.dedup();
-    let faster = amounts.chain([1]).filter_map(|amount| speed(amount, vm.limit?));
+    if !said && longest.clone().all(|longest| own > longest) {
+        limits.retain(Option::is_some);
+        limits.reverse();
+    }
+    let limit = vm.limit.or(longest.min());
+    let faster = amounts.chain([1]).filter_map(|amount| speed(amount, limit?));
     let mut faster: Vec<u64> = faster.filter(|bandwidth| *bandwidth > vm.bandwidth).collect();
+    faster.retain(|bandwidth| *bandwidth <= MOST);
     faster.sort_unstable();
     faster.dedup();
-    let versions =
-        migration.tracking.rows.iter().flat_map(|row| [&row.span.since, &row.span.until]);
-    let manners = migration.releases.manners.iter();
-    let manners = manners.flat_map(|manner| [&manner.span.since, &manner.span.until]);
+    let spans = migration.tracking.rows.iter().map(|row| &row.span);
+    let spans = spans.chain(migration.releases.manners.iter().map(|manner| &manner.span));
+    let capabilities = &library.multifd().capabilities;
+    let spans = spans.chain(capabilities.all.iter().map(|known| &known.span));
+    let spans = spans.chain(capabilities.exclusions.iter().map(|rule| &rule.span));
+    let versions = spans.flat_map(|span| [&span.since, &span.until]);
     let mut versions: Vec<&Release> =
-        versions.chain(manners).flatten().filter(|version| **version > vm.version).collect();
+        versions.flatten().filter(|version| **version > vm.version).collect();
     versions.sort();
     versions.dedup();
     let mut all: Vec<Change> = limits.into_iter().map(Change::Limit).collect();
     all.extend(faster.into_iter().map(Change::Bandwidth));
-    all.extend([Change::LimitOfTheVmm, Change::Asked, Change::EnableOn, Change::NoViommu]);
+    all.extend([Change::LimitOfTheVmm, Change::Asked, Change::EnableOn, Change::Iommufd]);
+    all.push(Change::NoViommu);
     let refused = library.multifd().capabilities.refusals(&vm.version, &vm.capabilities);
     all.extend(refused.into_iter().filter_map(|refusal| match refusal.reason {
         Reason::Needs(other) => Some(Change::With(other)),
@@ -144,27 +163,37 @@ fn candidates(library: &Library, vm: &Vm) -> Vec<Change> {
     all
 }
 
-/// The bandwidth in MiB/s at which so much is sent in so many ms; none, if there is none.
+/// The bandwidth in MiB/s at which this amount is sent in this time; none, if there is none.
 fn speed(amount: u64, limit: u64) -> Option<u64> {
     amount.checked_mul(1000)?.checked_add(limit.checked_sub(1)?)?.checked_div(limit)
 }
 
-/// Every smallest set of changes after which this VM can migrate; of several limits, bandwidths or versions
-/// that would do, the least.
+/// What would have to change.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Changes {
+    /// Sets of changes, the smallest first, none of which contains another.
+    pub sets: Vec<Vec<Change>>,
+    /// A bound cut runs short that would decide about further sets.
+    pub cut: bool,
+}
+
+/// Every set of at most [`MOST_CHANGES`] changes after which this VM can migrate, unless less is enough; of several
+/// limits, bandwidths or versions that would do, the least.
 pub(super) fn smallest(
     library: &Library,
     vm: &Vm,
-    can_migrate: &mut dyn FnMut(&Vm) -> Result<bool, Error>,
-) -> Result<Vec<Vec<Change>>, Error> {
+    can_migrate: &mut dyn FnMut(&Vm) -> Result<Option<bool>, Error>,
+) -> Result<Changes, Error> {
     let all = candidates(library, vm);
-    for size in 1..=MOST.min(all.len()) {
-        let mut found: Vec<Vec<Change>> = Vec::new();
+    let mut changes = Changes::default();
+    for size in 1..=MOST_CHANGES.min(all.len()) {
         for set in subsets(all.len(), size) {
             let set: Vec<&Change> = set.iter().map(|at| &all[*at]).collect();
-            let more = |known: &Vec<Change>| {
-                known.iter().zip(&set).all(|(one, other)| one == *other || is_more(one, other))
+            let less = |known: &Vec<Change>| {
+                let asks = |one: &Change| set.iter().any(|own| one == *own || is_more(one, own));
+                known.iter().all(asks)
             };
-            if found.iter().any(more) {
+            if changes.sets.iter().any(less) {
                 continue;
             }
             let mut next = Some(vm.clone());
@@ -172,15 +201,14 @@ pub(super) fn smallest(
                 next = next.and_then(|vm| change.applied(library, &vm));
             }
             let Some(next) = next else { continue };
-            if can_migrate(&next)? {
-                found.push(set.into_iter().cloned().collect());
+            match can_migrate(&next)? {
+                Some(true) => changes.sets.push(set.into_iter().cloned().collect()),
+                Some(false) => {}
+                None => changes.cut = true,
             }
         }
-        if !found.is_empty() {
-            return Ok(found);
-        }
     }
-    Ok(Vec::new())
+    Ok(changes)
 }
 
 /// Whether the second asks for more of what the first asks for.
@@ -193,7 +221,7 @@ fn is_more(one: &Change, other: &Change) -> bool {
     )
 }
 
-/// Every set of so many numbers below `count`, in order.
+/// Every set of this size, of numbers below `count`, in order.
 fn subsets(count: usize, size: usize) -> Vec<Vec<usize>> {
     let mut all = vec![Vec::new()];
     for _ in 0..size {

@@ -11,7 +11,7 @@ use super::world::WorldState;
 #[serde(rename_all = "kebab-case")]
 pub enum Runs {
     /// Neither.
-    Nobody,
+    Nowhere,
     /// The source.
     Source,
     /// The destination.
@@ -62,7 +62,7 @@ pub enum Reported {
 impl Outcome {
     /// Every outcome.
     pub fn all() -> impl Iterator<Item = Outcome> {
-        let runs = [Runs::Nobody, Runs::Source, Runs::Destination, Runs::Both];
+        let runs = [Runs::Nowhere, Runs::Source, Runs::Destination, Runs::Both];
         let lost = [Lost::Nothing, Lost::VmWithItsHost, Lost::Vm, Lost::Work];
         let reported = [Reported::Success, Reported::Failure, Reported::Unknown];
         runs.into_iter().flat_map(move |runs| {
@@ -80,7 +80,7 @@ impl Outcome {
     pub fn of(s: &WorldState, disks: bool) -> Self {
         let (source, destination) = (s.process(Actor::Source), s.process(Actor::Destination));
         let runs = match (source.runs, destination.runs) {
-            (false, false) => Runs::Nobody,
+            (false, false) => Runs::Nowhere,
             (true, false) => Runs::Source,
             (false, true) => Runs::Destination,
             (true, true) => Runs::Both,
@@ -106,7 +106,7 @@ impl Outcome {
     #[must_use]
     pub fn is_loss(self) -> bool {
         matches!(self.lost, Lost::Vm | Lost::Work)
-            || self.runs == Runs::Nobody && self.lost == Lost::Nothing
+            || self.runs == Runs::Nowhere && self.lost == Lost::Nothing
     }
 
     /// Whether a loss is reported. A report of failure says that the source has all that it had: if the
@@ -119,7 +119,7 @@ impl Outcome {
         }
     }
 
-    /// Whether something is lost and nobody is told.
+    /// Whether something is lost without a report of it.
     #[must_use]
     pub fn is_silent(self) -> bool {
         self.is_loss() && !self.is_said()
@@ -135,7 +135,7 @@ impl Outcome {
     #[must_use]
     pub fn words(self) -> String {
         let runs = match self.runs {
-            Runs::Nobody => "nobody runs",
+            Runs::Nowhere => "runs nowhere",
             Runs::Source if self.unlocked => "source runs without its lock",
             Runs::Source => "source runs",
             Runs::Destination => "destination runs",
@@ -143,7 +143,7 @@ impl Outcome {
         };
         let said = if self.is_said() { "said" } else { "IN SILENCE" };
         match (self.lost, self.runs) {
-            (Lost::Nothing, Runs::Nobody) => format!("{runs}, the source has the VM ({said})"),
+            (Lost::Nothing, Runs::Nowhere) => format!("{runs}, the source has the VM ({said})"),
             (Lost::Nothing, Runs::Destination) if self.is_said() => {
                 let word = if self.reported == Reported::Failure { "failed" } else { "unknown" };
                 format!("{runs} (reported as {word})")

@@ -115,7 +115,7 @@ pub const ALL: &[D] = &[
         "paused-stays-paused",
         "hand-over.paused-stays",
         "a VM that was paused before the migration does not run at either host",
-        |of, _| at_end(move |s| of.paused.then(|| Outcome::of(s, of.disks).runs == Runs::Nobody)),
+        |of, _| at_end(move |s| of.paused.then(|| Outcome::of(s, of.disks).runs == Runs::Nowhere)),
     ),
     D::of_system(
         "vm-survives",
@@ -137,11 +137,11 @@ pub const ALL: &[D] = &[
     D::of_system(
         "runs-somewhere",
         "",
-        "unless the VM is lost, it runs: nobody has to decide where",
+        "unless the VM is lost, it runs: no person has to decide where",
         |of, _| {
             at_end(move |s| {
                 let outcome = Outcome::of(s, of.disks);
-                (s.fault != Fault::None && s.is_held()).then(|| outcome.runs != Runs::Nobody)
+                (s.fault != Fault::None && s.is_held()).then(|| outcome.runs != Runs::Nowhere)
             })
         },
     ),

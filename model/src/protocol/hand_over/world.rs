@@ -3,7 +3,7 @@
 //! ```text
 //!   source --link, one slot each way--> destination       a cut link loses what is under way, or not
 //!      \                                  /                a killed process takes its VM and frees its lock
-//!       `---------- management ----------'                 nobody can tell one from the other
+//!       `---------- management ----------'                 neither end can tell one from the other
 //! ```
 //!
 //! **Invariant.** A time-out needs no event of its own: who gives up closes its connection, and that is a
@@ -117,7 +117,7 @@ pub struct WorldState {
     pub cut: bool,
     /// The link between the management layer and the destination is cut.
     pub management_cut: bool,
-    /// Who holds the disk lock: 0 for nobody, else an actor's index plus one, or 3 for a first destination
+    /// Who holds the disk lock: 0 for none, else an actor's index plus one, or 3 for a first destination
     /// that is left.
     #[bits(2)]
     pub lock: u8,
@@ -448,7 +448,7 @@ impl Machine for World {
         let mut all = json!({ "source": vm(Actor::Source), "destination": vm(Actor::Destination) });
         if let Some(all) = all.as_object_mut() {
             if self.disks {
-                let holder = ["nobody", "source", "destination", "first destination"];
+                let holder = ["none", "source", "destination", "first destination"];
                 all.insert("lock".into(), holder[usize::from(s.lock & 3)].into());
             }
             all.insert("link".into(), if s.cut { "cut" } else { "open" }.into());

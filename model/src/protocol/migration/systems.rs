@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Loaded;
 use super::devices::Devices;
@@ -113,6 +114,7 @@ pub struct Keys {
 enum Amount {
     Pages(u8),
     Word(String),
+    Other(IgnoredAny),
 }
 
 /// A system, resolved.

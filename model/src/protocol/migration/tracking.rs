@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::vmm::Tracker;
 use crate::protocol::input::{Input, Overlaid};
+use crate::protocol::multifd::capability::Capabilities;
 use crate::protocol::release::{Release, Span};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 
@@ -43,6 +44,9 @@ pub const FACTS: &[(&str, &str)] = &[
     ("p2p", "each of them has the states of P2P"),
     ("device tracker", "each of them tracks its own writes, and is asked"),
     ("iommu tracker", "each of them is behind an IOMMU with a log, by iommufd"),
+    ("each tracked", "each of them has the one or the other"),
+    ("type 1", "one of them is in a type 1 container, not behind iommufd"),
+    ("beyond the bitmap", "memory is larger than 8 TiB, the most that one bitmap of type 1 covers"),
     ("viommu", "the guest has an IOMMU for them"),
     ("migration auto", "`enable-migration` is `auto`, the default"),
     ("migration off", "`enable-migration` is `off`"),
@@ -118,6 +122,7 @@ pub struct Tracking {
 impl Tracking {
     /// Reads the table; a proposal's row takes the place of the one of its name, or comes first.
     pub fn read(input: &mut Input<'_>, d: &mut Diagnostics) -> Self {
+        let capabilities = input.kept::<Capabilities>();
         let all = input.items::<Raw>(TABLE, d).overlaid("row", |raw| &raw.name, d);
         let built_in = |overlaid: &&Overlaid<Raw>| !overlaid.proposed;
         let known: BTreeSet<&str> =
@@ -125,8 +130,18 @@ impl Tracking {
         let (first, rest): (Vec<_>, Vec<_>) = all.iter().partition(|overlaid| {
             overlaid.proposed && !known.contains(overlaid.item.value.name.get_ref().as_str())
         });
-        let mut rows: Vec<Row> =
-            first.into_iter().chain(rest).map(|overlaid| row(&overlaid.item, d)).collect();
+        let mut rows: Vec<Row> = first
+            .into_iter()
+            .chain(rest)
+            .map(|overlaid| row(&overlaid.item, &capabilities, d))
+            .collect();
+        let decides = |row: &Row| {
+            row.when.is_empty() && row.gives != Gives::Refused && row.span == Span::default()
+        };
+        if let (false, Some(last)) = (rows.iter().any(decides), all.last()) {
+            let message = "one row has to apply to each VM in each version: no `when`, no version";
+            d.push(last.item.error(last.item.span.clone(), message, "no row does"));
+        }
         // What is asked last has to be asked last also where a proposal replaces it.
         rows.sort_by_key(|row| row.when.is_empty() && row.gives != Gives::Refused);
         Tracking { rows }
@@ -162,17 +177,20 @@ impl Tracking {
 }
 
 /// One row.
-fn row(item: &Item<Raw>, d: &mut Diagnostics) -> Row {
+fn row(item: &Item<Raw>, capabilities: &Capabilities, d: &mut Diagnostics) -> Row {
     let raw = &item.value;
     let mut word = |written: &Spanned<String>| {
         let text = written.get_ref();
         let (word, wanted) =
             text.strip_prefix("not ").map_or((&**text, true), |word| (word, false));
-        let known = FACTS.iter().any(|(fact, _)| *fact == word) || word.starts_with(CAPABILITY);
+        let words = FACTS.iter().map(|(fact, _)| (*fact).to_owned());
+        let words = words.chain(capabilities.all.iter().map(|known| capability(&known.name)));
+        let words: Vec<String> = words.collect();
+        let known = words.iter().any(|known| known == word);
         if !known {
             let message = format!("`{word}` is no fact about a VM");
             let error = item.error(written.span(), message, "unknown");
-            d.push(with_help(error, did_you_mean(word, FACTS.iter().map(|(fact, _)| *fact))));
+            d.push(with_help(error, did_you_mean(word, words.iter().map(String::as_str))));
         }
         (word.to_owned(), wanted)
     };

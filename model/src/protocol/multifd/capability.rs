@@ -97,7 +97,7 @@ impl Refusal {
 }
 
 /// All capabilities, and what is refused.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Capabilities {
     /// The capabilities, in the monitor's order.
     pub all: Vec<Capability>,

@@ -531,8 +531,7 @@ impl Table {
         }
         let lacking = self.features.iter().find(|f| f.mandatory && flags >> f.bit & 1 == 0);
         if let Some(lacking) = lacking {
-            let message =
-                format!("every device has `{}`: {flags} is not a legal set", lacking.name);
+            let message = format!("every device has `{}`, and this one has not", lacking.name);
             return Err((message, Some(format!("add it; the features are: {}", list()))));
         }
         Ok(flags)
