@@ -181,7 +181,8 @@ impl Peer {
         };
         let run = Run {
             reproduce: format!(
-                "devmig test vhost-user --device {name} --scratch --spawn '{spawn}'"
+                "devmig test vhost-user --device {name} --scratch --spawn {}",
+                shell_words::quote(spawn)
             ),
             ends_early: true,
             jobs: JOBS,

@@ -4,6 +4,7 @@
 //! the guest itself has corrupted is not looked at any more.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use devmig_model::protocol::vhost_user::event::Event;
@@ -353,6 +354,11 @@ impl Driver {
         let Chain { head, table, indirect } = kind.chain(PAGE, line.ring.size());
         line.ring.write_table(PAGE, &indirect).map_err(TestEnd::harness)?;
         line.ring.publish_raw(head, &table).map_err(TestEnd::harness)
+    }
+
+    /// For waiting: what is read through [`Driver::notified`].
+    pub(super) fn notifications(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.lines.iter().flat_map(|line| [line.ring.call.as_fd(), line.error.as_fd()])
     }
 
     /// The rings that were called, and those that were said to be in error.
