@@ -10,7 +10,7 @@ use devmig_model::protocol::vhost_user::ids::WhoMarks;
 use devmig_model::protocol::vhost_user::program::Step;
 
 use super::script::Act;
-use super::session::{Session, Setting, Subject, TestMachine};
+use super::session::{Driven, Session, Setting, Subject, TestMachine, mistake};
 use super::suite::{Form, Need, Test};
 use super::walk::{self, StepPool};
 use crate::harness::aftermath::Aftermath;
@@ -41,7 +41,9 @@ pub fn play(
     // back-end, as every front-end does.
     let open = run.open(&[machine.readings.who_marks.as_option(WhoMarks::BackEnd)]);
     let (first, patience) = (AtomicBool::new(true), AtomicU32::new(1));
-    let adapter = Adapter { run, machine, pool: StepPool::of(library), first, patience };
+    // Without memory for a guest no test can run, and each says so.
+    let driven = Driven::with(run.subject.device, run.subject.scratch).ok();
+    let adapter = Adapter { run, machine, pool: StepPool::of(library), first, patience, driven };
     let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
     runner::play(run, &adapter, open, tests, &walks, done)
 }
@@ -54,6 +56,8 @@ struct Adapter<'a> {
     first: AtomicBool,
     /// How many times as long as usual it waits.
     patience: AtomicU32,
+    /// What the tester has for the device.
+    driven: Option<Driven>,
 }
 
 impl Draws for Adapter<'_> {
@@ -104,6 +108,19 @@ impl runner::Adapter for Adapter<'_> {
         let mut session = Session::start(setting, self.first.load(Ordering::SeqCst))?;
         self.first.store(false, Ordering::SeqCst);
         hold(&mut session)
+    }
+
+    fn skips(&self, test: &Test, offers: Option<&Offers>) -> Option<String> {
+        let Subject { device, scratch, without, .. } = self.run.subject;
+        let table = &self.machine.table;
+        // What is left out is said first, and a generated script passes over what is not offered.
+        if test.careful || without.needed_by(table, test).is_some() {
+            return None;
+        }
+        let (features, protocol) = offers.map_or((0, 0), |o| (o.bits(), o.protocol_bits()));
+        let lacks = |bit| offers.is_some() && protocol >> bit & 1 == 0;
+        mistake(table, (device, scratch), features, protocol)
+            .or_else(|| lacking(&test.needs, self.driven?, lacks))
     }
 
     fn confirms(&self) -> bool {
@@ -207,18 +224,24 @@ impl Session<'_> {
         if let Some(why) = self.mistake() {
             return Err(TestEnd::Skip(why));
         }
-        for need in needs {
-            let lacks = match need {
-                Need::TwoRings if self.rings() < 2 => "a device with two rings",
-                Need::Outside if !self.has_outside() => {
-                    "a device to which comes back what it transmits (see --device)"
-                }
-                Need::PackedRings => "packed rings, and the tester's driver has split rings",
-                Need::Feature(name, bit) if self.lacks(*bit) => name,
-                _ => continue,
-            };
-            return Err(TestEnd::Skip(format!("needs {lacks}")));
+        let driven = self.driven();
+        match lacking(needs, driven, |bit| self.lacks(bit)) {
+            Some(why) => Err(TestEnd::Skip(why)),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// The first of these that is not there.
+fn lacking(needs: &[Need], driven: Driven, lacks: impl Fn(u8) -> bool) -> Option<String> {
+    let lacking = needs.iter().find_map(|need| match need {
+        Need::TwoRings if driven.rings < 2 => Some("a device with two rings"),
+        Need::Outside if !driven.has_outside => {
+            Some("a device to which comes back what it transmits (see --device)")
+        }
+        Need::PackedRings => Some("packed rings, and the tester's driver has split rings"),
+        Need::Feature(name, bit) if lacks(*bit) => Some(name),
+        _ => None,
+    });
+    lacking.map(|lacking| format!("needs {lacking}"))
 }

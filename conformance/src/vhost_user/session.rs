@@ -55,6 +55,7 @@ mod tracking;
 mod wait;
 
 pub use crate::harness::verdict::{StepOutcome, TestEnd};
+pub(super) use mistake::mistake;
 pub use setting::{Device, Limits, Setting, Subject};
 
 use std::time::Duration;
@@ -77,6 +78,22 @@ use crate::harness::io::process::DEATH;
 pub const RINGS: usize = MAX_RINGS;
 /// The machine of a session.
 pub type TestMachine = VhostUser<RINGS>;
+
+/// What the tester has for a device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Driven {
+    /// How many rings it drives.
+    pub(super) rings: usize,
+    /// Whether it drives the device's outside.
+    pub(super) has_outside: bool,
+}
+
+impl Driven {
+    /// For this device.
+    pub(super) fn with(device: Device, scratch: bool) -> Result<Self, TestEnd> {
+        Driver::new(device, scratch).map(|mut driver| driver.driven())
+    }
+}
 
 /// A conversation.
 pub struct Session<'m> {
@@ -162,15 +179,9 @@ impl<'m> Session<'m> {
         Aftermath { closed, wrongly, stalled: self.conversation.is_stalled(), remains }
     }
 
-    /// Whether the device's outside can be driven.
-    pub fn has_outside(&mut self) -> bool {
-        self.driver.outside().is_some()
-    }
-
-    /// How many rings the device has.
-    #[must_use]
-    pub fn rings(&self) -> usize {
-        self.driver.lines.len()
+    /// What the tester has for the device.
+    pub(super) fn driven(&mut self) -> Driven {
+        self.driver.driven()
     }
 
     /// The features and protocol features that the back-end has offered; 0 if it was not asked.
@@ -183,7 +194,7 @@ impl<'m> Session<'m> {
     #[must_use]
     pub fn mistake(&self) -> Option<String> {
         let (offered, protocol) = (self.negotiation.offered, self.negotiation.protocol_offered);
-        mistake::mistake(&self.machine().table, self.driver.chosen(), offered, protocol)
+        mistake(&self.machine().table, self.driver.chosen(), offered, protocol)
     }
 
     /// Whether the back-end is known not to offer this protocol feature.

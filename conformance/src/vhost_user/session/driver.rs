@@ -11,6 +11,7 @@ use devmig_model::protocol::vhost_user::event::Event;
 use devmig_model::protocol::vhost_user::wire::{Region, VringAddr};
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 
+use super::Driven;
 use super::setting::Device;
 use crate::harness::io::memory::{Arena, GuestMemory, PAGE, user_address};
 use crate::harness::io::ring::{Buffer, Ring, RingError};
@@ -173,6 +174,11 @@ impl Driver {
     /// What the caller says that the device is, and whether its data may be destroyed.
     pub(super) fn chosen(&self) -> (Device, bool) {
         (self.device, self.scratch)
+    }
+
+    /// What it has.
+    pub(super) fn driven(&mut self) -> Driven {
+        Driven { rings: self.lines.len(), has_outside: self.outside().is_some() }
     }
 
     /// A guest that has just booted.

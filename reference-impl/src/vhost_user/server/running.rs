@@ -31,9 +31,8 @@ impl Serving {
         let stop = Stop::new()?;
         let theirs = stop.clone();
         let (running, over) = channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name("reference back-end".into())
-            .spawn(move || {
+        let thread =
+            std::thread::Builder::new().name("reference back-end".into()).spawn(move || {
                 let _running = running;
                 serve(&theirs)
             })?;

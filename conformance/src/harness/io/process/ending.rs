@@ -34,7 +34,8 @@ impl Ending {
             if deadline.passed() {
                 return false;
             }
-            let waited = self.descriptor.as_ref().map(|fd| deadline.wait(fd.as_fd(), PollFlags::IN));
+            let waited =
+                self.descriptor.as_ref().map(|fd| deadline.wait(fd.as_fd(), PollFlags::IN));
             if !matches!(waited, Some(Ok(_))) {
                 deadline.pause(PAUSE);
             }
