@@ -190,6 +190,13 @@ impl<'m> Link<'m> {
         false
     }
 
+    /// The connection to a server that somebody else runs, if a question can be sent over it: nothing is
+    /// held back, and messages go whole.
+    pub(super) fn for_questions(&mut self) -> Option<&mut Connection> {
+        let can = matches!(self.target, Target::Socket(_)) && self.held.is_none();
+        self.connection.as_mut().filter(|_| can && self.pieces == 0)
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_some()
     }
