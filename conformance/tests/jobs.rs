@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use devmig_conformance::device_model::script::Step;
 use devmig_conformance::device_model::suite::{self, Form};
-use devmig_conformance::harness::report::{Result as TestResult, Status, SuiteReport};
+use devmig_conformance::harness::report::{Offers, Result as TestResult, Status, SuiteReport};
 use devmig_conformance::harness::runner::{self, Adapter, Aside, Run};
 use devmig_conformance::harness::session::{Hold, Session};
 use devmig_conformance::harness::suite::Test;
@@ -313,4 +313,88 @@ fn what_is_over_before_its_turn_is_told_and_what_takes_time_besides() {
     let at = all.iter().position(|line| *line == begun).unwrap();
     assert_eq!(all[at + 1], "over", "{all:?}");
     assert_eq!(all.iter().filter(|line| *line == "over").count(), 1, "{all:?}");
+}
+
+#[test]
+fn a_test_that_needs_another_device_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let starts = folder.path().join("starts");
+    let script = format!("echo start >> {}; exec \"$@\"", starts.display());
+    let spawn = ["sh", "-c", &script, "sh", DEVMIG, "device", "blk", "--socket-path", "{socket}"];
+    let spawn = shell_words::join(spawn);
+    let arguments =
+        ["test", "vhost-user", "--format", "json", "--device", "blk", "--spawn", &spawn];
+    let output =
+        Command::new(DEVMIG).args(arguments).args(["--only", "receive.*"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report["summary"]["skip"].as_u64(), output.status.code()), (Some(4), Some(5)));
+    assert!(!starts.exists());
+    let only = ["--only", "ring.request"];
+    let output = Command::new(DEVMIG).args(arguments).args(only).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(std::fs::read_to_string(&starts).unwrap(), "start\n");
+}
+
+/// An implementation that offers a feature of the tests' or not, and the tests that have reached it.
+struct Offering {
+    offers: &'static str,
+    reached: AtomicUsize,
+}
+
+impl Draws for Offering {
+    type Form = Form;
+}
+
+impl Adapter for Offering {
+    fn converse(
+        &self,
+        _: &Test<Form>,
+        _: Rules,
+        _: &[ClauseId],
+        hold: &mut Hold<'_, Form>,
+    ) -> Result<(), TestEnd> {
+        self.reached.fetch_add(1, Ordering::SeqCst);
+        hold(&mut Offered(self.offers))
+    }
+
+    fn skips(&self, _: &Test<Form>, offers: Option<&Offers>) -> Option<String> {
+        offers.filter(|offers| offers.protocol_bits() == 0).map(|_| "needs it".to_owned())
+    }
+}
+
+struct Offered(&'static str);
+
+impl Session<Form> for Offered {
+    fn step(&mut self, _: &Test<Form>, _: &Step) -> Result<(), TestEnd> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), TestEnd> {
+        Ok(())
+    }
+
+    fn offers(&self) -> Option<Offers> {
+        let protocol_features = self.0.to_owned();
+        Some(Offers { features: "0x0".to_owned(), protocol_features })
+    }
+
+    fn log(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn what_one_test_learned_of_the_offers_spares_the_next_ones_a_conversation() {
+    let library = Library::builtin().unwrap();
+    let suite = suite::builtin(&library).unwrap();
+    let tests: Vec<_> = suite.iter().take(6).collect();
+    for (offers, jobs, passed, reached) in
+        [("0x0", 1, 1, 1..=1), ("0x0", 3, 1, 1..=1), ("0x1", 3, 6, 6..=6)]
+    {
+        let adapter = Offering { offers, reached: AtomicUsize::new(0) };
+        let run = Run { jobs, ..Run::new(&library, (), "1", Rules::default()) };
+        let report = runner::play(&run, &adapter, run.open(&[]), &tests, &[], |_| ());
+        assert_eq!((report.summary.pass, report.summary.skip), (passed, 6 - passed), "{jobs}");
+        assert!(reached.contains(&adapter.reached.into_inner()), "{jobs}");
+    }
 }

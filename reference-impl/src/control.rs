@@ -171,12 +171,15 @@ impl Control {
     pub fn serve(&mut self, listener: &UnixListener, stop: &Stop) -> Result<(), ServeError> {
         listener.set_nonblocking(true)?;
         while !stop.requested()? {
+            stop.wait_beside(listener)?;
             match listener.accept() {
                 Ok((client, _)) => {
                     self.past.clients = self.past.clients.wrapping_add(1);
                     // Who breaks off is gone, whatever the reason.
                     let _ = self.converse(&client);
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The client has gone again, or descriptors are short for a moment.
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
         }

@@ -33,9 +33,6 @@ use crate::harness::verdict::TestEnd;
 /// The longest answer, in bytes.
 pub const MOST: usize = MAX_FILE;
 
-/// How often to look whether it listens.
-const PAUSE: Duration = Duration::from_millis(2);
-
 /// What a call gives.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
@@ -86,23 +83,18 @@ impl Control {
         let command = Command::plain(words.to_vec()).map_err(harness)?;
         let mut process = command.spawn().map_err(harness)?;
         let deadline = Deadline::after(start);
-        let stream = loop {
-            match UnixStream::connect(process.socket()) {
-                Ok(stream) => break stream,
-                Err(error) if process.exit_status().is_some() || deadline.passed() => {
-                    let Remains { ended, output } = process.remains(Deadline::now());
-                    let how = ended.map(|status| format!("; it ended: {}", ended_words(status)));
-                    let why = format!(
-                        "cannot connect to the control program: {error}{}\n{}",
-                        how.unwrap_or_default(),
-                        output.join("\n")
-                    );
-                    let why = why.trim_end().to_owned();
-                    return Err(TestEnd::Unreached { why, ended, for_good: false });
-                }
-                Err(_) => deadline.pause(PAUSE),
-            }
-        };
+        let connected = process.connected(deadline, |_| true, |path| UnixStream::connect(path));
+        let stream = connected.map_err(|error| {
+            let Remains { ended, output } = process.remains(Deadline::now());
+            let how = ended.map(|status| format!("; it ended: {}", ended_words(status)));
+            let why = format!(
+                "cannot connect to the control program: {error}{}\n{}",
+                how.unwrap_or_default(),
+                output.join("\n")
+            );
+            let why = why.trim_end().to_owned();
+            TestEnd::Unreached { why, ended, for_good: false }
+        })?;
         let folder = temporary::folder("").map_err(harness)?;
         let rest = Vec::new();
         Ok(Control { stream, process, folder, limit, calls: 0, rest, closed: false })

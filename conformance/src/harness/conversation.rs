@@ -48,7 +48,8 @@ impl<E> Record<E> {
 /// Judges a conversation by other rules.
 ///
 /// # Errors
-/// The first fault; [`Fault::Broken`] without a clause for what no interpretation allows.
+/// The first fault; [`Fault::Broken`] without a clause for what no interpretation allows, or is allowed
+/// only since no text says what follows: that shows no interpretation.
 pub fn replay<M: Machine>(
     machine: &M,
     rules: Rules,
@@ -67,10 +68,13 @@ pub fn replay<M: Machine>(
             }
         }
     }
-    match records.last() {
-        // What was sent last is read, as far as that is legal.
-        Some(Record::Sent(_)) => estimate.may_be_silent(TimeClass::Courtesy).map(|_| ()),
-        _ => Ok(()),
+    // What was sent last is read, as far as that is legal.
+    if let Some(Record::Sent(_)) = records.last() {
+        estimate.may_be_silent(TimeClass::Courtesy)?;
+    }
+    match estimate.undefined() {
+        true => Err(Fault::Broken { clauses: Vec::new(), allowed: estimate.allowed() }),
+        false => Ok(()),
     }
 }
 

@@ -199,6 +199,12 @@ impl Offers {
         hexadecimal(&self.features).unwrap_or_default()
     }
 
+    /// The features, as bits; none if they are not known.
+    #[must_use]
+    pub fn bits(&self) -> u64 {
+        hexadecimal(&self.features).unwrap_or_default()
+    }
+
     /// The protocol features, as bits; none if they are not known.
     #[must_use]
     pub fn protocol_bits(&self) -> u64 {

@@ -139,6 +139,11 @@ pub trait Adapter: Draws + Sync {
         waived: &[ClauseId],
         hold: &mut Hold<'_, Self::Form>,
     ) -> Result<(), TestEnd>;
+    /// Why this test is skipped, if that is known without a conversation: by what the implementation
+    /// offers, as far as tests before it have asked.
+    fn skips(&self, _test: &Test<Self::Form>, _offers: Option<&Offers>) -> Option<String> {
+        None
+    }
     /// Whether a finding about time is confirmed: by the same test, with longer limits.
     fn confirms(&self) -> bool {
         false
@@ -395,6 +400,7 @@ impl<A: Adapter> Runner<'_, A> {
         let mut conflicts = Vec::new();
         let (mut met, mut aftermath) = (Met::default(), Aftermath::default());
         let mut reach = Reach::default();
+        let skips = self.adapter.skips(test, learned.offers.as_ref());
         let panicked = |why: String| Err(TestEnd::Harness(format!("devmig panicked: {why}")));
         let mut hold = |session: &mut dyn Session<A::Form>| {
             met.reached = true;
@@ -436,7 +442,10 @@ impl<A: Adapter> Runner<'_, A> {
             }
             ended
         };
-        let ended = caught(|| self.adapter.converse(test, rules, off, &mut hold));
+        let ended = match skips {
+            Some(why) => Ok(Err(TestEnd::Skip(why))),
+            None => caught(|| self.adapter.converse(test, rules, off, &mut hold)),
+        };
         let ended = ended.unwrap_or_else(panicked).map_err(|end| with_start(end, learned.reached));
         met.died = aftermath.closed || matches!(ended, Err(TestEnd::Died { .. }));
         met.gone = match &ended {

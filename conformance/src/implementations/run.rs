@@ -138,9 +138,12 @@ impl Peer {
     /// The tests of vhost-user that are run against it.
     fn tests<'s>(&self, suite: &'s [Test]) -> Vec<&'s Test> {
         let Serves::VhostUser { pairs_one_in, .. } = self.serves else { return Vec::new() };
-        let pairs = suite.iter().filter(|test| test.id.starts_with(PREFIX));
-        let pairs: Vec<&str> =
-            pairs.step_by(pairs_one_in.get()).map(|test| test.id.as_str()).collect();
+        let pairs =
+            || suite.iter().map(|test| test.id.as_str()).filter(|id| id.starts_with(PREFIX));
+        // What is recorded must be seen again: the first test that shows it is among them.
+        let recorded = self.known.iter().filter(|known| known.test.starts_with(PREFIX));
+        let shows = recorded.filter_map(|known| pairs().find(|id| matches(&known.test, id)));
+        let pairs: Vec<&str> = pairs().step_by(pairs_one_in.get()).chain(shows).collect();
         let held = |test: &&Test| match test.id.starts_with(PREFIX) {
             true => pairs.contains(&test.id.as_str()),
             false => !matches(NOT_HELD, &test.id),
@@ -181,7 +184,8 @@ impl Peer {
         };
         let run = Run {
             reproduce: format!(
-                "devmig test vhost-user --device {name} --scratch --spawn '{spawn}'"
+                "devmig test vhost-user --device {name} --scratch --spawn {}",
+                shell_words::quote(spawn)
             ),
             ends_early: true,
             jobs: JOBS,
@@ -409,6 +413,25 @@ mod tests {
         assert_eq!(kept.observed, "violates vhost-user.reply.unasked");
         assert!(kept.expected.is_empty() && kept.log.is_empty());
         assert_eq!(other.observed, "a secret");
+    }
+
+    #[test]
+    fn of_few_pairs_those_are_among_the_tests_that_show_what_is_recorded() {
+        let library = Library::builtin().unwrap();
+        let suite = crate::vhost_user::suite::whole(&library).unwrap();
+        let peers = super::super::builtin(&library, &suite).unwrap();
+        let dpdk = peers.iter().find(|peer| peer.name == "dpdk-testpmd").unwrap();
+        let count = |peer: &Peer, pattern: &str| {
+            peer.tests(&suite).iter().filter(|test| matches(pattern, &test.id)).count()
+        };
+        let recorded: Vec<&str> = dpdk.known.iter().map(|known| &*known.test).collect();
+        let pairs = recorded.iter().filter(|test| test.starts_with(PREFIX));
+        assert!(pairs.clone().count() >= 2, "{recorded:?}");
+        assert!(pairs.clone().all(|pattern| count(dpdk, pattern) > 0));
+        // Without the record of it, none is.
+        let unknown = Peer { known: Vec::new(), ..dpdk.clone() };
+        assert!(pairs.clone().any(|pattern| count(&unknown, pattern) == 0), "{recorded:?}");
+        assert!(count(&unknown, "pair.*") >= 20);
     }
 
     /// What differs where the first three tests of VFIO's suite ended so by node, and so by group.

@@ -31,7 +31,22 @@ const DRIVEN: u16 = 2;
 #[must_use]
 pub fn other_pairs(command: &Command, start: Duration, limit: Duration) -> Option<String> {
     let (_process, connection) = command.start_over(Deadline::after(start)).ok()?;
-    let pairs = pairs(connection, limit)?;
+    wrong(pairs(connection, limit)?)
+}
+
+/// Whether a network device can be asked over a connection on which it was agreed to use these features.
+#[must_use]
+pub fn can_be_asked(offered: u64, protocol: u64) -> bool {
+    has(offered, VIRTIO_NET_F_MQ) && has(protocol, feature::CONFIG)
+}
+
+/// As [`other_pairs`], asked over such a connection.
+#[must_use]
+pub fn other_pairs_over(connection: &mut Connection, limit: Duration) -> Option<String> {
+    wrong(configured(connection, limit)?)
+}
+
+fn wrong(pairs: u16) -> Option<String> {
     (pairs != DRIVEN).then(|| {
         format!(
             "wrong --device: net-loopback drives {DRIVEN} pairs of queues, and by its configuration \
@@ -40,9 +55,12 @@ pub fn other_pairs(command: &Command, start: Duration, limit: Duration) -> Optio
     })
 }
 
+fn has(features: u64, bit: u32) -> bool {
+    features.checked_shr(bit).is_some_and(|bits| bits & 1 == 1)
+}
+
 fn pairs(mut connection: Connection, limit: Duration) -> Option<u16> {
     let features = number(&ask(&mut connection, Message::GET_FEATURES, &Payload::None, limit)?)?;
-    let has = |features: u64, bit: u32| features.checked_shr(bit).is_some_and(|bits| bits & 1 == 1);
     if !has(features, VIRTIO_NET_F_MQ) || !has(features, PROTOCOL_FEATURES_BIT) {
         return None;
     }
@@ -52,8 +70,13 @@ fn pairs(mut connection: Connection, limit: Duration) -> Option<u16> {
     }
     let accepted = Payload::U64(1 << feature::CONFIG);
     tell(&mut connection, Message::SET_PROTOCOL_FEATURES, &accepted, limit)?;
+    configured(&mut connection, limit)
+}
+
+/// The number of pairs in the configuration space, where it was agreed to ask for it.
+fn configured(connection: &mut Connection, limit: Duration) -> Option<u16> {
     let asked = Payload::Config(Config::new(PAIRS, 0, vec![0; 2]).ok()?);
-    let answer = ask(&mut connection, Message::GET_CONFIG, &asked, limit)?;
+    let answer = ask(connection, Message::GET_CONFIG, &asked, limit)?;
     match Payload::decode(PayloadKind::Config, &answer) {
         Ok(Payload::Config(config)) => {
             config.bytes().try_into().ok().map(u16::from_le_bytes).filter(|pairs| *pairs > 0)

@@ -10,7 +10,7 @@ use devmig_model::protocol::vhost_user::ids::WhoMarks;
 use devmig_model::protocol::vhost_user::program::Step;
 
 use super::script::Act;
-use super::session::{Session, Setting, Subject, TestMachine};
+use super::session::{Driven, Pairs, Session, Setting, Subject, TestMachine, mistake};
 use super::suite::{Form, Need, Test};
 use super::walk::{self, StepPool};
 use crate::harness::aftermath::Aftermath;
@@ -41,7 +41,11 @@ pub fn play(
     // back-end, as every front-end does.
     let open = run.open(&[machine.readings.who_marks.as_option(WhoMarks::BackEnd)]);
     let (first, patience) = (AtomicBool::new(true), AtomicU32::new(1));
-    let adapter = Adapter { run, machine, pool: StepPool::of(library), first, patience };
+    let pairs = Pairs::new();
+    // Without memory for a guest no test can run, and each says so.
+    let driven = Driven::with(run.subject.device, run.subject.scratch).ok();
+    let adapter =
+        Adapter { run, machine, pool: StepPool::of(library), first, patience, driven, pairs };
     let walks: Vec<_> = walks.iter().map(|walk| (walk::test(*walk, library), *walk)).collect();
     runner::play(run, &adapter, open, tests, &walks, done)
 }
@@ -54,6 +58,10 @@ struct Adapter<'a> {
     first: AtomicBool,
     /// How many times as long as usual it waits.
     patience: AtomicU32,
+    /// What the tester has for the device.
+    driven: Option<Driven>,
+    /// What a server says of its pairs of queues.
+    pairs: Pairs,
 }
 
 impl Draws for Adapter<'_> {
@@ -100,10 +108,25 @@ impl runner::Adapter for Adapter<'_> {
             acknowledged: test.own.acknowledged,
             declined: declined(&self.machine, test),
             seed: self.run.seed,
+            pairs: &self.pairs,
         };
         let mut session = Session::start(setting, self.first.load(Ordering::SeqCst))?;
         self.first.store(false, Ordering::SeqCst);
         hold(&mut session)
+    }
+
+    fn skips(&self, test: &Test, offers: Option<&Offers>) -> Option<String> {
+        let Subject { device, scratch, without, .. } = self.run.subject;
+        let table = &self.machine.table;
+        // What is left out is said first, and a generated script passes over what is not offered.
+        if test.careful || without.needed_by(table, test).is_some() {
+            return None;
+        }
+        let (features, protocol) = offers.map_or((0, 0), |o| (o.bits(), o.protocol_bits()));
+        let lacks = |bit| offers.is_some() && protocol >> bit & 1 == 0;
+        mistake(table, (device, scratch), features, protocol)
+            .or_else(|| self.pairs.get().cloned().flatten())
+            .or_else(|| lacking(&test.needs, self.driven?, lacks))
     }
 
     fn confirms(&self) -> bool {
@@ -207,18 +230,124 @@ impl Session<'_> {
         if let Some(why) = self.mistake() {
             return Err(TestEnd::Skip(why));
         }
-        for need in needs {
-            let lacks = match need {
-                Need::TwoRings if self.rings() < 2 => "a device with two rings",
-                Need::Outside if !self.has_outside() => {
-                    "a device to which comes back what it transmits (see --device)"
-                }
-                Need::PackedRings => "packed rings, and the tester's driver has split rings",
-                Need::Feature(name, bit) if self.lacks(*bit) => name,
-                _ => continue,
-            };
-            return Err(TestEnd::Skip(format!("needs {lacks}")));
+        let driven = self.driven();
+        match lacking(needs, driven, |bit| self.lacks(bit)) {
+            Some(why) => Err(TestEnd::Skip(why)),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// The first of these that is not there.
+fn lacking(needs: &[Need], driven: Driven, lacks: impl Fn(u8) -> bool) -> Option<String> {
+    let lacking = needs.iter().find_map(|need| match need {
+        Need::TwoRings if driven.rings < 2 => Some("a device with two rings"),
+        Need::Outside if !driven.has_outside => {
+            Some("a device to which comes back what it transmits (see --device)")
+        }
+        Need::PackedRings => Some("packed rings, and the tester's driver has split rings"),
+        Need::Feature(name, bit) if lacks(*bit) => Some(name),
+        _ => None,
+    });
+    lacking.map(|lacking| format!("needs {lacking}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use devmig_engine::machine::TimeClass;
+    use devmig_model::protocol::vhost_user::event::{Message, Value};
+    use devmig_reference::nic::{Link, NicConfig, Parameters};
+    use devmig_reference::vhost_user::net::NetOptions;
+    use devmig_reference::vhost_user::{Options, Running};
+
+    use super::*;
+    use crate::harness::conversation::replay;
+    use crate::harness::io::target::Target;
+    use crate::vhost_user::session::{Device, Limits};
+    use crate::vhost_user::without::Without;
+    use devmig_model::registry::Library;
+
+    #[test]
+    fn a_server_with_another_number_of_queues_is_the_callers_mistake() {
+        let library = Library::builtin().unwrap();
+        let suite = super::super::suite::builtin(&library).unwrap();
+        let tests: Vec<&Test> = suite
+            .iter()
+            .filter(|test| ["ring.request", "receive.room"].contains(&&*test.id))
+            .collect();
+        for (queue_pairs, passed) in [(2, 2), (4, 0)] {
+            let config = NicConfig::new(Parameters { queue_pairs, ..Parameters::default() });
+            let (config, latency) = (config.unwrap(), Duration::ZERO);
+            let net = NetOptions { config, link: Link::Loopback, latency, flap: None };
+            let server = Running::start(Options::nic(net)).unwrap();
+            let target = Target::Socket(server.socket());
+            let subject = Subject {
+                target: &target,
+                device: Device::NetLoopback,
+                scratch: false,
+                limits: Limits::default(),
+                outside: None,
+                without: Without::default(),
+            };
+            let rules = Rules { off: library.spec.unobservable(), ..Rules::default() };
+            let report = run(&Run::new(&library, subject, "10.2", rules), &tests, |_| ());
+            let (summary, said) = (report.summary, &report.results[1].observed);
+            assert_eq!((summary.pass, summary.skip), (passed, 2 - passed), "{said:?}");
+            let is_said = |said: &String| said.contains("wrong --device") && said.ends_with("4");
+            assert_eq!(said.as_ref().is_some_and(is_said), passed == 0, "{said:?}");
+            server.stop(Duration::from_secs(5)).unwrap();
+        }
+    }
+
+    /// A ring is kicked, stopped and set up again: where the old kick starts it, the text is silent about
+    /// what follows.
+    #[test]
+    fn what_is_allowed_only_where_the_text_is_silent_is_no_other_interpretation() {
+        let library = Library::builtin().unwrap();
+        let (machine, spec) = (library.vhost_user().tester(), &library.spec);
+        let message = |name: &str, value| {
+            let id = library.vhost_user().table.named(name).unwrap();
+            Message { id, ring: 0, value: Value(value), need_reply: false }
+        };
+        let sent = |name, value| Record::Sent(Event::Message(message(name, value)));
+        let answered = |name, value| {
+            let Message { id, ring, value, .. } = message(name, value);
+            Record::Seen(Event::Reply { id, ring, value, descriptors: 0 })
+        };
+        let set_up = [
+            sent("SET_VRING_NUM", 2),
+            sent("SET_VRING_BASE", 0),
+            sent("SET_VRING_KICK", 0),
+            sent("SET_VRING_ENABLE", 1),
+            sent("GET_FEATURES", 0),
+            answered("GET_FEATURES", 1 << 30),
+        ];
+        let available = Record::Did(Event::Available { ring: 0 });
+        let kick = Record::Did(Event::Kick { ring: 0, front_end: false });
+        let begun = [
+            &[sent("GET_FEATURES", 0), answered("GET_FEATURES", 1 << 30)],
+            &[sent("SET_FEATURES", 1 << 30)][..],
+            &set_up,
+            &[kick, sent("GET_VRING_BASE", 0), answered("GET_VRING_BASE", 0)],
+        ]
+        .concat();
+        let again = [&begun[..], &set_up, &[available, kick]].concat();
+        let silent = [&again[..], &[Record::Silent(TimeClass::Io)]].concat();
+        let used = Record::Seen(Event::Used { ring: 0, request: 0 });
+        let by_old_kick = [&begun[..], &[available, used]].concat();
+
+        let kick = spec.choice("vhost-user.get-vring-base.kick").unwrap();
+        let forgets = spec.defaults();
+        let open = forgets.opened(kick).and(&spec.open());
+        let judged = |choices, records: &[Record<Event>]| {
+            replay(&machine, Rules { choices, ..Rules::default() }, records).is_ok()
+        };
+        assert!(judged(forgets, &[&again[..], &[used]].concat()));
+        assert!(!judged(forgets, &silent));
+        assert!(!judged(open, &silent), "the text is silent, and the back-end is not excused");
+        assert!(!judged(forgets, &by_old_kick));
+        assert!(judged(open, &by_old_kick), "that is the other interpretation");
     }
 }

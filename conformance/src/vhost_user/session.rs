@@ -55,7 +55,8 @@ mod tracking;
 mod wait;
 
 pub use crate::harness::verdict::{StepOutcome, TestEnd};
-pub use setting::{Device, Limits, Setting, Subject};
+pub(super) use mistake::mistake;
+pub use setting::{Device, Limits, Pairs, Setting, Subject};
 
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ use self::link::Link;
 use self::negotiation::Negotiation;
 use self::state_transfer::StateTransfer;
 use self::tracking::Tracking;
+use super::probe;
 use super::script::Act;
 use crate::harness::aftermath::Aftermath;
 use crate::harness::conversation::Conversation;
@@ -77,6 +79,22 @@ use crate::harness::io::process::DEATH;
 pub const RINGS: usize = MAX_RINGS;
 /// The machine of a session.
 pub type TestMachine = VhostUser<RINGS>;
+
+/// What the tester has for a device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Driven {
+    /// How many rings it drives.
+    pub(super) rings: usize,
+    /// Whether it drives the device's outside.
+    pub(super) has_outside: bool,
+}
+
+impl Driven {
+    /// For this device.
+    pub(super) fn with(device: Device, scratch: bool) -> Result<Self, TestEnd> {
+        Driver::new(device, scratch).map(|mut driver| driver.driven())
+    }
+}
 
 /// A conversation.
 pub struct Session<'m> {
@@ -94,6 +112,8 @@ pub struct Session<'m> {
     outside: Option<&'m str>,
     /// For bytes that are no state.
     seed: u64,
+    /// What a server says of its pairs of queues.
+    pairs: &'m Pairs,
 }
 
 impl<'m> Session<'m> {
@@ -102,7 +122,7 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`TestEnd::Harness`].
     pub fn start(setting: Setting<'m>, first: bool) -> Result<Self, TestEnd> {
-        let Setting { machine, subject, rules, acknowledged, declined, seed } = setting;
+        let Setting { machine, subject, rules, acknowledged, declined, seed, pairs } = setting;
         let Subject { target, device, scratch, limits, outside, without } = subject;
         let declined = declined | without.protocol;
         Ok(Session {
@@ -117,6 +137,7 @@ impl<'m> Session<'m> {
             configuration: Configuration::default(),
             outside,
             seed,
+            pairs,
         })
     }
 
@@ -162,15 +183,9 @@ impl<'m> Session<'m> {
         Aftermath { closed, wrongly, stalled: self.conversation.is_stalled(), remains }
     }
 
-    /// Whether the device's outside can be driven.
-    pub fn has_outside(&mut self) -> bool {
-        self.driver.outside().is_some()
-    }
-
-    /// How many rings the device has.
-    #[must_use]
-    pub fn rings(&self) -> usize {
-        self.driver.lines.len()
+    /// What the tester has for the device.
+    pub(super) fn driven(&mut self) -> Driven {
+        self.driver.driven()
     }
 
     /// The features and protocol features that the back-end has offered; 0 if it was not asked.
@@ -180,10 +195,29 @@ impl<'m> Session<'m> {
     }
 
     /// What the caller got wrong about the back-end, as far as it was asked.
-    #[must_use]
-    pub fn mistake(&self) -> Option<String> {
+    pub fn mistake(&mut self) -> Option<String> {
         let (offered, protocol) = (self.negotiation.offered, self.negotiation.protocol_offered);
-        mistake::mistake(&self.machine().table, self.driver.chosen(), offered, protocol)
+        mistake(&self.machine().table, self.driver.chosen(), offered, protocol)
+            .or_else(|| self.other_pairs())
+    }
+
+    /// Whether a network device has other pairs of queues than the tester drives. A command was asked
+    /// before the tests; a server that listens is asked once, over the first connection on which it can be.
+    fn other_pairs(&mut self) -> Option<String> {
+        if self.driver.chosen().0 != Device::NetLoopback {
+            return None;
+        }
+        let Negotiation { offered, protocol, .. } = self.negotiation;
+        if self.pairs.get().is_none()
+            && probe::can_be_asked(offered, protocol)
+            && let Some(connection) = self.link.for_questions()
+        {
+            let wrong = probe::other_pairs_over(connection, self.limits.owed);
+            self.conversation.note("-> GET_CONFIG, for max_virtqueue_pairs");
+            // Another test may have asked meanwhile.
+            let _ = self.pairs.set(wrong);
+        }
+        self.pairs.get().cloned().flatten()
     }
 
     /// Whether the back-end is known not to offer this protocol feature.

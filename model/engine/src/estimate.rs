@@ -310,10 +310,19 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
     }
 
     /// Nothing came although something is owed: what is owed is what was expected, never silence.
-    fn overdue(&self, class: TimeClass, broken: Vec<(usize, ClauseId)>) -> Fault {
-        let Fault::Broken { clauses, allowed } = self.fault(broken) else { return Fault::TooMany };
+    ///
+    /// A candidate that can go on unseen does not stay where it is: what it owes says less than what is
+    /// owed where it ends.
+    fn overdue(&self, class: TimeClass, mut broken: Vec<(Candidate<M::State>, ClauseId)>) -> Fault {
+        if broken.iter().any(|(c, _)| self.is_at_rest(c)) {
+            broken.retain(|(c, _)| self.is_at_rest(c));
+        }
+        let by_place = broken.iter().map(|(c, clause)| (c.read, *clause)).collect();
+        let Fault::Broken { clauses, allowed } = self.fault(by_place) else {
+            return Fault::TooMany;
+        };
         let mut expected: Vec<String> = Vec::new();
-        for what in self.candidates.iter().flat_map(|c| self.owed(c, class)) {
+        for what in broken.iter().flat_map(|(c, _)| self.owed(c, class)) {
             let what = what.to_owned();
             if !expected.contains(&what) {
                 expected.push(what);
@@ -343,7 +352,10 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
 
     /// The candidates that owe nothing of this class, and what the others owe.
     #[allow(clippy::type_complexity)]
-    fn resting(&self, class: TimeClass) -> (Vec<Candidate<M::State>>, Vec<(usize, ClauseId)>) {
+    fn resting(
+        &self,
+        class: TimeClass,
+    ) -> (Vec<Candidate<M::State>>, Vec<(Candidate<M::State>, ClauseId)>) {
         let (mut kept, mut broken) = (Vec::new(), Vec::new());
         let mut work = self.candidates.clone();
         work.reverse();
@@ -351,10 +363,20 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             match self.due(&c, class) {
                 Err(OpenChoice(choice)) => work.extend(split(&c, choice)),
                 Ok(None) => kept.push(c),
-                Ok(Some(clause)) => broken.push((c.read, clause)),
+                Ok(Some(clause)) => broken.push((c, clause)),
             }
         }
         (kept, broken)
+    }
+
+    /// Whether nothing can happen unseen: no message is read, no hidden step is taken.
+    fn is_at_rest(&self, c: &Candidate<M::State>) -> bool {
+        let rules = Rules { choices: c.choices, ..self.rules };
+        let mut steps = false;
+        let mut step = |_, state| steps |= state != c.state;
+        let judge = &mut rules.judge_noting(&self.asked);
+        let known = self.machine.hidden(&c.state, judge, &mut step).is_ok();
+        known && !steps && self.has_read_all(c)
     }
 
     /// The clause of what a candidate owes, a message to be read first.

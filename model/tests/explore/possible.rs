@@ -406,6 +406,32 @@ fn a_ring_is_not_used_before_its_kick_and_after_its_stop() {
 }
 
 #[test]
+fn silence_breaks_what_is_owed_once_all_that_is_hidden_has_happened() {
+    let library = builtin();
+    let machine = two_rings(&library);
+    let rules = Rules { choices: library.spec.defaults(), ..Rules::default() };
+    let mut talk = Talk::new(&library, &machine, rules);
+    talk.set_up();
+    talk.send("SET_VRING_ERR", 1, 0);
+    talk.drain();
+    // Ring 0 is kicked and empty: whether the kick was read is hidden, and nothing waits for it.
+    talk.set.did(&Event::Kick { ring: 0, front_end: false }).unwrap();
+    talk.set.silent(TimeClass::Courtesy).unwrap();
+    talk.set.did(&Event::Kick { ring: 0, front_end: false }).unwrap();
+    talk.set.did(&Event::Available { ring: 1 }).unwrap();
+    talk.set.did(&Event::Kick { ring: 1, front_end: false }).unwrap();
+    talk.set.observe(&Event::Used { ring: 1, request: 0 }).unwrap();
+    talk.set.did(&Event::RunAhead { ring: 1 }).unwrap();
+    talk.set.did(&Event::Kick { ring: 1, front_end: false }).unwrap();
+    let result = talk.set.silent(TimeClass::Courtesy);
+    let (clauses, expected) = broken(result);
+    let clauses: Vec<&str> = clauses.into_iter().map(|id| talk.clause(id)).collect();
+    assert!(!clauses.contains(&"vhost-user.ring.started-processes"), "{clauses:?}");
+    assert!(clauses.contains(&"vhost-user.err.signalled"), "{clauses:?}");
+    assert!(!expected.contains(&"request processed".to_owned()), "{expected:?}");
+}
+
+#[test]
 fn the_base_that_comes_back_tells_the_readings_apart() {
     let library = builtin();
     let machine = two_rings(&library);

@@ -38,6 +38,12 @@ impl Deadline {
         self.left().is_zero()
     }
 
+    /// This much from now, or this deadline if it comes first.
+    #[must_use]
+    pub fn sooner(self, wait: Duration) -> Self {
+        Self::after(wait.min(self.left()))
+    }
+
     /// Sleeps for `pause`, or less if the deadline comes first.
     pub fn pause(self, pause: Duration) {
         std::thread::sleep(pause.min(self.left()));

@@ -13,7 +13,7 @@
 //! **Not here:** any rule of the protocol.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -48,11 +48,7 @@ pub fn serve(
     listener.set_nonblocking(true)?;
     let mut core = Core::new(&options.core);
     while !stop.requested()? {
-        let mut waits = [
-            PollFd::new(&*stop.0, PollFlags::IN),
-            PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN),
-        ];
-        wait(&mut waits, LONGEST)?;
+        stop.wait_beside(listener)?;
         match listener.accept() {
             Ok((socket, _)) => {
                 let channel = Channel::from_socket(socket)?;

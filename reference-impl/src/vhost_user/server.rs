@@ -136,6 +136,12 @@ impl Stop {
     pub(crate) fn requested(&self) -> Result<bool, Errno> {
         self.0.wait(Deadline::now())
     }
+
+    /// Waits until it is now, or something comes here.
+    pub(crate) fn wait_beside(&self, other: &impl AsFd) -> Result<(), Errno> {
+        let other = PollFd::from_borrowed_fd(other.as_fd(), PollFlags::IN);
+        wait(&mut [PollFd::new(&*self.0, PollFlags::IN), other], LONGEST)
+    }
 }
 
 /// Serves one front-end after the other, each with a new device, until told to stop. Whoever connects

@@ -21,6 +21,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 mod ended;
+mod ending;
 mod parent;
 
 pub use ended::{DEATH, Remains, is_crash, words};
@@ -37,10 +38,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use devmig_reference::temporary::{self, Temporary};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use devmig_reference::socket::Deadline;
 use devmig_reference::socket::transport::{Channel, ConnectError, Connection, Frame};
+
+use self::ending::Ending;
 
 /// What stands in a command for the socket's path.
 pub const PLACEHOLDER: &str = "{socket}";
@@ -73,22 +76,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long the rest of a dead process's output may take.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// How often to look, at least.
-const PAUSE: Duration = Duration::from_millis(5);
-
-/// Pauses between looks, each longer than the one before: most of what is waited for comes soon.
-struct Looks(Duration);
-
-impl Looks {
-    fn new() -> Self {
-        Looks(Duration::from_micros(300))
-    }
-
-    fn pause(&mut self, deadline: Deadline) {
-        deadline.pause(self.0);
-        self.0 = self.0.saturating_mul(2).min(PAUSE);
-    }
-}
+/// How often to look whether a process listens: no descriptor tells.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The groups that run, by their leaders' ids.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
@@ -106,20 +95,14 @@ pub fn end_all(leave: impl FnOnce()) {
     for group in groups() {
         let _ = kill_process_group(group, Signal::TERM);
     }
-    let (deadline, mut looks) = (Deadline::after(GRACE), Looks::new());
-    while !groups().all(has_ended) && !deadline.passed() {
-        looks.pause(deadline);
+    let deadline = Deadline::after(GRACE);
+    for group in groups() {
+        Ending::of(group).wait(deadline);
     }
     for group in groups() {
         let _ = kill_process_group(group, Signal::KILL);
     }
     temporary::remove_all(leave);
-}
-
-/// Whether the process has ended, without reaping it.
-fn has_ended(process: Pid) -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    !matches!(waitid(WaitId::Pid(process), options), Ok(None))
 }
 
 /// Why there is no process to talk to.
@@ -332,6 +315,7 @@ impl Command {
         let mut process = Process {
             program,
             child,
+            ending: group.map(Ending::of),
             group,
             status: None,
             told: false,
@@ -350,6 +334,8 @@ pub struct Process {
     program: String,
     child: Child,
     group: Option<Pid>,
+    /// Its end, until it has been reaped.
+    ending: Option<Ending>,
     /// How it ended, once it has been reaped.
     status: Option<ExitStatus>,
     /// It was told to end before it had ended.
@@ -382,17 +368,12 @@ impl Process {
 
     /// Waits for its end; none if it did not come in time.
     pub fn wait(&mut self, deadline: Deadline) -> Option<ExitStatus> {
-        let mut looks = Looks::new();
-        loop {
-            let status = self.exit_status();
-            if status.is_some() {
-                self.output.as_mut().map(Output::finish);
-            }
-            if status.is_some() || deadline.passed() {
-                return status;
-            }
-            looks.pause(deadline);
+        self.wait_for_end(deadline);
+        let status = self.exit_status();
+        if status.is_some() {
+            self.output.as_mut().map(Output::finish);
         }
+        status
     }
 
     /// The last lines that it printed, to standard output or error.
@@ -440,23 +421,40 @@ impl Process {
     }
 
     fn first_connection<H: Frame>(&mut self, deadline: Deadline) -> Result<Channel<H>, SpawnError> {
-        let mut looks = Looks::new();
+        let may_come = |error: &ConnectError| {
+            matches!(error, ConnectError::NoSuchSocket(_) | ConnectError::Refused(_))
+        };
+        let connect = |path: &Path| Channel::connect(path, deadline);
+        let error = match self.connected(deadline, may_come, connect) {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        let program = self.program.clone();
+        let Some(status) = self.exit_status() else {
+            return Err(SpawnError::Connect { program, error, output: self.indented_output() });
+        };
+        self.output.as_mut().map(Output::finish);
+        Err(SpawnError::Exited { program, status, output: self.indented_output() })
+    }
+
+    /// Connects as soon as it listens, by this function of its socket's path.
+    ///
+    /// # Errors
+    /// The last one: it has ended, it does not listen in time, or the connection may not come.
+    pub fn connected<C, E>(
+        &mut self,
+        deadline: Deadline,
+        may_come: impl Fn(&E) -> bool,
+        connect: impl Fn(&Path) -> Result<C, E>,
+    ) -> Result<C, E> {
         loop {
-            let error = match Channel::connect(&self.socket, deadline) {
-                Ok(connection) => return Ok(connection),
-                Err(error) => error,
-            };
-            let program = self.program.clone();
-            if let Some(status) = self.exit_status() {
-                self.output.as_mut().map(Output::finish);
-                return Err(SpawnError::Exited { program, status, output: self.indented_output() });
+            // What has ended by now listens no more, whatever comes after this look.
+            let is_over = self.has_ended() || deadline.passed();
+            match connect(&self.socket) {
+                Err(error) if may_come(&error) && !is_over => {}
+                other => return other,
             }
-            let may_come =
-                matches!(error, ConnectError::NoSuchSocket(_) | ConnectError::Refused(_));
-            if !may_come || deadline.passed() {
-                return Err(SpawnError::Connect { program, error, output: self.indented_output() });
-            }
-            looks.pause(deadline);
+            self.wait_for_end(deadline.sooner(PAUSE));
         }
     }
 
@@ -469,7 +467,7 @@ impl Process {
 
     /// Whether the process has ended, without reaping it.
     fn has_ended(&self) -> bool {
-        self.group.is_none_or(has_ended)
+        self.wait_for_end(Deadline::now())
     }
 
     /// Asks the group to end, waits a little, kills what is left of it.
@@ -479,7 +477,7 @@ impl Process {
             self.signal(Signal::TERM);
             // One that is stopped takes no signal but this one.
             self.signal(Signal::CONT);
-            self.wait_for_end();
+            self.wait_for_end(Deadline::after(GRACE));
         }
         self.reap();
     }
@@ -489,25 +487,19 @@ impl Process {
     fn reap(&mut self) {
         if let Some(group) = self.group {
             self.signal(Signal::KILL);
-            let ended = self.wait_for_end();
+            let ended = self.wait_for_end(Deadline::after(GRACE));
             // Its id may be another's as soon as it is reaped.
             running().remove(&group.as_raw_nonzero().get());
             if ended {
                 self.status = self.child.wait().ok();
             }
-            self.group = None;
+            (self.group, self.ending) = (None, None);
         }
     }
 
-    fn wait_for_end(&self) -> bool {
-        let (deadline, mut looks) = (Deadline::after(GRACE), Looks::new());
-        while !self.has_ended() {
-            if deadline.passed() {
-                return false;
-            }
-            looks.pause(deadline);
-        }
-        true
+    /// Waits until it has ended, without reaping it; false at the deadline.
+    fn wait_for_end(&self, deadline: Deadline) -> bool {
+        self.ending.as_ref().is_none_or(|ending| ending.wait(deadline))
     }
 
     fn signal(&self, signal: Signal) {

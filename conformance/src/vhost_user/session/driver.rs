@@ -4,12 +4,14 @@
 //! the guest itself has corrupted is not looked at any more.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use devmig_model::protocol::vhost_user::event::Event;
 use devmig_model::protocol::vhost_user::wire::{Region, VringAddr};
 use virtio_bindings::bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 
+use super::Driven;
 use super::setting::Device;
 use crate::harness::io::memory::{Arena, GuestMemory, PAGE, user_address};
 use crate::harness::io::ring::{Buffer, Ring, RingError};
@@ -172,6 +174,11 @@ impl Driver {
     /// What the caller says that the device is, and whether its data may be destroyed.
     pub(super) fn chosen(&self) -> (Device, bool) {
         (self.device, self.scratch)
+    }
+
+    /// What it has.
+    pub(super) fn driven(&mut self) -> Driven {
+        Driven { rings: self.lines.len(), has_outside: self.outside().is_some() }
     }
 
     /// A guest that has just booted.
@@ -353,6 +360,11 @@ impl Driver {
         let Chain { head, table, indirect } = kind.chain(PAGE, line.ring.size());
         line.ring.write_table(PAGE, &indirect).map_err(TestEnd::harness)?;
         line.ring.publish_raw(head, &table).map_err(TestEnd::harness)
+    }
+
+    /// For waiting: what is read through [`Driver::notified`].
+    pub(super) fn notifications(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.lines.iter().flat_map(|line| [line.ring.call.as_fd(), line.error.as_fd()])
     }
 
     /// The rings that were called, and those that were said to be in error.

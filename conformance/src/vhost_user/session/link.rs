@@ -190,6 +190,13 @@ impl<'m> Link<'m> {
         false
     }
 
+    /// The connection to a server that somebody else runs, if a question can be sent over it: nothing is
+    /// held back, and messages go whole.
+    pub(super) fn for_questions(&mut self) -> Option<&mut Connection> {
+        let can = matches!(self.target, Target::Socket(_)) && self.held.is_none();
+        self.connection.as_mut().filter(|_| can && self.pieces == 0)
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_some()
     }
@@ -301,10 +308,14 @@ impl<'m> Link<'m> {
         received
     }
 
-    /// Waits a little, or until this connection or another one has something.
-    pub(super) fn pause(&self, other: Option<&Connection>) -> Result<(), TestEnd> {
-        let sockets = self.connection.iter().chain(other);
-        let mut fds: Vec<PollFd<'_>> = sockets.map(|c| PollFd::new(c, PollFlags::IN)).collect();
+    /// Waits a little, or until this connection or another descriptor has something.
+    pub(super) fn pause<'f>(
+        &'f self,
+        others: impl Iterator<Item = BorrowedFd<'f>>,
+    ) -> Result<(), TestEnd> {
+        let all = self.connection.iter().map(AsFd::as_fd).chain(others);
+        let mut fds: Vec<PollFd<'_>> =
+            all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         match poll(&mut fds, Some(&BRIEFLY)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(TestEnd::harness(error)),

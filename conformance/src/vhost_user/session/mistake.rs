@@ -19,7 +19,7 @@ const ONLY_NET_PROTOCOL: [&str; 2] = ["RARP", "MTU"];
 const NEVER_NET: &str = "CRYPTO_SESSION";
 
 /// Why what was offered cannot be tested as this device; none if nothing is known against it.
-pub(super) fn mistake(
+pub(in crate::vhost_user) fn mistake(
     table: &Table,
     (device, scratch): (Device, bool),
     offered: u64,

@@ -1,5 +1,6 @@
 //! What a conversation is given: whom it talks to, how long it waits, and by which rules it is judged.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use devmig_engine::rules::Rules;
@@ -98,4 +99,9 @@ pub struct Setting<'m> {
     pub declined: u64,
     /// For bytes that are no state.
     pub seed: u64,
+    /// What a server says of its pairs of queues, which no second conversation asks again.
+    pub pairs: &'m Pairs,
 }
+
+/// Once a network device was asked: what is wrong with its pairs of queues, if anything is.
+pub type Pairs = OnceLock<Option<String>>;

@@ -2,7 +2,7 @@
 //!
 //! **Invariants.** The bytes are opaque. At most [`MAX_STATE`] of them are kept; every wait has a limit.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use devmig_model::protocol::vhost_user::wire::Transfer;
@@ -67,6 +67,12 @@ impl StateTransfer {
 
     pub(super) fn is_open(&self) -> bool {
         self.channel.is_some()
+    }
+
+    /// For waiting: the channel, if its reading end is ours and its end was not read.
+    pub(super) fn reads(&self) -> Option<BorrowedFd<'_>> {
+        let reads = |fd: &&OwnedFd| fcntl_getfl(fd).is_ok_and(|f| !f.contains(OFlags::WRONLY));
+        self.channel.as_ref().filter(reads).filter(|_| !self.ended).map(AsFd::as_fd)
     }
 
     /// Reads what the channel has.

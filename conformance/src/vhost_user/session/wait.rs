@@ -3,6 +3,7 @@
 //! **Invariant.** Every wait has a limit, and the last look is one that began after it: judging may take
 //! long.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use devmig_engine::machine::TimeClass;
@@ -42,9 +43,11 @@ impl Session<'_> {
         }
     }
 
-    /// Waits a little, or until a socket has something.
+    /// Waits until something comes through a descriptor, or a little: nothing tells that memory was
+    /// written, or a kick read.
     pub(super) fn pause(&self) -> Result<(), TestEnd> {
-        self.link.pause(self.back_end_channel.socket())
+        let channel = self.back_end_channel.socket().map(AsFd::as_fd);
+        self.link.pause(self.driver.notifications().chain(channel).chain(self.transfer.reads()))
     }
 
     /// Waits until nothing of this class is owed.

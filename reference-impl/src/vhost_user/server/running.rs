@@ -2,10 +2,11 @@
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{Deadline, Options, ServeError, Stop, serve};
+use super::{Options, ServeError, Stop, serve};
 use crate::temporary::{self, Temporary};
 
 /// What its socket is called.
@@ -18,6 +19,8 @@ const OUTSIDE: &str = "outside.sock";
 pub(crate) struct Serving {
     stop: Stop,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
+    /// Closed when the thread ends, whatever ends it.
+    over: Receiver<()>,
 }
 
 impl Serving {
@@ -27,22 +30,21 @@ impl Serving {
     ) -> Result<Self, ServeError> {
         let stop = Stop::new()?;
         let theirs = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("reference back-end".into())
-            .spawn(move || serve(&theirs))?;
-        Ok(Serving { stop, thread: Some(thread) })
+        let (running, over) = channel::<()>();
+        let thread =
+            std::thread::Builder::new().name("reference back-end".into()).spawn(move || {
+                let _running = running;
+                serve(&theirs)
+            })?;
+        Ok(Serving { stop, thread: Some(thread), over })
     }
 
     /// Stops it, and says how it ended: [`ServeError::Stuck`] if it does not end within the limit.
     pub(crate) fn stop(&mut self, limit: Duration) -> Result<(), ServeError> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         self.stop.stop()?;
-        let deadline = Deadline::after(limit);
-        while !thread.is_finished() {
-            if deadline.passed() {
-                return Err(ServeError::Stuck(limit));
-            }
-            deadline.pause(Duration::from_millis(1));
+        if self.over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            return Err(ServeError::Stuck(limit));
         }
         thread.join().map_err(|_| ServeError::Panicked)?
     }

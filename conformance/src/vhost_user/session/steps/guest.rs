@@ -22,7 +22,7 @@ pub(super) fn requests(s: &mut Session<'_>, count: u16, kick: bool) -> Result<()
     s.driver.watch_replaced()?;
     // What is sent comes back in another ring: each request is one of two rings, and what is possible
     // grows with their product.
-    let count = if s.has_outside() { count.min(MOST_TWICE) } else { count };
+    let count = if s.driven().has_outside { count.min(MOST_TWICE) } else { count };
     for _ in 0..count {
         if s.driver.waits() {
             s.settle(TimeClass::Io)?;
