@@ -25,11 +25,11 @@ const BOOT: Duration = Duration::from_secs(60);
 /// The round of the guest in which its memory begins to migrate.
 const FIRST_ROUND: u32 = 3;
 /// How long a migration may take.
-const MIGRATE: Duration = Duration::from_secs(60);
+pub(super) const MIGRATE: Duration = Duration::from_secs(60);
 /// How long the connections may last after it.
-const CLOSE: Duration = Duration::from_secs(5);
+pub(super) const CLOSE: Duration = Duration::from_secs(5);
 /// How often the monitors are asked.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 /// While there are to be more rounds: bytes a second, and milliseconds that the guest may stand still.
 const SLOW: (u64, u64) = (16 << 20, 1);
 /// How often a migration with a limit reads its logs before it is seen to go on.
@@ -54,8 +54,8 @@ pub struct Played {
     pub syncs: Option<u64>,
     /// After each migration that came to nothing the guest went on.
     pub resumed: bool,
-    /// The guest.
-    pub guest: PathBuf,
+    /// The guest, if there is one.
+    pub guest: Option<PathBuf>,
     /// Where the recording is.
     pub recording: PathBuf,
     /// The memory of the source when it stopped, as a file.
@@ -103,17 +103,10 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     };
     let (status, syncs) = migrated.map_err(|why| why.within("migrate"))?;
     took("migrate");
-    // A destination whose migration failed may end.
-    let mut arrived = String::new();
-    let deadline = Deadline::after(CLOSE);
-    while !ended(&arrived) && !deadline.passed() && status == "completed" {
-        match destination.migration() {
-            Ok((status, _)) => arrived = status,
-            Err(Error::Ended { .. }) => break,
-            Err(why) => return Err(why.within("arrive")),
-        }
-        deadline.pause(LOOK);
-    }
+    let arrived = match status == "completed" {
+        true => arrives(&mut destination)?,
+        false => String::new(),
+    };
     relay.end()?;
     took("arrive");
     let (source_memory, source_ram) = kept(&source, folder)?;
@@ -122,7 +115,7 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
         destination: arrived,
         syncs,
         resumed,
-        guest,
+        guest: Some(guest),
         recording,
         source_ram,
         source_memory,
@@ -248,7 +241,7 @@ fn through_a_file(
         destination: arrived,
         syncs: None,
         resumed,
-        guest,
+        guest: Some(guest),
         recording,
         source_ram,
         source_memory,
@@ -276,8 +269,23 @@ fn wait(
     }
 }
 
+/// The status that a destination reaches; nothing if its process ends, as it may if the migration fails.
+pub(super) fn arrives(destination: &mut Machine) -> Result<String, Error> {
+    let mut arrived = String::new();
+    let deadline = Deadline::after(CLOSE);
+    while !ended(&arrived) && !deadline.passed() {
+        match destination.migration() {
+            Ok((status, _)) => arrived = status,
+            Err(Error::Ended { .. }) => break,
+            Err(why) => return Err(why.within("arrive")),
+        }
+        deadline.pause(LOOK);
+    }
+    Ok(arrived)
+}
+
 /// The memory of a source that has stopped, and the file that it is written to.
-fn kept(source: &Machine, folder: &Path) -> Result<(Vec<u8>, PathBuf), Error> {
+pub(super) fn kept(source: &Machine, folder: &Path) -> Result<(Vec<u8>, PathBuf), Error> {
     let (memory, file) = (source.memory()?, folder.join("source.ram"));
     std::fs::write(&file, &memory).map_err(Error::io("the source's memory"))?;
     Ok((memory, file))
@@ -336,7 +344,7 @@ pub fn prepare(
 }
 
 /// Lets the destination listen: where it does.
-fn listens(
+pub(super) fn listens(
     migration: &Migration,
     destination: &mut Machine,
     folder: &Path,
