@@ -16,9 +16,9 @@
 use std::collections::BTreeSet;
 
 use devmig_engine::clause::ChoiceId;
-use devmig_engine::columns::{grid, thousands};
+use devmig_engine::columns::{count, grid, thousands};
 use devmig_engine::explore::Report;
-use devmig_engine::explore::report::{PropertyReport, PropertyVerdict};
+use devmig_engine::explore::report::{Ending, PropertyReport, PropertyVerdict};
 use devmig_engine::explore::trace::{self, Line};
 use devmig_engine::system::PropertyKind;
 use schemars::JsonSchema;
@@ -257,6 +257,7 @@ impl Examined {
             for change in &system.changes {
                 out += &change.text();
             }
+            out += &system.broken();
         }
         for decision in &self.decisions {
             out += &format!("\n{}", decision.text());
@@ -368,6 +369,16 @@ impl Compared {
             }
         }
         Compared { system: proposed.system.clone(), new: base.is_none(), changes, base, proposed }
+    }
+
+    /// The clauses that its program breaks, as it declares.
+    fn broken(&self) -> String {
+        let declared = self.proposed.broken.iter().filter(|ending| ending.declared);
+        let line = |ending: &Ending| {
+            let ends = count(usize::try_from(ending.count).unwrap_or(usize::MAX), "transition");
+            format!("  breaks {}, as declared: after {ends}\n", ending.clause)
+        };
+        declared.map(line).collect()
     }
 
     fn heading(&self) -> String {

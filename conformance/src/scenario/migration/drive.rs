@@ -38,6 +38,10 @@ const GOES_ON: u64 = 8;
 const CANCELLED: u64 = 2;
 /// How long a guest may take to go on after it.
 const RESUME: Duration = Duration::from_secs(5);
+/// The status of a migration whose destination follows from checkpoint to checkpoint.
+pub(super) const IN_COLO: &str = "colo";
+/// How long it does so.
+const CHECKPOINTS: Duration = Duration::from_secs(2);
 /// Afterwards.
 const FAST: (u64, u64) = (4 << 30, 60_000);
 
@@ -103,10 +107,13 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     };
     let (status, syncs) = migrated.map_err(|why| why.within("migrate"))?;
     took("migrate");
-    let arrived = match status == "completed" {
-        true => arrives(&mut destination)?,
-        false => String::new(),
+    let arrived = match status.as_str() {
+        "completed" | IN_COLO => arrives(&mut destination)?,
+        _ => String::new(),
     };
+    if status == IN_COLO {
+        std::thread::sleep(CHECKPOINTS);
+    }
     relay.end()?;
     took("arrive");
     let (source_memory, source_ram) = kept(&source, folder)?;
@@ -146,6 +153,8 @@ pub(crate) fn migrate(
             match end {
                 End::Complete => source.run("migrate-set-parameters", pace(FAST))?,
                 End::Cancel => source.run("migrate_cancel", json!({}))?,
+                // It does not end by itself once it is in COLO.
+                End::Colo => source.run("migrate-set-parameters", pace(FAST))?,
                 End::Postcopy => {
                     source.run("migrate-set-parameters", pace(FAST))?;
                     source.run("migrate-start-postcopy", json!({}))?
@@ -291,9 +300,9 @@ pub(super) fn kept(source: &Machine, folder: &Path) -> Result<(Vec<u8>, PathBuf)
     Ok((memory, file))
 }
 
-/// Whether a migration with this status goes no further.
+/// Whether a migration with this status goes no further; with COLO it is followed by checkpoints.
 fn ended(status: &str) -> bool {
-    matches!(status, "completed" | "failed" | "cancelled")
+    matches!(status, "completed" | "failed" | "cancelled" | IN_COLO)
 }
 
 /// Starts a machine, with what is set at both ends.

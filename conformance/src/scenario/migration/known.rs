@@ -130,6 +130,8 @@ pub enum End {
     Cancel,
     /// The destination goes on after the rounds, and asks for the pages that it lacks.
     Postcopy,
+    /// The destination follows from checkpoint to checkpoint, until the source ends.
+    Colo,
 }
 
 /// A migration that comes to nothing.

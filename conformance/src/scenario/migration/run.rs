@@ -18,7 +18,7 @@ use crate::implementations::{Deviation, Finding, Peer, Serves, When, deviates, f
 use crate::multifd::destination::runner::{self, Run};
 use crate::multifd::destination::session::Subject;
 use crate::multifd::destination::suite::{self, Test};
-use crate::multifd::judge::{DOCUMENT, judge};
+use crate::multifd::judge::{CHECKPOINTS, DOCUMENT, judge};
 use crate::multifd::mapped_ram;
 use crate::multifd::memory::Memory;
 use crate::multifd::pieces::Pieces;
@@ -238,7 +238,7 @@ fn judged(
             vec![(BLOCK.to_owned(), played.source_ram.clone())]
         }
         // The source goes on.
-        End::Cancel => Vec::new(),
+        End::Cancel | End::Colo => Vec::new(),
     };
     let (version, memory) = (Some(migration.source.name.as_str()), Memory::of(&compared)?);
     let report = match migration.transport {
@@ -264,6 +264,13 @@ fn judged(
             "cancelled" => Ok((report, found)),
             status => Err(format!("the migration was to be cancelled, and is {status}").into()),
         };
+    }
+    if migration.end == End::Colo {
+        let both = [&played.source, &played.destination];
+        if both != [drive::IN_COLO; 2] || !report.notes.iter().any(|note| note == CHECKPOINTS) {
+            return Err(format!("no checkpoints: the ends are {both:?}").into());
+        }
+        return Ok((report, found));
     }
     if played.source != "completed" {
         return Err(format!("the migration at the source is {}", played.source).into());
