@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 
 use super::bug::Detected;
 use super::decide::Decided;
+use super::described::{CompatExpected, SchemeExpected};
 use super::{Error, Explorer, Outcome};
 use crate::protocol::size::Scale;
 use crate::protocol::vfio::lint::{Expect, Finding, Lint};
@@ -108,6 +109,9 @@ pub struct Examined {
     pub title: String,
     #[serde(skip)]
     about: String,
+    /// Rows of the founding discussions that it carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<String>,
     /// Every expectation is met, and every system as expected.
     pub as_expected: bool,
     #[serde(skip)]
@@ -118,6 +122,12 @@ pub struct Examined {
     pub decisions: Vec<Decided>,
     /// Its expectations.
     pub expectations: Vec<Expected>,
+    /// Its expectations of schemes of compatibility.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schemes: Vec<SchemeExpected>,
+    /// Its expectations of descriptions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub descriptions: Vec<CompatExpected>,
     /// The bugs that it brings, each with the properties that detect it.
     pub bugs: Vec<Detected>,
     /// What it does to VFIO's migration states, if it touches them.
@@ -213,7 +223,13 @@ impl Examined {
         });
         let detected = |bug| Detected::of(explorer, library, bug);
         let bugs = bugs.iter().map(detected).collect::<Result<Vec<_>, _>>()?;
+        // They have no system, so that a choice of some does not leave them out.
+        let schemes: Vec<_> = proposal.schemes.iter().map(SchemeExpected::of).collect();
+        let all = proposal.descriptions.iter();
+        let descriptions: Vec<_> = all.map(CompatExpected::of).collect();
         let checks_nothing = systems.is_empty()
+            && schemes.is_empty()
+            && descriptions.is_empty()
             && decisions.is_empty()
             && expectations.is_empty()
             && bugs.is_empty()
@@ -221,6 +237,8 @@ impl Examined {
         let as_expected = !checks_nothing
             && expectations.iter().all(|expect| expect.met)
             && bugs.iter().all(|bug| bug.met)
+            && schemes.iter().all(|scheme| scheme.met)
+            && descriptions.iter().all(|description| description.met)
             && states.as_ref().is_none_or(|states| states.met)
             && systems.iter().all(|s| s.proposed.as_expected || settled(&s.system));
         Ok(Examined {
@@ -228,11 +246,14 @@ impl Examined {
             proposal: proposal.id.clone(),
             title: proposal.title.clone(),
             about: proposal.about.clone(),
+            rows: proposal.rows.clone(),
             as_expected,
             checks_nothing,
             systems,
             decisions,
             expectations,
+            schemes,
+            descriptions,
             bugs,
             states,
         })
@@ -246,6 +267,12 @@ impl Examined {
         let bugs = self.bugs.iter().map(|bug| &bug.report);
         let cut = reports.chain(expected).chain(bugs).any(|report| report.incomplete.is_some());
         Outcome::of(self.as_expected, cut)
+    }
+
+    /// How much it expects of systems under options, of schemes and of descriptions.
+    #[must_use]
+    pub fn expected(&self) -> usize {
+        self.expectations.len() + self.schemes.len() + self.descriptions.len()
     }
 
     /// For the console.
@@ -269,12 +296,14 @@ impl Examined {
                 false => "  NOT as the proposal expects\n",
             };
         }
-        if !self.expectations.is_empty() {
+        if self.expected() > 0 {
             out += "\nexpectations\n";
         }
         for expected in &self.expectations {
             out += &expected.text();
         }
+        out.extend(self.schemes.iter().map(SchemeExpected::text));
+        out.extend(self.descriptions.iter().map(CompatExpected::text));
         if !self.bugs.is_empty() {
             out += "\nmistakes\n";
         }
