@@ -1,5 +1,7 @@
 //! All built-in proposals, each with all that it is about.
 
+use std::collections::BTreeSet;
+
 use devmig_engine::columns::{count, grid};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -62,24 +64,28 @@ impl Corpus {
     pub fn text(&self) -> String {
         let not: Vec<_> = self.proposals.iter().filter(|one| !one.as_expected).collect();
         let mut text: String = not.iter().map(|examined| examined.text() + "\n").collect();
-        let head = ["proposal", "rows", "systems", "expectations", "as expected"];
+        let head = ["proposal", "rows", "checks", "as expected"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.proposals.iter().map(|examined| {
             vec![
                 examined.proposal.clone(),
                 examined.rows.join(" "),
-                examined.systems.len().to_string(),
-                examined.expected().to_string(),
+                (examined.systems.len() + examined.expected()).to_string(),
                 yes(examined.as_expected),
             ]
         }));
-        let carried: usize = self.proposals.iter().map(|examined| examined.rows.len()).sum();
+        let carried: BTreeSet<&String> =
+            self.proposals.iter().flat_map(|examined| &examined.rows).collect();
         let verdict = match not.len() {
             0 => "all as expected".to_owned(),
             n => format!("{n} NOT as expected"),
         };
         let proposals = count(self.proposals.len(), "proposal");
-        text += &format!("{}\n{proposals} of {}: {verdict}\n", grid(&rows), count(carried, "row"));
+        text += &format!(
+            "{}\n{proposals} of {}: {verdict}\n",
+            grid(&rows),
+            count(carried.len(), "row")
+        );
         text
     }
 }
