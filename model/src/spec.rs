@@ -116,7 +116,7 @@ const PROPOSALS: &[(&str, &str)] = builtin! {
     "proposals/resume-by-enable.toml"
     "proposals/status-suspend.toml"
     "proposals/status-suspend-broken.toml"
-    "proposals/no-reset-while-suspended.toml"
+    "proposals/reset-device-invalid.toml"
     "proposals/stop-by-statefulness.toml"
     "proposals/leave-suspended.toml"
     "proposals/one-model.toml"
