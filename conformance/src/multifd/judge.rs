@@ -339,12 +339,10 @@ impl Judge<'_> {
                 });
             }
         }
-        if !self.survey.complete || self.truncated || self.lost {
+        if !self.survey.complete || self.survey.followed || self.truncated || self.lost {
             return Ok(());
         }
-        if !self.survey.followed {
-            self.numbers(0);
-        }
+        self.numbers(0);
         for place in 0..self.devices.len().min(MAX_DEVICES) {
             let Some(device) = self.devices.get(place) else { break };
             let missing = device.indices.first_missing();
