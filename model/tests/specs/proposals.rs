@@ -1,5 +1,7 @@
 //! The built-in proposals are as expected, and each of them could be otherwise.
 
+#![allow(clippy::unwrap_used)]
+
 use devmig_engine::explore::search::Limits;
 use devmig_model::analysis::change::Examined;
 use devmig_model::analysis::corpus::{Corpus, builtin as examined};
@@ -10,7 +12,7 @@ use devmig_model::rivals;
 use devmig_model::spec::{SpecErrors, builtin_proposals};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
-use crate::common::builtin;
+use crate::common::{builtin, proposal};
 
 fn examine(library: &Library) -> Examined {
     let (base, explorer) = (builtin(), Explorer::new(Limits::default(), &|_| ()));
@@ -92,6 +94,15 @@ const SYMMETRIC: [&str; 3] = [
     "Two vendors, the same string: taken for compatible",
     "Forward: the new release is on the list of the old one",
 ];
+
+/// What the program of a system breaks is named, with how often, also where no trace is shown.
+#[test]
+fn what_is_broken_as_declared_is_named() {
+    let text = examine(&proposal("suspend")).text();
+    let line = "  breaks vhost-user.suspend.no-reset-device, as declared: after 32 transitions\n";
+    assert!(text.contains(line), "{text}");
+    assert!(!examine(&proposal("status-suspend")).text().contains("  breaks "));
+}
 
 #[test]
 fn all_proposals_are_found_by_their_files() {
