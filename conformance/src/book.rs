@@ -12,6 +12,7 @@
 //! | `messages.rs`, `vfio_states.rs` | the tables of vhost-user and of VFIO, which `devmig table` shows too |
 //! | `implementations.rs`, `steps.rs` | what is known of real implementations; the steps of tests |
 //! | `hand_over.rs`, `tracking.rs` | the hand-over table; what tracks the writes of devices |
+//! | `proposed.rs` | what was proposed in the founding discussions |
 //! | `schemas.rs` | the forms of JSON documents |
 //! | `explain.rs`, `lists.rs` | one clause or choice, and lists of them, for the console |
 //!
@@ -23,6 +24,7 @@ mod hand_over;
 mod implementations;
 pub mod lists;
 pub mod messages;
+mod proposed;
 pub mod schemas;
 mod specification;
 mod steps;
@@ -32,12 +34,11 @@ pub mod vfio_states;
 
 use std::path::PathBuf;
 
-use devmig_model::analysis::change::Examined;
+use devmig_model::analysis::corpus;
 use devmig_model::analysis::decide::Decided;
 use devmig_model::analysis::{Error, Explorer};
 use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
-use devmig_model::spec::builtin_proposals;
 
 use crate::coverage;
 use messages::Document;
@@ -62,20 +63,7 @@ pub fn reference(
     let reports = explorer.explore_all(library, &systems)?;
     let reports: Vec<_> = systems.iter().map(|system| system.about()).zip(reports).collect();
     let tables = Decided::all(explorer, library, &library.decisions, &[], &Scale::default())?;
-    let mut proposals = Vec::new();
-    for (name, text) in builtin_proposals() {
-        let proposed = Library::with_proposal(&name, &text)?;
-        if let Some(proposal) = &proposed.proposal {
-            let examined = Examined::of(
-                explorer,
-                (library, &proposed),
-                proposal,
-                None,
-                (&[], &Scale::default()),
-            )?;
-            proposals.push((name, examined));
-        }
-    }
+    let proposals = corpus::builtin(explorer, library)?;
     let page = |name: &str, title: &str, about: &str, body: String| {
         let text = format!("{HEADER}# {title}\n\n{about}\n\n{}", body.trim_end());
         (PathBuf::from("reference").join(name), text + "\n")
@@ -131,6 +119,14 @@ pub fn reference(
             "The proposals",
             "The changes and the expectations of each proposal.",
             proposals.iter().map(|(name, examined)| systems::proposal(name, examined)).collect(),
+        ),
+        page(
+            "proposed.md",
+            "What was proposed",
+            "Every proposal that was made in the founding discussions, with the files in \
+             `specs/proposals/` that check it or the reason why no file can. `devmig check --proposals` \
+             checks all of them.",
+            proposed::body(library, &proposals)?,
         ),
         page(
             "bugs.md",

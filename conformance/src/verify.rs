@@ -5,11 +5,11 @@ use devmig_engine::columns::{count, grid};
 use devmig_engine::explore::Report;
 use devmig_model::analysis::bug::Detected;
 use devmig_model::analysis::change::Examined;
+use devmig_model::analysis::corpus;
 use devmig_model::analysis::listing::{head, row, yes};
 use devmig_model::analysis::{self, Explorer, Outcome, Stage};
-use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
-use devmig_model::spec::{SpecErrors, builtin_proposals};
+use devmig_model::spec::SpecErrors;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -67,20 +67,8 @@ impl Verification {
     /// Problems of what is built in, and reference devices that cannot be run.
     pub fn of(explorer: &Explorer<'_>, library: &Library, program: String) -> Result<Self, Error> {
         let systems = explorer.explore_all(library, &library.catalogue(&[]))?;
-        let mut proposals = Vec::new();
-        for (name, text) in builtin_proposals() {
-            let proposed = Library::with_proposal(&name, &text)?;
-            if let Some(proposal) = &proposed.proposal {
-                let libraries = (library, &proposed);
-                proposals.push(Examined::of(
-                    explorer,
-                    libraries,
-                    proposal,
-                    None,
-                    (&[], &Scale::default()),
-                )?);
-            }
-        }
+        let proposals = corpus::builtin(explorer, library)?;
+        let proposals = proposals.into_iter().map(|(_, examined)| examined).collect();
         let bugs = library.bugs();
         explorer.expects(bugs.len());
         let bugs = bugs.iter().map(|bug| Detected::of(explorer, library, bug));
@@ -159,6 +147,22 @@ impl Verification {
                 let options: Vec<_> = expected.under.values().filter_map(|o| o.as_str()).collect();
                 row[0] = format!("{}: {} ({})", examined.proposal, row[0], options.join(", "));
                 row[5] = yes(expected.met);
+                rows.push(row);
+            }
+        }
+        for examined in &self.proposals {
+            let (schemes, descriptions) = (&examined.schemes, &examined.descriptions);
+            let all = [
+                ("schemes", schemes.iter().map(|one| one.met).collect::<Vec<_>>()),
+                ("descriptions", descriptions.iter().map(|one| one.met).collect()),
+            ];
+            for (what, met) in all.into_iter().filter(|(_, met)| !met.is_empty()) {
+                expectations += met.len();
+                let met = met.into_iter().all(|met| met);
+                let mut row = vec![String::new(); rows[0].len()];
+                row[0] = format!("{}: {what}", examined.proposal);
+                row[4] = if met { "as said" } else { "otherwise" }.to_owned();
+                row[5] = yes(met);
                 rows.push(row);
             }
         }

@@ -264,6 +264,12 @@ fn a_system_is_explored_at_another_size() {
         ("vdpa/suspend-resume", "requests=9", "its bounds are requests (1 to 4, now 2)"),
         ("example/copy", "values", "`values` is not a bound and its value"),
         ("example/copy", "values=1,values=2", "`values` is given twice"),
+        ("example/copy", "huge", "the presets are `small` (as declared) and `large`"),
+        (
+            "example/copy",
+            "large",
+            "example/copy has no preset `large` help: these have it: vhost-user/ring",
+        ),
         (
             "vhost-user/kick-overtakes",
             "rings=2",
@@ -277,6 +283,12 @@ fn a_system_is_explored_at_another_size() {
         assert_eq!(output.status.code(), Some(2), "{system} at {scale}: {said}");
         assert!(said.contains(what), "{said}");
     }
+    assert!(states(&["--scale", "large"]) > states(&["--scale", "requests=3"]));
+    assert_eq!(states(&["--scale", "small"]), states(&[]));
+    let output = run(&["check", "vdpa/*", "--scale", "large"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let left_out = "at large\nleft out, for they have no preset `large`: 1 system\n";
+    assert!(said.starts_with(left_out), "{said}");
     let ring = ["compare", "vdpa/suspend-resume", "ring/abstract", "--ring", "--refines"];
     assert_eq!(code(&[&ring[..], &["--scale", "requests=3"]].concat()), 0);
     let proposal = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/proposals/suspend.toml");
@@ -288,6 +300,21 @@ fn a_system_is_explored_at_another_size() {
     };
     let (own, further) = (states(&[]), states(&["--scale", "requests=3"]));
     assert!(further.0 > own.0 && further.1 > own.1, "{own:?} {further:?}");
+}
+
+#[test]
+fn all_proposals_are_checked() {
+    let output = run(&["check", "--proposals"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("skip-pre-copy") && line.contains("S3-03")));
+    let report = json(&["check", "--proposals", "--format", "json"]);
+    assert_eq!(report["as_expected"], true);
+    assert_eq!(report["proposals"].as_array().unwrap().len() + 3, said.lines().count());
+    // A run that is cut short proves nothing.
+    assert_eq!(code(&["check", "--proposals", "--max-states", "10"]), 3);
+    assert_eq!(code(&["check", "--proposals", "vdpa/*"]), 2);
 }
 
 #[test]

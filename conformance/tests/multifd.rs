@@ -980,6 +980,16 @@ fn what_follows_the_end_is_known_or_wrong() {
     for wrong in [&[1, 2, 3][..], b"QEVM", &[&description[..], &[4]].concat()] {
         assert_eq!(clauses(&judge(wrong)), ["main.followed"]);
     }
+    // Checkpoints go on in the channels, and are judged only where nothing says that they are checkpoints.
+    let mut checkpoint = healthy();
+    checkpoint.channels[0].extend([ram(10, &[1], &[], 0xa4), sync(12)]);
+    assert!(clauses(&checkpoint.judged()).contains(&"sync.marked"));
+    checkpoint.main.push(vec![0, 0, 0, 1]);
+    let report = checkpoint.judged();
+    assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+    // What comes before the end is judged.
+    checkpoint.channels[0][2] = ram(2, &[0, 1, 1], &[3], 0xa1);
+    assert_eq!(clauses(&checkpoint.judged()), ["sync.page-once"]);
     let mut empty = healthy();
     empty.main = vec![b"QEVM\0\0\0\x03\0".to_vec()];
     assert!(clauses(&empty.judged()).contains(&"main.followed"));

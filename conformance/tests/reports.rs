@@ -109,7 +109,7 @@ fn what_is_explored_keeps_to_its_schema() {
         assert!(!schema.is_valid(&broken), "{document}");
     }
     // Those that take long are made of the same parts.
-    for document in ["decide-all", "verify"] {
+    for document in ["decide-all", "verify", "check-proposals"] {
         let schema = schema(document);
         assert!(!schema.is_valid(&serde_json::json!({ "schema": 1 })), "{document}");
     }

@@ -17,7 +17,9 @@
 pub mod bug;
 pub mod change;
 pub mod compare;
+pub mod corpus;
 pub mod decide;
+pub mod described;
 pub mod hand_over;
 pub mod listing;
 pub mod migrating;
@@ -29,6 +31,7 @@ use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::{Limits, Progress};
 use devmig_engine::explore::{self, Check, Options, Report};
 
+use crate::protocol::definition::Definition;
 use crate::protocol::size::{BadScale, Scale};
 use crate::registry::Library;
 use crate::spec::{self, SpecError, SpecErrors};
@@ -171,7 +174,11 @@ impl Library {
         options: &[(ChoiceId, u8)],
         scale: &Scale,
     ) -> Result<Box<dyn Check>, SpecError> {
-        let bad = |bad: BadScale| SpecError::new(bad.to_string());
+        let bad = |bad: BadScale| self.bad_scale(&bad);
+        if self.size(name).is_none() {
+            return Err(self.unknown(name));
+        }
+        let scale = &self.scale_of(name, scale).map_err(bad)?;
         if let (false, Some((bounds, speaks))) = (scale.is_empty(), self.size(name))
             && !speaks.at(&scale.resolve(name, &bounds).map_err(bad)?)
         {
@@ -182,8 +189,26 @@ impl Library {
         found.ok_or_else(|| self.unknown(name))
     }
 
+    fn bad_scale(&self, bad: &BadScale) -> SpecError {
+        let error = SpecError::new(bad.to_string());
+        match bad {
+            BadScale::NoPreset(_) => {
+                error.help(format!("these have it: {}", self.large().join(", ")))
+            }
+            _ => error,
+        }
+    }
+
+    /// The names of the systems with the preset `large`.
+    #[must_use]
+    pub fn large(&self) -> Vec<&str> {
+        let definitions = self.system_definitions();
+        let large = definitions.filter(|def| def.common().large.is_some());
+        large.map(Definition::name).collect()
+    }
+
     /// The systems whose names match any of the patterns, in the catalogue's order; all if there is
-    /// no pattern.
+    /// no pattern. Of several, those without a preset that is asked for are left out.
     ///
     /// # Errors
     /// If a pattern matches nothing, or a system has no such size.
@@ -204,8 +229,20 @@ impl Library {
             all.retain(|system| patterns.is_empty() || matching(system.name()));
             return Ok(all);
         }
-        let names = self.system_names().filter(|name| patterns.is_empty() || matching(name));
-        names.map(|name| self.system(name, options, scale)).collect()
+        let names = self.matching(patterns);
+        let named = |name: &str| patterns.iter().any(|pattern| pattern == name);
+        let names: Vec<&str> =
+            names.filter(|name| named(name) || self.scale_of(name, scale).is_ok()).collect();
+        if names.is_empty() {
+            return Err(self.bad_scale(&BadScale::NoPreset("no system among these".to_owned())));
+        }
+        names.into_iter().map(|name| self.system(name, options, scale)).collect()
+    }
+
+    /// The names that match any of the patterns; all if there is no pattern.
+    pub fn matching(&self, patterns: &[String]) -> impl Iterator<Item = &str> {
+        let matching = |name: &str| patterns.iter().any(|pattern| spec::matches(pattern, name));
+        self.system_names().filter(move |name| patterns.is_empty() || matching(name))
     }
 
     fn unknown(&self, name: &str) -> SpecError {

@@ -12,11 +12,14 @@
 //! [`Library`] that exists is valid; every problem of every file is reported, with its place. No item
 //! of a file is accepted and then ignored. A name stands for one system.
 
+pub mod described;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
+use self::described::{CompatExpectation, RawCompatExpect, RawSchemeExpect, SchemeExpectation};
 use crate::protocol::definition::Definition;
 use crate::protocol::input::{Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
@@ -25,6 +28,7 @@ use crate::protocol::{
     barrier, example, hand_over, mapped_ram, migration, multifd, orchestration, ring, transfer,
     vdpa, vfio, vhost_user,
 };
+use crate::spec::traceability;
 use crate::spec::{
     self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
     builtin_files, did_you_mean, renamed_or_near, with_help,
@@ -121,7 +125,7 @@ registered! {
 }
 
 /// The kinds of items that are read here.
-const KINDS: [&str; 3] = ["proposal", "expect", "decide"];
+const KINDS: [&str; 5] = ["proposal", "expect", "decide", "scheme-expect", "compat-expect"];
 
 /// Kinds that were once written otherwise, and what takes their place.
 const RENAMED: [(&str, &str); 2] = [
@@ -148,6 +152,9 @@ struct RawProposal {
     id: Spanned<String>,
     title: Spanned<String>,
     about: Spanned<String>,
+    /// Rows of the founding discussions that it carries.
+    #[serde(default)]
+    rows: Vec<Spanned<String>>,
     /// Systems of the base that are checked again under the proposal.
     #[serde(default)]
     systems: Vec<Spanned<String>>,
@@ -183,12 +190,18 @@ pub struct Proposal {
     pub title: String,
     /// What it is about.
     pub about: String,
+    /// Rows of the founding discussions that it carries.
+    pub rows: Vec<String>,
     /// Systems of the base that are checked again.
     pub systems: Vec<String>,
     /// Choices that it settles.
     pub fixes: Vec<(ChoiceId, u8)>,
     /// What it expects.
     pub expects: Vec<Expectation>,
+    /// What it expects of schemes of compatibility.
+    pub schemes: Vec<SchemeExpectation>,
+    /// What it expects of descriptions.
+    pub descriptions: Vec<CompatExpectation>,
 }
 
 /// What is expected of a system under some options.
@@ -273,12 +286,16 @@ impl Library {
         let proposals = input.items::<RawProposal>("proposal", &mut d);
         let expects = input.items::<RawExpect>("expect", &mut d);
         let decides = input.items::<RawDecide>("decide", &mut d);
+        let schemes = input.items::<RawSchemeExpect>("scheme-expect", &mut d);
+        let descriptions = input.items::<RawCompatExpect>("compat-expect", &mut d);
         let protocols = Protocols::load(&spec, &mut input, &mut d);
         if let Some(file) = proposed_file {
             one_proposal(file, &proposals.proposed, &mut d);
         }
         only_proposed(&proposals, &mut d);
         only_proposed(&expects, &mut d);
+        only_proposed(&schemes, &mut d);
+        only_proposed(&descriptions, &mut d);
         let protocols = match protocols {
             Ok(protocols) => protocols,
             // What a file says wrongly comes before what is missing for that reason.
@@ -295,6 +312,11 @@ impl Library {
             let mut proposal = names.proposal(&spec, item, &mut d);
             let expects = expects.proposed.iter();
             proposal.expects = expects.map(|item| names.expectation(&spec, item, &mut d)).collect();
+            let schemes = schemes.proposed.iter();
+            proposal.schemes = schemes.map(|item| described::scheme(item, &mut d)).collect();
+            let all = descriptions.proposed.iter();
+            proposal.descriptions =
+                all.map(|item| described::compat(&spec, item, &mut d)).collect();
             proposal
         });
         d.finish(())?;
@@ -368,13 +390,31 @@ impl Library {
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
         match self.definitions().find(|(_, def)| def.name() == name) {
             None => Ok(None),
-            Some((protocol, def)) => protocol.build(name, scale, self.fixed(def, options)),
+            Some((protocol, def)) => {
+                let scale = scale.of(name, def.common().large.as_ref())?;
+                protocol.build(name, &scale, self.fixed(def, options))
+            }
         }
+    }
+
+    /// A scale for the system of this name: bounds and their values, if it is a preset.
+    ///
+    /// # Errors
+    /// If the system does not have the preset.
+    pub fn scale_of(&self, name: &str, scale: &Scale) -> Result<Scale, BadScale> {
+        let def = self.definitions().find(|(_, def)| def.name() == name);
+        let large = def.and_then(|(_, def)| def.common().large.as_ref());
+        scale.of(name, large)
     }
 
     /// The names of all systems, in the order in which they are listed.
     pub fn system_names(&self) -> impl Iterator<Item = &str> {
-        self.definitions().map(|(_, def)| def.name())
+        self.system_definitions().map(Definition::name)
+    }
+
+    /// The systems as they are defined, in the order in which they are listed.
+    pub fn system_definitions(&self) -> impl Iterator<Item = &dyn Definition> {
+        self.definitions().map(|(_, def)| def)
     }
 
     fn definitions(&self) -> impl Iterator<Item = (&dyn Protocol, &dyn Definition)> {
@@ -485,13 +525,22 @@ impl<'a> Names<'a> {
 
     fn proposal(&self, spec: &Spec, item: &Item<RawProposal>, d: &mut Diagnostics) -> Proposal {
         let raw = &item.value;
+        let known = if raw.rows.is_empty() { Vec::new() } else { traceability::numbers() };
+        for row in raw.rows.iter().filter(|row| !known.contains(row.get_ref())) {
+            let message = format!("no row of the discussions is called `{}`", row.get_ref());
+            let help = did_you_mean(row.get_ref(), known.iter().map(String::as_str));
+            d.push(with_help(item.error(row.span(), message, "unknown row"), help));
+        }
         Proposal {
+            rows: raw.rows.iter().map(|row| row.get_ref().clone()).collect(),
             id: raw.id.get_ref().clone(),
             title: raw.title.get_ref().clone(),
             about: raw.about.get_ref().clone(),
             systems: raw.systems.iter().map(|name| self.known(item, name, d)).collect(),
             fixes: raw.fixes.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
             expects: Vec::new(),
+            schemes: Vec::new(),
+            descriptions: Vec::new(),
         }
     }
 

@@ -105,6 +105,24 @@ pub fn table() -> Vec<Row> {
     rows
 }
 
+/// The names of all rows of [`table`].
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let schemes = all().iter().map(|scheme| scheme.name()).collect::<Vec<_>>();
+    [&PROFILES[..], &schemes].concat()
+}
+
+/// The scheme of this name against all laws.
+#[must_use]
+pub fn named(name: &str) -> Option<Row> {
+    let scheme = all().into_iter().find(|scheme| scheme.name() == name);
+    let profile = || profiles().into_iter().find(|row| row.scheme == name);
+    scheme.map(|scheme| judge(&*scheme)).or_else(profile)
+}
+
+/// The names of the versions of the RFC that [`profiles`] are about.
+const PROFILES: [&str; 3] = ["RFC v1", "RFC v3", "RFC v4"];
+
 /// Each version of the RFC over all universes that show something of it: what it keeps in general.
 #[must_use]
 pub fn profiles() -> Vec<Row> {
@@ -115,7 +133,7 @@ pub fn profiles() -> Vec<Row> {
     let v1 = "Listed parameters are set at the destination; the others stay unchanged.";
     let v3 = "Parameters that are not off are listed; the others are set to the destination's off \
               values.";
-    [by("RFC v1", v1, Rule::V1), by("RFC v3", v3, Rule::V3), versions()]
+    [by(PROFILES[0], v1, Rule::V1), by(PROFILES[1], v3, Rule::V3), versions()]
         .iter()
         .filter_map(|schemes| together(schemes))
         .collect()

@@ -5,6 +5,7 @@
 
 use devmig_engine::explore::Report;
 use devmig_model::analysis::change::Examined;
+use devmig_model::analysis::corpus::Corpus;
 use devmig_model::analysis::decide::{Decided, Decisions};
 use devmig_model::analysis::hand_over::Table;
 use devmig_model::analysis::listing::{List, Reports};
@@ -30,6 +31,7 @@ pub const ALL: &[Document] = &[
     ("check-several", "devmig check [GLOB…] --format json", || schema_for!(Reports<'static>)),
     ("check-list", "devmig check --list --format json", || schema_for!(List<'static>)),
     ("check-proposal", "devmig check --proposal FILE --format json", || schema_for!(Examined)),
+    ("check-proposals", "devmig check --proposals --format json", || schema_for!(Corpus)),
     ("decide", "devmig decide SYSTEM --choices … --format json", || schema_for!(Decided)),
     ("decide-all", "devmig decide --format json", || schema_for!(Decisions<'static>)),
     ("decide-migration", "devmig decide migration --format json", || schema_for!(Migrations)),

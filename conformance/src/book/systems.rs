@@ -104,6 +104,28 @@ pub(super) fn proposal(name: &str, examined: &Examined) -> String {
         let text = lint_text(&states.found);
         out += &format!("### Migration states ({met})\n\n```text\n{text}```\n\n");
     }
+    if !examined.schemes.is_empty() {
+        out += "### Schemes\n\n| scheme | violated laws | as expected |\n|---|---|---|\n";
+    }
+    for scheme in &examined.schemes {
+        let met = if scheme.met { "yes" } else { "no" };
+        let violated = scheme.violated.join(", ");
+        out += &format!("| {} | {violated} | {met} |\n", scheme.scheme);
+    }
+    if !examined.schemes.is_empty() {
+        out.push('\n');
+    }
+    if !examined.descriptions.is_empty() {
+        out += "### Descriptions\n\n| case | answer | as expected |\n|---|---|---|\n";
+    }
+    for description in &examined.descriptions {
+        let met = if description.met { "yes" } else { "no" };
+        let (about, found) = (cell(&description.about), cell(&description.found));
+        out += &format!("| {about} | {found} | {met} |\n");
+    }
+    if !examined.descriptions.is_empty() {
+        out.push('\n');
+    }
     if !examined.expectations.is_empty() {
         out += "### Expectations\n\n| system | under | violated | met |\n|---|---|---|---|\n";
     }

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use devmig_engine::columns::count;
 use devmig_engine::explore::Report;
 use devmig_model::analysis::Outcome;
 use devmig_model::analysis::change::Examined;
+use devmig_model::analysis::corpus::Corpus;
 use devmig_model::analysis::listing::{List, Reports, one};
 use devmig_model::registry::Library;
 
@@ -26,6 +28,10 @@ pub(crate) struct Args {
     /// Apply this proposal: show what it changes, and whether its expectations are met
     #[arg(long, value_name = "FILE", help_heading = "Specification")]
     proposal: Option<PathBuf>,
+    /// Check all built-in proposals, each with all systems that it is about
+    #[arg(long, conflicts_with_all = ["systems", "list", "proposal", "pins", "scale", "full"],
+          help_heading = "Selection")]
+    proposals: bool,
     #[command(flatten)]
     pins: Pins,
     #[command(flatten)]
@@ -43,6 +49,13 @@ pub(crate) struct Args {
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let library = select::library(args.proposal.as_ref())?;
+    if args.proposals {
+        let meter = Meter::new();
+        let found = Corpus::of(&meter.explorer(args.bounds.limits()), &library)?;
+        drop(meter);
+        out.show(args.format, &found, || found.text())?;
+        return Ok(found.outcome().into());
+    }
     let pins = library.spec.pins(args.pins.written())?;
     let scale = args.size.scale();
     let systems = library.systems(&args.systems, &pins, &scale)?;
@@ -79,7 +92,17 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let all = found.all();
     let reports = &all.in_turn;
     if args.format == Format::Text && !scale.is_empty() {
-        out.text(&format!("at {scale}\n"))?;
+        let of_one = systems.first().filter(|_| systems.len() == 1);
+        let size = of_one.and_then(|one| library.scale_of(one.name(), &scale).ok());
+        match size.filter(|_| scale.is_preset()) {
+            Some(size) => out.text(&format!("at {scale}: {size}\n"))?,
+            None => out.text(&format!("at {scale}\n"))?,
+        }
+        let left_out = library.matching(&args.systems).count().saturating_sub(systems.len());
+        if left_out > 0 {
+            let left_out = count(left_out, "system");
+            out.text(&format!("left out, for they have no preset `{scale}`: {left_out}\n"))?;
+        }
     }
     match (&args.systems[..], &reports[..]) {
         ([name], [(about, report)]) if *name == report.system => {

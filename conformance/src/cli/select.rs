@@ -66,8 +66,9 @@ impl Pins {
 /// The size of the systems.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Size {
-    /// Explore at another size, e.g. `rings=2,requests=3`; an unknown bound lists those of the system
-    #[arg(long, value_name = "BOUND=N,...", help_heading = "Bounds")]
+    /// Explore at another size, e.g. `rings=2,requests=3`; an unknown bound lists those of the system.
+    /// `large`: the preset of each system that has one; `small`: as declared
+    #[arg(long, value_name = "BOUND=N,...|PRESET", help_heading = "Bounds")]
     scale: Option<Scale>,
 }
 

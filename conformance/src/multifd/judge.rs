@@ -57,6 +57,10 @@ pub const DOCUMENT: &str = "qemu-multifd";
 /// The most violations that are listed.
 const VIOLATIONS: usize = 200;
 
+/// What is said of a main stream that goes on after its end: the destination follows to later checkpoints, in
+/// the same connections and in both directions.
+pub const CHECKPOINTS: &str = "the main stream goes on after its end, as with COLO: nothing after that is judged, on any connection";
+
 type Machine = Multifd<MAX_CHANNELS, MAX_DEVICES>;
 
 /// Why a recording was not judged.
@@ -98,7 +102,7 @@ pub fn judge(
         survey.mode = Mode::None;
     }
     if survey.followed {
-        notes.push("the main stream goes on after its end, which is not judged".to_owned());
+        notes.push(CHECKPOINTS.to_owned());
     }
     let machine = Multifd { laws, channels: channels.len().min(MAX_CHANNELS) };
     let mut judge = Judge {
@@ -314,6 +318,8 @@ impl Judge<'_> {
                 self.truncated = true;
             }
         }
+        // Checkpoints go on in the channels, and what an epoch of theirs repeats is not known.
+        let channels = if self.survey.followed { &mut [] } else { channels };
         for channel in channels.iter_mut() {
             while !channel.ended {
                 channel.run(self)?;
@@ -333,7 +339,7 @@ impl Judge<'_> {
                 });
             }
         }
-        if !self.survey.complete || self.truncated || self.lost {
+        if !self.survey.complete || self.survey.followed || self.truncated || self.lost {
             return Ok(());
         }
         self.numbers(0);

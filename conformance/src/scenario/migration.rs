@@ -18,6 +18,7 @@
 //! | `inside.rs` | a migration with devices, in a guest whose kernel has a driver for them |
 //! | `known.rs` | `implementations/qemu-multifd.toml`: versions, migrations, what is known |
 //! | `drive.rs` | one migration |
+//! | `reference.rs` | one whose source or destination is the reference |
 //! | `run.rs` | from the installation to the verdict |
 
 pub mod drive;
@@ -26,4 +27,5 @@ mod inside;
 pub mod known;
 pub mod machine;
 mod mediated;
+mod reference;
 pub mod run;

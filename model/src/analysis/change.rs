@@ -16,9 +16,9 @@
 use std::collections::BTreeSet;
 
 use devmig_engine::clause::ChoiceId;
-use devmig_engine::columns::{grid, thousands};
+use devmig_engine::columns::{count, grid, thousands};
 use devmig_engine::explore::Report;
-use devmig_engine::explore::report::{PropertyReport, PropertyVerdict};
+use devmig_engine::explore::report::{Ending, PropertyReport, PropertyVerdict};
 use devmig_engine::explore::trace::{self, Line};
 use devmig_engine::system::PropertyKind;
 use schemars::JsonSchema;
@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 
 use super::bug::Detected;
 use super::decide::Decided;
+use super::described::{CompatExpected, SchemeExpected};
 use super::{Error, Explorer, Outcome};
 use crate::protocol::size::Scale;
 use crate::protocol::vfio::lint::{Expect, Finding, Lint};
@@ -108,6 +109,9 @@ pub struct Examined {
     pub title: String,
     #[serde(skip)]
     about: String,
+    /// Rows of the founding discussions that it carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<String>,
     /// Every expectation is met, and every system as expected.
     pub as_expected: bool,
     #[serde(skip)]
@@ -118,6 +122,12 @@ pub struct Examined {
     pub decisions: Vec<Decided>,
     /// Its expectations.
     pub expectations: Vec<Expected>,
+    /// Its expectations of schemes of compatibility.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schemes: Vec<SchemeExpected>,
+    /// Its expectations of descriptions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub descriptions: Vec<CompatExpected>,
     /// The bugs that it brings, each with the properties that detect it.
     pub bugs: Vec<Detected>,
     /// What it does to VFIO's migration states, if it touches them.
@@ -213,7 +223,13 @@ impl Examined {
         });
         let detected = |bug| Detected::of(explorer, library, bug);
         let bugs = bugs.iter().map(detected).collect::<Result<Vec<_>, _>>()?;
+        // They have no system, so that a choice of some does not leave them out.
+        let schemes: Vec<_> = proposal.schemes.iter().map(SchemeExpected::of).collect();
+        let all = proposal.descriptions.iter();
+        let descriptions: Vec<_> = all.map(CompatExpected::of).collect();
         let checks_nothing = systems.is_empty()
+            && schemes.is_empty()
+            && descriptions.is_empty()
             && decisions.is_empty()
             && expectations.is_empty()
             && bugs.is_empty()
@@ -221,6 +237,8 @@ impl Examined {
         let as_expected = !checks_nothing
             && expectations.iter().all(|expect| expect.met)
             && bugs.iter().all(|bug| bug.met)
+            && schemes.iter().all(|scheme| scheme.met)
+            && descriptions.iter().all(|description| description.met)
             && states.as_ref().is_none_or(|states| states.met)
             && systems.iter().all(|s| s.proposed.as_expected || settled(&s.system));
         Ok(Examined {
@@ -228,11 +246,14 @@ impl Examined {
             proposal: proposal.id.clone(),
             title: proposal.title.clone(),
             about: proposal.about.clone(),
+            rows: proposal.rows.clone(),
             as_expected,
             checks_nothing,
             systems,
             decisions,
             expectations,
+            schemes,
+            descriptions,
             bugs,
             states,
         })
@@ -248,6 +269,12 @@ impl Examined {
         Outcome::of(self.as_expected, cut)
     }
 
+    /// How much it expects of systems under options, of schemes and of descriptions.
+    #[must_use]
+    pub fn expected(&self) -> usize {
+        self.expectations.len() + self.schemes.len() + self.descriptions.len()
+    }
+
     /// For the console.
     #[must_use]
     pub fn text(&self) -> String {
@@ -258,6 +285,7 @@ impl Examined {
             for change in &system.changes {
                 out += &change.text();
             }
+            out += &system.broken();
         }
         for decision in &self.decisions {
             out += &format!("\n{}", decision.text());
@@ -269,12 +297,14 @@ impl Examined {
                 false => "  NOT as the proposal expects\n",
             };
         }
-        if !self.expectations.is_empty() {
+        if self.expected() > 0 {
             out += "\nexpectations\n";
         }
         for expected in &self.expectations {
             out += &expected.text();
         }
+        out.extend(self.schemes.iter().map(SchemeExpected::text));
+        out.extend(self.descriptions.iter().map(CompatExpected::text));
         if !self.bugs.is_empty() {
             out += "\nmistakes\n";
         }
@@ -369,6 +399,16 @@ impl Compared {
             }
         }
         Compared { system: proposed.system.clone(), new: base.is_none(), changes, base, proposed }
+    }
+
+    /// The clauses that its program breaks, as it declares.
+    fn broken(&self) -> String {
+        let declared = self.proposed.broken.iter().filter(|ending| ending.declared);
+        let line = |ending: &Ending| {
+            let ends = count(usize::try_from(ending.count).unwrap_or(usize::MAX), "transition");
+            format!("  breaks {}, as declared: after {ends}\n", ending.clause)
+        };
+        declared.map(line).collect()
     }
 
     fn heading(&self) -> String {

@@ -38,7 +38,12 @@ impl<'a> Reports<'a> {
     pub fn table(&self) -> String {
         let mut rows = vec![head()];
         rows.extend(self.systems.iter().copied().map(row));
-        format!("{}\n{}\n", grid(&rows), self.summary())
+        let whole = self.systems.iter().filter(|report| report.not_reduced).count();
+        let whole = match whole {
+            0 => String::new(),
+            n => format!("{} without interchangeable parts, not reduced\n", count(n, "system")),
+        };
+        format!("{}\n{whole}{}\n", grid(&rows), self.summary())
     }
 
     /// How many systems, and how many not as expected.

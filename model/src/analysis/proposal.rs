@@ -37,6 +37,7 @@ fn contents(base: &Library, library: &Library) -> String {
         }
     };
     let spec = &library.spec;
+    line("rows", proposal.rows.clone());
     let fixes = proposal.fixes.iter();
     let fixes =
         fixes.map(|(c, o)| format!("{} = {}", spec.choice_name(*c), spec.option_name(*c, *o)));
@@ -69,7 +70,7 @@ fn contents(base: &Library, library: &Library) -> String {
     line("decides", decides.map(|decision| decision.system.clone()).collect());
     line(
         "expects",
-        match proposal.expects.len() {
+        match proposal.expects.len() + proposal.schemes.len() + proposal.descriptions.len() {
             0 => Vec::new(),
             n => vec![count(n, "expectation")],
         },

@@ -28,7 +28,7 @@ use devmig_engine::system::Expect;
 /// The keys that every `[[system]]` may have, beside `protocol`.
 const KEYS: &[&str] = &[
     "name", "about", "choices", "without", "holds", "violated", "breaks", "stuck", "starves",
-    "sizes", "why",
+    "sizes", "why", "large",
 ];
 
 /// The common keys of a `[[system]]`, as they are written.
@@ -54,6 +54,7 @@ pub struct RawCommon {
     #[serde(default)]
     sizes: Vec<Spanned<String>>,
     why: Option<Spanned<String>>,
+    large: Option<Spanned<String>>,
 }
 
 /// An item's common keys, and its protocol's own.
@@ -78,6 +79,8 @@ pub struct Common {
     pub expect: Expect,
     /// At which sizes it speaks.
     pub speaks: Speaks,
+    /// What `--scale large` is.
+    pub large: Option<Scale>,
 }
 
 impl Common {
@@ -120,6 +123,7 @@ impl Common {
                 starves: raw.starves,
             },
             speaks: size::speaks(item, (&raw.sizes, raw.why.as_ref()), d),
+            large: size::large(item, raw.large.as_ref(), d),
         }
     }
 }
@@ -209,7 +213,8 @@ impl<D: Definition> Systems<D> {
             named_by_protocol(protocol, item, &mut own);
             let def = compile(common, item, &mut own);
             if let Some(def) = &def {
-                size::known(item, &item.value.0.sizes, &def.bounds(), &mut own);
+                let raw = &item.value.0;
+                size::known(item, raw.sizes.iter().chain(&raw.large), &def.bounds(), &mut own);
             }
             if takes_away && !overlaid.proposed && !own.is_empty() {
                 gone.push(item.value.0.name.get_ref().clone());

@@ -9,6 +9,8 @@
 //! A system that is given a further size is the same system: its program is compiled for as many rings,
 //! its guest makes as many requests. Law 8 says that its verdicts are the same too; a system that speaks
 //! at some sizes only says so ([`Speaks`]).
+//!
+//! `--scale large` is a preset: each system that has one says in its item what it is (`large = "pages=4"`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,16 +45,30 @@ impl fmt::Display for Bound {
     }
 }
 
-/// Bounds that are given other values.
+/// Bounds that are given other values, or a preset of the system.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Scale(BTreeMap<String, u16>);
+pub struct Scale {
+    bounds: BTreeMap<String, u16>,
+    large: bool,
+}
+
+/// The preset that changes nothing.
+const SMALL: &str = "small";
+/// The preset that each system defines.
+const LARGE: &str = "large";
 
 /// What is wrong with a scale.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadScale {
     /// It is not a list of bounds.
-    #[error("`{0}` is not a bound and its value, such as `requests=3`")]
+    #[error(
+        "`{0}` is not a bound and its value, such as `requests=3`, and not a preset: the presets are \
+         `{SMALL}` (as declared) and `{LARGE}`"
+    )]
     Form(String),
+    /// The system has no such preset.
+    #[error("{0} has no preset `{LARGE}`")]
+    NoPreset(String),
     /// A bound is given twice.
     #[error("`{0}` is given twice")]
     Twice(String),
@@ -84,12 +100,15 @@ impl FromStr for Scale {
     type Err = BadScale;
 
     fn from_str(text: &str) -> Result<Self, BadScale> {
-        let mut scale = Scale::default();
+        let mut scale = Scale { large: text.trim() == LARGE, ..Scale::default() };
+        if scale.large || text.trim() == SMALL {
+            return Ok(scale);
+        }
         for part in text.split(',').map(str::trim) {
             let form = || BadScale::Form(part.to_owned());
             let (name, value) = part.split_once('=').ok_or_else(form)?;
             let (name, value) = (name.trim(), value.trim().parse().map_err(|_| form())?);
-            if scale.0.insert(name.to_owned(), value).is_some() {
+            if scale.bounds.insert(name.to_owned(), value).is_some() {
                 return Err(BadScale::Twice(name.to_owned()));
             }
         }
@@ -99,7 +118,8 @@ impl FromStr for Scale {
 
 impl fmt::Display for Scale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<_> = self.0.iter().map(|(name, n)| format!("{name}={n}")).collect();
+        let parts = self.bounds.iter().map(|(name, n)| format!("{name}={n}"));
+        let parts: Vec<_> = self.large.then(|| LARGE.to_owned()).into_iter().chain(parts).collect();
         f.write_str(&parts.join(", "))
     }
 }
@@ -108,7 +128,25 @@ impl Scale {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bounds.is_empty() && !self.large
+    }
+
+    /// Whether it is a preset, which each system defines.
+    #[must_use]
+    pub fn is_preset(&self) -> bool {
+        self.large
+    }
+
+    /// The same for a system with this preset: bounds and their values.
+    ///
+    /// # Errors
+    /// If the preset is asked for, and the system has none.
+    pub fn of(&self, system: &str, large: Option<&Scale>) -> Result<Scale, BadScale> {
+        match (self.large, large) {
+            (false, _) => Ok(self.clone()),
+            (true, Some(large)) => Ok(large.clone()),
+            (true, None) => Err(BadScale::NoPreset(system.to_owned())),
+        }
     }
 
     /// The bounds of a system with the values of this scale.
@@ -120,8 +158,11 @@ impl Scale {
             [] => "none".to_owned(),
             _ => bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", "),
         };
+        if self.large {
+            return Err(BadScale::NoPreset(system.to_owned()));
+        }
         let mut size = Size(bounds.iter().map(|bound| (bound.name, bound.now)).collect());
-        for (name, value) in &self.0 {
+        for (name, value) in &self.bounds {
             let (system, name) = (system.to_owned(), name.clone());
             let Some(bound) = bounds.iter().find(|bound| bound.name == name) else {
                 return Err(BadScale::Unknown { system, name, known: known() });
@@ -180,7 +221,7 @@ pub(crate) fn speaks<T>(
     let mut speaks = Speaks::default();
     for written in sizes {
         match written.get_ref().parse::<Scale>() {
-            Ok(scale) => speaks.only.extend(scale.0),
+            Ok(scale) => speaks.only.extend(scale.bounds),
             Err(bad) => d.push(item.error(written.span(), bad.to_string(), "here")),
         }
     }
@@ -198,10 +239,27 @@ pub(crate) fn speaks<T>(
     speaks
 }
 
-/// Complains about each size that a system with these bounds cannot have.
-pub(crate) fn known<T>(
+/// Reads the key of a system's item that is its preset `large`.
+pub(crate) fn large<T>(
     item: &Item<T>,
-    sizes: &[Spanned<String>],
+    written: Option<&Spanned<String>>,
+    d: &mut Diagnostics,
+) -> Option<Scale> {
+    let written = written?;
+    match written.get_ref().parse::<Scale>() {
+        Ok(scale) if scale.bounds.is_empty() => {
+            d.push(item.error(written.span(), "a preset is bounds and their values", "no bounds"));
+        }
+        Ok(scale) => return Some(scale),
+        Err(bad) => d.push(item.error(written.span(), bad.to_string(), "here")),
+    }
+    None
+}
+
+/// Complains about each size that a system with these bounds cannot have.
+pub(crate) fn known<'a, T>(
+    item: &Item<T>,
+    sizes: impl IntoIterator<Item = &'a Spanned<String>>,
     bounds: &[Bound],
     d: &mut Diagnostics,
 ) {

@@ -1,7 +1,8 @@
 //! Every row of the founding discussions, and what carries it.
 //!
-//! A row that nothing carries, and that nobody says why it must wait, is an error: this file is the
-//! proof that nothing said was lost.
+//! A row without a carrier and without a reason why it must wait is an error: this file is the proof that
+//! nothing said was lost. A row that proposes something is carried by the files of proposals that name it
+//! (`rows` in `[[proposal]]`), or says why none can check it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use super::diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean};
 use super::file::{Item, Spanned, with_help};
 use super::source_file::SourceFile;
-use super::{Spec, not_empty};
+use super::{Spec, builtin_proposals, not_empty};
 use crate::rivals;
 use devmig_engine::clause::{ChoiceId, ClauseId};
 
@@ -27,6 +28,12 @@ pub struct Row {
     pub says: String,
     /// What carries it.
     pub carried_by: Vec<Carrier>,
+    /// It proposes something.
+    pub proposes: bool,
+    /// The built-in proposals that carry it, by the paths of their files below `specs/`.
+    pub proposals: Vec<String>,
+    /// Why no proposal can check it.
+    pub reason: Option<String>,
     /// Why it (or part of it) is not carried yet.
     pub later: Option<String>,
 }
@@ -40,8 +47,6 @@ pub enum Carrier {
     Choice(ChoiceId),
     /// A system, by its name.
     System(String),
-    /// A proposal, by the path of its file.
-    Proposal(String),
     /// A scheme of compatibility, by the first word of its name.
     Scheme(String),
     /// The book.
@@ -56,14 +61,43 @@ struct RawRow {
     says: Spanned<String>,
     #[serde(default)]
     carried_by: Vec<Spanned<String>>,
+    #[serde(default)]
+    proposes: bool,
+    reason: Option<Spanned<String>>,
     later: Option<Spanned<String>>,
+}
+
+/// The part of a `[[proposal]]` that says what it carries.
+#[derive(Debug, Deserialize)]
+struct Carries {
+    #[serde(default)]
+    rows: Vec<String>,
+}
+
+/// The rows that the built-in proposals carry, by file.
+fn proposed() -> Vec<(String, Vec<String>)> {
+    let rows = |(name, text): (String, String)| {
+        let (file, mut d) = (SourceFile::new(name.clone(), text), Diagnostics::default());
+        let items: Vec<Item<Carries>> = file.parse(&mut d).items("proposal", &mut d);
+        (name, items.into_iter().flat_map(|item| item.value.rows).collect())
+    };
+    builtin_proposals().into_iter().map(rows).collect()
+}
+
+/// The numbers of all rows.
+#[must_use]
+pub fn numbers() -> Vec<String> {
+    let (file, mut d) = (SourceFile::new(BUILTIN.0, BUILTIN.1), Diagnostics::default());
+    let items: Vec<Item<RawRow>> = file.parse(&mut d).items("row", &mut d);
+    items.into_iter().map(|item| item.value.row.get_ref().clone()).collect()
 }
 
 /// Reads a file of rows.
 ///
 /// # Errors
-/// Every problem: a row without number, carrier or reason, one that is defined twice, and a clause,
-/// choice or (among `systems`, if given) system that does not exist.
+/// Every problem: a row without number, carrier or reason, one that is defined twice, one that proposes
+/// something and has neither a proposal nor a reason, or both, and a clause, choice or (among `systems`, if
+/// given) system that does not exist.
 pub fn load(
     file: (&str, &str),
     spec: &Spec,
@@ -74,18 +108,24 @@ pub fn load(
     let mut tables = file.parse(&mut d);
     let items: Vec<Item<RawRow>> = tables.items("row", &mut d);
     tables.finish(&["row"], &mut d);
+    let files = proposed();
     let mut seen = BTreeMap::new();
     let mut rows = Vec::new();
     for item in &items {
         let raw = &item.value;
-        for text in [&raw.row, &raw.says].into_iter().chain(&raw.later) {
+        for text in [&raw.row, &raw.says].into_iter().chain(&raw.later).chain(&raw.reason) {
             not_empty(item, text, &mut d);
         }
         if let Some(first) = seen.insert(raw.row.get_ref(), raw.row.span()) {
             let message = format!("the row `{}` is defined twice", raw.row.get_ref());
             d.push(item.error(raw.row.span(), message, "again here").and(first, "first here"));
         }
-        if raw.carried_by.is_empty() && raw.later.is_none() {
+        let names = |(file, rows): &(String, Vec<String>)| {
+            rows.contains(raw.row.get_ref()).then(|| file.clone())
+        };
+        let proposals: Vec<String> = files.iter().filter_map(names).collect();
+        check_proposal(item, &proposals, &mut d);
+        if raw.carried_by.is_empty() && proposals.is_empty() && raw.later.is_none() {
             d.push(
                 item.error(raw.row.span(), "no item covers this row", "lost")
                     .help("add the items that cover it to `carried_by`, or a reason to `later`"),
@@ -100,10 +140,33 @@ pub fn load(
             row: raw.row.get_ref().clone(),
             says: raw.says.get_ref().clone(),
             carried_by: carried_by.collect(),
+            proposes: raw.proposes,
+            proposals,
+            reason: raw.reason.as_ref().map(|reason| reason.get_ref().clone()),
             later: raw.later.as_ref().map(|later| later.get_ref().clone()),
         });
     }
     d.finish(rows)
+}
+
+/// A row that proposes something has either proposals or a reason.
+fn check_proposal(item: &Item<RawRow>, proposals: &[String], d: &mut Diagnostics) {
+    let raw = &item.value;
+    match (raw.proposes, &raw.reason, proposals) {
+        (true, None, []) => d.push(
+            item.error(raw.row.span(), "no proposal checks this row", "proposes something")
+                .help("name it in `rows` of a proposal, or say in `reason` why none can check it"),
+        ),
+        (true, Some(reason), [first, ..]) => {
+            let message = format!("`{first}` checks this row, which says that none can");
+            d.push(item.error(reason.span(), message, "not so"));
+        }
+        (false, Some(reason), _) => {
+            let message = "only a row that proposes something says why no proposal checks it";
+            d.push(item.error(reason.span(), message, "needs `proposes = true`"));
+        }
+        _ => {}
+    }
 }
 
 /// What a word among `carried_by` names: it has a slash if it is a system or a file, a dot if it is
@@ -122,9 +185,6 @@ fn carrier(spec: &Spec, systems: Option<&[&str]>, word: &str) -> Result<Carrier,
                 Err(with_help(error, did_you_mean(scheme, all.iter().copied())))
             }
         };
-    }
-    if word.starts_with("specs/proposals/") {
-        return Ok(Carrier::Proposal(word.to_owned()));
     }
     if word.contains('/') {
         return match systems {

@@ -114,3 +114,40 @@ fn verdicts_do_not_depend_on_the_size() {
     let known = INCOMPLETE.iter().map(|place| (*place).to_owned()).collect();
     assert_eq!(found.incomplete, known, "what is incomplete is no proof: list it");
 }
+
+/// A preset is a size of its system that is not the declared one, and the system says something there. What
+/// takes more states than this test allows for is known.
+#[test]
+fn every_preset_is_a_larger_size() {
+    let library = Library::builtin().unwrap();
+    let large: Scale = "large".parse().unwrap();
+    let names = library.large();
+    assert!(names.len() > 15, "{names:?}");
+    let mut cut = Vec::new();
+    for name in names {
+        let limits = Limits { max_states: Some(STATES), ..Limits::default() };
+        let options = Options { limits, ..Options::default() };
+        let declared =
+            library.system(name, &[], &Scale::default()).unwrap().check(&options).unwrap();
+        let found = library.system(name, &[], &large).unwrap().check(&options).unwrap();
+        assert!(found.states > declared.states, "{name}: {}", found.states);
+        match found.incomplete {
+            None => assert!(found.as_expected, "{name}"),
+            Some(_) => cut.push(name),
+        }
+    }
+    assert_eq!(
+        cut,
+        ["vhost-user/ring", "vhost-user/stop-start", "migration/device", "migration/two-devices"]
+    );
+    // The preset that is as declared, and a system without a preset.
+    assert_eq!("small".parse::<Scale>().unwrap(), Scale::default());
+    let error = library.system("example/copy", &[], &large).err().unwrap();
+    assert_eq!(error.to_string(), "example/copy has no preset `large`");
+    // Of several, those that have it.
+    let of = |pattern: &str| library.systems(&[pattern.to_owned()], &[], &large);
+    let names =
+        |pattern| of(pattern).unwrap().iter().map(|s| s.name().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names("vdpa/*"), ["vdpa/suspend-resume", "vdpa/suspend-restart"]);
+    assert!(of("hand-over/*").is_err());
+}

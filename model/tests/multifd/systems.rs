@@ -70,6 +70,7 @@ fn a_reduced_run_has_fewer_states() {
             let limits = Limits { reduced, ..Limits::default() };
             let report = check(&system, &Options { limits, ..Options::default() }).unwrap();
             assert_eq!(report.reduced_by.is_some(), reduced && def.has_equal_channels());
+            assert_eq!(report.not_reduced, reduced && !def.has_equal_channels());
             assert_eq!(report.incomplete, None, "{}", report.system);
             report.states
         };

@@ -6,6 +6,7 @@ mod common;
 mod builtin;
 mod diagnostics;
 mod fuzz;
+mod proposals;
 mod registry;
 mod texts;
 mod traceability;

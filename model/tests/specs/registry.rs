@@ -54,6 +54,16 @@ fn kinds() -> Vec<Kind> {
         ),
         ("proposal", "", Ok(|l| l.proposal.is_some())),
         (
+            "scheme-expect",
+            "scheme = \"A7 opaque string\"\nviolated = [\"rollback\"]\n",
+            Ok(|l| l.proposal.as_ref().is_some_and(|p| p.schemes.len() == 1)),
+        ),
+        (
+            "compat-expect",
+            "about = \"One.\"\nsource = \"\"\ndestination = \"\"\nanswer = \"invalid\"\n",
+            Ok(|l| l.proposal.as_ref().is_some_and(|p| p.descriptions.len() == 1)),
+        ),
+        (
             "expect",
             "system = \"vdpa/suspend-resume\"\nunder = []\n",
             Ok(|l| l.proposal.as_ref().is_some_and(|p| p.expects.len() == 1)),

@@ -35,6 +35,7 @@ impl Judge<'_> {
         let why = match () {
             () if self.memory.is_empty() => return Ok(()),
             () if !self.replayed => "pages are compressed in a way that is not unpacked here",
+            () if self.survey.followed => "later checkpoints change it",
             () if self.truncated || self.lost => "not all pages are there",
             () => {
                 let page = usize::try_from(self.form.page.bytes()).unwrap_or(4096);

@@ -108,6 +108,8 @@ impl Judge<'_> {
             if let Some(At { at, event }) = event {
                 match event {
                     ReturnEvent::Message(message) => self.returned(&mut seen, at, &message),
+                    // COLO answers on the return path, in a form of its own.
+                    ReturnEvent::Error(_) if self.survey.followed => return Ok(()),
                     ReturnEvent::Error(error) => {
                         self.wrong_return(self.returned.followed, at, error.to_string());
                     }

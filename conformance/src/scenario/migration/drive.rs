@@ -25,11 +25,11 @@ const BOOT: Duration = Duration::from_secs(60);
 /// The round of the guest in which its memory begins to migrate.
 const FIRST_ROUND: u32 = 3;
 /// How long a migration may take.
-const MIGRATE: Duration = Duration::from_secs(60);
+pub(super) const MIGRATE: Duration = Duration::from_secs(60);
 /// How long the connections may last after it.
-const CLOSE: Duration = Duration::from_secs(5);
+pub(super) const CLOSE: Duration = Duration::from_secs(5);
 /// How often the monitors are asked.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 /// While there are to be more rounds: bytes a second, and milliseconds that the guest may stand still.
 const SLOW: (u64, u64) = (16 << 20, 1);
 /// How often a migration with a limit reads its logs before it is seen to go on.
@@ -38,6 +38,10 @@ const GOES_ON: u64 = 8;
 const CANCELLED: u64 = 2;
 /// How long a guest may take to go on after it.
 const RESUME: Duration = Duration::from_secs(5);
+/// The status of a migration whose destination follows from checkpoint to checkpoint.
+pub(super) const IN_COLO: &str = "colo";
+/// How long it does so.
+const CHECKPOINTS: Duration = Duration::from_secs(2);
 /// Afterwards.
 const FAST: (u64, u64) = (4 << 30, 60_000);
 
@@ -54,8 +58,8 @@ pub struct Played {
     pub syncs: Option<u64>,
     /// After each migration that came to nothing the guest went on.
     pub resumed: bool,
-    /// The guest.
-    pub guest: PathBuf,
+    /// The guest, if there is one.
+    pub guest: Option<PathBuf>,
     /// Where the recording is.
     pub recording: PathBuf,
     /// The memory of the source when it stopped, as a file.
@@ -103,16 +107,12 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     };
     let (status, syncs) = migrated.map_err(|why| why.within("migrate"))?;
     took("migrate");
-    // A destination whose migration failed may end.
-    let mut arrived = String::new();
-    let deadline = Deadline::after(CLOSE);
-    while !ended(&arrived) && !deadline.passed() && status == "completed" {
-        match destination.migration() {
-            Ok((status, _)) => arrived = status,
-            Err(Error::Ended { .. }) => break,
-            Err(why) => return Err(why.within("arrive")),
-        }
-        deadline.pause(LOOK);
+    let arrived = match status.as_str() {
+        "completed" | IN_COLO => arrives(&mut destination)?,
+        _ => String::new(),
+    };
+    if status == IN_COLO {
+        std::thread::sleep(CHECKPOINTS);
     }
     relay.end()?;
     took("arrive");
@@ -122,7 +122,7 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
         destination: arrived,
         syncs,
         resumed,
-        guest,
+        guest: Some(guest),
         recording,
         source_ram,
         source_memory,
@@ -153,6 +153,8 @@ pub(crate) fn migrate(
             match end {
                 End::Complete => source.run("migrate-set-parameters", pace(FAST))?,
                 End::Cancel => source.run("migrate_cancel", json!({}))?,
+                // It does not end by itself once it is in COLO.
+                End::Colo => source.run("migrate-set-parameters", pace(FAST))?,
                 End::Postcopy => {
                     source.run("migrate-set-parameters", pace(FAST))?;
                     source.run("migrate-start-postcopy", json!({}))?
@@ -248,7 +250,7 @@ fn through_a_file(
         destination: arrived,
         syncs: None,
         resumed,
-        guest,
+        guest: Some(guest),
         recording,
         source_ram,
         source_memory,
@@ -276,16 +278,31 @@ fn wait(
     }
 }
 
+/// The status that a destination reaches; nothing if its process ends, as it may if the migration fails.
+pub(super) fn arrives(destination: &mut Machine) -> Result<String, Error> {
+    let mut arrived = String::new();
+    let deadline = Deadline::after(CLOSE);
+    while !ended(&arrived) && !deadline.passed() {
+        match destination.migration() {
+            Ok((status, _)) => arrived = status,
+            Err(Error::Ended { .. }) => break,
+            Err(why) => return Err(why.within("arrive")),
+        }
+        deadline.pause(LOOK);
+    }
+    Ok(arrived)
+}
+
 /// The memory of a source that has stopped, and the file that it is written to.
-fn kept(source: &Machine, folder: &Path) -> Result<(Vec<u8>, PathBuf), Error> {
+pub(super) fn kept(source: &Machine, folder: &Path) -> Result<(Vec<u8>, PathBuf), Error> {
     let (memory, file) = (source.memory()?, folder.join("source.ram"));
     std::fs::write(&file, &memory).map_err(Error::io("the source's memory"))?;
     Ok((memory, file))
 }
 
-/// Whether a migration with this status goes no further.
+/// Whether a migration with this status goes no further; with COLO it is followed by checkpoints.
 fn ended(status: &str) -> bool {
-    matches!(status, "completed" | "failed" | "cancelled")
+    matches!(status, "completed" | "failed" | "cancelled" | IN_COLO)
 }
 
 /// Starts a machine, with what is set at both ends.
@@ -336,7 +353,7 @@ pub fn prepare(
 }
 
 /// Lets the destination listen: where it does.
-fn listens(
+pub(super) fn listens(
     migration: &Migration,
     destination: &mut Machine,
     folder: &Path,

@@ -70,6 +70,7 @@ struct RawMigration {
     limit: Option<u64>,
     #[serde(default)]
     before: Vec<Before>,
+    reference: Option<Spanned<Reference>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -82,6 +83,27 @@ struct RawDeviation {
     when: When,
     /// What was seen, with the version and the scenario.
     evidence: Spanned<String>,
+}
+
+/// An end of a migration that is the reference.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Which end.
+    pub end: ReferenceEnd,
+    /// Further arguments of its command.
+    #[serde(default)]
+    pub options: Vec<String>,
+}
+
+/// Which end of a migration is the reference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReferenceEnd {
+    /// The source.
+    Source,
+    /// The destination.
+    Destination,
 }
 
 /// Over what a migration goes.
@@ -108,6 +130,8 @@ pub enum End {
     Cancel,
     /// The destination goes on after the rounds, and asks for the pages that it lacks.
     Postcopy,
+    /// The destination follows from checkpoint to checkpoint, until the source ends.
+    Colo,
 }
 
 /// A migration that comes to nothing.
@@ -166,6 +190,8 @@ pub struct Migration {
     pub limit: Option<u64>,
     /// Migrations that come to nothing before it.
     pub before: Vec<Before>,
+    /// The end that is the reference, if one is; the other is QEMU without a machine.
+    pub reference: Option<Reference>,
     /// What was recorded is sent again, with one fault at a time, to a destination of that version: the tests
     /// that match.
     pub faults: Option<String>,
@@ -259,6 +285,18 @@ fn version(
 fn between(item: &Item<RawMigration>, versions: &[Qemu], d: &mut Diagnostics) -> Vec<Migration> {
     let raw = &item.value;
     let mut all = Vec::new();
+    let needs_guest = raw.devices > 0
+        || raw.faults.is_some()
+        || raw.limit.is_some()
+        || !raw.before.is_empty()
+        || raw.machine.is_some()
+        || raw.rounds > 0
+        || raw.end != End::Complete
+        || raw.transport != Transport::Unix;
+    if let Some(reference) = raw.reference.as_ref().filter(|_| needs_guest) {
+        let message = "the reference migrates over Unix sockets, to completion and without a guest";
+        d.push(item.error(reference.span(), message, "with other keys that need a guest"));
+    }
     for pair in &raw.between {
         let (from, to) =
             pair.get_ref().split_once(" to ").unwrap_or((pair.get_ref(), pair.get_ref()));
@@ -285,6 +323,7 @@ fn between(item: &Item<RawMigration>, versions: &[Qemu], d: &mut Diagnostics) ->
             faults: raw.faults.clone(),
             limit: raw.limit,
             before: raw.before.clone(),
+            reference: raw.reference.as_ref().map(|reference| reference.get_ref().clone()),
             destinations: Vec::new(),
             known: Vec::new(),
         });

@@ -25,6 +25,8 @@ pub const MEMORY: u64 = 64 << 20;
 /// The block of RAM that is its memory.
 pub const BLOCK: &str = "m";
 
+/// The name of the file that is the machine's memory.
+pub(super) const RAM_FILE: &str = "ram";
 /// What stands in a command for the file that is the machine's memory.
 pub const RAM: &str = "{ram}";
 /// The most memory that is read.
@@ -50,6 +52,11 @@ pub enum Launch<'p> {
         unnamed: bool,
         /// How many mediated devices it has, whose state it migrates.
         devices: u8,
+    },
+    /// One with memory and nothing else: no machine, no guest.
+    NoMachine {
+        /// QEMU's command, without what makes the machine.
+        command: &'p str,
     },
     /// By a command that has `{socket}` for its monitor, and [`RAM`].
     Theirs(&'p str),
@@ -88,7 +95,7 @@ impl Machine {
         incoming: bool,
         limit: Duration,
     ) -> Result<Self, Error> {
-        let memory = folder.join("ram");
+        let memory = folder.join(RAM_FILE);
         let quoted = |path: &Path| shell_words::quote(&path.to_string_lossy()).into_owned();
         let mut devices = Vec::new();
         let mut text = match launch {
@@ -96,19 +103,11 @@ impl Machine {
                 for _ in 0..count {
                     devices.push(Mediated::make(DEVICE).map_err(Error::io("a mediated device"))?);
                 }
-                let (size, kernel) = (MEMORY >> 20, quoted(guest));
-                let (backend, path) = match unnamed {
-                    true => ("memory-backend-memfd", String::new()),
-                    false => ("memory-backend-file", format!(",mem-path={RAM}")),
-                };
-                format!(
-                    "{command} -nodefaults -no-user-config -display none -machine \
-                     {machine},accel=tcg,memory-backend={BLOCK} -m {size} -object \
-                     {backend},id={BLOCK},size={size}M,share=on{path} \
-                     -kernel {kernel} -qmp unix:{{socket}},server=on,wait=off{}",
-                    attached(&devices)
-                )
+                let kernel = quoted(guest);
+                let devices = attached(&devices);
+                format!("{} -kernel {kernel}{devices}", with_memory(command, machine, unnamed))
             }
+            Launch::NoMachine { command } => with_memory(command, "none", false),
             Launch::Theirs(command) => command.to_owned(),
         };
         if incoming {
@@ -215,6 +214,20 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// A command for a machine of a type with its memory and a monitor.
+fn with_memory(command: &str, machine: &str, unnamed: bool) -> String {
+    let size = MEMORY >> 20;
+    let (backend, path) = match unnamed {
+        true => ("memory-backend-memfd", String::new()),
+        false => ("memory-backend-file", format!(",mem-path={RAM}")),
+    };
+    format!(
+        "{command} -nodefaults -no-user-config -display none -machine \
+         {machine},accel=tcg,memory-backend={BLOCK} -m {size} -object \
+         {backend},id={BLOCK},size={size}M,share=on{path} -qmp unix:{{socket}},server=on,wait=off"
+    )
 }
 
 /// The last line that a process printed.

@@ -12,12 +12,13 @@ use super::guest;
 use super::inside;
 use super::known::{End, Migration, Transport};
 use super::machine::{BLOCK, Launch, START};
+use super::reference;
 use crate::harness::report::Status;
 use crate::implementations::{Deviation, Finding, Peer, Serves, When, deviates, found, redact};
 use crate::multifd::destination::runner::{self, Run};
 use crate::multifd::destination::session::Subject;
 use crate::multifd::destination::suite::{self, Test};
-use crate::multifd::judge::{DOCUMENT, judge};
+use crate::multifd::judge::{CHECKPOINTS, DOCUMENT, judge};
 use crate::multifd::mapped_ram;
 use crate::multifd::memory::Memory;
 use crate::multifd::pieces::Pieces;
@@ -91,11 +92,14 @@ fn played(
 ) -> Result<Came, Box<Came>> {
     let (versions, listed) = both_found(migration, install)?;
     let folder = temporary::folder("migration-").map_err(stuck)?;
-    let played =
-        drive::play(migration, folder.path()).map_err(|why| match why.is_unsupported() {
-            true => not_run(why),
-            false => stuck(why),
-        })?;
+    let played = match &migration.reference {
+        Some(reference) => reference::play(migration, reference, folder.path()),
+        None => drive::play(migration, folder.path()),
+    };
+    let played = played.map_err(|why| match why.is_unsupported() {
+        true => not_run(why),
+        false => stuck(why),
+    })?;
     if let Some(record) = record {
         keep(&played, &record.join(&migration.name)).map_err(stuck)?;
     }
@@ -127,12 +131,13 @@ fn with_faults(
     versions: Vec<String>,
 ) -> Result<Came, Box<dyn std::error::Error>> {
     let version = versions.last().cloned().unwrap_or_default();
+    let guest = played.guest.as_deref().ok_or("faults need a guest")?;
     let pieces = Pieces::of(&Recording::open(&played.recording)?)?;
     let subject = Subject {
         launch: Launch::Ours {
             command: &migration.destination.command,
             machine: &migration.machine,
-            guest: &played.guest,
+            guest,
             unnamed: false,
             devices: migration.devices,
         },
@@ -227,11 +232,13 @@ fn judged(
 ) -> Result<(Report, Vec<String>), Box<dyn std::error::Error>> {
     let compared = match migration.end {
         End::Complete | End::Postcopy => {
-            guest::round(&played.source_memory)?;
+            if played.guest.is_some() {
+                guest::round(&played.source_memory)?;
+            }
             vec![(BLOCK.to_owned(), played.source_ram.clone())]
         }
         // The source goes on.
-        End::Cancel => Vec::new(),
+        End::Cancel | End::Colo => Vec::new(),
     };
     let (version, memory) = (Some(migration.source.name.as_str()), Memory::of(&compared)?);
     let report = match migration.transport {
@@ -258,6 +265,13 @@ fn judged(
             status => Err(format!("the migration was to be cancelled, and is {status}").into()),
         };
     }
+    if migration.end == End::Colo {
+        let both = [&played.source, &played.destination];
+        if both != [drive::IN_COLO; 2] || !report.notes.iter().any(|note| note == CHECKPOINTS) {
+            return Err(format!("no checkpoints: the ends are {both:?}").into());
+        }
+        return Ok((report, found));
+    }
     if played.source != "completed" {
         return Err(format!("the migration at the source is {}", played.source).into());
     }
@@ -271,7 +285,7 @@ fn judged(
         if played.destination_memory != played.source_memory {
             found.push(finding("destination-memory"));
         }
-        if guest::round(&played.destination_memory).is_err() {
+        if played.guest.is_some() && guest::round(&played.destination_memory).is_err() {
             found.push(finding("destination-pattern"));
         }
     }

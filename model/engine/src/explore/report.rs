@@ -138,6 +138,9 @@ pub struct Report {
     /// are counted once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reduced_by: Option<String>,
+    /// The run was to be reduced, and the system has no interchangeable parts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_reduced: bool,
     /// Why not every reachable state was visited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<String>,
@@ -187,6 +190,9 @@ impl Report {
         if let Some(parts) = &self.reduced_by {
             let _ =
                 writeln!(out, "  reduced by {parts}: states that differ in their order count once");
+        }
+        if self.not_reduced {
+            out += "  not reduced: the system has no interchangeable parts\n";
         }
         if let Some(reason) = &self.incomplete {
             let _ = writeln!(out, "  incomplete: {reason}");
@@ -269,6 +275,7 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
         reduced_by: system
             .reduction(explored.reduced)
             .map(|symmetry| format!("{} interchangeable {}s", symmetry.count, symmetry.of)),
+        not_reduced: options.limits.reduced && !explored.reduced,
         incomplete: explored
             .incomplete
             .map(|reason| match reason {
