@@ -106,6 +106,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "migration/choices.toml"
     "migration/programs.toml"
     "migration/systems.toml"
+    "migration/watched.toml"
     "clauses/hand-over.toml"
     "hand-over/programs.toml"
     "hand-over/systems.toml"
