@@ -1,6 +1,7 @@
 //! `devmig watch` and `devmig replay`: a conversation between two real parties, judged on both sides.
 //! A migration with multifd is in `watch/multifd.rs`.
 
+mod migration;
 mod multifd;
 
 use std::io::BufReader;
@@ -79,6 +80,7 @@ pub(super) struct ReplayArgs {
 
 #[derive(Debug, Subcommand)]
 enum Replayed {
+    Migration(migration::Replay),
     Multifd(multifd::Replay),
     MappedRam(multifd::ReplayMappedRam),
 }
@@ -185,6 +187,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 /// Runs `replay`.
 pub(super) fn replay(args: &ReplayArgs, out: &mut Out<'_>) -> Result<Status, Error> {
     let path = match (&args.of, &args.file) {
+        (Some(Replayed::Migration(args)), _) => return migration::replay(args, out),
         (Some(Replayed::Multifd(args)), _) => return multifd::replay(args, out),
         (Some(Replayed::MappedRam(args)), _) => return multifd::replay_mapped_ram(args, out),
         (None, Some(path)) => path,

@@ -199,10 +199,12 @@ fn with(
     let mut def = def.clone();
     def.devices.clear();
     for features in devices {
-        let names = features.iter().map(String::as_str);
+        let always = loaded.table.features.iter().filter(|feature| feature.mandatory);
+        let names = always.map(|feature| feature.name.as_str());
+        let names = names.chain(features.iter().map(String::as_str));
         let unknown = features.iter().find(|name| !FEATURES.contains(&name.as_str()));
         let flags = match (loaded.table.flags(names), unknown) {
-            (Ok(flags), None) => flags | loaded.table.mandatory(),
+            (Ok(flags), None) => flags,
             (_, unknown) => {
                 return Err(Missing::Feature(unknown.cloned().unwrap_or_default()));
             }

@@ -5,7 +5,7 @@
 
 use devmig_engine::packed;
 
-use super::report::{DESTINATION, Reported, SOURCE, Status};
+use super::report::{DESTINATION, Reported, Status};
 use crate::protocol::migration::event::DEVICES;
 
 /// How many reports may be under way at one end.
@@ -122,7 +122,7 @@ impl Ends {
     }
 
     /// With one more report, which is seen at once if nobody watches the end; `step`: of the VMM, if devices are
-    /// reported that it sets. None, if it cannot be reported now.
+    /// reported that it sets. None, if there is no room.
     #[must_use]
     pub fn with(&self, end: usize, said: Reported, step: Option<u8>) -> Option<Self> {
         let mut next = *self;
@@ -132,11 +132,6 @@ impl Ends {
             return Some(next);
         }
         let is_like = step.is_some() && step == here.step;
-        let waits = here.queue.iter().any(Option::is_some);
-        // What the source reports is seen before it goes on.
-        if end == SOURCE && waits && !is_like {
-            return None;
-        }
         here.group ^= !is_like;
         here.step = step;
         let place = here.queue.iter_mut().find(|place| place.is_none())?;

@@ -162,6 +162,13 @@ impl Observed {
         if was == is || is != to {
             return;
         }
+        let step = step(&before.3);
+        let waits = ways.0.iter().flat_map(|ends| ends.of[SOURCE].items()).next().is_some();
+        let is_like = ways.0.iter().all(|ends| ends.of[SOURCE].step == Some(step));
+        // What the source has reported is seen before it goes on.
+        if end == SOURCE && waits && !is_like {
+            return ways.0.clear();
+        }
         let vcpus = before.2.runs[end];
         if self.works(to) && self.runs && !vcpus && !ways.runs(end) {
             match end {
@@ -175,7 +182,6 @@ impl Observed {
             return;
         }
         let said = Reported::Device { at, state: to };
-        let step = step(&before.3);
         ways.0 = ways.0.iter().filter_map(|ends| ends.with(end, said, Some(step))).collect();
     }
 
