@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `log.rs` | a log of events: its form, written and read |
 //! | `event.rs` | what an event of QEMU's says |
+//! | `heard.rs` | the events of both monitors, put in order of time |
 //! | `judge.rs` | all that is possible after each line, for every set of features that devices may have |
 //! | `report.rs` | the verdict |
 //! | `live.rs` | both monitors, watched |
@@ -18,6 +19,7 @@
 
 pub mod event;
 pub mod faults;
+pub mod heard;
 pub mod judge;
 pub mod live;
 pub mod log;

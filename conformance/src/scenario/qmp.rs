@@ -13,12 +13,15 @@ use crate::vhost_user::transport::Connection;
 
 /// The longest answer, in bytes.
 const MAX_LINE: usize = 1 << 20;
+/// The most events that are kept.
+const MAX_EVENTS: usize = 20_000;
 
 /// A connection to a monitor.
 #[derive(Debug)]
 pub struct Qmp {
     stream: UnixStream,
     read: Vec<u8>,
+    events: Vec<Value>,
 }
 
 impl Qmp {
@@ -29,13 +32,13 @@ impl Qmp {
     pub fn new(connection: &Connection, deadline: Deadline) -> Result<Self, Error> {
         let fd: OwnedFd =
             connection.as_fd().try_clone_to_owned().map_err(Error::io("QEMU's monitor"))?;
-        let mut qmp = Qmp { stream: UnixStream::from(fd), read: Vec::new() };
+        let mut qmp = Qmp { stream: UnixStream::from(fd), read: Vec::new(), events: Vec::new() };
         qmp.line(deadline)?; // the greeting
         qmp.run("qmp_capabilities", json!({}), deadline)?;
         Ok(qmp)
     }
 
-    /// Runs a command; events that come meanwhile are passed over.
+    /// Runs a command; events that come meanwhile are kept.
     ///
     /// # Errors
     /// If the monitor does not answer, or refuses.
@@ -61,7 +64,25 @@ impl Qmp {
                     answer: error.to_string(),
                 });
             }
+            self.keep(answer);
         }
+    }
+
+    /// Keeps what is an event.
+    fn keep(&mut self, answer: Value) {
+        if answer.get("event").is_some() && self.events.len() < MAX_EVENTS {
+            self.events.push(answer);
+        }
+    }
+
+    /// The events that have come since they were last taken; what was sent by one that is gone, too.
+    pub fn take_events(&mut self) -> Vec<Value> {
+        while let Ok(line) = self.line(Deadline::now()) {
+            if let Ok(answer) = serde_json::from_slice(&line) {
+                self.keep(answer);
+            }
+        }
+        std::mem::take(&mut self.events)
     }
 
     fn line(&mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {

@@ -255,12 +255,10 @@ impl Machine for Observed {
         _: &mut RuleContext,
         f: &mut dyn FnMut(Step, State),
     ) -> Result<(), OpenChoice> {
-        let (inner, ends) = s;
+        let (inner, _) = s;
         let alone = |name| Step::alone(Party("monitor"), name);
-        if let Some(last) = ends.last
-            && let Some(ends) = ends.with(SOURCE, Reported::Status(last), None)
-        {
-            f(alone("last status"), (*inner, Ends { last: None, ..ends }));
+        for ends in self.ends_at_last(s).into_iter().chain(self.gives_up_early(s)) {
+            f(alone("status"), (*inner, ends));
         }
         for ends in self.begins_at_the_destination(s) {
             f(alone("destination"), (*inner, ends));

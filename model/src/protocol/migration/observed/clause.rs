@@ -32,7 +32,7 @@ impl Observed {
             }
             Reported::Status(Status::Device | Status::PreSwitchover | Status::Completed)
             | Reported::Pass
-                if end == SOURCE && source.runs && !source.said.is_last() =>
+                if end == SOURCE && source.runs && !source.said.is_failure() =>
             {
                 Some(laws.vcpus_first)
             }

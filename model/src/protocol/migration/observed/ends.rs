@@ -52,6 +52,8 @@ pub struct Ends {
     pub stopping: bool,
     /// The status with which a migration that came to nothing is still to end.
     pub last: Option<Status>,
+    /// The source has said that the migration comes to nothing; its thread may not know yet.
+    pub gives_up: bool,
     /// The source has reached a destination.
     pub reached: bool,
 }
@@ -118,7 +120,7 @@ impl Ends {
     #[must_use]
     pub fn new(running: u8, runs: bool) -> Self {
         let of = [End::new(running, runs), End::new(running, false)];
-        Ends { of, stopping: false, last: None, reached: false }
+        Ends { of, stopping: false, last: None, gives_up: false, reached: false }
     }
 
     /// With one more report, which is seen at once if nobody watches the end; `step`: of the VMM, if devices are

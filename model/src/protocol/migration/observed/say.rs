@@ -99,11 +99,12 @@ impl Observed {
             Some(_) if waits => return Vec::new(),
             Some(Act::Begin) => {
                 ways.say(SOURCE, &[Reported::Status(Status::Setup)]);
-                ways.change(|ends| ends.reached = false);
+                ways.change(|ends| (ends.reached, ends.gives_up) = (false, false));
             }
             Some(Act::MarkAll) if !ends.reached => return Vec::new(),
+            Some(Act::MarkAll) if ends.gives_up => {}
             Some(Act::MarkAll) => ways.say(SOURCE, &[Reported::Status(Status::Active)]),
-            Some(Act::SwitchOver) if !self.runs => {
+            Some(Act::SwitchOver) if !self.runs && !ends.gives_up => {
                 ways.either(SOURCE, &[&[], &[DEVICE], &[PRE_SWITCHOVER, DEVICE]]);
             }
             Some(Act::Vcpus(false)) => ways.change(|ends| ends.stopping = true),
@@ -126,13 +127,19 @@ impl Observed {
             let stops = ways.0.first().is_some_and(|ends| ends.stopping) && stopped(&after.0);
             if stops {
                 ways.change(|ends| ends.stopping = false);
-                ways.either(
-                    SOURCE,
-                    &[&[STOP], &[STOP, DEVICE], &[STOP, PRE_SWITCHOVER, DEVICE]],
-                );
+                match ends.gives_up {
+                    true => ways.say(SOURCE, &[STOP]),
+                    false => ways.either(
+                        SOURCE,
+                        &[&[STOP], &[STOP, DEVICE], &[STOP, PRE_SWITCHOVER, DEVICE]],
+                    ),
+                }
             }
         }
         if after.3.committed && !before.3.committed {
+            if ends.gives_up {
+                return Vec::new();
+            }
             if self.runs && !ways.runs(DESTINATION) {
                 ways.either(DESTINATION, &[&[RESUME], &[COMPLETED, RESUME]]);
             }
@@ -191,9 +198,21 @@ impl Observed {
             ways.change(|ends| ends.stopping = false);
             ways.say(SOURCE, &[STOP]);
         }
+        Self::destination_fails(ways);
+        if !ways.0.iter().all(|ends| ends.gives_up) {
+            Self::gives_up(ways);
+        }
+    }
+
+    /// The destination may notice that it comes to nothing.
+    fn destination_fails(ways: &mut Ways) {
         if matches!(ways.status(DESTINATION), Some(Status::Setup | Status::Active)) {
             ways.either(DESTINATION, &[&[], &[FAILED]]);
         }
+    }
+
+    /// The source says that a migration comes to nothing.
+    fn gives_up(ways: &mut Ways) {
         let mut all = Vec::new();
         for (first, last) in [
             (Status::Failed, None),
@@ -202,10 +221,31 @@ impl Observed {
         ] {
             let mut one = Ways(ways.0.clone());
             one.say(SOURCE, &[Reported::Status(first)]);
-            one.change(|ends| ends.last = last);
+            one.change(|ends| (ends.last, ends.gives_up) = (last, true));
             all.extend(one.0);
         }
         ways.0 = all;
+    }
+
+    /// The source says so before the thread of the migration knows: a monitor cancels it, or another thread fails.
+    pub(super) fn gives_up_early(&self, (inner, ends): &State) -> Vec<Ends> {
+        let under_way = inner.3.phase == Phase::Migrates && inner.3.step > 0;
+        let waits = ends.of[SOURCE].items().next().is_some();
+        if !under_way || inner.3.committed || ends.gives_up || waits {
+            return Vec::new();
+        }
+        let mut ways = Ways(vec![*ends]);
+        // It closes the connection, too.
+        Self::destination_fails(&mut ways);
+        Self::gives_up(&mut ways);
+        ways.0
+    }
+
+    /// The source says how a migration ended that came to nothing.
+    pub(super) fn ends_at_last(&self, (inner, ends): &State) -> Option<Ends> {
+        let last = ends.last.filter(|_| inner.3.phase != Phase::Migrates)?;
+        let said = ends.with(SOURCE, Reported::Status(last), None)?;
+        Some(Ends { last: None, ..said })
     }
 
     /// A destination waits for a migration, or the source reaches it.
