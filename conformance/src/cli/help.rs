@@ -209,6 +209,18 @@ Exit codes:
   3  truncated: no clause is violated, and the migration has no end
   4  no source connected, the destination cannot be reached, or the recording cannot be written";
 
+pub(super) const WATCH_MIGRATION: &str = "\
+Examples:
+  devmig watch migration --source a.qmp --destination b.qmp --record events.jsonl
+  devmig watch migration --source a.qmp --for 60
+
+Exit codes:
+  0  conformant
+  1  an event is not allowed, or one is missing after a migration that failed
+  2  wrong usage, or a monitor cannot be connected to
+  3  truncated: every event is allowed, and the migration has not ended
+  4  a socket is not a monitor's, or the log cannot be written";
+
 pub(super) const REPLAY_MIGRATION: &str = "\
 Examples:
   devmig replay migration events.jsonl

@@ -36,6 +36,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Protocol {
     VhostUser(VhostUser),
+    Migration(migration::Watch),
     Multifd(multifd::Watch),
 }
 
@@ -130,6 +131,7 @@ impl By {
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let args = match &args.protocol {
         Protocol::VhostUser(args) => args,
+        Protocol::Migration(args) => return migration::run(args, out),
         Protocol::Multifd(args) => return multifd::run(args, out),
     };
     let law = args.by.law()?;

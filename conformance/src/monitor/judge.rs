@@ -456,6 +456,16 @@ impl<'l> Judge<'l> {
         Ok(self.violation.is_some() || self.migrations > 0 && self.rests()?)
     }
 
+    /// Whether the last migration has failed: the source is to go on.
+    ///
+    /// # Errors
+    /// If more is possible than can be kept.
+    pub fn has_failed(&mut self) -> Result<bool, Error> {
+        let number = self.number;
+        let failed = self.every_part(Observed::came_to_nothing);
+        Ok(self.migrations > 0 && failed.map_err(|_| Error::TooMuch(number))?)
+    }
+
     /// The verdict on all that was taken.
     ///
     /// # Errors
@@ -470,9 +480,7 @@ impl<'l> Judge<'l> {
             ));
         }
         let rests = self.migrations > 0 && self.rests()?;
-        let failed = self
-            .every_part(Observed::came_to_nothing)
-            .map_err(|_| Error::TooMuch(self.number))?;
+        let failed = self.has_failed()?;
         // It was watched to its end, and the source has not said that it goes on.
         if violations.is_empty() && self.beyond.is_none() && self.over && failed && !rests {
             violations.push(self.missing());
