@@ -15,10 +15,8 @@
 //! | `judge.rs` | all that is possible after each line, for every set of features that devices may have |
 //! | `report.rs` | the verdict |
 //! | `live.rs` | both monitors, watched |
-//! | `faults.rs` | what can be wrong with a log |
 
 pub mod event;
-pub mod faults;
 pub mod heard;
 pub mod judge;
 pub mod live;

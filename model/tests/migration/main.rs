@@ -6,5 +6,6 @@
 mod common;
 
 mod memory;
+mod observed;
 mod policies;
 mod systems;

@@ -257,7 +257,8 @@ impl Machine for Observed {
     ) -> Result<(), OpenChoice> {
         let (inner, _) = s;
         let alone = |name| Step::alone(Party("monitor"), name);
-        for ends in self.ends_at_last(s).into_iter().chain(self.gives_up_early(s)) {
+        let said = self.ends_at_last(s).into_iter().chain(self.goes_on(s));
+        for ends in said.chain(self.gives_up_early(s)) {
             f(alone("status"), (*inner, ends));
         }
         for ends in self.begins_at_the_destination(s) {

@@ -22,6 +22,7 @@ use super::{Inner, Observed, State};
 use crate::protocol::migration::event::{Act, DEVICES, Event, host_of};
 use crate::protocol::migration::vmm::{Phase, VmmState};
 use crate::protocol::vfio::event::{Act as DeviceAct, Answer, Call};
+use crate::protocol::vfio::state::State as DeviceState;
 
 /// The ways in which a step may be reported.
 struct Ways(Vec<Ends>);
@@ -97,6 +98,11 @@ impl Observed {
             }
             // Whatever else the source does, it has reported what was before.
             Some(_) if waits => return Vec::new(),
+            // Nothing has begun that could fail.
+            Some(Act::Fault) if before.3.step == 0 => return Vec::new(),
+            Some(Act::Fault) => {}
+            // Management has not said yet that it may go on.
+            Some(_) if Self::is_held(ends) => return Vec::new(),
             Some(Act::Begin) => {
                 ways.say(SOURCE, &[Reported::Status(Status::Setup)]);
                 ways.change(|ends| (ends.reached, ends.gives_up) = (false, false));
@@ -105,7 +111,7 @@ impl Observed {
             Some(Act::MarkAll) if ends.gives_up => {}
             Some(Act::MarkAll) => ways.say(SOURCE, &[Reported::Status(Status::Active)]),
             Some(Act::SwitchOver) if !self.runs && !ends.gives_up => {
-                ways.either(SOURCE, &[&[], &[DEVICE], &[PRE_SWITCHOVER, DEVICE]]);
+                ways.either(SOURCE, &[&[], &[DEVICE], &[PRE_SWITCHOVER]]);
             }
             Some(Act::Vcpus(false)) => ways.change(|ends| ends.stopping = true),
             Some(Act::Vcpus(true)) if event.is_some_and(|event| event.host == 0) => {
@@ -119,10 +125,9 @@ impl Observed {
         if before.3.phase == Phase::Migrates && after.3.phase == Phase::RollsBack {
             Self::fails(&mut ways);
         }
-        let stopped = |host: &[_; DEVICES]| {
-            let host: &[crate::protocol::vfio::state::State; DEVICES] = host;
-            host.iter().take(self.count()).all(|device| !self.works(device.at))
-        };
+        // A device has stopped when it has said so.
+        let rests = |device: &DeviceState| !self.works(device.at) && device.pending.is_none();
+        let stopped = |host: &[DeviceState]| host.iter().take(self.count()).all(rests);
         if ends.stopping || matches!(event, Some(Event { act: Act::Vcpus(false), .. })) {
             let stops = ways.0.first().is_some_and(|ends| ends.stopping) && stopped(&after.0);
             if stops {
@@ -131,7 +136,7 @@ impl Observed {
                     true => ways.say(SOURCE, &[STOP]),
                     false => ways.either(
                         SOURCE,
-                        &[&[STOP], &[STOP, DEVICE], &[STOP, PRE_SWITCHOVER, DEVICE]],
+                        &[&[STOP], &[STOP, DEVICE], &[STOP, PRE_SWITCHOVER]],
                     ),
                 }
             }
@@ -164,9 +169,9 @@ impl Observed {
         (before, after): (&Inner, &Inner),
         (end, at, to): (usize, u8, u8),
     ) {
-        let of = |inner: &Inner| if end == SOURCE { inner.0 } else { inner.1 };
-        let (was, is) = (of(before)[usize::from(at)].at, of(after)[usize::from(at)].at);
-        if was == is || is != to {
+        let is = if end == SOURCE { after.0 } else { after.1 }[usize::from(at)].at;
+        let was = ways.0.first().map(|ends| ends.of[end].in_truth().devices()[usize::from(at)]);
+        if was == Some(is) || is != to {
             return;
         }
         let step = step(&before.3);
@@ -239,6 +244,17 @@ impl Observed {
         Self::destination_fails(&mut ways);
         Self::gives_up(&mut ways);
         ways.0
+    }
+
+    /// Whether the source waits before the switchover.
+    fn is_held(ends: &Ends) -> bool {
+        !ends.gives_up && ends.of[SOURCE].in_truth().said == Status::PreSwitchover
+    }
+
+    /// Management lets the source go on.
+    pub(super) fn goes_on(&self, (_, ends): &State) -> Option<Ends> {
+        let held = Self::is_held(ends) && ends.of[SOURCE].items().next().is_none();
+        held.then(|| ends.with(SOURCE, DEVICE, None)).flatten()
     }
 
     /// The source says how a migration ended that came to nothing.
