@@ -7,6 +7,7 @@ pub mod coverage;
 pub mod device_model;
 pub mod harness;
 pub mod implementations;
+pub mod monitor;
 pub mod multifd;
 pub mod scenario;
 pub mod verify;

@@ -108,6 +108,7 @@ const BUILTIN: &[(&str, &str)] = builtin! {
     "migration/tracking.toml"
     "migration/releases.toml"
     "migration/systems.toml"
+    "migration/watched.toml"
     "clauses/hand-over.toml"
     "hand-over/programs.toml"
     "hand-over/systems.toml"

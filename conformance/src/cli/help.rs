@@ -211,6 +211,29 @@ Exit codes:
   3  truncated: no clause is violated, and the migration has no end
   4  no source connected, the destination cannot be reached, or the recording cannot be written";
 
+pub(super) const WATCH_MIGRATION: &str = "\
+Examples:
+  devmig watch migration --source a.qmp --destination b.qmp --record events.jsonl
+  devmig watch migration --source a.qmp --for 60
+
+Exit codes:
+  0  conformant
+  1  an event is not allowed, or one is missing after a migration that failed
+  2  wrong usage, or a monitor cannot be connected to
+  3  truncated: every event is allowed, and the migration has not ended
+  4  a socket is not a monitor's, or the log cannot be written";
+
+pub(super) const REPLAY_MIGRATION: &str = "\
+Examples:
+  devmig replay migration events.jsonl
+  devmig replay migration events.jsonl --device hostdev0=p2p,pre-copy --format json
+
+Exit codes:
+  0  conformant
+  1  an event is not allowed, or one is missing after a migration that failed
+  2  wrong usage, or the file is not a log of events
+  3  truncated: every event is allowed, and the log has no end";
+
 pub(super) const REPLAY_MAPPED_RAM: &str = "\
 Examples:
   devmig replay mapped-ram state.bin --source-ram pc.ram=source.img

@@ -1,6 +1,7 @@
 //! `devmig watch` and `devmig replay`: a conversation between two real parties, judged on both sides.
 //! A migration with multifd is in `watch/multifd.rs`.
 
+mod migration;
 mod multifd;
 
 use std::io::BufReader;
@@ -35,6 +36,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Protocol {
     VhostUser(VhostUser),
+    Migration(migration::Watch),
     Multifd(multifd::Watch),
 }
 
@@ -79,6 +81,7 @@ pub(super) struct ReplayArgs {
 
 #[derive(Debug, Subcommand)]
 enum Replayed {
+    Migration(migration::Replay),
     Multifd(multifd::Replay),
     MappedRam(multifd::ReplayMappedRam),
 }
@@ -128,6 +131,7 @@ impl By {
 pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     let args = match &args.protocol {
         Protocol::VhostUser(args) => args,
+        Protocol::Migration(args) => return migration::run(args, out),
         Protocol::Multifd(args) => return multifd::run(args, out),
     };
     let law = args.by.law()?;
@@ -185,6 +189,7 @@ pub(super) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
 /// Runs `replay`.
 pub(super) fn replay(args: &ReplayArgs, out: &mut Out<'_>) -> Result<Status, Error> {
     let path = match (&args.of, &args.file) {
+        (Some(Replayed::Migration(args)), _) => return migration::replay(args, out),
         (Some(Replayed::Multifd(args)), _) => return multifd::replay(args, out),
         (Some(Replayed::MappedRam(args)), _) => return multifd::replay_mapped_ram(args, out),
         (None, Some(path)) => path,

@@ -18,6 +18,7 @@ pub mod devices;
 pub mod event;
 pub mod memory;
 pub mod names;
+pub mod observed;
 pub mod properties;
 pub mod releases;
 pub mod systems;

@@ -6,6 +6,7 @@
 mod common;
 
 mod memory;
+mod observed;
 mod policies;
 mod systems;
 mod transfer;

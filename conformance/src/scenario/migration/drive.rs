@@ -16,6 +16,9 @@ use serde_json::{Map, Value, json};
 use super::guest;
 use super::known::{Before, End, Migration, Transport};
 use super::machine::{Launch, Machine, START};
+use crate::monitor::event::answers;
+use crate::monitor::heard::Heard;
+use crate::monitor::log::{End as Who, Entry};
 use crate::multifd::relay::{Address, Listener, Relay};
 use crate::scenario::came::Steps;
 use crate::scenario::error::Error;
@@ -42,6 +45,8 @@ const RESUME: Duration = Duration::from_secs(5);
 pub(super) const IN_COLO: &str = "colo";
 /// How long it does so.
 const CHECKPOINTS: Duration = Duration::from_secs(2);
+/// How long after a migration its last events may come.
+const LAST_EVENTS: Duration = Duration::from_millis(300);
 /// Afterwards.
 const FAST: (u64, u64) = (4 << 30, 60_000);
 
@@ -58,6 +63,8 @@ pub struct Played {
     pub syncs: Option<u64>,
     /// After each migration that came to nothing the guest went on.
     pub resumed: bool,
+    /// What the monitors reported, in order of time; none, if it is not modelled, or one end has no monitor.
+    pub events: Option<Vec<Entry>>,
     /// The guest, if there is one.
     pub guest: Option<PathBuf>,
     /// Where the recording is.
@@ -82,21 +89,24 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
         clock = Instant::now();
     };
     let guest = guest::assemble(folder).map_err(|why| Error::Guest(why.to_string()))?;
+    let mut heard = Heard::default();
     let mut source = machine(migration, &guest, &folder.join("source"), false)?;
+    listen_to(&mut heard, Who::Source, &mut source)?;
     let booted = |memory: &[u8]| guest::round(memory).is_ok_and(|round| round >= FIRST_ROUND);
     source.remembers("round of the guest", BOOT, booted).map_err(|why| why.within("boot"))?;
     took("boot");
     let mut resumed = true;
     for (at, before) in migration.before.iter().enumerate() {
         let folder = folder.join(format!("before-{at}"));
-        resumed &= fails(*before, migration, &mut source, &guest, &folder)
+        resumed &= fails(*before, migration, &mut source, (&guest, &folder), &mut heard)
             .map_err(|why| why.within("fail"))?;
         took("fail");
     }
     if migration.transport == Transport::File {
-        return through_a_file(migration, source, (guest, resumed), folder, steps);
+        return through_a_file(migration, source, (guest, resumed), folder, (steps, heard));
     }
     let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
+    listen_to(&mut heard, Who::Destination, &mut destination)?;
     let to = listens(migration, &mut destination, folder).map_err(|why| why.within("incoming"))?;
     took("incoming");
     let recording = folder.join("recording");
@@ -116,12 +126,16 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
     }
     relay.end()?;
     took("arrive");
+    std::thread::sleep(LAST_EVENTS);
+    heard.events(Who::Source, source.take_events());
+    heard.events(Who::Destination, destination.take_events());
     let (source_memory, source_ram) = kept(&source, folder)?;
     Ok(Played {
         source: status,
         destination: arrived,
         syncs,
         resumed,
+        events: (migration.end != End::Colo).then(|| heard.log()),
         guest: Some(guest),
         recording,
         source_ram,
@@ -189,8 +203,8 @@ fn fails(
     before: Before,
     migration: &Migration,
     source: &mut Machine,
-    guest: &Path,
-    folder: &Path,
+    (guest, folder): (&Path, &Path),
+    heard: &mut Heard,
 ) -> Result<bool, Error> {
     std::fs::create_dir(folder).map_err(Error::io("a temporary folder"))?;
     match before {
@@ -207,10 +221,14 @@ fn fails(
         }
         Before::Cancel => {
             let mut destination = machine(migration, guest, &folder.join("destination"), true)?;
+            listen_to(heard, Who::Destination, &mut destination)?;
             let to = folder.join("d");
             let uri = format!("unix:{}", to.display());
             destination.run("migrate-incoming", json!({ "uri": uri }))?;
             migrate(source, CANCELLED, End::Cancel, &uri)?;
+            std::thread::sleep(LAST_EVENTS);
+            heard.events(Who::Destination, destination.take_events());
+            heard.closes(Who::Destination);
         }
     }
     // The memory is read while the guest writes it.
@@ -227,7 +245,7 @@ fn through_a_file(
     mut source: Machine,
     (guest, resumed): (PathBuf, bool),
     folder: &Path,
-    mut steps: Steps,
+    (mut steps, mut heard): (Steps, Heard),
 ) -> Result<Played, Error> {
     let recording = folder.join("state");
     let uri = json!({ "uri": format!("file:{}", recording.display()) });
@@ -235,6 +253,9 @@ fn through_a_file(
     source.run("migrate", uri.clone()).map_err(|why| why.within("migrate"))?;
     let status = wait(&mut source, |_, _| Ok(())).map_err(|why| why.within("migrate"))?;
     steps.push(("migrate".into(), clock.elapsed()));
+    // What comes from a file comes long afterwards: the source alone is heard.
+    std::thread::sleep(LAST_EVENTS);
+    heard.events(Who::Source, source.take_events());
     let clock = Instant::now();
     let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
     destination.run("migrate-incoming", uri).map_err(|why| why.within("arrive"))?;
@@ -250,12 +271,23 @@ fn through_a_file(
         destination: arrived,
         syncs: None,
         resumed,
+        events: (migration.end != End::Colo).then(|| heard.log()),
         guest: Some(guest),
         recording,
         source_ram,
         source_memory,
         destination_memory: destination.memory()?,
     })
+}
+
+/// Begins the part of a log that is a machine's.
+fn listen_to(heard: &mut Heard, who: Who, machine: &mut Machine) -> Result<(), Error> {
+    let on = json!([{ "capability": "events", "state": true }]);
+    machine.run("migrate-set-capabilities", json!({ "capabilities": on }))?;
+    let (migration, vm) = (machine.migration()?.1, machine.status()?);
+    machine.take_events();
+    heard.answers(who, answers(&migration, &vm));
+    Ok(())
 }
 
 /// The status with which a migration ends; `meanwhile` is told what the monitor says before that.

@@ -202,8 +202,8 @@ pub struct Migration {
 }
 
 /// The findings that are not violated clauses.
-pub const OTHER_FINDINGS: [&str; 4] =
-    ["truncated", "destination-memory", "destination-pattern", "destination-refuses"];
+pub const OTHER_FINDINGS: [&str; 5] =
+    ["truncated", "destination-memory", "destination-pattern", "destination-refuses", "events"];
 
 /// What is built in.
 ///

@@ -171,6 +171,19 @@ impl Machine {
         Ok((status.to_owned(), answer))
     }
 
+    /// Whether its VM runs.
+    ///
+    /// # Errors
+    /// See [`Qmp::run`].
+    pub fn status(&mut self) -> Result<Value, Error> {
+        self.run("query-status", json!({}))
+    }
+
+    /// The events that its monitor has sent since they were last taken.
+    pub fn take_events(&mut self) -> Vec<Value> {
+        self.qmp.take_events()
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.qemu
@@ -242,7 +255,8 @@ fn attached(devices: &[Mediated]) -> String {
         let (path, slot) = (device.path().display(), FIRST_SLOT + n);
         format!(
             " -device vfio-pci,id=v{n},sysfsdev={path},addr={slot},\
-             enable-migration=on,x-migration-multifd-transfer=on,x-device-dirty-page-tracking=off"
+             enable-migration=on,x-migration-multifd-transfer=on,x-device-dirty-page-tracking=off,\
+             migration-events=on"
         )
     };
     devices.iter().enumerate().map(device).collect()

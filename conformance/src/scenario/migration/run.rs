@@ -1,5 +1,6 @@
 //! A migration from the installation of both versions to its verdict.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,15 @@ use super::inside;
 use super::known::{End, Migration, Transport};
 use super::machine::{BLOCK, Launch, START};
 use super::reference;
+use crate::harness::io::files;
 use crate::harness::report::Status;
 use crate::implementations::{Deviation, Finding, Peer, Serves, When, deviates, found, redact};
+use crate::monitor::log::Writer;
+use crate::monitor::{self, judge};
 use crate::multifd::destination::runner::{self, Run};
 use crate::multifd::destination::session::Subject;
 use crate::multifd::destination::suite::{self, Test};
-use crate::multifd::judge::{CHECKPOINTS, DOCUMENT, judge};
+use crate::multifd::judge::{CHECKPOINTS, DOCUMENT, judge as judge_stream};
 use crate::multifd::mapped_ram;
 use crate::multifd::memory::Memory;
 use crate::multifd::pieces::Pieces;
@@ -38,6 +42,9 @@ const AT_BOTH_ENDS: u64 = 2;
 const FRESH: &str = "migration.switchover.fresh";
 /// What one violates whose guest does not go on after a migration that failed.
 const RESUMED: &str = "migration.failure.source";
+
+/// The finding of events that no clause is about, or that have no end.
+const EVENTS: &str = "events";
 
 /// Plays a migration; what is missing is installed first if `install` says so, and what passed is kept in a
 /// folder of its name below `record`. One with devices is played in a guest that has them, by this program,
@@ -103,7 +110,13 @@ fn played(
     if let Some(record) = record {
         keep(&played, &record.join(&migration.name)).map_err(stuck)?;
     }
-    let (report, found) = judged(library, migration, &played).map_err(stuck)?;
+    let (report, mut found) = judged(library, migration, &played).map_err(stuck)?;
+    let events = events(library, &played).map_err(stuck)?;
+    for finding in events.iter().flat_map(|(_, not_allowed)| not_allowed) {
+        if !found.contains(finding) {
+            found.push(finding.clone());
+        }
+    }
     let known = migration.known.iter().map(|(finding, _)| finding.clone()).collect();
     let mut held = Held::of(found, known);
     let always = |line: &String| migration.known.contains(&(line.clone(), When::Always));
@@ -111,14 +124,19 @@ fn played(
     if let Some(faults) = migration.faults.as_deref().filter(|_| held.new.is_empty()) {
         return with_faults(library, (migration, faults), &played, versions).map_err(stuck);
     }
-    let summary = format!(
-        "{}, {} packets, {} pages judged",
+    let mut summary = format!(
+        "{}, {} packets, {} pages",
         devmig_engine::columns::count(usize::try_from(report.epochs).unwrap_or(0), "epoch"),
         report.packets,
-        report.pages
+        report.pages,
     );
     let json = serde_json::to_value(&report).map_err(stuck)?;
-    let parts = vec![Part { name: "migration".into(), text: report.text(), json }];
+    let mut parts = vec![Part { name: "migration".into(), text: report.text(), json }];
+    if let Some((events, _)) = &events {
+        let _ = write!(summary, ", {} events judged", events.events);
+        let json = serde_json::to_value(events).map_err(stuck)?;
+        parts.push(Part { name: "events".into(), text: events.text(), json });
+    }
     let version = versions.join(" to ");
     Ok(Came::Ran(Ran { version, listed, steps: played.steps, summary, parts, held }))
 }
@@ -210,9 +228,36 @@ fn with_faults(
     Ok(Came::Ran(Ran { version, listed, steps, summary, parts, held }))
 }
 
-/// What passed, and the memory of the source.
+/// What both monitors reported, judged, if it was kept; and what is not allowed of it.
+fn events(
+    library: &Library,
+    played: &Played,
+) -> Result<Option<(monitor::report::Report, Vec<String>)>, judge::Error> {
+    let Some(events) = &played.events else { return Ok(None) };
+    let law = judge::Law::new(library)?;
+    let mut judging = judge::Judge::new(&law, &[]);
+    for entry in events {
+        judging.take(entry)?;
+    }
+    let report = judging.report()?;
+    let clause = |violation: &monitor::report::Violation| violation.clause.clone();
+    let named =
+        report.violations.iter().map(|one| clause(one).unwrap_or_else(|| EVENTS.to_owned()));
+    let mut found: Vec<String> = named.collect();
+    if report.verdict == monitor::report::Verdict::Truncated {
+        found.push(EVENTS.to_owned());
+    }
+    Ok(Some((report, found)))
+}
+
+/// What passed, what the monitors reported, and the memory of the source.
 fn keep(played: &Played, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
+    if let Some(events) = &played.events {
+        let file = files::create(&to.join("events.jsonl")).map_err(std::io::Error::from)?;
+        let mut log = Writer::new(file)?;
+        events.iter().try_for_each(|entry| log.write(entry))?;
+    }
     if played.recording.is_file() {
         std::fs::copy(&played.recording, to.join("state"))?;
         return std::fs::write(to.join(format!("{BLOCK}.ram")), &played.source_memory);
@@ -243,7 +288,7 @@ fn judged(
     let (version, memory) = (Some(migration.source.name.as_str()), Memory::of(&compared)?);
     let report = match migration.transport {
         Transport::File => mapped_ram::judge(&played.recording, library, version, memory)?,
-        _ => judge(Recording::open(&played.recording)?, library, version, memory)?,
+        _ => judge_stream(Recording::open(&played.recording)?, library, version, memory)?,
     };
     let mut found: Vec<String> = Vec::new();
     for violation in &report.violations {

@@ -4,7 +4,7 @@
 
 use super::super::event::{Act, Event, Why};
 use super::super::names::{Acknowledge, Query, Recheck, Untracked};
-use super::step::{SKIP, Side, Step};
+use super::step::{SKIP, Side, Step, WHERE};
 use super::{Known, OTHER_HOST, Outcome, Phase, Tracker, Vmm, VmmState};
 use crate::protocol::vfio::event::{
     Act as DeviceAct, Call, Event as DeviceEvent, For, PageSize, Ranges,
@@ -184,6 +184,9 @@ impl Vmm {
     /// The first of these states that a device has; none, if it is to be passed over.
     fn first_of(&self, known: &Known, states: &[u8]) -> Option<u8> {
         let has = |state: &&u8| **state != SKIP && self.table.supports(known.flags, **state);
+        if let [to, on, other, WHERE] = states {
+            return Some(if has(&on) { *to } else { *other });
+        }
         let skips = states.contains(&SKIP);
         states.iter().find(has).or_else(|| states.first().filter(|_| !skips)).copied()
     }

@@ -20,6 +20,10 @@ pub const STEPS: &[(&str, &str)] = &[
     ("send all", "send every marked page"),
     ("SIDE set STATE", "SET each device of `source` or `destination` to the state"),
     ("SIDE set STATE or STATE if there", "... to the first of these states that it has"),
+    (
+        "SIDE set STATE where STATE else STATE",
+        "... to the first if it has the second, or to the third",
+    ),
     ("SIDE N set STATE", "SET the device N alone"),
     ("SIDE reset", "VFIO_DEVICE_RESET of each device"),
     (
@@ -167,9 +171,10 @@ fn states_of<T>(
         [names @ .., "if", "there"] => (names, true),
         names => (names, false),
     };
+    let is_divided = matches!(names, [_, "where", _, "else", _]);
     let mut states = Vec::new();
     for (at, name) in names.iter().enumerate() {
-        if at % 2 == 1 && *name == "or" {
+        if at % 2 == 1 && (*name == "or" || is_divided) {
             continue;
         }
         let Some(state) = table.named(name) else {
@@ -188,8 +193,13 @@ fn states_of<T>(
     if there {
         states.push(SKIP);
     }
+    if is_divided {
+        states.push(WHERE);
+    }
     Some(states)
 }
 
 /// Among the states of a SET: a device that has none of those before it is passed over.
 pub const SKIP: u8 = u8::MAX;
+/// Among the states of a SET: the first is for devices that have the second, the third for others.
+pub const WHERE: u8 = SKIP - 1;
