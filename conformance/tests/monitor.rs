@@ -54,10 +54,8 @@ fn ends() -> Entry {
 
 /// A walk through the model, as a log.
 fn walk(devices: &[&[&str]], goal: &dyn Fn(&Observed, &Goal) -> bool) -> Vec<Entry> {
-    let features: Vec<Vec<String>> = devices
-        .iter()
-        .map(|names| names.iter().map(|name| (*name).to_owned()).collect())
-        .collect();
+    let features: Vec<Vec<String>> =
+        devices.iter().map(|names| names.iter().map(|name| (*name).to_owned()).collect()).collect();
     let machine = Observed::new(&LIBRARY, &features).unwrap();
     let reports = machine.reports_to(&|state| goal(&machine, state)).unwrap().unwrap();
     let mut log = vec![answers(End::Source, true), answers(End::Destination, false)];
@@ -122,14 +120,8 @@ fn judged(log: &[Entry]) -> Report {
 
 #[test]
 fn healthy_logs_are_conformant() {
-    let sets: [&[&[&str]]; 6] = [
-        &[],
-        &[BOTH],
-        &[&["p2p"]],
-        &[&["pre-copy"]],
-        &[&[]],
-        &[BOTH, BOTH],
-    ];
+    let sets: [&[&[&str]]; 6] =
+        [&[], &[BOTH], &[&["p2p"]], &[&["pre-copy"]], &[&[]], &[BOTH, BOTH]];
     for devices in sets {
         let log = completes(devices);
         let report = judged(&log);
@@ -165,7 +157,11 @@ const FAULTS: &[(&str, bool, Change)] = &[
         moved(log, &device(DESTINATION, "v0", "running"), &vm(DESTINATION, true));
     }),
     ("a device runs at the destination while the source runs", true, |log| {
-        moved(log, &device(DESTINATION, "v0", "running-p2p"), &device(SOURCE, "v0", "pre-copy-p2p"));
+        moved(
+            log,
+            &device(DESTINATION, "v0", "running-p2p"),
+            &device(SOURCE, "v0", "pre-copy-p2p"),
+        );
     }),
     ("the destination runs while the source does", true, |log| {
         moved(log, &vm(DESTINATION, true), &vm(SOURCE, false));
@@ -179,7 +175,10 @@ const FAULTS: &[(&str, bool, Change)] = &[
     }),
     ("a round after a device has stopped, before the VM is said to", true, |log| {
         let stop = at(log, &vm(SOURCE, false));
-        log.insert(stop, entry(SOURCE, json!({ "event": "MIGRATION_PASS", "data": { "pass": 9 } })));
+        log.insert(
+            stop,
+            entry(SOURCE, json!({ "event": "MIGRATION_PASS", "data": { "pass": 9 } })),
+        );
     }),
     ("a device stops without P2P", true, |log| {
         let place = at(log, &device(SOURCE, "v0", "pre-copy-p2p"));
@@ -255,7 +254,11 @@ fn each_fault_is_found_at_its_event() {
         assert_eq!(report.verdict, Verdict::Violated, "{name} {}", report.text());
         let violation = &report.violations[0];
         let clause = violation.clause.as_deref().unwrap_or("no clause");
-        let _ = writeln!(text, "{name}\n  {clause}\n  event {}: {}", violation.event, violation.observed);
+        let _ = writeln!(
+            text,
+            "{name}\n  {clause}\n  event {}: {}",
+            violation.event, violation.observed
+        );
     }
     insta::assert_snapshot!(text);
 }
@@ -299,7 +302,8 @@ fn a_log_may_begin_late() {
         us: 0,
         what: What::Answers(End::Source, Answers { status: "active".into(), running: true }),
     };
-    let of_source = |line: &&Entry| matches!(&line.what, What::Event(End::Source, _) | What::Ends(_));
+    let of_source =
+        |line: &&Entry| matches!(&line.what, What::Event(End::Source, _) | What::Ends(_));
     let mut late = vec![first];
     late.extend(log[from + 1..].iter().filter(of_source).cloned());
     // A migration that was not seen to begin is none that ended.
@@ -377,7 +381,8 @@ proptest! {
 fn what_is_no_log() {
     let head = r#"{"log":"migration-events","schema":1,"devmig":"0.1.0"}"#;
     let answers = r#"{"n":1,"us":0,"from":"source","answers":{"status":"none","running":true}}"#;
-    let event = |n: u32, event: &str| format!(r#"{{"n":{n},"us":0,"from":"source","event":{event}}}"#);
+    let event =
+        |n: u32, event: &str| format!(r#"{{"n":{n},"us":0,"from":"source","event":{event}}}"#);
     let long = format!("{head}\n{}", "x".repeat(MAX_LINE + 1));
     let cases = [
         (String::new(), "no first line"),
@@ -391,13 +396,19 @@ fn what_is_no_log() {
         (format!("{head}\n{}\n", event(1, r#"{"event":"STOP"}"#)), "first line of the source"),
         (format!("{head}\n{answers}\n{}\n", event(2, r#"{"event":"MIGRATION"}"#)), "no `status`"),
         (
-            format!("{head}\n{answers}\n{}\n", event(2, r#"{"event":"MIGRATION","data":{"status":"x"}}"#)),
+            format!(
+                "{head}\n{answers}\n{}\n",
+                event(2, r#"{"event":"MIGRATION","data":{"status":"x"}}"#)
+            ),
             "status `x`",
         ),
         (
             format!(
                 "{head}\n{answers}\n{}\n",
-                event(2, r#"{"event":"VFIO_MIGRATION","data":{"device-id":"v","device-state":"x"}}"#)
+                event(
+                    2,
+                    r#"{"event":"VFIO_MIGRATION","data":{"device-id":"v","device-state":"x"}}"#
+                )
             ),
             "state `x`",
         ),

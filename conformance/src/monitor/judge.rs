@@ -17,7 +17,9 @@ use std::collections::BTreeMap;
 use devmig_engine::clause::ClauseId;
 use devmig_engine::estimate::{Fault, StateEstimate};
 use devmig_engine::rules::Rules;
-use devmig_model::protocol::migration::observed::report::{Report as Seen, Reported, Status, What as Said};
+use devmig_model::protocol::migration::observed::report::{
+    Report as Seen, Reported, Status, What as Said,
+};
 use devmig_model::protocol::migration::observed::{FEATURES, Missing, Observed};
 use devmig_model::registry::Library;
 
@@ -237,7 +239,9 @@ impl<'l> Judge<'l> {
                 self.over = true;
                 return Ok(None);
             }
-            What::Event(from, event) => (*from, SaysMore::Event(event::says(event).map_err(wrong)?)),
+            What::Event(from, event) => {
+                (*from, SaysMore::Event(event::says(event).map_err(wrong)?))
+            }
             What::Closes(from) => (*from, SaysMore::Closes),
             What::Answers(from, answers) => {
                 let status = event::status(&answers.status).map_err(wrong)?;
@@ -293,7 +297,10 @@ impl<'l> Judge<'l> {
     fn judged(&mut self, line: &Line) -> Result<Option<Violation>, Error> {
         let end = line.from as u8;
         let beyond = |event: &SaysMore| {
-            matches!(event, SaysMore::AnswersBeyond | SaysMore::Event(Says::Reports(Reported::Beyond)))
+            matches!(
+                event,
+                SaysMore::AnswersBeyond | SaysMore::Event(Says::Reports(Reported::Beyond))
+            )
         };
         if beyond(&line.says) {
             self.beyond = Some(line.number);
@@ -355,7 +362,8 @@ impl<'l> Judge<'l> {
             })
         };
         let mut allowed: Vec<String> = Vec::new();
-        for text in refused.iter().flat_map(|(_, allowed)| allowed).filter(|text| *text != SILENCE) {
+        for text in refused.iter().flat_map(|(_, allowed)| allowed).filter(|text| *text != SILENCE)
+        {
             let text = named(text);
             if !allowed.contains(&text) {
                 allowed.push(text);

@@ -152,9 +152,8 @@ pub fn watch(
             if !events.is_empty() {
                 last = Instant::now();
             }
-            let timed = |event: Value| {
-                (time(&event).unwrap_or_else(now), What::Event(monitor.end, event))
-            };
+            let timed =
+                |event: Value| (time(&event).unwrap_or_else(now), What::Event(monitor.end, event));
             held.extend(events.into_iter().map(timed));
             let Some(why) = why else { return true };
             held.push((now(), What::Closes(monitor.end)));

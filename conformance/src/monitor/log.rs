@@ -36,9 +36,7 @@ pub const MAX_LINES: u64 = 200_000;
 const LOG: &str = "migration-events";
 
 /// Which end of a migration.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// The end that sends.
@@ -249,18 +247,33 @@ impl<R: BufRead> Reader<R> {
         }
         let us = line.us;
         let what = match line {
-            Line { from: Some(from), event: Some(event), answers: None, closes: None, ends: None, .. } => {
-                What::Event(from, event)
-            }
-            Line { from: Some(from), event: None, answers: Some(answers), closes: None, ends: None, .. } => {
-                What::Answers(from, answers)
-            }
-            Line { from: Some(from), event: None, answers: None, closes: Some(true), ends: None, .. } => {
-                What::Closes(from)
-            }
-            Line { from: None, event: None, answers: None, closes: None, ends: Some(why), .. } => {
-                What::Ends(why)
-            }
+            Line {
+                from: Some(from),
+                event: Some(event),
+                answers: None,
+                closes: None,
+                ends: None,
+                ..
+            } => What::Event(from, event),
+            Line {
+                from: Some(from),
+                event: None,
+                answers: Some(answers),
+                closes: None,
+                ends: None,
+                ..
+            } => What::Answers(from, answers),
+            Line {
+                from: Some(from),
+                event: None,
+                answers: None,
+                closes: Some(true),
+                ends: None,
+                ..
+            } => What::Closes(from),
+            Line {
+                from: None, event: None, answers: None, closes: None, ends: Some(why), ..
+            } => What::Ends(why),
             _ => {
                 let message =
                     "a line has `from` with one of `event`, `answers` and `closes`, or `ends`";

@@ -140,11 +140,8 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let number = |n: u64, what| count(usize::try_from(n).unwrap_or(usize::MAX), what);
-        let mut text = format!(
-            "{}, {}\n",
-            number(self.events, "event"),
-            number(self.migrations, "migration")
-        );
+        let mut text =
+            format!("{}, {}\n", number(self.events, "event"), number(self.migrations, "migration"));
         for device in &self.devices {
             let named = |features: &Vec<String>| match features.as_slice() {
                 [] => "without P2P and PRE_COPY".to_owned(),

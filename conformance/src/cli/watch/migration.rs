@@ -88,7 +88,9 @@ pub(super) fn run(args: &Watch, out: &mut Out<'_>) -> Result<Status, Error> {
             // The report has it too; a JSON document stands alone, so the words go beside it.
             let text = format!("{}\n", violation.text());
             match format {
-                Format::Text => out.text(&text).and_then(|()| out.flush()).map_err(io::Error::other),
+                Format::Text => {
+                    out.text(&text).and_then(|()| out.flush()).map_err(io::Error::other)
+                }
                 Format::Json => io::stderr().write_all(plain(&text).as_bytes()),
             }
         },
@@ -120,9 +122,8 @@ pub(super) fn replay(args: &Replay, out: &mut Out<'_>) -> Result<Status, Error> 
     let path = &args.file;
     let file = files::open(path)
         .map_err(|error| Error::Read { path: path.clone(), cause: error.into() })?;
-    let wrong = |error: &dyn std::fmt::Display| {
-        Error::usage(format!("{}: {error}", path.display()), None)
-    };
+    let wrong =
+        |error: &dyn std::fmt::Display| Error::usage(format!("{}: {error}", path.display()), None);
     let library = Library::builtin()?;
     let law = Law::new(&library).map_err(|error| failed(&error))?;
     let mut reader = Reader::new(BufReader::new(file)).map_err(|error| wrong(&error))?;

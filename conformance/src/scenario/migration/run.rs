@@ -107,7 +107,9 @@ fn played(
     }
     let (report, mut found) = judged(library, migration, &played).map_err(stuck)?;
     let (events, not_allowed) = events(library, &played).map_err(stuck)?;
-    found.extend(not_allowed.into_iter().filter(|finding| !found.contains(finding)).collect::<Vec<_>>());
+    found.extend(
+        not_allowed.into_iter().filter(|finding| !found.contains(finding)).collect::<Vec<_>>(),
+    );
     let known = migration.known.iter().map(|(finding, _)| finding.clone()).collect();
     let mut held = Held::of(found, known);
     let always = |line: &String| migration.known.contains(&(line.clone(), When::Always));
@@ -230,7 +232,8 @@ fn events(
     }
     let report = judging.report()?;
     let clause = |violation: &monitor::report::Violation| violation.clause.clone();
-    let named = report.violations.iter().map(|one| clause(one).unwrap_or_else(|| EVENTS.to_owned()));
+    let named =
+        report.violations.iter().map(|one| clause(one).unwrap_or_else(|| EVENTS.to_owned()));
     let mut found: Vec<String> = named.collect();
     if report.verdict == monitor::report::Verdict::Truncated {
         found.push(EVENTS.to_owned());

@@ -186,11 +186,7 @@ impl Observed {
 }
 
 /// The system with other devices.
-fn with(
-    loaded: &Loaded,
-    def: &SystemDef,
-    devices: &[Vec<String>],
-) -> Result<SystemDef, Missing> {
+fn with(loaded: &Loaded, def: &SystemDef, devices: &[Vec<String>]) -> Result<SystemDef, Missing> {
     if devices.len() > DEVICES {
         return Err(Missing::Devices(devices.len()));
     }

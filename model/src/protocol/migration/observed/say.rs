@@ -30,9 +30,8 @@ struct Ways(Vec<Ends>);
 impl Ways {
     /// Each way with these reports after it.
     fn say(&mut self, end: usize, said: &[Reported]) {
-        let with = |ends: &Ends| {
-            said.iter().try_fold(*ends, |ends, said| ends.with(end, *said, None))
-        };
+        let with =
+            |ends: &Ends| said.iter().try_fold(*ends, |ends, said| ends.with(end, *said, None));
         self.0 = self.0.iter().filter_map(with).collect();
     }
 
@@ -100,6 +99,8 @@ impl Observed {
             Some(_) if waits => return Vec::new(),
             // Nothing has begun that could fail.
             Some(Act::Fault) if before.3.step == 0 => return Vec::new(),
+            // Once the vCPUs stop, so do the devices: what fails meanwhile is noticed afterwards.
+            Some(Act::Fault) if ends.stopping => return Vec::new(),
             Some(Act::Fault) => {}
             // Management has not said yet that it may go on.
             Some(_) if Self::is_held(ends) => return Vec::new(),
@@ -134,10 +135,9 @@ impl Observed {
                 ways.change(|ends| ends.stopping = false);
                 match ends.gives_up {
                     true => ways.say(SOURCE, &[STOP]),
-                    false => ways.either(
-                        SOURCE,
-                        &[&[STOP], &[STOP, DEVICE], &[STOP, PRE_SWITCHOVER]],
-                    ),
+                    false => {
+                        ways.either(SOURCE, &[&[STOP], &[STOP, DEVICE], &[STOP, PRE_SWITCHOVER]])
+                    }
                 }
             }
         }

@@ -20,7 +20,10 @@ pub const STEPS: &[(&str, &str)] = &[
     ("send all", "send every marked page"),
     ("SIDE set STATE", "SET each device of `source` or `destination` to the state"),
     ("SIDE set STATE or STATE if there", "... to the first of these states that it has"),
-    ("SIDE set STATE where STATE else STATE", "... to the first if it has the second, or to the third"),
+    (
+        "SIDE set STATE where STATE else STATE",
+        "... to the first if it has the second, or to the third",
+    ),
     ("SIDE N set STATE", "SET the device N alone"),
     ("SIDE reset", "VFIO_DEVICE_RESET of each device"),
     (
