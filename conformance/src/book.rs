@@ -13,6 +13,7 @@
 //! | `implementations.rs`, `steps.rs` | what is known of real implementations; the steps of tests |
 //! | `hand_over.rs`, `tracking.rs` | the hand-over table; what tracks the writes of devices |
 //! | `proposed.rs` | what was proposed in the founding discussions |
+//! | `migration_events.rs` | what the monitors of a migration report |
 //! | `schemas.rs` | the forms of JSON documents |
 //! | `explain.rs`, `lists.rs` | one clause or choice, and lists of them, for the console |
 //!
@@ -24,6 +25,7 @@ mod hand_over;
 mod implementations;
 pub mod lists;
 pub mod messages;
+mod migration_events;
 mod proposed;
 pub mod schemas;
 mod specification;
@@ -113,6 +115,14 @@ pub fn reference(
              whether the VM was elsewhere. `devmig decide hand-over` shows a shortest trace for every \
              outcome in capitals.",
             hand_over::body(library)?,
+        ),
+        page(
+            "migration-events.md",
+            "The events of a migration",
+            "Every triple (the VM, the migration, the device) that an end can report, and the events that may \
+             follow each, with the number of the triple to which they lead. All of it follows from \
+             `migration/watched`. `MIGRATION_PASS` may be reported while a migration is under way.",
+            migration_events::body(library)?,
         ),
         page(
             "proposals.md",

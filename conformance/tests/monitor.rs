@@ -241,11 +241,12 @@ const FAULTS: &[(&str, bool, Change)] = &[
 #[test]
 fn each_fault_is_found_at_its_event() {
     let devices: &[&[&str]] = &[BOTH, BOTH];
+    let (whole, failed) = (completes(devices), fails(devices));
     let known: Vec<_> =
         ["v0", "v1"].map(|id| device_and_features(&format!("{id}=p2p,pre-copy")).unwrap()).to_vec();
     let mut text = String::new();
     for (name, completes_at_first, change) in FAULTS {
-        let mut log = if *completes_at_first { completes(devices) } else { fails(devices) };
+        let mut log = if *completes_at_first { whole.clone() } else { failed.clone() };
         let before = log.clone();
         change(&mut log);
         assert_ne!(before, log, "{name}: nothing is changed");
@@ -267,6 +268,15 @@ fn a_violation_says_what_was_allowed() {
     let mut log = completes(&[BOTH]);
     moved(&mut log, &vm(DESTINATION, true), &vm(SOURCE, false));
     insta::assert_snapshot!(judged(&log).text());
+}
+
+/// QEMU 11.1 says that a state is about to be set, too.
+#[test]
+fn an_announcement_is_passed_over() {
+    let mut log = completes(&[BOTH]);
+    let place = at(&log, &device(SOURCE, "v0", "stop-copy"));
+    log.insert(place, device(SOURCE, "v0", "stop-copy-prepare"));
+    assert_eq!(judged(&log).verdict, Verdict::Conformant);
 }
 
 /// What is not modelled ends judgement, and is said to.

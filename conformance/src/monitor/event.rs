@@ -7,6 +7,8 @@ use super::log::Answers;
 
 /// The longest name of a device, in bytes.
 const LONGEST: usize = 256;
+/// How QEMU 11.1 names a state that it is about to set: the event that matters follows.
+const ANNOUNCED: &str = "-prepare";
 /// Statuses of migrations that the machine does not have: of postcopy, of COLO, and of failover.
 const BEYOND: [&str; 7] = [
     "postcopy-device",
@@ -88,7 +90,10 @@ pub fn says(event: &Value) -> Result<Says, BadEvent> {
             if id.len() > LONGEST || state.len() > LONGEST {
                 return Err(BadEvent::Long);
             }
-            Says::Device { id: id.to_owned(), state: state.to_owned() }
+            match state.strip_suffix(ANNOUNCED) {
+                Some(_) => Says::Nothing,
+                None => Says::Device { id: id.to_owned(), state: state.to_owned() },
+            }
         }
         _ => Says::Nothing,
     })

@@ -99,6 +99,8 @@ impl Observed {
             Some(_) if waits => return Vec::new(),
             // Nothing has begun that could fail.
             Some(Act::Fault) if before.3.step == 0 => return Vec::new(),
+            // Once the vCPUs stop, so do the devices: what fails meanwhile is noticed afterwards.
+            Some(Act::Fault) if ends.stopping => return Vec::new(),
             Some(Act::Fault) => {}
             // Management has not said yet that it may go on.
             Some(_) if Self::is_held(ends) => return Vec::new(),
