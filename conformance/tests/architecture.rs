@@ -299,6 +299,7 @@ fn the_engine_names_no_protocol() {
         "std",
         "core",
         "devmig_engine_derive",
+        "foldhash",
         "schemars",
         "serde",
         "serde_json",

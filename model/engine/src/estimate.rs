@@ -19,8 +19,8 @@
 //! [`MAX_CANDIDATES`] is an error of the harness, never a verdict.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 
+use foldhash::HashSet;
 use thiserror::Error;
 
 use crate::clause::{ChoiceId, ClauseId};
@@ -497,7 +497,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
     }
 
     fn replace(&mut self, candidates: Vec<Candidate<M::State>>) {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         self.candidates = candidates.into_iter().filter(|c| seen.insert(*c)).collect();
         self.closed = false;
         if self.watching {
@@ -522,7 +522,7 @@ impl<'m, M: Machine> StateEstimate<'m, M> {
             return Ok(());
         }
         let mut forbidden: Vec<(Choices, ClauseId)> = Vec::new();
-        let mut seen: HashSet<Candidate<M::State>> = HashSet::new();
+        let mut seen: HashSet<Candidate<M::State>> = HashSet::default();
         let mut kept = Vec::new();
         let mut work = self.candidates.clone();
         work.reverse();

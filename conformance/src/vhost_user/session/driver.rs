@@ -481,7 +481,11 @@ impl Driver {
         for (from, to) in self.untouched {
             let mut bytes = vec![0; to.saturating_sub(from) as usize];
             self.memory.read(from, &mut bytes).map_err(TestEnd::harness)?;
-            if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
+            // Nearly always there is none: a page at a time, all of it, is seen fastest.
+            let is_written = |page: &[u8]| page.iter().fold(0, |all, byte| all | byte) != 0;
+            if bytes.chunks(PAGE as usize).any(is_written)
+                && let Some(at) = bytes.iter().position(|byte| *byte != 0)
+            {
                 return Ok(Some(from.saturating_add(at as u64)));
             }
         }
