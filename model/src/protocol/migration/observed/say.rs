@@ -84,6 +84,8 @@ impl Observed {
         let waits = ends.of[SOURCE].items().next().is_some();
         let mut ways = Ways(vec![*ends]);
         match event.map(|event| event.act) {
+            // The destination acts on what the source has sent: what that reported is seen before.
+            Some(Act::Device(inner)) if waits && host_of(inner.device) != 0 => return Vec::new(),
             Some(Act::Device(inner)) => {
                 let end = usize::from(host_of(inner.device) & 1);
                 let at = inner.device % DEVICES as u8;
@@ -115,10 +117,10 @@ impl Observed {
                 ways.either(SOURCE, &[&[], &[DEVICE], &[PRE_SWITCHOVER]]);
             }
             Some(Act::Vcpus(false)) => ways.change(|ends| ends.stopping = true),
-            Some(Act::Vcpus(true)) if event.is_some_and(|event| event.host == 0) => {
-                if !ways.runs(SOURCE) {
-                    ways.say(SOURCE, &[RESUME]);
-                }
+            Some(Act::Vcpus(true))
+                if event.is_some_and(|event| event.host == 0) && !ways.runs(SOURCE) =>
+            {
+                ways.say(SOURCE, &[RESUME]);
             }
             Some(Act::Again) if ends.last.is_some() => return Vec::new(),
             _ => {}
@@ -272,7 +274,8 @@ impl Observed {
             all.extend(ends.with(DESTINATION, Reported::Status(Status::Setup), None));
         }
         let begun = inner.3.phase == Phase::Migrates && inner.3.step > 0;
-        if begun && !ends.reached && there == Status::Setup {
+        let waits = ends.of[SOURCE].items().next().is_some();
+        if begun && !waits && !ends.reached && there == Status::Setup {
             let active = ends.with(DESTINATION, Reported::Status(Status::Active), None);
             all.extend(active.map(|ends| Ends { reached: true, ..ends }));
         }
