@@ -102,7 +102,7 @@ impl Observed {
             // Nothing has begun that could fail.
             Some(Act::Fault) if before.3.step == 0 => return Vec::new(),
             // Once the vCPUs stop, so do the devices: what fails meanwhile is noticed afterwards.
-            Some(Act::Fault) if ends.stopping => return Vec::new(),
+            Some(Act::Fault) if ends.stopping || Self::has_gone(ends) => return Vec::new(),
             Some(Act::Fault) => {}
             // Management has not said yet that it may go on.
             Some(_) if Self::is_held(ends) => return Vec::new(),
@@ -183,6 +183,10 @@ impl Observed {
         if end == SOURCE && waits && !is_like {
             return ways.0.clear();
         }
+        // What the source has given up does not run at the destination.
+        if end != SOURCE && self.works(to) && ways.0.iter().any(|ends| ends.gives_up) {
+            return ways.0.clear();
+        }
         let vcpus = before.2.runs[end];
         if self.works(to) && self.runs && !vcpus && !ways.runs(end) {
             match end {
@@ -238,7 +242,7 @@ impl Observed {
     pub(super) fn gives_up_early(&self, (inner, ends): &State) -> Vec<Ends> {
         let under_way = inner.3.phase == Phase::Migrates && inner.3.step > 0;
         let waits = ends.of[SOURCE].items().next().is_some();
-        if !under_way || inner.3.committed || ends.gives_up || waits {
+        if !under_way || inner.3.committed || ends.gives_up || waits || Self::has_gone(ends) {
             return Vec::new();
         }
         let mut ways = Ways(vec![*ends]);
@@ -246,6 +250,12 @@ impl Observed {
         Self::destination_fails(&mut ways);
         Self::gives_up(&mut ways);
         ways.0
+    }
+
+    /// Whether the destination has begun to run: there is no way back.
+    fn has_gone(ends: &Ends) -> bool {
+        let there = ends.of[DESTINATION].in_truth();
+        there.runs || there.said == Status::Completed
     }
 
     /// Whether the source waits before the switchover.
