@@ -85,7 +85,12 @@ impl Observed {
         let mut ways = Ways(vec![*ends]);
         match event.map(|event| event.act) {
             // The destination acts on what the source has sent: what that reported is seen before.
-            Some(Act::Device(inner)) if waits && host_of(inner.device) != 0 => return Vec::new(),
+            Some(Act::Device(inner))
+                if host_of(inner.device) != 0
+                    && (waits || !ends.reached && before.3.phase == Phase::Migrates) =>
+            {
+                return Vec::new();
+            }
             Some(Act::Device(inner)) => {
                 let end = usize::from(host_of(inner.device) & 1);
                 let at = inner.device % DEVICES as u8;
