@@ -84,6 +84,13 @@ impl Observed {
         let waits = ends.of[SOURCE].items().next().is_some();
         let mut ways = Ways(vec![*ends]);
         match event.map(|event| event.act) {
+            // The destination acts on what the source has sent: what that reported is seen before.
+            Some(Act::Device(inner))
+                if host_of(inner.device) != 0
+                    && (waits || !ends.reached && before.3.phase == Phase::Migrates) =>
+            {
+                return Vec::new();
+            }
             Some(Act::Device(inner)) => {
                 let end = usize::from(host_of(inner.device) & 1);
                 let at = inner.device % DEVICES as u8;
@@ -100,7 +107,7 @@ impl Observed {
             // Nothing has begun that could fail.
             Some(Act::Fault) if before.3.step == 0 => return Vec::new(),
             // Once the vCPUs stop, so do the devices: what fails meanwhile is noticed afterwards.
-            Some(Act::Fault) if ends.stopping => return Vec::new(),
+            Some(Act::Fault) if ends.stopping || Self::has_gone(ends) => return Vec::new(),
             Some(Act::Fault) => {}
             // Management has not said yet that it may go on.
             Some(_) if Self::is_held(ends) => return Vec::new(),
@@ -115,10 +122,10 @@ impl Observed {
                 ways.either(SOURCE, &[&[], &[DEVICE], &[PRE_SWITCHOVER]]);
             }
             Some(Act::Vcpus(false)) => ways.change(|ends| ends.stopping = true),
-            Some(Act::Vcpus(true)) if event.is_some_and(|event| event.host == 0) => {
-                if !ways.runs(SOURCE) {
-                    ways.say(SOURCE, &[RESUME]);
-                }
+            Some(Act::Vcpus(true))
+                if event.is_some_and(|event| event.host == 0) && !ways.runs(SOURCE) =>
+            {
+                ways.say(SOURCE, &[RESUME]);
             }
             Some(Act::Again) if ends.last.is_some() => return Vec::new(),
             _ => {}
@@ -181,6 +188,10 @@ impl Observed {
         if end == SOURCE && waits && !is_like {
             return ways.0.clear();
         }
+        // What the source has given up does not run at the destination.
+        if end != SOURCE && self.works(to) && ways.0.iter().any(|ends| ends.gives_up) {
+            return ways.0.clear();
+        }
         let vcpus = before.2.runs[end];
         if self.works(to) && self.runs && !vcpus && !ways.runs(end) {
             match end {
@@ -236,7 +247,7 @@ impl Observed {
     pub(super) fn gives_up_early(&self, (inner, ends): &State) -> Vec<Ends> {
         let under_way = inner.3.phase == Phase::Migrates && inner.3.step > 0;
         let waits = ends.of[SOURCE].items().next().is_some();
-        if !under_way || inner.3.committed || ends.gives_up || waits {
+        if !under_way || inner.3.committed || ends.gives_up || waits || Self::has_gone(ends) {
             return Vec::new();
         }
         let mut ways = Ways(vec![*ends]);
@@ -244,6 +255,12 @@ impl Observed {
         Self::destination_fails(&mut ways);
         Self::gives_up(&mut ways);
         ways.0
+    }
+
+    /// Whether the destination has begun to run: there is no way back.
+    fn has_gone(ends: &Ends) -> bool {
+        let there = ends.of[DESTINATION].in_truth();
+        there.runs || there.said == Status::Completed
     }
 
     /// Whether the source waits before the switchover.
@@ -272,7 +289,8 @@ impl Observed {
             all.extend(ends.with(DESTINATION, Reported::Status(Status::Setup), None));
         }
         let begun = inner.3.phase == Phase::Migrates && inner.3.step > 0;
-        if begun && !ends.reached && there == Status::Setup {
+        let waits = ends.of[SOURCE].items().next().is_some();
+        if begun && !waits && !ends.reached && there == Status::Setup {
             let active = ends.with(DESTINATION, Reported::Status(Status::Active), None);
             all.extend(active.map(|ends| Ends { reached: true, ..ends }));
         }
