@@ -1,7 +1,7 @@
 //! Both monitors of a migration, watched: events are put in order of time, recorded and judged as they come.
 //!
 //! QEMU's time of an event orders what the two ends say, if both run on one host. So that a late event finds its
-//! place, each is held back for [`HELD`].
+//! place, each is held back for `HELD`.
 //!
 //! **Invariant.** Every wait has a limit. What was recorded is whole, whatever ends the watcher.
 

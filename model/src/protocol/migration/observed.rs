@@ -21,7 +21,7 @@
 //! | `rest.rs` | whether a migration is over |
 //! | `triples.rs` | every triple (VM, migration, devices) of an end, with what follows it |
 //!
-//! **Invariant.** What can follow what is decided by the machine of the migration. [`say`] names reports, and no
+//! **Invariant.** What can follow what is decided by the machine of the migration. `say` names reports, and no
 //! order of steps.
 
 mod clause;
