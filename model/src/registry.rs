@@ -537,7 +537,7 @@ impl<'a> Names<'a> {
             title: raw.title.get_ref().clone(),
             about: raw.about.get_ref().clone(),
             systems: raw.systems.iter().map(|name| self.known(item, name, d)).collect(),
-            fixes: raw.fixes.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
+            fixes: spec.pins_at(item, &raw.fixes, d),
             expects: Vec::new(),
             schemes: Vec::new(),
             descriptions: Vec::new(),
@@ -560,7 +560,7 @@ impl<'a> Names<'a> {
         }
         Expectation {
             system,
-            under: raw.under.iter().filter_map(|pin| spec.pin_at(item, pin, d)).collect(),
+            under: spec.pins_at(item, &raw.under, d),
             violated: raw.violated.iter().map(|name| name.get_ref().clone()).collect(),
         }
     }

@@ -303,6 +303,25 @@ impl Spec {
             .ok()
     }
 
+    /// Several such; a choice that is fixed before is noted too.
+    pub fn pins_at<T>(
+        &self,
+        item: &Item<T>,
+        written: &[Spanned<String>],
+        d: &mut Diagnostics,
+    ) -> Vec<(ChoiceId, u8)> {
+        let mut pins: Vec<(ChoiceId, u8)> = Vec::new();
+        for text in written {
+            let Some(pin) = self.pin_at(item, text, d) else { continue };
+            if pins.iter().any(|(known, _)| *known == pin.0) {
+                let message = format!("`{}` is fixed twice", self.choice_name(pin.0));
+                d.push(item.error(text.span(), message, "the second time"));
+            }
+            pins.push(pin);
+        }
+        pins
+    }
+
     /// The choice that an item of any kind names; if there is none, the place is noted.
     pub fn choice_at<T>(
         &self,

@@ -114,7 +114,7 @@ impl Common {
             name: raw.name.get_ref().clone(),
             about: raw.about.get_ref().clone(),
             without: clauses(&raw.without, d),
-            choices: raw.choices.iter().filter_map(|c| spec.pin_at(item, c, d)).collect(),
+            choices: spec.pins_at(item, &raw.choices, d),
             holds: find(&raw.holds, d),
             violated: find(&raw.violated, d),
             expect: Expect {

@@ -34,6 +34,8 @@ fn stale_means_another_version() {
         unmaps: false,
         runs: true,
         lock: false,
+        postcopy: false,
+        unprotected: false,
     };
     let premises = Premises::new();
     proptest!(|(events in prop::collection::vec(acts(), 1..60))| {

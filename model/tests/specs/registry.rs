@@ -153,6 +153,24 @@ fn kinds() -> Vec<Kind> {
             "capability = \"xbzrle\"\nneeds = \"seekable\"\nsays = \"no\"\n",
             Ok(|l| l.multifd().transports.rules.len() > builtin().multifd().transports.rules.len()),
         ),
+        (
+            "tracking",
+            "name = \"new\"\nwhen = [\"viommu\"]\ngives = \"device\"\ntext = \"New.\"\n",
+            Ok(|l| l.migration().tracking.rows.iter().any(|row| row.name == "new")),
+        ),
+        (
+            "release",
+            "since = \"11.2\"\nchoices = [\"migration.recheck = fail\"]\nplace = [\"here\"]\n",
+            Ok(|l| {
+                let before = builtin().migration().releases.manners.len();
+                l.migration().releases.manners.len() > before
+            }),
+        ),
+        (
+            "downtime-range",
+            "layer = \"new\"\nleast = 1\nplace = [\"here\"]\ntext = \"New.\"\n",
+            Ok(|l| l.migration().releases.ranges.iter().any(|range| range.layer == "new")),
+        ),
         ("device-model-release", "name = \"new\"\nabout = \"New.\"\nparameters = []\n", Err("")),
     ]
 }
@@ -184,6 +202,24 @@ fn said(text: &str) -> String {
     match Library::with_proposal("one.toml", &format!("{HEAD}\n{text}")) {
         Ok(_) => "no error".to_owned(),
         Err(errors) => format!("{:?}", miette::Report::new(errors)),
+    }
+}
+
+/// A list of options fixes each choice once, whatever item it stands in.
+#[test]
+fn a_choice_is_fixed_once() {
+    let twice = "[\"migration.recheck = no\", \"migration.recheck = fail\"]";
+    let system = "protocol = \"vdpa\"\nname = \"vdpa/x\"\nabout = \"X.\"\nrun = [\"run start\"]\n";
+    for text in [
+        format!("[[system]]\n{system}choices = {twice}\n"),
+        format!("[[release]]\nplace = [\"here\"]\nchoices = {twice}\n"),
+        format!("[[expect]]\nsystem = \"vdpa/suspend-resume\"\nunder = {twice}\n"),
+    ] {
+        assert!(
+            said(&text).contains("`migration.recheck` is fixed twice"),
+            "{text}{}",
+            said(&text)
+        );
     }
 }
 

@@ -53,6 +53,9 @@ pub struct MemoryState {
     pub gap: bool,
     /// At which hosts the lock is held.
     pub locks: [bool; 2],
+    /// Pages that the destination's vCPUs have written before all had arrived.
+    #[bits(4)]
+    pub there: u64,
 }
 
 /// Memory of a VM, its vCPUs and its lock.
@@ -74,6 +77,10 @@ pub struct Memory {
     pub runs: bool,
     /// Whether there is a lock.
     pub lock: bool,
+    /// The destination runs before all pages have arrived.
+    pub postcopy: bool,
+    /// Its vCPUs do not wait for a page that has not.
+    pub unprotected: bool,
 }
 
 impl Memory {
@@ -152,6 +159,7 @@ impl Machine for Memory {
             decided: false,
             gap: false,
             locks: [self.lock, false],
+            there: 0,
         }
     }
 
@@ -167,6 +175,13 @@ impl Machine for Memory {
                 }
                 _ => return Ok(Reaction::Ignore),
             },
+            Act::Write(page) if self.postcopy && !at_source => {
+                let old = s.stale >> page & 1 == 1;
+                if !s.runs[host] || old && !self.unprotected {
+                    return Ok(Reaction::Disabled);
+                }
+                next.there |= 1 << page;
+            }
             Act::Write(page) => {
                 if !s.runs[host] || !at_source || s.slowed && !s.credit {
                     return Ok(Reaction::Disabled);
@@ -214,6 +229,9 @@ impl Machine for Memory {
 
     fn stimuli(&self, s: &MemoryState, f: &mut dyn FnMut(Stimulus<Event>)) {
         self.acts(&mut |act| f(Stimulus::Guarded(Event::new(s.source, act))));
+        if self.postcopy {
+            self.acts(&mut |act| f(Stimulus::Guarded(Event::new(1 - s.source, act))));
+        }
     }
 
     fn domain(&self, f: &mut dyn FnMut(Event)) {
@@ -226,7 +244,8 @@ impl Machine for Memory {
             for hidden in ["fresh", "rest"] {
                 fields.remove(hidden);
             }
-            for (name, pages) in [("stale", s.stale), ("kvm", s.kvm), ("iommu", s.iommu)] {
+            let of = [("stale", s.stale), ("kvm", s.kvm), ("iommu", s.iommu), ("there", s.there)];
+            for (name, pages) in of {
                 fields.insert(name.to_owned(), pages_in_words(pages).into());
             }
         }

@@ -150,6 +150,34 @@ pub const ALL: &[D] = &[
         PAGE,
         |_, page| implies(move |t| taken_over(t).then(|| memory(t.before).stale >> page & 1 == 0)),
     ),
+    D::of_system(
+        "destination-uses-no-old-page",
+        "migration.postcopy.waits",
+        "vCPUs of the destination use a page that has arrived, and wait for any other",
+        |_, _| {
+            implies(|t| match t.action.event()? {
+                Event { host, act: Act::Write(page) } => {
+                    let (vmm, memory) = (vmm(t.before), memory(t.before));
+                    let there = *host != vmm.source && vmm.phase == Phase::Migrates;
+                    there.then(|| memory.stale >> page & 1 == 0)
+                }
+                _ => None,
+            })
+        },
+    ),
+    D::of_system(
+        "page-of-the-destination-stays",
+        "migration.postcopy.once",
+        "a page that the destination has written is not sent to it any more",
+        |_, _| {
+            implies(|t| match act(t)? {
+                Act::Send(page) if memory(t.before).runs[usize::from(1 - vmm(t.before).source)] => {
+                    Some(memory(t.before).there >> page & 1 == 0)
+                }
+                _ => None,
+            })
+        },
+    ),
     D::of_each(
         "device-equal-when-it-runs",
         "migration.devices.equal",

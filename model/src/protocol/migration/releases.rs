@@ -101,8 +101,7 @@ impl Releases {
         let mut manner = |item: &Item<RawRelease>| {
             let raw = &item.value;
             let span = Span::of(item, (&raw.since, &raw.until), d);
-            let pins = raw.choices.iter().filter_map(|pin| spec.pin_at(item, pin, d));
-            Manner { span, choices: pins.collect() }
+            Manner { span, choices: spec.pins_at(item, &raw.choices, d) }
         };
         let manners = releases.base.iter().chain(&releases.proposed).map(&mut manner).collect();
         let ranges = input.items::<RawRange>(TABLES[1], d).overlaid("range", |r| &r.layer, d);

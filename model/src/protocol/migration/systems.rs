@@ -91,6 +91,12 @@ pub struct Keys {
     /// vCPUs are slowed if a round does not reach the threshold.
     #[serde(default)]
     throttles: bool,
+    /// The destination runs before all pages have arrived, and pages need not fit into the limit.
+    #[serde(default)]
+    postcopy: bool,
+    /// With postcopy: vCPUs of the destination do not wait for a page that has not arrived.
+    #[serde(default)]
+    unprotected: bool,
     /// The VM is paused.
     #[serde(default)]
     paused: bool,
@@ -144,6 +150,8 @@ pub struct SystemDef {
     pub limit: Limit,
     /// vCPUs are slowed.
     pub throttles: bool,
+    /// The destination runs before all pages have arrived; and its vCPUs do not wait for them.
+    pub postcopy: (bool, bool),
     /// The VM is paused.
     pub paused: bool,
     /// There is a lock.
@@ -192,6 +200,14 @@ pub fn compile(
         (
             !(raw.plugs || raw.unplugs) || raw.more == 0 && raw.trackers.is_empty(),
             "devices that come and go track their own writes, in one migration".to_owned(),
+        ),
+        (
+            !raw.unprotected || raw.postcopy,
+            "`unprotected` is about postcopy: set `postcopy` too".to_owned(),
+        ),
+        (
+            !raw.postcopy || features.is_empty() && raw.more == 0,
+            "postcopy is of a VM without VFIO devices, in one migration".to_owned(),
         ),
         (!raw.peers || features.len() == DEVICES, "DMA to each other needs two devices".to_owned()),
     ];
@@ -258,6 +274,7 @@ pub fn compile(
         unmaps: raw.unmaps,
         limit: amount(item, &raw.limit, "unlimited", d).map_or(Limit::Unlimited, Limit::Pages),
         throttles: raw.throttles,
+        postcopy: (raw.postcopy, raw.unprotected),
         paused: raw.paused,
         lock: raw.lock,
         faults: raw.faults,
@@ -367,6 +384,8 @@ impl Loaded {
             unmaps: def.unmaps,
             runs: !def.paused,
             lock: def.lock,
+            postcopy: def.postcopy.0,
+            unprotected: def.postcopy.1,
         };
         let vmm = Vmm {
             table: Arc::clone(&self.table),
@@ -381,6 +400,7 @@ impl Loaded {
             zero,
             limit: def.limit,
             lock: def.lock,
+            postcopy: def.postcopy.0,
             throttles: def.throttles,
             runs: !def.paused,
             faults: def.faults,

@@ -194,6 +194,8 @@ pub struct Vmm {
     pub limit: Limit,
     /// There is something that only one host may hold.
     pub lock: bool,
+    /// Pages can be sent after the switchover, so that they need not fit into the limit.
+    pub postcopy: bool,
     /// vCPUs are slowed when a round does not reach the threshold.
     pub throttles: bool,
     /// The vCPUs run at first.
@@ -319,7 +321,7 @@ impl Vmm {
 
     /// What was sent in the downtime.
     fn spent(&self, s: &VmmState, pages: u8) -> u8 {
-        if s.stopped { (s.spent + pages).min(SPENT) } else { s.spent }
+        if s.stopped && !s.committed { (s.spent + pages).min(SPENT) } else { s.spent }
     }
 
     /// What an answer of a device leads to.

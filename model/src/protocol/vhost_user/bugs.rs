@@ -106,7 +106,7 @@ pub fn compile(
     let mut def = base.clone();
     def.common.name = format!("bug/{}", raw.id.get_ref());
     def.common.about.clone_from(raw.about.get_ref());
-    def.common.choices.extend(raw.choices.iter().filter_map(|pin| spec.pin_at(item, pin, d)));
+    def.common.choices.extend(spec.pins_at(item, &raw.choices, d));
     def.common.without.extend(raw.without.iter().filter_map(|id| spec.clause_at(item, id, d)));
     if let Some(run) = &raw.run {
         def.steps = Compiler { table, programs, rings: def.rings }.steps(item, run, d);

@@ -1,7 +1,8 @@
 //! The rounds of pre-copy: when the logs are read again, and when the VMM switches over.
 //!
 //! ```text
-//!   pending  = pages that are marked + what devices have, before and after the stop
+//!   pending  = pages that are marked (none that can be sent after the switchover)
+//!              + what devices have, before and after the stop
 //!   threshold = the limit; 0 until something was sent, since the bandwidth is not known before
 //!
 //!   look:  not fresh and (pending < threshold, or <=)    read the logs; then look again, fresh
@@ -22,7 +23,7 @@ use devmig_engine::rules::{OpenChoice, RuleContext};
 impl Vmm {
     /// What is still to be sent, as far as the VMM knows, in pages; none, if a device does not say.
     pub(super) fn pending(&self, s: &VmmState) -> Option<u8> {
-        let pages = s.marked.count_ones() as u8;
+        let pages = if self.postcopy { 0 } else { s.marked.count_ones() as u8 };
         let initial = self.missing(s).count() as u8;
         let there = self.devices.iter().enumerate().filter(|(at, _)| s.there >> at & 1 == 1);
         let sizes = there.map(|(_, device)| device.size);
