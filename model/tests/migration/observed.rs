@@ -113,7 +113,7 @@ fn devices_report_in_any_order_within_a_step() {
     ];
     let mut estimate = StateEstimate::new(&machine, Rules::default());
     for report in begin {
-        estimate.observe(&report).unwrap();
+        estimate.observe(&report).unwrap_or_else(|fault| panic!("{report:?}: {fault:?}"));
     }
     let mut across = estimate.clone();
     across.observe(&device(1, "stop-copy")).unwrap_err();
@@ -123,7 +123,7 @@ fn devices_report_in_any_order_within_a_step() {
         device(0, "stop-copy"),
         source(Reported::Runs(false)),
     ] {
-        estimate.observe(&report).unwrap();
+        estimate.observe(&report).unwrap_or_else(|fault| panic!("{report:?}: {fault:?}"));
     }
 }
 

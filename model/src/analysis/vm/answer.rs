@@ -323,7 +323,6 @@ impl Asker<'_> {
                 size,
             };
             def.devices = explored.devices.iter().map(known).collect();
-            def.attached = (1 << def.devices.len()) - 1;
             def.common.choices.extend(explored.choices.iter().copied());
             (def.pages, def.limit, def.throttles) = (PAGES, explored.limit, explored.throttles);
             let asked = Asked::of(self.explorer, self.library, &def)?;

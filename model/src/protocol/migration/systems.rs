@@ -132,8 +132,8 @@ pub struct SystemDef {
     pub devices: Vec<Known>,
     /// What exploration tries at each.
     pub bounds: Bounds,
-    /// Devices that the source has at first: bit `device`.
-    pub attached: u64,
+    /// How many of them the source has at first, if not all.
+    pub attached: Option<u8>,
     /// Devices are plugged, and unplugged.
     pub plugs: (bool, bool),
     /// Pages of memory.
@@ -245,15 +245,13 @@ pub fn compile(
         let message = "a migration begins with `check` and ends with `complete`";
         d.push(item.error(item.span.clone(), message, "in this system"));
     }
-    let all = devices.len() as u8;
-    let attached = raw.attached.as_ref().map_or(all, |attached| {
-        if *attached.get_ref() > all {
-            let message = format!("there are {all} devices");
+    let attached = raw.attached.as_ref().map(|attached| {
+        if usize::from(*attached.get_ref()) > devices.len() {
+            let message = format!("there are no more devices than {}", devices.len());
             d.push(item.error(attached.span(), message, "here"));
         }
-        (*attached.get_ref()).min(all)
+        *attached.get_ref()
     });
-    let attached = (1 << attached) - 1;
     SystemDef {
         common,
         devices,
@@ -349,9 +347,11 @@ impl Loaded {
         let state = |name: &str| self.table.named(name).map_or(u8::MAX, |state| state.value);
         let (running, stop_copy, stop) = (state("RUNNING"), state("STOP_COPY"), state("STOP"));
         let begins = if def.paused { stop } else { running };
+        let attached = def.attached.map_or(def.devices.len(), usize::from);
+        let attached = (1 << attached) - 1;
         let devices = |host: u8| Devices {
             host,
-            attached: def.attached,
+            attached,
             machines: def
                 .devices
                 .iter()
@@ -394,7 +394,7 @@ impl Loaded {
             run: def.run.clone(),
             failure: def.failure.clone(),
             devices: def.devices.clone(),
-            attached: def.attached,
+            attached,
             plugs: def.plugs,
             pages: all & !shared,
             zero,
