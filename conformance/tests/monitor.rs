@@ -265,7 +265,7 @@ fn each_fault_is_found_at_its_event() {
         assert!(violation.event > same as u64, "{name} {}", report.text());
         let clause = violation.clause.as_deref().unwrap_or("no clause");
         let late = violation.event - same as u64;
-        found += &format!("{name}: {clause}, event {late} from the change on\n");
+        found += &format!("{name}: {clause}, +{late}\n");
     }
     insta::assert_snapshot!(found);
 }
