@@ -179,7 +179,7 @@ fn system_with(transfer: Transfer) -> Abstract {
                 "everything was received when the destination takes over",
                 |t: &Seen| {
                     let over = matches!(t.action.event(), Some(Act::TakenOver));
-                    over.then(|| t.before.parts.0.under_way == 0)
+                    over.then_some(t.before.parts.0.under_way == 0)
                 },
             ),
             Property::reachable("the destination takes over", |t: &Seen| t.after.parts.0.over),

@@ -199,7 +199,7 @@ pub const ALL: &[D] = &[
             implies(|t| {
                 let (vmm, parts) = (vmm(t.before), &t.before.parts);
                 let source = if vmm.source == 0 { &parts.0 } else { &parts.1 };
-                taken_over(t).then(|| source.attached == vmm.began)
+                taken_over(t).then_some(source.attached == vmm.began)
             })
         },
     ),

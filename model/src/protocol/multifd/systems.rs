@@ -311,7 +311,7 @@ impl Loaded {
             closed: Closed { machine: (judged, source, destination, guest), rules },
             expect: def.common.expect.clone(),
             refinements: vec![
-                Refinement::new::<Barrier>(BARRIER, destination.clone()),
+                Refinement::new::<Barrier>(BARRIER, destination),
                 Refinement::new::<Transfer>(TRANSFER, destination),
             ],
             environment: vec![GUEST],
