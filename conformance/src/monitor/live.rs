@@ -6,7 +6,7 @@
 //! **Invariant.** Every wait has a limit. What was recorded is whole, whatever ends the watcher.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ fn connect(
         why: format!("the monitor of the {end}: {error}"),
     };
     let deadline = Deadline::after(ANSWERS);
-    let mut qmp = Qmp::over(UnixStream::from(OwnedFd::from(socket)), deadline).map_err(wrong)?;
+    let mut qmp = Qmp::over(UnixStream::from(socket), deadline).map_err(wrong)?;
     let mut run = |command: &str, arguments| qmp.run(command, arguments, deadline).map_err(wrong);
     let capabilities = run("query-migrate-capabilities", json!({}))?;
     let is_on = |one: &Value| {
