@@ -20,12 +20,12 @@ fn who_refines_the_transfer() {
     for def in library.migration().systems.iter().filter(|def| def.more == 0) {
         let system = library.migration().system(def, library.rules(def));
         let says = refines(&library, &system, (TRANSFER, &transfer::system()));
-        rows += &format!("{:52} {says}\n", def.common.name);
+        rows += &format!("{:45} {says}\n", def.common.name);
     }
     for def in library.multifd().systems.iter().filter(|def| !def.buffers.is_empty()) {
         let system = library.multifd().system(def, library.rules(def));
         let says = refines(&library, &system, (TRANSFER, &transfer::system()));
-        rows += &format!("{:52} {says}\n", def.common.name);
+        rows += &format!("{:45} {says}\n", def.common.name);
     }
     let does = |of: &str| {
         let row = rows.lines().find(|row| row.starts_with(&format!("{of} "))).unwrap();
