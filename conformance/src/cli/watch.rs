@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::number::span;
 use super::{Error, Format, Out, Status, interrupt};
 use crate::harness::io::files;
+use crate::multifd::report::Verdict;
 use crate::watch::judge::{Judge, Law};
 use crate::watch::meet;
 use crate::watch::record::{Reader, Writer};
@@ -209,4 +210,13 @@ pub(super) fn replay(args: &ReplayArgs, out: &mut Out<'_>) -> Result<Status, Err
         report.ended += "; the recording is truncated";
     }
     args.by.say(&report, out)
+}
+
+/// What a verdict comes to.
+fn status(verdict: Verdict) -> Status {
+    match verdict {
+        Verdict::Conformant => Status::Good,
+        Verdict::Violated => Status::Bad,
+        Verdict::Truncated => Status::Incomplete,
+    }
 }

@@ -23,6 +23,7 @@
 
 use std::io::{BufRead, Read as _, Write};
 
+pub use crate::watch::record::ReadError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -109,27 +110,6 @@ struct Line {
     closes: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ends: Option<String>,
-}
-
-/// Why a file is no log.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Of one line.
-    #[error("line {line}: {message}")]
-    Line {
-        /// Counted from 1.
-        line: u64,
-        /// What is wrong.
-        message: String,
-    },
-    /// The file cannot be read on.
-    #[error("line {line}: {cause}")]
-    Io {
-        /// Counted from 1.
-        line: u64,
-        /// What the system says.
-        cause: std::io::Error,
-    },
 }
 
 /// Writes a log.

@@ -10,20 +10,10 @@ use serde::Serialize;
 
 use super::log::End;
 
+pub use crate::multifd::report::Verdict;
+
 /// How many of the events that were allowed are shown.
 const SHOWN: usize = 6;
-
-/// What a log comes to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Every event is allowed, and the last migration has ended.
-    Conformant,
-    /// An event is not allowed, or one is missing at the end.
-    Violated,
-    /// Every event is allowed, and the log has no end.
-    Truncated,
-}
 
 /// The state of a device as its end reported it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]

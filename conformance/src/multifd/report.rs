@@ -5,12 +5,13 @@
 use std::fmt::Write as _;
 
 use devmig_engine::columns::count;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::survey::Mode;
 
-/// What a recording comes to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+/// What a recording comes to: of streams, or of what monitors report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Whole, and no clause is violated.

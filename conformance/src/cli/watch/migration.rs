@@ -15,7 +15,7 @@ use crate::harness::io::files;
 use crate::monitor::judge::{self, Judge, Law, device_and_features};
 use crate::monitor::live::{self, Watched};
 use crate::monitor::log::{Reader, Writer};
-use crate::monitor::report::{Report, Verdict};
+use crate::monitor::report::Report;
 
 /// How events are judged, and how that is said.
 #[derive(Debug, ClapArgs)]
@@ -144,13 +144,6 @@ fn failed(error: &judge::Error) -> Error {
 
 /// Says a verdict.
 fn say(report: &Report, format: Format, out: &mut Out<'_>) -> Result<Status, Error> {
-    match format {
-        Format::Text => out.text(&report.text())?,
-        Format::Json => out.json(report)?,
-    }
-    Ok(match report.verdict {
-        Verdict::Conformant => Status::Good,
-        Verdict::Violated => Status::Bad,
-        Verdict::Truncated => Status::Incomplete,
-    })
+    out.show(format, report, || report.text())?;
+    Ok(super::status(report.verdict))
 }

@@ -19,7 +19,7 @@ use crate::multifd::mapped_ram;
 use crate::multifd::memory::{Memory, block_and_file};
 use crate::multifd::recording::Recording;
 use crate::multifd::relay::{Address, Listener, Relay};
-use crate::multifd::report::{Report, Verdict, Violation};
+use crate::multifd::report::{Report, Violation};
 use crate::multifd::stream::Read;
 
 /// How often it is shown how far a recording was read.
@@ -126,15 +126,8 @@ fn judged(
 
 /// Says a verdict.
 fn say(report: &Report, format: Format, out: &mut Out<'_>) -> Result<Status, Error> {
-    match format {
-        Format::Text => out.text(&report.text())?,
-        Format::Json => out.json(report)?,
-    }
-    Ok(match report.verdict {
-        Verdict::Conformant => Status::Good,
-        Verdict::Violated => Status::Bad,
-        Verdict::Truncated => Status::Incomplete,
-    })
+    out.show(format, report, || report.text())?;
+    Ok(super::status(report.verdict))
 }
 
 /// Why a recording was not judged.
