@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +11,39 @@ use super::known::Held;
 
 /// Steps that were taken, with their time.
 pub type Steps = Vec<(Cow<'static, str>, Duration)>;
+
+/// Steps under way, and when the present one began.
+#[derive(Debug)]
+pub struct Clock {
+    /// Steps that were taken.
+    pub steps: Steps,
+    began: Instant,
+}
+
+impl Clock {
+    /// No step was taken yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Clock { steps: Steps::new(), began: Instant::now() }
+    }
+
+    /// A step begins: what came since the last one counts for none.
+    pub fn begins(&mut self) {
+        self.began = Instant::now();
+    }
+
+    /// The present step is over.
+    pub fn took(&mut self, name: &'static str) {
+        self.steps.push((Cow::Borrowed(name), self.began.elapsed()));
+        self.began = Instant::now();
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Clock::new()
+    }
+}
 
 /// What came of a scenario.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! One migration, driven over both monitors and recorded between them.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -8,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use devmig_reference::socket::Deadline;
 use serde_json::{Map, Value, json};
@@ -20,7 +19,7 @@ use crate::monitor::event::answers;
 use crate::monitor::heard::Heard;
 use crate::monitor::log::{End as Who, Entry};
 use crate::multifd::relay::{Address, Listener, Relay};
-use crate::scenario::came::Steps;
+use crate::scenario::came::{Clock, Steps};
 use crate::scenario::error::Error;
 
 /// How long a guest may take to boot.
@@ -82,33 +81,28 @@ pub struct Played {
 /// # Errors
 /// The step that came to nothing, and why.
 pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
-    let mut steps = Steps::new();
-    let mut clock = Instant::now();
-    let mut took = |name| {
-        steps.push((Cow::Borrowed(name), clock.elapsed()));
-        clock = Instant::now();
-    };
+    let mut clock = Clock::new();
     let guest = guest::assemble(folder).map_err(|why| Error::Guest(why.to_string()))?;
     let mut heard = Heard::default();
     let mut source = machine(migration, &guest, &folder.join("source"), false)?;
     listen_to(&mut heard, Who::Source, &mut source)?;
     let booted = |memory: &[u8]| guest::round(memory).is_ok_and(|round| round >= FIRST_ROUND);
     source.remembers("round of the guest", BOOT, booted).map_err(|why| why.within("boot"))?;
-    took("boot");
+    clock.took("boot");
     let mut resumed = true;
     for (at, before) in migration.before.iter().enumerate() {
         let folder = folder.join(format!("before-{at}"));
         resumed &= fails(*before, migration, &mut source, (&guest, &folder), &mut heard)
             .map_err(|why| why.within("fail"))?;
-        took("fail");
+        clock.took("fail");
     }
     if migration.transport == Transport::File {
-        return through_a_file(migration, source, (guest, resumed), folder, (steps, heard));
+        return through_a_file(migration, source, (guest, resumed), folder, (clock, heard));
     }
     let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
     listen_to(&mut heard, Who::Destination, &mut destination)?;
     let to = listens(migration, &mut destination, folder).map_err(|why| why.within("incoming"))?;
-    took("incoming");
+    clock.took("incoming");
     let recording = folder.join("recording");
     let (relay, from) = Watched::start(migration.transport, to, &recording, folder)?;
     let migrated = match migration.limit {
@@ -116,7 +110,7 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
         None => migrate(&mut source, migration.rounds, migration.end, &from).map(|s| (s, None)),
     };
     let (status, syncs) = migrated.map_err(|why| why.within("migrate"))?;
-    took("migrate");
+    clock.took("migrate");
     let arrived = match status.as_str() {
         "completed" | IN_COLO => arrives(&mut destination)?,
         _ => String::new(),
@@ -125,7 +119,7 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
         std::thread::sleep(CHECKPOINTS);
     }
     relay.end()?;
-    took("arrive");
+    clock.took("arrive");
     std::thread::sleep(LAST_EVENTS);
     heard.events(Who::Source, source.take_events());
     heard.events(Who::Destination, destination.take_events());
@@ -141,7 +135,7 @@ pub fn play(migration: &Migration, folder: &Path) -> Result<Played, Error> {
         source_ram,
         source_memory,
         destination_memory: destination.memory()?,
-        steps,
+        steps: clock.steps,
     })
 }
 
@@ -245,28 +239,27 @@ fn through_a_file(
     mut source: Machine,
     (guest, resumed): (PathBuf, bool),
     folder: &Path,
-    (mut steps, mut heard): (Steps, Heard),
+    (mut clock, mut heard): (Clock, Heard),
 ) -> Result<Played, Error> {
     let recording = folder.join("state");
     let uri = json!({ "uri": format!("file:{}", recording.display()) });
-    let clock = Instant::now();
     source.run("migrate", uri.clone()).map_err(|why| why.within("migrate"))?;
     let status = wait(&mut source, |_, _| Ok(())).map_err(|why| why.within("migrate"))?;
-    steps.push(("migrate".into(), clock.elapsed()));
+    clock.took("migrate");
     // What comes from a file comes long afterwards: the source alone is heard.
     std::thread::sleep(LAST_EVENTS);
     heard.events(Who::Source, source.take_events());
-    let clock = Instant::now();
+    clock.begins();
     let mut destination = machine(migration, &guest, &folder.join("destination"), true)?;
     destination.run("migrate-incoming", uri).map_err(|why| why.within("arrive"))?;
     let arrived = match wait(&mut destination, |_, _| Ok(())) {
         Err(Error::Ended { .. }) => String::new(),
         other => other.map_err(|why| why.within("arrive"))?,
     };
-    steps.push(("arrive".into(), clock.elapsed()));
+    clock.took("arrive");
     let (source_memory, source_ram) = kept(&source, folder)?;
     Ok(Played {
-        steps,
+        steps: clock.steps,
         source: status,
         destination: arrived,
         syncs: None,

@@ -7,9 +7,8 @@
 //!
 //! The reference has no devices, so QEMU has none either: a machine with memory in which no CPU writes.
 
-use std::borrow::Cow;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use devmig_reference::socket::Deadline;
 
@@ -19,7 +18,7 @@ use super::machine::{BLOCK, Launch, MEMORY, Machine, RAM_FILE, START};
 use crate::harness::io::files;
 use crate::harness::io::process::Command;
 use crate::multifd::relay::Address;
-use crate::scenario::came::Steps;
+use crate::scenario::came::Clock;
 use crate::scenario::error::Error;
 
 /// The most that the reference prints.
@@ -80,26 +79,21 @@ fn from_reference(
     reference: &Reference,
     folder: &Path,
 ) -> Result<Played, Error> {
-    let mut steps = Steps::new();
-    let mut clock = Instant::now();
-    let mut took = |name| {
-        steps.push((Cow::Borrowed(name), clock.elapsed()));
-        clock = Instant::now();
-    };
+    let mut clock = Clock::new();
     let mut destination = qemu(migration, folder, true)?;
     let to = drive::listens(migration, &mut destination, folder)
         .map_err(|why| why.within("incoming"))?;
-    took("incoming");
+    clock.took("incoming");
     let recording = folder.join("recording");
     let (relay, from) = Watched::start(migration.transport, to, &recording, folder)?;
     let source_ram = folder.join("source.ram");
     let from = from.split_once(':').map_or(from.as_str(), |(_, address)| address);
     let run = command(("multifd-source", ["--connect", from]), migration, reference, &source_ram)?;
     let run = run.captured(OUTPUT, Deadline::after(MIGRATE))?;
-    took("migrate");
+    clock.took("migrate");
     let arrived = drive::arrives(&mut destination)?;
     relay.end()?;
-    took("arrive");
+    clock.took("arrive");
     Ok(Played {
         source: status(run.status.success(), &String::from_utf8_lossy(&run.output)),
         destination: arrived,
@@ -111,7 +105,7 @@ fn from_reference(
         source_memory: memory(&source_ram)?,
         source_ram,
         destination_memory: destination.memory()?,
-        steps,
+        steps: clock.steps,
     })
 }
 
@@ -121,15 +115,10 @@ fn to_reference(
     reference: &Reference,
     folder: &Path,
 ) -> Result<Played, Error> {
-    let mut steps = Steps::new();
-    let mut clock = Instant::now();
-    let mut took = |name| {
-        steps.push((Cow::Borrowed(name), clock.elapsed()));
-        clock = Instant::now();
-    };
+    let mut clock = Clock::new();
     std::fs::write(folder.join(RAM_FILE), pattern()).map_err(Error::io("a machine's memory"))?;
     let mut source = qemu(migration, folder, false)?;
-    took("start");
+    clock.took("start");
     let (socket, save) = (folder.join("d"), folder.join("destination.ram"));
     let at = socket.to_string_lossy();
     let run = command(("multifd-destination", ["--listen", &at]), migration, reference, &save)?;
@@ -142,16 +131,16 @@ fn to_reference(
         }
         deadline.pause(LOOK);
     }
-    took("incoming");
+    clock.took("incoming");
     let recording = folder.join("recording");
     let to = Address::Unix(socket.clone());
     let (relay, from) = Watched::start(migration.transport, to, &recording, folder)?;
     let sent = drive::migrate(&mut source, migration.rounds, migration.end, &from)
         .map_err(|why| why.within("migrate"))?;
-    took("migrate");
+    clock.took("migrate");
     let ended = process.wait(Deadline::after(CLOSE));
     relay.end()?;
-    took("arrive");
+    clock.took("arrive");
     let arrived = ended.is_some_and(|ended| ended.success());
     let (source_memory, source_ram) = drive::kept(&source, folder)?;
     Ok(Played {
@@ -165,7 +154,7 @@ fn to_reference(
         source_ram,
         source_memory,
         destination_memory: if arrived { memory(&save)? } else { Vec::new() },
-        steps,
+        steps: clock.steps,
     })
 }
 
