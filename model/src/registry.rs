@@ -17,6 +17,7 @@ pub mod described;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::described::{CompatExpectation, RawCompatExpect, RawSchemeExpect, SchemeExpectation};
@@ -145,39 +146,47 @@ pub fn kinds() -> Vec<&'static str> {
     all
 }
 
-/// One `[[proposal]]`: what the file is.
-#[derive(Clone, Debug, Deserialize)]
+/// The proposal: what the file is about. A proposal file has exactly one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawProposal {
+    /// Short name of the proposal.
     id: Spanned<String>,
+    /// Its title, in a few words.
     title: Spanned<String>,
+    /// What it changes and why, in a few sentences.
     about: Spanned<String>,
-    /// Rows of the founding discussions that it carries.
+    /// Rows of the founding discussions that it is about.
     #[serde(default)]
     rows: Vec<Spanned<String>>,
-    /// Systems of the base that are checked again under the proposal.
+    /// Built-in systems that are explored without the proposal and with it.
     #[serde(default)]
     systems: Vec<Spanned<String>>,
-    /// Choices that it settles.
+    /// Choices that the proposal settles, each as `CHOICE = OPTION`.
     #[serde(default)]
     fixes: Vec<Spanned<String>>,
 }
 
-/// One `[[expect]]`: under these options, these properties are violated and all others hold.
-#[derive(Clone, Debug, Deserialize)]
+/// An expectation: under these options, these properties are violated and all others hold.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawExpect {
+    /// Name of the system.
     system: Spanned<String>,
+    /// Options that are fixed, each as `CHOICE = OPTION`; empty for the defaults.
     under: Vec<Spanned<String>>,
+    /// The properties that are violated; a name may end in `: non-vacuous`.
     #[serde(default)]
     violated: Vec<Spanned<String>>,
 }
 
-/// One `[[decide]]`: a table of choices and properties.
-#[derive(Clone, Debug, Deserialize)]
+/// A question: which properties of a system hold under each option of some choices.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawDecide {
+    /// Name of the system.
     system: Spanned<String>,
+    /// Ids of the choices; every combination of their options is explored.
     choices: Vec<Spanned<String>>,
 }
 

@@ -23,6 +23,7 @@ pub mod exception;
 pub mod file;
 pub mod source;
 mod source_file;
+mod spanned;
 pub mod texts;
 pub mod traceability;
 

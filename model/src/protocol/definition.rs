@@ -15,6 +15,7 @@
 use std::fmt;
 use std::ops::Deref;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -31,29 +32,42 @@ const KEYS: &[&str] = &[
     "sizes", "why", "large",
 ];
 
-/// The common keys of a `[[system]]`, as they are written.
-#[derive(Clone, Debug, Deserialize)]
+/// A system: parties with programs, composed and explored exhaustively.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCommon {
+    /// Its name, `PROTOCOL/NAME`.
     name: Spanned<String>,
+    /// What it shows, in one sentence.
     about: Spanned<String>,
+    /// Choices that it fixes, each as `CHOICE = OPTION`; default: the defaults, and what the
+    /// proposal fixes.
     #[serde(default)]
     choices: Vec<Spanned<String>>,
+    /// Ids of clauses that it switches off, so that one sees what they prevent.
     #[serde(default)]
     without: Vec<Spanned<String>>,
+    /// Properties that are to hold.
     #[serde(default)]
     holds: Vec<Spanned<String>>,
+    /// Properties that are to be violated: the counterexample is the point.
     #[serde(default)]
     violated: Vec<Spanned<String>>,
+    /// Ids of clauses that a program of the system is to break.
     #[serde(default)]
     breaks: Vec<Spanned<String>>,
+    /// The system is to have a deadlock.
     #[serde(default)]
     stuck: bool,
+    /// An obligation of the system is to remain unfulfilled without end.
     #[serde(default)]
     starves: bool,
+    /// The sizes at which its verdicts are as declared, such as `rings=1`; default: every size.
     #[serde(default)]
     sizes: Vec<Spanned<String>>,
+    /// Why the verdicts depend on the size; required with `sizes`.
     why: Option<Spanned<String>>,
+    /// What `--scale large` means, such as `pages=4`.
     large: Option<Spanned<String>>,
 }
 

@@ -1,19 +1,20 @@
 //! Programs by name: what a participant of a system does, as steps that other programs may run.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::input::Input;
 use crate::spec::{Diagnostics, Item, Spanned};
 
-/// One `[[program]]`: steps by name.
-#[derive(Clone, Debug, Deserialize)]
+/// A program: steps by a name, which systems and other programs run with `run NAME`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawProgram {
     /// Its name.
     pub name: Spanned<String>,
-    /// What it is, and where it was seen.
+    /// What it does, and where it was seen.
     pub about: Spanned<String>,
-    /// Its steps.
+    /// Its steps, in the vocabulary of the protocol; numbers are decimal or hexadecimal (`0x10`).
     pub steps: Vec<Spanned<String>>,
 }
 

@@ -17,10 +17,10 @@ use std::ops::Range;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::de::{DeArray, DeTable, DeValue};
 
-pub use toml::Spanned;
-
 use super::diagnostic::{Diagnostics, SpecError, did_you_mean};
 use super::source_file::SourceFile;
+
+pub use super::spanned::Spanned;
 
 impl SourceFile {
     /// Parses the file.
@@ -116,7 +116,7 @@ impl<'a> Tables<'a> {
 
     fn in_parts<C: DeserializeOwned, O: DeserializeOwned>(
         &self,
-        items: Vec<Spanned<DeValue<'a>>>,
+        items: Vec<toml::Spanned<DeValue<'a>>>,
         common: &[&str],
         diagnostics: &mut Diagnostics,
     ) -> Vec<Item<(C, O)>> {
@@ -130,7 +130,7 @@ impl<'a> Tables<'a> {
                     if is_common { &mut *table } else { &mut own }.insert(key, value);
                 }
             }
-            let own = Spanned::new(item.span(), DeValue::Table(own));
+            let own = toml::Spanned::new(item.span(), DeValue::Table(own));
             let (own, has_unknown) = read(self.file, own, common, diagnostics);
             let mut of_common = Diagnostics::default();
             let (common, _) = read(self.file, item, &[], &mut of_common);
@@ -147,7 +147,11 @@ impl<'a> Tables<'a> {
         parts
     }
 
-    fn take(&mut self, kind: &str, diagnostics: &mut Diagnostics) -> Vec<Spanned<DeValue<'a>>> {
+    fn take(
+        &mut self,
+        kind: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<toml::Spanned<DeValue<'a>>> {
         let Some(value) = self.root.remove(kind) else { return Vec::new() };
         let span = value.span();
         let DeValue::Array(items) = value.into_inner() else {
@@ -181,7 +185,7 @@ impl<'a> Tables<'a> {
         kind: &str,
         protocol: &str,
         diagnostics: &mut Diagnostics,
-    ) -> Vec<Spanned<DeValue<'a>>> {
+    ) -> Vec<toml::Spanned<DeValue<'a>>> {
         let Some(value) = self.root.get_mut(kind) else { return Vec::new() };
         let DeValue::Array(items) = value.get_mut() else { return self.take(kind, diagnostics) };
         let (mut own, others): (Vec<_>, Vec<_>) = std::mem::replace(items, DeArray::new())
@@ -256,7 +260,7 @@ impl<'a> Tables<'a> {
 const PROTOCOL: &str = "protocol";
 
 /// The protocol that an item names, and where.
-fn protocol_of<'a>(item: &'a Spanned<DeValue<'_>>) -> Option<(&'a str, Range<usize>)> {
+fn protocol_of<'a>(item: &'a toml::Spanned<DeValue<'_>>) -> Option<(&'a str, Range<usize>)> {
     let DeValue::Table(table) = item.get_ref() else { return None };
     let value = table.get(PROTOCOL)?;
     let DeValue::String(name) = value.get_ref() else { return None };
@@ -279,7 +283,7 @@ const MAX_READS: usize = 16;
 /// such items are `also`.
 fn read<T: DeserializeOwned>(
     file: &SourceFile,
-    mut item: Spanned<DeValue<'_>>,
+    mut item: toml::Spanned<DeValue<'_>>,
     also: &[&str],
     diagnostics: &mut Diagnostics,
 ) -> (Option<Item<T>>, bool) {
@@ -360,7 +364,7 @@ fn quoted(message: &str) -> Vec<String> {
 /// Removes the key at this place, however deep, and with it every other key of its table that is not
 /// among the `known` ones; what was removed, by name and place.
 fn remove_keys(
-    value: &mut Spanned<DeValue<'_>>,
+    value: &mut toml::Spanned<DeValue<'_>>,
     at: &Range<usize>,
     word: &str,
     known: &[String],

@@ -1,5 +1,6 @@
 //! Systems of a hand-over: the programs of two VMMs and of a management layer, as data.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -20,15 +21,15 @@ use devmig_engine::system::System;
 /// A system of a hand-over: no queue of the engine's.
 pub type HandOver = system!(Parts);
 
-/// The keys of a `[[system]]` of `hand-over`'s own.
-#[derive(Clone, Debug, Deserialize)]
+/// The last steps of a migration, with a fault at any of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
-    /// The source's program.
+    /// Program of the source.
     source: Spanned<String>,
-    /// The destination's.
+    /// Program of the destination.
     destination: Spanned<String>,
-    /// The management layer's, if there is one.
+    /// Program of the management layer, if there is one.
     management: Option<Spanned<String>>,
     /// The VM has disks, which are locked.
     #[serde(default)]

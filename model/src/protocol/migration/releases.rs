@@ -4,6 +4,7 @@
 //!  migration/releases.toml --read--> options of a version; ranges by layer, the VMM first
 //! ```
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::protocol::input::{Input, Read};
@@ -69,28 +70,39 @@ pub struct Releases {
     pub ranges: Vec<Range>,
 }
 
-/// `[[release]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// What some versions of QEMU do where versions differ.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRelease {
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// What these versions do, each as `CHOICE = OPTION`.
     choices: Vec<Spanned<String>>,
+    /// Where that is written.
     #[serde(rename = "place")]
     _place: Vec<String>,
 }
 
-/// `[[downtime-range]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// The limits for the downtime that a layer accepts. The name of a built-in layer replaces its
+/// range.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRange {
+    /// The layer: the VMM, or a management layer.
     layer: Spanned<String>,
+    /// The smallest limit, in ms.
     least: u64,
+    /// The largest limit, in ms; default: no bound.
     most: Option<Spanned<u64>>,
+    /// The layer accepts that any downtime will do.
     #[serde(default)]
     unlimited: bool,
+    /// Where that is written.
     #[serde(rename = "place")]
     _place: Vec<String>,
+    /// The range in words.
     text: String,
 }
 

@@ -99,16 +99,24 @@ pub struct Row {
     pub text: String,
 }
 
-/// `[[tracking]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A row of the matrix of what tracks the writes of devices, and of what QEMU refuses. A new row is
+/// asked before the built-in rows.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// Its name; that of a built-in row replaces that row.
     name: Spanned<String>,
+    /// Facts about the VM that all have to be true; `not WORD`: false.
     when: Vec<Spanned<String>>,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// A refusal, or what tracks the writes of a device.
     gives: Gives,
+    /// Message of a refusal.
     says: Option<Spanned<String>>,
+    /// What the row means.
     text: String,
 }
 

@@ -18,6 +18,7 @@
 //! assert_eq!(refusals[0].message, "Postcopy is not yet compatible with multifd");
 //! ```
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::input::Input;
@@ -105,26 +106,36 @@ pub struct Capabilities {
     pub exclusions: Vec<Exclusion>,
 }
 
-/// `[[multifd-capability]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A capability of a migration. The name of a built-in capability replaces it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCapability {
+    /// Its name in QMP.
     name: Spanned<String>,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
 }
 
-/// `[[multifd-exclusion]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A combination of capabilities that QEMU refuses.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawExclusion {
+    /// The capability that is refused.
     capability: Spanned<String>,
+    /// It is refused together with any of these.
     #[serde(default)]
     excludes: Vec<Spanned<String>>,
+    /// It is refused without this one.
     needs: Option<Spanned<String>>,
+    /// A condition on the host, the build or a parameter under which it is accepted.
     unless: Option<Spanned<String>>,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// The message of the monitor; `%s` stands for the excluded capability.
     says: Spanned<String>,
 }
 

@@ -6,6 +6,7 @@
 //!
 //! **Not here.** Which capabilities a monitor refuses together, whatever the parameters ([`super::capability`]).
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::capability::{Capabilities, known};
@@ -29,7 +30,7 @@ pub const KEYS: &[(&str, &str)] = &[
 ];
 
 /// What is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refuses {
     /// Whichever of both is set second.
@@ -64,15 +65,21 @@ pub struct ParameterRule {
     pub says: String,
 }
 
-/// `[[multifd-parameter-rule]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// Parameters with which QEMU refuses a capability.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// The capability.
     capability: Spanned<String>,
+    /// Any of these, with a value other than its default.
     parameters: Vec<String>,
+    /// What is refused.
     refuses: Refuses,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// The message of the monitor.
     says: Spanned<String>,
 }
 

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -37,26 +38,37 @@ use devmig_engine::system::{Refinement, System};
 /// A system of multifd: the main stream and the channels are queues.
 pub type Migration = system!(Parts, queues = QUEUES, room = ROOM);
 
-/// The keys of a `[[system]]` of multifd's own.
-#[derive(Clone, Debug, Deserialize)]
+/// A migration with multifd: a source with a program, a destination, and a guest.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Keys {
+    /// Channels, 1 to 3.
     #[serde(default = "two")]
     channels: Spanned<u8>,
+    /// Pages of guest memory, 1 or 2.
     #[serde(default = "one")]
     pages: Spanned<u8>,
+    /// How often the guest writes, 0 to 2.
     #[serde(default)]
     writes: u8,
+    /// Steps of the main thread of the source.
     run: Vec<Spanned<String>>,
+    /// How the source differs from QEMU's: switches.
     #[serde(default)]
     source: Vec<Spanned<String>>,
+    /// How the destination differs from QEMU's: switches.
     #[serde(default)]
     destination: Vec<Spanned<String>>,
+    /// Buffers of device state that are sent, each as `INDEX` or `INDEX config`.
     #[serde(default)]
     buffers: Vec<Spanned<String>>,
+    /// What bounds the buffers that wait at the destination: `count N` or `size N`; default:
+    /// nothing.
     cap: Option<Spanned<String>>,
+    /// The number of buffers that properties name as the limit.
     #[serde(default)]
     limit: u8,
+    /// Where a channel fails: `source`, `destination`, `network`; default: nowhere.
     fails: Option<Spanned<String>>,
 }
 

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -35,27 +36,31 @@ use devmig_engine::system::System;
 /// A system of a whole migration: no queue, every state in two words.
 pub type Orchestration = system!(Parts);
 
-/// The keys of a `[[system]]` of `device-model`'s own.
-#[derive(Clone, Debug, Deserialize)]
+/// A migration as management sees it: two hosts, devices, and management with a program.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Keys {
-    /// The releases that each of the two hosts is, one after the other.
+    /// The releases of the first and of the second host, 1 to 4 each, in the order of its upgrades.
     hosts: Spanned<[Vec<Spanned<String>>; 2]>,
-    /// The devices that run at the first host, by what is set in each: the rest is off.
+    /// The devices of the first host, 1 or 2, each by the parameters that are set; others are off.
+    #[schemars(with = "Vec<BTreeMap<String, Value>>")]
     devices: Spanned<Vec<BTreeMap<Name, Value>>>,
-    /// The hosts become their next releases at any time.
+    /// Whether each host may change to its next release, at any time.
     #[serde(default)]
     changes: [bool; 2],
-    /// How many calls may go wrong at each.
+    /// How many calls may fail at each host, 0 to 3.
     #[serde(default)]
     faults: [u8; 2],
-    /// How much guests do.
+    /// How often the guest changes device state, 0 to 2.
     #[serde(default)]
     work: u8,
+    /// Steps of management.
     #[serde(default)]
     run: Vec<Spanned<String>>,
+    /// Steps of management after a failure.
     #[serde(default)]
     failure: Vec<Spanned<String>>,
+    /// What management may do after its steps, in any order.
     #[serde(default)]
     then: Vec<Spanned<String>>,
 }

@@ -7,6 +7,7 @@
 //!  SystemDef --system(rules)--> System<(Device, Guest, Vmm)> --> explore
 //! ```
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -28,12 +29,14 @@ use devmig_engine::system::{Refinement, System};
 /// A system of vDPA: no queue, every state in one word.
 pub type Vdpa = system!(Parts);
 
-/// The keys of a `[[system]]` of vDPA's own.
-#[derive(Clone, Debug, Deserialize)]
+/// A vDPA device, a guest, and a VMM with a program.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
+    /// Requests that the guest makes available, 1 to 4.
     #[serde(default = "two")]
     requests: Spanned<u16>,
+    /// Steps of the VMM.
     run: Vec<Spanned<String>>,
 }
 
