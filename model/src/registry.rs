@@ -13,6 +13,7 @@
 //! of a file is accepted and then ignored. A name stands for one system.
 
 pub mod described;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,8 +32,8 @@ use crate::protocol::{
 };
 use crate::spec::traceability;
 use crate::spec::{
-    self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
-    builtin_files, did_you_mean, renamed_or_near, with_help,
+    self, Diagnostics, Item, ItemKind, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
+    Within, builtin_files, did_you_mean, renamed_or_near, with_help,
 };
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
@@ -86,14 +87,14 @@ macro_rules! registered {
 
         /// The registered protocols by name, each with the kinds of items that it reads.
         #[must_use]
-        pub fn tables() -> Vec<(&'static str, &'static [&'static str])> {
+        pub fn tables() -> Vec<(&'static str, Vec<ItemKind>)> {
             vec![$((<$protocol>::name(), <$protocol>::tables()),)*]
         }
 
-        /// The words of every protocol, in sections.
+        /// The words of every protocol, in sections, with its name.
         #[must_use]
-        pub fn words() -> Vec<Section> {
-            [$(<$protocol>::words()),*].concat()
+        pub fn words_by_protocol() -> Vec<(&'static str, Vec<Section>)> {
+            vec![$((<$protocol>::name(), <$protocol>::words()),)*]
         }
     };
 }
@@ -126,7 +127,27 @@ registered! {
 }
 
 /// The kinds of items that are read here.
-const KINDS: [&str; 5] = ["proposal", "expect", "decide", "scheme-expect", "compat-expect"];
+fn own_kinds() -> Vec<ItemKind> {
+    vec![
+        ItemKind::of::<RawProposal>("proposal").within(Within::Proposals),
+        ItemKind::of::<RawExpect>("expect").within(Within::Proposals),
+        ItemKind::of::<RawDecide>("decide"),
+        ItemKind::of::<RawSchemeExpect>("scheme-expect").within(Within::Proposals),
+        ItemKind::of::<RawCompatExpect>("compat-expect").within(Within::Proposals),
+    ]
+}
+
+/// The words of every protocol, in sections.
+#[must_use]
+pub fn words() -> Vec<Section> {
+    words_by_protocol().into_iter().flat_map(|(_, sections)| sections).collect()
+}
+
+/// The kinds of items that belong to no protocol.
+#[must_use]
+pub fn common_kinds() -> Vec<ItemKind> {
+    [own_kinds(), spec::kinds()].concat()
+}
 
 /// Kinds that were once written otherwise, and what takes their place.
 const RENAMED: [(&str, &str); 2] = [
@@ -137,10 +158,10 @@ const RENAMED: [(&str, &str); 2] = [
 /// Every kind of item that a file may hold.
 #[must_use]
 pub fn kinds() -> Vec<&'static str> {
-    let mut all = [&spec::KINDS[..], &KINDS].concat();
-    for kind in tables().into_iter().flat_map(|(_, kinds)| kinds) {
-        if !all.contains(kind) {
-            all.push(kind);
+    let mut all = Vec::new();
+    for kind in common_kinds().into_iter().chain(tables().into_iter().flat_map(|(_, own)| own)) {
+        if !all.contains(&kind.name) {
+            all.push(kind.name);
         }
     }
     all
@@ -242,6 +263,8 @@ pub struct Library {
     pub decisions: Vec<Decision>,
     /// The proposal, if one was loaded.
     pub proposal: Option<Proposal>,
+    /// The items of its file, by kind, each with a name by which it is known.
+    pub contents: Vec<(String, Vec<String>)>,
     protocols: Protocols,
 }
 
@@ -284,6 +307,7 @@ impl Library {
             let help = "an `[[exception]]` says what a built-in clause lacks: leave it out";
             proposed.refuse("exception", message, help, &mut d);
         }
+        let contents = tables.get(base).map(Tables::contents).unwrap_or_default();
         check_kinds(&mut tables, &mut d);
         let spec = Spec::read(&mut tables, &mut d);
         if !d.complete() {
@@ -329,7 +353,7 @@ impl Library {
             proposal
         });
         d.finish(())?;
-        Ok(Library { spec, decisions, proposal, protocols })
+        Ok(Library { spec, decisions, proposal, contents, protocols })
     }
 
     /// Every registered protocol by name, in the order in which systems are listed.
@@ -480,7 +504,8 @@ fn check_kinds(files: &mut [Tables<'_>], d: &mut Diagnostics) {
         }
         tables.known(&kinds, d);
         for kind in SHARED {
-            let takes = tables_of.iter().filter(|(_, kinds)| kinds.contains(&kind));
+            let reads = |kinds: &[ItemKind]| kinds.iter().any(|own| own.name == kind);
+            let takes = tables_of.iter().filter(|(_, kinds)| reads(kinds));
             let takes: Vec<&str> = takes.map(|(name, _)| *name).collect();
             tables.protocols(kind, &takes, d);
         }

@@ -20,7 +20,9 @@ pub mod choice;
 pub mod clause;
 pub mod diagnostic;
 pub mod exception;
+pub mod excerpt;
 pub mod file;
+pub mod kind;
 pub mod source;
 mod source_file;
 mod spanned;
@@ -34,6 +36,7 @@ pub use clause::{Clause, Level};
 pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean, renamed_or_near};
 pub use exception::{Exception, Lack};
 pub use file::{Item, Spanned, Tables, with_help};
+pub use kind::{ItemKind, Within};
 pub use source::{Citation, Source, Version};
 pub use source_file::SourceFile;
 
@@ -46,7 +49,15 @@ use source::RawSource;
 
 /// The kinds of items that are read here. Others belong to protocols and proposals, which read them
 /// from the same files ([`crate::registry`]).
-pub const KINDS: [&str; 4] = ["source", "clause", "choice", "exception"];
+#[must_use]
+pub fn kinds() -> Vec<ItemKind> {
+    vec![
+        ItemKind::of::<RawClause>("clause"),
+        ItemKind::of::<RawChoice>("choice"),
+        ItemKind::of::<RawSource>("source"),
+        ItemKind::of::<RawException>("exception").within(Within::BuiltIn),
+    ]
+}
 
 macro_rules! builtin {
     ($($name:literal)*) => {
@@ -219,7 +230,8 @@ impl Spec {
         let mut d = Diagnostics::default();
         let mut tables: Vec<Tables<'_>> = files.iter().map(|file| file.parse(&mut d)).collect();
         let spec = Self::read(&mut tables, &mut d);
-        tables.into_iter().for_each(|tables| tables.finish(&KINDS, &mut d));
+        let known: Vec<&str> = kinds().iter().map(|kind| kind.name).collect();
+        tables.into_iter().for_each(|tables| tables.finish(&known, &mut d));
         d.finish(spec)
     }
 
@@ -776,7 +788,9 @@ fn dotted<T>(item: &Item<T>, id: &Spanned<String>, d: &mut Diagnostics) {
     }
 }
 
-fn is_word(text: &str) -> bool {
+/// Whether a text is a name: lower-case letters and digits, in parts joined by `-`.
+#[must_use]
+pub fn is_word(text: &str) -> bool {
     text.split('-').all(|part| {
         !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
     })

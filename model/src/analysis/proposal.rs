@@ -27,6 +27,25 @@ pub fn summary(base: &Library, library: &Library) -> (String, Outcome) {
     (text + "\nno errors\n", Outcome::Expected)
 }
 
+/// The kinds of items that have a line of their own; every other kind is listed by its name.
+const SHOWN: [&str; 15] = [
+    "proposal",
+    "expect",
+    "decide",
+    "scheme-expect",
+    "compat-expect",
+    "vfio-expect",
+    "clause",
+    "choice",
+    "feature",
+    "message",
+    "back-end-message",
+    "system",
+    "vfio-feature",
+    "vfio-state",
+    "vfio-arc",
+];
+
 /// What a valid proposal contains, against the base.
 fn contents(base: &Library, library: &Library) -> String {
     let Some(proposal) = &library.proposal else { return String::new() };
@@ -65,6 +84,9 @@ fn contents(base: &Library, library: &Library) -> String {
     line("systems", systems.collect());
     for heading in ["states", "states gone", "arcs", "arcs gone"] {
         line(heading, additions.remove(heading).unwrap_or_default());
+    }
+    for (kind, names) in library.contents.iter().filter(|(kind, _)| !SHOWN.contains(&&**kind)) {
+        line(kind, names.clone());
     }
     let decides = library.decisions.iter().skip(base.decisions.len());
     line("decides", decides.map(|decision| decision.system.clone()).collect());

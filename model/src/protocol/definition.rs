@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use super::input::Input;
 use super::property::{self, PropertyDefinition};
 use super::size::{self, BadScale, Bound, Scale, Size, Speaks};
-use crate::spec::{Diagnostics, Item, Spanned, Spec};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned, Spec};
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::system::Expect;
 
@@ -69,6 +69,12 @@ pub struct RawCommon {
     why: Option<Spanned<String>>,
     /// What `--scale large` means, such as `pages=4`.
     large: Option<Spanned<String>>,
+}
+
+/// The kind `[[system]]` of a protocol whose own keys are these.
+#[must_use]
+pub fn kind<O: JsonSchema>() -> ItemKind {
+    ItemKind::in_parts::<RawCommon, O>("system")
 }
 
 /// An item's common keys, and its protocol's own.

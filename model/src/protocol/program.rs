@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::input::Input;
-use crate::spec::{Diagnostics, Item, Spanned};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned};
 
 /// A program: steps by a name, which systems and other programs run with `run NAME`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -28,6 +28,12 @@ const DEPTH: usize = 8;
 const MOST: usize = 1000;
 
 impl Programs {
+    /// The kind `[[program]]`.
+    #[must_use]
+    pub fn kind() -> ItemKind {
+        ItemKind::of::<RawProgram>("program")
+    }
+
     /// The programs of a protocol, a proposal's before those of the base.
     pub fn read(input: &mut Input<'_>, protocol: &str, d: &mut Diagnostics) -> Self {
         let read = input.items_of::<RawProgram>("program", protocol, d);

@@ -16,7 +16,7 @@ use std::fmt;
 use super::definition::{Definition, SystemList};
 use super::input::Input;
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
 
@@ -33,8 +33,8 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     where
         Self: Sized;
 
-    /// The kinds of items that it reads, of [`SHARED`] and of its own.
-    fn tables() -> &'static [&'static str]
+    /// The kinds of items that it reads, of [`SHARED`] and of its own, each with the schema of its keys.
+    fn tables() -> Vec<ItemKind>
     where
         Self: Sized;
 

@@ -36,13 +36,13 @@ use self::program::STEPS;
 use self::systems::SystemDef;
 use self::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
 use self::vocabulary::{Answer, Effect, Guard, Word};
-use super::definition::{SystemList, Systems};
+use super::definition::{self, SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
 use super::registration::{Bug, Protocol, Section};
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
@@ -82,8 +82,15 @@ impl Protocol for Loaded {
         "vhost-user"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &["feature", "message", "back-end-message", "program", "system", "bug"]
+    fn tables() -> Vec<ItemKind> {
+        vec![
+            ItemKind::of::<RawFeature>("feature"),
+            ItemKind::of::<RawMessage>("message"),
+            ItemKind::of::<RawBackEndMessage>("back-end-message"),
+            Programs::kind(),
+            definition::kind::<systems::Keys>(),
+            ItemKind::of::<RawBug>("bug"),
+        ]
     }
 
     fn words() -> Vec<Section> {

@@ -233,6 +233,19 @@ impl<'a> Tables<'a> {
         diagnostics.malformed();
     }
 
+    /// The items that the file holds, by kind, each with a name by which it is known.
+    #[must_use]
+    pub fn contents(&self) -> Vec<(String, Vec<String>)> {
+        let kinds = self.root.iter().filter_map(|(kind, value)| {
+            let DeValue::Array(items) = value.get_ref() else { return None };
+            let names = items.iter().map(|item| label(item.get_ref())).collect();
+            Some((value.span().start, kind.get_ref().to_string(), names))
+        });
+        let mut kinds: Vec<_> = kinds.collect();
+        kinds.sort();
+        kinds.into_iter().map(|(_, kind, names)| (kind, names)).collect()
+    }
+
     /// Complains about every key of the file that was not taken and is not among the `known` ones.
     pub fn finish(self, known: &[&str], diagnostics: &mut Diagnostics) {
         self.known(known, diagnostics);
@@ -265,6 +278,27 @@ fn protocol_of<'a>(item: &'a toml::Spanned<DeValue<'_>>) -> Option<(&'a str, Ran
     let value = table.get(PROTOCOL)?;
     let DeValue::String(name) = value.get_ref() else { return None };
     Some((name, value.span()))
+}
+
+/// The keys that an item can be known by; the first that it has.
+const NAMES: [&str; 7] = ["name", "id", "layer", "from", "capability", "system", "scheme"];
+
+/// A name by which an item is known.
+fn label(item: &DeValue<'_>) -> String {
+    let DeValue::Table(table) = item else { return "?".to_owned() };
+    let text = |key: &str| match table.get(key).map(toml::Spanned::get_ref) {
+        Some(DeValue::String(text)) => Some(text.to_string()),
+        _ => None,
+    };
+    let name = NAMES.iter().find_map(|key| text(key));
+    match (name, text("to"), text("since"), text("until")) {
+        (Some(from), Some(to), ..) => format!("{from} to {to}"),
+        (Some(name), ..) => name,
+        (None, _, Some(since), None) => format!("since {since}"),
+        (None, _, Some(since), Some(until)) => format!("{since} until {until}"),
+        (None, _, None, Some(until)) => format!("until {until}"),
+        (None, _, None, None) => "?".to_owned(),
+    }
 }
 
 /// Adds a hint, if there is one.

@@ -9,22 +9,17 @@ use serde::Deserialize;
 
 use crate::protocol::input::{Input, Read};
 use crate::protocol::release::{Release, Span};
-use crate::spec::{Diagnostics, Item, Spanned, Spec};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned, Spec};
 use devmig_engine::clause::ChoiceId;
 
 /// The kinds of items that are read here.
 pub const TABLES: [&str; 2] = ["release", "downtime-range"];
 
-/// The keys of both, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("since, until", "the first version that does so, and the first that no longer does"),
-    ("choices", "`NAME = OPTION`: what these versions do"),
-    ("layer", "who takes the limit: the VMM, or a management layer above it"),
-    ("least, most", "the limits that it takes, in ms"),
-    ("unlimited", "it can be said that any downtime will do"),
-    ("place", "where that is written"),
-    ("text", "the range in words"),
-];
+/// The same, with their keys.
+#[must_use]
+pub fn kinds() -> Vec<ItemKind> {
+    vec![ItemKind::of::<RawRelease>(TABLES[0]), ItemKind::of::<RawRange>(TABLES[1])]
+}
 
 /// What some versions do.
 #[derive(Clone, Debug)]

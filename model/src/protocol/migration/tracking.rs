@@ -19,20 +19,16 @@ use super::vmm::Tracker;
 use crate::protocol::input::{Input, Overlaid};
 use crate::protocol::multifd::capability::Capabilities;
 use crate::protocol::release::{Release, Span};
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned, did_you_mean, with_help};
 
 /// The kind of items that are read here.
 pub const TABLE: &str = "tracking";
 
-/// The keys, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("name", "by which a proposal replaces the row"),
-    ("when", "words that all have to be true; `not WORD`: false"),
-    ("since, until", "the first version that has it, and the first that no longer does"),
-    ("gives", "`refused`; or what tracks a device's writes: `device`, `iommu`, `none`"),
-    ("says", "a refusal's message"),
-    ("text", "what it means"),
-];
+/// The same, with its keys.
+#[must_use]
+pub fn kind() -> ItemKind {
+    ItemKind::of::<Raw>(TABLE)
+}
 
 /// What a capability's word begins with.
 const CAPABILITY: &str = "capability ";

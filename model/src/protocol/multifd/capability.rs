@@ -23,21 +23,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::input::Input;
 use crate::protocol::release::{Release, Span};
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned, did_you_mean, with_help};
 
 /// The kinds of items that are read here.
 pub const TABLES: [&str; 2] = ["multifd-capability", "multifd-exclusion"];
 
-/// The keys of both, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("name", "of a capability, in QMP"),
-    ("capability", "the capability that a monitor refuses"),
-    ("excludes", "together with any of these"),
-    ("needs", "without this one"),
-    ("unless", "unless this condition is met"),
-    ("since, until", "the first version that has it, and the first that no longer does"),
-    ("says", "the monitor's message; `%s` stands for the excluded capability"),
-];
+/// The same, with their keys.
+#[must_use]
+pub fn kinds() -> Vec<ItemKind> {
+    vec![ItemKind::of::<RawCapability>(TABLES[0]), ItemKind::of::<RawExclusion>(TABLES[1])]
+}
 
 /// A capability, by its name in QMP.
 #[derive(Clone, Debug)]

@@ -12,22 +12,16 @@ use serde::Deserialize;
 use super::capability::{Capabilities, known};
 use crate::protocol::input::Input;
 use crate::protocol::release::Span;
-use crate::spec::{Diagnostics, Spanned};
+use crate::spec::{Diagnostics, ItemKind, Spanned};
 
 /// The kind of items that are read here.
 pub const TABLE: &str = "multifd-parameter-rule";
 
-/// The keys, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("capability", "the capability"),
-    ("parameters", "any of these, with a value other than its default"),
-    (
-        "refuses",
-        "`second`: whichever of both is set second; `later`: neither, and then every parameter",
-    ),
-    ("since, until", "the first version that has it, and the first that no longer does"),
-    ("says", "the monitor's message"),
-];
+/// The same, with its keys.
+#[must_use]
+pub fn kind() -> ItemKind {
+    ItemKind::of::<Raw>(TABLE)
+}
 
 /// What is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]

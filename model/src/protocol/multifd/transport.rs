@@ -12,23 +12,16 @@ use serde::Deserialize;
 use super::capability::{Capabilities, known};
 use crate::protocol::input::Input;
 use crate::protocol::release::{Release, Span};
-use crate::spec::{Diagnostics, Spanned};
+use crate::spec::{Diagnostics, ItemKind, Spanned};
 
 /// The kinds of items that are read here.
 pub const TABLES: [&str; 2] = ["multifd-transport", "multifd-transport-rule"];
 
-/// The keys of both, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("name", "of a transport, as a URI begins"),
-    ("uri", "an address to which nobody listens; `{folder}` is an empty folder"),
-    ("provides", "`channels`: more connections can be made; `seekable`: it is a file"),
-    ("depends-on", "what else must be there"),
-    ("capability", "the capability that a monitor refuses"),
-    ("needs", "where the transport does not provide this"),
-    ("besides", "unless it is used together with this capability"),
-    ("since, until", "the first version that has it, and the first that no longer does"),
-    ("says", "the monitor's message"),
-];
+/// The same, with their keys.
+#[must_use]
+pub fn kinds() -> Vec<ItemKind> {
+    vec![ItemKind::of::<RawTransport>(TABLES[0]), ItemKind::of::<RawRule>(TABLES[1])]
+}
 
 /// What a transport can provide.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
