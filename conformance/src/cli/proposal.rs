@@ -44,6 +44,13 @@ enum Command {
     Words,
 }
 
+impl Args {
+    /// Whether it writes no file.
+    pub(super) fn only_prints(&self) -> bool {
+        !matches!(self.command, Command::New { new_file: Some(_), .. })
+    }
+}
+
 /// Runs it.
 pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
     match &args.command {

@@ -71,6 +71,12 @@ pub struct RawCommon {
     large: Option<Spanned<String>>,
 }
 
+/// The keys that every `[[system]]` has.
+#[must_use]
+pub fn common_kind() -> ItemKind {
+    ItemKind::of::<RawCommon>("system")
+}
+
 /// The kind `[[system]]` of a protocol whose own keys are these.
 #[must_use]
 pub fn kind<O: JsonSchema>() -> ItemKind {

@@ -64,14 +64,16 @@ impl ItemKind {
         ItemKind { within, ..self }
     }
 
+    /// The schema of the keys that not all items of this name have.
+    #[must_use]
+    pub fn own_schema(&self) -> Value {
+        self.schemas.last().map(|schema| plain(*schema)).unwrap_or_default()
+    }
+
     /// The schema of one item. Its description is that of the last part.
     #[must_use]
     pub fn schema(&self) -> Value {
-        let mut parts = self.schemas.iter().map(|schema| {
-            let mut value = schema().to_value();
-            without_null(&mut value);
-            value
-        });
+        let mut parts = self.schemas.iter().map(|schema| plain(*schema));
         let mut whole = parts.next().unwrap_or_default();
         for part in parts {
             let Value::Object(part) = part else { continue };
@@ -83,12 +85,19 @@ impl ItemKind {
                 }
             }
         }
-        if let Value::Object(whole) = &mut whole {
-            whole.remove("$schema");
-            whole.remove("title");
-        }
         whole
     }
+}
+
+/// A schema as a part of another.
+fn plain(schema: fn() -> Schema) -> Value {
+    let mut value = schema().to_value();
+    without_null(&mut value);
+    if let Value::Object(value) = &mut value {
+        value.remove("$schema");
+        value.remove("title");
+    }
+    value
 }
 
 /// Takes `null` out of a schema: TOML has none, a key without a value is left out.
