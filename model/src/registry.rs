@@ -13,6 +13,7 @@
 //! of a file is accepted and then ignored. A name stands for one system.
 
 pub mod described;
+mod lint;
 pub mod schema;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use serde::Deserialize;
 
 use self::described::{CompatExpectation, RawCompatExpect, RawSchemeExpect, SchemeExpectation};
 use crate::protocol::definition::Definition;
-use crate::protocol::input::{Input, Read};
+use crate::protocol::input::{self, Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{
@@ -33,7 +34,7 @@ use crate::protocol::{
 use crate::spec::traceability;
 use crate::spec::{
     self, Diagnostics, Item, ItemKind, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
-    Within, builtin_files, did_you_mean, renamed_or_near, with_help,
+    Within, Written, builtin_files, did_you_mean, renamed_or_near, with_help,
 };
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
@@ -89,6 +90,11 @@ macro_rules! registered {
         #[must_use]
         pub fn tables() -> Vec<(&'static str, Vec<ItemKind>)> {
             vec![$((<$protocol>::name(), <$protocol>::tables()),)*]
+        }
+
+        /// The registered protocols by name, each with the others whose choices its systems have.
+        fn protocols_and_what_they_ask() -> Vec<(&'static str, &'static [&'static str])> {
+            vec![$((<$protocol>::name(), <$protocol>::asks_of()),)*]
         }
 
         /// The words of every protocol, in sections, with its name.
@@ -263,8 +269,10 @@ pub struct Library {
     pub decisions: Vec<Decision>,
     /// The proposal, if one was loaded.
     pub proposal: Option<Proposal>,
-    /// The items of its file, by kind, each with a name by which it is known.
-    pub contents: Vec<(String, Vec<String>)>,
+    /// The items of its file.
+    pub contents: Vec<Written>,
+    /// What has no effect, or perhaps another one than was meant.
+    pub warnings: Vec<SpecError>,
     protocols: Protocols,
 }
 
@@ -307,15 +315,17 @@ impl Library {
             let help = "an `[[exception]]` says what a built-in clause lacks: leave it out";
             proposed.refuse("exception", message, help, &mut d);
         }
-        let contents = tables.get(base).map(Tables::contents).unwrap_or_default();
-        check_kinds(&mut tables, &mut d);
-        let spec = Spec::read(&mut tables, &mut d);
-        if !d.complete() {
+        if !d.is_readable() {
             // Half a file would only give rise to complaints about what is missing.
             return Err(d.finish(()).err().unwrap_or_else(|| SpecError::new("unreadable").into()));
         }
+        let contents = tables.get(base).map(Tables::written).unwrap_or_default();
+        let built_in: Vec<Written> =
+            tables.iter().take(base).filter(|_| !contents.is_empty()).flat_map(Tables::written).collect();
+        check_kinds(&mut tables, &mut d);
+        let spec = Spec::read(&mut tables, &mut d);
         let proposed = if proposed_file.is_some() { tables.pop() } else { None };
-        let mut input = Input::new(tables, proposed);
+        let mut input = Input::new(tables, proposed).knowing(protocols_and_what_they_ask());
         let proposals = input.items::<RawProposal>("proposal", &mut d);
         let expects = input.items::<RawExpect>("expect", &mut d);
         let decides = input.items::<RawDecide>("decide", &mut d);
@@ -352,8 +362,16 @@ impl Library {
                 all.map(|item| described::compat(&spec, item, &mut d)).collect();
             proposal
         });
-        d.finish(())?;
-        Ok(Library { spec, decisions, proposal, contents, protocols })
+        if let Some(proposal) = &proposal {
+            lint::unused(&contents, &built_in, &mut d);
+            lint::replaced(&contents, &built_in, proposal, &mut d);
+        }
+        let ((), warnings) = d.finish_with_warnings(())?;
+        let mut library =
+            Library { spec, decisions, proposal, contents, warnings, protocols };
+        let further = lint::of_library(&library, &expects.proposed);
+        library.warnings.extend(further);
+        Ok(library)
     }
 
     /// Every registered protocol by name, in the order in which systems are listed.
@@ -516,7 +534,7 @@ fn one_proposal(file: &SourceFile, proposals: &[Item<RawProposal>], d: &mut Diag
     if proposals.len() != 1 {
         let message = "a proposal's file has one `[[proposal]]`";
         let label = format!("{} here", proposals.len());
-        d.push(SpecError::at(file, 0..0, message, label));
+        d.reference(SpecError::at(file, 0..0, message, label));
     }
 }
 
@@ -531,15 +549,21 @@ fn only_proposed<T>(read: &Read<T>, d: &mut Diagnostics) {
 struct Names<'a> {
     systems: Vec<&'a str>,
     properties: BTreeMap<&'a str, Vec<&'static str>>,
+    protocols: BTreeMap<&'a str, &'static str>,
 }
 
 impl<'a> Names<'a> {
     fn of(protocols: &'a Protocols) -> Self {
-        let mut names = Names { systems: Vec::new(), properties: BTreeMap::new() };
-        for (_, protocol) in protocols.all() {
+        let mut names = Names {
+            systems: Vec::new(),
+            properties: BTreeMap::new(),
+            protocols: BTreeMap::new(),
+        };
+        for (name, protocol) in protocols.all() {
             let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
             for def in protocol.systems().definitions() {
                 names.properties.insert(def.name(), properties.clone());
+                names.protocols.insert(def.name(), name);
                 names.systems.push(def.name());
             }
         }
@@ -592,6 +616,7 @@ impl<'a> Names<'a> {
                 d.push(with_help(error, help));
             }
         }
+        self.own_choices(item, &system, &raw.under, d);
         Expectation {
             system,
             under: spec.pins_at(item, &raw.under, d),
@@ -599,8 +624,23 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Notes choices of other protocols than that of a system.
+    fn own_choices<T>(
+        &self,
+        item: &Item<T>,
+        system: &str,
+        choices: &[Spanned<String>],
+        d: &mut Diagnostics,
+    ) {
+        if let Some(protocol) = self.protocols.get(system) {
+            let known = protocols_and_what_they_ask();
+            input::own_choices(&known, protocol, item, choices, d);
+        }
+    }
+
     fn decision(&self, spec: &Spec, item: &Item<RawDecide>, d: &mut Diagnostics) -> Decision {
         let raw = &item.value;
+        self.own_choices(item, raw.system.get_ref(), &raw.choices, d);
         Decision {
             system: self.known(item, &raw.system, d),
             choices: raw.choices.iter().filter_map(|id| spec.choice_at(item, id, d)).collect(),

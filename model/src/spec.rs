@@ -35,7 +35,7 @@ pub use choice::{Choice, ChoiceOf, ChoiceOption};
 pub use clause::{Clause, Level};
 pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean, renamed_or_near};
 pub use exception::{Exception, Lack};
-pub use file::{Item, Spanned, Tables, with_help};
+pub use file::{Item, Spanned, Tables, Written, with_help};
 pub use kind::{ItemKind, Within};
 pub use source::{Citation, Source, Version};
 pub use source_file::SourceFile;
@@ -298,7 +298,11 @@ impl Spec {
         id: &Spanned<String>,
         d: &mut Diagnostics,
     ) -> Option<ClauseId> {
-        self.clause(id.get_ref())
+        let found = self.clause(id.get_ref());
+        if found.is_ok() {
+            d.uses(id.get_ref());
+        }
+        found
             .map_err(|error| d.reference(error.placed(&item.file, id.span(), "unknown clause")))
             .ok()
     }
@@ -314,6 +318,20 @@ impl Spec {
         self.pin(written.get_ref())
             .map_err(|error| d.reference(error.placed(&item.file, written.span(), "unknown")))
             .ok()
+    }
+
+    /// The same in a rule, which is what uses a choice: to fix an option uses nothing.
+    pub fn rule_pin_at<T>(
+        &self,
+        item: &Item<T>,
+        written: &Spanned<String>,
+        d: &mut Diagnostics,
+    ) -> Option<(ChoiceId, u8)> {
+        let found = self.pin_at(item, written, d);
+        if let Some((choice, _)) = found {
+            d.uses(self.choice_name(choice));
+        }
+        found
     }
 
     /// Several such; a choice that is fixed before is noted too.
@@ -794,6 +812,18 @@ pub fn is_word(text: &str) -> bool {
     text.split('-').all(|part| {
         !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
     })
+}
+
+/// A number as it stands within a text: decimal, or hexadecimal after `0x`, as traces print them.
+#[must_use]
+pub fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) if digits.bytes().all(|c| c.is_ascii_hexdigit()) => {
+            u64::from_str_radix(digits, 16).ok()
+        }
+        Some(_) => None,
+        None => text.parse().ok(),
+    }
 }
 
 /// Whether a text matches a pattern in which `*` stands for anything. Upper and lower case differ.

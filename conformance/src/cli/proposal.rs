@@ -9,6 +9,7 @@ use devmig_model::analysis::skeleton::{protocols, skeleton};
 use devmig_model::registry::{self, Library};
 use devmig_model::spec;
 
+use super::error::warnings;
 use super::{Error, Out, Status, select};
 use crate::harness::io::files;
 
@@ -60,8 +61,14 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             match new_file {
                 None => out.text(&text)?,
                 Some(path) => {
-                    let failed = |cause| Error::Write { to: path.display().to_string(), cause };
-                    files::write_new(path, text.as_bytes()).map_err(failed)?;
+                    files::write_new(path, text.as_bytes()).map_err(|cause| match cause.kind() {
+                        std::io::ErrorKind::AlreadyExists => {
+                            let message = format!("{} exists, and stays as it is", path.display());
+                            let help = "name a file that does not exist".to_owned();
+                            Error::usage(message, Some(help))
+                        }
+                        _ => Error::Write { to: path.display().to_string(), cause },
+                    })?;
                 }
             }
         }
@@ -69,6 +76,9 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             let (base, library) = (Library::builtin()?, select::library(Some(file))?);
             let (text, outcome) = proposal::summary(&base, &library);
             out.text(&text)?;
+            if !library.warnings.is_empty() {
+                out.text(&format!("\n{}", warnings(&library.warnings, false)))?;
+            }
             return Ok(outcome.into());
         }
     }

@@ -24,7 +24,11 @@ pub fn summary(base: &Library, library: &Library) -> (String, Outcome) {
             return (text, Outcome::Unexpected);
         }
     }
-    (text + "\nno errors\n", Outcome::Expected)
+    let warnings = match library.warnings.len() {
+        0 => String::new(),
+        n => format!(", {}", count(n, "warning")),
+    };
+    (format!("{text}\nno errors{warnings}\n"), Outcome::Expected)
 }
 
 /// The kinds of items that have a line of their own; every other kind is listed by its name.
@@ -85,8 +89,15 @@ fn contents(base: &Library, library: &Library) -> String {
     for heading in ["states", "states gone", "arcs", "arcs gone"] {
         line(heading, additions.remove(heading).unwrap_or_default());
     }
-    for (kind, names) in library.contents.iter().filter(|(kind, _)| !SHOWN.contains(&&**kind)) {
-        line(kind, names.clone());
+    let mut others: Vec<(&str, Vec<String>)> = Vec::new();
+    for item in library.contents.iter().filter(|item| !SHOWN.contains(&&*item.kind)) {
+        match others.iter_mut().find(|(kind, _)| *kind == item.kind) {
+            Some((_, names)) => names.push(item.label.clone()),
+            None => others.push((&item.kind, vec![item.label.clone()])),
+        }
+    }
+    for (kind, names) in others {
+        line(kind, names);
     }
     let decides = library.decisions.iter().skip(base.decisions.len());
     line("decides", decides.map(|decision| decision.system.clone()).collect());

@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::input::Input;
+use super::input::{Input, own_choices};
 use super::property::{self, PropertyDefinition};
 use super::size::{self, BadScale, Bound, Scale, Size, Speaks};
 use crate::spec::{Diagnostics, Item, ItemKind, Spanned, Spec};
@@ -233,10 +233,12 @@ impl<D: Definition> Systems<D> {
         let proposed = proposed.map(|overlaid| overlaid.item.value.0.name.get_ref().clone());
         let proposed = proposed.collect();
         let (mut all, mut gone) = (Vec::new(), Vec::new());
+        let known = input.protocols();
         for overlaid in &items {
             let (item, mut own) = (&overlaid.item, Diagnostics::default());
             let common = Common::resolve(spec, properties, item, &mut own);
             named_by_protocol(protocol, item, &mut own);
+            own_choices(&known, protocol, item, &item.value.0.choices, &mut own);
             let def = compile(common, item, &mut own);
             if let Some(def) = &def {
                 let raw = &item.value.0;

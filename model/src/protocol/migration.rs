@@ -75,6 +75,10 @@ impl Protocol for Loaded {
         [shared, vec![tracking::kind()], releases::kinds()].concat()
     }
 
+    fn asks_of() -> &'static [&'static str] {
+        &["vfio"]
+    }
+
     fn words() -> Vec<Section> {
         vec![
             ("Whole migrations: facts about a VM, `when`", tracking::FACTS.to_vec()),

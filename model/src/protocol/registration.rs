@@ -38,6 +38,14 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     where
         Self: Sized;
 
+    /// Other protocols whose choices its systems have, because they are composed of their machines.
+    fn asks_of() -> &'static [&'static str]
+    where
+        Self: Sized,
+    {
+        &[]
+    }
+
     /// Its words, as `devmig proposal words` shows them.
     fn words() -> Vec<Section>
     where

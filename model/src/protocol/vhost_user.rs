@@ -24,6 +24,7 @@ pub mod properties;
 pub mod state;
 pub mod systems;
 pub mod table;
+mod unreachable;
 pub mod vocabulary;
 pub mod wire;
 

@@ -183,7 +183,7 @@ fn default(key: &Value) -> String {
 /// An item as it is written, with the meaning of each key in a comment before it.
 #[must_use]
 pub fn annotated(text: &str, schema: &Value) -> String {
-    let (mut out, mut of) = (Vec::new(), schema);
+    let (mut out, mut of, mut said) = (Vec::new(), schema, Vec::new());
     for line in text.lines() {
         let within = line.strip_prefix("[[").and_then(|rest| rest.split_once("]]"));
         let name = match (within, line.split_once(" = ")) {
@@ -197,6 +197,12 @@ pub fn annotated(text: &str, schema: &Value) -> String {
         };
         if let Some((of, name)) = name {
             let meaning = description(&of["properties"][name]);
+            // Once is enough for the tables of a list.
+            if said.contains(&meaning) {
+                out.push(line.to_owned());
+                continue;
+            }
+            said.push(meaning.clone());
             let lines = wrapped(&format!("# {meaning}"), 2);
             out.extend(lines.lines().enumerate().map(|(n, line)| match n {
                 0 => line.to_owned(),

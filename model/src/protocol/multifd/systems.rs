@@ -27,7 +27,7 @@ use crate::protocol::program::{Programs, unknown_step};
 use crate::protocol::property;
 use crate::protocol::size::{Bound, Size};
 use crate::protocol::transfer::{TRANSFER, Transfer};
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, number, with_help};
 use devmig_engine::compose::Closed;
 use devmig_engine::machine::Event as _;
 use devmig_engine::rules::Rules;
@@ -199,14 +199,14 @@ fn buffer(text: &str) -> Option<Buffer> {
         Some(index) => (index, true),
         None => (text, false),
     };
-    let index = index.parse().ok().filter(|index| usize::from(*index) < BUFFERS)?;
+    let index = number(index).and_then(|index| u8::try_from(index).ok()).filter(|index| usize::from(*index) < BUFFERS)?;
     Some(Buffer { index, config })
 }
 
 /// A cap as it is written: `count 2`, `size 3`.
 fn cap(text: &str) -> Option<Cap> {
     let (of, most) = text.split_once(' ')?;
-    let most = most.parse().ok()?;
+    let most = number(most)?.try_into().ok()?;
     match of {
         "count" => Some(Cap::Count(most)),
         "size" => Some(Cap::Size(most)),

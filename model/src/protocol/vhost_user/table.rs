@@ -12,6 +12,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::unreachable;
 use super::vocabulary::{Answer, Effect, Guard, Signal, Word};
 use super::wire::PayloadKind;
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
@@ -88,7 +89,7 @@ pub struct RawMessage {
     #[serde(default)]
     acknowledged: bool,
     /// Its rows: the first row that applies determines the effect.
-    row: Vec<RawRow>,
+    row: Vec<Spanned<RawRow>>,
 }
 
 /// Whether a feature must have been negotiated, or only offered.
@@ -109,7 +110,7 @@ pub struct RawPatch {
     /// Name of the message.
     message: Spanned<String>,
     /// The rows.
-    row: Vec<RawRow>,
+    row: Vec<Spanned<RawRow>>,
 }
 
 /// A row of a message: when it applies, and what happens then.
@@ -441,7 +442,8 @@ impl Table {
         for item in items {
             let raw = &item.value;
             let rows: Vec<Row> =
-                raw.row.iter().map(|row| resolve(spec, item, row, proposed, d)).collect();
+                raw.row.iter().map(|row| resolve(spec, item, row.get_ref(), proposed, d)).collect();
+            unreachable::warn(spec, item, &raw.row, &rows, d);
             let known = self.messages.iter().position(|m| m.name == *raw.name.get_ref());
             match (raw.id, known) {
                 (None, Some(index)) => {
@@ -480,7 +482,8 @@ impl Table {
         let mut table = self.clone();
         for patch in patches {
             let rows: Vec<Row> =
-                patch.row.iter().map(|row| resolve(spec, item, row, true, d)).collect();
+                patch.row.iter().map(|row| resolve(spec, item, row.get_ref(), true, d)).collect();
+            unreachable::warn(spec, item, &patch.row, &rows, d);
             let name = patch.message.get_ref();
             match table.messages.iter_mut().find(|m| m.name == *name) {
                 Some(message) => {
@@ -589,7 +592,7 @@ fn resolve<T>(
     }
     Row {
         when: conditions(item, &raw.when, d),
-        choice: raw.choice.as_ref().and_then(|choice| spec.pin_at(item, choice, d)),
+        choice: raw.choice.as_ref().and_then(|choice| spec.rule_pin_at(item, choice, d)),
         receive: words(item, &raw.receive, d),
         ready: conditions(item, &raw.ready, d),
         late,
