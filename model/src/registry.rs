@@ -320,8 +320,12 @@ impl Library {
             return Err(d.finish(()).err().unwrap_or_else(|| SpecError::new("unreadable").into()));
         }
         let contents = tables.get(base).map(Tables::written).unwrap_or_default();
-        let built_in: Vec<Written> =
-            tables.iter().take(base).filter(|_| !contents.is_empty()).flat_map(Tables::written).collect();
+        let built_in: Vec<Written> = tables
+            .iter()
+            .take(base)
+            .filter(|_| !contents.is_empty())
+            .flat_map(Tables::written)
+            .collect();
         check_kinds(&mut tables, &mut d);
         let spec = Spec::read(&mut tables, &mut d);
         let proposed = if proposed_file.is_some() { tables.pop() } else { None };
@@ -367,8 +371,7 @@ impl Library {
             lint::replaced(&contents, &built_in, proposal, &mut d);
         }
         let ((), warnings) = d.finish_with_warnings(())?;
-        let mut library =
-            Library { spec, decisions, proposal, contents, warnings, protocols };
+        let mut library = Library { spec, decisions, proposal, contents, warnings, protocols };
         let further = lint::of_library(&library, &expects.proposed);
         library.warnings.extend(further);
         Ok(library)
@@ -554,11 +557,8 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn of(protocols: &'a Protocols) -> Self {
-        let mut names = Names {
-            systems: Vec::new(),
-            properties: BTreeMap::new(),
-            protocols: BTreeMap::new(),
-        };
+        let mut names =
+            Names { systems: Vec::new(), properties: BTreeMap::new(), protocols: BTreeMap::new() };
         for (name, protocol) in protocols.all() {
             let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
             for def in protocol.systems().definitions() {

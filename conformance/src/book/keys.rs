@@ -185,7 +185,8 @@ fn bounds(protocol: &dyn Protocol) -> String {
     if known.is_empty() {
         return String::new();
     }
-    let rows = known.iter().map(|(name, (least, most))| format!("| `{name}` | {least} | {most} |\n"));
+    let rows =
+        known.iter().map(|(name, (least, most))| format!("| `{name}` | {least} | {most} |\n"));
     format!(
         "The bounds of its systems, which `--scale`, `sizes` and `large` may name:\n\n\
          | bound | least | most |\n|---|---|---|\n{}\n",

@@ -61,13 +61,16 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             match new_file {
                 None => out.text(&text)?,
                 Some(path) => {
-                    files::write_new(path, text.as_bytes()).map_err(|cause| match cause.kind() {
-                        std::io::ErrorKind::AlreadyExists => {
-                            let message = format!("{} exists, and stays as it is", path.display());
-                            let help = "name a file that does not exist".to_owned();
-                            Error::usage(message, Some(help))
+                    files::write_new(path, text.as_bytes()).map_err(|cause| {
+                        match cause.kind() {
+                            std::io::ErrorKind::AlreadyExists => {
+                                let message =
+                                    format!("{} exists, and stays as it is", path.display());
+                                let help = "name a file that does not exist".to_owned();
+                                Error::usage(message, Some(help))
+                            }
+                            _ => Error::Write { to: path.display().to_string(), cause },
                         }
-                        _ => Error::Write { to: path.display().to_string(), cause },
                     })?;
                 }
             }

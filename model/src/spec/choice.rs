@@ -132,9 +132,9 @@ pub(super) struct RawChoice {
     /// Ids of the clauses that leave it open.
     #[serde(default)]
     pub(super) clauses: Vec<Spanned<String>>,
-    /// The cited document and version, `DOCUMENT@VERSION`.
+    /// The cited document and version, `DOCUMENT@VERSION`; always needed.
     source: Option<Spanned<String>>,
-    /// The heading path to the cited paragraph.
+    /// The heading path to the cited paragraph; always needed.
     place: Option<Spanned<Vec<String>>>,
     /// `sha256:` and the digest of the cited paragraph, if the document is cited with digests.
     digest: Option<Spanned<String>>,

@@ -106,9 +106,9 @@ pub(super) struct RawClause {
     /// Ids of the clauses that it replaces.
     #[serde(default)]
     pub(super) replaces: Vec<Spanned<String>>,
-    /// The cited document and version, `DOCUMENT@VERSION`.
+    /// The cited document and version, `DOCUMENT@VERSION`; always needed.
     source: Option<Spanned<String>>,
-    /// The heading path to the cited paragraph.
+    /// The heading path to the cited paragraph; always needed.
     place: Option<Spanned<Vec<String>>>,
     /// `sha256:` and the digest of the cited paragraph, if the document is cited with digests.
     digest: Option<Spanned<String>>,

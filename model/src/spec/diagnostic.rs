@@ -220,6 +220,8 @@ pub struct Diagnostics {
     more: usize,
     files: BTreeMap<String, usize>,
     malformed: bool,
+    /// Whether an item could not be read that has no name.
+    nameless: bool,
     /// Whether a file is not TOML at all.
     unreadable: bool,
     /// The names of items that could not be read.
@@ -257,13 +259,18 @@ impl Diagnostics {
     }
 
     /// Notes the name of an item that could not be read: nothing is said of what refers to it.
-    pub fn lost(&mut self, name: String) {
-        self.lost.insert(name);
+    pub fn lost(&mut self, name: Option<String>) {
+        self.malformed = true;
+        match name {
+            Some(name) => drop(self.lost.insert(name)),
+            None => self.nameless = true,
+        }
     }
 
     /// Notes that a file is not TOML.
     pub fn unreadable(&mut self) {
         self.malformed = true;
+        self.nameless = true;
         self.unreadable = true;
     }
 
@@ -279,6 +286,7 @@ impl Diagnostics {
         self.lost.extend(other.lost);
         self.used.extend(other.used);
         self.unreadable |= other.unreadable;
+        self.nameless |= other.nameless;
         other.errors.into_iter().for_each(|error| self.push(error));
         self.more += other.more;
         self.malformed |= other.malformed;
@@ -287,7 +295,7 @@ impl Diagnostics {
     /// Notes a reference that leads nowhere, unless what it refers to may be what could not be
     /// read.
     pub fn reference(&mut self, error: SpecError) {
-        if !self.malformed {
+        if !self.nameless {
             self.push(error);
         }
     }
@@ -328,10 +336,7 @@ impl Diagnostics {
     ///
     /// # Errors
     /// The problems found, in the order of files and places: the first [`MAX_ERRORS`].
-    pub fn finish_with_warnings<T>(
-        self,
-        value: T,
-    ) -> Result<(T, Vec<SpecError>), SpecErrors> {
+    pub fn finish_with_warnings<T>(self, value: T) -> Result<(T, Vec<SpecError>), SpecErrors> {
         let mut warnings = in_order(self.warnings, &self.files);
         warnings.truncate(MAX_ERRORS);
         let is_lost = |error: &SpecError| refers_to(error.message(), &self.lost);

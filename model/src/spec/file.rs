@@ -321,6 +321,13 @@ fn texts_of(value: &DeValue<'_>, texts: &mut Vec<String>) {
 /// The keys that an item can be known by; the first that it has.
 const NAMES: [&str; 7] = ["name", "id", "layer", "from", "capability", "system", "scheme"];
 
+/// The name of an item by which others refer to it.
+fn name_of(item: &DeValue<'_>) -> Option<String> {
+    let DeValue::Table(table) = item else { return None };
+    let mut names = NAMES[..2].iter().filter_map(|key| table.get(*key));
+    names.find_map(|name| name.get_ref().as_str().map(str::to_owned))
+}
+
 /// A name by which an item is known.
 fn label(item: &DeValue<'_>) -> String {
     let DeValue::Table(table) = item else { return "?".to_owned() };
@@ -373,7 +380,7 @@ fn read<T: DeserializeOwned>(
     diagnostics: &mut Diagnostics,
 ) -> (Option<Item<T>>, bool) {
     let span = item.span();
-    let name = label(item.get_ref());
+    let name = name_of(item.get_ref());
     let (mut has_unknown, mut is_whole) = (false, true);
     let mut tried = 0;
     for _ in 0..MAX_READS {
@@ -437,7 +444,6 @@ fn read<T: DeserializeOwned>(
             break;
         }
     }
-    diagnostics.malformed();
     diagnostics.lost(name);
     (None, has_unknown)
 }
@@ -490,9 +496,7 @@ fn add<'a>(
             }
             true
         }
-        DeValue::Table(table) => {
-            table.iter_mut().any(|(_, value)| add(value, at, key.clone(), by))
-        }
+        DeValue::Table(table) => table.iter_mut().any(|(_, value)| add(value, at, key.clone(), by)),
         DeValue::Array(items) => items.iter_mut().any(|value| add(value, at, key.clone(), by)),
         _ => false,
     }

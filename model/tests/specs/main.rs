@@ -6,6 +6,7 @@ mod common;
 mod builtin;
 mod diagnostics;
 mod fuzz;
+mod lint;
 mod proposals;
 mod registry;
 mod texts;

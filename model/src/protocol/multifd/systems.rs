@@ -199,7 +199,9 @@ fn buffer(text: &str) -> Option<Buffer> {
         Some(index) => (index, true),
         None => (text, false),
     };
-    let index = number(index).and_then(|index| u8::try_from(index).ok()).filter(|index| usize::from(*index) < BUFFERS)?;
+    let index = number(index)
+        .and_then(|index| u8::try_from(index).ok())
+        .filter(|index| usize::from(*index) < BUFFERS)?;
     Some(Buffer { index, config })
 }
 

@@ -21,9 +21,10 @@ const EXCLUSIVE: [[(Guard, bool); 2]; 7] = [
 
 /// Two conditions of a row that exclude each other.
 fn contradiction(when: &[Condition]) -> Option<(Condition, Condition)> {
-    let pairs = when.iter().enumerate().flat_map(|(at, one)| {
-        when.iter().skip(at + 1).map(move |other| (*one, *other))
-    });
+    let pairs = when
+        .iter()
+        .enumerate()
+        .flat_map(|(at, one)| when.iter().skip(at + 1).map(move |other| (*one, *other)));
     pairs.into_iter().find(|(one, other)| {
         let is_negation = one.guard == other.guard && one.wanted != other.wanted;
         let both = [(one.guard, one.wanted), (other.guard, other.wanted)];
@@ -36,7 +37,9 @@ fn contradiction(when: &[Condition]) -> Option<(Condition, Condition)> {
 fn covered(spec: &Spec, rows: &[Row], at: usize) -> Option<usize> {
     let row = rows.get(at)?;
     let mut options: BTreeMap<ChoiceId, Vec<u8>> = BTreeMap::new();
-    for (index, earlier) in rows.iter().enumerate().take(at) {
+    // Past a row that breaks a clause goes whoever does not enforce it: a tester, or a system without it.
+    let decide = |row: &Row| row.breaks.is_none() && row.undefined.is_none();
+    for (index, earlier) in rows.iter().enumerate().take(at).filter(|(_, row)| decide(row)) {
         if !earlier.when.iter().all(|condition| row.when.contains(condition)) {
             continue;
         }

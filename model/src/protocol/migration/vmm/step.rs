@@ -156,7 +156,9 @@ fn unknown<T>(item: &Item<T>, line: &Spanned<String>, d: &mut Diagnostics) -> Op
 }
 
 fn device(word: &str) -> Option<u8> {
-    number(word).and_then(|device| u8::try_from(device).ok()).filter(|at| usize::from(*at) < DEVICES)
+    number(word)
+        .and_then(|device| u8::try_from(device).ok())
+        .filter(|at| usize::from(*at) < DEVICES)
 }
 
 /// `STATE`, or `STATE or STATE if there`: values of states, and [`SKIP`] if it is only done where there.
