@@ -368,13 +368,43 @@ impl Library {
         });
         if let Some(proposal) = &proposal {
             lint::unused(&contents, &built_in, &mut d);
-            lint::replaced(&contents, &built_in, proposal, &mut d);
+            lint::replaced(&contents, &built_in, &proposal.systems, &mut d);
         }
         let ((), warnings) = d.finish_with_warnings(())?;
         let mut library = Library { spec, decisions, proposal, contents, warnings, protocols };
-        let further = lint::of_library(&library, &expects.proposed);
-        library.warnings.extend(further);
+        library.warnings.extend(library.of_its_systems(&expects.proposed));
         Ok(library)
+    }
+
+    /// Warnings that can only be given when every system is there.
+    fn of_its_systems(&self, expects: &[Item<RawExpect>]) -> Vec<SpecError> {
+        let mut d = Diagnostics::default();
+        for item in expects {
+            let name = item.value.system.get_ref();
+            if let Some(system) = self.find(name, &[]) {
+                let checked = system.properties().into_iter().map(|listed| listed.name.to_string());
+                let checked: Vec<String> = checked.collect();
+                lint::unchecked(item, (name, &checked), &item.value.violated, &mut d);
+            }
+        }
+        let has_systems = |proposal: &Proposal| {
+            let brings = |protocol: &dyn Protocol| {
+                !protocol.systems().proposed().is_empty()
+                    || protocol.bugs().iter().any(|bug| bug.proposed)
+            };
+            !proposal.systems.is_empty() || self.protocols().into_iter().any(|(_, p)| brings(p))
+        };
+        let is_about_others = |proposal: &Proposal| {
+            !(proposal.schemes.is_empty() && proposal.descriptions.is_empty())
+                || self.vfio().expect.is_some()
+        };
+        if let Some(proposal) = &self.proposal
+            && !has_systems(proposal)
+            && !is_about_others(proposal)
+        {
+            lint::without_a_system(&self.contents, &mut d);
+        }
+        d.finish_with_warnings(()).map(|((), warnings)| warnings).unwrap_or_default()
     }
 
     /// Every registered protocol by name, in the order in which systems are listed.

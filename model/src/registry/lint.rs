@@ -1,7 +1,6 @@
 //! What a proposal says to no effect, or perhaps to another one than was meant: warnings.
 
-use super::{Library, Proposal, RawExpect};
-use crate::spec::{Diagnostics, Item, SpecError, Written, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, Spanned, SpecError, Written, did_you_mean, with_help};
 use devmig_engine::explore::names::{NON_VACUOUS, OF_EVERY_SYSTEM};
 
 /// A warning at the name of an item.
@@ -51,13 +50,13 @@ pub(super) fn unused(contents: &[Written], built_in: &[Written], d: &mut Diagnos
 pub(super) fn replaced(
     contents: &[Written],
     built_in: &[Written],
-    proposal: &Proposal,
+    systems: &[String],
     d: &mut Diagnostics,
 ) {
     for item in contents.iter().filter(|item| item.kind == "system") {
         let name = &item.label;
         let is_known = built_in.iter().any(|known| known.kind == "system" && known.label == *name);
-        if is_known && !proposal.systems.contains(name) {
+        if is_known && !systems.contains(name) {
             let message = format!("this takes the place of the built-in system `{name}`");
             let help = format!(
                 "give it another name; or, if it is meant, add \"{name}\" to `systems` of the proposal"
@@ -67,40 +66,29 @@ pub(super) fn replaced(
     }
 }
 
-/// What can only be said of a proposal when everything is loaded.
-pub(super) fn of_library(library: &Library, expects: &[Item<RawExpect>]) -> Vec<SpecError> {
-    let Some(proposal) = &library.proposal else { return Vec::new() };
-    let mut d = Diagnostics::default();
-    for item in expects {
-        let raw = &item.value;
-        let Some(system) = library.find(raw.system.get_ref(), &[]) else { continue };
-        let checked: Vec<String> =
-            system.properties().into_iter().map(|listed| listed.name.to_string()).collect();
-        for name in &raw.violated {
-            let own = name.get_ref().strip_suffix(NON_VACUOUS).unwrap_or(name.get_ref());
-            let known = checked.iter().map(String::as_str).chain(OF_EVERY_SYSTEM);
-            if !known.clone().any(|known| known == own) {
-                let system = raw.system.get_ref();
-                let message = format!("`{system}` does not check the property `{own}`");
-                let warning = item.error(name.span(), message, "never violated there");
-                d.warn(with_help(warning, did_you_mean(own, known)));
-            }
+/// Warns of each property of an expectation that its system does not check.
+pub(super) fn unchecked<T>(
+    item: &Item<T>,
+    (system, checked): (&str, &[String]),
+    violated: &[Spanned<String>],
+    d: &mut Diagnostics,
+) {
+    for name in violated {
+        let own = name.get_ref().strip_suffix(NON_VACUOUS).unwrap_or(name.get_ref());
+        let known = checked.iter().map(String::as_str).chain(OF_EVERY_SYSTEM);
+        if !known.clone().any(|known| known == own) {
+            let message = format!("`{system}` does not check the property `{own}`");
+            let warning = item.error(name.span(), message, "never violated there");
+            d.warn(with_help(warning, did_you_mean(own, known)));
         }
     }
-    let brings = library.protocols().into_iter().any(|(_, protocol)| {
-        let systems = protocol.systems();
-        !systems.proposed().is_empty() || protocol.bugs().iter().any(|bug| bug.proposed)
-    });
-    let is_about_systems = brings || !proposal.systems.is_empty();
-    let is_about_others = !proposal.schemes.is_empty()
-        || !proposal.descriptions.is_empty()
-        || library.vfio().expect.is_some();
-    if let (false, false, Some(item)) =
-        (is_about_systems, is_about_others, library.contents.iter().find(|i| i.kind == "proposal"))
-    {
+}
+
+/// Warns of a proposal that nothing is explored for.
+pub(super) fn without_a_system(contents: &[Written], d: &mut Diagnostics) {
+    for item in contents.iter().filter(|item| item.kind == "proposal") {
         let message = "this proposal has no system, so that nothing is explored".to_owned();
         let help = "name built-in systems in `systems`, or add a `[[system]]`";
         d.warn(at(item, message, "no system").help(help));
     }
-    d.finish_with_warnings(()).map(|((), warnings)| warnings).unwrap_or_default()
 }

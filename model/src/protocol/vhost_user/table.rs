@@ -12,7 +12,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::unreachable;
+use super::unreachable::{self, Applies};
 use super::vocabulary::{Answer, Effect, Guard, Signal, Word};
 use super::wire::PayloadKind;
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
@@ -196,6 +196,17 @@ pub struct Row {
     pub refusable: bool,
     /// The proposal that it comes from.
     pub proposed: bool,
+}
+
+impl Row {
+    /// When it applies.
+    fn applies(&self) -> Applies {
+        Applies {
+            when: self.when.iter().map(|condition| (condition.guard, condition.wanted)).collect(),
+            choice: self.choice,
+            decides: self.breaks.is_none() && self.undefined.is_none(),
+        }
+    }
 }
 
 /// A feature that a message needs.
@@ -443,7 +454,8 @@ impl Table {
             let raw = &item.value;
             let rows: Vec<Row> =
                 raw.row.iter().map(|row| resolve(spec, item, row.get_ref(), proposed, d)).collect();
-            unreachable::warn(spec, item, &raw.row, &rows, d);
+            let apply: Vec<_> = rows.iter().map(Row::applies).collect();
+            unreachable::warn(spec, item, &raw.row, &apply, d);
             let known = self.messages.iter().position(|m| m.name == *raw.name.get_ref());
             match (raw.id, known) {
                 (None, Some(index)) => {
@@ -483,7 +495,8 @@ impl Table {
         for patch in patches {
             let rows: Vec<Row> =
                 patch.row.iter().map(|row| resolve(spec, item, row.get_ref(), true, d)).collect();
-            unreachable::warn(spec, item, &patch.row, &rows, d);
+            let apply: Vec<_> = rows.iter().map(Row::applies).collect();
+            unreachable::warn(spec, item, &patch.row, &apply, d);
             let name = patch.message.get_ref();
             match table.messages.iter_mut().find(|m| m.name == *name) {
                 Some(message) => {

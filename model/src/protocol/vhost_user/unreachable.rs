@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use super::table::{Condition, Row};
 use super::vocabulary::Guard;
 use crate::spec::{Diagnostics, Item, Spanned, Spec};
 use devmig_engine::clause::ChoiceId;
@@ -19,6 +18,20 @@ const EXCLUSIVE: [[(Guard, bool); 2]; 7] = [
     [(Guard::Transferring, true), (Guard::Transferred, true)],
 ];
 
+/// A guard, and whether it must hold.
+type Condition = (Guard, bool);
+
+/// When a row applies.
+pub(super) struct Applies {
+    /// Its guards.
+    pub(super) when: Vec<Condition>,
+    /// Its option of a choice.
+    pub(super) choice: Option<(ChoiceId, u8)>,
+    /// Whether no later row is looked at then. Past a row that breaks a clause goes whoever does not enforce
+    /// it: a tester, or a system without it.
+    pub(super) decides: bool,
+}
+
 /// Two conditions of a row that exclude each other.
 fn contradiction(when: &[Condition]) -> Option<(Condition, Condition)> {
     let pairs = when
@@ -26,20 +39,18 @@ fn contradiction(when: &[Condition]) -> Option<(Condition, Condition)> {
         .enumerate()
         .flat_map(|(at, one)| when.iter().skip(at + 1).map(move |other| (*one, *other)));
     pairs.into_iter().find(|(one, other)| {
-        let is_negation = one.guard == other.guard && one.wanted != other.wanted;
-        let both = [(one.guard, one.wanted), (other.guard, other.wanted)];
+        let is_negation = one.0 == other.0 && one.1 != other.1;
+        let both = [*one, *other];
         is_negation || EXCLUSIVE.iter().any(|pair| pair.iter().all(|of| both.contains(of)))
     })
 }
 
 /// The row before this one that applies whenever it does, by its index: alone, or with others that have
 /// the other options of a choice.
-fn covered(spec: &Spec, rows: &[Row], at: usize) -> Option<usize> {
+fn covered(spec: &Spec, rows: &[Applies], at: usize) -> Option<usize> {
     let row = rows.get(at)?;
     let mut options: BTreeMap<ChoiceId, Vec<u8>> = BTreeMap::new();
-    // Past a row that breaks a clause goes whoever does not enforce it: a tester, or a system without it.
-    let decide = |row: &Row| row.breaks.is_none() && row.undefined.is_none();
-    for (index, earlier) in rows.iter().enumerate().take(at).filter(|(_, row)| decide(row)) {
+    for (index, earlier) in rows.iter().enumerate().take(at).filter(|(_, row)| row.decides) {
         if !earlier.when.iter().all(|condition| row.when.contains(condition)) {
             continue;
         }
@@ -66,13 +77,14 @@ pub(super) fn warn<T, R>(
     spec: &Spec,
     item: &Item<T>,
     places: &[Spanned<R>],
-    rows: &[Row],
+    rows: &[Applies],
     d: &mut Diagnostics,
 ) {
     for (at, (row, place)) in rows.iter().zip(places).enumerate() {
         if let Some((one, other)) = contradiction(&row.when) {
-            let message =
-                format!("this row can never apply: `{one}` and `{other}` exclude each other");
+            let [one, other] = [one, other]
+                .map(|(guard, wanted)| format!("`{}{guard}`", if wanted { "" } else { "not " }));
+            let message = format!("this row can never apply: {one} and {other} exclude each other");
             d.warn(item.error(place.span(), message, "never applies"));
         } else if let Some(first) = covered(spec, rows, at) {
             let message = "this row can never apply: whenever it would, an earlier row does";
