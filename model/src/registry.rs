@@ -26,7 +26,7 @@ use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{
     barrier, example, hand_over, mapped_ram, migration, multifd, orchestration, ring, transfer,
-    vdpa, vfio, vhost_user,
+    vdpa, vfio, vhost_user, written,
 };
 use crate::spec::traceability;
 use crate::spec::{
@@ -92,7 +92,7 @@ macro_rules! registered {
         /// The words of every protocol, in sections.
         #[must_use]
         pub fn words() -> Vec<Section> {
-            [$(<$protocol>::words()),*].concat()
+            [$(<$protocol>::words(),)* written::words()].concat()
         }
     };
 }
@@ -320,7 +320,30 @@ impl Library {
             proposal
         });
         d.finish(())?;
-        Ok(Library { spec, decisions, proposal, protocols })
+        let library = Library { spec, decisions, proposal, protocols };
+        let mut d = Diagnostics::default();
+        library.check_written(&mut d);
+        d.finish(())?;
+        Ok(library)
+    }
+
+    /// Notes properties of files that make no sense of a system that names them.
+    fn check_written(&self, d: &mut Diagnostics) {
+        let files: Vec<_> = self.definitions().flat_map(|(_, def)| &def.common().written).collect();
+        files.iter().for_each(|(written, _)| d.enter(written.file()));
+        for (protocol, def) in self.definitions() {
+            let common = def.common();
+            if common.written.is_empty() {
+                continue;
+            }
+            let Some(system) = self.under(protocol, def, &[]) else { continue };
+            let fields = system.fields();
+            for (written, _) in &common.written {
+                if let Err(error) = written.fits(&common.name, &fields) {
+                    d.push(error);
+                }
+            }
+        }
     }
 
     /// Every registered protocol by name, in the order in which systems are listed.
@@ -496,14 +519,16 @@ fn only_proposed<T>(read: &Read<T>, d: &mut Diagnostics) {
 /// The systems by name, each with the properties of its protocol.
 struct Names<'a> {
     systems: Vec<&'a str>,
-    properties: BTreeMap<&'a str, Vec<&'static str>>,
+    properties: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
 impl<'a> Names<'a> {
     fn of(protocols: &'a Protocols) -> Self {
         let mut names = Names { systems: Vec::new(), properties: BTreeMap::new() };
         for (_, protocol) in protocols.all() {
-            let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
+            let written = protocol.systems().written().iter().map(|own| own.name.as_str());
+            let properties = protocol.properties().into_iter().chain(written);
+            let properties: Vec<&str> = properties.chain(OF_EVERY_SYSTEM).collect();
             for def in protocol.systems().definitions() {
                 names.properties.insert(def.name(), properties.clone());
                 names.systems.push(def.name());

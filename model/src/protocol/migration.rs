@@ -71,7 +71,14 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> &'static [&'static str] {
-        &["program", "system", tracking::TABLE, releases::TABLES[0], releases::TABLES[1]]
+        &[
+            "program",
+            "property",
+            "system",
+            tracking::TABLE,
+            releases::TABLES[0],
+            releases::TABLES[1],
+        ]
     }
 
     fn words() -> Vec<Section> {

@@ -91,6 +91,7 @@ impl Protocol for Loaded {
             transport::TABLES[0],
             transport::TABLES[1],
             "program",
+            "property",
             "system",
         ]
     }

@@ -57,7 +57,7 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> &'static [&'static str] {
-        &["device-model-release", "program", "system"]
+        &["device-model-release", "program", "property", "system"]
     }
 
     fn words() -> Vec<Section> {

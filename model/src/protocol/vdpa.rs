@@ -52,7 +52,7 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> &'static [&'static str] {
-        &["program", "system"]
+        &["program", "property", "system"]
     }
 
     fn words() -> Vec<Section> {

@@ -96,7 +96,16 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> &'static [&'static str] {
-        &["vfio-feature", "vfio-state", "vfio-arc", "vfio-pair", "vfio-expect", "program", "system"]
+        &[
+            "vfio-feature",
+            "vfio-state",
+            "vfio-arc",
+            "vfio-pair",
+            "vfio-expect",
+            "program",
+            "property",
+            "system",
+        ]
     }
 
     fn words() -> Vec<Section> {

@@ -83,7 +83,7 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> &'static [&'static str] {
-        &["feature", "message", "back-end-message", "program", "system", "bug"]
+        &["feature", "message", "back-end-message", "program", "property", "system", "bug"]
     }
 
     fn words() -> Vec<Section> {

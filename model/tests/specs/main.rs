@@ -10,3 +10,4 @@ mod proposals;
 mod registry;
 mod texts;
 mod traceability;
+mod written;
