@@ -29,12 +29,12 @@ use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{
     barrier, example, hand_over, mapped_ram, migration, multifd, orchestration, ring, transfer,
-    vdpa, vfio, vhost_user,
+    vdpa, vfio, vhost_user, written,
 };
 use crate::spec::traceability;
 use crate::spec::{
     self, Diagnostics, Item, ItemKind, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
-    Within, Written, builtin_files, did_you_mean, renamed_or_near, with_help,
+    Within, WrittenItem, builtin_files, did_you_mean, renamed_or_near, with_help,
 };
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
@@ -146,7 +146,8 @@ fn own_kinds() -> Vec<ItemKind> {
 /// The words of every protocol, in sections.
 #[must_use]
 pub fn words() -> Vec<Section> {
-    words_by_protocol().into_iter().flat_map(|(_, sections)| sections).collect()
+    let of_protocols = words_by_protocol().into_iter().flat_map(|(_, sections)| sections);
+    of_protocols.chain(written::words()).collect()
 }
 
 /// The kinds of items that belong to no protocol.
@@ -270,7 +271,7 @@ pub struct Library {
     /// The proposal, if one was loaded.
     pub proposal: Option<Proposal>,
     /// The items of its file.
-    pub contents: Vec<Written>,
+    pub contents: Vec<WrittenItem>,
     /// What has no effect, or perhaps another one than was meant.
     pub warnings: Vec<SpecError>,
     protocols: Protocols,
@@ -320,7 +321,7 @@ impl Library {
             return Err(d.finish(()).err().unwrap_or_else(|| SpecError::new("unreadable").into()));
         }
         let contents = tables.get(base).map(Tables::written).unwrap_or_default();
-        let built_in: Vec<Written> = tables
+        let built_in: Vec<WrittenItem> = tables
             .iter()
             .take(base)
             .filter(|_| !contents.is_empty())
@@ -372,19 +373,22 @@ impl Library {
         }
         let ((), warnings) = d.finish_with_warnings(())?;
         let mut library = Library { spec, decisions, proposal, contents, warnings, protocols };
-        library.warnings.extend(library.of_its_systems(&expects.proposed));
+        let mut d = Diagnostics::default();
+        library.check_written(&mut d);
+        library.warn_of_systems(&expects.proposed, &mut d);
+        let ((), further) = d.finish_with_warnings(())?;
+        library.warnings.extend(further);
         Ok(library)
     }
 
     /// Warnings that can only be given when every system is there.
-    fn of_its_systems(&self, expects: &[Item<RawExpect>]) -> Vec<SpecError> {
-        let mut d = Diagnostics::default();
+    fn warn_of_systems(&self, expects: &[Item<RawExpect>], d: &mut Diagnostics) {
         for item in expects {
             let name = item.value.system.get_ref();
             if let Some(system) = self.find(name, &[]) {
                 let checked = system.properties().into_iter().map(|listed| listed.name.to_string());
                 let checked: Vec<String> = checked.collect();
-                lint::unchecked(item, (name, &checked), &item.value.violated, &mut d);
+                lint::unchecked(item, (name, &checked), &item.value.violated, d);
             }
         }
         let has_systems = |proposal: &Proposal| {
@@ -402,9 +406,27 @@ impl Library {
             && !has_systems(proposal)
             && !is_about_others(proposal)
         {
-            lint::without_a_system(&self.contents, &mut d);
+            lint::without_a_system(&self.contents, d);
         }
-        d.finish_with_warnings(()).map(|((), warnings)| warnings).unwrap_or_default()
+    }
+
+    /// Notes properties of files that make no sense of a system that names them.
+    fn check_written(&self, d: &mut Diagnostics) {
+        let files: Vec<_> = self.definitions().flat_map(|(_, def)| &def.common().written).collect();
+        files.iter().for_each(|(written, _)| d.enter(written.file()));
+        for (protocol, def) in self.definitions() {
+            let common = def.common();
+            if common.written.is_empty() {
+                continue;
+            }
+            let Some(system) = self.under(protocol, def, &[]) else { continue };
+            let fields = system.fields();
+            for (written, _) in &common.written {
+                if let Err(error) = written.fits(&common.name, &fields) {
+                    d.push(error);
+                }
+            }
+        }
     }
 
     /// Every registered protocol by name, in the order in which systems are listed.
@@ -581,7 +603,7 @@ fn only_proposed<T>(read: &Read<T>, d: &mut Diagnostics) {
 /// The systems by name, each with the properties of its protocol.
 struct Names<'a> {
     systems: Vec<&'a str>,
-    properties: BTreeMap<&'a str, Vec<&'static str>>,
+    properties: BTreeMap<&'a str, Vec<&'a str>>,
     protocols: BTreeMap<&'a str, &'static str>,
 }
 
@@ -590,7 +612,9 @@ impl<'a> Names<'a> {
         let mut names =
             Names { systems: Vec::new(), properties: BTreeMap::new(), protocols: BTreeMap::new() };
         for (name, protocol) in protocols.all() {
-            let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
+            let written = protocol.systems().written().iter().map(|own| own.name.as_str());
+            let properties = protocol.properties().into_iter().chain(written);
+            let properties: Vec<&str> = properties.chain(OF_EVERY_SYSTEM).collect();
             for def in protocol.systems().definitions() {
                 names.properties.insert(def.name(), properties.clone());
                 names.protocols.insert(def.name(), name);

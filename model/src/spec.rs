@@ -35,7 +35,7 @@ pub use choice::{Choice, ChoiceOf, ChoiceOption};
 pub use clause::{Clause, Level};
 pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean, renamed_or_near};
 pub use exception::{Exception, Lack};
-pub use file::{Item, Spanned, Tables, Written, with_help};
+pub use file::{Item, Spanned, Tables, WrittenItem, with_help};
 pub use kind::{ItemKind, Within};
 pub use source::{Citation, Source, Version};
 pub use source_file::SourceFile;

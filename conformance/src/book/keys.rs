@@ -6,6 +6,7 @@ use devmig_model::analysis::skeleton::example;
 use devmig_model::protocol::definition;
 use devmig_model::protocol::program::Programs;
 use devmig_model::protocol::registration::{Protocol, Section};
+use devmig_model::protocol::written;
 use devmig_model::registry::schema::{self, Key};
 use devmig_model::registry::{self, Library};
 use devmig_model::spec::excerpt::{self, Excerpt};
@@ -30,13 +31,15 @@ pub(super) fn body(library: &Library) -> String {
                  protocol to which they belong.\n\n";
     page.kind(None, &definition::common_kind(), &definition::common_kind().schema());
     page.kind(None, &Programs::kind(), &Programs::kind().schema());
+    page.kind(None, &written::item_kind(), &written::item_kind().schema());
+    page.out += &links(&written::words());
     let (words, loaded) = (registry::words_by_protocol(), library.protocols());
     for ((protocol, kinds), (_, sections)) in registry::tables().into_iter().zip(words) {
         if kinds.is_empty() {
             continue;
         }
         page.out += &format!("## {protocol}\n\n{}", links(&sections));
-        for kind in kinds.iter().filter(|kind| kind.name != "program") {
+        for kind in kinds.iter().filter(|kind| !["program", "property"].contains(&kind.name)) {
             page.kind(Some(protocol), kind, &kind.own_schema());
         }
         if let Some((_, loaded)) = loaded.iter().find(|(name, _)| *name == protocol) {
@@ -78,7 +81,7 @@ impl Page {
             self.out.push('\n');
             self.long.push((words, heading));
         }
-        if kind.name == "system" && protocol.is_none() || kind.name == "program" {
+        if protocol.is_none() && ["system", "program", "property"].contains(&kind.name) {
             return;
         }
         if let Some(example) = example(&self.excerpts, protocol, kind) {

@@ -344,6 +344,6 @@ impl Protocol for Loaded {
 
     fn properties(&self) -> Vec<&'static str> {
         let system = system(self.clauses, Rules::default());
-        system.properties.iter().map(|property| property.name).collect()
+        system.properties.iter().filter_map(Property::static_name).collect()
     }
 }

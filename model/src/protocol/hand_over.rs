@@ -29,6 +29,7 @@ use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
+use super::written;
 use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -51,7 +52,7 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> Vec<ItemKind> {
-        vec![Programs::kind(), definition::kind::<systems::Keys>()]
+        vec![Programs::kind(), written::item_kind(), definition::kind::<systems::Keys>()]
     }
 
     fn words() -> Vec<Section> {

@@ -39,6 +39,7 @@ use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
 use super::vfio::names::Names as Vfio;
 use super::vfio::table::Table;
+use super::written;
 use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -71,7 +72,8 @@ impl Protocol for Loaded {
     }
 
     fn tables() -> Vec<ItemKind> {
-        let shared = vec![Programs::kind(), definition::kind::<systems::Keys>()];
+        let shared =
+            vec![Programs::kind(), written::item_kind(), definition::kind::<systems::Keys>()];
         [shared, vec![tracking::kind()], releases::kinds()].concat()
     }
 

@@ -49,6 +49,7 @@ use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
+use super::written;
 use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -85,7 +86,8 @@ impl Protocol for Loaded {
 
     fn tables() -> Vec<ItemKind> {
         let own = [capability::kinds(), vec![parameter::kind()], transport::kinds()].concat();
-        [vec![Programs::kind(), definition::kind::<systems::Keys>()], own].concat()
+        [vec![Programs::kind(), written::item_kind(), definition::kind::<systems::Keys>()], own]
+            .concat()
     }
 
     fn words() -> Vec<Section> {

@@ -31,6 +31,7 @@ use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
+use super::written;
 use crate::spec::{Diagnostics, Item, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -60,6 +61,7 @@ impl Protocol for Loaded {
         vec![
             ItemKind::of::<RawRelease>("device-model-release"),
             Programs::kind(),
+            written::item_kind(),
             definition::kind::<systems::Keys>(),
         ]
     }

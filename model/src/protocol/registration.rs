@@ -7,8 +7,8 @@
 //!                                                      build(name, rules) --> Box<dyn Check>
 //! ```
 //!
-//! Three kinds of items belong to every protocol that wants them, and say whose they are with
-//! `protocol = "NAME"`: `[[system]]`, `[[program]]` and `[[bug]]`. Every other kind belongs to one
+//! Four kinds of items belong to every protocol that wants them, and say whose they are with
+//! `protocol = "NAME"`: `[[system]]`, `[[program]]`, `[[property]]` and `[[bug]]`. Every other kind belongs to one
 //! protocol.
 
 use std::fmt;
@@ -21,7 +21,7 @@ use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
 
 /// The kinds of items that say whose they are.
-pub const SHARED: [&str; 3] = ["system", "program", "bug"];
+pub const SHARED: [&str; 4] = ["system", "program", "bug", "property"];
 
 /// A section of the vocabulary: its title, and its words with what they mean.
 pub type Section = (&'static str, Vec<(&'static str, &'static str)>);

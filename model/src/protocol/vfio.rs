@@ -34,6 +34,7 @@ use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
+use super::written;
 use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors, Within};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -88,6 +89,7 @@ impl Protocol for Loaded {
             ItemKind::of::<RawPair>("vfio-pair"),
             ItemKind::of::<RawExpect>("vfio-expect").within(Within::Proposals),
             Programs::kind(),
+            written::item_kind(),
             definition::kind::<systems::Keys>(),
         ]
     }

@@ -43,6 +43,7 @@ use super::program::Programs;
 use super::property;
 use super::registration::{Bug, Protocol, Section};
 use super::size::{BadScale, Scale};
+use super::written;
 use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
@@ -89,6 +90,7 @@ impl Protocol for Loaded {
             ItemKind::of::<RawMessage>("message"),
             ItemKind::of::<RawBackEndMessage>("back-end-message"),
             Programs::kind(),
+            written::item_kind(),
             definition::kind::<systems::Keys>(),
             ItemKind::of::<RawBug>("bug"),
         ]

@@ -1,15 +1,15 @@
 //! What a proposal says to no effect, or perhaps to another one than was meant: warnings.
 
-use crate::spec::{Diagnostics, Item, Spanned, SpecError, Written, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, Spanned, SpecError, WrittenItem, did_you_mean, with_help};
 use devmig_engine::explore::names::{NON_VACUOUS, OF_EVERY_SYSTEM};
 
 /// A warning at the name of an item.
-fn at(item: &Written, message: String, label: &str) -> SpecError {
+fn at(item: &WrittenItem, message: String, label: &str) -> SpecError {
     SpecError::at(&item.file, item.place.clone(), message, label)
 }
 
-/// Warns of clauses, choices and programs of a proposal that nothing uses.
-pub(super) fn unused(contents: &[Written], built_in: &[Written], d: &mut Diagnostics) {
+/// Warns of clauses, choices, properties and programs of a proposal that nothing uses.
+pub(super) fn unused(contents: &[WrittenItem], built_in: &[WrittenItem], d: &mut Diagnostics) {
     for item in contents {
         let name = &item.label;
         match item.kind.as_str() {
@@ -22,6 +22,15 @@ pub(super) fn unused(contents: &[Written], built_in: &[Written], d: &mut Diagnos
             "choice" if !d.is_used(name) => {
                 let message = format!("no rule asks for the choice `{name}`");
                 let help = format!("a row asks for it with `choice = \"{name} = OPTION\"`");
+                d.warn(at(item, message, "unused").help(help));
+            }
+            "property"
+                if !contents
+                    .iter()
+                    .any(|other| other.kind == "system" && other.texts.contains(name)) =>
+            {
+                let message = format!("no system checks the property `{name}`");
+                let help = "a system names it in `holds` or `violated`";
                 d.warn(at(item, message, "unused").help(help));
             }
             "program" => {
@@ -48,8 +57,8 @@ pub(super) fn unused(contents: &[Written], built_in: &[Written], d: &mut Diagnos
 /// Warns of systems that take the place of built-in ones, if the proposal does not say that these are
 /// explored.
 pub(super) fn replaced(
-    contents: &[Written],
-    built_in: &[Written],
+    contents: &[WrittenItem],
+    built_in: &[WrittenItem],
     systems: &[String],
     d: &mut Diagnostics,
 ) {
@@ -85,7 +94,7 @@ pub(super) fn unchecked<T>(
 }
 
 /// Warns of a proposal that nothing is explored for.
-pub(super) fn without_a_system(contents: &[Written], d: &mut Diagnostics) {
+pub(super) fn without_a_system(contents: &[WrittenItem], d: &mut Diagnostics) {
     for item in contents.iter().filter(|item| item.kind == "proposal") {
         let message = "this proposal has no system, so that nothing is explored".to_owned();
         let help = "name built-in systems in `systems`, or add a `[[system]]`";

@@ -235,7 +235,7 @@ impl<'a> Tables<'a> {
 
     /// What the file says, before anything of it is taken.
     #[must_use]
-    pub fn written(&self) -> Vec<Written> {
+    pub fn written(&self) -> Vec<WrittenItem> {
         let mut all = Vec::new();
         for (kind, value) in &self.root {
             let DeValue::Array(items) = value.get_ref() else { continue };
@@ -246,7 +246,7 @@ impl<'a> Tables<'a> {
                     DeValue::Table(table) => NAMES.iter().find_map(|key| table.get(*key)),
                     _ => None,
                 };
-                Written {
+                WrittenItem {
                     kind: kind.get_ref().to_string(),
                     label: label(item.get_ref()),
                     file: self.file.clone(),
@@ -295,7 +295,7 @@ fn protocol_of<'a>(item: &'a toml::Spanned<DeValue<'_>>) -> Option<(&'a str, Ran
 
 /// An item as it is written, whatever its kind.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct WrittenItem {
     /// Its kind.
     pub kind: String,
     /// A name by which it is known.

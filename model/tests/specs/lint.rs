@@ -152,6 +152,18 @@ name = "used"
 about = "P."
 steps = ["kick"]
 
+[[property]]
+protocol = "vhost-user"
+name = "unused-property"
+says = "P."
+never = "guest.running"
+
+[[property]]
+protocol = "vhost-user"
+name = "used-property"
+says = "P."
+reachable = "guest.running"
+
 [[message]]
 name = "SET_OWNER"
 row = [{ when = ["owned"], breaks = "vhost-user.p.used" }]
@@ -162,8 +174,16 @@ name = "vhost-user/p"
 about = "P."
 choices = ["vhost-user.p.fixed-only = two"]
 run = ["run connect", "run qemu-start", "run used"]
+holds = ["used-property"]
 "#;
     insta::assert_snapshot!(drawn(&format!("{HEAD}{SYSTEMS}{unused}")));
+}
+
+#[test]
+fn a_row_of_tracking_that_never_applies() {
+    let row = "\n[[tracking]]\nname = \"p\"\nwhen = [\"viommu\", \"not viommu\"]\ngives = \"device\"\n\
+               text = \"P.\"\n";
+    insta::assert_snapshot!(drawn(&format!("{HEAD}{SYSTEMS}{row}")));
 }
 
 #[test]

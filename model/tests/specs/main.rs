@@ -11,3 +11,4 @@ mod proposals;
 mod registry;
 mod texts;
 mod traceability;
+mod written;

@@ -20,9 +20,9 @@ use crate::protocol::multifd::systems::switched;
 use crate::protocol::multifd::threads::event::GUEST;
 use crate::protocol::program::{Programs, unknown_step};
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned};
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::System;
@@ -155,17 +155,8 @@ impl Loaded {
             Destination { manner: def.destination },
             Guest { pages: def.pages, writes: def.writes },
         );
-        let named = (&def.common.holds[..], &def.common.violated[..]);
-        System {
-            name: def.common.name.clone(),
-            protocol: "mapped-ram",
-            about: def.common.about.clone(),
-            properties: property::build(properties::ALL, &self.clauses, &Names { pages }, named),
-            closed: Closed { machine, rules },
-            expect: def.common.expect.clone(),
-            refinements: vec![],
-            environment: vec![GUEST],
-            symmetry: None,
-        }
+        let known = (properties::ALL, &self.clauses[..], &Names { pages });
+        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        System { environment: vec![GUEST], ..system }
     }
 }

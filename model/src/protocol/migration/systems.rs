@@ -24,13 +24,13 @@ use super::vmm::{Known, Limit, Tracker, Vmm};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::protocol::transfer::{TRANSFER, Transfer};
 use crate::protocol::vfio::machine::{Bounds, Device, INSIDE};
 use crate::protocol::vfio::path::Paths;
 use crate::protocol::vfio::table::Table;
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::{Refinement, System};
@@ -426,18 +426,12 @@ impl Loaded {
             stop_copy,
             stop,
         };
-        let named = (&def.common.holds[..], &def.common.violated[..]);
-        let properties = property::build(properties::ALL, &self.clauses, &of, named);
+        let known = (properties::ALL, &self.clauses[..], &of);
+        let machine = (devices(0), devices(1), memory, vmm.clone());
         System {
-            name: def.common.name.clone(),
-            protocol: "migration",
-            about: def.common.about.clone(),
-            closed: Closed { machine: (devices(0), devices(1), memory, vmm.clone()), rules },
-            properties,
-            expect: def.common.expect.clone(),
             refinements: vec![Refinement::new::<Transfer>(TRANSFER, vmm)],
             environment: vec![VCPUS, OUTSIDE],
-            symmetry: None,
+            ..property::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }

@@ -198,7 +198,13 @@ fn row(item: &Item<Raw>, capabilities: &Capabilities, d: &mut Diagnostics) -> Ro
         }
         (word.to_owned(), wanted)
     };
-    let when = raw.when.iter().map(&mut word).collect();
+    let when: Vec<(String, bool)> = raw.when.iter().map(&mut word).collect();
+    for (written, (word, wanted)) in raw.when.iter().zip(&when) {
+        if !wanted && when.contains(&(word.clone(), true)) {
+            let message = format!("this row can never apply: `{word}` has to be true and false");
+            d.warn(item.error(written.span(), message, "never applies"));
+        }
+    }
     let span = Span::of(item, (&raw.since, &raw.until), d);
     if (raw.gives == Gives::Refused) != raw.says.is_some() {
         let message = "a refusal has a message (`says`), and nothing else has";

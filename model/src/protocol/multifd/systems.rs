@@ -25,10 +25,10 @@ use crate::protocol::barrier::{BARRIER, Barrier};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::{Programs, unknown_step};
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::protocol::transfer::{TRANSFER, Transfer};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, number, with_help};
-use devmig_engine::compose::Closed;
 use devmig_engine::machine::Event as _;
 use devmig_engine::rules::Rules;
 use devmig_engine::symmetry::Symmetry;
@@ -316,20 +316,16 @@ impl Loaded {
         let guest = Guest { pages, writes: def.writes };
         let buffers = def.buffers.len() as u8;
         let names = Names { steps: Arc::from(&def.steps[..]), pages, buffers, limit: def.limit };
-        let named = (&def.common.holds[..], &def.common.violated[..]);
+        let known = (properties::ALL, &self.clauses[..], &names);
+        let machine = (judged, source, destination, guest);
         System {
-            name: def.common.name.clone(),
-            protocol: "multifd",
-            about: def.common.about.clone(),
-            properties: property::build(properties::ALL, &self.clauses, &names, named),
-            closed: Closed { machine: (judged, source, destination, guest), rules },
-            expect: def.common.expect.clone(),
             refinements: vec![
                 Refinement::new::<Barrier>(BARRIER, destination),
                 Refinement::new::<Transfer>(TRANSFER, destination),
             ],
             environment: vec![GUEST],
             symmetry: def.has_equal_channels().then(|| symmetry(channels.into())),
+            ..property::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }

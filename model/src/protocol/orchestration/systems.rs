@@ -25,10 +25,10 @@ use crate::device_model::{Name, Settings, Value};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::clause::ClauseId;
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::System;
@@ -272,22 +272,9 @@ impl Loaded {
             source_runs: self.migration.source_runs,
         };
         let of = Names { devices: def.devices.clone(), hosts: both };
-        let properties = property::build(
-            properties::ALL,
-            &self.clauses,
-            &of,
-            (&def.common.holds, &def.common.violated),
-        );
-        System {
-            name: def.common.name.clone(),
-            protocol: "device-model",
-            about: def.common.about.clone(),
-            properties,
-            closed: Closed { machine: (host(0), host(1), migration, managers), rules },
-            expect: def.common.expect.clone(),
-            refinements: vec![],
-            environment: HOSTS.to_vec(),
-            symmetry: None,
-        }
+        let known = (properties::ALL, &self.clauses[..], &of);
+        let machine = (host(0), host(1), migration, managers);
+        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        System { environment: HOSTS.to_vec(), ..system }
     }
 }

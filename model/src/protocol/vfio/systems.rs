@@ -22,9 +22,9 @@ use super::table::Table;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::System;
@@ -222,24 +222,10 @@ impl Loaded {
             flags: def.flags[0],
             pages: def.pages,
         };
-        let properties = property::build(
-            properties::ALL,
-            &self.clauses,
-            &of,
-            (&def.common.holds, &def.common.violated),
-        );
         let (memory, guest) = (Memory { pages: def.pages }, Guest { reboots: def.reboots });
         let machine = (device(0), device(1), memory, client, guest);
-        System {
-            name: def.common.name.clone(),
-            protocol: "vfio",
-            about: def.common.about.clone(),
-            closed: Closed { machine, rules },
-            properties,
-            expect: def.common.expect.clone(),
-            refinements: vec![],
-            environment: vec![GUEST],
-            symmetry: None,
-        }
+        let known = (properties::ALL, &self.clauses[..], &of);
+        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        System { environment: vec![GUEST], ..system }
     }
 }

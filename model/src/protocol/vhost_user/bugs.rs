@@ -17,7 +17,7 @@ use super::program::Compiler;
 use super::properties;
 use super::systems::SystemDef;
 use super::table::{RawPatch, Table};
-use crate::protocol::definition::{Definition, Systems};
+use crate::protocol::definition::{Definition, SystemList, Systems};
 use crate::protocol::input::Overlaid;
 use crate::protocol::program::Programs;
 use crate::protocol::registration;
@@ -122,7 +122,8 @@ pub fn compile(
     }
     for name in &raw.caught {
         let known = properties::ALL.iter().map(|known| known.name);
-        let known = known.chain(OF_EVERY_SYSTEM);
+        let written = systems.written().iter().map(|written| written.name.as_str());
+        let known = known.chain(written).chain(OF_EVERY_SYSTEM);
         if !known.clone().any(|known| known == name.get_ref()) {
             let message = format!("no property is called `{}`", name.get_ref());
             let error = item.error(name.span(), message, "unknown property");

@@ -25,10 +25,10 @@ use super::vocabulary::Effect;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::ring::{RING, Ring};
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
-use devmig_engine::compose::Closed;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
 use devmig_engine::system::{Refinement, System, words_of};
@@ -224,23 +224,14 @@ impl Loaded {
             steps: def.steps.clone(),
             then: def.then.clone(),
         };
-        let properties = property::build(
-            Properties::<R, N>::ALL,
-            &self.clauses,
-            &Names::new(&self.table),
-            (&def.common.holds, &def.common.violated),
-        );
         let refinements = vec![Refinement::new::<Ring>(RING, machine.clone())];
+        let names = Names::new(&self.table);
+        let known = (Properties::<R, N>::ALL, &self.clauses[..], &names);
+        let machine = (machine, guest, front_end);
         System {
-            name: def.common.name.clone(),
-            protocol: "vhost-user",
-            about: def.common.about.clone(),
-            closed: Closed { machine: (machine, guest, front_end), rules },
-            properties,
-            expect: def.common.expect.clone(),
             refinements,
             environment: vec![GUEST],
-            symmetry: None,
+            ..property::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }
