@@ -1,6 +1,6 @@
 //! `devmig proposal`: the words that a proposal may use, and what is wrong with one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use devmig_engine::columns::grid;
@@ -61,17 +61,8 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
             match new_file {
                 None => out.text(&text)?,
                 Some(path) => {
-                    files::write_new(path, text.as_bytes()).map_err(|cause| {
-                        match cause.kind() {
-                            std::io::ErrorKind::AlreadyExists => {
-                                let message =
-                                    format!("{} exists, and stays as it is", path.display());
-                                let help = "name a file that does not exist".to_owned();
-                                Error::usage(message, Some(help))
-                            }
-                            _ => Error::Write { to: path.display().to_string(), cause },
-                        }
-                    })?;
+                    let written = files::write_new(path, text.as_bytes());
+                    written.map_err(|error| not_written(path, error.into()))?;
                 }
             }
         }
@@ -86,6 +77,15 @@ pub(crate) fn run(args: &Args, out: &mut Out<'_>) -> Result<Status, Error> {
         }
     }
     Ok(Status::Good)
+}
+
+/// Why a file was not written.
+fn not_written(path: &Path, cause: std::io::Error) -> Error {
+    if cause.kind() != std::io::ErrorKind::AlreadyExists {
+        return Error::Write { to: path.display().to_string(), cause };
+    }
+    let help = "name a file that does not exist".to_owned();
+    Error::usage(format!("{} exists, and stays as it is", path.display()), Some(help))
 }
 
 /// A skeleton, or what is wrong with what was asked for.

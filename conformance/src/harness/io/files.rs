@@ -128,8 +128,11 @@ pub fn create(path: &Path) -> Result<File, FileError> {
 ///
 /// # Errors
 /// If something is there, or it cannot be written.
-pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    if let Ok(there) = std::fs::metadata(path) {
+        kind(there.file_type())?;
+    }
+    Ok(OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)?)
 }
 
 /// A file that is replaced when all that goes into it is known.
