@@ -68,6 +68,16 @@ macro_rules! registered {
                 })*
             }
 
+            fn says(&self, protocol: &str, property: &str) -> Option<&'static str> {
+                $(if <$protocol>::name() == protocol {
+                    let sections = <$protocol>::words().into_iter();
+                    let words = sections.filter(|(title, _)| title.to_lowercase().contains("properties"));
+                    let mut words = words.flat_map(|(_, words)| words);
+                    return words.find(|(name, _)| *name == property).map(|(_, says)| says);
+                })*
+                None
+            }
+
             fn additions(&self, base: &Self) -> Vec<(&'static str, Vec<String>)> {
                 [$(self.$field.additions(&base.$field)),*].concat()
             }
@@ -321,6 +331,12 @@ impl Library {
         });
         d.finish(())?;
         Ok(Library { spec, decisions, proposal, protocols })
+    }
+
+    /// What a property of a protocol says, in one sentence.
+    #[must_use]
+    pub fn says(&self, protocol: &str, property: &str) -> Option<&'static str> {
+        self.protocols.says(protocol, property)
     }
 
     /// Every registered protocol by name, in the order in which systems are listed.
