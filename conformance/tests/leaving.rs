@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::io::{IoSlice, Read, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt as _;

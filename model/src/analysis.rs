@@ -175,7 +175,7 @@ fn explain(library: &Library, protocol: &str, report: &mut Report) {
         clause.map(|clause| clause.text.clone())
     };
     for property in &mut report.properties {
-        let says = library.says(protocol, &property.name).map(str::to_owned);
+        let says = library.says(protocol, &property.name).map(sentence);
         property.says = property.says.take().or(says);
         let lines = property.trace.as_deref_mut().unwrap_or_default();
         let broken = lines.last().and_then(|line| line.clause.as_deref()).and_then(text);
@@ -187,6 +187,14 @@ fn explain(library: &Library, protocol: &str, report: &mut Report) {
     for ending in report.broken.iter_mut().chain(&mut report.undefined) {
         trace::name_programs(&mut ending.trace, &programs, None);
     }
+}
+
+/// Words of a table as a sentence.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let stop = if words.ends_with('.') { "" } else { "." };
+    first.into_iter().flatten().chain(letters).chain(stop.chars()).collect()
 }
 
 impl Library {

@@ -12,8 +12,8 @@ use super::{Story, mail};
 /// The page, as its template takes it.
 #[derive(Template)]
 #[template(path = "story.html")]
-struct Page<'a> {
-    title: &'a str,
+struct Page {
+    title: String,
     /// All stories, as JSON that may stand in a script element.
     data: String,
     /// The same as text, for a browser without scripts.
@@ -25,7 +25,7 @@ struct Page<'a> {
 /// # Errors
 /// If it cannot be written, which a string can.
 pub fn page(stories: &[Story]) -> Result<String, std::fmt::Error> {
-    let title = stories.first().map_or("devmig", |story| &story.system);
+    let title = mail::ascii(stories.first().map_or("devmig", |story| &story.system));
     let data: Vec<Value> = stories.iter().map(data).collect();
     let page = Page { title, data: in_script(&Value::from(data)), text: mail::text(stories) };
     page.render().map_err(|_| std::fmt::Error)

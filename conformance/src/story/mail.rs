@@ -80,7 +80,7 @@ fn step(line: &Line, party: usize, look: &Look<'_>) -> String {
 }
 
 /// Any other character as Rust writes it: `\u{1b}`. A list may refuse or mangle what is not ASCII.
-fn ascii(text: &str) -> String {
+pub(super) fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

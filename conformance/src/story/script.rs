@@ -64,7 +64,7 @@ pub fn text(story: &Story) -> Result<String, Unfit> {
     out.extend(story.why.as_deref().map(comment));
     out += &comment(&format!("Found by: {}", story.command));
     out += "#\n# A back-end is judged by the rules while it follows. Run it with:\n";
-    out += "#     devmig test vhost-user --script FILE --spawn 'COMMAND --socket={socket}'\n\n";
+    out += "#     devmig test vhost-user --script FILE --device blk --spawn 'COMMAND {socket}'\n\n";
     let text = |text: &str| toml::Value::from(text).to_string();
     let clause = story.clause.as_deref().unwrap_or(CLAUSE);
     let purpose = format!("The steps of the counterexample of {}.", story.name);

@@ -26,6 +26,16 @@ pub struct Finding {
     pub after: String,
 }
 
+impl Finding {
+    /// What changes, in words.
+    fn way(&self) -> String {
+        match self.before.as_str() {
+            "" => self.after.clone(),
+            before => format!("{before} -> {}", self.after),
+        }
+    }
+}
+
 /// What is found.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Lint {
@@ -191,22 +201,21 @@ pub fn text(found: &Lint, (base, proposed): (&Table, &Table), reading: Reading) 
             continue;
         }
         out += &format!("  {title}\n");
-        let mut groups: Vec<(&Finding, Vec<u64>)> = Vec::new();
-        for finding in findings {
-            let what = |f: &Finding| (f.pair.clone(), f.before.clone(), f.after.clone());
-            match groups.iter_mut().find(|(first, _)| what(first) == what(finding)) {
-                Some((_, flags)) => flags.push(finding.flags),
-                None => groups.push((finding, vec![finding.flags])),
+        for pair in Lint::pairs(findings) {
+            out += &format!("    {}\n", pair.replace(" -> ", " to "));
+            let of_pair: Vec<_> = findings.iter().filter(|finding| finding.pair == pair).collect();
+            let mut ways: Vec<(String, Vec<u64>)> = Vec::new();
+            for finding in of_pair {
+                let way = finding.way();
+                match ways.iter_mut().find(|(known, _)| *known == way) {
+                    Some((_, flags)) => flags.push(finding.flags),
+                    None => ways.push((way, vec![finding.flags])),
+                }
             }
-        }
-        for (finding, flags) in groups {
-            let change = match finding.before.as_str() {
-                "" => finding.after.clone(),
-                before => format!("{before} -> {}", finding.after),
-            };
-            let pair = unbroken(&finding.pair.replace(" -> ", " to "));
-            out += &(wrapped(&format!("    {pair}: {change}"), 8) + "\n");
-            out += &(wrapped(&format!("        of {}", devices(proposed, &flags)), 12) + "\n");
+            for (way, flags) in ways {
+                let line = format!("        {}: {way}", devices(proposed, &flags));
+                out += &(wrapped(&line, 12) + "\n");
+            }
         }
     }
     if !found.ambiguous.is_empty() {
