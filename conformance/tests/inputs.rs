@@ -228,7 +228,6 @@ fn a_page_runs_no_program() {
         "peers --install",
         "scenario --install",
         "device blk --socket-path SCRIPT.socket",
-        "explore example/copy",
         "docs --dir SCRIPT",
         "verify",
         "guest mtty",

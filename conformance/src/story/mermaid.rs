@@ -9,8 +9,8 @@ use devmig_engine::explore::trace::{self, Line, Look};
 
 use super::Story;
 
-/// The most characters of a note's line.
-const NOTE: usize = 160;
+/// The most characters of a text.
+const NOTE: usize = 400;
 
 /// The diagram.
 #[must_use]

@@ -442,7 +442,7 @@ impl Changed {
             (Some(true), Some(PropertyVerdict::Violated)) => " (as expected)",
             _ => "",
         };
-        let name = format!("{}{clause}{mark}", self.name);
+        let name = format!("{}{clause}{}", self.name, trace::unbroken(mark));
         let line = match (self.base, self.proposed) {
             (Some(base), Some(proposed)) => format!("  {base} -> {proposed}  {name}"),
             (None, Some(proposed)) => format!("  {proposed}  {name}"),
@@ -451,7 +451,7 @@ impl Changed {
                 format!("  {base} -> not checked  {name}")
             }
         };
-        let mut out = line + "\n";
+        let mut out = trace::wrapped_at(&line, 8, look.width) + "\n";
         if self.base == Some(PropertyVerdict::Violated) && self.trace.is_some() {
             out += match self.proposed {
                 Some(PropertyVerdict::Violated) => "",

@@ -259,15 +259,15 @@ impl Report {
         for property in &self.properties {
             let clause = property.clause.iter().map(|clause| format!(" [{clause}]"));
             let instance = property.instance.iter().map(|instance| format!(" ({instance})"));
-            let _ = writeln!(
-                out,
+            let line = format!(
                 "  {:8}  {}{}{}{}",
                 property.verdict,
                 property.name,
                 clause.collect::<String>(),
                 instance.collect::<String>(),
-                property.mark()
+                trace::unbroken(property.mark())
             );
+            out += &(trace::wrapped_at(&line, 12, look.width.max(trace::NARROWEST)) + "\n");
             if let (PropertyVerdict::Violated, Some(lines)) = (property.verdict, &property.trace) {
                 out += &text(lines, property.cycle_at);
             }
@@ -487,16 +487,16 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
         let step = format!("step {} ({}: {})", last.n, last.party, last.event);
         let changed = trace::changes(last, &Look::default());
         let changed = match &changed[..] {
-            [] => "it changes nothing".to_owned(),
-            some => some.join(", "),
+            [] => "The step changes nothing.".to_owned(),
+            some => format!("The step changes {}.", some.join(", ")),
         };
         match kind {
             PropertyKind::Always => {
-                format!("The property applies to {step}, and is false of it: {changed}.")
+                format!("The property applies to {step}, and is false of it. {changed}")
             }
             PropertyKind::AtEnd => {
                 format!(
-                    "After {step} every party has finished, and the property is false: {changed}."
+                    "After {step} every party has finished, and the property is false. {changed}"
                 )
             }
             PropertyKind::Rules => match &last.clause {
@@ -551,7 +551,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
         }
         closed.machine.waits(&state.parts, &mut |sentence| waits.push(sentence));
         for message in state.queues.iter().filter_map(crate::queue::Queue::head) {
-            waits.push(format!("{} is not read", trace::label(&closed.machine, message)));
+            waits.push(format!("`{}` is not read", trace::label(&closed.machine, message)));
         }
         let trace = Some(self.lines(&steps));
         Ok(Found { violated: Some(true), trace, waits, ..Found::default() })

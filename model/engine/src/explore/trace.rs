@@ -388,7 +388,8 @@ pub fn name_programs(
             left >= steps.len() && names().zip(steps).all(|(sent, step)| sent == step)
         };
         let found = programs.iter().filter(|(_, steps)| steps.len() >= FEWEST && fits(steps));
-        let Some((name, steps)) = found.max_by_key(|(_, steps)| steps.len()) else {
+        // Of programs that send the same messages, the first.
+        let Some((name, steps)) = found.rev().max_by_key(|(_, steps)| steps.len()) else {
             at += 1;
             continue;
         };
@@ -403,10 +404,10 @@ pub fn name_programs(
         let last = (last..until).rev().find(|n| own(&lines[*n])).unwrap_or(last);
         let party = lines[first].party.clone();
         for line in &mut lines[first..=last] {
-            let answer = sends[at..at + steps.len()]
-                .iter()
-                .any(|(_, name)| line.event.split(' ').any(|word| word == name));
-            if line.clause.is_none() && (line.party == party || answer) {
+            // What it sends, what is read and answered of it, and what else its party does.
+            let message = line.event.ends_with(" (sent)") || line.event.ends_with(" (read)");
+            let its = line.event.split(' ').any(|word| steps.iter().any(|step| step == word));
+            if line.clause.is_none() && (its || (line.party == party && !message)) {
                 line.fold = Fold::Inside;
             }
         }
