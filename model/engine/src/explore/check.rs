@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::behaviour::{Behaving, Behaviour, Seen};
 use super::options::{Listed, Options, listed};
 use super::report::{Report, check};
@@ -27,6 +29,9 @@ pub trait Check: Send + Sync {
     /// Its properties, twins and built-in ones included, in the order of the report.
     fn properties(&self) -> Vec<Listed>;
 
+    /// Where it begins: participants by name, each with its fields, as traces name them.
+    fn fields(&self) -> Map<String, Value>;
+
     /// Explores it.
     ///
     /// # Errors
@@ -35,7 +40,7 @@ pub trait Check: Send + Sync {
 
     /// The state in which it begins, as flat fields with dotted names: what the differences of a trace
     /// begin with.
-    fn initial(&self) -> serde_json::Map<String, serde_json::Value>;
+    fn initial(&self) -> Map<String, Value>;
 
     /// What can be seen of it, to be compared with what can be seen of another.
     ///
@@ -70,11 +75,15 @@ where
         listed(self)
     }
 
+    fn fields(&self) -> Map<String, Value> {
+        self.closed.machine.describe(&self.closed.initial().parts)
+    }
+
     fn check(&self, options: &Options<'_>) -> Result<Report, Error> {
         check(self, options)
     }
 
-    fn initial(&self) -> serde_json::Map<String, serde_json::Value> {
+    fn initial(&self) -> Map<String, Value> {
         trace::fields::<M, Q, N>(&self.closed.machine, &self.closed.initial())
     }
 

@@ -7,7 +7,7 @@
 use super::event::MessageId;
 use super::table::Table;
 use crate::protocol::program::{Programs, StepError};
-use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, number, with_help};
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
@@ -259,15 +259,15 @@ impl Compiler<'_> {
             "save" => 0,
             "load" => 1,
             "none" => 1 << 8,
-            names if message == "SET_PROTOCOL_FEATURES" && names.parse::<u64>().is_err() => {
+            names if message == "SET_PROTOCOL_FEATURES" && number(names).is_none() => {
                 return self.features(names);
             }
-            number => number.parse().map_err(|_| {
+            written => number(written).ok_or_else(|| {
                 let help =
                     "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save`, `load` or \
                      `none`"
                         .to_owned();
-                (format!("`{number}` is not a number here"), Some(help))
+                (format!("`{written}` is not a number here"), Some(help))
             })?,
         }))
     }

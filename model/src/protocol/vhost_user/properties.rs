@@ -31,14 +31,13 @@ type D<const R: usize, const N: usize> = PropertyDefinition<Names, W<R, N>, Even
 #[derive(Clone, Debug)]
 pub struct Names {
     table: Arc<Table>,
-    resume: Option<MessageId>,
 }
 
 impl Names {
     /// Those of a table.
     #[must_use]
     pub fn new(table: &Arc<Table>) -> Self {
-        Names { table: Arc::clone(table), resume: table.named("RESUME") }
+        Names { table: Arc::clone(table) }
     }
 
     /// Whether a message's answer carries this.
@@ -50,6 +49,19 @@ impl Names {
     fn receives(&self, m: &Message, effect: Effect) -> bool {
         let rows = &self.table.messages[m.id.0 as usize].rows;
         rows.iter().any(|row| row.receive.contains(&effect))
+    }
+
+    /// The message that is read, and does nothing but resume the device.
+    fn resumes<'a, const R: usize, const N: usize>(
+        &self,
+        t: &'a T<'_, R, N>,
+    ) -> Option<&'a Message> {
+        let rows = |m: &Message| self.table.messages[m.id.0 as usize].rows.iter();
+        read(t).filter(|m| {
+            let mut allowed = rows(m).filter(|row| row.breaks.is_none());
+            self.receives(m, Effect::Resume)
+                && allowed.all(|row| row.receive.contains(&Effect::Resume))
+        })
     }
 
     /// The message that is read and has this effect.
@@ -368,10 +380,10 @@ impl<const R: usize, const N: usize> Properties<R, N> {
         PropertyDefinition::of_system(
             "suspended-until-resume",
             "",
-            "only RESUME ends the suspension that SUSPEND began",
+            "only a message that does nothing but resume the device ends a suspension",
             |n, _| {
                 implies(move |t| {
-                    let resumed = read(t).is_some_and(|m| Some(m.id) == n.resume);
+                    let resumed = n.resumes(t).is_some();
                     t.before.parts.0.suspended.then_some(t.after.parts.0.suspended || resumed)
                 })
             },
@@ -379,11 +391,11 @@ impl<const R: usize, const N: usize> Properties<R, N> {
         PropertyDefinition::of_system(
             "suspend-and-resume-alternate",
             "",
-            "RESUME is read only while the device is suspended by SUSPEND",
+            "a message that does nothing but resume the device is read only while it is suspended",
             |n, _| {
                 implies(move |t| {
-                    let m = read(t)?;
-                    (Some(m.id) == n.resume).then_some(t.before.parts.0.suspended)
+                    n.resumes(t)?;
+                    Some(t.before.parts.0.suspended)
                 })
             },
         ),
