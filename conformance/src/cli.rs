@@ -28,7 +28,6 @@ mod device;
 mod docs;
 mod error;
 mod explain;
-mod explore;
 mod guest;
 mod help;
 mod implementations;
@@ -45,6 +44,7 @@ mod reference;
 mod scenario;
 mod schema;
 mod select;
+mod stories;
 mod table;
 mod test;
 mod texts;
@@ -77,7 +77,6 @@ enum Command {
     Compare(compare::Args),
     Compat(compat::Args),
     Decide(decide::Args),
-    Explore(explore::Args),
     Verify(verify::Args),
     Test(test::Args),
     #[command(alias = "peers")]
@@ -206,8 +205,7 @@ impl Command {
             | Command::Explain(_)
             | Command::Schema(_) => true,
             Command::Proposal(proposal) => proposal.only_prints(),
-            Command::Explore(_)
-            | Command::Verify(_)
+            Command::Verify(_)
             | Command::Test(_)
             | Command::Implementations(_)
             | Command::Watch(_)
@@ -233,7 +231,6 @@ fn run(command: Command, out: &mut Out<'_>) -> Result<Status, Error> {
         Command::Compare(args) => compare::run(&args, out),
         Command::Compat(args) => compat::run(&args, out),
         Command::Decide(args) => decide::run(&args, out),
-        Command::Explore(args) => explore::run(&args, out),
         Command::Verify(args) => verify::run(&args, out),
         Command::Test(args) => test::run(&args, out),
         Command::Implementations(args) => implementations::run(&args, out),

@@ -10,6 +10,7 @@ pub mod implementations;
 pub mod monitor;
 pub mod multifd;
 pub mod scenario;
+pub mod story;
 pub mod verify;
 pub mod vfio;
 pub mod vhost_user;

@@ -349,8 +349,18 @@ fn prints(tree: &Tree, import: &Import) -> bool {
 
 /// An import of a command's file by another command's.
 fn visits(tree: &Tree, import: &Import) -> bool {
-    let shared =
-        ["error", "help", "interrupt", "number", "out", "pace", "plain", "progress", "select"];
+    let shared = [
+        "error",
+        "help",
+        "interrupt",
+        "number",
+        "out",
+        "pace",
+        "plain",
+        "progress",
+        "select",
+        "stories",
+    ];
     let to = tree.file(import).and_then(|file| of_cli(file));
     let to = to.filter(|to| !shared.contains(to));
     to.is_some() && of_cli(&import.from).is_some_and(|from| Some(from) != to)

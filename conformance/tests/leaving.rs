@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::io::{IoSlice, Read, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt as _;
@@ -100,29 +99,6 @@ fn a_signal_ends_the_back_end_too() {
         let folder = std::path::Path::new(socket).parent().unwrap();
         assert!(!folder.exists(), "{} is left behind", folder.display());
     }
-}
-
-#[test]
-fn the_explorer_serves_a_page() {
-    // Freed at once: nobody else is likely to be given the same one in the meantime.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let listen = address.to_string();
-    let mut devmig = Running::start(&["explore", "vhost-user/ring", "--listen", &listen]);
-    let page = |path: &str| {
-        let mut stream = TcpStream::connect(address).ok()?;
-        stream.set_read_timeout(Some(LONGEST)).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        (!text.is_empty()).then_some(text)
-    };
-    let first = eventually("a page comes", || page("/"));
-    assert!(first.starts_with("HTTP/1.0 200") || first.starts_with("HTTP/1.1 200"), "{first}");
-    assert!(first.contains("<html"), "{first}");
-    let states = eventually("the initial state comes", || page("/.states/"));
-    assert!(states.contains("GET_FEATURES") || states.contains("fingerprint"), "{states}");
-    let status = devmig.end(Signal::TERM);
-    assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
 }
 
 const DEVMIG: &str = env!("CARGO_BIN_EXE_devmig");

@@ -30,7 +30,7 @@ pub mod vm;
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::search::{Limits, Progress};
-use devmig_engine::explore::{self, Check, Options, Report};
+use devmig_engine::explore::{self, Check, Options, Report, trace};
 
 use crate::protocol::definition::Definition;
 use crate::protocol::size::{BadScale, Scale};
@@ -121,7 +121,9 @@ impl<'a> Explorer<'a> {
     /// # Errors
     /// If it cannot be explored at all.
     pub fn explore(&self, library: &Library, system: &dyn Check) -> Result<Report, Error> {
-        self.explored(library, system.name(), |options| system.check(options))
+        let mut report = self.explored(library, system.name(), |options| system.check(options))?;
+        explain(library, system.protocol(), &mut report);
+        Ok(report)
     }
 
     /// Explores several.
@@ -161,6 +163,39 @@ impl<'a> Explorer<'a> {
         self.tell(Stage::Done);
         result.map_err(|cause| Error::Explore { system: system.to_owned(), cause })
     }
+}
+
+/// Adds to a report what only the library knows: what each property says, the text of a clause that is
+/// broken, and which programs run in a trace.
+fn explain(library: &Library, protocol: &str, report: &mut Report) {
+    let all = library.protocols();
+    let programs = all.iter().find(|(name, _)| *name == protocol);
+    let programs = programs.map_or_else(Vec::new, |(_, protocol)| protocol.programs());
+    let text = |id: &str| {
+        let clause = library.spec.clause(id).ok().and_then(|clause| library.spec.get(clause));
+        clause.map(|clause| clause.text.clone())
+    };
+    for property in &mut report.properties {
+        let says = library.says(protocol, &property.name).map(sentence);
+        property.says = property.says.take().or(says);
+        let lines = property.trace.as_deref_mut().unwrap_or_default();
+        let broken = lines.last().and_then(|line| line.clause.as_deref()).and_then(text);
+        if let (Some(why), Some(broken)) = (&mut property.why, broken) {
+            *why += &format!(" It says: {broken}");
+        }
+        trace::name_programs(lines, &programs, property.cycle_at);
+    }
+    for ending in report.broken.iter_mut().chain(&mut report.undefined) {
+        trace::name_programs(&mut ending.trace, &programs, None);
+    }
+}
+
+/// Words of a table as a sentence.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let stop = if words.ends_with('.') { "" } else { "." };
+    first.into_iter().flatten().chain(letters).chain(stop.chars()).collect()
 }
 
 impl Library {

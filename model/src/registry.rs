@@ -71,6 +71,16 @@ macro_rules! registered {
                 })*
             }
 
+            fn says(&self, protocol: &str, property: &str) -> Option<&'static str> {
+                $(if <$protocol>::name() == protocol {
+                    let sections = <$protocol>::words().into_iter();
+                    let words = sections.filter(|(title, _)| title.to_lowercase().contains("properties"));
+                    let mut words = words.flat_map(|(_, words)| words);
+                    return words.find(|(name, _)| *name == property).map(|(_, says)| says);
+                })*
+                None
+            }
+
             fn additions(&self, base: &Self) -> Vec<(&'static str, Vec<String>)> {
                 [$(self.$field.additions(&base.$field)),*].concat()
             }
@@ -426,6 +436,20 @@ impl Library {
                     d.push(error);
                 }
             }
+        }
+    }
+
+    /// What a property of a protocol says, in one sentence.
+    #[must_use]
+    pub fn says(&self, protocol: &str, property: &str) -> Option<&str> {
+        let all = self.protocols.all();
+        let own = all.iter().find(|(name, _)| *name == protocol);
+        let stated = own.and_then(|(_, own)| {
+            own.systems().written().iter().find(|written| written.name == property)
+        });
+        match stated {
+            Some(written) => Some(&written.says),
+            None => self.protocols.says(protocol, property),
         }
     }
 

@@ -4,7 +4,7 @@ use devmig_engine::columns::thousands;
 use devmig_engine::explore::report::{Ending, PropertyVerdict};
 use devmig_engine::explore::{Report, trace};
 use devmig_model::analysis::bug::Detected;
-use devmig_model::analysis::change::{Examined, lint_text};
+use devmig_model::analysis::change::Examined;
 use devmig_model::analysis::decide::Decided;
 use devmig_model::analysis::{Error, Explorer};
 use devmig_model::registry::Library;
@@ -101,7 +101,7 @@ pub(super) fn proposal(name: &str, examined: &Examined) -> String {
     }
     if let Some(states) = &examined.states {
         let met = if states.met { "as expected" } else { "NOT as expected" };
-        let text = lint_text(&states.found);
+        let text = &states.text;
         out += &format!("### Migration states ({met})\n\n```text\n{text}```\n\n");
     }
     if !examined.schemes.is_empty() {

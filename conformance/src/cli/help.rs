@@ -17,6 +17,8 @@ Examples:
   devmig check vhost-user/stop-start
   devmig check 'vfio/*' --choice vfio.log.report=read-then-clear
   devmig check --proposal specs/proposals/suspend.toml
+  devmig check vhost-user/check-too-early --format mail
+  devmig check vhost-user/check-too-early --format html > trace.html
   devmig check --list
 
 Exit codes:
@@ -61,14 +63,6 @@ Exit codes:
   1  something is not as expected
   3  a bound ended the run
   4  an error of devmig itself";
-
-pub(super) const EXPLORE: &str = "\
-Example:
-  devmig explore example/copy
-
-Exit codes:
-  2  wrong usage, or a specification with errors
-  4  the system cannot be explored, or the address cannot be used";
 
 pub(super) const TEST: &str = "\
 Examples:

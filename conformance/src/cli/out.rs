@@ -37,6 +37,11 @@ impl<'a> Out<'a> {
         self.bytes(b"\n")
     }
 
+    /// Writes a document that is no JSON: colours nothing.
+    pub(crate) fn document(&mut self, text: &str) -> Result<(), Error> {
+        self.bytes(plain(text).as_bytes())
+    }
+
     /// Writes a result in one of its forms.
     pub(crate) fn show(
         &mut self,

@@ -149,6 +149,10 @@ macro_rules! machine_tuple {
             fn at_end(&self, state: &Self::State) -> bool {
                 $(self.$index.at_end(&state.$index))&&+
             }
+
+            fn waits(&self, state: &Self::State, f: &mut dyn FnMut(String)) {
+                $(self.$index.waits(&state.$index, f);)+
+            }
         }
     };
 }

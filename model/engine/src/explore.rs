@@ -3,7 +3,7 @@
 //! ```text
 //!  System --search--> table + findings --liveness--> verdicts --report--> JSON, text
 //!    |                                                  ^
-//!    +---view---> stateright (second opinion, Explorer) +  compared by the laws
+//!    +---view---> stateright (second opinion) ---------+  compared by the laws
 //! ```
 //!
 //! | module | its one job |

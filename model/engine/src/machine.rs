@@ -66,6 +66,13 @@ pub trait Event: Copy + Debug + Default + Eq + Hash + Pack + Send + Sync {
     fn kind(&self) -> Kind {
         Kind::Output
     }
+    /// The party that it is meant for: who is called, who reads it; `None` if it is no single one.
+    fn to(&self) -> Option<Party> {
+        match self.kind() {
+            Kind::Call { callee } => Some(callee),
+            Kind::Output => None,
+        }
+    }
     /// How it travels.
     fn channel(&self) -> Channel {
         Channel::Now
@@ -344,6 +351,14 @@ pub trait Machine: Sync {
     /// Whether this participant may rest here for ever.
     fn at_end(&self, _state: &Self::State) -> bool {
         true
+    }
+
+    /// What this participant waits for where it may not rest, in sentences without a full stop: who
+    /// owes what, and which condition is not met.
+    fn waits(&self, state: &Self::State, f: &mut dyn FnMut(String)) {
+        if !self.at_end(state) {
+            f(format!("the {} has not finished", self.name()));
+        }
     }
 }
 

@@ -16,10 +16,11 @@
 use std::collections::BTreeSet;
 
 use devmig_engine::clause::ChoiceId;
-use devmig_engine::columns::{count, grid, thousands};
+use devmig_engine::columns::thousands;
 use devmig_engine::explore::Report;
+use devmig_engine::explore::names::NON_VACUOUS;
 use devmig_engine::explore::report::{Ending, PropertyReport, PropertyVerdict};
-use devmig_engine::explore::trace::{self, Line};
+use devmig_engine::explore::trace::{self, Line, Look};
 use devmig_engine::system::PropertyKind;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -30,7 +31,7 @@ use super::decide::Decided;
 use super::described::{CompatExpected, SchemeExpected};
 use super::{Error, Explorer, Outcome};
 use crate::protocol::size::Scale;
-use crate::protocol::vfio::lint::{Expect, Finding, Lint};
+use crate::protocol::vfio::lint::{Expect, Lint};
 use crate::registry::{Library, Proposal};
 
 /// One property whose verdict is not what it was.
@@ -48,8 +49,12 @@ pub struct Changed {
     pub proposed: Option<PropertyVerdict>,
     /// The counterexample: of the proposal if it violates the property, else of the base.
     pub trace: Option<Vec<Line>>,
+    /// Whether that is what is expected under the proposal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_expected: Option<bool>,
+    /// What is said of it: under the proposal, or under the base if only that has a counterexample.
     #[serde(skip)]
-    cycle_at: Option<usize>,
+    of: PropertyReport,
 }
 
 /// One system under both.
@@ -94,6 +99,9 @@ pub struct States {
     pub expected: Expect,
     /// Whether they are the same.
     pub met: bool,
+    /// What is found, in words.
+    #[serde(skip)]
+    pub text: String,
 }
 
 /// All that a proposal comes to.
@@ -219,7 +227,8 @@ impl Examined {
             let reading = library.vfio().reading(&library.choices());
             let found = library.vfio().lint(base.vfio(), reading);
             let met = expected.met(&found);
-            States { found, expected, met }
+            let text = library.vfio().lint_text(&found, base.vfio(), reading);
+            States { found, expected, met, text }
         });
         let detected = |bug| Detected::of(explorer, library, bug);
         let bugs = bugs.iter().map(detected).collect::<Result<Vec<_>, _>>()?;
@@ -278,20 +287,27 @@ impl Examined {
     /// For the console.
     #[must_use]
     pub fn text(&self) -> String {
+        self.shown(&Look::default())
+    }
+
+    /// The same as it is to look; in full also with what can happen, for example.
+    #[must_use]
+    pub fn shown(&self, look: &Look<'_>) -> String {
         let about = trace::wrapped(&format!("  {}", self.about), 2);
         let mut out = format!("{}: {}\n{about}\n", self.proposal, self.title);
         for system in &self.systems {
             out += &format!("\n{}\n", system.heading());
+            out += &system.incomplete(look);
             for change in &system.changes {
-                out += &change.text();
+                out += &change.text(look);
             }
-            out += &system.broken();
+            out += &system.broken(look);
         }
         for decision in &self.decisions {
             out += &format!("\n{}", decision.text());
         }
         if let Some(states) = &self.states {
-            out += &format!("\nmigration states\n{}", lint_text(&states.found));
+            out += &format!("\nmigration states\n{}", states.text);
             out += match states.met {
                 true => "  as the proposal expects\n",
                 false => "  NOT as the proposal expects\n",
@@ -301,7 +317,7 @@ impl Examined {
             out += "\nexpectations\n";
         }
         for expected in &self.expectations {
-            out += &expected.text();
+            out += &expected.text(look);
         }
         out.extend(self.schemes.iter().map(SchemeExpected::text));
         out.extend(self.descriptions.iter().map(CompatExpected::text));
@@ -329,55 +345,6 @@ fn violated(report: &Report) -> Vec<String> {
     violated.map(|property| property.name.clone()).collect()
 }
 
-type Shown = (Vec<Line>, Option<usize>);
-
-fn shown(property: &PropertyReport) -> Option<Shown> {
-    let trace = property.trace.clone().filter(|_| property.verdict == PropertyVerdict::Violated)?;
-    Some((trace, property.cycle_at))
-}
-
-fn changed(
-    property: &PropertyReport,
-    base: Option<PropertyVerdict>,
-    proposed: Option<PropertyVerdict>,
-    shown: Option<Shown>,
-) -> Changed {
-    let (name, clause, kind) = (property.name.clone(), property.clause.clone(), property.kind);
-    let (trace, cycle_at) = shown.map_or((None, None), |(trace, at)| (Some(trace), at));
-    Changed { name, clause, kind, base, proposed, trace, cycle_at }
-}
-
-/// What becomes of the migration states: for each list every pair, with the features of the devices.
-#[must_use]
-pub fn lint_text(found: &Lint) -> String {
-    let lists = [
-        ("more than one path", &found.ambiguous),
-        ("changes for devices without a new feature", &found.disturbs),
-        ("changes with a new feature", &found.changes),
-    ];
-    let mut out = String::new();
-    for (title, findings) in lists {
-        if findings.is_empty() {
-            out += &format!("  {title}: nothing\n");
-            continue;
-        }
-        out += &format!("  {title}\n");
-        let row = |finding: &Finding| {
-            let change = match finding.before.as_str() {
-                "" => finding.after.clone(),
-                before => format!("{before} -> {}", finding.after),
-            };
-            vec![
-                format!("    flags {}", finding.flags),
-                finding.pair.replace(" -> ", " to "),
-                change,
-            ]
-        };
-        out += &grid(&findings.iter().map(row).collect::<Vec<_>>());
-    }
-    out
-}
-
 impl Compared {
     fn of(base: Option<Report>, proposed: Report) -> Self {
         let mut changes = Vec::new();
@@ -385,30 +352,58 @@ impl Compared {
             let before = base.as_ref().and_then(|report| report.property(&property.name));
             let verdict = before.map(|property| property.verdict);
             let twin = property.kind == PropertyKind::Reachable;
+            // What is checked of each implication goes without saying; what was asked for does not.
+            let twin = twin && property.name.ends_with(NON_VACUOUS);
             let silent = verdict.is_none() && twin && property.verdict == PropertyVerdict::Holds;
             if verdict != Some(property.verdict) && !silent {
-                let proposed = Some(property.verdict);
-                let shown = shown(property).or_else(|| before.and_then(shown));
-                changes.push(changed(property, verdict, proposed, shown));
+                let of = match (property.verdict, before) {
+                    (PropertyVerdict::Violated, _) | (_, None) => property,
+                    (_, Some(before)) if before.verdict == PropertyVerdict::Violated => before,
+                    _ => property,
+                };
+                let changed = Changed::of(of, verdict, Some(property.verdict));
+                changes.push(Changed { as_expected: Some(property.as_expected), ..changed });
             }
         }
         for property in base.iter().flat_map(|report| &report.properties) {
-            let twin = property.kind == PropertyKind::Reachable;
+            let twin = property.name.ends_with(NON_VACUOUS);
             if proposed.property(&property.name).is_none() && !twin {
-                changes.push(changed(property, Some(property.verdict), None, shown(property)));
+                changes.push(Changed::of(property, Some(property.verdict), None));
             }
         }
         Compared { system: proposed.system.clone(), new: base.is_none(), changes, base, proposed }
     }
 
-    /// The clauses that its program breaks, as it declares.
-    fn broken(&self) -> String {
-        let declared = self.proposed.broken.iter().filter(|ending| ending.declared);
+    /// Why a run is incomplete, with what led to it.
+    fn incomplete(&self, look: &Look<'_>) -> String {
+        let runs = [("under the base", self.base.as_ref()), ("", Some(&self.proposed))];
+        let mut out = String::new();
+        for (which, report) in runs {
+            let Some((report, reason)) = report.and_then(|r| Some((r, r.incomplete.as_ref()?)))
+            else {
+                continue;
+            };
+            let which = if which.is_empty() { String::new() } else { format!(" {which}") };
+            out += &format!("  incomplete{which}: {reason}\n");
+            let led = report.overflow.as_deref().map(|lines| trace::shown(lines, None, look));
+            out.extend(led);
+        }
+        out
+    }
+
+    /// The clauses that its program breaks, each with what breaks it: of a new system, or where the base
+    /// does not.
+    fn broken(&self, look: &Look<'_>) -> String {
+        let before = self.base.iter().flat_map(|report| &report.broken);
+        let before: Vec<_> = before.map(|ending| &ending.clause).collect();
         let line = |ending: &Ending| {
-            let ends = count(usize::try_from(ending.count).unwrap_or(usize::MAX), "transition");
-            format!("  breaks {}, as declared: after {ends}\n", ending.clause)
+            let head = format!("  {}\n", ending.line());
+            match before.contains(&&ending.clause) && !look.full {
+                true => head,
+                false => head + &trace::shown(&ending.trace, None, look),
+            }
         };
-        declared.map(line).collect()
+        self.proposed.broken.iter().filter(|ending| ending.declared).map(line).collect()
     }
 
     fn heading(&self) -> String {
@@ -430,9 +425,24 @@ impl Compared {
 }
 
 impl Changed {
-    fn text(&self) -> String {
+    fn of(
+        of: &PropertyReport,
+        base: Option<PropertyVerdict>,
+        proposed: Option<PropertyVerdict>,
+    ) -> Self {
+        let trace = of.trace.clone().filter(|_| of.verdict == PropertyVerdict::Violated);
+        let (name, clause, kind) = (of.name.clone(), of.clause.clone(), of.kind);
+        Changed { name, clause, kind, base, proposed, trace, as_expected: None, of: of.clone() }
+    }
+
+    fn text(&self, look: &Look<'_>) -> String {
         let clause = self.clause.iter().map(|clause| format!(" [{clause}]")).collect::<String>();
-        let name = format!("{}{clause}", self.name);
+        let mark = match (self.as_expected, self.proposed) {
+            (Some(false), _) => " (NOT as expected)",
+            (Some(true), Some(PropertyVerdict::Violated)) => " (as expected)",
+            _ => "",
+        };
+        let name = format!("{}{clause}{}", self.name, trace::unbroken(mark));
         let line = match (self.base, self.proposed) {
             (Some(base), Some(proposed)) => format!("  {base} -> {proposed}  {name}"),
             (None, Some(proposed)) => format!("  {proposed}  {name}"),
@@ -441,16 +451,29 @@ impl Changed {
                 format!("  {base} -> not checked  {name}")
             }
         };
-        let mut out = line + "\n";
+        let mut out = trace::wrapped_at(&line, 8, look.width) + "\n";
         if self.base == Some(PropertyVerdict::Violated) && self.trace.is_some() {
-            out += "    under the base:\n";
+            out += match self.proposed {
+                Some(PropertyVerdict::Violated) => "",
+                _ => "    under the base:\n",
+            };
         }
-        out += &self.trace.as_deref().map_or_else(String::new, |t| trace::text(t, self.cycle_at));
-        out
+        let trace = self.of.trace.as_deref().filter(|_| self.trace.is_some() || look.full);
+        out += &trace.map_or_else(String::new, |t| trace::shown(t, self.of.cycle_at, look));
+        out + &self.of.explained(look.width)
     }
 }
 
 impl Expected {
+    /// The options, as the command line takes them.
+    #[must_use]
+    pub fn written(&self) -> Vec<String> {
+        let option = |(choice, option): (&String, &Value)| {
+            format!("{choice}={}", option.as_str().unwrap_or_default())
+        };
+        self.under.iter().map(option).collect()
+    }
+
     /// The options, in words.
     #[must_use]
     pub fn options(&self) -> String {
@@ -460,7 +483,7 @@ impl Expected {
         self.under.iter().map(option).collect::<Vec<_>>().join(", ")
     }
 
-    fn text(&self) -> String {
+    fn text(&self, look: &Look<'_>) -> String {
         let list = |names: &[String]| match names {
             [] => "nothing".to_owned(),
             names => names.join(", "),
@@ -479,11 +502,13 @@ impl Expected {
                 Some(reason) => format!("    the run is incomplete: {reason}\n"),
                 None => format!("    found violated:    {}\n", list(&self.violated)),
             };
-            for name in self.violated.iter().filter(|name| !self.expected.contains(name)) {
-                let property = self.report.property(name);
-                if let Some((lines, at)) = property.and_then(shown) {
-                    out += &format!("    {name}:\n{}", trace::text(&lines, at));
-                }
+        }
+        let unexpected = |name: &&String| look.full || !self.expected.contains(name);
+        for name in self.violated.iter().filter(unexpected).filter(|_| !self.met || look.full) {
+            let property = self.report.property(name);
+            if let Some((property, lines)) = property.and_then(|p| Some((p, p.trace.as_deref()?))) {
+                let trace = trace::shown(lines, property.cycle_at, look);
+                out += &format!("    {name}:\n{trace}{}", property.explained(look.width));
             }
         }
         out

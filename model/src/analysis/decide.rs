@@ -6,7 +6,7 @@ use devmig_engine::rules::Rules;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Error, Explorer};
+use super::{Error, Explorer, explain};
 use crate::protocol::size::Scale;
 use crate::registry::{self, Library};
 use crate::spec::SpecError;
@@ -59,7 +59,7 @@ impl Decided {
         scale: &Scale,
     ) -> Result<Self, Error> {
         let (system, choices) = (&question.system, &question.choices);
-        library.system(system, pins, scale)?;
+        let protocol = library.system(system, pins, scale)?.protocol().to_owned();
         if let Some((pinned, _)) = pins.iter().find(|(choice, _)| choices.contains(choice)) {
             let name = library.spec.choice_name(*pinned);
             return Err(SpecError::new(format!("`{name}` is both pinned and tried")).into());
@@ -80,9 +80,12 @@ impl Decided {
                 _ => unreachable!("{system} was found before"),
             }
         };
-        let decision = explorer.explored(library, system, |options| {
+        let mut decision = explorer.explored(library, system, |options| {
             decide(under, &Rules::default(), &varied, options)
         })?;
+        for row in &mut decision.rows {
+            explain(library, &protocol, &mut row.report);
+        }
         Ok(Decided { system: system.clone(), decision })
     }
 

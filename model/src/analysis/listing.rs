@@ -2,6 +2,7 @@
 
 use devmig_engine::columns::{count, grid, thousands};
 use devmig_engine::explore::report::PropertyVerdict;
+use devmig_engine::explore::trace::Look;
 use devmig_engine::explore::{Check, Listed, Report, trace};
 use devmig_engine::system::PropertyKind;
 use schemars::JsonSchema;
@@ -87,26 +88,26 @@ pub fn row(report: &Report) -> Vec<String> {
     ]
 }
 
-/// A report on one system, with what the system is about; `full`: with a trace of everything that can
-/// happen.
+/// A report on one system, with what the system is about; if it is to be shown in full, with a trace of
+/// everything that can happen.
 #[must_use]
-pub fn one(about: &str, report: &Report, full: bool) -> String {
-    let text = report.text();
+pub fn one(about: &str, report: &Report, look: &Look<'_>) -> String {
+    let text = report.shown(look);
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let about = trace::wrapped(&format!("  {about}"), 2);
+    let about = trace::wrapped_at(&format!("  {about}"), 2, look.width);
     let mut all = format!("{first}\n{about}\n{rest}");
-    if full {
+    if look.full {
         for property in &report.properties {
             if let (PropertyVerdict::Holds, Some(lines)) = (property.verdict, &property.trace) {
                 all += &format!("\n{}, for example:\n", property.name);
-                all += &trace::text_full(lines, None);
+                all += &trace::shown(lines, None, look);
             }
         }
         let endings = report.broken.iter().map(|e| ("broken", e));
         for (how, ending) in endings.chain(report.undefined.iter().map(|e| ("undefined after", e)))
         {
             all += &format!("\n{how} {}, for example:\n", ending.clause);
-            all += &trace::text_full(&ending.trace, None);
+            all += &trace::shown(&ending.trace, None, look);
         }
     }
     all

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use devmig_engine::columns::count;
 
 use super::Outcome;
-use super::change::{concerned, is_known, lint_text};
+use super::change::{concerned, is_known};
 use crate::registry::Library;
 use crate::spec::Choice;
 
@@ -18,7 +18,10 @@ pub fn summary(base: &Library, library: &Library) -> (String, Outcome) {
     if library.vfio().expect.is_some() {
         let reading = library.vfio().reading(&library.choices());
         let found = library.vfio().lint(base.vfio(), reading);
-        text += &format!("\nmigration states, by the reading `{reading}`\n{}", lint_text(&found));
+        text += &format!(
+            "\nmigration states, by the reading `{reading}`\n{}",
+            library.vfio().lint_text(&found, base.vfio(), reading)
+        );
         if !found.is_sound() {
             text += "\nNOT sound: every pair needs one path, and old devices stay what they are\n";
             return (text, Outcome::Unexpected);

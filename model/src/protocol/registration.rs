@@ -95,6 +95,12 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         rules: Rules,
     ) -> Result<Option<Box<dyn Check>>, BadScale>;
 
+    /// Its programs by name, with the messages that each sends, in order: a trace shows one that runs
+    /// again by its name.
+    fn programs(&self) -> Vec<(String, Vec<String>)> {
+        Vec::new()
+    }
+
     /// The names of its properties.
     fn properties(&self) -> Vec<&'static str>;
 

@@ -74,6 +74,12 @@ impl Loaded {
     pub fn lint(&self, base: &Self, reading: Reading) -> Lint {
         lint::lint(&base.table, &self.table, reading)
     }
+
+    /// The same in words.
+    #[must_use]
+    pub fn lint_text(&self, found: &Lint, base: &Self, reading: Reading) -> String {
+        lint::text(found, (&base.table, &self.table), reading)
+    }
 }
 
 impl Protocol for Loaded {

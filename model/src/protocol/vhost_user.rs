@@ -33,7 +33,7 @@ use std::sync::Arc;
 use self::bugs::RawBug;
 use self::ids::{ChoiceIds, ClauseIds};
 use self::machine::{Bounds, MAX_RINGS, VhostUser};
-use self::program::STEPS;
+use self::program::{Compiler, STEPS, Step};
 use self::systems::SystemDef;
 use self::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
 use self::vocabulary::{Answer, Effect, Guard, Word};
@@ -78,6 +78,9 @@ impl Loaded {
         VhostUser { table: Arc::clone(&self.table), laws, readings, bounds }
     }
 }
+
+/// The most rings of a system whose programs are known by name in a trace.
+const MOST_RINGS: u8 = 3;
 
 impl Protocol for Loaded {
     fn name() -> &'static str {
@@ -176,6 +179,24 @@ impl Protocol for Loaded {
     ) -> Result<Option<Box<dyn Check>>, BadScale> {
         let def = self.systems.at(name, scale)?;
         Ok(def.map(|def| self.check(&def, rules)))
+    }
+
+    fn programs(&self) -> Vec<(String, Vec<String>)> {
+        let named = self.programs.names().map(str::to_owned);
+        let all = named.flat_map(|name| (1..=MOST_RINGS).map(move |rings| (name.clone(), rings)));
+        all.filter_map(|(name, rings)| {
+            let compiler = Compiler { table: &self.table, programs: &self.programs, rings };
+            let steps = compiler.run(&name)?;
+            let sent = steps.iter().filter_map(|step| match step {
+                Step::Send { id, .. } => self.table.messages.get(id.0 as usize),
+                _ => None,
+            });
+            let sent = sent.map(|message| message.name.clone()).collect();
+            // How often such a step sends its message, no program says.
+            let known = !steps.iter().any(|step| matches!(step, Step::Until { .. }));
+            known.then_some((name, sent))
+        })
+        .collect()
     }
 
     fn properties(&self) -> Vec<&'static str> {

@@ -131,9 +131,9 @@ fn a_folded_trace_leaves_out_what_the_full_one_has() {
     assert!(full.contains("(sent)") && full.contains("socket ["), "{full}");
     assert!(!folded.contains("socket"), "{folded}");
     assert!(report.text().contains(&folded) && report.text_full().contains(&full));
-    // JSON keeps every event, and no trace of the folding.
+    // JSON keeps every event, and no trace of the folding: number, party, event, reader, clause, change.
     let json = serde_json::to_value(lines).unwrap();
-    assert_eq!(json[0].as_object().unwrap().keys().count(), 5);
+    assert_eq!(json[0].as_object().unwrap().keys().count(), 6);
 }
 
 #[test]

@@ -3,16 +3,15 @@
 //! **Invariant.** Nothing here decides anything: [`super::report`] does, and [`super::view`] asks
 //! stateright.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Error;
 use super::behaviour::{Behaving, Behaviour, Seen};
 use super::options::{Listed, Options, listed};
 use super::report::{Report, check};
 use super::view::{self, Counts};
+use super::{Error, trace};
 use crate::machine::Machine;
 use crate::system::System;
 
@@ -39,6 +38,10 @@ pub trait Check: Send + Sync {
     /// If a choice is open, or the initial state does not fit its packing.
     fn check(&self, options: &Options<'_>) -> Result<Report, Error>;
 
+    /// The state in which it begins, as flat fields with dotted names: what the differences of a trace
+    /// begin with.
+    fn initial(&self) -> Map<String, Value>;
+
     /// What can be seen of it, to be compared with what can be seen of another.
     ///
     /// # Errors
@@ -50,12 +53,6 @@ pub trait Check: Send + Sync {
     /// # Errors
     /// If a choice is open, or the initial state does not fit its packing.
     fn stateright(self: Arc<Self>) -> Result<Counts, Error>;
-
-    /// Serves stateright's Explorer, the interactive view; returns only when it ends.
-    ///
-    /// # Errors
-    /// As [`Check::stateright`].
-    fn serve(self: Arc<Self>, address: SocketAddr) -> Result<(), Error>;
 }
 
 impl<M, const Q: usize, const N: usize, const W: usize> Check for System<M, Q, N, W>
@@ -86,15 +83,15 @@ where
         check(self, options)
     }
 
+    fn initial(&self) -> Map<String, Value> {
+        trace::fields::<M, Q, N>(&self.closed.machine, &self.closed.initial())
+    }
+
     fn behaviour<'a>(&'a self, seen: Seen<'a>) -> Result<Box<dyn Behaviour + 'a>, Error> {
         Ok(Box::new(Behaving::new(self, seen)?))
     }
 
     fn stateright(self: Arc<Self>) -> Result<Counts, Error> {
         view::run(self)
-    }
-
-    fn serve(self: Arc<Self>, address: SocketAddr) -> Result<(), Error> {
-        view::serve(self, address)
     }
 }

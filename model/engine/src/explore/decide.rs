@@ -107,7 +107,8 @@ impl Decision {
                 let property = row.report.property(name)?;
                 let violated = property.verdict == PropertyVerdict::Violated;
                 let lines = property.trace.as_ref().filter(|_| violated)?;
-                Some((row.options.join(", "), trace::text(lines, property.cycle_at)))
+                let trace = trace::text(lines, property.cycle_at);
+                Some((row.options.join(", "), trace + &property.explained(trace::WIDTH)))
             });
             if let Some((options, lines)) = shown {
                 out += &format!("\n{name}, with {options}:\n{lines}");
@@ -134,6 +135,17 @@ impl Decision {
             let verdict = |n: &usize| row.verdicts[*n].map_or("-".to_owned(), |v| v.to_string());
             table.push(row.options.iter().cloned().chain(decided.iter().map(verdict)).collect());
         }
+        if decided.is_empty() {
+            let choices = self.choices.join(", ");
+            let line = format!(
+                "No option of {choices} makes a difference to a property of this system: every \
+                 verdict is the same in all {} rows.",
+                self.rows.len()
+            );
+            let mut out = trace::wrapped(&line, 4) + "\n";
+            self.agreed(&same, &mut out);
+            return out;
+        }
         // One row an option, or one row a property where that is what fits.
         let mut out = grid(&table);
         let width = |text: &str| text.lines().map(|line| line.chars().count()).max();
@@ -145,6 +157,12 @@ impl Decision {
                 out = turned;
             }
         }
+        self.agreed(&same, &mut out);
+        out
+    }
+
+    /// The properties on which all rows agree, by verdict.
+    fn agreed(&self, same: &[usize], out: &mut String) {
         for wanted in [PropertyVerdict::Holds, PropertyVerdict::Violated, PropertyVerdict::Unknown]
         {
             let first = |n: &&usize| self.rows.first().and_then(|row| row.verdicts[**n]);
@@ -152,9 +170,8 @@ impl Decision {
             let names: Vec<_> = agreed.map(|n| trace::unbroken(&self.properties[*n])).collect();
             if !names.is_empty() {
                 let line = format!("{wanted} in every row: {}", names.join(", "));
-                out += &format!("\n{}\n", trace::wrapped(&line, 4));
+                *out += &format!("\n{}\n", trace::wrapped(&line, 4));
             }
         }
-        out
     }
 }

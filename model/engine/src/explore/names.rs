@@ -24,3 +24,17 @@ pub fn renamed(old: &str) -> Option<String> {
         _ => old.strip_suffix(": can happen").map(|name| format!("{name}{NON_VACUOUS}")),
     }
 }
+
+/// What a property that every system has says, and a vacuity check, in one sentence.
+#[must_use]
+pub fn says(name: &str) -> Option<&'static str> {
+    Some(match name {
+        RULES_KEPT => "Programs break no clause, except those that they declare.",
+        DEADLOCK_FREE => {
+            "No state other than an accepted end leaves every party waiting for another."
+        }
+        NO_STARVATION => "Every obligation is fulfilled eventually.",
+        _ if name.ends_with(NON_VACUOUS) => "The property speaks of something that happens.",
+        _ => return None,
+    })
+}

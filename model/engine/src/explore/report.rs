@@ -16,11 +16,12 @@ use serde::Serialize;
 
 use super::Error;
 use super::liveness::{self, Starvation, States};
+use super::names::{RULES_KEPT, says};
 use super::options::{Listed, Options, listed};
 use super::search::{Explored, Incomplete, Tally, Witness, explore};
-use super::trace::{self, Line, StepOf, lines, step_at, steps_to};
+use super::trace::{self, Line, Look, StepOf, lines, step_at, steps_to};
 use crate::clause::ClauseId;
-use crate::compose::GlobalStateOf;
+use crate::compose::{GlobalStateOf, Outcome};
 use crate::machine::Machine;
 use crate::system::{Expected, OnState, Property, PropertyKind, System, Test};
 
@@ -94,6 +95,41 @@ pub struct PropertyReport {
     /// Of which instance the trace speaks, e.g. `ring 1`, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// What it says, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+    /// Why the trace violates it: what its last step does, who then owes what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl PropertyReport {
+    /// Beside a verdict: whether it was to be expected, where that needs saying.
+    #[must_use]
+    pub fn mark(&self) -> &'static str {
+        match (self.as_expected, self.verdict) {
+            (false, _) => " (NOT as expected)",
+            (true, PropertyVerdict::Violated) => " (as expected)",
+            (true, _) => "",
+        }
+    }
+
+    /// What it says and why its trace violates it, for the console, each in a paragraph.
+    #[must_use]
+    pub fn explained(&self, width: usize) -> String {
+        let mut out = String::new();
+        if self.verdict == PropertyVerdict::Violated {
+            for (title, text) in [("says", &self.says), ("why", &self.why)] {
+                let text = text.as_ref().map(|text| format!("      {title}: {text}"));
+                let line = text.map(|text| trace::wrapped_at(&text, 8, width) + "\n");
+                out.extend(line);
+            }
+        }
+        if let Some(note) = &self.note {
+            out += &(trace::wrapped_at(&format!("      {note}"), 8, width) + "\n");
+        }
+        out
+    }
 }
 
 /// A clause at which branches end, because it is broken or because nothing says what follows.
@@ -107,6 +143,25 @@ pub struct Ending {
     pub declared: bool,
     /// A shortest trace.
     pub trace: Vec<Line>,
+}
+
+impl Ending {
+    /// What programs break, in one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let (count, plural) = (self.count, if self.count == 1 { "" } else { "s" });
+        let how = if self.declared { "as declared" } else { "NOT declared" };
+        format!(
+            "breaks {}, {how}: {count} transition{plural} end{} there",
+            self.clause,
+            ends(plural)
+        )
+    }
+}
+
+/// `ends` of one, `end` of several.
+fn ends(plural: &str) -> &'static str {
+    if plural.is_empty() { "s" } else { "" }
 }
 
 /// What one run over one system says.
@@ -165,16 +220,19 @@ impl Report {
     /// For the console: the verdicts, and each counterexample as one line an event, folded.
     #[must_use]
     pub fn text(&self) -> String {
-        self.with_traces(trace::text)
+        self.shown(&Look::default())
     }
 
     /// The same with every event of each counterexample.
     #[must_use]
     pub fn text_full(&self) -> String {
-        self.with_traces(trace::text_full)
+        self.shown(&Look::default().full())
     }
 
-    fn with_traces(&self, text: fn(&[Line], Option<usize>) -> String) -> String {
+    /// The same as it is to look.
+    #[must_use]
+    pub fn shown(&self, look: &Look<'_>) -> String {
+        let text = |lines: &[Line], cycle_at| trace::shown(lines, cycle_at, look);
         let mut out = String::new();
         let as_expected = |yes| if yes { "" } else { " (NOT as expected)" };
         let _ = writeln!(
@@ -201,20 +259,22 @@ impl Report {
         for property in &self.properties {
             let clause = property.clause.iter().map(|clause| format!(" [{clause}]"));
             let instance = property.instance.iter().map(|instance| format!(" ({instance})"));
-            let _ = writeln!(
-                out,
+            let line = format!(
                 "  {:8}  {}{}{}{}",
                 property.verdict,
                 property.name,
                 clause.collect::<String>(),
                 instance.collect::<String>(),
-                as_expected(property.as_expected)
+                trace::unbroken(property.mark())
             );
+            out += &(trace::wrapped_at(&line, 12, look.width.max(trace::NARROWEST)) + "\n");
             if let (PropertyVerdict::Violated, Some(lines)) = (property.verdict, &property.trace) {
                 out += &text(lines, property.cycle_at);
             }
-            if let Some(note) = &property.note {
-                let _ = writeln!(out, "{}", trace::wrapped(&format!("      {note}"), 8));
+            out += &property.explained(look.width);
+            if property.name == RULES_KEPT {
+                let declared = self.broken.iter().filter(|ending| ending.declared);
+                out.extend(declared.map(|ending| format!("  {}\n", ending.line())));
             }
         }
         for ending in &self.undefined {
@@ -328,6 +388,8 @@ struct Found {
     cycle_at: Option<usize>,
     note: Option<String>,
     instance: Option<String>,
+    /// Where no party can go on: who owes what, what is waited for.
+    waits: Vec<String>,
 }
 
 impl Found {
@@ -338,7 +400,14 @@ impl Found {
         cycle_at: None,
         note: None,
         instance: None,
+        waits: Vec::new(),
     };
+}
+
+/// A sentence begins with a capital.
+fn capital(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q, N, W> {
@@ -361,7 +430,7 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             }
         }
         found.push(self.rules()?);
-        found.push(self.never(findings.stuck)?);
+        found.push(self.stuck(findings.stuck)?);
         found.push(match &self.cycles {
             Cycles::Open => Found::OPEN,
             Cycles::Decide(states) => self.starves(states, liveness::progress(*states)?)?,
@@ -385,8 +454,12 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             (PropertyVerdict::Holds, Expected::Holds)
                 | (PropertyVerdict::Violated, Expected::Violated)
         );
+        let why = (verdict == PropertyVerdict::Violated).then(|| self.why(listed.kind, &found));
+        let why = why.filter(|why| !why.is_empty());
         PropertyReport {
+            says: says(&listed.name).map(str::to_owned),
             name: listed.name,
+            why,
             clause: listed.clause.and_then(|clause| self.clause(clause)),
             kind: listed.kind,
             verdict,
@@ -397,6 +470,91 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
             note: found.note,
             instance: found.instance,
         }
+    }
+
+    /// Why a trace violates a property of this kind: what its last step does.
+    fn why(&self, kind: PropertyKind, found: &Found) -> String {
+        let lines = found.trace.as_deref().unwrap_or_default();
+        let Some(last) = lines.last() else {
+            return match kind {
+                PropertyKind::Reachable => {
+                    format!("In {} states it never happens.", self.explored.table.len())
+                }
+                PropertyKind::Rules => String::new(),
+                _ => "It is so from the beginning.".to_owned(),
+            };
+        };
+        let step = format!("step {} ({}: {})", last.n, last.party, last.event);
+        let changed = trace::changes(last, &Look::default());
+        let changed = match &changed[..] {
+            [] => "The step changes nothing.".to_owned(),
+            some => format!("The step changes {}.", some.join(", ")),
+        };
+        match kind {
+            PropertyKind::Always => {
+                format!("The property applies to {step}, and is false of it. {changed}")
+            }
+            PropertyKind::AtEnd => {
+                format!(
+                    "After {step} every party has finished, and the property is false. {changed}"
+                )
+            }
+            PropertyKind::Rules => match &last.clause {
+                Some(clause) => format!("The {} breaks {clause} by {step}.", last.party),
+                None => format!("A rule is broken by {step}."),
+            },
+            PropertyKind::Stuck => {
+                let free: Vec<_> =
+                    self.system.environment.iter().map(|p| format!("the {p}")).collect();
+                let but = match free.is_empty() {
+                    true => String::new(),
+                    false => format!(" but {}", free.join(" and ")),
+                };
+                let waits: String =
+                    found.waits.iter().map(|w| format!(" {}.", capital(w))).collect();
+                format!("After {step} no party can act{but}.{waits}")
+            }
+            PropertyKind::Progress | PropertyKind::LeadsTo => {
+                let what = match kind {
+                    PropertyKind::Progress => "what is owed stays undone",
+                    _ => "what should follow does not",
+                };
+                match found.cycle_at {
+                    Some(at) if at < last.n => {
+                        format!("Steps {at} to {} can repeat forever, and {what}.", last.n)
+                    }
+                    Some(at) => format!("Step {at} can repeat forever, and {what}."),
+                    None => format!("After {step} nothing more need happen, and {what}."),
+                }
+            }
+            PropertyKind::Reachable => String::new(),
+        }
+    }
+
+    /// A state in which no party can go on: who owes what there, and what is waited for.
+    fn stuck(&self, witness: Option<Witness>) -> Result<Found, Error> {
+        let Some(at) = witness else { return self.never(None) };
+        let steps = steps_to(self.system, self.explored, at)?;
+        let closed = &self.system.closed;
+        let state = steps.last().map_or_else(
+            || closed.initial(),
+            |step| match step.outcome {
+                Outcome::To(after) => after,
+                _ => step.before,
+            },
+        );
+        let mut waits = Vec::new();
+        for index in closed.owes(&state)?.iter() {
+            let owed = closed.obligation(index);
+            let clause = self.clause(owed.clause).map(|c| format!(" [{c}]")).unwrap_or_default();
+            waits.push(format!("the {} owes: {}{clause}", owed.by, owed.what));
+        }
+        closed.machine.waits(&state.parts, &mut |sentence| waits.push(sentence));
+        for message in state.queues.iter().filter_map(crate::queue::Queue::head) {
+            waits.push(format!("`{}` is not read", trace::label(&closed.machine, message)));
+        }
+        let trace = Some(self.lines(&steps));
+        Ok(Found { violated: Some(true), trace, waits, ..Found::default() })
     }
 
     /// What must not happen: violated by a witness.

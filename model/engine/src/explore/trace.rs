@@ -6,10 +6,11 @@
 //! ```
 //!
 //! **Invariant.** A line shows what changed, never a whole state. Text is folded for a person to
-//! read: what leads up to the environment's first act is one line, a message that is later read is
-//! not shown when it is sent, and what lies in the socket is not shown at all. JSON keeps it all.
+//! read: what leads up to the environment's first act is one line, and so is a program that runs
+//! again later; a message that is later read is not shown when it is sent, and what lies in the
+//! socket is not shown at all. JSON keeps it all, and so does [`Look::full`].
 //!
-//! Text has at most [`WIDTH`] columns: a longer line goes on with a hanging indent.
+//! Text has at most [`Look::width`] columns: a longer line goes on with a hanging indent.
 //!
 //! **Not here.** Which path is shown ([`super::search`], [`super::liveness`]).
 
@@ -28,10 +29,10 @@ use crate::system::System;
 
 /// The columns of a text for the console, in files and in a pipe.
 pub const WIDTH: usize = 100;
+/// The fewest columns of a text.
+pub const NARROWEST: usize = 40;
 /// An event that is longer than this moves what changed to the right, in its own line alone.
 const EVENT: usize = 48;
-/// Beyond this column nothing hangs: what goes on would have too little room.
-const HANG: usize = 60;
 /// Keeps the parts of one change together while lines are broken.
 const NO_BREAK: char = '\u{a0}';
 
@@ -50,6 +51,31 @@ pub struct Step<S, E> {
 pub type StepOf<M, const Q: usize, const N: usize> =
     Step<GlobalStateOf<M, Q, N>, <M as Machine>::Event>;
 
+/// How a trace is shown on the console.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The columns of a line.
+    pub width: usize,
+    /// Every step with every difference; nothing is folded.
+    pub full: bool,
+    /// Events that are left out, and fields of the state, by their text.
+    pub hide: &'a dyn Fn(&str) -> bool,
+}
+
+impl Default for Look<'_> {
+    fn default() -> Self {
+        Look { width: WIDTH, full: false, hide: &|_| false }
+    }
+}
+
+impl Look<'_> {
+    /// The same with every step and every difference.
+    #[must_use]
+    pub fn full(self) -> Self {
+        Look { full: true, ..self }
+    }
+}
+
 /// One line of a trace.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, JsonSchema)]
 pub struct Line {
@@ -59,6 +85,9 @@ pub struct Line {
     pub party: String,
     /// What is done.
     pub event: String,
+    /// Who is meant by it or reads it, if that is one party.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// The clause that it breaks, or after which nothing says what follows.
     pub clause: Option<String>,
     /// What changed: dotted field names, old and new value.
@@ -66,6 +95,20 @@ pub struct Line {
     /// Whether a folded text leaves it out.
     #[serde(skip)]
     pub fold: Fold,
+    /// The program that begins here, if it is shown by its name.
+    #[serde(skip)]
+    pub run: Option<Run>,
+}
+
+/// A program that runs in a trace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// Its name, after `run `.
+    pub name: String,
+    /// How many messages it sends.
+    pub messages: usize,
+    /// The number of its last line.
+    pub last: usize,
 }
 
 /// What becomes of a line when its trace is folded.
@@ -78,6 +121,8 @@ pub enum Fold {
     SetUp(SetUp),
     /// A message is sent that is read later in the trace.
     Sent,
+    /// It belongs to a program that is shown by its name.
+    Inside,
 }
 
 /// What ends the set-up.
@@ -255,8 +300,13 @@ fn line<M: Machine, const Q: usize, const N: usize>(
         Outcome::Violation(_) => " (violates a rule)",
         Outcome::Unspecified(_) => " (undefined)",
     };
+    let to = match &step.action {
+        Action::Now(event) | Action::Send(event) | Action::Read(event) => event.to(),
+        Action::Hidden(_) => None,
+    };
+    let to = to.map(|party| party.to_string());
     let clause = broken.filter(|id| *id != ClauseId::NONE).map(clause);
-    Line { n, party, event, clause, changed, fold: Fold::Shown }
+    Line { n, party, event, to, clause, changed, ..Line::default() }
 }
 
 /// Who does something, and what, in words.
@@ -275,7 +325,7 @@ pub fn label<M: Machine>(machine: &M, event: &M::Event) -> String {
 }
 
 /// A state as flat fields with dotted names.
-fn fields<M: Machine, const Q: usize, const N: usize>(
+pub(super) fn fields<M: Machine, const Q: usize, const N: usize>(
     machine: &M,
     world: &GlobalStateOf<M, Q, N>,
 ) -> Map<String, Value> {
@@ -319,11 +369,98 @@ fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<St
         .collect()
 }
 
+/// Shows programs that run after the set-up by their names: `programs` are names with the messages that
+/// each sends, in order, and only the longest that fits is named.
+pub fn name_programs(
+    lines: &mut [Line],
+    programs: &[(String, Vec<String>)],
+    cycle_at: Option<usize>,
+) {
+    let sent = |line: &Line| {
+        let text = line.event.strip_suffix(" (sent)")?;
+        Some(text.split(' ').next().unwrap_or(text).to_owned())
+    };
+    let after = lines.iter().take_while(|line| matches!(line.fold, Fold::SetUp(_))).count();
+    // What is shown of a cycle begins with its first step.
+    let end = cycle_at.map_or(lines.len(), |at| (at - 1).min(lines.len()));
+    let sends: Vec<(usize, String)> =
+        (after..end).filter_map(|at| Some((at, sent(&lines[at])?))).collect();
+    let mut at = 0;
+    while at < sends.len() {
+        let names = || sends[at..].iter().map(|(_, name)| name.as_str());
+        let left = sends.len() - at;
+        let fits = |steps: &[String]| {
+            left >= steps.len() && names().zip(steps).all(|(sent, step)| sent == step)
+        };
+        let found = programs.iter().filter(|(_, steps)| steps.len() >= FEWEST && fits(steps));
+        // Of programs that send the same messages, the first.
+        let Some((name, steps)) = found.rev().max_by_key(|(_, steps)| steps.len()) else {
+            at += 1;
+            continue;
+        };
+        let (first, last) = (sends[at].0, sends[at + steps.len() - 1].0);
+        let until = sends.get(at + steps.len()).map_or(end, |(next, _)| *next);
+        // What the last message comes to is the program's; its answer too.
+        let message = sends[at + steps.len() - 1].1.clone();
+        let own = |line: &Line| {
+            let mut words = line.event.split(' ').map(|word| word.trim_end_matches(','));
+            words.any(|word| word == message)
+        };
+        let last = (last..until).rev().find(|n| own(&lines[*n])).unwrap_or(last);
+        let party = lines[first].party.clone();
+        for line in &mut lines[first..=last] {
+            // What it sends, what is read and answered of it, and what else its party does.
+            let message = line.event.ends_with(" (sent)") || line.event.ends_with(" (read)");
+            let its = line.event.split(' ').any(|word| steps.iter().any(|step| step == word));
+            if line.clause.is_none() && (its || (line.party == party && !message)) {
+                line.fold = Fold::Inside;
+            }
+        }
+        let last = lines[last].n;
+        lines[first].run = Some(Run { name: name.clone(), messages: steps.len(), last });
+        at += steps.len();
+    }
+    // The last step is what a trace is about.
+    if let Some(last) = lines.last_mut().filter(|line| line.fold == Fold::Inside) {
+        last.fold = Fold::Shown;
+    }
+}
+
+/// A program of fewer messages is shown step by step.
+const FEWEST: usize = 4;
+
 /// A folded trace for the console: one aligned line an event.
 ///
 /// `cycle_at` is the number of the first event of a cycle that then repeats for ever.
 #[must_use]
 pub fn text(lines: &[Line], cycle_at: Option<usize>) -> String {
+    shown(lines, cycle_at, &Look::default())
+}
+
+/// The whole trace for the console: every event, every difference.
+#[must_use]
+pub fn text_full(lines: &[Line], cycle_at: Option<usize>) -> String {
+    shown(lines, cycle_at, &Look::default().full())
+}
+
+/// A trace for the console.
+#[must_use]
+pub fn shown(lines: &[Line], cycle_at: Option<usize>, look: &Look<'_>) -> String {
+    let (out, lines) = folded(lines, cycle_at, look);
+    out + &rows(&lines, cycle_at, look)
+}
+
+/// What is said of the set-up, and the lines that are shown after it.
+#[must_use]
+pub fn folded<'l>(
+    lines: &'l [Line],
+    cycle_at: Option<usize>,
+    look: &Look<'_>,
+) -> (String, Vec<&'l Line>) {
+    let hidden = |line: &&Line| line.clause.is_some() || !(look.hide)(&line.event);
+    if look.full {
+        return (String::new(), lines.iter().filter(hidden).collect());
+    }
     // A cycle is shown from its first event on, whatever comes before the environment acts.
     let begin = cycle_at.unwrap_or(usize::MAX);
     let set_up = |line: &&Line| matches!(line.fold, Fold::SetUp(_)) && line.n < begin;
@@ -334,20 +471,34 @@ pub fn text(lines: &[Line], cycle_at: Option<usize>) -> String {
         out += &format!("1-{}  set-up: {} steps until the {party} {what}\n", last.n, last.n);
         rest = &lines[last.n..];
     }
-    let shown: Vec<&Line> = rest.iter().filter(|line| line.fold != Fold::Sent).collect();
-    out + &rows(&shown, cycle_at, &|name| !name.starts_with(SOCKET))
+    let is_shown = |line: &&Line| match line.fold {
+        Fold::Sent => false,
+        Fold::Inside => line.run.is_some(),
+        _ => true,
+    };
+    (out, rest.iter().filter(is_shown).filter(hidden).collect())
 }
 
-/// The whole trace for the console: every event, every difference.
+/// What a step changed, in words, as far as it is shown.
 #[must_use]
-pub fn text_full(lines: &[Line], cycle_at: Option<usize>) -> String {
-    rows(&lines.iter().collect::<Vec<_>>(), cycle_at, &|_| true)
+pub fn changes(line: &Line, look: &Look<'_>) -> Vec<String> {
+    let is_shown = |name: &str| (look.full || !name.starts_with(SOCKET)) && !(look.hide)(name);
+    let all = line.changed.iter().filter(|(name, _)| is_shown(name));
+    all.map(|(name, values)| format!("{name} {} -> {}", plain(&values[0]), plain(&values[1])))
+        .collect()
 }
 
-fn rows(lines: &[&Line], cycle_at: Option<usize>, shown: &dyn Fn(&str) -> bool) -> String {
-    let width = |f: fn(&Line) -> usize| lines.iter().map(|line| f(line)).max().unwrap_or(0);
-    let (party, event) = (width(|l| l.party.chars().count()), width(|l| l.event.chars().count()));
+fn rows(lines: &[&Line], cycle_at: Option<usize>, look: &Look<'_>) -> String {
+    let run = |line: &Line| line.run.as_ref().filter(|_| !look.full).cloned();
+    let words = |line: &Line| match run(line) {
+        Some(run) => format!("run {}, {} messages", run.name, run.messages),
+        None => line.event.clone(),
+    };
+    let party = lines.iter().map(|line| line.party.chars().count()).max().unwrap_or(0);
+    let event = lines.iter().map(|line| words(line).chars().count()).max().unwrap_or(0);
     let event = event.min(EVENT);
+    let look_width = look.width.max(NARROWEST);
+    let most = look_width * 3 / 5;
     let mut out = String::new();
     let mut cycle = cycle_at;
     for line in lines {
@@ -355,44 +506,52 @@ fn rows(lines: &[&Line], cycle_at: Option<usize>, shown: &dyn Fn(&str) -> bool) 
             out += "  -- repeats forever:\n";
             cycle = None;
         }
-        let mut what: Vec<String> = line
-            .changed
-            .iter()
-            .filter(|(name, _)| shown(name))
-            .map(|(name, values)| format!("{name} {} -> {}", plain(&values[0]), plain(&values[1])))
-            .collect();
+        let (number, mut what) = match run(line) {
+            Some(run) => (format!("{}-{}", line.n, run.last), Vec::new()),
+            None => (line.n.to_string(), changes(line, look)),
+        };
         what.extend(line.clause.iter().map(|clause| format!("[{clause}]")));
-        let head = format!("{:>4}  {:party$}  {:event$}  ", line.n, line.party, line.event);
-        let hang = Some(head.chars().count()).filter(|column| *column <= HANG).unwrap_or(10);
-        let room = WIDTH - hang - 1;
+        let words = words(line);
+        let head = format!("{number:>4}  {:party$}  {words:event$}  ", line.party);
+        let hang = Some(head.chars().count()).filter(|column| *column <= most).unwrap_or(10);
+        let room = look_width - hang - 1;
         let fits = |item: &String| item.chars().count() <= room;
         let whole = |item: String| if fits(&item) { unbroken(&item) } else { item };
         let what: Vec<String> = what.into_iter().map(whole).collect();
         let row = format!("{head}{}", what.join(", "));
-        out += &wrapped(row.trim_end(), hang);
+        out += &wrapped_at(row.trim_end(), hang, look_width);
         out.push('\n');
     }
     out
 }
 
 /// A part of a line that [`wrapped`] keeps in one line.
-pub(super) fn unbroken(part: &str) -> String {
+#[must_use]
+pub fn unbroken(part: &str) -> String {
     part.replace(' ', &NO_BREAK.to_string())
 }
 
 /// A line that is too long for [`WIDTH`] as several, of which all but the first begin at this column.
 #[must_use]
 pub fn wrapped(line: &str, hang: usize) -> String {
+    wrapped_at(line, hang, WIDTH)
+}
+
+/// The same for so many columns.
+#[must_use]
+pub fn wrapped_at(line: &str, hang: usize, width: usize) -> String {
     let indent = " ".repeat(hang);
     // A name has hyphens: it stays whole, so that it can be found.
-    let options = textwrap::Options::new(WIDTH)
+    let options = textwrap::Options::new(width)
         .subsequent_indent(&indent)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
         .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::fill(line, options).replace(NO_BREAK, " ")
 }
 
-fn plain(value: &Value) -> String {
+/// A value of a field, in words.
+#[must_use]
+pub fn plain(value: &Value) -> String {
     match value {
         Value::String(s) => s.clone(),
         Value::Null => "-".to_owned(),

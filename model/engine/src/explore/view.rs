@@ -1,4 +1,4 @@
-//! Every system as a `stateright::Model`: the second opinion, and the interactive view.
+//! Every system as a `stateright::Model`: the second opinion.
 //!
 //! ```text
 //!   At(key) --action--> At(key)
@@ -18,7 +18,6 @@
 use std::fmt::{Debug, Formatter};
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use stateright::{Checker, Model};
@@ -39,7 +38,7 @@ pub struct View<M: Machine, const Q: usize, const N: usize, const W: usize>(
     pub Arc<System<M, Q, N, W>>,
 );
 
-/// A state of a [`View`]: `T` is what a key unpacks to, for the Explorer's page.
+/// A state of a [`View`]: `T` is what a key unpacks to, for messages of stateright's.
 pub enum State<T, const W: usize> {
     /// A state of the system.
     At(Bits<W>, PhantomData<fn() -> T>),
@@ -259,22 +258,6 @@ where
         transitions: (!looks).then(|| checker.state_count() as u64 - 1),
         verdicts,
     })
-}
-
-/// Serves the Explorer, until its server ends.
-///
-/// # Errors
-/// As [`run`].
-pub fn serve<M, const Q: usize, const N: usize, const W: usize>(
-    system: Arc<System<M, Q, N, W>>,
-    address: SocketAddr,
-) -> Result<(), Error>
-where
-    M: Machine + Send + 'static,
-{
-    possible(&system)?;
-    View(system).checker().serve(address);
-    Ok(())
 }
 
 /// Finds at once what stateright could only panic at.

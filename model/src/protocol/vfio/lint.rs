@@ -4,11 +4,12 @@
 //! **Invariant.** All three are computed for every pair in every legal set of features; a table is
 //! *sound* if the first two lists are empty.
 
+use devmig_engine::explore::trace::{unbroken, wrapped};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::path::{NoPath, Reading};
-use super::table::Table;
+use super::table::{Arc, Table};
 use crate::protocol::input::Read;
 use crate::spec::Diagnostics;
 
@@ -23,6 +24,16 @@ pub struct Finding {
     pub before: String,
     /// With it.
     pub after: String,
+}
+
+impl Finding {
+    /// What changes, in words.
+    fn way(&self) -> String {
+        match self.before.as_str() {
+            "" => self.after.clone(),
+            before => format!("{before} -> {}", self.after),
+        }
+    }
 }
 
 /// What is found.
@@ -175,6 +186,82 @@ pub fn lint(base: &Table, proposed: &Table, reading: Reading) -> Lint {
         }
     }
     found
+}
+
+/// What becomes of the migration states, in words: each pair once in each list, with the devices that it
+/// is so of by the names of their features; and which new arc to drop, if pairs have several paths.
+#[must_use]
+pub fn text(found: &Lint, (base, proposed): (&Table, &Table), reading: Reading) -> String {
+    let lists = [
+        ("more than one path", &found.ambiguous),
+        ("changes for devices without a new feature", &found.disturbs),
+        ("changes with a new feature", &found.changes),
+    ];
+    let mut out = String::new();
+    for (title, findings) in lists {
+        if findings.is_empty() {
+            out += &format!("  {title}: nothing\n");
+            continue;
+        }
+        out += &format!("  {title}\n");
+        for pair in Lint::pairs(findings) {
+            out += &format!("    {}\n", pair.replace(" -> ", " to "));
+            let of_pair: Vec<_> = findings.iter().filter(|finding| finding.pair == pair).collect();
+            let mut ways: Vec<(String, Vec<u64>)> = Vec::new();
+            for finding in of_pair {
+                let way = finding.way();
+                match ways.iter_mut().find(|(known, _)| *known == way) {
+                    Some((_, flags)) => flags.push(finding.flags),
+                    None => ways.push((way, vec![finding.flags])),
+                }
+            }
+            for (way, flags) in ways {
+                let line = format!("        {}: {way}", devices(proposed, &flags));
+                out += &(wrapped(&line, 12) + "\n");
+            }
+        }
+    }
+    if !found.ambiguous.is_empty() {
+        let new = proposed.arcs.iter().filter(|arc| arc.proposed);
+        let cures = new.filter(|arc| {
+            let arcs = proposed.arcs.iter().filter(|other| other != arc).copied().collect();
+            let without = Table { arcs, ..proposed.clone() };
+            lint(base, &without, reading).ambiguous.is_empty()
+        });
+        let named = |arc: &Arc| format!("{} to {}", proposed.name(arc.from), proposed.name(arc.to));
+        let cures: Vec<_> = cures.map(named).collect();
+        let advice = match &cures[..] {
+            [] => "dropping no single new arc leaves every pair one path".to_owned(),
+            [one] => format!("drop the arc {one}: every pair then has one path at most"),
+            some => {
+                format!(
+                    "drop one of the arcs {}: every pair then has one path at most",
+                    some.join(", ")
+                )
+            }
+        };
+        out += &(wrapped(&format!("  {advice}"), 4) + "\n");
+    }
+    out
+}
+
+/// Devices by their features: those that all of them have, if that says which they are.
+fn devices(table: &Table, flags: &[u64]) -> String {
+    let common = flags.iter().fold(u64::MAX, |all, flags| all & flags);
+    let legal = table.legal();
+    let with = legal.iter().filter(|legal| *legal & common == common).count();
+    let named = |flags: u64| match flags & !table.mandatory() {
+        0 => "no optional feature".to_owned(),
+        _ => table.flag_names(flags),
+    };
+    if with == flags.len() {
+        return match common & !table.mandatory() {
+            0 => "every device".to_owned(),
+            _ => format!("every device with {}", named(common)),
+        };
+    }
+    let each: Vec<_> = flags.iter().map(|flags| unbroken(&named(*flags))).collect();
+    format!("devices with {}", each.join("; "))
 }
 
 fn attributes(table: &Table, flags: u64, name: &str) -> String {

@@ -276,6 +276,23 @@ impl devmig_engine::machine::Event for Event {
         }
     }
 
+    fn to(&self) -> Option<Party> {
+        match self {
+            Event::Message(_)
+            | Event::Available { .. }
+            | Event::Kick { .. }
+            | Event::Loaded { .. }
+            | Event::BackEndAnswer { .. } => Some(BACK_END),
+            Event::Reply { .. }
+            | Event::Close
+            | Event::Saved { .. }
+            | Event::Error { .. }
+            | Event::BackEndMessage(_) => Some(FRONT_END),
+            Event::Used { .. } | Event::Call { .. } | Event::Vcpus { .. } => Some(GUEST),
+            _ => None,
+        }
+    }
+
     fn channel(&self) -> Channel {
         match self {
             Event::Message(_) => Channel::Queue(0),

@@ -315,4 +315,17 @@ impl<const R: usize> Machine for FrontEnd<R> {
     fn at_end(&self, s: &FrontState<R>) -> bool {
         self.current(s).is_none()
     }
+
+    fn waits(&self, s: &FrontState<R>, f: &mut dyn FnMut(String)) {
+        let Some(step) = self.current(s) else { return };
+        let at = format!("step {} of {} of its program", s.step + 1, self.steps.len());
+        let what = match step {
+            Step::Send { id, .. } | Step::Until { id, .. } if s.waiting => {
+                format!("the reply to {}", self.table.messages[id.0 as usize].name)
+            }
+            Step::ReadState => "the end of the state channel".to_owned(),
+            _ => "its turn".to_owned(),
+        };
+        f(format!("the front-end waits for {what}, at {at}"));
+    }
 }

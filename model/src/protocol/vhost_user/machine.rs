@@ -328,6 +328,16 @@ impl<const R: usize> Machine for VhostUser<R> {
         }
     }
 
+    fn waits(&self, s: &State<R>, f: &mut dyn FnMut(String)) {
+        let Some(PendingReply { message, row }) = s.owed.head() else { return };
+        let name = &self.message(message.id).name;
+        let rows = &self.message(message.id).rows;
+        let ready = rows.get(*row as usize).map_or(&[][..], |row| &row.ready);
+        for condition in ready.iter().filter(|condition| !condition.holds(s, message)) {
+            f(format!("the reply to {name} waits until `{condition}`, which is not met"));
+        }
+    }
+
     fn at_end(&self, s: &State<R>) -> bool {
         let resting = |r: &Ring| {
             let kick_due = r.kicked && r.kick_set && !r.kick_fd_stale;

@@ -148,6 +148,14 @@ impl Compiler<'_> {
         steps
     }
 
+    /// All steps of a program, if it has no error.
+    #[must_use]
+    pub fn run(&self, name: &str) -> Option<Vec<Step>> {
+        let mut steps = Vec::new();
+        self.step(&format!("run {name}"), 0, &mut steps).ok()?;
+        Some(steps)
+    }
+
     fn step(&self, text: &str, depth: usize, steps: &mut Vec<Step>) -> Result<(), StepError> {
         if let Some(name) = text.strip_prefix("run ") {
             let texts = self.programs.steps(name, depth)?;

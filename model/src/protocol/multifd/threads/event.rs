@@ -144,6 +144,14 @@ impl devmig_engine::machine::Event for Event {
         }
     }
 
+    fn to(&self) -> Option<Party> {
+        match self {
+            Event::Channel(..) | Event::Main(_) => Some(DESTINATION),
+            Event::Acknowledged(_) => Some(SOURCE),
+            _ => None,
+        }
+    }
+
     fn channel(&self) -> Channel {
         match self {
             Event::Main(_) => Channel::Queue(0),
