@@ -81,12 +81,15 @@ impl Page {
             self.out.push('\n');
             self.long.push((words, heading));
         }
-        if protocol.is_none() && ["system", "program", "property"].contains(&kind.name) {
-            return;
-        }
-        if let Some(example) = example(&self.excerpts, protocol, kind) {
-            let text = schema::annotated(&example.text, &schema::item(protocol, kind));
-            self.out += &format!("From `specs/{}`:\n\n```toml\n{text}```\n\n", example.file);
+        let whose = match (protocol, kind.name) {
+            // Each protocol has its own.
+            (None, "system" | "program") => return,
+            (None, "property") => Some("vhost-user"),
+            _ => protocol,
+        };
+        if let Some(example) = example(&self.excerpts, whose, kind) {
+            let text = schema::annotated(&example.text, &schema::item(whose, kind));
+            self.out += &format!("From `{}`:\n\n```toml\n{text}```\n\n", example.file);
         }
     }
 
@@ -139,7 +142,7 @@ impl Page {
         let programs = self.excerpts.iter().filter(|excerpt| {
             excerpt.kind == "program"
                 && excerpt.get("protocol") == Some(protocol)
-                && !excerpt.file.starts_with("proposals/")
+                && !excerpt.file.starts_with("specs/proposals/")
         });
         let rows = programs.map(|program| {
             let steps = program.table.get("steps").and_then(|steps| steps.as_array());

@@ -103,7 +103,7 @@ pub fn example<'e>(
     });
     of.max_by_key(|excerpt| {
         let lines = excerpt.text.lines().count();
-        let is_proposed = excerpt.file.starts_with("proposals/");
+        let is_proposed = excerpt.file.starts_with("specs/proposals/");
         let is_short = lines <= LONGEST;
         (is_short, is_proposed, excerpt.table.len(), std::cmp::Reverse(lines))
     })

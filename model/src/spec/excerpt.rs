@@ -5,7 +5,7 @@ use super::{builtin_files, builtin_proposals};
 /// An item as it is written.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Excerpt {
-    /// Its file, below `specs/`.
+    /// Its file, from the root of the repository.
     pub file: String,
     /// Its kind.
     pub kind: String,
@@ -23,11 +23,17 @@ impl Excerpt {
     }
 }
 
+/// Proposals that are examples and nothing else: of kinds that no built-in file has.
+const EXAMPLES: &[(&str, &str)] =
+    &[("docs/examples/property.toml", include_str!("../../../docs/examples/property.toml"))];
+
 /// Every item of every built-in file and proposal, in the order of the files.
 #[must_use]
 pub fn all() -> Vec<Excerpt> {
     let files = builtin_files().into_iter().chain(builtin_proposals());
-    files.flat_map(|(file, text)| of(&file, &text)).collect()
+    let files = files.map(|(file, text)| (format!("specs/{file}"), text));
+    let examples = EXAMPLES.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned()));
+    files.chain(examples).flat_map(|(file, text)| of(&file, &text)).collect()
 }
 
 /// The items of one file.

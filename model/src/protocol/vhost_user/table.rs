@@ -454,8 +454,7 @@ impl Table {
             let raw = &item.value;
             let rows: Vec<Row> =
                 raw.row.iter().map(|row| resolve(spec, item, row.get_ref(), proposed, d)).collect();
-            let apply: Vec<_> = rows.iter().map(Row::applies).collect();
-            unreachable::warn(spec, item, &raw.row, &apply, d);
+            warn_of_rows(spec, item, (&raw.row, &rows), d);
             let known = self.messages.iter().position(|m| m.name == *raw.name.get_ref());
             match (raw.id, known) {
                 (None, Some(index)) => {
@@ -495,8 +494,7 @@ impl Table {
         for patch in patches {
             let rows: Vec<Row> =
                 patch.row.iter().map(|row| resolve(spec, item, row.get_ref(), true, d)).collect();
-            let apply: Vec<_> = rows.iter().map(Row::applies).collect();
-            unreachable::warn(spec, item, &patch.row, &apply, d);
+            warn_of_rows(spec, item, (&patch.row, &rows), d);
             let name = patch.message.get_ref();
             match table.messages.iter_mut().find(|m| m.name == *name) {
                 Some(message) => {
@@ -557,6 +555,23 @@ impl Table {
             rows,
             proposed,
         });
+    }
+}
+
+/// Warns of rows that can never apply, if every word of them is known.
+fn warn_of_rows<T>(
+    spec: &Spec,
+    item: &Item<T>,
+    (written, rows): (&[Spanned<RawRow>], &[Row]),
+    d: &mut Diagnostics,
+) {
+    let is_known = |(raw, row): (&Spanned<RawRow>, &Row)| {
+        let raw = raw.get_ref();
+        raw.when.len() == row.when.len() && raw.choice.is_some() == row.choice.is_some()
+    };
+    if written.iter().zip(rows).all(is_known) {
+        let apply: Vec<_> = rows.iter().map(Row::applies).collect();
+        unreachable::warn(spec, item, written, &apply, d);
     }
 }
 
