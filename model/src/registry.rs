@@ -473,6 +473,7 @@ fn check_kinds(files: &mut [Tables<'_>], d: &mut Diagnostics) {
         for kind in SHARED {
             let takes = tables_of.iter().filter(|(_, kinds)| kinds.contains(&kind));
             let takes: Vec<&str> = takes.map(|(name, _)| *name).collect();
+            tables.derive_protocols(kind, &takes);
             tables.protocols(kind, &takes, d);
         }
     }
