@@ -216,10 +216,8 @@ impl<'a> Tables<'a> {
                 && !table.contains_key(PROTOCOL)
             {
                 let value = DeValue::String(own.into());
-                table.insert(
-                    Spanned::new(span.clone(), PROTOCOL.into()),
-                    Spanned::new(span, value),
-                );
+                table
+                    .insert(Spanned::new(span.clone(), PROTOCOL.into()), Spanned::new(span, value));
             }
         }
     }
@@ -242,7 +240,9 @@ impl<'a> Tables<'a> {
                     let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
                     let known = known.join(", ");
                     let help = match kind {
-                        "system" => format!("or call it `PROTOCOL/NAME`; the protocols are {known}"),
+                        "system" => {
+                            format!("or call it `PROTOCOL/NAME`; the protocols are {known}")
+                        }
                         _ => format!(
                             "it can be left out in a file whose systems are all of one protocol; \
                              the protocols are {known}"
