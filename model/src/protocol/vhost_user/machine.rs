@@ -275,10 +275,7 @@ impl<const R: usize> Machine for VhostUser<R> {
         for (index, ring) in s.rings.iter().enumerate() {
             let index = index as u8;
             for request in 0..self.bounds.requests {
-                let waits = ring.is_open(request) && request != ring.oldest_open();
-                if !(self.bounds.in_order && waits) {
-                    f(Stimulus::Guarded(Event::Used { ring: index, request }));
-                }
+                f(Stimulus::Guarded(Event::Used { ring: index, request }));
             }
             if ring.unnotified || self.suspended(s) {
                 f(Stimulus::Guarded(Event::Call { ring: index }));

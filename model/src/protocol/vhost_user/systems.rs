@@ -172,7 +172,7 @@ pub fn compile(
         match (Compiler { table, programs, rings }).anytime(text.get_ref()) {
             Ok(message) => then.push(message),
             Err((message, help)) => {
-                d.push(with_help(item.error(text.span(), message, "unknown message"), help));
+                d.push(with_help(item.error(text.span(), message, "this message"), help));
             }
         }
     }

@@ -21,6 +21,9 @@ impl<const R: usize> VhostUser<R> {
         judge: &mut RuleContext,
     ) -> Verdict<Self> {
         let r = &s.rings[ring as usize];
+        if self.bounds.in_order && r.is_open(request) && request != r.oldest_open() {
+            return Ok(Reaction::Disabled);
+        }
         let broken = if r.is_open(request) {
             if s.suspended {
                 Some(self.laws.no_guest_writes)
