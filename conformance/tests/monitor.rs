@@ -286,6 +286,50 @@ fn an_announcement_is_passed_over() {
     assert_eq!(judged(&log).verdict, Verdict::Conformant);
 }
 
+/// Each thread of a source that notices a failure reports it. Nothing else may be said twice.
+#[test]
+fn a_failure_may_be_said_again() {
+    let log = fails(&[BOTH]);
+    let again = |line: &Entry| {
+        let mut log = log.clone();
+        log.insert(at(&log, line) + 1, line.clone());
+        judged(&log).verdict
+    };
+    assert_eq!(again(&status(SOURCE, "failed")), Verdict::Conformant);
+    assert_eq!(again(&status(SOURCE, "setup")), Verdict::Violated);
+    assert_eq!(again(&status(SOURCE, "active")), Verdict::Violated);
+}
+
+/// What was sent may be whole when a migration is cancelled: the destination has completed, and does not run.
+#[test]
+fn a_destination_may_have_all_of_what_is_cancelled() {
+    let mut log = completes(&[]);
+    log.truncate(at(&log, &vm(SOURCE, false)) + 1);
+    log.retain(|line| !matches!(&line.what, What::Event(End::Destination, _)));
+    log.extend([status(DESTINATION, "setup"), status(DESTINATION, "active")]);
+    log.push(status(SOURCE, "cancelling"));
+    let with = |further: &[Entry]| {
+        let mut log = log.clone();
+        log.extend(further.iter().cloned().chain([ends()]));
+        judged(&log)
+    };
+    let source = [vm(SOURCE, true), status(SOURCE, "cancelled")];
+    let has_all = [&[status(DESTINATION, "completed")], &source[..]].concat();
+    let report = with(&has_all);
+    assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+    // It must not run.
+    let report = with(&[&has_all[..], &[vm(DESTINATION, true)]].concat());
+    assert_eq!(report.violations[0].clause.as_deref(), Some("migration.run.one"));
+    // A source that still runs has not sent everything.
+    let mut early = completes(&[]);
+    early.truncate(at(&early, &vm(SOURCE, false)));
+    early.retain(|line| !matches!(&line.what, What::Event(End::Destination, _)));
+    early.extend([status(DESTINATION, "setup"), status(DESTINATION, "active")]);
+    assert_eq!(judged(&early).violations, []);
+    early.extend([status(SOURCE, "cancelling"), status(DESTINATION, "completed"), ends()]);
+    assert_eq!(judged(&early).verdict, Verdict::Violated);
+}
+
 /// What is not modelled ends judgement, and is said to.
 #[test]
 fn postcopy_is_not_judged() {

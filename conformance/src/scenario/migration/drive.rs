@@ -36,8 +36,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(10);
 const SLOW: (u64, u64) = (16 << 20, 1);
 /// How often a migration with a limit reads its logs before it is seen to go on.
 const GOES_ON: u64 = 8;
-/// Of which round one is cancelled that comes to nothing.
-const CANCELLED: u64 = 2;
+/// In which round one is cancelled that comes to nothing: in the first, long before it could switch over.
+const CANCELLED: u64 = 1;
 /// How long a guest may take to go on after it.
 const RESUME: Duration = Duration::from_secs(5);
 /// The status of a migration whose destination follows from checkpoint to checkpoint.

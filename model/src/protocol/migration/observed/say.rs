@@ -107,7 +107,8 @@ impl Observed {
             // Nothing has begun that could fail.
             Some(Act::Fault) if before.3.step == 0 => return Vec::new(),
             // Once the vCPUs stop, so do the devices: what fails meanwhile is noticed afterwards.
-            Some(Act::Fault) if ends.stopping || Self::has_gone(ends) => return Vec::new(),
+            Some(Act::Fault) if ends.stopping => return Vec::new(),
+            Some(Act::Fault) if Self::has_gone(ends) && !ends.gives_up => return Vec::new(),
             Some(Act::Fault) => {}
             // Management has not said yet that it may go on.
             Some(_) if Self::is_held(ends) => return Vec::new(),
@@ -222,8 +223,13 @@ impl Observed {
 
     /// The destination may notice that it comes to nothing.
     fn destination_fails(ways: &mut Ways) {
-        if matches!(ways.status(DESTINATION), Some(Status::Setup | Status::Active)) {
-            ways.either(DESTINATION, &[&[], &[FAILED]]);
+        match ways.status(DESTINATION) {
+            // Everything may be there already; it does not run, and management knows that the source goes on.
+            Some(Status::Active) if !ways.runs(SOURCE) => {
+                ways.either(DESTINATION, &[&[], &[FAILED], &[COMPLETED]]);
+            }
+            Some(Status::Setup | Status::Active) => ways.either(DESTINATION, &[&[], &[FAILED]]),
+            _ => {}
         }
     }
 
