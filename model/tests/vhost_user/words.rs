@@ -1,5 +1,7 @@
 //! What a file of vhost-user can say: any feature bit and number, and an error for what cannot be explored.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write as _;
 
 use devmig_engine::explore::Options;

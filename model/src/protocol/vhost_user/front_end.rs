@@ -28,6 +28,8 @@ pub struct FrontState<const R: usize> {
     pub step: u8,
     /// An answer is awaited.
     pub waiting: bool,
+    /// It read a reply that it did not expect: it cannot tell what comes next, and does nothing more.
+    pub gave_up: bool,
     /// What GET_VRING_BASE returned last, for each ring, and where its used ring is.
     #[serde(serialize_with = "as_list")]
     pub bases: [Base; R],
@@ -153,7 +155,7 @@ impl<const R: usize> FrontEnd<R> {
 
     /// The event of the current step, if it is one that this party makes.
     fn does(&self, s: &FrontState<R>) -> Option<Event> {
-        if s.waiting {
+        if s.waiting || s.gave_up {
             return None;
         }
         match *self.current(s)? {
@@ -178,7 +180,7 @@ impl<const R: usize> FrontEnd<R> {
 
     /// Whether it puts this message into the socket now.
     fn sends(&self, s: &FrontState<R>, event: &Event) -> bool {
-        let driving = self.current(s).is_none() && !s.waiting;
+        let driving = self.current(s).is_none() && !s.waiting && !s.gave_up;
         let mut may = false;
         if driving {
             self.may(s, &mut |message| may |= Event::Message(message) == *event);
@@ -234,6 +236,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
         FrontState {
             step: 0,
             waiting: false,
+            gave_up: false,
             bases: [Base::default(); R],
             status: 0,
             read: false,
@@ -263,8 +266,8 @@ impl<const R: usize> Machine for FrontEnd<R> {
     fn on(&self, s: &FrontState<R>, event: &Event, _: &mut RuleContext) -> Verdict<Self> {
         let mut next = *s;
         match *event {
-            // By its interpretation the message has no reply: it does not read one.
-            Event::Reply { id, .. } if self.expects_none(id) => return Ok(Reaction::Disabled),
+            Event::Reply { id, .. } if self.expects_none(id) => next.gave_up = true,
+            Event::Reply { .. } if s.gave_up => return Ok(Reaction::Ignore),
             Event::Reply { id, ring, value, .. } => {
                 let answer = self.table.messages[id.0 as usize].answer;
                 if answer == Some(Answer::Base) {
@@ -338,7 +341,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
                 descriptors: 0,
             }));
         }
-        if self.current(s).is_none() && !s.waiting {
+        if self.current(s).is_none() && !s.waiting && !s.gave_up {
             return self.may(s, &mut |message| f(Stimulus::Guarded(Event::Message(message))));
         }
         if let Some(event) = self.does(s) {
@@ -386,6 +389,6 @@ impl<const R: usize> Machine for FrontEnd<R> {
     }
 
     fn at_end(&self, s: &FrontState<R>) -> bool {
-        self.current(s).is_none()
+        self.current(s).is_none() && !s.gave_up
     }
 }

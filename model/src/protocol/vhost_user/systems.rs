@@ -284,8 +284,7 @@ impl Loaded {
         rules: Rules,
     ) -> System<properties::Parts<R>, 1, N, W> {
         let fronts = def.front_end.iter();
-        let fronts =
-            fronts.fold(rules.clone(), |all, (choice, option)| all.fixing(*choice, *option));
+        let fronts = fronts.fold(rules, |all, (choice, option)| all.fixing(*choice, *option));
         let machine = VhostUser {
             table: self.interpreted(&rules.choices),
             laws: self.laws,
@@ -300,7 +299,7 @@ impl Loaded {
         };
         let unasked = self.readings.acknowledged_unasked;
         let awaits_unasked = def.front_end.iter().any(|(choice, _)| *choice == unasked.id())
-            && unasked.taken(&mut fronts.judge()) == Ok(Acknowledged::Always);
+            && unasked.taken(&fronts.judge()) == Ok(Acknowledged::Always);
         let front_end = FrontEnd {
             not_offered: self.table.not_offered(def.bounds.features | def.bounds.protocol),
             awaits_unasked,
