@@ -12,6 +12,7 @@
 //! | `messages.rs`, `vfio_states.rs` | the tables of vhost-user and of VFIO, which `devmig table` shows too |
 //! | `implementations.rs`, `steps.rs` | what is known of real implementations; the steps of tests |
 //! | `hand_over.rs`, `tracking.rs` | the hand-over table; what tracks the writes of devices |
+//! | `keys.rs` | the keys of a file |
 //! | `proposed.rs` | what was proposed in the founding discussions |
 //! | `migration_events.rs` | what the monitors of a migration report |
 //! | `schemas.rs` | the forms of JSON documents |
@@ -23,6 +24,7 @@
 pub mod explain;
 mod hand_over;
 mod implementations;
+mod keys;
 pub mod lists;
 pub mod messages;
 mod migration_events;
@@ -180,6 +182,12 @@ pub fn reference(
             "The steps of a test",
             "What a test of each suite, or a script for `--script` and `--play`, can do.",
             steps::body(),
+        ),
+        page(
+            "keys.md",
+            "The keys of a file",
+            "Every kind of item that a proposal or a file of `specs/` may hold, with its keys.",
+            keys::body(library),
         ),
         page(
             "words.md",

@@ -173,15 +173,20 @@ fn of_a_page(arguments: &[String], page: &Path) -> Result<Command, Error> {
     }
 }
 
-/// Runs such a command line, whose result goes to a string.
+/// Runs such a command line, whose result goes to a string, and so do the errors of a specification that
+/// it reads: a page may show them.
 ///
 /// # Errors
 /// As [`of_a_page`], and if the command has no result.
 fn captured(arguments: &[String], page: &Path) -> Result<String, Error> {
     let command = of_a_page(arguments, page)?;
     let mut bytes = Vec::new();
-    run(command, &mut Out::new(&mut bytes, false))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let errors = match run(command, &mut Out::new(&mut bytes, false)) {
+        Ok(_) => String::new(),
+        Err(error @ Error::Spec(_)) => error.text(false),
+        Err(error) => return Err(error),
+    };
+    Ok(String::from_utf8_lossy(&bytes).into_owned() + &errors)
 }
 
 impl Command {
@@ -195,12 +200,12 @@ impl Command {
             | Command::Decide(_)
             | Command::Replay(_)
             | Command::Table(_)
-            | Command::Proposal(_)
             | Command::Clauses(_)
             | Command::Texts(_)
             | Command::Choices(_)
             | Command::Explain(_)
             | Command::Schema(_) => true,
+            Command::Proposal(proposal) => proposal.only_prints(),
             Command::Explore(_)
             | Command::Verify(_)
             | Command::Test(_)

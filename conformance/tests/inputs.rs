@@ -85,7 +85,8 @@ const FOLDERS: [&[&str]; 3] = [
 ];
 
 /// And for a file that is written.
-const WRITTEN: [&[&str]; 6] = [
+const WRITTEN: [&[&str]; 7] = [
+    &["proposal", "new", "FILE"],
     &["reference", "multifd-source", "--connect", "/no-such-socket", "--save", "FILE"],
     &["reference", "multifd-destination", "--listen", "LISTEN", "--save", "FILE"],
     &["test", "vhost-user", "--socket", "/s", "--only", "ring.request", "--junit", "FILE"],

@@ -24,6 +24,7 @@ pub mod hand_over;
 pub mod listing;
 pub mod migrating;
 pub mod proposal;
+pub mod skeleton;
 pub mod vm;
 
 use devmig_engine::clause::{ChoiceId, ClauseId};

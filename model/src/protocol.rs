@@ -16,7 +16,7 @@
 //! Each is registered in [`crate::registry`], by the trait in [`registration`]. ARCHITECTURE.md
 //! ("Adding a protocol") lists all that a new one takes. What they read alike stands once: [`input`] items
 //! and a proposal's over them, [`program`] steps by name, [`definition`] the keys of every system,
-//! [`property`] the list of properties, [`abstraction`] abstract machines, [`size`] bounds by name.
+//! [`property`] the list of properties, [`written`] properties that a file states, [`abstraction`] abstract machines, [`size`] bounds by name.
 pub mod abstraction;
 pub mod barrier;
 pub mod definition;
@@ -38,3 +38,4 @@ pub mod vdpa;
 pub mod vfio;
 pub mod vfio_user;
 pub mod vhost_user;
+pub mod written;

@@ -13,25 +13,28 @@
 //! of a file is accepted and then ignored. A name stands for one system.
 
 pub mod described;
+mod lint;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::described::{CompatExpectation, RawCompatExpect, RawSchemeExpect, SchemeExpectation};
 use crate::protocol::definition::Definition;
-use crate::protocol::input::{Input, Read};
+use crate::protocol::input::{self, Input, Read};
 use crate::protocol::registration::{Bug, Protocol, SHARED, Section};
 use crate::protocol::size::{BadScale, Bound, Scale, Speaks};
 use crate::protocol::{
     barrier, example, hand_over, mapped_ram, migration, multifd, orchestration, ring, transfer,
-    vdpa, vfio, vhost_user,
+    vdpa, vfio, vhost_user, written,
 };
 use crate::spec::traceability;
 use crate::spec::{
-    self, Diagnostics, Item, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
-    builtin_files, did_you_mean, renamed_or_near, with_help,
+    self, Diagnostics, Item, ItemKind, SourceFile, Spanned, Spec, SpecError, SpecErrors, Tables,
+    Within, WrittenItem, builtin_files, did_you_mean, renamed_or_near, with_help,
 };
 use devmig_engine::clause::{ChoiceId, ClauseId};
 use devmig_engine::explore::Check;
@@ -85,14 +88,19 @@ macro_rules! registered {
 
         /// The registered protocols by name, each with the kinds of items that it reads.
         #[must_use]
-        pub fn tables() -> Vec<(&'static str, &'static [&'static str])> {
+        pub fn tables() -> Vec<(&'static str, Vec<ItemKind>)> {
             vec![$((<$protocol>::name(), <$protocol>::tables()),)*]
         }
 
-        /// The words of every protocol, in sections.
+        /// The registered protocols by name, each with the others whose choices its systems have.
+        fn protocols_and_what_they_ask() -> Vec<(&'static str, &'static [&'static str])> {
+            vec![$((<$protocol>::name(), <$protocol>::asks_of()),)*]
+        }
+
+        /// The words of every protocol, in sections, with its name.
         #[must_use]
-        pub fn words() -> Vec<Section> {
-            [$(<$protocol>::words()),*].concat()
+        pub fn words_by_protocol() -> Vec<(&'static str, Vec<Section>)> {
+            vec![$((<$protocol>::name(), <$protocol>::words()),)*]
         }
     };
 }
@@ -125,7 +133,28 @@ registered! {
 }
 
 /// The kinds of items that are read here.
-const KINDS: [&str; 5] = ["proposal", "expect", "decide", "scheme-expect", "compat-expect"];
+fn own_kinds() -> Vec<ItemKind> {
+    vec![
+        ItemKind::of::<RawProposal>("proposal").within(Within::Proposals),
+        ItemKind::of::<RawExpect>("expect").within(Within::Proposals),
+        ItemKind::of::<RawDecide>("decide"),
+        ItemKind::of::<RawSchemeExpect>("scheme-expect").within(Within::Proposals),
+        ItemKind::of::<RawCompatExpect>("compat-expect").within(Within::Proposals),
+    ]
+}
+
+/// The words of every protocol, in sections.
+#[must_use]
+pub fn words() -> Vec<Section> {
+    let of_protocols = words_by_protocol().into_iter().flat_map(|(_, sections)| sections);
+    of_protocols.chain(written::words()).collect()
+}
+
+/// The kinds of items that belong to no protocol.
+#[must_use]
+pub fn common_kinds() -> Vec<ItemKind> {
+    [own_kinds(), spec::kinds()].concat()
+}
 
 /// Kinds that were once written otherwise, and what takes their place.
 const RENAMED: [(&str, &str); 2] = [
@@ -136,48 +165,56 @@ const RENAMED: [(&str, &str); 2] = [
 /// Every kind of item that a file may hold.
 #[must_use]
 pub fn kinds() -> Vec<&'static str> {
-    let mut all = [&spec::KINDS[..], &KINDS].concat();
-    for kind in tables().into_iter().flat_map(|(_, kinds)| kinds) {
-        if !all.contains(kind) {
-            all.push(kind);
+    let mut all = Vec::new();
+    for kind in common_kinds().into_iter().chain(tables().into_iter().flat_map(|(_, own)| own)) {
+        if !all.contains(&kind.name) {
+            all.push(kind.name);
         }
     }
     all
 }
 
-/// One `[[proposal]]`: what the file is.
-#[derive(Clone, Debug, Deserialize)]
+/// The proposal: what the file is about. A proposal file has exactly one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawProposal {
+    /// Short name of the proposal.
     id: Spanned<String>,
+    /// Its title, in a few words.
     title: Spanned<String>,
+    /// What it changes and why, in a few sentences.
     about: Spanned<String>,
-    /// Rows of the founding discussions that it carries.
+    /// Rows of the founding discussions that it is about.
     #[serde(default)]
     rows: Vec<Spanned<String>>,
-    /// Systems of the base that are checked again under the proposal.
+    /// Built-in systems that are explored without the proposal and with it.
     #[serde(default)]
     systems: Vec<Spanned<String>>,
-    /// Choices that it settles.
+    /// Choices that the proposal settles, each as `CHOICE = OPTION`.
     #[serde(default)]
     fixes: Vec<Spanned<String>>,
 }
 
-/// One `[[expect]]`: under these options, these properties are violated and all others hold.
-#[derive(Clone, Debug, Deserialize)]
+/// An expectation: under these options, these properties are violated and all others hold.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawExpect {
+    /// Name of the system.
     system: Spanned<String>,
+    /// Options that are fixed, each as `CHOICE = OPTION`; empty for the defaults.
     under: Vec<Spanned<String>>,
+    /// The properties that are violated; a name may end in `: non-vacuous`.
     #[serde(default)]
     violated: Vec<Spanned<String>>,
 }
 
-/// One `[[decide]]`: a table of choices and properties.
-#[derive(Clone, Debug, Deserialize)]
+/// A question: which properties of a system hold under each option of some choices.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawDecide {
+    /// Name of the system.
     system: Spanned<String>,
+    /// Ids of the choices; every combination of their options is explored.
     choices: Vec<Spanned<String>>,
 }
 
@@ -233,6 +270,10 @@ pub struct Library {
     pub decisions: Vec<Decision>,
     /// The proposal, if one was loaded.
     pub proposal: Option<Proposal>,
+    /// The items of its file.
+    pub contents: Vec<WrittenItem>,
+    /// What has no effect, or perhaps another one than was meant.
+    pub warnings: Vec<SpecError>,
     protocols: Protocols,
 }
 
@@ -275,14 +316,21 @@ impl Library {
             let help = "an `[[exception]]` says what a built-in clause lacks: leave it out";
             proposed.refuse("exception", message, help, &mut d);
         }
-        check_kinds(&mut tables, &mut d);
-        let spec = Spec::read(&mut tables, &mut d);
-        if !d.complete() {
+        if !d.is_readable() {
             // Half a file would only give rise to complaints about what is missing.
             return Err(d.finish(()).err().unwrap_or_else(|| SpecError::new("unreadable").into()));
         }
+        let contents = tables.get(base).map(Tables::written).unwrap_or_default();
+        let built_in: Vec<WrittenItem> = tables
+            .iter()
+            .take(base)
+            .filter(|_| !contents.is_empty())
+            .flat_map(Tables::written)
+            .collect();
+        check_kinds(&mut tables, &mut d);
+        let spec = Spec::read(&mut tables, &mut d);
         let proposed = if proposed_file.is_some() { tables.pop() } else { None };
-        let mut input = Input::new(tables, proposed);
+        let mut input = Input::new(tables, proposed).knowing(protocols_and_what_they_ask());
         let proposals = input.items::<RawProposal>("proposal", &mut d);
         let expects = input.items::<RawExpect>("expect", &mut d);
         let decides = input.items::<RawDecide>("decide", &mut d);
@@ -319,8 +367,66 @@ impl Library {
                 all.map(|item| described::compat(&spec, item, &mut d)).collect();
             proposal
         });
-        d.finish(())?;
-        Ok(Library { spec, decisions, proposal, protocols })
+        if let Some(proposal) = &proposal {
+            lint::unused(&contents, &built_in, &mut d);
+            lint::replaced(&contents, &built_in, &proposal.systems, &mut d);
+        }
+        let ((), warnings) = d.finish_with_warnings(())?;
+        let mut library = Library { spec, decisions, proposal, contents, warnings, protocols };
+        let mut d = Diagnostics::default();
+        library.check_written(&mut d);
+        library.warn_of_systems(&expects.proposed, &mut d);
+        let ((), further) = d.finish_with_warnings(())?;
+        library.warnings.extend(further);
+        Ok(library)
+    }
+
+    /// Warnings that can only be given when every system is there.
+    fn warn_of_systems(&self, expects: &[Item<RawExpect>], d: &mut Diagnostics) {
+        for item in expects {
+            let name = item.value.system.get_ref();
+            if let Some(system) = self.find(name, &[]) {
+                let checked = system.properties().into_iter().map(|listed| listed.name.to_string());
+                let checked: Vec<String> = checked.collect();
+                lint::unchecked(item, (name, &checked), &item.value.violated, d);
+            }
+        }
+        let has_systems = |proposal: &Proposal| {
+            let brings = |protocol: &dyn Protocol| {
+                !protocol.systems().proposed().is_empty()
+                    || protocol.bugs().iter().any(|bug| bug.proposed)
+            };
+            !proposal.systems.is_empty() || self.protocols().into_iter().any(|(_, p)| brings(p))
+        };
+        let is_about_others = |proposal: &Proposal| {
+            !(proposal.schemes.is_empty() && proposal.descriptions.is_empty())
+                || self.vfio().expect.is_some()
+        };
+        if let Some(proposal) = &self.proposal
+            && !has_systems(proposal)
+            && !is_about_others(proposal)
+        {
+            lint::without_a_system(&self.contents, d);
+        }
+    }
+
+    /// Notes properties of files that make no sense of a system that names them.
+    fn check_written(&self, d: &mut Diagnostics) {
+        let files: Vec<_> = self.definitions().flat_map(|(_, def)| &def.common().written).collect();
+        files.iter().for_each(|(written, _)| d.enter(written.file()));
+        for (protocol, def) in self.definitions() {
+            let common = def.common();
+            if common.written.is_empty() {
+                continue;
+            }
+            let Some(system) = self.under(protocol, def, &[]) else { continue };
+            let fields = system.fields();
+            for (written, _) in &common.written {
+                if let Err(error) = written.fits(&common.name, &fields) {
+                    d.push(error);
+                }
+            }
+        }
     }
 
     /// Every registered protocol by name, in the order in which systems are listed.
@@ -471,7 +577,8 @@ fn check_kinds(files: &mut [Tables<'_>], d: &mut Diagnostics) {
         }
         tables.known(&kinds, d);
         for kind in SHARED {
-            let takes = tables_of.iter().filter(|(_, kinds)| kinds.contains(&kind));
+            let reads = |kinds: &[ItemKind]| kinds.iter().any(|own| own.name == kind);
+            let takes = tables_of.iter().filter(|(_, kinds)| reads(kinds));
             let takes: Vec<&str> = takes.map(|(name, _)| *name).collect();
             tables.derive_protocols(kind, &takes);
             tables.protocols(kind, &takes, d);
@@ -483,7 +590,7 @@ fn one_proposal(file: &SourceFile, proposals: &[Item<RawProposal>], d: &mut Diag
     if proposals.len() != 1 {
         let message = "a proposal's file has one `[[proposal]]`";
         let label = format!("{} here", proposals.len());
-        d.push(SpecError::at(file, 0..0, message, label));
+        d.reference(SpecError::at(file, 0..0, message, label));
     }
 }
 
@@ -497,16 +604,21 @@ fn only_proposed<T>(read: &Read<T>, d: &mut Diagnostics) {
 /// The systems by name, each with the properties of its protocol.
 struct Names<'a> {
     systems: Vec<&'a str>,
-    properties: BTreeMap<&'a str, Vec<&'static str>>,
+    properties: BTreeMap<&'a str, Vec<&'a str>>,
+    protocols: BTreeMap<&'a str, &'static str>,
 }
 
 impl<'a> Names<'a> {
     fn of(protocols: &'a Protocols) -> Self {
-        let mut names = Names { systems: Vec::new(), properties: BTreeMap::new() };
-        for (_, protocol) in protocols.all() {
-            let properties = [&protocol.properties()[..], &OF_EVERY_SYSTEM].concat();
+        let mut names =
+            Names { systems: Vec::new(), properties: BTreeMap::new(), protocols: BTreeMap::new() };
+        for (name, protocol) in protocols.all() {
+            let written = protocol.systems().written().iter().map(|own| own.name.as_str());
+            let properties = protocol.properties().into_iter().chain(written);
+            let properties: Vec<&str> = properties.chain(OF_EVERY_SYSTEM).collect();
             for def in protocol.systems().definitions() {
                 names.properties.insert(def.name(), properties.clone());
+                names.protocols.insert(def.name(), name);
                 names.systems.push(def.name());
             }
         }
@@ -559,6 +671,7 @@ impl<'a> Names<'a> {
                 d.push(with_help(error, help));
             }
         }
+        self.own_choices(item, &system, &raw.under, d);
         Expectation {
             system,
             under: spec.pins_at(item, &raw.under, d),
@@ -566,8 +679,23 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Notes choices of other protocols than that of a system.
+    fn own_choices<T>(
+        &self,
+        item: &Item<T>,
+        system: &str,
+        choices: &[Spanned<String>],
+        d: &mut Diagnostics,
+    ) {
+        if let Some(protocol) = self.protocols.get(system) {
+            let known = protocols_and_what_they_ask();
+            input::own_choices(&known, protocol, item, choices, d);
+        }
+    }
+
     fn decision(&self, spec: &Spec, item: &Item<RawDecide>, d: &mut Diagnostics) -> Decision {
         let raw = &item.value;
+        self.own_choices(item, raw.system.get_ref(), &raw.choices, d);
         Decision {
             system: self.known(item, &raw.system, d),
             choices: raw.choices.iter().filter_map(|id| spec.choice_at(item, id, d)).collect(),

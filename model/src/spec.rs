@@ -20,9 +20,12 @@ pub mod choice;
 pub mod clause;
 pub mod diagnostic;
 pub mod exception;
+pub mod excerpt;
 pub mod file;
+pub mod kind;
 pub mod source;
 mod source_file;
+mod spanned;
 pub mod texts;
 pub mod traceability;
 
@@ -32,7 +35,8 @@ pub use choice::{Choice, ChoiceOf, ChoiceOption};
 pub use clause::{Clause, Level};
 pub use diagnostic::{Diagnostics, SpecError, SpecErrors, did_you_mean, renamed_or_near};
 pub use exception::{Exception, Lack};
-pub use file::{Item, Spanned, Tables, with_help};
+pub use file::{Item, Spanned, Tables, WrittenItem, with_help};
+pub use kind::{ItemKind, Within};
 pub use source::{Citation, Source, Version};
 pub use source_file::SourceFile;
 
@@ -45,7 +49,15 @@ use source::RawSource;
 
 /// The kinds of items that are read here. Others belong to protocols and proposals, which read them
 /// from the same files ([`crate::registry`]).
-pub const KINDS: [&str; 4] = ["source", "clause", "choice", "exception"];
+#[must_use]
+pub fn kinds() -> Vec<ItemKind> {
+    vec![
+        ItemKind::of::<RawClause>("clause"),
+        ItemKind::of::<RawChoice>("choice"),
+        ItemKind::of::<RawSource>("source"),
+        ItemKind::of::<RawException>("exception").within(Within::BuiltIn),
+    ]
+}
 
 macro_rules! builtin {
     ($($name:literal)*) => {
@@ -232,7 +244,8 @@ impl Spec {
         let mut d = Diagnostics::default();
         let mut tables: Vec<Tables<'_>> = files.iter().map(|file| file.parse(&mut d)).collect();
         let spec = Self::read(&mut tables, &mut d);
-        tables.into_iter().for_each(|tables| tables.finish(&KINDS, &mut d));
+        let known: Vec<&str> = kinds().iter().map(|kind| kind.name).collect();
+        tables.into_iter().for_each(|tables| tables.finish(&known, &mut d));
         d.finish(spec)
     }
 
@@ -299,7 +312,11 @@ impl Spec {
         id: &Spanned<String>,
         d: &mut Diagnostics,
     ) -> Option<ClauseId> {
-        self.clause(id.get_ref())
+        let found = self.clause(id.get_ref());
+        if found.is_ok() {
+            d.uses(id.get_ref());
+        }
+        found
             .map_err(|error| d.reference(error.placed(&item.file, id.span(), "unknown clause")))
             .ok()
     }
@@ -315,6 +332,20 @@ impl Spec {
         self.pin(written.get_ref())
             .map_err(|error| d.reference(error.placed(&item.file, written.span(), "unknown")))
             .ok()
+    }
+
+    /// The same in a rule, which is what uses a choice: to fix an option uses nothing.
+    pub fn rule_pin_at<T>(
+        &self,
+        item: &Item<T>,
+        written: &Spanned<String>,
+        d: &mut Diagnostics,
+    ) -> Option<(ChoiceId, u8)> {
+        let found = self.pin_at(item, written, d);
+        if let Some((choice, _)) = found {
+            d.uses(self.choice_name(choice));
+        }
+        found
     }
 
     /// Several such; a choice that is fixed before is noted too.
@@ -789,10 +820,24 @@ fn dotted<T>(item: &Item<T>, id: &Spanned<String>, d: &mut Diagnostics) {
     }
 }
 
-fn is_word(text: &str) -> bool {
+/// Whether a text is a name: lower-case letters and digits, in parts joined by `-`.
+#[must_use]
+pub fn is_word(text: &str) -> bool {
     text.split('-').all(|part| {
         !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
     })
+}
+
+/// A number as it stands within a text: decimal, or hexadecimal after `0x`, as traces print them.
+#[must_use]
+pub fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) if digits.bytes().all(|c| c.is_ascii_hexdigit()) => {
+            u64::from_str_radix(digits, 16).ok()
+        }
+        Some(_) => None,
+        None => text.parse().ok(),
+    }
 }
 
 /// Whether a text matches a pattern in which `*` stands for anything. Upper and lower case differ.

@@ -13,6 +13,7 @@ use devmig_model::analysis::migrating::Migrations;
 use devmig_model::analysis::vm::answer::Answer;
 use devmig_model::device_model::read::Verdict;
 use devmig_model::device_model::{form, rfc};
+use devmig_model::registry;
 use schemars::{Schema, schema_for};
 
 use crate::compat::fleet::Matrix;
@@ -41,6 +42,8 @@ pub const ALL: &[Document] = &[
     ("test", "devmig test … --format json", || schema_for!(SuiteReport)),
     ("test-list", "devmig test … --list --format json", || schema_for!(Listed)),
     ("implementations", "devmig implementations --format json", || schema_for!(matrix::Document)),
+    ("proposal", "devmig proposal lint FILE", registry::schema::proposal),
+    ("specification", "a file of specs/", registry::schema::specification),
     ("instance", "devmig compat --source INSTANCE …", || schema_for!(form::InstanceForm)),
     ("implementation", "devmig compat … --destination IMPLEMENTATION", || {
         schema_for!(form::ImplementationForm)

@@ -173,7 +173,7 @@ impl Error {
             return text;
         };
         let mut text = String::new();
-        for error in errors.errors() {
+        for error in errors.errors().iter().chain(errors.warnings()) {
             if error.span().is_some() {
                 text += &diagnostic(error, color);
                 text.push('\n');
@@ -187,6 +187,11 @@ impl Error {
         }
         text
     }
+}
+
+/// Warnings, with the places underlined.
+pub(super) fn warnings(of: &[SpecError], color: bool) -> String {
+    of.iter().map(|warning| diagnostic(warning, color) + "\n").collect()
 }
 
 /// A diagnostic, drawn the same on every machine: ids are not broken at their hyphens.

@@ -438,6 +438,18 @@ Exit codes:
   1  the migration states of VFIO would not be sound
   2  wrong usage, or a proposal with errors";
 
+pub(super) const PROPOSAL_NEW: &str = "\
+Examples:
+  devmig proposal new
+  devmig proposal new --protocol vfio --id half-state half-state.toml
+
+The file passes `devmig proposal lint` as it is, and `devmig check --proposal` explores it. The keys of
+each item are in the book, in the chapter \"The keys of a file\".
+
+Exit codes:
+  0  the proposal was written
+  2  wrong usage, or the file exists";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   devmig schema

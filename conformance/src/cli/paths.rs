@@ -26,7 +26,7 @@ const READ: [&str; 15] = [
 ];
 
 /// Files that are written, and folders for them: the same test.
-const WRITTEN: [&str; 6] = ["junit", "results", "record", "folder", "came", "save"];
+const WRITTEN: [&str; 7] = ["junit", "results", "record", "folder", "came", "save", "new_file"];
 
 /// Sockets, devices and places for them: nothing is read from their files.
 const PLACES: [&str; 12] = [

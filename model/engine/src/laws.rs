@@ -254,7 +254,7 @@ pub fn liveness_agrees<M: Machine, const Q: usize, const N: usize, const W: usiz
             }
         }
         if property.kind == PropertyKind::LeadsTo {
-            compare(property.name, avoids);
+            compare(&property.name, avoids);
         }
     }
     Ok(wrong)

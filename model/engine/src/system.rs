@@ -19,6 +19,8 @@
 //! the same predicate: a check that cannot fail cannot be written. A property of one ring, channel,
 //! device or page is quantified here ([`Property::for_each`]), never by its predicate.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -161,7 +163,7 @@ impl<W, E> Test<W, E> {
 /// it holds of every instance; an antecedent need be met by one of them only.
 pub struct Property<W, E> {
     /// Short and unique in its system, e.g. `nothing-processed-while-stopped`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The clause behind it, if one is.
     pub clause: Option<ClauseId>,
     /// What is expected.
@@ -169,28 +171,29 @@ pub struct Property<W, E> {
     /// What it says.
     pub kind: PropertyKind,
     /// What an instance is, e.g. `ring`; nothing, if there is only one test.
-    pub each: &'static str,
+    pub each: Cow<'static, str>,
     /// How it is decided, by instance.
     pub tests: Vec<Test<W, E>>,
 }
 
 impl<W, E> Property<W, E> {
     /// A property with one test.
-    pub fn new(name: &'static str, test: Test<W, E>) -> Self {
+    pub fn new(name: impl Into<Cow<'static, str>>, test: Test<W, E>) -> Self {
         let kind = test.kind();
-        let (clause, expected) = (None, Expected::Holds);
-        Property { name, clause, expected, kind, each: "", tests: vec![test] }
+        let (name, each) = (name.into(), "".into());
+        Property { name, clause: None, expected: Expected::Holds, kind, each, tests: vec![test] }
     }
 
     /// The same test of each of `count` instances, which are called `each` (`ring`): the property has
     /// one verdict, and a counterexample names its instance.
     pub fn for_each(
-        name: &'static str,
-        each: &'static str,
+        name: impl Into<Cow<'static, str>>,
+        each: impl Into<Cow<'static, str>>,
         count: usize,
         test: impl Fn(usize) -> Test<W, E>,
     ) -> Self {
         let first = Property::new(name, test(0));
+        let each = each.into();
         Property { each, tests: (0..count).map(test).collect(), ..first }
     }
 
@@ -230,6 +233,15 @@ impl<W, E> Property<W, E> {
         to: impl Fn(&W) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self::new(name, Test::leads_to(from, to))
+    }
+
+    /// Its name, if that stands in code.
+    #[must_use]
+    pub fn static_name(&self) -> Option<&'static str> {
+        match self.name {
+            Cow::Borrowed(name) => Some(name),
+            Cow::Owned(_) => None,
+        }
     }
 
     /// Names the clause behind it.

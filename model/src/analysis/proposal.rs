@@ -24,8 +24,31 @@ pub fn summary(base: &Library, library: &Library) -> (String, Outcome) {
             return (text, Outcome::Unexpected);
         }
     }
-    (text + "\nno errors\n", Outcome::Expected)
+    let warnings = match library.warnings.len() {
+        0 => String::new(),
+        n => format!(", {}", count(n, "warning")),
+    };
+    (format!("{text}\nno errors{warnings}\n"), Outcome::Expected)
 }
+
+/// The kinds of items that have a line of their own; every other kind is listed by its name.
+const SHOWN: [&str; 15] = [
+    "proposal",
+    "expect",
+    "decide",
+    "scheme-expect",
+    "compat-expect",
+    "vfio-expect",
+    "clause",
+    "choice",
+    "feature",
+    "message",
+    "back-end-message",
+    "system",
+    "vfio-feature",
+    "vfio-state",
+    "vfio-arc",
+];
 
 /// What a valid proposal contains, against the base.
 fn contents(base: &Library, library: &Library) -> String {
@@ -65,6 +88,16 @@ fn contents(base: &Library, library: &Library) -> String {
     line("systems", systems.collect());
     for heading in ["states", "states gone", "arcs", "arcs gone"] {
         line(heading, additions.remove(heading).unwrap_or_default());
+    }
+    let mut others: Vec<(&str, Vec<String>)> = Vec::new();
+    for item in library.contents.iter().filter(|item| !SHOWN.contains(&&*item.kind)) {
+        match others.iter_mut().find(|(kind, _)| *kind == item.kind) {
+            Some((_, names)) => names.push(item.label.clone()),
+            None => others.push((&item.kind, vec![item.label.clone()])),
+        }
+    }
+    for (kind, names) in others {
+        line(kind, names);
     }
     let decides = library.decisions.iter().skip(base.decisions.len());
     line("decides", decides.map(|decision| decision.system.clone()).collect());

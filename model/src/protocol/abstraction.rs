@@ -9,7 +9,7 @@ use super::definition::{InCode, SystemList, Systems};
 use super::input::Input;
 use super::registration::Protocol;
 use super::size::{BadScale, Bound, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
 
@@ -41,8 +41,8 @@ impl<A: Abstraction> Protocol for Loaded<A> {
         A::NAME
     }
 
-    fn tables() -> &'static [&'static str] {
-        &[]
+    fn tables() -> Vec<ItemKind> {
+        Vec::new()
     }
 
     fn load(_: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {

@@ -179,7 +179,7 @@ impl Abstraction for Barrier {
     }
 
     fn properties() -> Vec<&'static str> {
-        system().properties.iter().map(|property| property.name).collect()
+        system().properties.iter().filter_map(Property::static_name).collect()
     }
 }
 

@@ -14,16 +14,19 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::input::Input;
+use super::input::{Input, own_choices};
 use super::property::{self, PropertyDefinition};
 use super::size::{self, BadScale, Bound, Scale, Size, Speaks};
-use crate::spec::{Diagnostics, Item, Spanned, Spec};
+use super::written::{self, Written};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned, Spec};
 use devmig_engine::clause::{ChoiceId, ClauseId};
-use devmig_engine::system::Expect;
+use devmig_engine::system::{Expect, Expected};
 
 /// The keys that every `[[system]]` may have, beside `protocol`.
 const KEYS: &[&str] = &[
@@ -31,30 +34,55 @@ const KEYS: &[&str] = &[
     "sizes", "why", "large",
 ];
 
-/// The common keys of a `[[system]]`, as they are written.
-#[derive(Clone, Debug, Deserialize)]
+/// A system: parties with programs, composed and explored exhaustively.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCommon {
+    /// Its name, `PROTOCOL/NAME`.
     name: Spanned<String>,
+    /// What it shows, in one sentence.
     about: Spanned<String>,
+    /// Choices that it fixes, each as `CHOICE = OPTION`; default: the defaults, and what the
+    /// proposal fixes.
     #[serde(default)]
     choices: Vec<Spanned<String>>,
+    /// Ids of clauses that it switches off, so that one sees what they prevent.
     #[serde(default)]
     without: Vec<Spanned<String>>,
+    /// Properties that are to hold.
     #[serde(default)]
     holds: Vec<Spanned<String>>,
+    /// Properties that are to be violated: the counterexample is the point.
     #[serde(default)]
     violated: Vec<Spanned<String>>,
+    /// Ids of clauses that a program of the system is to break.
     #[serde(default)]
     breaks: Vec<Spanned<String>>,
+    /// The system is to have a deadlock.
     #[serde(default)]
     stuck: bool,
+    /// An obligation of the system is to remain unfulfilled without end.
     #[serde(default)]
     starves: bool,
+    /// The sizes at which its verdicts are as declared, such as `rings=1`; default: every size.
     #[serde(default)]
     sizes: Vec<Spanned<String>>,
+    /// Why the verdicts depend on the size; required with `sizes`.
     why: Option<Spanned<String>>,
+    /// What `--scale large` means, such as `pages=4`.
     large: Option<Spanned<String>>,
+}
+
+/// The keys that every `[[system]]` has.
+#[must_use]
+pub fn common_kind() -> ItemKind {
+    ItemKind::of::<RawCommon>("system")
+}
+
+/// The kind `[[system]]` of a protocol whose own keys are these.
+#[must_use]
+pub fn kind<O: JsonSchema>() -> ItemKind {
+    ItemKind::in_parts::<RawCommon, O>("system")
 }
 
 /// An item's common keys, and its protocol's own.
@@ -75,6 +103,8 @@ pub struct Common {
     pub holds: Vec<usize>,
     /// Properties whose counterexample is the point.
     pub violated: Vec<usize>,
+    /// Those that a file states, with what is expected of each.
+    pub written: Vec<(Arc<Written>, Expected)>,
     /// Expectations of the properties that every system has.
     pub expect: Expect,
     /// At which sizes it speaks.
@@ -90,16 +120,25 @@ impl Common {
         Common { name: name.into(), ..Common::default() }
     }
 
-    fn resolve<C, W, E, O>(
+    fn resolve<O>(
         spec: &Spec,
-        properties: &[PropertyDefinition<C, W, E>],
+        (known, written): (&[&str], &[Arc<Written>]),
         item: &Item<RawSystem<O>>,
         d: &mut Diagnostics,
     ) -> Self {
         let raw = &item.value.0;
-        let find = |names: &[Spanned<String>], d: &mut Diagnostics| {
-            names.iter().filter_map(|name| property::find_at(properties, item, name, d)).collect()
+        let in_code = known.len() - written.len();
+        let find = |names: &[Spanned<String>], d: &mut Diagnostics| -> Vec<usize> {
+            names.iter().filter_map(|name| property::find_at(known, item, name, d)).collect()
         };
+        let (holds, violated) = (find(&raw.holds, d), find(&raw.violated, d));
+        let expected = [(&holds, Expected::Holds), (&violated, Expected::Violated)];
+        let stated = expected.iter().flat_map(|(all, expected)| {
+            let stated = all.iter().filter_map(|index| written.get(index.checked_sub(in_code)?));
+            stated.map(|written| (Arc::clone(written), *expected))
+        });
+        let stated = stated.collect();
+        let of_code = |all: Vec<usize>| all.into_iter().filter(|index| *index < in_code).collect();
         let named: Vec<_> = raw.holds.iter().chain(&raw.violated).collect();
         for (at, name) in named.iter().enumerate() {
             if named.iter().take(at).any(|other| other.get_ref() == name.get_ref()) {
@@ -115,8 +154,9 @@ impl Common {
             about: raw.about.get_ref().clone(),
             without: clauses(&raw.without, d),
             choices: spec.pins_at(item, &raw.choices, d),
-            holds: find(&raw.holds, d),
-            violated: find(&raw.violated, d),
+            written: stated,
+            holds: of_code(holds),
+            violated: of_code(violated),
             expect: Expect {
                 breaks: clauses(&raw.breaks, d),
                 stuck: raw.stuck,
@@ -165,6 +205,7 @@ pub struct Systems<D> {
     all: Vec<D>,
     proposed: Vec<String>,
     gone: Vec<String>,
+    written: Vec<Arc<Written>>,
 }
 
 impl<D> Deref for Systems<D> {
@@ -186,7 +227,8 @@ impl<'s, D> IntoIterator for &'s Systems<D> {
 
 impl<D> FromIterator<D> for Systems<D> {
     fn from_iter<I: IntoIterator<Item = D>>(all: I) -> Self {
-        Systems { all: all.into_iter().collect(), proposed: Vec::new(), gone: Vec::new() }
+        let all = all.into_iter().collect();
+        Systems { all, proposed: Vec::new(), gone: Vec::new(), written: Vec::new() }
     }
 }
 
@@ -201,16 +243,21 @@ impl<D: Definition> Systems<D> {
         d: &mut Diagnostics,
         mut compile: impl FnMut(Common, &Item<RawSystem<O>>, &mut Diagnostics) -> Option<D>,
     ) -> Self {
+        let mut known = property::names(properties);
+        let written = written::read(spec, (&mut *input, protocol), &known, d);
+        known.extend(written.iter().map(|written| written.name.as_str()));
         let items = input.items_in_parts_of::<RawCommon, O>("system", KEYS, protocol, d);
         let items = items.overlaid("system", |raw| &raw.0.name, d);
         let proposed = items.iter().filter(|overlaid| overlaid.proposed);
         let proposed = proposed.map(|overlaid| overlaid.item.value.0.name.get_ref().clone());
         let proposed = proposed.collect();
         let (mut all, mut gone) = (Vec::new(), Vec::new());
+        let registered = input.protocols();
         for overlaid in &items {
             let (item, mut own) = (&overlaid.item, Diagnostics::default());
-            let common = Common::resolve(spec, properties, item, &mut own);
+            let common = Common::resolve(spec, (&known, &written), item, &mut own);
             named_by_protocol(protocol, item, &mut own);
+            own_choices(&registered, protocol, item, &item.value.0.choices, &mut own);
             let def = compile(common, item, &mut own);
             if let Some(def) = &def {
                 let raw = &item.value.0;
@@ -223,7 +270,7 @@ impl<D: Definition> Systems<D> {
                 all.extend(def);
             }
         }
-        Systems { all, proposed, gone }
+        Systems { all, proposed, gone, written }
     }
 
     /// The system of this name.
@@ -252,6 +299,9 @@ pub trait SystemList {
 
     /// The built-in ones that are about what a proposal takes away, by name.
     fn gone(&self) -> &[String];
+
+    /// The properties that files state.
+    fn written(&self) -> &[Arc<Written>];
 }
 
 impl<D: Definition> SystemList for Systems<D> {
@@ -265,6 +315,10 @@ impl<D: Definition> SystemList for Systems<D> {
 
     fn gone(&self) -> &[String] {
         &self.gone
+    }
+
+    fn written(&self) -> &[Arc<Written>] {
+        &self.written
     }
 }
 

@@ -24,7 +24,7 @@ use super::definition::{InCode, SystemList, Systems};
 use super::input::Input;
 use super::registration::Protocol;
 use super::size::{BadScale, Bound, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Closed, GlobalStateOf};
 use devmig_engine::explore::Check;
@@ -315,8 +315,8 @@ impl Protocol for Loaded {
         "example"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &[]
+    fn tables() -> Vec<ItemKind> {
+        Vec::new()
     }
 
     fn load(spec: &Spec, _: &mut Input<'_>, _: &mut Diagnostics) -> Result<Self, SpecErrors> {
@@ -344,6 +344,6 @@ impl Protocol for Loaded {
 
     fn properties(&self) -> Vec<&'static str> {
         let system = system(self.clauses, Rules::default());
-        system.properties.iter().map(|property| property.name).collect()
+        system.properties.iter().filter_map(Property::static_name).collect()
     }
 }

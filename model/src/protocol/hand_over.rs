@@ -23,13 +23,14 @@ pub mod world;
 
 use self::systems::SystemDef;
 use self::world::ClauseIds;
-use super::definition::{SystemList, Systems};
+use super::definition::{self, SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use super::written;
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
@@ -50,8 +51,8 @@ impl Protocol for Loaded {
         "hand-over"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &["program", "system"]
+    fn tables() -> Vec<ItemKind> {
+        vec![Programs::kind(), written::item_kind(), definition::kind::<systems::Keys>()]
     }
 
     fn words() -> Vec<Section> {

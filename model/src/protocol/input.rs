@@ -19,7 +19,11 @@ pub struct Input<'f> {
     base: Vec<Tables<'f>>,
     proposal: Option<Tables<'f>>,
     kept: Vec<Arc<dyn Any + Send + Sync>>,
+    protocols: Asked,
 }
+
+/// Protocols by name, each with the others whose choices its systems have.
+pub type Asked = Vec<(&'static str, &'static [&'static str])>;
 
 /// The items of one kind.
 #[derive(Clone, Debug)]
@@ -34,7 +38,19 @@ impl<'f> Input<'f> {
     /// These files.
     #[must_use]
     pub fn new(base: Vec<Tables<'f>>, proposal: Option<Tables<'f>>) -> Self {
-        Input { base, proposal, kept: Vec::new() }
+        Input { base, proposal, kept: Vec::new(), protocols: Vec::new() }
+    }
+
+    /// The same, where these protocols are registered.
+    #[must_use]
+    pub fn knowing(self, protocols: Asked) -> Self {
+        Input { protocols, ..self }
+    }
+
+    /// The protocols that are registered.
+    #[must_use]
+    pub fn protocols(&self) -> Asked {
+        self.protocols.clone()
     }
 
     /// Whether there is a proposal.
@@ -85,6 +101,26 @@ impl<'f> Input<'f> {
         let base = self.base.iter_mut().flat_map(&mut take).collect();
         let proposed = self.proposal.as_mut().map(take).unwrap_or_default();
         Read { base, proposed }
+    }
+}
+
+/// Complains about each choice of an item (`CHOICE`, or `CHOICE = OPTION`) that belongs to another protocol:
+/// no rule of the item's protocol asks for it.
+pub fn own_choices<T>(
+    known: &Asked,
+    protocol: &str,
+    item: &Item<T>,
+    choices: &[Spanned<String>],
+    d: &mut Diagnostics,
+) {
+    let asks_of = known.iter().find(|(name, _)| *name == protocol).map_or(&[][..], |(_, of)| of);
+    for choice in choices {
+        let owner = choice.get_ref().split('.').next().unwrap_or_default().trim();
+        let is_registered = known.iter().any(|(name, _)| *name == owner);
+        if is_registered && owner != protocol && !asks_of.contains(&owner) {
+            let message = format!("this is a choice of {owner}, for which {protocol} never asks");
+            d.push(item.error(choice.span(), message, "of another protocol"));
+        }
     }
 }
 

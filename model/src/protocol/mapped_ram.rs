@@ -29,14 +29,15 @@ pub mod systems;
 
 use self::rules::ClauseIds;
 use self::systems::SystemDef;
-use super::definition::{SystemList, Systems};
+use super::definition::{self, SystemList, Systems};
 use super::input::Input;
 use super::multifd::switches;
 use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use super::written;
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
@@ -62,8 +63,8 @@ impl Protocol for Loaded {
         "mapped-ram"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &["program", "system"]
+    fn tables() -> Vec<ItemKind> {
+        vec![Programs::kind(), written::item_kind(), definition::kind::<systems::Keys>()]
     }
 
     fn words() -> Vec<Section> {

@@ -31,7 +31,7 @@ use self::names::{ChoiceIds, ClauseIds};
 use self::releases::Releases;
 use self::systems::SystemDef;
 use self::tracking::Tracking;
-use super::definition::{SystemList, Systems};
+use super::definition::{self, SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
@@ -39,7 +39,8 @@ use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
 use super::vfio::names::Names as Vfio;
 use super::vfio::table::Table;
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use super::written;
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
@@ -70,18 +71,19 @@ impl Protocol for Loaded {
         "migration"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &["program", "system", tracking::TABLE, releases::TABLES[0], releases::TABLES[1]]
+    fn tables() -> Vec<ItemKind> {
+        let shared =
+            vec![Programs::kind(), written::item_kind(), definition::kind::<systems::Keys>()];
+        [shared, vec![tracking::kind()], releases::kinds()].concat()
+    }
+
+    fn asks_of() -> &'static [&'static str] {
+        &["vfio"]
     }
 
     fn words() -> Vec<Section> {
         vec![
-            ("Whole migrations: keys of `[[tracking]]`", tracking::KEYS.to_vec()),
             ("Whole migrations: facts about a VM, `when`", tracking::FACTS.to_vec()),
-            (
-                "Whole migrations: keys of `[[release]]` and `[[downtime-range]]`",
-                releases::KEYS.to_vec(),
-            ),
             ("Whole migrations: steps, `run`, `failure`", vmm::step::STEPS.to_vec()),
             ("Whole migrations: properties, `holds`, `violated`", property::words(properties::ALL)),
         ]

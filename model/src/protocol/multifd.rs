@@ -43,13 +43,14 @@ use self::systems::SystemDef;
 use self::threads::judged::OrderIds;
 use self::threads::{destination, source};
 use self::transport::Transports;
-use super::definition::{SystemList, Systems};
+use super::definition::{self, SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use super::written;
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
@@ -83,29 +84,14 @@ impl Protocol for Loaded {
         "multifd"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &[
-            capability::TABLES[0],
-            capability::TABLES[1],
-            parameter::TABLE,
-            transport::TABLES[0],
-            transport::TABLES[1],
-            "program",
-            "system",
-        ]
+    fn tables() -> Vec<ItemKind> {
+        let own = [capability::kinds(), vec![parameter::kind()], transport::kinds()].concat();
+        [vec![Programs::kind(), written::item_kind(), definition::kind::<systems::Keys>()], own]
+            .concat()
     }
 
     fn words() -> Vec<Section> {
         vec![
-            (
-                "multifd: keys of `[[multifd-capability]]` and `[[multifd-exclusion]]`",
-                capability::KEYS.to_vec(),
-            ),
-            ("multifd: keys of `[[multifd-parameter-rule]]`", parameter::KEYS.to_vec()),
-            (
-                "multifd: keys of `[[multifd-transport]]` and `[[multifd-transport-rule]]`",
-                transport::KEYS.to_vec(),
-            ),
             (
                 "multifd: steps of the source's main thread, `run`, `steps`",
                 source::STEPS.iter().map(|(name, says, _)| (*name, *says)).collect(),

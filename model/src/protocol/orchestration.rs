@@ -25,13 +25,14 @@ pub mod universe;
 
 use self::systems::SystemDef;
 use self::universe::{ChoiceIds, RawRelease};
-use super::definition::{SystemList, Systems};
+use super::definition::{self, SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Item, Spec, SpecErrors};
+use super::written;
+use crate::spec::{Diagnostics, Item, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
@@ -56,8 +57,13 @@ impl Protocol for Loaded {
         "device-model"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &["device-model-release", "program", "system"]
+    fn tables() -> Vec<ItemKind> {
+        vec![
+            ItemKind::of::<RawRelease>("device-model-release"),
+            Programs::kind(),
+            written::item_kind(),
+            definition::kind::<systems::Keys>(),
+        ]
     }
 
     fn words() -> Vec<Section> {

@@ -1,19 +1,20 @@
 //! Programs by name: what a participant of a system does, as steps that other programs may run.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::input::Input;
-use crate::spec::{Diagnostics, Item, Spanned};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned};
 
-/// One `[[program]]`: steps by name.
-#[derive(Clone, Debug, Deserialize)]
+/// A program: steps by a name, which systems and other programs run with `run NAME`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawProgram {
     /// Its name.
     pub name: Spanned<String>,
-    /// What it is, and where it was seen.
+    /// What it does, and where it was seen.
     pub about: Spanned<String>,
-    /// Its steps.
+    /// Its steps, in the vocabulary of the protocol; numbers are decimal or hexadecimal (`0x10`).
     pub steps: Vec<Spanned<String>>,
 }
 
@@ -27,6 +28,12 @@ const DEPTH: usize = 8;
 const MOST: usize = 1000;
 
 impl Programs {
+    /// The kind `[[program]]`.
+    #[must_use]
+    pub fn kind() -> ItemKind {
+        ItemKind::of::<RawProgram>("program")
+    }
+
     /// The programs of a protocol, a proposal's before those of the base.
     pub fn read(input: &mut Input<'_>, protocol: &str, d: &mut Diagnostics) -> Self {
         let read = input.items_of::<RawProgram>("program", protocol, d);

@@ -7,8 +7,8 @@
 //!                                                      build(name, rules) --> Box<dyn Check>
 //! ```
 //!
-//! Three kinds of items belong to every protocol that wants them, and say whose they are with
-//! `protocol = "NAME"`: `[[system]]`, `[[program]]` and `[[bug]]`. Every other kind belongs to one
+//! Four kinds of items belong to every protocol that wants them, and say whose they are with
+//! `protocol = "NAME"`: `[[system]]`, `[[program]]`, `[[property]]` and `[[bug]]`. Every other kind belongs to one
 //! protocol.
 
 use std::fmt;
@@ -16,12 +16,12 @@ use std::fmt;
 use super::definition::{Definition, SystemList};
 use super::input::Input;
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
 
 /// The kinds of items that say whose they are.
-pub const SHARED: [&str; 3] = ["system", "program", "bug"];
+pub const SHARED: [&str; 4] = ["system", "program", "bug", "property"];
 
 /// A section of the vocabulary: its title, and its words with what they mean.
 pub type Section = (&'static str, Vec<(&'static str, &'static str)>);
@@ -33,10 +33,18 @@ pub trait Protocol: fmt::Debug + Send + Sync {
     where
         Self: Sized;
 
-    /// The kinds of items that it reads, of [`SHARED`] and of its own.
-    fn tables() -> &'static [&'static str]
+    /// The kinds of items that it reads, of [`SHARED`] and of its own, each with the schema of its keys.
+    fn tables() -> Vec<ItemKind>
     where
         Self: Sized;
+
+    /// Other protocols whose choices its systems have, because they are composed of their machines.
+    fn asks_of() -> &'static [&'static str]
+    where
+        Self: Sized,
+    {
+        &[]
+    }
 
     /// Its words, as `devmig proposal words` shows them.
     fn words() -> Vec<Section>

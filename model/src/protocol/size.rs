@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::spec::{Diagnostics, Item, Spanned};
+use crate::spec::{Diagnostics, Item, Spanned, number};
 
 /// A number that bounds the exploration of a system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,7 +107,8 @@ impl FromStr for Scale {
         for part in text.split(',').map(str::trim) {
             let form = || BadScale::Form(part.to_owned());
             let (name, value) = part.split_once('=').ok_or_else(form)?;
-            let (name, value) = (name.trim(), value.trim().parse().map_err(|_| form())?);
+            let value = number(value.trim()).and_then(|value| u16::try_from(value).ok());
+            let (name, value) = (name.trim(), value.ok_or_else(form)?);
             if scale.bounds.insert(name.to_owned(), value).is_some() {
                 return Err(BadScale::Twice(name.to_owned()));
             }

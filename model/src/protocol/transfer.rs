@@ -145,7 +145,7 @@ impl Abstraction for Transfer {
     }
 
     fn properties() -> Vec<&'static str> {
-        system().properties.iter().map(|property| property.name).collect()
+        system().properties.iter().filter_map(Property::static_name).collect()
     }
 }
 

@@ -28,13 +28,14 @@ use self::names::Names;
 use self::path::Reading;
 use self::systems::SystemDef;
 use self::table::{RawArc, RawFeature, RawPair, RawState, Table};
-use super::definition::{SystemList, Systems};
+use super::definition::{self, SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
 use super::registration::{Protocol, Section};
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use super::written;
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors, Within};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::{Choices, Rules};
@@ -53,21 +54,6 @@ pub struct Loaded {
     /// What the proposal expects to become of the states and arcs, if it touches them.
     pub expect: Option<Expect>,
 }
-
-/// The keys of the table of migration states.
-const STATES: &[(&str, &str)] = &[
-    ("name", "of a feature or state; one that is known is changed by what is given"),
-    ("bit", "of a feature, in VFIO_DEVICE_FEATURE_MIGRATION"),
-    ("mandatory", "every device has this feature"),
-    ("value", "of a state, in enum vfio_device_mig_state"),
-    ("needs", "the features that a state or an arc needs"),
-    ("runs", "whether the device does the guest's work"),
-    ("dma", "what it may start: none, no-peer, any"),
-    ("session", "the stream that is open: none, saving, resuming"),
-    ("final", "no SET leads to this state or away"),
-    ("from, to", "the ends of an arc"),
-    ("remove", "take it away"),
-];
 
 impl Loaded {
     /// The machine that a tester judges by, for a device with these features; whether data passes
@@ -95,13 +81,21 @@ impl Protocol for Loaded {
         "vfio"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &["vfio-feature", "vfio-state", "vfio-arc", "vfio-pair", "vfio-expect", "program", "system"]
+    fn tables() -> Vec<ItemKind> {
+        vec![
+            ItemKind::of::<RawFeature>("vfio-feature"),
+            ItemKind::of::<RawState>("vfio-state"),
+            ItemKind::of::<RawArc>("vfio-arc"),
+            ItemKind::of::<RawPair>("vfio-pair"),
+            ItemKind::of::<RawExpect>("vfio-expect").within(Within::Proposals),
+            Programs::kind(),
+            written::item_kind(),
+            definition::kind::<systems::Keys>(),
+        ]
     }
 
     fn words() -> Vec<Section> {
         vec![
-            ("VFIO: keys of `[[vfio-feature]]`, `[[vfio-state]]`, `[[vfio-arc]]`", STATES.to_vec()),
             ("VFIO: steps, `run`", client::STEPS.to_vec()),
             ("VFIO: what a client may do, `then`", client::THEN.to_vec()),
             ("VFIO: properties, `holds`, `violated`", property::words(properties::ALL)),

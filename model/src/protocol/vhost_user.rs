@@ -26,6 +26,7 @@ pub mod properties;
 pub mod state;
 pub mod systems;
 pub mod table;
+mod unreachable;
 pub mod vocabulary;
 pub mod wire;
 
@@ -38,13 +39,14 @@ use self::program::STEPS;
 use self::systems::SystemDef;
 use self::table::{RawBackEndMessage, RawFeature, RawMessage, SOURCE, Table};
 use self::vocabulary::{Answer, Effect, Guard, Word};
-use super::definition::{SystemList, Systems};
+use super::definition::{self, SystemList, Systems};
 use super::input::Input;
 use super::program::Programs;
 use super::property;
 use super::registration::{Bug, Protocol, Section};
 use super::size::{BadScale, Scale};
-use crate::spec::{Diagnostics, Spec, SpecErrors};
+use super::written;
+use crate::spec::{Diagnostics, ItemKind, Spec, SpecErrors};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::Rules;
@@ -84,8 +86,16 @@ impl Protocol for Loaded {
         "vhost-user"
     }
 
-    fn tables() -> &'static [&'static str] {
-        &["feature", "message", "back-end-message", "program", "system", "bug"]
+    fn tables() -> Vec<ItemKind> {
+        vec![
+            ItemKind::of::<RawFeature>("feature"),
+            ItemKind::of::<RawMessage>("message"),
+            ItemKind::of::<RawBackEndMessage>("back-end-message"),
+            Programs::kind(),
+            written::item_kind(),
+            definition::kind::<systems::Keys>(),
+            ItemKind::of::<RawBug>("bug"),
+        ]
     }
 
     fn words() -> Vec<Section> {

@@ -1,39 +1,44 @@
 //! What a proposal expects of schemes of compatibility and of descriptions: `[[scheme-expect]]` and
 //! `[[compat-expect]]`.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::device_model::kind::Kind;
 use crate::rivals::{self, Law};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 
-/// One `[[scheme-expect]]`: a scheme violates these laws, and no others.
-#[derive(Clone, Debug, Deserialize)]
+/// An expectation of a scheme of compatibility of `devmig decide device-model`: it violates these
+/// laws, and no others.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSchemeExpect {
+    /// Name of the scheme.
     scheme: Spanned<String>,
+    /// The laws that it violates.
     #[serde(default)]
     violated: Vec<Spanned<String>>,
 }
 
-/// One `[[compat-expect]]`: the check's answer to two descriptions.
-#[derive(Clone, Debug, Deserialize)]
+/// An expectation of the answer of `devmig compat` to two descriptions.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCompatExpect {
+    /// What it shows.
     about: Spanned<String>,
-    /// The device, as JSON.
+    /// The description of the device, as JSON.
     source: String,
-    /// The host, as JSON.
+    /// The description of the host, as JSON.
     destination: String,
     /// What the check answers.
     answer: Answer,
-    /// The clauses for which it refuses.
+    /// Ids of the clauses for which it refuses; only with `answer = "refused"`.
     #[serde(default)]
     refused_for: Vec<Spanned<String>>,
 }
 
 /// What the check answers to two descriptions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// The device can migrate.

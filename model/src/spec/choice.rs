@@ -1,5 +1,6 @@
 //! Choices: points that a text leaves open, with named options.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Spec;
@@ -118,31 +119,47 @@ impl<O: Copy + PartialEq> ChoiceOf<O> {
     }
 }
 
-/// `[[choice]]` as it is written.
-#[derive(Debug, Deserialize)]
+/// A choice: a point that a specification leaves open, with its interpretations.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawChoice {
+    /// Its id, `PROTOCOL.TOPIC.QUESTION`: never reused.
     pub(super) id: Spanned<String>,
+    /// What is left open.
     question: Spanned<String>,
+    /// The option that exploration takes if nothing else is said.
     default: Spanned<String>,
+    /// Ids of the clauses that leave it open.
     #[serde(default)]
     pub(super) clauses: Vec<Spanned<String>>,
+    /// The cited document and version, `DOCUMENT@VERSION`; always needed.
     source: Option<Spanned<String>>,
+    /// The heading path to the cited paragraph; always needed.
     place: Option<Spanned<Vec<String>>>,
+    /// `sha256:` and the digest of the cited paragraph, if the document is cited with digests.
     digest: Option<Spanned<String>>,
+    /// First version of the document that no longer leaves it open.
     settled_since: Option<Spanned<String>>,
+    /// The option that this version demands.
     settled_as: Option<Spanned<String>>,
+    /// Id of the SHOULD clause with which this version only recommends the option.
     pub(super) recommended_by: Option<Spanned<String>>,
+    /// Why no rule asks for it, if none does.
     unasked: Option<Spanned<String>>,
+    /// Its options, two to eight; their order has no meaning.
     #[serde(default)]
     option: Vec<RawOption>,
 }
 
-#[derive(Debug, Deserialize)]
+/// An option of a choice: one interpretation.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawOption {
+    /// Its name: lower-case letters and digits, in parts joined by `-`.
     name: Spanned<String>,
+    /// What it means.
     text: Spanned<String>,
+    /// Implementations that were observed to take it.
     #[serde(default)]
     seen: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! Clauses: one normative requirement each.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::{Diagnostics, did_you_mean};
@@ -88,24 +89,39 @@ impl Clause {
     }
 }
 
-/// `[[clause]]` as it is written.
-#[derive(Debug, Deserialize)]
+/// A clause: one normative requirement.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawClause {
+    /// Its id, `PROTOCOL.TOPIC.RULE`: never positional, never reused.
     pub(super) id: Spanned<String>,
+    /// `MUST`, `SHOULD` or `MAY`.
     level: Spanned<String>,
+    /// The party that it binds: one of the parties of the document.
     party: Spanned<String>,
+    /// First version of the document that says it; default: the cited version.
     since: Option<Spanned<String>>,
+    /// First version of the document that no longer says it.
     until: Option<Spanned<String>>,
+    /// Ids of the clauses that it replaces.
     #[serde(default)]
     pub(super) replaces: Vec<Spanned<String>>,
+    /// The cited document and version, `DOCUMENT@VERSION`; always needed.
     source: Option<Spanned<String>>,
+    /// The heading path to the cited paragraph; always needed.
     place: Option<Spanned<Vec<String>>>,
+    /// `sha256:` and the digest of the cited paragraph, if the document is cited with digests.
     digest: Option<Spanned<String>>,
+    /// The requirement, in your own words.
     text: Spanned<String>,
+    /// How a source that is not RFC 2119 prose is interpreted.
     interpretation: Option<Spanned<String>>,
+    /// `droppable` (default), or `structural`: dropping it makes no mutant of the model; needs
+    /// `reason`.
     drop: Option<Spanned<String>>,
+    /// False if it cannot be observed from outside; needs `reason`. Default: true.
     observable: Option<Spanned<bool>>,
+    /// Why it is structural or unobservable.
     reason: Option<Spanned<String>>,
 }
 

@@ -23,6 +23,7 @@ pub struct SpecError {
     message: Box<str>,
     help: Option<Box<str>>,
     at: Option<Box<At>>,
+    is_warning: bool,
 }
 
 /// Where: a file, the place underlined, and an earlier place that it clashes with.
@@ -38,7 +39,7 @@ impl SpecError {
     /// A problem that has no place in a file: a lookup from code.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        SpecError { message: message.into().into(), help: None, at: None }
+        SpecError { message: message.into().into(), help: None, at: None, is_warning: false }
     }
 
     /// A problem at a place, given as a byte range, with a few words beneath the underline.
@@ -51,7 +52,7 @@ impl SpecError {
     ) -> Self {
         let span = file.clamp(span);
         let at = At { file: file.clone(), span, label: label.into(), other: None };
-        SpecError { message: message.into().into(), help: None, at: Some(Box::new(at)) }
+        SpecError { at: Some(Box::new(at)), ..SpecError::new(message) }
     }
 
     /// The same problem, at a place.
@@ -82,6 +83,12 @@ impl SpecError {
         self
     }
 
+    /// Whether it is only a warning: what it is about has no effect, or perhaps another one than was meant.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        self.is_warning
+    }
+
     /// What is wrong, in one line.
     #[must_use]
     pub fn message(&self) -> &str {
@@ -109,7 +116,7 @@ impl SpecError {
 
 impl Diagnostic for SpecError {
     fn severity(&self) -> Option<Severity> {
-        Some(Severity::Error)
+        Some(if self.is_warning { Severity::Warning } else { Severity::Error })
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
@@ -145,6 +152,7 @@ const MAX_WORD: usize = 256;
 #[error("{}", self.summary())]
 pub struct SpecErrors {
     errors: Vec<SpecError>,
+    warnings: Vec<SpecError>,
     more: usize,
     of: &'static str,
 }
@@ -157,6 +165,12 @@ impl SpecErrors {
     #[must_use]
     pub fn errors(&self) -> &[SpecError] {
         &self.errors
+    }
+
+    /// The warnings, in the order of files and places.
+    #[must_use]
+    pub fn warnings(&self) -> &[SpecError] {
+        &self.warnings
     }
 
     /// How many problems there are beyond [`SpecErrors::errors`].
@@ -186,13 +200,14 @@ impl SpecErrors {
 
 impl From<SpecError> for SpecErrors {
     fn from(error: SpecError) -> Self {
-        SpecErrors { errors: vec![error], more: 0, of: SPECIFICATION }
+        SpecErrors { errors: vec![error], warnings: Vec::new(), more: 0, of: SPECIFICATION }
     }
 }
 
 impl Diagnostic for SpecErrors {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(self.errors.iter().map(|error| error as &dyn Diagnostic)))
+        let all = self.errors.iter().chain(&self.warnings);
+        Some(Box::new(all.map(|error| error as &dyn Diagnostic)))
     }
 }
 
@@ -200,10 +215,19 @@ impl Diagnostic for SpecErrors {
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     errors: Vec<SpecError>,
+    warnings: Vec<SpecError>,
     /// How many were found once enough were kept.
     more: usize,
     files: BTreeMap<String, usize>,
     malformed: bool,
+    /// Whether an item could not be read that has no name.
+    nameless: bool,
+    /// Whether a file is not TOML at all.
+    unreadable: bool,
+    /// The names of items that could not be read.
+    lost: BTreeSet<String>,
+    /// The ids of clauses and choices that an item uses.
+    used: BTreeSet<String>,
 }
 
 impl Diagnostics {
@@ -216,8 +240,53 @@ impl Diagnostics {
         }
     }
 
+    /// Notes something that has no effect, or perhaps another one than was meant.
+    pub fn warn(&mut self, warning: SpecError) {
+        if self.warnings.len() < MAX_KEPT {
+            self.warnings.push(SpecError { is_warning: true, ..warning });
+        }
+    }
+
+    /// Notes that an item uses the clause or choice of this id.
+    pub fn uses(&mut self, id: &str) {
+        self.used.insert(id.to_owned());
+    }
+
+    /// Whether an item uses the clause or choice of this id.
+    #[must_use]
+    pub fn is_used(&self, id: &str) -> bool {
+        self.used.contains(id)
+    }
+
+    /// Notes the name of an item that could not be read: nothing is said of what refers to it.
+    pub fn lost(&mut self, name: Option<String>) {
+        self.malformed = true;
+        match name {
+            Some(name) => drop(self.lost.insert(name)),
+            None => self.nameless = true,
+        }
+    }
+
+    /// Notes that a file is not TOML.
+    pub fn unreadable(&mut self) {
+        self.malformed = true;
+        self.nameless = true;
+        self.unreadable = true;
+    }
+
+    /// Whether every file is TOML.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        !self.unreadable
+    }
+
     /// Notes all that was noted elsewhere.
     pub fn append(&mut self, other: Diagnostics) {
+        other.warnings.into_iter().for_each(|warning| self.warn(warning));
+        self.lost.extend(other.lost);
+        self.used.extend(other.used);
+        self.unreadable |= other.unreadable;
+        self.nameless |= other.nameless;
         other.errors.into_iter().for_each(|error| self.push(error));
         self.more += other.more;
         self.malformed |= other.malformed;
@@ -226,7 +295,7 @@ impl Diagnostics {
     /// Notes a reference that leads nowhere, unless what it refers to may be what could not be
     /// read.
     pub fn reference(&mut self, error: SpecError) {
-        if !self.malformed {
+        if !self.nameless {
             self.push(error);
         }
     }
@@ -259,24 +328,50 @@ impl Diagnostics {
     ///
     /// # Errors
     /// The problems found, in the order of files and places: the first [`MAX_ERRORS`].
-    pub fn finish<T>(mut self, value: T) -> Result<T, SpecErrors> {
-        if self.errors.is_empty() {
-            return Ok(value);
-        }
-        let files = &self.files;
-        self.errors.sort_by_key(|error| {
-            let file = error.file().and_then(|name| files.get(name)).copied();
-            (file.unwrap_or(usize::MAX), error.span().map_or(0, |span| span.start))
-        });
-        let mut seen = BTreeSet::new();
-        self.errors.retain(|error| {
-            let place = error.span().map(|span| (span.start, span.end));
-            seen.insert((error.message.clone(), error.file().map(str::to_owned), place))
-        });
-        let more = self.more + self.errors.len().saturating_sub(MAX_ERRORS);
-        self.errors.truncate(MAX_ERRORS);
-        Err(SpecErrors { errors: self.errors, more, of: SPECIFICATION })
+    pub fn finish<T>(self, value: T) -> Result<T, SpecErrors> {
+        self.finish_with_warnings(value).map(|(value, _)| value)
     }
+
+    /// `value` and the warnings, if nothing worse was found.
+    ///
+    /// # Errors
+    /// The problems found, in the order of files and places: the first [`MAX_ERRORS`].
+    pub fn finish_with_warnings<T>(self, value: T) -> Result<(T, Vec<SpecError>), SpecErrors> {
+        let mut warnings = in_order(self.warnings, &self.files);
+        warnings.truncate(MAX_ERRORS);
+        let is_lost = |error: &SpecError| refers_to(error.message(), &self.lost);
+        let errors: Vec<_> = self.errors.into_iter().filter(|error| !is_lost(error)).collect();
+        let mut errors = in_order(errors, &self.files);
+        let more = self.more + errors.len().saturating_sub(MAX_ERRORS);
+        errors.truncate(MAX_ERRORS);
+        match errors.is_empty() {
+            true => Ok((value, warnings)),
+            false => Err(SpecErrors { errors, warnings, more, of: SPECIFICATION }),
+        }
+    }
+}
+
+/// In the order of files and places, each once.
+fn in_order(mut all: Vec<SpecError>, files: &BTreeMap<String, usize>) -> Vec<SpecError> {
+    all.sort_by_key(|error| {
+        let file = error.file().and_then(|name| files.get(name)).copied();
+        (file.unwrap_or(usize::MAX), error.span().map_or(0, |span| span.start))
+    });
+    let mut seen = BTreeSet::new();
+    all.retain(|error| {
+        let place = error.span().map(|span| (span.start, span.end));
+        seen.insert((error.message.clone(), error.file().map(str::to_owned), place))
+    });
+    all
+}
+
+/// Whether a message is that one of these names is not known: it quotes the name, alone or as the first
+/// word of a step.
+fn refers_to(message: &str, names: &BTreeSet<String>) -> bool {
+    let quoted = message.split('`').nth(1).unwrap_or_default();
+    let word = quoted.split(' ').next().unwrap_or_default();
+    let is_unknown = message.starts_with("no ") || message.ends_with("is not a step");
+    is_unknown && (names.contains(quoted) || names.contains(word))
 }
 
 /// The candidate nearest to `word`, if any is near enough to be what was meant: at most a third of

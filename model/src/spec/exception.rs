@@ -3,6 +3,7 @@
 //! A clause should have a test that can find it broken, a mutant that breaks it, and a rule for who
 //! watches. What lacks one of these says so here, so that nothing is missing by accident.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::{Diagnostics, did_you_mean};
@@ -38,13 +39,15 @@ pub struct Exception {
     pub reason: String,
 }
 
-/// `[[exception]]` as it is written.
-#[derive(Debug, Deserialize)]
+/// What a built-in clause lacks, and why.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawException {
-    /// A clause's id; `*` stands for anything.
+    /// Id of the clause; `*` stands for any characters.
     clause: Spanned<String>,
+    /// What it lacks: `test`, `mutant`, `watch`.
     what: Vec<Spanned<String>>,
+    /// Why.
     reason: Spanned<String>,
 }
 

@@ -17,10 +17,10 @@ use std::ops::Range;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::de::{DeArray, DeTable, DeValue};
 
-pub use toml::Spanned;
-
 use super::diagnostic::{Diagnostics, SpecError, did_you_mean};
 use super::source_file::SourceFile;
+
+pub use super::spanned::Spanned;
 
 impl SourceFile {
     /// Parses the file.
@@ -34,7 +34,7 @@ impl SourceFile {
         if errors.is_empty() {
             return Tables { file: self, root: root.into_inner() };
         }
-        diagnostics.malformed();
+        diagnostics.unreadable();
         for error in errors {
             let span = error.span().unwrap_or(0..0);
             let message = error.message().trim_end();
@@ -116,7 +116,7 @@ impl<'a> Tables<'a> {
 
     fn in_parts<C: DeserializeOwned, O: DeserializeOwned>(
         &self,
-        items: Vec<Spanned<DeValue<'a>>>,
+        items: Vec<toml::Spanned<DeValue<'a>>>,
         common: &[&str],
         diagnostics: &mut Diagnostics,
     ) -> Vec<Item<(C, O)>> {
@@ -130,7 +130,7 @@ impl<'a> Tables<'a> {
                     if is_common { &mut *table } else { &mut own }.insert(key, value);
                 }
             }
-            let own = Spanned::new(item.span(), DeValue::Table(own));
+            let own = toml::Spanned::new(item.span(), DeValue::Table(own));
             let (own, has_unknown) = read(self.file, own, common, diagnostics);
             let mut of_common = Diagnostics::default();
             let (common, _) = read(self.file, item, &[], &mut of_common);
@@ -147,7 +147,11 @@ impl<'a> Tables<'a> {
         parts
     }
 
-    fn take(&mut self, kind: &str, diagnostics: &mut Diagnostics) -> Vec<Spanned<DeValue<'a>>> {
+    fn take(
+        &mut self,
+        kind: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<toml::Spanned<DeValue<'a>>> {
         let Some(value) = self.root.remove(kind) else { return Vec::new() };
         let span = value.span();
         let DeValue::Array(items) = value.into_inner() else {
@@ -181,7 +185,7 @@ impl<'a> Tables<'a> {
         kind: &str,
         protocol: &str,
         diagnostics: &mut Diagnostics,
-    ) -> Vec<Spanned<DeValue<'a>>> {
+    ) -> Vec<toml::Spanned<DeValue<'a>>> {
         let Some(value) = self.root.get_mut(kind) else { return Vec::new() };
         let DeValue::Array(items) = value.get_mut() else { return self.take(kind, diagnostics) };
         let (mut own, others): (Vec<_>, Vec<_>) = std::mem::replace(items, DeArray::new())
@@ -205,7 +209,8 @@ impl<'a> Tables<'a> {
             _ => None,
         };
         let of_systems = of_systems.map(str::to_owned);
-        let Some(DeValue::Array(items)) = self.root.get_mut(kind).map(Spanned::get_mut) else {
+        let Some(DeValue::Array(items)) = self.root.get_mut(kind).map(toml::Spanned::get_mut)
+        else {
             return;
         };
         for item in items.iter_mut() {
@@ -216,8 +221,10 @@ impl<'a> Tables<'a> {
                 && !table.contains_key(PROTOCOL)
             {
                 let value = DeValue::String(own.into());
-                table
-                    .insert(Spanned::new(span.clone(), PROTOCOL.into()), Spanned::new(span, value));
+                table.insert(
+                    toml::Spanned::new(span.clone(), PROTOCOL.into()),
+                    toml::Spanned::new(span, value),
+                );
             }
         }
     }
@@ -265,6 +272,32 @@ impl<'a> Tables<'a> {
         diagnostics.malformed();
     }
 
+    /// What the file says, before anything of it is taken.
+    #[must_use]
+    pub fn written(&self) -> Vec<WrittenItem> {
+        let mut all = Vec::new();
+        for (kind, value) in &self.root {
+            let DeValue::Array(items) = value.get_ref() else { continue };
+            all.extend(items.iter().map(|item| {
+                let mut texts = Vec::new();
+                texts_of(item.get_ref(), &mut texts);
+                let name = match item.get_ref() {
+                    DeValue::Table(table) => NAMES.iter().find_map(|key| table.get(*key)),
+                    _ => None,
+                };
+                WrittenItem {
+                    kind: kind.get_ref().to_string(),
+                    label: label(item.get_ref()),
+                    file: self.file.clone(),
+                    place: name.map_or_else(|| item.span(), toml::Spanned::span),
+                    texts,
+                }
+            }));
+        }
+        all.sort_by_key(|item| item.place.start);
+        all
+    }
+
     /// Complains about every key of the file that was not taken and is not among the `known` ones.
     pub fn finish(self, known: &[&str], diagnostics: &mut Diagnostics) {
         self.known(known, diagnostics);
@@ -292,7 +325,7 @@ impl<'a> Tables<'a> {
 const PROTOCOL: &str = "protocol";
 
 /// The protocol that an item names, and where.
-fn protocol_of<'a>(item: &'a Spanned<DeValue<'_>>) -> Option<(&'a str, Range<usize>)> {
+fn protocol_of<'a>(item: &'a toml::Spanned<DeValue<'_>>) -> Option<(&'a str, Range<usize>)> {
     let DeValue::Table(table) = item.get_ref() else { return None };
     let value = table.get(PROTOCOL)?;
     let DeValue::String(name) = value.get_ref() else { return None };
@@ -300,7 +333,7 @@ fn protocol_of<'a>(item: &'a Spanned<DeValue<'_>>) -> Option<(&'a str, Range<usi
 }
 
 /// The protocol that a system belongs to: the one that it names, or the one that its name begins with.
-fn own_protocol<'a>(item: &'a Spanned<DeValue<'_>>) -> Option<&'a str> {
+fn own_protocol<'a>(item: &'a toml::Spanned<DeValue<'_>>) -> Option<&'a str> {
     if let Some((name, _)) = protocol_of(item) {
         return Some(name);
     }
@@ -315,6 +348,59 @@ fn only<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     all.all(|other| other == first).then_some(first)
 }
 
+/// An item as it is written, whatever its kind.
+#[derive(Clone, Debug)]
+pub struct WrittenItem {
+    /// Its kind.
+    pub kind: String,
+    /// A name by which it is known.
+    pub label: String,
+    /// Its file.
+    pub file: SourceFile,
+    /// The place of its name.
+    pub place: Range<usize>,
+    /// Every text in it.
+    pub texts: Vec<String>,
+}
+
+/// Every text in a value.
+fn texts_of(value: &DeValue<'_>, texts: &mut Vec<String>) {
+    match value {
+        DeValue::String(text) => texts.push(text.to_string()),
+        DeValue::Array(items) => items.iter().for_each(|item| texts_of(item.get_ref(), texts)),
+        DeValue::Table(table) => table.iter().for_each(|(_, v)| texts_of(v.get_ref(), texts)),
+        _ => {}
+    }
+}
+
+/// The keys that an item can be known by; the first that it has.
+const NAMES: [&str; 7] = ["name", "id", "layer", "from", "capability", "system", "scheme"];
+
+/// The name of an item by which others refer to it.
+fn name_of(item: &DeValue<'_>) -> Option<String> {
+    let DeValue::Table(table) = item else { return None };
+    let mut names = NAMES[..2].iter().filter_map(|key| table.get(*key));
+    names.find_map(|name| name.get_ref().as_str().map(str::to_owned))
+}
+
+/// A name by which an item is known.
+fn label(item: &DeValue<'_>) -> String {
+    let DeValue::Table(table) = item else { return "?".to_owned() };
+    let text = |key: &str| match table.get(key).map(toml::Spanned::get_ref) {
+        Some(DeValue::String(text)) => Some(text.to_string()),
+        _ => None,
+    };
+    let name = NAMES.iter().find_map(|key| text(key));
+    match (name, text("to"), text("since"), text("until")) {
+        (Some(from), Some(to), ..) => format!("{from} to {to}"),
+        (Some(name), ..) => name,
+        (None, _, Some(since), None) => format!("since {since}"),
+        (None, _, Some(since), Some(until)) => format!("{since} until {until}"),
+        (None, _, None, Some(until)) => format!("until {until}"),
+        (None, _, None, None) => "?".to_owned(),
+    }
+}
+
 /// Adds a hint, if there is one.
 #[must_use]
 pub fn with_help(error: SpecError, help: Option<String>) -> SpecError {
@@ -324,53 +410,151 @@ pub fn with_help(error: SpecError, help: Option<String>) -> SpecError {
     }
 }
 
-/// How often an item is read again without the unknown keys that were found in one of its tables.
-const MAX_READS: usize = 16;
+/// How often an item is read again, each time without a mistake that was found in it.
+const MAX_READS: usize = 64;
 
-/// Reads one item, noting each unknown key and leaving it out; whether there was one. Other keys of
+/// The place of a value that stands for one that is missing or wrong, so that the rest of its item is
+/// still looked at. No file has such a place.
+const NOWHERE: Range<usize> = usize::MAX - 1..usize::MAX;
+
+/// Values that may stand for one that is missing or wrong.
+const STAND_INS: [&str; 5] = ["\"\"", "0", "[]", "false", "{}"];
+
+/// A value that stands for one that is missing or wrong.
+fn stand_in(text: &'static str) -> toml::Spanned<DeValue<'static>> {
+    let value = DeValue::parse(text).map(toml::Spanned::into_inner);
+    toml::Spanned::new(NOWHERE, value.unwrap_or(DeValue::Boolean(false)))
+}
+
+/// Reads one item, noting everything that is wrong with it; whether a key of it is unknown. Other keys of
 /// such items are `also`.
 fn read<T: DeserializeOwned>(
     file: &SourceFile,
-    mut item: Spanned<DeValue<'_>>,
+    mut item: toml::Spanned<DeValue<'_>>,
     also: &[&str],
     diagnostics: &mut Diagnostics,
 ) -> (Option<Item<T>>, bool) {
     let span = item.span();
-    let mut has_unknown = false;
+    let name = name_of(item.get_ref());
+    let (mut has_unknown, mut is_whole) = (false, true);
+    let mut tried = 0;
     for _ in 0..MAX_READS {
         let error = match T::deserialize(item.clone().into_deserializer()) {
-            Ok(value) => {
+            Ok(value) if is_whole => {
                 return (Some(Item { file: file.clone(), span, value }), has_unknown);
             }
+            Ok(_) => break,
             Err(error) => error,
         };
         let at = error.span().unwrap_or_else(|| span.clone());
-        let Some((word, known)) = unknown_field(error.message()) else {
-            // One complaint is enough for an item that has lost a key it needs.
-            if !has_unknown || !error.message().starts_with("missing field") {
-                diagnostics.push(translate(file, at, error.message()));
+        if at == NOWHERE {
+            // One of another type, or one of the words that are known.
+            let word = quoted(error.message()).into_iter().nth(1);
+            let next = match word.filter(|_| error.message().starts_with("unknown variant")) {
+                Some(word) => toml::Spanned::new(NOWHERE, DeValue::String(word.into())),
+                None => {
+                    tried += 1;
+                    let Some(text) = STAND_INS.get(tried) else { break };
+                    stand_in(text)
+                }
+            };
+            if !replace(&mut item, &NOWHERE, &mut Some(next)) {
+                break;
             }
-            break;
+            continue;
+        }
+        settle(&mut item);
+        tried = 0;
+        if let Some((word, known)) = unknown_field(error.message()) {
+            has_unknown = true;
+            let mut removed = Vec::new();
+            remove_keys(&mut item, &at, &word, &known, &mut removed);
+            let found = !removed.is_empty();
+            if !found {
+                removed.push((word, at));
+            }
+            for (word, at) in removed {
+                let message = format!("`{word}` is not a key here");
+                let unknown = SpecError::at(file, at, message, "unknown key");
+                let known = known.iter().map(String::as_str).chain(also.iter().copied());
+                diagnostics.push(with_help(unknown, did_you_mean(&word, known)));
+            }
+            if !found {
+                break;
+            }
+            continue;
+        }
+        is_whole = false;
+        let missing = error.message().starts_with("missing field");
+        // One complaint is enough for an item that has lost a key it needs.
+        if !(has_unknown && missing) {
+            diagnostics.push(translate(file, at.clone(), error.message()));
+        }
+        let first = stand_in(STAND_INS[0]);
+        let goes_on = match quoted(error.message()).into_iter().next() {
+            Some(key) if missing => add(&mut item, &at, key, &mut Some(first)),
+            _ => at != span && replace(&mut item, &at, &mut Some(first)),
         };
-        has_unknown = true;
-        let mut removed = Vec::new();
-        remove_keys(&mut item, &at, &word, &known, &mut removed);
-        let found = !removed.is_empty();
-        if !found {
-            removed.push((word, at));
-        }
-        for (word, at) in removed {
-            let message = format!("`{word}` is not a key here");
-            let unknown = SpecError::at(file, at, message, "unknown key");
-            let known = known.iter().map(String::as_str).chain(also.iter().copied());
-            diagnostics.push(with_help(unknown, did_you_mean(&word, known)));
-        }
-        if !found {
+        if !goes_on {
             break;
         }
     }
-    diagnostics.malformed();
+    diagnostics.lost(name);
     (None, has_unknown)
+}
+
+/// Gives each value that stands for another one a place by which it is not found again.
+fn settle(value: &mut toml::Spanned<DeValue<'_>>) {
+    if value.span() == NOWHERE {
+        let taken = std::mem::replace(value.get_mut(), DeValue::Boolean(false));
+        *value = toml::Spanned::new(usize::MAX..usize::MAX, taken);
+    }
+    match value.get_mut() {
+        DeValue::Table(table) => table.iter_mut().for_each(|(_, value)| settle(value)),
+        DeValue::Array(items) => items.iter_mut().for_each(settle),
+        _ => {}
+    }
+}
+
+/// Puts a value in the place of the one at this place, however deep; whether there was one.
+fn replace<'a>(
+    value: &mut toml::Spanned<DeValue<'a>>,
+    at: &Range<usize>,
+    by: &mut Option<toml::Spanned<DeValue<'a>>>,
+) -> bool {
+    if value.span() == *at {
+        if let Some(by) = by.take() {
+            *value = by;
+        }
+        return true;
+    }
+    match value.get_mut() {
+        DeValue::Table(table) => table.iter_mut().any(|(_, value)| replace(value, at, by)),
+        DeValue::Array(items) => items.iter_mut().any(|value| replace(value, at, by)),
+        _ => false,
+    }
+}
+
+/// Adds a key to the table at this place, however deep; whether there was one.
+fn add<'a>(
+    value: &mut toml::Spanned<DeValue<'a>>,
+    at: &Range<usize>,
+    key: String,
+    by: &mut Option<toml::Spanned<DeValue<'a>>>,
+) -> bool {
+    let is_here = value.span() == *at;
+    match value.get_mut() {
+        DeValue::Table(table) if is_here && !table.contains_key(key.as_str()) => {
+            let key = toml::Spanned::new(NOWHERE, key.into());
+            if let Some(by) = by.take() {
+                table.insert(key, by);
+            }
+            true
+        }
+        DeValue::Table(table) => table.iter_mut().any(|(_, value)| add(value, at, key.clone(), by)),
+        DeValue::Array(items) => items.iter_mut().any(|value| add(value, at, key.clone(), by)),
+        _ => false,
+    }
 }
 
 /// Says in our words what serde says of a value.
@@ -412,7 +596,7 @@ fn quoted(message: &str) -> Vec<String> {
 /// Removes the key at this place, however deep, and with it every other key of its table that is not
 /// among the `known` ones; what was removed, by name and place.
 fn remove_keys(
-    value: &mut Spanned<DeValue<'_>>,
+    value: &mut toml::Spanned<DeValue<'_>>,
     at: &Range<usize>,
     word: &str,
     known: &[String],

@@ -3,6 +3,7 @@
 //! A document has versions, in the order in which they were written; a clause or choice cites one
 //! as `vhost-user@10.2`. The version is what makes `since` and `until` comparable.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::diagnostic::{Diagnostics, SpecError, did_you_mean};
@@ -80,28 +81,42 @@ pub struct Citation {
     pub digest: Option<String>,
 }
 
-/// `[[source]]` as it is written.
-#[derive(Debug, Deserialize)]
+/// A document that clauses and choices cite.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawSource {
+    /// Name by which items cite it.
     pub(super) id: Spanned<String>,
+    /// Its title.
     title: Spanned<String>,
+    /// Where it is found.
     url: Spanned<String>,
+    /// Whether a paragraph of it is cited with a digest; default: true.
     digests: Option<bool>,
+    /// The parties to which it gives duties, as it spells them.
     parties: Vec<Spanned<String>>,
+    /// Its versions, oldest first.
     #[serde(default)]
     version: Vec<RawVersion>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A version of a document.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawVersion {
+    /// Its name, such as `10.2`.
     name: Spanned<String>,
+    /// The day of its publication, `YYYY-MM-DD`.
     date: Spanned<String>,
+    /// The exact revision, such as a commit.
     revision: Option<String>,
+    /// Where this version is found, if not at the address of the document.
     url: Option<String>,
+    /// What distinguishes it, in a few words.
     note: Option<String>,
+    /// Whether it is cited with digests; false if its exact text was not at hand.
     digests: Option<bool>,
+    /// It is in no release: only a mailing list has it.
     #[serde(default)]
     posted: bool,
 }

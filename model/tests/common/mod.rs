@@ -8,6 +8,8 @@ use devmig_engine::explore::compare::{Limits, Verdict, compare};
 use devmig_engine::explore::report::{PropertyReport, PropertyVerdict, Report};
 use devmig_engine::explore::trace;
 use devmig_model::registry::Library;
+use devmig_model::spec::SpecErrors;
+use miette::{GraphicalReportHandler, GraphicalTheme};
 
 /// What is built in.
 pub(crate) fn builtin() -> Library {
@@ -20,6 +22,14 @@ pub(crate) fn proposal(name: &str) -> Library {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     Library::with_proposal(&path, &text)
         .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)))
+}
+
+/// Errors of files as the command line shows them, without colours.
+pub(crate) fn errors(errors: &SpecErrors) -> String {
+    let mut out = String::new();
+    let draw = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor());
+    draw.with_width(100).render_report(&mut out, errors).expect("a string takes everything");
+    out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 /// A counterexample as a person reads it, once for all properties that it violates.

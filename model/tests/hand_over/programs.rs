@@ -4,7 +4,6 @@
 
 use devmig_engine::explore::Options;
 use devmig_model::registry::Library;
-use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::hand_overs;
 
@@ -20,12 +19,7 @@ protocol = \"hand-over\"
 
 fn complaints(text: &str) -> String {
     let errors = Library::with_proposal("proposal.toml", &format!("{HEAD}{text}")).unwrap_err();
-    let mut out = String::new();
-    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_width(100)
-        .render_report(&mut out, &errors)
-        .unwrap();
-    out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    crate::common::errors(&errors)
 }
 
 #[test]

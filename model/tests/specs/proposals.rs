@@ -9,10 +9,9 @@ use devmig_model::analysis::{Explorer, Outcome};
 use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
 use devmig_model::rivals;
-use devmig_model::spec::{SpecErrors, builtin_proposals};
-use miette::{GraphicalReportHandler, GraphicalTheme};
+use devmig_model::spec::builtin_proposals;
 
-use crate::common::{builtin, proposal};
+use crate::common::{builtin, errors, proposal};
 
 fn examine(library: &Library) -> Examined {
     let (base, explorer) = (builtin(), Explorer::new(Limits::default(), &|_| ()));
@@ -143,12 +142,6 @@ destination = \"\"
 answer = \"refused\"
 refused_for = [\"device-model.refusal.early\"]
 ";
-    let errors: SpecErrors = Library::with_proposal("one.toml", text).unwrap_err();
-    let mut out = String::new();
-    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_width(100)
-        .render_report(&mut out, &errors)
-        .unwrap();
-    let out: Vec<_> = out.lines().map(str::trim_end).collect();
-    insta::assert_snapshot!("what_can_be_wrong_with_a_proposal", out.join("\n"));
+    let found = Library::with_proposal("one.toml", text).unwrap_err();
+    insta::assert_snapshot!("what_can_be_wrong_with_a_proposal", errors(&found));
 }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use devmig_engine::explore::report::PropertyVerdict;
 use devmig_engine::explore::{Options, Report};
+use devmig_model::protocol::definition::SystemList;
 use devmig_model::registry::{self, Library};
 use devmig_model::spec::builtin_files;
 
@@ -103,6 +104,11 @@ fn kinds() -> Vec<Kind> {
             "protocol = \"vhost-user\"\nid = \"new\"\nseen = \"here\"\nabout = \"New.\"\n\
              system = \"vhost-user/stop-start\"\ncaught = [\"deadlock-free\"]\n",
             Ok(|l| l.bugs().iter().any(|bug| bug.id == "new" && bug.proposed)),
+        ),
+        (
+            "property",
+            "protocol = \"vhost-user\"\nname = \"new\"\nsays = \"New.\"\nreachable = \"guest.running\"\n",
+            Ok(|l| l.vhost_user().systems.written().iter().any(|own| own.name == "new")),
         ),
         (
             "vfio-feature",

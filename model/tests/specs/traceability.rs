@@ -2,7 +2,6 @@
 
 use devmig_model::spec::Spec;
 use devmig_model::spec::traceability::{BUILTIN, load};
-use miette::{GraphicalReportHandler, GraphicalTheme};
 
 /// The rows that are to be answered, or to be answered in full.
 const LATER: &str = "S4-32 S2-02 S2-13 S2-14 S2-16 S2-19 S2-30 S2-40 S2-42 S2-70 \
@@ -67,11 +66,5 @@ proposes = true
 ";
     let spec = Spec::builtin().unwrap();
     let errors = load(("rows.toml", text), &spec, Some(&["vhost-user/ring"])).unwrap_err();
-    let mut out = String::new();
-    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_width(100)
-        .render_report(&mut out, &errors)
-        .unwrap();
-    let out: Vec<_> = out.lines().map(str::trim_end).collect();
-    insta::assert_snapshot!("what_can_be_wrong", out.join("\n"));
+    insta::assert_snapshot!("what_can_be_wrong", crate::common::errors(&errors));
 }

@@ -124,6 +124,17 @@ pub fn create(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
+/// Writes a file that does not exist yet.
+///
+/// # Errors
+/// If something is there, or it cannot be written.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    if let Ok(there) = std::fs::metadata(path) {
+        kind(there.file_type())?;
+    }
+    Ok(OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)?)
+}
+
 /// A file that is replaced when all that goes into it is known.
 #[derive(Clone, Debug)]
 pub struct Whole {

@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::Error;
 use super::behaviour::{Behaving, Behaviour, Seen};
 use super::options::{Listed, Options, listed};
@@ -27,6 +29,9 @@ pub trait Check: Send + Sync {
 
     /// Its properties, twins and built-in ones included, in the order of the report.
     fn properties(&self) -> Vec<Listed>;
+
+    /// Where it begins: participants by name, each with its fields, as traces name them.
+    fn fields(&self) -> Map<String, Value>;
 
     /// Explores it.
     ///
@@ -71,6 +76,10 @@ where
 
     fn properties(&self) -> Vec<Listed> {
         listed(self)
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        self.closed.machine.describe(&self.closed.initial().parts)
     }
 
     fn check(&self, options: &Options<'_>) -> Result<Report, Error> {

@@ -42,7 +42,7 @@ pub(super) fn listed<M: Machine, const Q: usize, const N: usize, const W: usize>
     let mut all = Vec::new();
     for property in &system.properties {
         let (clause, kind) = (property.clause, property.kind);
-        let name = property.name.to_owned();
+        let name = property.name.to_string();
         all.push(Listed { name, clause, kind, expected: property.expected });
         if kind.is_implication() {
             let name = format!("{}{NON_VACUOUS}", property.name);

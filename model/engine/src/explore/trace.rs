@@ -249,12 +249,7 @@ fn line<M: Machine, const Q: usize, const N: usize>(
         Outcome::To(after) => (difference(&before, &fields::<M, Q, N>(machine, after)), None),
         Outcome::Violation(id) | Outcome::Unspecified(id) => (Map::new(), Some(*id)),
     };
-    let (party, mut event) = match &step.action {
-        Action::Now(event) => (event.owner().to_string(), label(machine, event)),
-        Action::Send(event) => (event.owner().to_string(), label(machine, event) + " (sent)"),
-        Action::Read(event) => (event.owner().to_string(), label(machine, event) + " (read)"),
-        Action::Hidden(step) => (step.by.to_string(), step.to_string()),
-    };
+    let (party, mut event) = said(machine, &step.action);
     event += match &step.outcome {
         Outcome::To(_) => "",
         Outcome::Violation(_) => " (violates a rule)",
@@ -262,6 +257,16 @@ fn line<M: Machine, const Q: usize, const N: usize>(
     };
     let clause = broken.filter(|id| *id != ClauseId::NONE).map(clause);
     Line { n, party, event, clause, changed, fold: Fold::Shown }
+}
+
+/// Who does something, and what, in words.
+pub fn said<M: Machine>(machine: &M, action: &Action<M::Event>) -> (String, String) {
+    match action {
+        Action::Now(event) => (event.owner().to_string(), label(machine, event)),
+        Action::Send(event) => (event.owner().to_string(), label(machine, event) + " (sent)"),
+        Action::Read(event) => (event.owner().to_string(), label(machine, event) + " (read)"),
+        Action::Hidden(step) => (step.by.to_string(), step.to_string()),
+    }
 }
 
 /// An event in the words of the participant that knows it best.

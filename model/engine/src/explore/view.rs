@@ -241,12 +241,12 @@ where
     for (i, property) in system.properties.iter().enumerate() {
         match property.kind {
             PropertyKind::Always => {
-                verdicts.push((property.name.to_owned(), !seen(2 * i)));
+                verdicts.push((property.name.to_string(), !seen(2 * i)));
                 verdicts.push((format!("{}{NON_VACUOUS}", property.name), seen(2 * i + 1)));
             }
             // Several things that are to be reached cannot be told apart here.
             PropertyKind::Reachable if property.tests.len() == 1 => {
-                verdicts.push((property.name.to_owned(), seen(2 * i)));
+                verdicts.push((property.name.to_string(), seen(2 * i)));
             }
             PropertyKind::Reachable => {}
             _ => continue,

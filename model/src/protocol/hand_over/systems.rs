@@ -1,5 +1,6 @@
 //! Systems of a hand-over: the programs of two VMMs and of a management layer, as data.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -10,9 +11,9 @@ use super::world::{Phase, World};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned};
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::System;
@@ -20,15 +21,15 @@ use devmig_engine::system::System;
 /// A system of a hand-over: no queue of the engine's.
 pub type HandOver = system!(Parts);
 
-/// The keys of a `[[system]]` of `hand-over`'s own.
-#[derive(Clone, Debug, Deserialize)]
+/// The last steps of a migration, with a fault at any of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
-    /// The source's program.
+    /// Program of the source.
     source: Spanned<String>,
-    /// The destination's.
+    /// Program of the destination.
     destination: Spanned<String>,
-    /// The management layer's, if there is one.
+    /// Program of the management layer, if there is one.
     management: Option<Spanned<String>>,
     /// The VM has disks, which are locked.
     #[serde(default)]
@@ -128,17 +129,9 @@ impl Loaded {
         let runner =
             |actor: Actor| Runner { actor, code: def.code[actor as usize].clone(), paused };
         let [source, destination, management] = Actor::ALL.map(runner);
-        let named = (&def.common.holds[..], &def.common.violated[..]);
-        System {
-            name: def.common.name.clone(),
-            protocol: "hand-over",
-            about: def.common.about.clone(),
-            properties: property::build(properties::ALL, &self.clauses, &def.facts(), named),
-            closed: Closed { machine: (world, source, destination, management), rules },
-            expect: def.common.expect.clone(),
-            refinements: vec![],
-            environment: vec![ENVIRONMENT],
-            symmetry: None,
-        }
+        let (facts, machine) = (def.facts(), (world, source, destination, management));
+        let known = (properties::ALL, &self.clauses[..], &facts);
+        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        System { environment: vec![ENVIRONMENT], ..system }
     }
 }

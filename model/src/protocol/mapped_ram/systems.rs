@@ -7,6 +7,7 @@
 //!  SystemDef --system(rules)--> System<(FileRules, Source, File, Destination, Guest)> --> explore
 //! ```
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::{self, Destination, File};
@@ -19,9 +20,9 @@ use crate::protocol::multifd::systems::switched;
 use crate::protocol::multifd::threads::event::GUEST;
 use crate::protocol::program::{Programs, unknown_step};
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned};
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::System;
@@ -29,19 +30,25 @@ use devmig_engine::system::System;
 /// A system of mapped-ram: no queue.
 pub type ToFile = system!(Parts);
 
-/// The keys of a `[[system]]` of mapped-ram's own.
-#[derive(Clone, Debug, Deserialize)]
+/// A migration to a file in which each page has a place.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
+    /// Channels, 1 to 3.
     #[serde(default = "two")]
     channels: Spanned<u8>,
+    /// Pages of guest memory, 1 or 2.
     #[serde(default = "one")]
     pages: Spanned<u8>,
+    /// How often the guest writes, 1 or 2.
     #[serde(default = "one")]
     writes: Spanned<u8>,
+    /// Steps of the main thread of the source.
     run: Vec<Spanned<String>>,
+    /// How the source differs from QEMU's: switches.
     #[serde(default)]
     source: Vec<Spanned<String>>,
+    /// How the destination differs from QEMU's: switches.
     #[serde(default)]
     destination: Vec<Spanned<String>>,
 }
@@ -148,17 +155,8 @@ impl Loaded {
             Destination { manner: def.destination },
             Guest { pages: def.pages, writes: def.writes },
         );
-        let named = (&def.common.holds[..], &def.common.violated[..]);
-        System {
-            name: def.common.name.clone(),
-            protocol: "mapped-ram",
-            about: def.common.about.clone(),
-            properties: property::build(properties::ALL, &self.clauses, &Names { pages }, named),
-            closed: Closed { machine, rules },
-            expect: def.common.expect.clone(),
-            refinements: vec![],
-            environment: vec![GUEST],
-            symmetry: None,
-        }
+        let known = (properties::ALL, &self.clauses[..], &Names { pages });
+        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        System { environment: vec![GUEST], ..system }
     }
 }

@@ -4,26 +4,22 @@
 //!  migration/releases.toml --read--> options of a version; ranges by layer, the VMM first
 //! ```
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::protocol::input::{Input, Read};
 use crate::protocol::release::{Release, Span};
-use crate::spec::{Diagnostics, Item, Spanned, Spec};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned, Spec};
 use devmig_engine::clause::ChoiceId;
 
 /// The kinds of items that are read here.
 pub const TABLES: [&str; 2] = ["release", "downtime-range"];
 
-/// The keys of both, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("since, until", "the first version that does so, and the first that no longer does"),
-    ("choices", "`NAME = OPTION`: what these versions do"),
-    ("layer", "who takes the limit: the VMM, or a management layer above it"),
-    ("least, most", "the limits that it takes, in ms"),
-    ("unlimited", "it can be said that any downtime will do"),
-    ("place", "where that is written"),
-    ("text", "the range in words"),
-];
+/// The same, with their keys.
+#[must_use]
+pub fn kinds() -> Vec<ItemKind> {
+    vec![ItemKind::of::<RawRelease>(TABLES[0]), ItemKind::of::<RawRange>(TABLES[1])]
+}
 
 /// What some versions do.
 #[derive(Clone, Debug)]
@@ -69,28 +65,39 @@ pub struct Releases {
     pub ranges: Vec<Range>,
 }
 
-/// `[[release]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// What some versions of QEMU do where versions differ.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRelease {
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// What these versions do, each as `CHOICE = OPTION`.
     choices: Vec<Spanned<String>>,
+    /// Where that is written.
     #[serde(rename = "place")]
     _place: Vec<String>,
 }
 
-/// `[[downtime-range]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// The limits for the downtime that a layer accepts. The name of a built-in layer replaces its
+/// range.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRange {
+    /// The layer: the VMM, or a management layer.
     layer: Spanned<String>,
+    /// The smallest limit, in ms.
     least: u64,
+    /// The largest limit, in ms; default: no bound.
     most: Option<Spanned<u64>>,
+    /// The layer accepts that any downtime will do.
     #[serde(default)]
     unlimited: bool,
+    /// Where that is written.
     #[serde(rename = "place")]
     _place: Vec<String>,
+    /// The range in words.
     text: String,
 }
 

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -23,13 +24,13 @@ use super::vmm::{Known, Limit, Tracker, Vmm};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::protocol::transfer::{TRANSFER, Transfer};
 use crate::protocol::vfio::machine::{Bounds, Device, INSIDE};
 use crate::protocol::vfio::path::Paths;
 use crate::protocol::vfio::table::Table;
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::{Refinement, System};
@@ -37,89 +38,92 @@ use devmig_engine::system::{Refinement, System};
 /// A system of a whole migration: no queue.
 pub type Migration = system!(Parts);
 
-/// The keys of a `[[system]]` of `migration`'s own.
-#[derive(Clone, Debug, Deserialize)]
+/// A whole migration: memory, vCPUs, devices, and a VMM with a program.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Keys {
-    /// The devices of each host, by their features.
+    /// Features of each device of a host; at most two devices.
     devices: Spanned<Vec<Vec<String>>>,
-    /// What tracks the writes of each: `device` (the default), `iommu`, `none`.
+    /// What tracks the writes of each device: `device` (default), `iommu`, `none`.
     #[serde(default)]
     trackers: Vec<Spanned<String>>,
-    /// How large the state of each is after the stop, in pages, or `unknown`; 0 by default.
+    /// Size of the state of each device after the stop, in pages (default 0), or `unknown`.
     #[serde(default)]
     sizes_of_state: Vec<Spanned<Amount>>,
-    /// How often the state inside a device advances.
+    /// How often the state inside a device advances, 0 to 3.
     #[serde(default)]
     inside: u8,
-    /// Pages of memory.
+    /// Pages of guest memory, 1 to 4.
     pages: Spanned<u8>,
-    /// Of these, the last so many are seen by both hosts, and never sent.
+    /// How many of the last pages both hosts see, so that they are never sent.
     #[serde(default)]
     shared: u8,
-    /// Of these, the last so many hold zeroes at first.
+    /// How many of the last pages hold zeroes at first.
     #[serde(default)]
     zero: u8,
-    /// vCPUs write.
+    /// The vCPUs write guest memory.
     #[serde(default)]
     vcpus_write: bool,
-    /// Devices write.
+    /// The devices write guest memory.
     #[serde(default)]
     devices_write: bool,
-    /// The devices start DMA to each other.
+    /// The devices start DMA to each other; needs two devices.
     #[serde(default)]
     peers: bool,
-    /// Initial bytes may begin anew.
+    /// Initial bytes of a device may begin anew.
     #[serde(default)]
     anew: bool,
-    /// A device that tracks its writes may not give its log.
+    /// A device that tracks its writes may fail to report them.
     #[serde(default)]
     reports_fail: bool,
-    /// How many of the devices the source has at first; all by default.
+    /// How many of the devices the source has at first; default: all.
     attached: Option<Spanned<u8>>,
-    /// Devices that the source does not have are plugged, at any time.
+    /// The other devices may be plugged, at any time.
     #[serde(default)]
     plugs: bool,
-    /// Devices are unplugged, at any time.
+    /// Devices may be unplugged, at any time.
     #[serde(default)]
     unplugs: bool,
-    /// The guest's IOMMU ends mappings.
+    /// The IOMMU of the guest may end mappings.
     #[serde(default)]
     unmaps: bool,
-    /// The longest downtime, as pages that can be sent in it, or `unlimited`.
+    /// The longest downtime, in pages that can be sent in it (0 to 7), or `unlimited`.
     limit: Spanned<Amount>,
     /// vCPUs are slowed if a round does not reach the threshold.
     #[serde(default)]
     throttles: bool,
-    /// The destination runs before all pages have arrived, and pages need not fit into the limit.
+    /// The destination runs before all pages have arrived; not with devices or `more`.
     #[serde(default)]
     postcopy: bool,
-    /// With postcopy: vCPUs of the destination do not wait for a page that has not arrived.
+    /// With `postcopy`: vCPUs of the destination do not wait for a page that has not arrived.
     #[serde(default)]
     unprotected: bool,
     /// The VM is paused.
     #[serde(default)]
     paused: bool,
-    /// There is something that only one host may hold.
+    /// There is a lock that only one host may hold.
     #[serde(default)]
     lock: bool,
-    /// Steps that may fail, at any time: none or one.
+    /// How many steps may fail, at any time: 0 or 1.
     #[serde(default)]
     faults: u8,
-    /// Migrations that follow: the next attempt, or the next hop.
+    /// How many migrations follow, as a second attempt or a next hop: 0 or 1.
     #[serde(default)]
     more: u8,
+    /// Steps of the VMM, from `check` to `complete`.
     run: Vec<Spanned<String>>,
+    /// Steps of the VMM after a failure.
     #[serde(default)]
     failure: Vec<Spanned<String>>,
 }
 
 /// A number of pages, or a word.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Amount {
     Pages(u8),
     Word(String),
+    #[schemars(skip)]
     Other(IgnoredAny),
 }
 
@@ -422,18 +426,12 @@ impl Loaded {
             stop_copy,
             stop,
         };
-        let named = (&def.common.holds[..], &def.common.violated[..]);
-        let properties = property::build(properties::ALL, &self.clauses, &of, named);
+        let known = (properties::ALL, &self.clauses[..], &of);
+        let machine = (devices(0), devices(1), memory, vmm.clone());
         System {
-            name: def.common.name.clone(),
-            protocol: "migration",
-            about: def.common.about.clone(),
-            closed: Closed { machine: (devices(0), devices(1), memory, vmm.clone()), rules },
-            properties,
-            expect: def.common.expect.clone(),
             refinements: vec![Refinement::new::<Transfer>(TRANSFER, vmm)],
             environment: vec![VCPUS, OUTSIDE],
-            symmetry: None,
+            ..property::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }

@@ -19,20 +19,16 @@ use super::vmm::Tracker;
 use crate::protocol::input::{Input, Overlaid};
 use crate::protocol::multifd::capability::Capabilities;
 use crate::protocol::release::{Release, Span};
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned, did_you_mean, with_help};
 
 /// The kind of items that are read here.
 pub const TABLE: &str = "tracking";
 
-/// The keys, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("name", "by which a proposal replaces the row"),
-    ("when", "words that all have to be true; `not WORD`: false"),
-    ("since, until", "the first version that has it, and the first that no longer does"),
-    ("gives", "`refused`; or what tracks a device's writes: `device`, `iommu`, `none`"),
-    ("says", "a refusal's message"),
-    ("text", "what it means"),
-];
+/// The same, with its keys.
+#[must_use]
+pub fn kind() -> ItemKind {
+    ItemKind::of::<Raw>(TABLE)
+}
 
 /// What a capability's word begins with.
 const CAPABILITY: &str = "capability ";
@@ -99,16 +95,24 @@ pub struct Row {
     pub text: String,
 }
 
-/// `[[tracking]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A row of the matrix of what tracks the writes of devices, and of what QEMU refuses. A new row is
+/// asked before the built-in rows.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// Its name; that of a built-in row replaces that row.
     name: Spanned<String>,
+    /// Facts about the VM that all have to be true; `not WORD`: false.
     when: Vec<Spanned<String>>,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// A refusal, or what tracks the writes of a device.
     gives: Gives,
+    /// Message of a refusal.
     says: Option<Spanned<String>>,
+    /// What the row means.
     text: String,
 }
 
@@ -194,7 +198,13 @@ fn row(item: &Item<Raw>, capabilities: &Capabilities, d: &mut Diagnostics) -> Ro
         }
         (word.to_owned(), wanted)
     };
-    let when = raw.when.iter().map(&mut word).collect();
+    let when: Vec<(String, bool)> = raw.when.iter().map(&mut word).collect();
+    for (written, (word, wanted)) in raw.when.iter().zip(&when) {
+        if !wanted && when.contains(&(word.clone(), true)) {
+            let message = format!("this row can never apply: `{word}` has to be true and false");
+            d.warn(item.error(written.span(), message, "never applies"));
+        }
+    }
     let span = Span::of(item, (&raw.since, &raw.until), d);
     if (raw.gives == Gives::Refused) != raw.says.is_some() {
         let message = "a refusal has a message (`says`), and nothing else has";

@@ -18,25 +18,21 @@
 //! assert_eq!(refusals[0].message, "Postcopy is not yet compatible with multifd");
 //! ```
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::input::Input;
 use crate::protocol::release::{Release, Span};
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, ItemKind, Spanned, did_you_mean, with_help};
 
 /// The kinds of items that are read here.
 pub const TABLES: [&str; 2] = ["multifd-capability", "multifd-exclusion"];
 
-/// The keys of both, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("name", "of a capability, in QMP"),
-    ("capability", "the capability that a monitor refuses"),
-    ("excludes", "together with any of these"),
-    ("needs", "without this one"),
-    ("unless", "unless this condition is met"),
-    ("since, until", "the first version that has it, and the first that no longer does"),
-    ("says", "the monitor's message; `%s` stands for the excluded capability"),
-];
+/// The same, with their keys.
+#[must_use]
+pub fn kinds() -> Vec<ItemKind> {
+    vec![ItemKind::of::<RawCapability>(TABLES[0]), ItemKind::of::<RawExclusion>(TABLES[1])]
+}
 
 /// A capability, by its name in QMP.
 #[derive(Clone, Debug)]
@@ -105,26 +101,36 @@ pub struct Capabilities {
     pub exclusions: Vec<Exclusion>,
 }
 
-/// `[[multifd-capability]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A capability of a migration. The name of a built-in capability replaces it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCapability {
+    /// Its name in QMP.
     name: Spanned<String>,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
 }
 
-/// `[[multifd-exclusion]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A combination of capabilities that QEMU refuses.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawExclusion {
+    /// The capability that is refused.
     capability: Spanned<String>,
+    /// It is refused together with any of these.
     #[serde(default)]
     excludes: Vec<Spanned<String>>,
+    /// It is refused without this one.
     needs: Option<Spanned<String>>,
+    /// A condition on the host, the build or a parameter under which it is accepted.
     unless: Option<Spanned<String>>,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// The message of the monitor; `%s` stands for the excluded capability.
     says: Spanned<String>,
 }
 

@@ -6,30 +6,25 @@
 //!
 //! **Not here.** Which capabilities a monitor refuses together, whatever the parameters ([`super::capability`]).
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::capability::{Capabilities, known};
 use crate::protocol::input::Input;
 use crate::protocol::release::Span;
-use crate::spec::{Diagnostics, Spanned};
+use crate::spec::{Diagnostics, ItemKind, Spanned};
 
 /// The kind of items that are read here.
 pub const TABLE: &str = "multifd-parameter-rule";
 
-/// The keys, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("capability", "the capability"),
-    ("parameters", "any of these, with a value other than its default"),
-    (
-        "refuses",
-        "`second`: whichever of both is set second; `later`: neither, and then every parameter",
-    ),
-    ("since, until", "the first version that has it, and the first that no longer does"),
-    ("says", "the monitor's message"),
-];
+/// The same, with its keys.
+#[must_use]
+pub fn kind() -> ItemKind {
+    ItemKind::of::<Raw>(TABLE)
+}
 
 /// What is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Refuses {
     /// Whichever of both is set second.
@@ -64,15 +59,21 @@ pub struct ParameterRule {
     pub says: String,
 }
 
-/// `[[multifd-parameter-rule]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// Parameters with which QEMU refuses a capability.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// The capability.
     capability: Spanned<String>,
+    /// Any of these, with a value other than its default.
     parameters: Vec<String>,
+    /// What is refused.
     refuses: Refuses,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// The message of the monitor.
     says: Spanned<String>,
 }
 

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -24,10 +25,10 @@ use crate::protocol::barrier::{BARRIER, Barrier};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::{Programs, unknown_step};
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::protocol::transfer::{TRANSFER, Transfer};
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
-use devmig_engine::compose::Closed;
+use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, number, with_help};
 use devmig_engine::machine::Event as _;
 use devmig_engine::rules::Rules;
 use devmig_engine::symmetry::Symmetry;
@@ -37,26 +38,37 @@ use devmig_engine::system::{Refinement, System};
 /// A system of multifd: the main stream and the channels are queues.
 pub type Migration = system!(Parts, queues = QUEUES, room = ROOM);
 
-/// The keys of a `[[system]]` of multifd's own.
-#[derive(Clone, Debug, Deserialize)]
+/// A migration with multifd: a source with a program, a destination, and a guest.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Keys {
+    /// Channels, 1 to 3.
     #[serde(default = "two")]
     channels: Spanned<u8>,
+    /// Pages of guest memory, 1 or 2.
     #[serde(default = "one")]
     pages: Spanned<u8>,
+    /// How often the guest writes, 0 to 2.
     #[serde(default)]
     writes: u8,
+    /// Steps of the main thread of the source.
     run: Vec<Spanned<String>>,
+    /// How the source differs from QEMU's: switches.
     #[serde(default)]
     source: Vec<Spanned<String>>,
+    /// How the destination differs from QEMU's: switches.
     #[serde(default)]
     destination: Vec<Spanned<String>>,
+    /// Buffers of device state that are sent, each as `INDEX` or `INDEX config`.
     #[serde(default)]
     buffers: Vec<Spanned<String>>,
+    /// What bounds the buffers that wait at the destination: `count N` or `size N`; default:
+    /// nothing.
     cap: Option<Spanned<String>>,
+    /// The number of buffers that properties name as the limit.
     #[serde(default)]
     limit: u8,
+    /// Where a channel fails: `source`, `destination`, `network`; default: nowhere.
     fails: Option<Spanned<String>>,
 }
 
@@ -187,14 +199,16 @@ fn buffer(text: &str) -> Option<Buffer> {
         Some(index) => (index, true),
         None => (text, false),
     };
-    let index = index.parse().ok().filter(|index| usize::from(*index) < BUFFERS)?;
+    let index = number(index)
+        .and_then(|index| u8::try_from(index).ok())
+        .filter(|index| usize::from(*index) < BUFFERS)?;
     Some(Buffer { index, config })
 }
 
 /// A cap as it is written: `count 2`, `size 3`.
 fn cap(text: &str) -> Option<Cap> {
     let (of, most) = text.split_once(' ')?;
-    let most = most.parse().ok()?;
+    let most = number(most)?.try_into().ok()?;
     match of {
         "count" => Some(Cap::Count(most)),
         "size" => Some(Cap::Size(most)),
@@ -302,20 +316,16 @@ impl Loaded {
         let guest = Guest { pages, writes: def.writes };
         let buffers = def.buffers.len() as u8;
         let names = Names { steps: Arc::from(&def.steps[..]), pages, buffers, limit: def.limit };
-        let named = (&def.common.holds[..], &def.common.violated[..]);
+        let known = (properties::ALL, &self.clauses[..], &names);
+        let machine = (judged, source, destination, guest);
         System {
-            name: def.common.name.clone(),
-            protocol: "multifd",
-            about: def.common.about.clone(),
-            properties: property::build(properties::ALL, &self.clauses, &names, named),
-            closed: Closed { machine: (judged, source, destination, guest), rules },
-            expect: def.common.expect.clone(),
             refinements: vec![
                 Refinement::new::<Barrier>(BARRIER, destination),
                 Refinement::new::<Transfer>(TRANSFER, destination),
             ],
             environment: vec![GUEST],
             symmetry: def.has_equal_channels().then(|| symmetry(channels.into())),
+            ..property::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }

@@ -6,31 +6,25 @@
 //!
 //! **Not here.** Which capabilities a monitor refuses together, whatever the transport ([`super::capability`]).
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::capability::{Capabilities, known};
 use crate::protocol::input::Input;
 use crate::protocol::release::{Release, Span};
-use crate::spec::{Diagnostics, Spanned};
+use crate::spec::{Diagnostics, ItemKind, Spanned};
 
 /// The kinds of items that are read here.
 pub const TABLES: [&str; 2] = ["multifd-transport", "multifd-transport-rule"];
 
-/// The keys of both, and what they mean (shown by `devmig proposal words`).
-pub const KEYS: &[(&str, &str)] = &[
-    ("name", "of a transport, as a URI begins"),
-    ("uri", "an address to which nobody listens; `{folder}` is an empty folder"),
-    ("provides", "`channels`: more connections can be made; `seekable`: it is a file"),
-    ("depends-on", "what else must be there"),
-    ("capability", "the capability that a monitor refuses"),
-    ("needs", "where the transport does not provide this"),
-    ("besides", "unless it is used together with this capability"),
-    ("since, until", "the first version that has it, and the first that no longer does"),
-    ("says", "the monitor's message"),
-];
+/// The same, with their keys.
+#[must_use]
+pub fn kinds() -> Vec<ItemKind> {
+    vec![ItemKind::of::<RawTransport>(TABLES[0]), ItemKind::of::<RawRule>(TABLES[1])]
+}
 
 /// What a transport can provide.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provides {
     /// More connections can be made.
@@ -92,28 +86,40 @@ pub struct Transports {
 /// What a monitor says to a URI that begins with no transport that it knows.
 const UNKNOWN: &str = "Parameter 'uri' expects a valid migration protocol";
 
-/// `[[multifd-transport]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A transport of a migration. The name of a built-in transport replaces it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawTransport {
+    /// Its name, as a URI begins.
     name: Spanned<String>,
+    /// An address at which no process listens; `{folder}` stands for an empty folder.
     uri: Spanned<String>,
+    /// What it provides.
     #[serde(default)]
     provides: Vec<Provides>,
+    /// What else has to be there.
     depends_on: Option<String>,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
 }
 
-/// `[[multifd-transport-rule]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A capability that QEMU refuses over some transports.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
+    /// The capability that is refused.
     capability: Spanned<String>,
+    /// It is refused where the transport does not provide this.
     needs: Provides,
+    /// It is accepted together with this capability.
     besides: Option<Spanned<String>>,
+    /// First version of QEMU that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// First version of QEMU that no longer has it; default: none.
     until: Option<Spanned<String>>,
+    /// The message of the monitor.
     says: Spanned<String>,
 }
 

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -24,10 +25,10 @@ use crate::device_model::{Name, Settings, Value};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::clause::ClauseId;
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::System;
@@ -35,27 +36,31 @@ use devmig_engine::system::System;
 /// A system of a whole migration: no queue, every state in two words.
 pub type Orchestration = system!(Parts);
 
-/// The keys of a `[[system]]` of `device-model`'s own.
-#[derive(Clone, Debug, Deserialize)]
+/// A migration as management sees it: two hosts, devices, and management with a program.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Keys {
-    /// The releases that each of the two hosts is, one after the other.
+    /// The releases of the first and of the second host, 1 to 4 each, in the order of its upgrades.
     hosts: Spanned<[Vec<Spanned<String>>; 2]>,
-    /// The devices that run at the first host, by what is set in each: the rest is off.
+    /// The devices of the first host, 1 or 2, each by the parameters that are set; others are off.
+    #[schemars(with = "Vec<BTreeMap<String, Value>>")]
     devices: Spanned<Vec<BTreeMap<Name, Value>>>,
-    /// The hosts become their next releases at any time.
+    /// Whether each host may change to its next release, at any time.
     #[serde(default)]
     changes: [bool; 2],
-    /// How many calls may go wrong at each.
+    /// How many calls may fail at each host, 0 to 3.
     #[serde(default)]
     faults: [u8; 2],
-    /// How much guests do.
+    /// How often the guest changes device state, 0 to 2.
     #[serde(default)]
     work: u8,
+    /// Steps of management.
     #[serde(default)]
     run: Vec<Spanned<String>>,
+    /// Steps of management after a failure.
     #[serde(default)]
     failure: Vec<Spanned<String>>,
+    /// What management may do after its steps, in any order.
     #[serde(default)]
     then: Vec<Spanned<String>>,
 }
@@ -267,22 +272,9 @@ impl Loaded {
             source_runs: self.migration.source_runs,
         };
         let of = Names { devices: def.devices.clone(), hosts: both };
-        let properties = property::build(
-            properties::ALL,
-            &self.clauses,
-            &of,
-            (&def.common.holds, &def.common.violated),
-        );
-        System {
-            name: def.common.name.clone(),
-            protocol: "device-model",
-            about: def.common.about.clone(),
-            properties,
-            closed: Closed { machine: (host(0), host(1), migration, managers), rules },
-            expect: def.common.expect.clone(),
-            refinements: vec![],
-            environment: HOSTS.to_vec(),
-            symmetry: None,
-        }
+        let known = (properties::ALL, &self.clauses[..], &of);
+        let machine = (host(0), host(1), migration, managers);
+        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        System { environment: HOSTS.to_vec(), ..system }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::device_model::bounded_json::List;
@@ -16,18 +17,18 @@ use crate::device_model::{
 };
 use crate::spec::Spanned;
 
-/// One `[[device-model-release]]`: what a host of this release can make.
-#[derive(Clone, Debug, Deserialize)]
+/// A release: which devices a host with this release can create.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawRelease {
     /// Its name.
     pub name: Spanned<String>,
-    /// One sentence.
+    /// What distinguishes it, in one sentence.
     pub about: Spanned<String>,
-    /// How it writes state down.
+    /// Which of two formats it writes device state in: 0 or 1.
     #[serde(default)]
     pub representation: u8,
-    /// Its parameters, as in every description; each has a short list of values.
+    /// The parameters of its device model, as in a description of an implementation.
     pub parameters: Vec<ParameterForm>,
 }
 

@@ -7,6 +7,7 @@
 //!  SystemDef --system(rules)--> System<(Device, Guest, Vmm)> --> explore
 //! ```
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -17,10 +18,10 @@ use super::vmm::{Guest, MAX_STEPS, Step, Vmm};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::ring::{RING, Ring};
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned};
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::{Refinement, System};
@@ -28,12 +29,14 @@ use devmig_engine::system::{Refinement, System};
 /// A system of vDPA: no queue, every state in one word.
 pub type Vdpa = system!(Parts);
 
-/// The keys of a `[[system]]` of vDPA's own.
-#[derive(Clone, Debug, Deserialize)]
+/// A vDPA device, a guest, and a VMM with a program.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
+    /// Requests that the guest makes available, 1 to 4.
     #[serde(default = "two")]
     requests: Spanned<u16>,
+    /// Steps of the VMM.
     run: Vec<Spanned<String>>,
 }
 
@@ -99,19 +102,14 @@ impl Loaded {
         let requests = def.requests;
         let device = Device { laws: self.laws, readings: self.readings, requests };
         let vmm = Vmm { steps: def.steps.clone(), requests };
-        let (all, named) = (properties::ALL, (&def.common.holds[..], &def.common.violated[..]));
-        let mut properties = property::build(all, &self.clauses, &(), named);
-        properties.sort_by_key(|own| all.iter().position(|known| known.name == own.name));
+        let (all, machine) = (properties::ALL, (device, Guest { requests }, vmm));
+        let known = (all, &self.clauses[..], &());
+        let mut system = property::system(&def.common, Self::name(), known, (machine, rules));
+        system.properties.sort_by_key(|own| all.iter().position(|known| known.name == own.name));
         System {
-            name: def.common.name.clone(),
-            protocol: "vdpa",
-            about: def.common.about.clone(),
             refinements: vec![Refinement::new::<Ring>(RING, device)],
-            closed: Closed { machine: (device, Guest { requests }, vmm), rules },
-            properties,
-            expect: def.common.expect.clone(),
             environment: vec![GUEST],
-            symmetry: None,
+            ..system
         }
     }
 }

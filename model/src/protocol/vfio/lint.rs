@@ -67,14 +67,17 @@ pub struct Expect {
     pub changes: Vec<String>,
 }
 
-/// `[[vfio-expect]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// What a proposal expects of its changes to the migration states.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawExpect {
+    /// Pairs of states with more than one shortest path.
     #[serde(default)]
     ambiguous: Vec<String>,
+    /// Pairs or states that change for a device without any new feature.
     #[serde(default)]
     disturbs: Vec<String>,
+    /// Pairs or states that change for a device with a new feature.
     #[serde(default)]
     changes: Vec<String>,
 }

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -21,9 +22,9 @@ use super::table::Table;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
-use devmig_engine::compose::Closed;
 use devmig_engine::rules::Rules;
 use devmig_engine::system;
 use devmig_engine::system::System;
@@ -31,22 +32,24 @@ use devmig_engine::system::System;
 /// A system of VFIO: no queue, every state in three words.
 pub type Vfio = system!(Parts);
 
-/// The keys of a `[[system]]` of VFIO's own.
-#[derive(Clone, Debug, Deserialize)]
+/// A VFIO client, one or two devices, and guest memory.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Keys {
-    /// The features of the first device.
+    /// Features of the first device.
     flags: Spanned<Vec<String>>,
-    /// ... of the second; those of the first, if not given.
+    /// Features of the second device; default: those of the first.
     other: Option<Spanned<Vec<String>>>,
-    /// The state inside advances to this number at most.
+    /// How far the state inside a device advances, 0 to 3.
     #[serde(default)]
     inside: u8,
-    /// How many pages the first device writes.
+    /// Pages of guest memory that the first device writes, 0 to 2.
     #[serde(default)]
     pages: u8,
+    /// Guest memory is written through the client, not by DMA.
     #[serde(default)]
     by_client: bool,
+    /// The devices send interrupts.
     #[serde(default)]
     interrupts: bool,
     /// The devices start DMA to each other.
@@ -55,14 +58,16 @@ pub struct Keys {
     /// Initial bytes may begin anew.
     #[serde(default)]
     anew: bool,
-    /// How often the guest boots anew.
+    /// How often the guest boots again, 0 or 1.
     #[serde(default)]
     reboots: u8,
     /// A SET takes all of its arcs at once.
     #[serde(default)]
     atomic: bool,
+    /// Steps of the client.
     #[serde(default)]
     run: Vec<Spanned<String>>,
+    /// What the client may do after its steps, in any order.
     #[serde(default, rename = "then")]
     permissive: Vec<Spanned<String>>,
 }
@@ -217,24 +222,10 @@ impl Loaded {
             flags: def.flags[0],
             pages: def.pages,
         };
-        let properties = property::build(
-            properties::ALL,
-            &self.clauses,
-            &of,
-            (&def.common.holds, &def.common.violated),
-        );
         let (memory, guest) = (Memory { pages: def.pages }, Guest { reboots: def.reboots });
         let machine = (device(0), device(1), memory, client, guest);
-        System {
-            name: def.common.name.clone(),
-            protocol: "vfio",
-            about: def.common.about.clone(),
-            closed: Closed { machine, rules },
-            properties,
-            expect: def.common.expect.clone(),
-            refinements: vec![],
-            environment: vec![GUEST],
-            symmetry: None,
-        }
+        let known = (properties::ALL, &self.clauses[..], &of);
+        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        System { environment: vec![GUEST], ..system }
     }
 }

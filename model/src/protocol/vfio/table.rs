@@ -11,6 +11,7 @@
 //! that there is; no arc touches a final state. The table says nothing of a device that lacks a feature:
 //! that follows from it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
@@ -22,7 +23,18 @@ const MAX_FEATURES: usize = 8;
 
 /// What a device may start by itself in some state.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Deserialize, Serialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
+    Deserialize,
+    Serialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Dma {
@@ -36,7 +48,7 @@ pub enum Dma {
 }
 
 /// The stream of migration data that is open in some state.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Session {
     /// None.
@@ -49,7 +61,7 @@ pub enum Session {
 }
 
 /// What is said of a pair of states beside the rules.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
     /// It is an error.
@@ -59,7 +71,7 @@ pub enum How {
 }
 
 /// Who says it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum By {
     /// The header.
@@ -165,56 +177,78 @@ pub struct Table {
     pub pairs: Vec<Pair>,
 }
 
-/// `[[vfio-feature]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A feature of VFIO migration. The name of a built-in feature changes that feature.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawFeature {
+    /// Its name, as `--flags` takes it.
     name: Spanned<String>,
+    /// Its bit of VFIO_DEVICE_FEATURE_MIGRATION; required for a new feature.
     bit: Option<Spanned<u8>>,
+    /// Every device has it.
     #[serde(default)]
     mandatory: bool,
+    /// Remove the built-in feature of this name.
     #[serde(default)]
     remove: bool,
 }
 
-/// `[[vfio-state]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A migration state. The name of a built-in state changes what is given here of that state.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawState {
+    /// Its name, without `VFIO_DEVICE_STATE_`.
     name: Spanned<String>,
+    /// Its value in enum vfio_device_mig_state; required for a new state.
     value: Option<Spanned<u8>>,
+    /// The features that a device needs to have it.
     needs: Option<Vec<Spanned<String>>>,
+    /// Whether the device does the work of the guest.
     runs: Option<bool>,
+    /// The DMA that the device may start; default: `none`.
     dma: Option<Dma>,
+    /// The stream that is open; default: `none`.
     session: Option<Session>,
+    /// No SET leads to this state or away from it.
     #[serde(rename = "final")]
     is_final: Option<bool>,
+    /// Remove the built-in state of this name.
     #[serde(default)]
     remove: bool,
 }
 
-/// `[[vfio-arc]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// An arc between two migration states. The ends of a built-in arc change that arc.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawArc {
+    /// The state where it begins.
     from: Spanned<String>,
+    /// The state where it ends.
     to: Spanned<String>,
+    /// The features that it needs beside those of its states.
     #[serde(default)]
     needs: Vec<Spanned<String>>,
+    /// Remove the built-in arc between these states.
     #[serde(default)]
     remove: bool,
 }
 
-/// `[[vfio-pair]]` as it is written.
-#[derive(Clone, Debug, Deserialize)]
+/// A statement about a pair of migration states, beside the rules for paths.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawPair {
+    /// The state where a SET begins.
     from: Spanned<String>,
+    /// The state that it asks for.
     to: Spanned<String>,
+    /// What is said.
     how: How,
+    /// What says it.
     by: By,
+    /// It does not apply to devices with all of these features.
     #[serde(default)]
     unless: Vec<Spanned<String>>,
+    /// Remove the built-in statement about these states.
     #[serde(default)]
     remove: bool,
 }

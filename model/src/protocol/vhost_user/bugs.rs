@@ -10,41 +10,43 @@
 use std::sync::Arc;
 
 use devmig_engine::explore::names::OF_EVERY_SYSTEM;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::program::Compiler;
 use super::properties;
 use super::systems::SystemDef;
 use super::table::{RawPatch, Table};
-use crate::protocol::definition::{Definition, Systems};
+use crate::protocol::definition::{Definition, SystemList, Systems};
 use crate::protocol::input::Overlaid;
 use crate::protocol::program::Programs;
 use crate::protocol::registration;
 use crate::spec::{Diagnostics, Spanned, Spec, did_you_mean, renamed_or_near, with_help};
 
-/// One `[[bug]]`.
-#[derive(Clone, Debug, Deserialize)]
+/// A bug of a real implementation, as a mutant of a system.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawBug {
     /// Its short name.
     pub id: Spanned<String>,
     /// Where it was reported.
     seen: Spanned<String>,
+    /// What went wrong.
     about: Spanned<String>,
-    /// The system that it is put into, which is as expected without it.
+    /// The system to which it is applied, whose verdicts are as expected without it.
     system: Spanned<String>,
-    /// Clauses that are not kept.
+    /// Ids of clauses that are not kept.
     #[serde(default)]
     without: Vec<Spanned<String>>,
-    /// ChoiceIds that it takes.
+    /// Choices that it fixes, each as `CHOICE = OPTION`.
     #[serde(default)]
     choices: Vec<Spanned<String>>,
-    /// What the front-end does instead, if the mistake is its own.
+    /// Steps of the front-end, if the bug is in the front-end; default: those of the system.
     run: Option<Vec<Spanned<String>>>,
-    /// What a back-end does instead.
+    /// Rows that go before those of messages, if the bug is in the back-end.
     #[serde(default)]
     patch: Vec<RawPatch>,
-    /// The properties that notice: these and no others.
+    /// The properties that detect it, and no others.
     caught: Vec<Spanned<String>>,
 }
 
@@ -120,7 +122,8 @@ pub fn compile(
     }
     for name in &raw.caught {
         let known = properties::ALL.iter().map(|known| known.name);
-        let known = known.chain(OF_EVERY_SYSTEM);
+        let written = systems.written().iter().map(|written| written.name.as_str());
+        let known = known.chain(written).chain(OF_EVERY_SYSTEM);
         if !known.clone().any(|known| known == name.get_ref()) {
             let message = format!("no property is called `{}`", name.get_ref());
             let error = item.error(name.span(), message, "unknown property");

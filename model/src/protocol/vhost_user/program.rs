@@ -8,7 +8,7 @@ use super::event::MessageId;
 use super::table::Table;
 use super::vocabulary::Effect;
 use crate::protocol::program::{Programs, StepError};
-use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, number, with_help};
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
@@ -303,15 +303,15 @@ impl Compiler<'_> {
             "load" => 1,
             "none" => 1 << 8,
             phase if let Some(number) = in_phase(phase) => number,
-            names if message == "SET_PROTOCOL_FEATURES" && literal(names).is_none() => {
+            names if message == "SET_PROTOCOL_FEATURES" && number(names).is_none() => {
                 return self.features(names);
             }
-            number => literal(number).ok_or_else(|| {
+            written => number(written).ok_or_else(|| {
                 let help =
                     "a number, `offered`, `logging`, `plain`, `saved`, `used`, `available`, \
                             `save`, `load` or `none`"
                         .to_owned();
-                (format!("`{number}` is not a number here"), Some(help))
+                (format!("`{written}` is not a number here"), Some(help))
             })?,
         }))
     }
@@ -326,14 +326,6 @@ const LIMITS: &[(Effect, u64, &str)] = &[
     (Effect::SetLog, 2, "the number of a dirty log"),
 ];
 
-/// A number as it is written: decimal, or hexadecimal.
-fn literal(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
 /// A transfer's direction and phase: `save phase 1`.
 fn in_phase(text: &str) -> Option<u64> {
     let (direction, phase) = text.split_once(" phase ")?;
@@ -342,7 +334,7 @@ fn in_phase(text: &str) -> Option<u64> {
         "load" => 1,
         _ => return None,
     };
-    Some(direction | literal(phase).filter(|phase| *phase <= u64::from(u32::MAX))? << 32)
+    Some(direction | number(phase).filter(|phase| *phase <= u64::from(u32::MAX))? << 32)
 }
 
 /// A problem without a place, for callers that have none.

@@ -41,16 +41,6 @@ impl Names {
         Names { table: Arc::clone(table), endless }
     }
 
-    /// Whether a message is there to resume the device: each row of it that breaks nothing resumes it, or
-    /// suspends it.
-    fn resumes(&self, id: MessageId) -> bool {
-        let lawful = |row: &&Row| row.breaks.is_none() && row.undefined.is_none();
-        let has = |row: &Row, effect| row.receive.contains(&effect) || row.reply.contains(&effect);
-        let mut rows = self.table.messages[id.0 as usize].rows.iter().filter(lawful);
-        rows.clone().any(|row| has(row, Effect::Resume))
-            && rows.all(|row| has(row, Effect::Resume) || has(row, Effect::Suspend))
-    }
-
     /// Whether a message's answer carries this.
     fn answers(&self, id: MessageId, answer: Answer) -> bool {
         self.table.messages[id.0 as usize].answer == Some(answer)
@@ -60,6 +50,21 @@ impl Names {
     fn receives(&self, m: &Message, effect: Effect) -> bool {
         let rows = &self.table.messages[m.id.0 as usize].rows;
         rows.iter().any(|row| row.receive.contains(&effect))
+    }
+
+    /// The message that is read, and is there to resume the device: each row of it that breaks nothing
+    /// resumes it, or suspends it.
+    fn resumes<'a, const R: usize, const N: usize>(
+        &self,
+        t: &'a T<'_, R, N>,
+    ) -> Option<&'a Message> {
+        let has = |row: &Row, effect| row.receive.contains(&effect) || row.reply.contains(&effect);
+        read(t).filter(|m| {
+            let rows = self.table.messages[m.id.0 as usize].rows.iter();
+            let mut lawful = rows.filter(|row| row.breaks.is_none() && row.undefined.is_none());
+            lawful.clone().any(|row| has(row, Effect::Resume))
+                && lawful.all(|row| has(row, Effect::Resume) || has(row, Effect::Suspend))
+        })
     }
 
     /// The message that is read and has this effect.
@@ -380,10 +385,10 @@ impl<const R: usize, const N: usize> Properties<R, N> {
         PropertyDefinition::of_system(
             "suspended-until-resume",
             "",
-            "only a message that is there to resume the device ends its suspension",
+            "only a message that is there to resume the device ends a suspension",
             |n, _| {
                 implies(move |t| {
-                    let resumed = read(t).is_some_and(|m| n.resumes(m.id));
+                    let resumed = n.resumes(t).is_some();
                     t.before.parts.0.suspended.then_some(t.after.parts.0.suspended || resumed)
                 })
             },
@@ -391,11 +396,11 @@ impl<const R: usize, const N: usize> Properties<R, N> {
         PropertyDefinition::of_system(
             "suspend-and-resume-alternate",
             "",
-            "a message that is there to resume the device is read only while the device is suspended",
+            "a message that is there to resume the device is read only while it is suspended",
             |n, _| {
                 implies(move |t| {
-                    let m = read(t)?;
-                    n.resumes(m.id).then_some(t.before.parts.0.suspended)
+                    n.resumes(t)?;
+                    Some(t.before.parts.0.suspended)
                 })
             },
         ),

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Loaded;
@@ -25,34 +26,38 @@ use super::vocabulary::Effect;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
 use crate::protocol::property;
+use crate::protocol::registration::Protocol;
 use crate::protocol::ring::{RING, Ring};
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
 use devmig_engine::clause::ChoiceId;
-use devmig_engine::compose::Closed;
 use devmig_engine::explore::Check;
 use devmig_engine::rules::{Choices, Rules};
 use devmig_engine::system::{Refinement, System, words_of};
 
 /// The interpretations of one party, as `CHOICE = OPTION`, where they are not those of the system.
-#[derive(Clone, Default, Debug, Deserialize)]
+#[derive(Clone, Default, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawInterpretations {
+    /// The front-end's.
     #[serde(default)]
     front_end: Vec<Spanned<String>>,
+    /// The back-end's, by which the system is judged.
     #[serde(default)]
     back_end: Vec<Spanned<String>>,
 }
 
-/// The keys of a `[[system]]` of vhost-user's own.
-#[derive(Clone, Debug, Deserialize)]
+/// A back-end, a guest, and a front-end with a program.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Keys {
+    /// Rings, 1 or 2.
     #[serde(default = "one")]
     rings: Spanned<u8>,
+    /// Requests that the guest makes available on each ring, 1 to 4.
     #[serde(default = "two")]
     requests: Spanned<u16>,
-    /// Features that the back-end offers: protocol features, and LOG_ALL of virtio's.
+    /// Protocol features that the back-end offers by name, and `LOG_ALL` of virtio's features.
     #[serde(default)]
     features: Vec<Spanned<String>>,
     /// Further virtio features that it offers, by their bits.
@@ -70,10 +75,12 @@ pub struct Keys {
     /// Where the parties hold different interpretations.
     #[serde(default)]
     interpretations: RawInterpretations,
+    /// Steps of the front-end.
     run: Vec<Spanned<String>>,
+    /// Messages that the front-end may send after its steps, in any order.
     #[serde(default, rename = "then")]
     permissive: Vec<Spanned<String>>,
-    /// The version of the text that the system is judged by: what it does not say yet is off.
+    /// Version of the vhost-user specification by which it is judged; default: the newest.
     text: Option<Spanned<String>>,
 }
 
@@ -308,23 +315,14 @@ impl Loaded {
             steps: def.steps.clone(),
             then: def.then.clone(),
         };
-        let properties = property::build(
-            Properties::<R, N>::ALL,
-            &self.clauses,
-            &Names::new(&machine.table, def.endless),
-            (&def.common.holds, &def.common.violated),
-        );
+        let names = Names::new(&machine.table, def.endless);
         let refinements = vec![Refinement::new::<Ring>(RING, machine.clone())];
+        let known = (Properties::<R, N>::ALL, &self.clauses[..], &names);
+        let machine = (machine, guest, front_end);
         System {
-            name: def.common.name.clone(),
-            protocol: "vhost-user",
-            about: def.common.about.clone(),
-            closed: Closed { machine: (machine, guest, front_end), rules },
-            properties,
-            expect: def.common.expect.clone(),
             refinements,
             environment: vec![GUEST, OUTSIDE],
-            symmetry: None,
+            ..property::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }

@@ -9,8 +9,10 @@
 //! The first row that applies wins, so a proposal patches a message by putting rows before those of
 //! the base. **Invariant:** every name in a loaded table was resolved; nothing is looked up later.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::unreachable::{self, Applies};
 use super::vocabulary::{Answer, Effect, Guard, Signal, Word};
 use super::wire::PayloadKind;
 use crate::spec::{Diagnostics, Item, Spanned, Spec, did_you_mean, with_help};
@@ -19,62 +21,81 @@ use devmig_engine::clause::{ChoiceId, ClauseId};
 /// The document whose messages these are.
 pub const SOURCE: &str = "vhost-user";
 
-/// A protocol feature's name and bit.
-#[derive(Clone, Debug, Deserialize)]
+/// A protocol feature.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawFeature {
-    /// As in `VHOST_USER_PROTOCOL_F_NAME`.
+    /// Its name, without `VHOST_USER_PROTOCOL_F_`.
     pub name: Spanned<String>,
-    /// Its bit.
+    /// Its bit, 0 to 63.
     pub bit: u8,
-    /// It changes what messages of other features mean, so nobody acknowledges it by the way.
+    /// It changes the meaning of messages of other features, so it is only acknowledged on purpose.
     #[serde(default)]
     opt_in: bool,
-    /// The first version of the text that has it; without one, every version.
+    /// First version of the specification that has it; default: every version.
     since: Option<Spanned<String>>,
 }
 
-/// One `[[back-end-message]]`.
-#[derive(Clone, Debug, Deserialize)]
+/// A request of the back-end, sent over the back-end channel.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawBackEndMessage {
+    /// Its name, without `VHOST_USER_BACKEND_`.
     name: Spanned<String>,
+    /// Its request number.
     id: u32,
+    /// Kind of its payload.
     request: PayloadKind,
-    /// What its answer carries if it always has one; otherwise need_reply asks for one.
+    /// Kind of the payload of its reply, if it always has one; otherwise need_reply asks for one.
     reply: Option<PayloadKind>,
+    /// The protocol feature that it needs.
     gate: Option<Spanned<String>>,
+    /// Bit of the virtio feature that it needs.
     virtio: Option<u8>,
+    /// First version of the specification that has it; default: every version.
     since: Option<Spanned<String>>,
-    /// What it stands for.
+    /// What it stands for, if it takes the place of a descriptor: `call`, `error`, `config`.
     signal: Option<Spanned<String>>,
 }
 
-/// One `[[message]]`.
-#[derive(Clone, Debug, Deserialize)]
+/// A message of the front-end. With the name of a built-in message and without `id`: rows that go
+/// before the rows of that message.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawMessage {
+    /// Its name, without `VHOST_USER_`.
     name: Spanned<String>,
-    /// Absent in a patch: the rows go before those of the message of this name.
+    /// Its request number. Without it the item is a patch of the message of this name.
     id: Option<u32>,
+    /// Kind of its payload; default: `none`.
     request: Option<PayloadKind>,
+    /// Kind of the payload of its reply, if it always has one; goes with `answer`.
     reply: Option<PayloadKind>,
+    /// What the number of the reply means: a word of the vocabulary; goes with `reply`.
     answer: Option<Spanned<String>>,
+    /// The protocol feature that it needs.
     gate: Option<Spanned<String>>,
+    /// Whether the feature has to be negotiated or only offered.
     #[serde(default)]
     gated_by: GatedBy,
+    /// Bit of the virtio feature that it needs.
     virtio: Option<u8>,
+    /// First version of the specification that has it; default: every version.
     since: Option<Spanned<String>>,
+    /// Id of the clause by which a front-end should not send it.
     discouraged: Option<Spanned<String>>,
+    /// The specification demands an acknowledgement once REPLY_ACK was negotiated, even without
+    /// need_reply.
     #[serde(default)]
     acknowledged: bool,
     /// "CHOICE = OPTION": under this interpretation it has no reply.
     unanswered: Option<Spanned<String>>,
-    row: Vec<RawRow>,
+    /// Its rows: the first row that applies determines the effect.
+    row: Vec<Spanned<RawRow>>,
 }
 
 /// Whether a feature must have been negotiated, or only offered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum GatedBy {
     /// In SET_PROTOCOL_FEATURES.
@@ -84,30 +105,43 @@ pub enum GatedBy {
     Offer,
 }
 
-/// Rows that go before those of a message.
-#[derive(Clone, Debug, Deserialize)]
+/// Rows that go before the rows of a message.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawPatch {
+    /// Name of the message.
     message: Spanned<String>,
-    row: Vec<RawRow>,
+    /// The rows.
+    row: Vec<Spanned<RawRow>>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+/// A row of a message: when it applies, and what happens then.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRow {
+    /// Guards that all have to hold; `not WORD` negates one. Empty: the row always applies.
     #[serde(default)]
     when: Vec<Spanned<String>>,
+    /// The row applies under this option only: `CHOICE = OPTION`.
     choice: Option<Spanned<String>>,
+    /// Effects when the back-end reads the message.
     #[serde(default)]
     receive: Vec<Spanned<String>>,
+    /// Guards that all have to hold before the back-end replies.
     #[serde(default)]
     ready: Vec<Spanned<String>>,
+    /// Id of the clause that an earlier reply breaks.
     late: Option<Spanned<String>>,
+    /// Effects when the back-end replies with success.
     #[serde(default)]
     reply: Vec<Spanned<String>>,
+    /// Id of the clause that the front-end breaks when it sends the message; not with `undefined`.
     breaks: Option<Spanned<String>>,
+    /// Id of the clause that leaves open what follows; not with `breaks`.
     undefined: Option<Spanned<String>>,
+    /// Id of the clause that a reply of success breaks: the message cannot be carried out.
     refused: Option<Spanned<String>>,
+    /// The back-end may reply with a failure, which has no effects.
     #[serde(default)]
     refusable: bool,
 }
@@ -174,6 +208,17 @@ pub struct Row {
     pub refusable: bool,
     /// The proposal that it comes from.
     pub proposed: bool,
+}
+
+impl Row {
+    /// When it applies.
+    fn applies(&self) -> Applies {
+        Applies {
+            when: self.when.iter().map(|condition| (condition.guard, condition.wanted)).collect(),
+            choice: self.choice,
+            decides: self.breaks.is_none() && self.undefined.is_none(),
+        }
+    }
 }
 
 /// A feature that a message needs.
@@ -439,7 +484,9 @@ impl Table {
         for item in items {
             let raw = &item.value;
             let rows: Vec<Row> =
-                raw.row.iter().map(|row| resolve(spec, item, row, proposed, d)).collect();
+                raw.row.iter().map(|row| resolve(spec, item, row.get_ref(), proposed, d)).collect();
+            let apply: Vec<_> = rows.iter().map(Row::applies).collect();
+            unreachable::warn(spec, item, &raw.row, &apply, d);
             let known = self.messages.iter().position(|m| m.name == *raw.name.get_ref());
             match (raw.id, known) {
                 (None, Some(index)) => {
@@ -509,7 +556,9 @@ impl Table {
         let mut table = self.clone();
         for patch in patches {
             let rows: Vec<Row> =
-                patch.row.iter().map(|row| resolve(spec, item, row, true, d)).collect();
+                patch.row.iter().map(|row| resolve(spec, item, row.get_ref(), true, d)).collect();
+            let apply: Vec<_> = rows.iter().map(Row::applies).collect();
+            unreachable::warn(spec, item, &patch.row, &apply, d);
             let name = patch.message.get_ref();
             match table.messages.iter_mut().find(|m| m.name == *name) {
                 Some(message) => {
@@ -568,7 +617,7 @@ impl Table {
                 .as_ref()
                 .and_then(|clause| spec.clause_at(item, clause, d)),
             acknowledged: raw.acknowledged,
-            unanswered: raw.unanswered.as_ref().and_then(|pin| spec.pin_at(item, pin, d)),
+            unanswered: raw.unanswered.as_ref().and_then(|pin| spec.rule_pin_at(item, pin, d)),
             rows,
             proposed,
         });
@@ -576,8 +625,13 @@ impl Table {
 }
 
 /// Notes rows that drain where there is no reply that could wait.
-fn drains_with_reply<T>(item: &Item<T>, rows: &[RawRow], replies: bool, d: &mut Diagnostics) {
-    let words = rows.iter().flat_map(|row| &row.receive);
+fn drains_with_reply<T>(
+    item: &Item<T>,
+    rows: &[Spanned<RawRow>],
+    replies: bool,
+    d: &mut Diagnostics,
+) {
+    let words = rows.iter().flat_map(|row| &row.get_ref().receive);
     let drains = |word: &&Spanned<String>| {
         let effect = Effect::named(word.get_ref());
         matches!(effect, Some(Effect::StopAndDrain | Effect::StopAndDrainAll))
@@ -641,7 +695,7 @@ fn resolve<T>(
     ready.extend(idle.map(|(_, guard)| Condition { guard: *guard, wanted: true }));
     Row {
         when: conditions(item, &raw.when, d),
-        choice: raw.choice.as_ref().and_then(|choice| spec.pin_at(item, choice, d)),
+        choice: raw.choice.as_ref().and_then(|choice| spec.rule_pin_at(item, choice, d)),
         receive,
         ready,
         late,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::event::DEVICES;
 use crate::protocol::program::unknown_step;
 use crate::protocol::vfio::table::Table;
-use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
+use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, number, with_help};
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
@@ -156,7 +156,9 @@ fn unknown<T>(item: &Item<T>, line: &Spanned<String>, d: &mut Diagnostics) -> Op
 }
 
 fn device(word: &str) -> Option<u8> {
-    word.parse().ok().filter(|number| usize::from(*number) < DEVICES)
+    number(word)
+        .and_then(|device| u8::try_from(device).ok())
+        .filter(|at| usize::from(*at) < DEVICES)
 }
 
 /// `STATE`, or `STATE or STATE if there`: values of states, and [`SKIP`] if it is only done where there.

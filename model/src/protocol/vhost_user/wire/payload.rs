@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
@@ -24,7 +25,9 @@ pub const MAX_REGIONS: usize = 8;
 pub const MAX_CONFIG: usize = 256;
 
 /// The shape of a payload, named as the message table in `specs/` names it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum PayloadKind {
     /// Nothing.
