@@ -604,6 +604,7 @@ fn check_kinds(files: &mut [Tables<'_>], d: &mut Diagnostics) {
             let reads = |kinds: &[ItemKind]| kinds.iter().any(|own| own.name == kind);
             let takes = tables_of.iter().filter(|(_, kinds)| reads(kinds));
             let takes: Vec<&str> = takes.map(|(name, _)| *name).collect();
+            tables.derive_protocols(kind, &takes);
             tables.protocols(kind, &takes, d);
         }
     }

@@ -163,6 +163,20 @@ const PROPOSALS: &[(&str, &str)] = builtin! {
     "proposals/filter-by-tags.toml"
     "proposals/send-if-needed.toml"
     "proposals/optional-parts.toml"
+    "proposals/skip-drain.toml"
+    "proposals/resumed-by-message.toml"
+    "proposals/state-again.toml"
+    "proposals/stop-all.toml"
+    "proposals/reset-vring.toml"
+    "proposals/snapshot-restore.toml"
+    "proposals/live-back-end.toml"
+    "proposals/state-while-running.toml"
+    "proposals/suspend-may-fail.toml"
+    "proposals/device-parts.toml"
+    "proposals/reconnect-at-index.toml"
+    "proposals/unlike-interpretations.toml"
+    "proposals/log-base-when-idle.toml"
+    "proposals/num-says-drain.toml"
 };
 
 /// The built-in proposals: their names below `specs/`, and their text.

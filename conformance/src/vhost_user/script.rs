@@ -191,6 +191,8 @@ pub fn act(library: &Library, text: &str) -> Result<Act, Problem> {
     if let Step::Until { .. }
     | Step::Copy { .. }
     | Step::Renew { .. }
+    | Step::WritePart
+    | Step::HandOver
     | Step::Successor { died: false } = step
     {
         let message =
@@ -220,6 +222,8 @@ fn step_text(step: Step, table: &Table) -> String {
         Step::Vcpus { run: false } => "vcpus stop".into(),
         Step::ReadState => "read state".into(),
         Step::WriteState => "write state".into(),
+        Step::WritePart => "write part".into(),
+        Step::HandOver => "hand over".into(),
         Step::Until { id, number } => {
             let name = table.messages.get(id.0 as usize).map_or("", |def| &def.name);
             format!("{name} until {number}")
@@ -239,6 +243,7 @@ fn step_text(step: Step, table: &Table) -> String {
                 Number::Offered | Number::ProtocolOffered => format!("{} offered", def.name),
                 Number::Plain => format!("{} plain", def.name),
                 Number::Used => format!("{} used", def.name),
+                Number::Available => format!("{} available", def.name),
                 Number::Logging => format!("{} logging", def.name),
             };
             if need_reply {

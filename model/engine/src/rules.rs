@@ -14,7 +14,7 @@ use crate::clause::{ChoiceId, ClauseId};
 /// The largest number of clauses that a specification may hold.
 pub const MAX_CLAUSES: usize = 512;
 /// The largest number of choices that a specification may hold.
-pub const MAX_CHOICES: usize = 64;
+pub const MAX_CHOICES: usize = 128;
 /// The largest number of options that a choice may have.
 pub const MAX_OPTIONS: usize = 8;
 
@@ -60,7 +60,7 @@ impl ClauseSet {
 
 /// A set of choices.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct ChoiceSet(u64);
+pub struct ChoiceSet(u128);
 
 impl ChoiceSet {
     /// Adds a choice.

@@ -200,6 +200,35 @@ impl<'a> Tables<'a> {
         own
     }
 
+    /// Gives each `[[kind]]` item without a `protocol` the one that it belongs to: the one before the `/`
+    /// of a system's name, and of other items the only one that the systems of the file have. Where
+    /// several or none come into question, the item stays without one.
+    pub fn derive_protocols(&mut self, kind: &str, known: &[&str]) {
+        let of_systems = match self.root.get("system").map(|value| value.get_ref()) {
+            Some(DeValue::Array(items)) => only(items.iter().filter_map(own_protocol)),
+            _ => None,
+        };
+        let of_systems = of_systems.map(str::to_owned);
+        let Some(DeValue::Array(items)) = self.root.get_mut(kind).map(toml::Spanned::get_mut)
+        else {
+            return;
+        };
+        for item in items.iter_mut() {
+            let own = if kind == "system" { own_protocol(item) } else { of_systems.as_deref() };
+            let Some(own) = own.filter(|own| known.contains(own)) else { continue };
+            let (own, span) = (own.to_owned(), item.span());
+            if let DeValue::Table(table) = item.get_mut()
+                && !table.contains_key(PROTOCOL)
+            {
+                let value = DeValue::String(own.into());
+                table.insert(
+                    toml::Spanned::new(span.clone(), PROTOCOL.into()),
+                    toml::Spanned::new(span, value),
+                );
+            }
+        }
+    }
+
     /// Complains about every `[[kind]]` item that names none of these protocols. An item whose
     /// protocol is not known cannot be read.
     pub fn protocols(&self, kind: &str, known: &[&str], diagnostics: &mut Diagnostics) {
@@ -216,8 +245,18 @@ impl<'a> Tables<'a> {
                 None => {
                     let message = format!("a `[[{kind}]]` names its protocol");
                     let known: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+                    let known = known.join(", ");
+                    let help = match kind {
+                        "system" => {
+                            format!("or call it `PROTOCOL/NAME`; the protocols are {known}")
+                        }
+                        _ => format!(
+                            "it can be left out in a file whose systems are all of one protocol; \
+                             the protocols are {known}"
+                        ),
+                    };
                     SpecError::at(self.file, item.span(), message, "needs `protocol = \"...\"`")
-                        .help(format!("the protocols are {}", known.join(", ")))
+                        .help(help)
                 }
             };
             diagnostics.push(error);
@@ -291,6 +330,22 @@ fn protocol_of<'a>(item: &'a toml::Spanned<DeValue<'_>>) -> Option<(&'a str, Ran
     let value = table.get(PROTOCOL)?;
     let DeValue::String(name) = value.get_ref() else { return None };
     Some((name, value.span()))
+}
+
+/// The protocol that a system belongs to: the one that it names, or the one that its name begins with.
+fn own_protocol<'a>(item: &'a toml::Spanned<DeValue<'_>>) -> Option<&'a str> {
+    if let Some((name, _)) = protocol_of(item) {
+        return Some(name);
+    }
+    let DeValue::Table(table) = item.get_ref() else { return None };
+    let DeValue::String(name) = table.get("name")?.get_ref() else { return None };
+    name.split_once('/').map(|(protocol, _)| protocol)
+}
+
+/// The only one of these, if all are equal.
+fn only<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
 }
 
 /// An item as it is written, whatever its kind.

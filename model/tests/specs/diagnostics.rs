@@ -205,7 +205,7 @@ says! {
     );
     too_many_choices: said(&format!(
         "{CLAUSE}{}",
-        (0..=64).map(|i| CHOICE.replace("start\"", &format!("start-{i}\""))).collect::<String>()
+        (0..=128).map(|i| CHOICE.replace("start\"", &format!("start-{i}\""))).collect::<String>()
     ));
 }
 

@@ -236,7 +236,9 @@ fn items_say_whose_they_are() {
     for text in [
         "[[vfio-system]]\nname = \"vfio/x\"\n",
         "[[device-model-system]]\nname = \"device-model/x\"\n",
-        "[[system]]\nname = \"vdpa/x\"\n",
+        "[[system]]\nname = \"x\"\n",
+        "[[program]]\nname = \"x\"\n",
+        "[[system]]\nname = \"vdpa/x\"\n[[system]]\nname = \"vfio/x\"\n[[bug]]\nid = \"x\"\n",
         "[[system]]\nprotocol = \"vpda\"\nname = \"vdpa/x\"\n",
         "[[system]]\nprotocol = \"ring\"\nname = \"ring/x\"\n",
         "[[bug]]\nprotocol = \"vfio\"\nid = \"x\"\n",
@@ -247,6 +249,26 @@ fn items_say_whose_they_are() {
         writeln!(out, "{text}{}", said(text)).unwrap();
     }
     insta::assert_snapshot!(out);
+}
+
+/// A system's name says whose it is, and the systems of a file say whose its programs are.
+#[test]
+fn the_protocol_is_that_of_the_name() {
+    let text = format!(
+        "{HEAD}
+[[program]]
+name = \"twice\"
+about = \"Suspended twice.\"
+steps = [\"SUSPEND\", \"RESUME\", \"SUSPEND\", \"RESUME\"]
+[[system]]
+name = \"vdpa/twice\"
+about = \"Suspended twice.\"
+run = [\"run twice\"]
+"
+    );
+    let library = Library::with_proposal("one.toml", &text).unwrap();
+    let system = library.find("vdpa/twice", &[]).unwrap();
+    assert_eq!(system.protocol(), "vdpa");
 }
 
 /// A proposal names, changes and adds systems and programs of every protocol that has them as data.

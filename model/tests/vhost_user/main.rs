@@ -12,3 +12,4 @@ mod systems;
 mod text;
 mod waivers;
 mod wire;
+mod words;

@@ -80,6 +80,7 @@ impl Negotiation {
                 let used = driver.line(ring)?.ring.used_index();
                 u64::from(used.map_err(TestEnd::harness)?)
             }
+            Number::Available => u64::from(driver.line(ring)?.ring.available_index()),
             Number::Offered => self.offered & (F_PROTOCOL_FEATURES | known),
             Number::Logging => self.offered & (F_PROTOCOL_FEATURES | logs | known),
             Number::Plain => self.offered & known & !F_PROTOCOL_FEATURES,

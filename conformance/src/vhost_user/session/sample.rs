@@ -7,7 +7,9 @@
 //! came after it.
 
 use devmig_engine::clause::ClauseId;
-use devmig_model::protocol::vhost_user::event::{BACK_END, BackEndMessage, Event, Value};
+use devmig_model::protocol::vhost_user::event::{
+    BACK_END, BackEndMessage, Event, RingImages, Value,
+};
 use devmig_model::protocol::vhost_user::form::{Raw, own};
 
 use super::driver::Returned;
@@ -210,7 +212,8 @@ impl Session<'_> {
     fn saved(&mut self, length: usize) -> Result<(), TestEnd> {
         self.conversation.note(format!("<- {length} bytes of device state, and their end"));
         // What the device remembers cannot be seen, so any number that the model allows will do.
-        let any = (0..=u8::MAX).map(|value| Event::Saved { value });
+        let rings = RingImages::default();
+        let any = (0..=u8::MAX).map(|value| Event::Saved { value, rings });
         self.conversation.observe_any(any, "the state channel ended")?;
         self.negotiation.keeps.did(&self.machine().table, &Move::ReadState);
         Ok(())

@@ -3,7 +3,7 @@
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::{Machine as _, Reaction};
 use devmig_engine::rules::Rules;
-use devmig_model::protocol::vhost_user::event::{Event, Message, Value};
+use devmig_model::protocol::vhost_user::event::{Event, Message, RingImages, Value};
 use devmig_model::protocol::vhost_user::machine::VhostUser;
 use devmig_model::protocol::vhost_user::program::{Number, Step};
 use devmig_model::protocol::vhost_user::state::{State, Transfer};
@@ -147,6 +147,7 @@ impl Guide<'_> {
             _ if def.has(Effect::SetSize) => 256,
             Number::Literal(value) => value,
             Number::Used => u64::from(ring.used),
+            Number::Available => u64::from(ring.available),
             Number::Logging => return None,
             Number::Saved => u64::from(ring.base.wrapping_add(node.saved)),
             Number::Offered => node.state.offered.0,
@@ -233,10 +234,12 @@ impl Guide<'_> {
             Move::Message(message) => happens(state, Event::Message(message)),
             Move::ReadState if state.transfer != Transfer::Saving => return Leads::Away,
             Move::ReadState => {
-                let value = state.internal;
-                happens(state, Event::Saved { value })
+                let (value, rings) = (state.internal, RingImages::default());
+                happens(state, Event::Saved { value, rings })
             }
-            Move::WriteState => happens(state, Event::Loaded { value: 0 }),
+            Move::WriteState => {
+                happens(state, Event::Loaded { value: 0, rings: RingImages::default() })
+            }
             Move::Ring { ring, request, kick } => {
                 (!request || happens(state, Event::Available { ring }))
                     && (!kick || happens(state, Event::Kick { ring, front_end: false }))

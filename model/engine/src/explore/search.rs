@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::table::{Id, SHARDS, Shard, Table, hash, shard_of};
 use crate::clause::ClauseId;
-use crate::compose::{Action, GlobalStateOf, Outcome};
+use crate::compose::{Action, Change, GlobalStateOf, Moved, Outcome};
 use crate::machine::{Event, Machine};
 use crate::pack::{Bits, Overflow};
 use crate::rules::OpenChoice;
@@ -477,8 +477,11 @@ fn expand<M: Machine, const Q: usize, const N: usize, const W: usize>(
     system.closed.changes(&before, &mut |action, outcome| {
         let at = Witness { state: id, successor: Some(successor) };
         successor += 1;
+        // What leaves everything as it is leads nowhere.
+        let stays = matches!(outcome, Outcome::To(Change { parts: None, moved: Moved::Nothing }));
         only_environment = only_environment
             && match action {
+                _ if stays => true,
                 Action::Now(event) | Action::Send(event) => {
                     !system.environment.is_empty() && system.environment.contains(&event.owner())
                 }

@@ -31,7 +31,9 @@ impl<const R: usize> VhostUser<R> {
         if !self.may_tell(s, Signal::Config) {
             return Ok(Reaction::Ignore);
         }
-        if s.all_stopped() && self.readings.late_change.taken(judge)? == LateChange::Never {
+        if (s.all_stopped() || s.suspended)
+            && self.readings.late_change.taken(judge)? == LateChange::Never
+        {
             return Ok(Reaction::Ignore);
         }
         Ok(Reaction::To(State { changed: true, ..*s }))

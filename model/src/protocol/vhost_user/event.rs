@@ -6,7 +6,7 @@
 //!  front-end <--Reply, Close---------- back-end          seen when read
 //!  guest     --Available, Kick-------> back-end          memory and eventfd: seen at once
 //!  guest     <--Used, Call------------ back-end
-//!  front-end <--Saved | Loaded ------> back-end          the state channel, whole
+//!  front-end <--Saved | Loaded, Cut--> back-end          the state channel, whole or not
 //!  front-end <--Error----------------- back-end          the err descriptor
 //!  front-end <--BackEndMessage-------- back-end          the back-end's own channel, seen when read
 //!  front-end --BackEndAnswer---------> back-end
@@ -15,6 +15,7 @@
 //!  front-end --Pieces---------------> back-end          how messages are written, not what they say
 //!                 Changed             the device itself: its configuration space is another
 //!                 Successor           another back-end process takes this one's place
+//!                 HandedOver          another front-end takes over the connection
 //! ```
 //!
 //! A message's payload is reduced to the ring it names and one number (its *value*); the bytes are
@@ -22,8 +23,9 @@
 
 use serde::Serialize;
 
+pub use super::image::{RingImage, RingImages};
+pub use super::number::Value;
 use devmig_engine::machine::{Channel, Party};
-use devmig_engine::pack::{Overflow, Pack, Reader, Writer};
 use devmig_engine::packed;
 
 /// The front-end: a VMM such as QEMU.
@@ -44,51 +46,6 @@ pub const OUTSIDE: Party = Party("outside");
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
 pub struct MessageId(pub u8);
 
-/// The number in a message: a base, a status, a feature mask, an enable flag, a direction.
-///
-/// In exploration it takes 17 bits: a small number, or a mask of the features that rules mention.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
-#[serde(transparent)]
-pub struct Value(pub u64);
-
-/// The feature bits that exploration can tell apart, virtio's and the protocol's.
-const MASK_BITS: [u8; 16] = [30, 24, 26, 33, 1, 3, 5, 9, 12, 13, 14, 15, 16, 19, 20, 25];
-/// Set in front of a mask.
-const IS_MASK: u64 = 1 << MASK_BITS.len();
-
-impl Pack for Value {
-    const BITS: u32 = 1 + MASK_BITS.len() as u32;
-
-    #[inline]
-    fn pack<const W: usize>(&self, into: &mut Writer<W>) -> Result<(), Overflow> {
-        if self.0 < 256 {
-            return into.put(self.0, Self::BITS, "value");
-        }
-        let mut mask = 0;
-        let mut rest = self.0;
-        for (i, bit) in MASK_BITS.iter().enumerate() {
-            if rest >> bit & 1 == 1 {
-                mask |= 1 << i;
-                rest &= !(1 << bit);
-            }
-        }
-        if rest != 0 {
-            return Err(Overflow { field: "value" });
-        }
-        into.put(IS_MASK | mask, Self::BITS, "value")
-    }
-
-    #[inline]
-    fn unpack<const W: usize>(from: &mut Reader<W>) -> Self {
-        let bits = from.get(Self::BITS);
-        if bits & IS_MASK == 0 {
-            return Value(bits);
-        }
-        let set = MASK_BITS.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
-        Value(set.map(|(_, bit)| 1 << bit).sum())
-    }
-}
-
 /// A message from the front-end.
 #[packed]
 #[derive(Default)]
@@ -97,7 +54,7 @@ pub struct Message {
     #[bits(6)]
     pub id: MessageId,
     /// The ring that it names, 0 if none.
-    #[bits(2)]
+    #[bits(1)]
     pub ring: u8,
     /// Its number.
     pub value: Value,
@@ -193,11 +150,25 @@ pub enum Event {
     Saved {
         /// The state, as the model counts it: how many requests it remembers.
         value: u8,
+        /// The rings, if the state includes them.
+        rings: RingImages,
     },
     /// The front-end has written a whole state to the state channel and closed it.
     Loaded {
         /// The state, as in `Saved`.
         value: u8,
+        /// The rings, as in `Saved`.
+        rings: RingImages,
+    },
+    /// The front-end has closed the state channel before the state was whole.
+    Cut,
+    /// Another front-end takes over the connection, and knows nothing that the first one knew.
+    HandedOver,
+    /// The guest forgets its oldest request, which came back: indices are counted from the next one,
+    /// so that there is room for another request.
+    Forgotten {
+        /// Of this ring.
+        ring: u8,
     },
     /// The back-end writes to the err descriptor.
     Error {
@@ -262,6 +233,8 @@ impl devmig_engine::machine::Event for Event {
         match self {
             Event::Message(_)
             | Event::Loaded { .. }
+            | Event::Cut
+            | Event::HandedOver
             | Event::Vcpus { .. }
             | Event::BackEndAnswer { .. }
             | Event::Copied { .. }
@@ -270,7 +243,10 @@ impl devmig_engine::machine::Event for Event {
             | Event::Kick { front_end: true, .. } => FRONT_END,
             Event::Successor { died: true } => FAULT,
             Event::Changed => OUTSIDE,
-            Event::Available { .. } | Event::RunAhead { .. } | Event::Kick { .. } => GUEST,
+            Event::Available { .. }
+            | Event::RunAhead { .. }
+            | Event::Kick { .. }
+            | Event::Forgotten { .. } => GUEST,
             Event::Renew { .. } => DRIVER,
             _ => BACK_END,
         }
@@ -316,8 +292,11 @@ impl devmig_engine::machine::Event for Event {
             Event::KickRead { ring } => format!("kick of ring {ring} noticed"),
             Event::Used { ring, request } => format!("request {request} used on ring {ring}"),
             Event::Call { ring } => format!("call ring {ring}"),
-            Event::Saved { value } => format!("state saved: {value}"),
-            Event::Loaded { value } => format!("state loaded: {value}"),
+            Event::Saved { value, rings } => format!("state saved: {value}{rings}"),
+            Event::Loaded { value, rings } => format!("state loaded: {value}{rings}"),
+            Event::Cut => "state channel closed before the end of the state".into(),
+            Event::HandedOver => "another front-end takes over the connection".into(),
+            Event::Forgotten { ring } => format!("oldest request of ring {ring} forgotten"),
             Event::Error { ring } => format!("error on ring {ring}"),
             Event::BackEndMessage(m) => {
                 format!("back-end message {} ring {} value {:#x}", m.id.0, m.ring, m.value.0)

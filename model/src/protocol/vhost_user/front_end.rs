@@ -3,13 +3,16 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::event::{BackEndMessage, Event, FRONT_END, Message, MessageId, Value};
+use super::event::{
+    BackEndMessage, Event, FRONT_END, Message, MessageId, RingImage, RingImages, Value,
+};
 use super::machine::Bounds;
 use super::program::{Number, Step};
 use super::state::F_PROTOCOL_FEATURES;
 use super::state::{Asked, LOG_ALL, PENDING_REPLIES};
 use super::table::Table;
-use super::vocabulary::{Answer, Effect};
+use super::vocabulary::{Answer, Effect, Guard};
+use super::wire::PayloadKind;
 use devmig_engine::machine::{Event as _, Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::pack::as_list;
 use devmig_engine::packed;
@@ -25,19 +28,31 @@ pub struct FrontState<const R: usize> {
     pub step: u8,
     /// An answer is awaited.
     pub waiting: bool,
+    /// It read a reply that it did not expect: it cannot tell what comes next, and does nothing more.
+    pub gave_up: bool,
     /// What GET_VRING_BASE returned last, for each ring, and where its used ring is.
     #[serde(serialize_with = "as_list")]
     pub bases: [Base; R],
     /// The virtio status written last.
-    #[bits(5)]
+    #[bits(7)]
     pub status: u8,
     /// The state channel was read to its end.
     pub read: bool,
     /// What was read from it.
     #[bits(3)]
     pub image: u8,
+    /// The rings in it, if it has them.
+    pub images: Option<Images<R>>,
     /// Messages of the back-end's own that wait for its answer, oldest first.
     pub asked: Queue<Asked, PENDING_REPLIES>,
+}
+
+/// The rings in a state.
+#[packed]
+pub struct Images<const R: usize> {
+    /// One each.
+    #[serde(serialize_with = "as_list")]
+    pub rings: [RingImage; R],
 }
 
 /// What the front-end knows of a ring.
@@ -50,6 +65,9 @@ pub struct Base {
     /// Its used index, in guest memory.
     #[bits(3)]
     pub used: u16,
+    /// Its available index, likewise.
+    #[bits(3)]
+    pub available: u16,
 }
 
 /// The front-end of a system.
@@ -61,12 +79,31 @@ pub struct FrontEnd<const R: usize> {
     pub bounds: Bounds,
     /// What it does first.
     pub steps: Vec<Step>,
-    /// What it may send then, at any time.
-    pub then: Vec<MessageId>,
+    /// What it may send then, at any time; a message without a number with those that make sense for it.
+    pub then: Vec<(MessageId, Option<Number>)>,
+    /// A feature bit that is not offered, and that the message table does not know.
+    pub not_offered: u64,
+    /// It awaits the acknowledgement that the text demands of a message without need_reply.
+    pub awaits_unasked: bool,
 }
 
-/// A feature bit that no back-end of a system offers.
-const NOT_OFFERED: u64 = 1 << 24;
+impl<const R: usize> FrontState<R> {
+    /// The rings in the state that it writes.
+    fn written(&self) -> RingImages {
+        self.images.map_or_else(RingImages::default, |images| RingImages::of(images.rings))
+    }
+
+    /// Counts a ring's indices from the next request on.
+    fn forget(&mut self, ring: usize) {
+        let base = &mut self.bases[ring];
+        (base.used, base.available) = (base.used.wrapping_sub(1), base.available.wrapping_sub(1));
+        base.index = base.index.saturating_sub(1);
+        self.image = self.image.saturating_sub(1);
+        if let Some(images) = &mut self.images {
+            images.rings[ring].base = images.rings[ring].base.saturating_sub(1);
+        }
+    }
+}
 
 impl<const R: usize> FrontEnd<R> {
     fn current(&self, s: &FrontState<R>) -> Option<&Step> {
@@ -82,14 +119,24 @@ impl<const R: usize> FrontEnd<R> {
         s
     }
 
+    /// Whether a message has no reply by its interpretation, although it has one by another.
+    fn expects_none(&self, id: MessageId) -> bool {
+        let def = &self.table.messages[id.0 as usize];
+        def.unanswered.is_some() && def.reply.is_none()
+    }
+
+    /// Whether it awaits a reply to this message.
+    fn awaits(&self, m: &Message) -> bool {
+        let def = &self.table.messages[m.id.0 as usize];
+        let unasked = def.acknowledged && self.awaits_unasked;
+        let acknowledges = self.bounds.protocol >> self.table.reply_ack & 1 == 1;
+        def.reply.is_some() || (acknowledges && (m.need_reply || unasked))
+    }
+
     /// Whether a message of the back-end's own has an answer.
     fn answers_own(&self, m: &BackEndMessage) -> bool {
         let always = self.table.back_end.get(m.id.0 as usize).is_some_and(|d| d.reply.is_some());
         always || (m.need_reply && self.bounds.protocol >> self.table.reply_ack & 1 == 1)
-    }
-
-    fn is_answered(&self, id: MessageId) -> bool {
-        self.table.messages[id.0 as usize].reply.is_some()
     }
 
     fn message(&self, s: &FrontState<R>, id: MessageId, ring: u8, number: Number) -> Message {
@@ -97,6 +144,7 @@ impl<const R: usize> FrontEnd<R> {
             Number::Literal(value) => value,
             Number::Saved => u64::from(s.bases[ring as usize].index),
             Number::Used => u64::from(s.bases[ring as usize].used),
+            Number::Available => u64::from(s.bases[ring as usize].available),
             Number::Offered => self.bounds.features & !(1 << LOG_ALL),
             Number::Logging => self.bounds.features,
             Number::Plain => self.bounds.features & !F_PROTOCOL_FEATURES,
@@ -107,7 +155,7 @@ impl<const R: usize> FrontEnd<R> {
 
     /// The event of the current step, if it is one that this party makes.
     fn does(&self, s: &FrontState<R>) -> Option<Event> {
-        if s.waiting {
+        if s.waiting || s.gave_up {
             return None;
         }
         match *self.current(s)? {
@@ -117,7 +165,9 @@ impl<const R: usize> FrontEnd<R> {
             }
             Step::Kick { ring } => Some(Event::Kick { ring, front_end: true }),
             Step::Vcpus { run } => Some(Event::Vcpus { run }),
-            Step::WriteState => Some(Event::Loaded { value: s.image }),
+            Step::WriteState => Some(Event::Loaded { value: s.image, rings: s.written() }),
+            Step::WritePart => Some(Event::Cut),
+            Step::HandOver => Some(Event::HandedOver),
             Step::Until { id, .. } => {
                 Some(Event::Message(self.message(s, id, 0, Number::Literal(0))))
             }
@@ -130,7 +180,7 @@ impl<const R: usize> FrontEnd<R> {
 
     /// Whether it puts this message into the socket now.
     fn sends(&self, s: &FrontState<R>, event: &Event) -> bool {
-        let driving = self.current(s).is_none() && !s.waiting;
+        let driving = self.current(s).is_none() && !s.waiting && !s.gave_up;
         let mut may = false;
         if driving {
             self.may(s, &mut |message| may |= Event::Message(message) == *event);
@@ -140,15 +190,18 @@ impl<const R: usize> FrontEnd<R> {
 
     /// What the permissive driver may send: sensible numbers for what each message does.
     fn may(&self, s: &FrontState<R>, f: &mut dyn FnMut(Message)) {
-        for id in &self.then {
+        for (id, number) in &self.then {
             let def = &self.table.messages[id.0 as usize];
             let has = |effect| def.rows.iter().any(|row| row.receive.contains(&effect));
             let rings = if def.names_ring() { R as u8 } else { 1 };
             for ring in 0..rings {
                 let mut send = |number| f(self.message(s, *id, ring, number));
-                if has(Effect::SetBase) {
+                let toggles = def.request == PayloadKind::U64 && def.guarded_by(Guard::Zero);
+                if let Some(number) = number {
+                    send(*number);
+                } else if has(Effect::SetBase) {
                     send(Number::Saved);
-                } else if has(Effect::SetEnabled) || has(Effect::SetStatus) {
+                } else if has(Effect::SetEnabled) || has(Effect::SetStatus) || toggles {
                     send(Number::Literal(0));
                     send(Number::Literal(1));
                 } else if has(Effect::SetFeatures) || has(Effect::SetProtocolFeatures) {
@@ -156,7 +209,7 @@ impl<const R: usize> FrontEnd<R> {
                         true => Number::Offered,
                         false => Number::ProtocolOffered,
                     };
-                    [Number::Literal(0), offered, Number::Literal(NOT_OFFERED)]
+                    [Number::Literal(0), offered, Number::Literal(self.not_offered)]
                         .into_iter()
                         .for_each(send);
                 } else {
@@ -183,10 +236,12 @@ impl<const R: usize> Machine for FrontEnd<R> {
         FrontState {
             step: 0,
             waiting: false,
+            gave_up: false,
             bases: [Base::default(); R],
             status: 0,
             read: false,
             image: 0,
+            images: None,
             asked: Queue::default(),
         }
     }
@@ -201,8 +256,9 @@ impl<const R: usize> Machine for FrontEnd<R> {
         if def.rows.iter().any(|row| row.receive.contains(&Effect::SetStatus)) {
             next.status = m.value.0 as u8;
         }
-        next.waiting = self.is_answered(m.id)
-            || (m.need_reply && self.bounds.protocol >> self.table.reply_ack & 1 == 1);
+        // What is read from now on is another state.
+        next.read &= !def.begins_transfer();
+        next.waiting = self.awaits(m);
         let over = !next.waiting && self.current(s).is_some();
         Ok(Reaction::To(if over { self.advance(next) } else { next }))
     }
@@ -210,6 +266,8 @@ impl<const R: usize> Machine for FrontEnd<R> {
     fn on(&self, s: &FrontState<R>, event: &Event, _: &mut RuleContext) -> Verdict<Self> {
         let mut next = *s;
         match *event {
+            Event::Reply { id, .. } if self.expects_none(id) => next.gave_up = true,
+            Event::Reply { .. } if s.gave_up => return Ok(Reaction::Ignore),
             Event::Reply { id, ring, value, .. } => {
                 let answer = self.table.messages[id.0 as usize].answer;
                 if answer == Some(Answer::Base) {
@@ -224,9 +282,10 @@ impl<const R: usize> Machine for FrontEnd<R> {
                     next = self.advance(next);
                 }
             }
-            Event::Saved { value } => {
+            Event::Saved { value, rings } => {
                 next.read = true;
                 next.image = value;
+                next.images = rings.rings().map(|rings| Images { rings });
                 if self.current(s) == Some(&Step::ReadState) {
                     next = self.advance(next);
                 }
@@ -235,8 +294,19 @@ impl<const R: usize> Machine for FrontEnd<R> {
                 let base = &mut next.bases[ring as usize];
                 base.used = base.used.wrapping_add(1);
             }
+            Event::Available { ring } => {
+                let base = &mut next.bases[ring as usize];
+                base.available = base.available.wrapping_add(1);
+            }
+            Event::Forgotten { ring } => next.forget(ring as usize),
+            Event::HandedOver if self.does(s) == Some(*event) => {
+                let known = |base: Base| Base { index: 0, ..base };
+                next = FrontState { step: s.step, bases: s.bases.map(known), ..self.initial() };
+                next = self.advance(next);
+            }
             Event::Renew { ring, index } => {
-                next.bases[ring as usize].used = index;
+                let base = &mut next.bases[ring as usize];
+                (base.used, base.available) = (index, index);
                 if self.does(s) == Some(*event) {
                     next = self.advance(next);
                 }
@@ -271,7 +341,7 @@ impl<const R: usize> Machine for FrontEnd<R> {
                 descriptors: 0,
             }));
         }
-        if self.current(s).is_none() && !s.waiting {
+        if self.current(s).is_none() && !s.waiting && !s.gave_up {
             return self.may(s, &mut |message| f(Stimulus::Guarded(Event::Message(message))));
         }
         if let Some(event) = self.does(s) {
@@ -280,9 +350,11 @@ impl<const R: usize> Machine for FrontEnd<R> {
     }
 
     fn domain(&self, f: &mut dyn FnMut(Event)) {
-        for id in &self.then {
+        for (id, number) in &self.then {
+            let own = if let Some(Number::Literal(own)) = number { *own } else { 0 };
+            let (features, protocol) = (self.bounds.features, self.bounds.protocol);
             for ring in 0..R as u8 {
-                for value in [0, 1, 2, 3, self.bounds.features, self.bounds.protocol, NOT_OFFERED] {
+                for value in [0, 1, 2, 3, features, protocol, self.not_offered, own] {
                     let value = Value(value);
                     f(Event::Message(Message { id: *id, ring, value, need_reply: false }));
                 }
@@ -294,7 +366,8 @@ impl<const R: usize> Machine for FrontEnd<R> {
         }
         (0..R as u8).for_each(|ring| f(Event::Kick { ring, front_end: true }));
         [false, true].into_iter().for_each(|run| f(Event::Vcpus { run }));
-        (0..8).for_each(|value| f(Event::Loaded { value }));
+        (0..8).for_each(|value| f(Event::Loaded { value, rings: RingImages::default() }));
+        [Event::Cut, Event::HandedOver].into_iter().for_each(&mut *f);
         (0..3).for_each(|log| f(Event::Copied { log }));
     }
 
@@ -304,16 +377,19 @@ impl<const R: usize> Machine for FrontEnd<R> {
         if let Some(fields) = fields.as_object_mut() {
             fields
                 .retain(|name, _| !["step", "waiting", "status", "asked"].contains(&name.as_str()));
-            // The used index, its ring tells.
+            // The indices in guest memory, its ring tells; most states say nothing of rings.
             for base in fields["bases"].as_array_mut().into_iter().flatten() {
-                base.as_object_mut().map(|base| base.remove("used"));
+                base.as_object_mut().map(|base| (base.remove("used"), base.remove("available")));
+            }
+            if s.images.is_none() {
+                fields.remove("images");
             }
         }
         Map::from_iter([(self.name().to_owned(), fields)])
     }
 
     fn at_end(&self, s: &FrontState<R>) -> bool {
-        self.current(s).is_none()
+        self.current(s).is_none() && !s.gave_up
     }
 
     fn waits(&self, s: &FrontState<R>, f: &mut dyn FnMut(String)) {

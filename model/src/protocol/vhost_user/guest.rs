@@ -9,7 +9,7 @@
 //! It judges nothing. What it remembers is what the user of the device would notice, so properties
 //! compare the back-end's memory with it.
 
-use super::event::{Event, GUEST};
+use super::event::{Event, GUEST, OUTSIDE};
 use super::state::{BUFFERS, USED_RING};
 use devmig_engine::machine::{Machine, Party, Reaction, Stimulus, Verdict};
 use devmig_engine::pack::as_list;
@@ -76,12 +76,21 @@ pub struct Guest<const R: usize> {
     pub requests: u16,
     /// How many slots each ring has; 0, if it is never set up.
     pub slots: [u16; R],
+    /// It never stops making requests: when all were made, it forgets the oldest one that came back.
+    pub endless: bool,
+    /// The configuration space of its device may change at any time.
+    pub config_changes: bool,
 }
 
 impl<const R: usize> Guest<R> {
     /// Whether another request may be made available.
     fn has_room(&self, r: &Requests, ring: usize) -> bool {
         r.posted < self.requests && r.in_flight() < self.slots[ring]
+    }
+
+    /// Whether it may forget its oldest request.
+    fn forgets(&self, r: &Requests) -> bool {
+        self.endless && r.posted == self.requests && r.done & 1 == 1 && !r.kick_due
     }
 }
 
@@ -94,7 +103,7 @@ impl<const R: usize> Machine for Guest<R> {
     }
 
     fn plays(&self, party: Party) -> bool {
-        party == GUEST
+        party == GUEST || party == OUTSIDE
     }
 
     fn initial(&self) -> GuestState<R> {
@@ -113,6 +122,14 @@ impl<const R: usize> Machine for Guest<R> {
                 r.posted += 1;
                 r.kick_due = true;
             }
+            Event::Forgotten { ring } => {
+                let r = &mut next.rings[ring as usize];
+                if !s.running || !self.forgets(r) {
+                    return Ok(Reaction::Disabled);
+                }
+                (r.posted, r.done) = (r.posted - 1, r.done >> 1);
+            }
+            Event::Changed if !self.config_changes => return Ok(Reaction::Disabled),
             Event::Kick { ring, front_end: false } => {
                 let r = &mut next.rings[ring as usize];
                 if !s.running || !r.kick_due {
@@ -157,6 +174,9 @@ impl<const R: usize> Machine for Guest<R> {
     }
 
     fn stimuli(&self, s: &GuestState<R>, f: &mut dyn FnMut(Stimulus<Event>)) {
+        if self.config_changes {
+            f(Stimulus::Guarded(Event::Changed));
+        }
         if !s.running {
             return;
         }
@@ -166,6 +186,8 @@ impl<const R: usize> Machine for Guest<R> {
                 f(Stimulus::Guarded(Event::Kick { ring, front_end: false }));
             } else if self.has_room(r, index) {
                 f(Stimulus::Guarded(Event::Available { ring }));
+            } else if self.forgets(r) {
+                f(Stimulus::Guarded(Event::Forgotten { ring }));
             }
         }
     }
@@ -174,6 +196,12 @@ impl<const R: usize> Machine for Guest<R> {
         for ring in 0..R as u8 {
             f(Event::Available { ring });
             f(Event::Kick { ring, front_end: false });
+            if self.endless {
+                f(Event::Forgotten { ring });
+            }
+        }
+        if self.config_changes {
+            f(Event::Changed);
         }
     }
 }

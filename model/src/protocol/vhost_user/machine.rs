@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::event::{BACK_END, Event, Message, MessageId, Value};
+use super::event::{BACK_END, Event, Message, MessageId, RingImages, Value};
 use super::ids::{ChoiceIds, ClauseIds, Pieces};
 use super::state::{BUFFERS, PendingReply, Ring, State, Transfer, USED_RING};
 use super::table::{Gate, MessageDef, Table};
@@ -52,6 +52,8 @@ pub struct Bounds {
     pub protocol: u64,
     /// Requests per ring.
     pub requests: u16,
+    /// The back-end completes requests in the order in which they were made available.
+    pub in_order: bool,
 }
 
 /// The machine for `R` rings.
@@ -78,6 +80,12 @@ mod step {
 pub const MAX_RINGS: usize = 8;
 
 impl<const R: usize> VhostUser<R> {
+    /// The whole state of the device, as it is saved.
+    fn whole(s: &State<R>) -> (u8, RingImages) {
+        let with_rings = s.transfer == Transfer::SavingRings;
+        (s.internal, if with_rings { s.images() } else { RingImages::default() })
+    }
+
     /// The definition of a message.
     #[must_use]
     pub fn message(&self, id: MessageId) -> &MessageDef {
@@ -159,20 +167,27 @@ impl<const R: usize> Machine for VhostUser<R> {
             }
             Event::Kick { ring, .. } => next.rings[ring as usize].kicked = true,
             // Only a tester that looks into the bytes could tell a wrong state: it has none to compare.
-            Event::Saved { value } if s.transfer != Transfer::Saving || value != s.internal => {
+            Event::Saved { value, rings } if (value, rings) != Self::whole(s) => {
                 return Ok(Reaction::Disabled);
             }
-            Event::Saved { value } => {
+            Event::Saved { .. } if !s.transfer.is_saving() => return Ok(Reaction::Disabled),
+            Event::Saved { value, .. } => {
                 next.transfer = Transfer::Saved;
                 next.image = value;
             }
-            Event::Loaded { .. } if s.transfer != Transfer::Loading => {
+            Event::Loaded { .. } | Event::Cut if !s.transfer.is_loading() => {
                 return Ok(Reaction::Unspecified(self.laws.check_reports));
             }
-            Event::Loaded { value } => {
+            Event::Loaded { value, rings } => {
+                let images = rings.rings::<R>().filter(|_| s.transfer == Transfer::LoadingRings);
+                for (ring, image) in next.rings.iter_mut().zip(images.into_iter().flatten()) {
+                    image.restore(ring);
+                }
                 next.transfer = Transfer::Loaded;
                 next.internal = value;
             }
+            Event::Cut => next.transfer = Transfer::Cut,
+            Event::Forgotten { ring } => next.forget(ring as usize),
             Event::Marked { ring, used_ring, log } => {
                 let part = if used_ring { USED_RING } else { BUFFERS };
                 return self.marked(s, ring, part, log, judge);
@@ -185,7 +200,9 @@ impl<const R: usize> Machine for VhostUser<R> {
                     Pieces::Whole => true,
                 };
             }
-            Event::Vcpus { .. } | Event::Copied { .. } => return Ok(Reaction::Ignore),
+            Event::Vcpus { .. } | Event::Copied { .. } | Event::HandedOver => {
+                return Ok(Reaction::Ignore);
+            }
         }
         Ok(Reaction::To(next))
     }
@@ -250,6 +267,10 @@ impl<const R: usize> Machine for VhostUser<R> {
     fn stimuli(&self, s: &State<R>, f: &mut dyn FnMut(Stimulus<Event>)) {
         if let Some(PendingReply { message, .. }) = s.owed.head() {
             self.answers(message, &mut |event| f(Stimulus::Guarded(event)));
+            if s.transfer == Transfer::Cut && self.message(message.id).answer == Some(Answer::Check)
+            {
+                f(Stimulus::Guarded(self.answer(message, 1)));
+            }
         }
         for (index, ring) in s.rings.iter().enumerate() {
             let index = index as u8;
@@ -265,8 +286,9 @@ impl<const R: usize> Machine for VhostUser<R> {
                 }
             }
         }
-        if s.transfer == Transfer::Saving {
-            f(Stimulus::Guarded(Event::Saved { value: s.internal }));
+        if s.transfer.is_saving() {
+            let (value, rings) = Self::whole(s);
+            f(Stimulus::Guarded(Event::Saved { value, rings }));
         }
         if s.channel {
             self.messages_of_its_own(&mut |event| f(Stimulus::Guarded(event)));
@@ -293,7 +315,8 @@ impl<const R: usize> Machine for VhostUser<R> {
         }
         self.messages_of_its_own(f);
         f(Event::Close);
-        (0..8).for_each(|value| f(Event::Saved { value }));
+        let rings = RingImages::default();
+        (0..8).for_each(|value| f(Event::Saved { value, rings }));
     }
 
     /// Messages that are owed an answer are shown as in the socket.
@@ -346,7 +369,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             let request_due = r.started && (r.open != 0 || (r.enabled && (waits || left)));
             !kick_due && !request_due && r.unmarked == 0
         };
-        let idle = !matches!(s.transfer, Transfer::Saving | Transfer::Loading);
+        let idle = !s.transfer.is_saving() && !s.transfer.is_loading();
         s.owed.is_empty()
             && s.asked.is_empty()
             && !s.suspending

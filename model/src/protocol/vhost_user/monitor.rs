@@ -290,8 +290,8 @@ impl<const R: usize> Machine for Monitor<R> {
         f: &mut dyn FnMut(Step, Watched<R>),
     ) -> Result<(), OpenChoice> {
         let ended = match s.connection.transfer {
-            Transfer::Saving => Some((BACK_END, Transfer::Saved)),
-            Transfer::Loading => Some((FRONT_END, Transfer::Loaded)),
+            transfer if transfer.is_saving() => Some((BACK_END, Transfer::Saved)),
+            transfer if transfer.is_loading() => Some((FRONT_END, Transfer::Loaded)),
             _ => None,
         };
         if let Some((by, transfer)) = ended {

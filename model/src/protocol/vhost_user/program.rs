@@ -6,13 +6,14 @@
 
 use super::event::MessageId;
 use super::table::Table;
+use super::vocabulary::Effect;
 use crate::protocol::program::{Programs, StepError};
 use crate::spec::{Diagnostics, Item, Spanned, SpecError, did_you_mean, number, with_help};
 
 /// What a step can be, and what it means (shown by `devmig proposal words`).
 pub const STEPS: &[(&str, &str)] = &[
     ("MESSAGE", "send the message, and wait for its reply if it has one"),
-    ("MESSAGE NUMBER", "send the message with this number"),
+    ("MESSAGE NUMBER", "send the message with this number, decimal or hexadecimal (0x...)"),
     ("MESSAGE offered", "send the message with all features that the back-end offers"),
     (
         "MESSAGE NUMBER acknowledged",
@@ -24,20 +25,27 @@ pub const STEPS: &[(&str, &str)] = &[
     ("SET_FEATURES logging", "send the offered features with LOG_ALL, which `offered` omits"),
     ("MESSAGE until NUMBER", "send the message again until the reply is this number"),
     ("MESSAGE used", "send the message with the ring's used index from guest memory"),
+    ("MESSAGE available", "send the message with the ring's available index from guest memory"),
     ("MESSAGE saved", "send the message with the base that GET_VRING_BASE returned for the ring"),
     ("SET_DEVICE_STATE_FD save", "ask the back-end to write its state"),
     ("SET_DEVICE_STATE_FD load", "ask the back-end to read a state"),
+    (
+        "SET_DEVICE_STATE_FD save phase N",
+        "the same in this phase (`load phase N` likewise); 0 is stopped",
+    ),
     ("each ring STEP", "take the step for every ring in turn"),
     ("kick", "write to the ring's kick descriptor"),
     ("vcpus run", "run the virtual CPUs: the guest can make requests available"),
     ("vcpus stop", "stop the virtual CPUs"),
     ("read state", "read the state channel to its end"),
     ("write state", "write a state and close the channel"),
+    ("write part", "write a part of a state and close the channel"),
     ("copy all", "copy all of guest memory to the destination"),
     ("copy marked N", "copy the pages that log N marks, and clear it"),
     ("renew", "the guest's driver sets the ring up again: both indices are 0"),
     ("crash", "the back-end crashes, and another process replaces it"),
     ("move", "switch to another back-end, with the guest's memory"),
+    ("hand over", "another front-end takes over the connection; it knows no base and no state"),
     ("run PROGRAM", "take all steps of another program"),
 ];
 
@@ -69,6 +77,10 @@ pub enum Step {
     ReadState,
     /// Write a state and close the channel.
     WriteState,
+    /// Write a part of a state and close the channel.
+    WritePart,
+    /// Another front-end takes over the connection.
+    HandOver,
     /// Send a message until its answer is this.
     Until {
         /// Which.
@@ -102,6 +114,8 @@ pub enum Number {
     Saved,
     /// The ring's used index.
     Used,
+    /// The ring's available index.
+    Available,
     /// The features that the back-end offers, as far as they are understood, without LOG_ALL.
     Offered,
     /// The same with it.
@@ -172,10 +186,12 @@ impl Compiler<'_> {
             }
             None => steps.push(self.single(text, 0)?),
         }
-        if matches!(steps.last(), Some(Step::Successor { .. })) {
-            self.nothing_under_way(steps)?;
+        match steps.last() {
+            Some(Step::Successor { .. }) => self.nothing_under_way(steps),
+            // A test may send any number; only exploration has no room for some.
+            Some(Step::Send { id, number, .. }) => self.fits(*id, *number),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// A message that was not read when the back-end is another one would be read by that one: the
@@ -205,6 +221,8 @@ impl Compiler<'_> {
             "vcpus stop" => Step::Vcpus { run: false },
             "read state" => Step::ReadState,
             "write state" => Step::WriteState,
+            "write part" => Step::WritePart,
+            "hand over" => Step::HandOver,
             "copy all" => Step::Copy { log: 0 },
             "copy marked 1" => Step::Copy { log: 1 },
             "copy marked 2" => Step::Copy { log: 2 },
@@ -235,6 +253,38 @@ impl Compiler<'_> {
         })
     }
 
+    /// Complains about a number that exploration has no room for where the message puts it.
+    fn fits(&self, id: MessageId, number: Number) -> Result<(), StepError> {
+        let Number::Literal(value) = number else { return Ok(()) };
+        let message = &self.table.messages[usize::from(id.0)];
+        let limit = LIMITS.iter().find(|(effect, most, _)| message.has(*effect) && value > *most);
+        match limit {
+            Some((_, most, what)) => Err((
+                format!("{} with {value} cannot be explored", message.name),
+                Some(format!("{what} is at most {most} in exploration")),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What the front-end may send at any time: a message, and its number if there is one.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and what to do about it.
+    pub fn anytime(&self, text: &str) -> Result<(MessageId, Option<Number>), StepError> {
+        let (name, argument) = match text.split_once(' ') {
+            Some((name, argument)) => (name, Some(argument)),
+            None => (text, None),
+        };
+        let Some(id) = self.table.named(name) else {
+            let help = did_you_mean(name, self.table.messages.iter().map(|m| &*m.name));
+            return Err((format!("no message is called `{name}`"), help));
+        };
+        let number = argument.map(|argument| self.number(name, argument)).transpose()?;
+        number.map_or(Ok(()), |number| self.fits(id, number))?;
+        Ok((id, number))
+    }
+
     /// Protocol features by their names, with `+` between.
     fn features(&self, names: &str) -> Result<Number, StepError> {
         let bit = |name: &str| {
@@ -252,6 +302,7 @@ impl Compiler<'_> {
         Ok(Number::Literal(match argument {
             "saved" => return Ok(Number::Saved),
             "used" => return Ok(Number::Used),
+            "available" => return Ok(Number::Available),
             "logging" => return Ok(Number::Logging),
             "offered" if message == "SET_PROTOCOL_FEATURES" => return Ok(Number::ProtocolOffered),
             "offered" => return Ok(Number::Offered),
@@ -259,18 +310,39 @@ impl Compiler<'_> {
             "save" => 0,
             "load" => 1,
             "none" => 1 << 8,
+            phase if let Some(number) = in_phase(phase) => number,
             names if message == "SET_PROTOCOL_FEATURES" && number(names).is_none() => {
                 return self.features(names);
             }
             written => number(written).ok_or_else(|| {
                 let help =
-                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `save`, `load` or \
-                     `none`"
+                    "a number, `offered`, `logging`, `plain`, `saved`, `used`, `available`, \
+                            `save`, `load` or `none`"
                         .to_owned();
                 (format!("`{written}` is not a number here"), Some(help))
             })?,
         }))
     }
+}
+
+/// The largest numbers that exploration has room for, by the effect that takes them.
+const LIMITS: &[(Effect, u64, &str)] = &[
+    (Effect::SetSize, 3, "the size of a ring"),
+    (Effect::SetBase, 7, "an index of a ring"),
+    (Effect::SetMemory, 3, "the number of memory regions"),
+    (Effect::SetStatus, 127, "the virtio status"),
+    (Effect::SetLog, 2, "the number of a dirty log"),
+];
+
+/// A transfer's direction and phase: `save phase 1`.
+fn in_phase(text: &str) -> Option<u64> {
+    let (direction, phase) = text.split_once(" phase ")?;
+    let direction = match direction {
+        "save" => 0,
+        "load" => 1,
+        _ => return None,
+    };
+    Some(direction | number(phase).filter(|phase| *phase <= u64::from(u32::MAX))? << 32)
 }
 
 /// A problem without a place, for callers that have none.

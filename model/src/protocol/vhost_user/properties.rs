@@ -10,8 +10,8 @@ use super::event::{BackEndMessage, Event, Message, MessageId};
 use super::front_end::{FrontEnd, FrontState};
 use super::guest::{Guest, GuestState};
 use super::machine::VhostUser;
-use super::state::{F_PROTOCOL_FEATURES, State, Transfer};
-use super::table::Table;
+use super::state::{F_PROTOCOL_FEATURES, PendingReply, State, Transfer};
+use super::table::{Row, Table};
 use super::vocabulary::{Answer, Effect, SUSPEND};
 use crate::protocol::property::{Per, PropertyDefinition};
 use devmig_engine::compose::{Action, GlobalState};
@@ -31,13 +31,14 @@ type D<const R: usize, const N: usize> = PropertyDefinition<Names, W<R, N>, Even
 #[derive(Clone, Debug)]
 pub struct Names {
     table: Arc<Table>,
+    endless: bool,
 }
 
 impl Names {
     /// Those of a table.
     #[must_use]
-    pub fn new(table: &Arc<Table>) -> Self {
-        Names { table: Arc::clone(table) }
+    pub fn new(table: &Arc<Table>, endless: bool) -> Self {
+        Names { table: Arc::clone(table), endless }
     }
 
     /// Whether a message's answer carries this.
@@ -51,16 +52,18 @@ impl Names {
         rows.iter().any(|row| row.receive.contains(&effect))
     }
 
-    /// The message that is read, and does nothing but resume the device.
+    /// The message that is read, and is there to resume the device: each row of it that breaks nothing
+    /// resumes it, or suspends it.
     fn resumes<'a, const R: usize, const N: usize>(
         &self,
         t: &'a T<'_, R, N>,
     ) -> Option<&'a Message> {
-        let rows = |m: &Message| self.table.messages[m.id.0 as usize].rows.iter();
+        let has = |row: &Row, effect| row.receive.contains(&effect) || row.reply.contains(&effect);
         read(t).filter(|m| {
-            let mut allowed = rows(m).filter(|row| row.breaks.is_none());
-            self.receives(m, Effect::Resume)
-                && allowed.all(|row| row.receive.contains(&Effect::Resume))
+            let rows = self.table.messages[m.id.0 as usize].rows.iter();
+            let mut lawful = rows.filter(|row| row.breaks.is_none() && row.undefined.is_none());
+            lawful.clone().any(|row| has(row, Effect::Resume))
+                && lawful.all(|row| has(row, Effect::Resume) || has(row, Effect::Suspend))
         })
     }
 
@@ -87,10 +90,16 @@ impl Names {
         }
     }
 
-    /// GET_VRING_BASE for this ring was read, and not answered.
+    /// GET_VRING_BASE for this ring was read, or another message whose reply waits for what is in flight
+    /// there, and not answered.
     fn draining<const R: usize>(&self, s: &State<R>, ring: usize) -> bool {
-        let stops = |message: &Message| self.answers(message.id, Answer::Base);
-        s.owed.iter().any(|o| o.message.ring as usize == ring && stops(&o.message))
+        let stops = |o: &PendingReply| {
+            let named = o.message.ring as usize == ring;
+            let row = self.table.messages[o.message.id.0 as usize].rows.get(o.row as usize);
+            (named && self.answers(o.message.id, Answer::Base))
+                || row.is_some_and(|row| row.drains(named))
+        };
+        s.owed.iter().any(stops)
     }
 
     /// Every ring is stopped and every answer given, after some ring ran; or SUSPEND is in force.
@@ -126,15 +135,13 @@ fn own<'a, const R: usize, const N: usize>(t: &'a T<'_, R, N>) -> Option<&'a Bac
     }
 }
 
-fn has_ended<const R: usize>(s: &State<R>) -> bool {
-    matches!(s.transfer, Transfer::Saved | Transfer::Loaded)
-}
-
-/// Some request waits in this ring, and it runs.
-fn waits<const R: usize, const N: usize>(w: &W<R, N>, ring: usize) -> bool {
+/// Some request waits in this ring, and it runs. Of a guest that never stops it is the oldest request:
+/// there is always a newer one.
+fn waits<const R: usize, const N: usize>(n: &Names, w: &W<R, N>, ring: usize) -> bool {
     let (s, guest, _) = &w.parts;
     let (r, requests) = (&s.rings[ring], &guest.rings[ring]);
-    !s.suspended && r.started && r.enabled && requests.in_flight() > 0
+    let oldest = !n.endless || requests.done & 1 == 0;
+    !s.suspended && r.started && r.enabled && requests.in_flight() > 0 && oldest
 }
 
 /// What an earlier process left behind in this ring waits, and the ring runs.
@@ -177,7 +184,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
         PropertyDefinition::of_each(
             "nothing-processed-while-stopped",
             "vhost-user.ring.stopped-not-processed",
-            "a request is used only while its ring is started, or its GET_VRING_BASE is pending",
+            "a request is used only while its ring is started, or a reply waits for it",
             Self::RING,
             |n, ring| {
                 implies(move |t| {
@@ -265,9 +272,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             "nothing-processed-while-saved",
             "vhost-user.device-state.frozen",
             "no request is used while the device's state is saved",
-            |_, _| {
-                implies(|t| (t.before.parts.0.transfer == Transfer::Saving).then(|| !is_used(t)))
-            },
+            |_, _| implies(|t| t.before.parts.0.transfer.is_saving().then(|| !is_used(t))),
         ),
         PropertyDefinition::of_system(
             "saved-state-is-whole",
@@ -275,7 +280,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             "the saved state contains every used request",
             |_, _| {
                 implies(|t| match t.action {
-                    Action::Now(Event::Saved { value }) => {
+                    Action::Now(Event::Saved { value, .. }) => {
                         Some(u32::from(*value) == t.before.parts.1.completed())
                     }
                     _ => None,
@@ -301,7 +306,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             |_, _| {
                 implies(|t| {
                     let s = &t.after.parts.0;
-                    (s.transfer == Transfer::Saving).then(|| s.suspended || s.all_stopped())
+                    s.transfer.is_saving().then(|| s.suspended || s.all_stopped())
                 })
             },
         ),
@@ -380,7 +385,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
         PropertyDefinition::of_system(
             "suspended-until-resume",
             "",
-            "only a message that does nothing but resume the device ends a suspension",
+            "only a message that is there to resume the device ends a suspension",
             |n, _| {
                 implies(move |t| {
                     let resumed = n.resumes(t).is_some();
@@ -391,7 +396,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
         PropertyDefinition::of_system(
             "suspend-and-resume-alternate",
             "",
-            "a message that does nothing but resume the device is read only while it is suspended",
+            "a message that is there to resume the device is read only while it is suspended",
             |n, _| {
                 implies(move |t| {
                     n.resumes(t)?;
@@ -410,14 +415,17 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             "vhost-user.ring.started-processes",
             "in the end every request was used, or its ring does not run",
             Self::RING,
-            |_, ring| leads_to(move |w| waits(w, ring), move |w| !waits(w, ring)),
+            |n, ring| {
+                let of = n.clone();
+                leads_to(move |w| waits(&n, w, ring), move |w| !waits(&of, w, ring))
+            },
         ),
         PropertyDefinition::of_system(
             "state-is-written",
             "vhost-user.device-state.writer-closes",
             "when the back-end begins to write its state, it finishes eventually",
             |_, _| {
-                let saving = |w: &W<R, N>| w.parts.0.transfer == Transfer::Saving;
+                let saving = |w: &W<R, N>| w.parts.0.transfer.is_saving();
                 leads_to(saving, move |w| !saving(w))
             },
         ),
@@ -428,7 +436,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             |n, _| {
                 implies(move |t| {
                     n.replies(t, Answer::Check)?;
-                    Some(has_ended(&t.before.parts.0))
+                    Some(t.before.parts.0.transfer.has_ended())
                 })
             },
         ),
@@ -439,7 +447,7 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             |n, _| {
                 implies(move |t| {
                     let m = read(t)?;
-                    n.answers(m.id, Answer::Check).then(|| has_ended(&t.before.parts.0))
+                    n.answers(m.id, Answer::Check).then(|| t.before.parts.0.transfer.has_ended())
                 })
             },
         ),
@@ -568,6 +576,31 @@ impl<const R: usize, const N: usize> Properties<R, N> {
             "requests that an earlier process recorded are resubmitted when their ring runs",
             Self::RING,
             |_, ring| leads_to(move |w| is_left(w, ring), move |w| !is_left(w, ring)),
+        ),
+        PropertyDefinition::of_system(
+            "failed-load-is-reported",
+            "vhost-user.device-state.check-reports",
+            "when the state was not whole, the reply to CHECK_DEVICE_STATE reports an error",
+            |n, _| {
+                implies(move |t| {
+                    let (_, error) = n.replies(t, Answer::Check)?;
+                    (t.before.parts.0.transfer == Transfer::Cut).then_some(error != 0)
+                })
+            },
+        ),
+        PropertyDefinition::of_system(
+            "no-change-forgotten",
+            "vhost-user.config-change.notifies",
+            "a change of the configuration space is yet to be reported, also one that comes while the \
+             device is suspended",
+            |_, _| {
+                implies(|t| match t.action {
+                    Action::Now(Event::Changed) if t.before.parts.0.channel => {
+                        Some(t.after.parts.0.changed)
+                    }
+                    _ => None,
+                })
+            },
         ),
         PropertyDefinition::of_system(
             "acknowledgements-negotiated",

@@ -3,7 +3,7 @@
 //! Widths are those of exploration; the fields have the protocol's own range, which the tester uses.
 //! `R` is the number of rings.
 
-use super::event::{Message, MessageId, Value};
+use super::event::{Message, MessageId, RingImage, RingImages, Value};
 use devmig_engine::pack::as_list;
 use devmig_engine::packed;
 use devmig_engine::queue::Queue;
@@ -144,6 +144,32 @@ pub enum Transfer {
     Loading,
     /// It has closed the channel.
     Loaded,
+    /// The back-end writes its state, with that of its rings.
+    SavingRings,
+    /// The front-end writes such a state.
+    LoadingRings,
+    /// It has closed the channel before the state was whole.
+    Cut,
+}
+
+impl Transfer {
+    /// Whether the back-end writes.
+    #[must_use]
+    pub fn is_saving(self) -> bool {
+        matches!(self, Transfer::Saving | Transfer::SavingRings)
+    }
+
+    /// Whether the front-end writes.
+    #[must_use]
+    pub fn is_loading(self) -> bool {
+        matches!(self, Transfer::Loading | Transfer::LoadingRings)
+    }
+
+    /// Whether the channel was closed.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Transfer::Saved | Transfer::Loaded | Transfer::Cut)
+    }
 }
 
 /// A message that was read and is owed an answer.
@@ -189,7 +215,7 @@ pub struct State<const R: usize> {
     #[bits(2)]
     pub slots: u16,
     /// The virtio device status.
-    #[bits(5)]
+    #[bits(7)]
     pub status: u8,
     /// A status of 0 waits for RESUME.
     pub deferred: bool,
@@ -223,7 +249,6 @@ pub struct State<const R: usize> {
     /// SET_INFLIGHT_FD gave a buffer.
     pub in_flight: bool,
     /// The configuration space has changed, and the front-end was not told.
-    #[bits(0)]
     pub changed: bool,
     /// Something was read after which the back-end closes the connection.
     pub must_disconnect: bool,
@@ -291,6 +316,26 @@ impl<const R: usize> State<R> {
         if begins && in_flight && (new.wrapping_sub(r.base) as i16) > 0 {
             r.base = new;
         }
+    }
+
+    /// The images of its rings.
+    #[must_use]
+    pub fn images(&self) -> RingImages {
+        RingImages::of(self.rings.map(|ring| RingImage::of(&ring)))
+    }
+
+    /// Counts a ring's indices from the next request on: what was the first one is forgotten.
+    pub fn forget(&mut self, index: usize) {
+        let r = &mut self.rings[index];
+        for counter in [&mut r.base, &mut r.available, &mut r.used] {
+            *counter = counter.wrapping_sub(1);
+        }
+        for requests in [&mut r.open, &mut r.recorded, &mut r.batch] {
+            *requests >>= 1;
+        }
+        // The state remembers as many requests as the guest does.
+        self.internal = self.internal.saturating_sub(1);
+        self.image = self.image.saturating_sub(1);
     }
 
     /// Whether writes are logged: LOG_ALL was acknowledged and there is a log.

@@ -88,6 +88,8 @@ pub struct RawMessage {
     /// need_reply.
     #[serde(default)]
     acknowledged: bool,
+    /// "CHOICE = OPTION": under this interpretation it has no reply.
+    unanswered: Option<Spanned<String>>,
     /// Its rows: the first row that applies determines the effect.
     row: Vec<Spanned<RawRow>>,
 }
@@ -151,6 +153,16 @@ pub struct Condition {
     pub guard: Guard,
     /// Whether it must hold, or must not.
     pub wanted: bool,
+}
+
+impl Row {
+    /// Whether the back-end finishes what is in flight on a ring before it replies: on the named one, or
+    /// on every one.
+    #[must_use]
+    pub fn drains(&self, named: bool) -> bool {
+        let waits = |guard| self.ready.iter().any(|at| at.wanted && at.guard == guard);
+        waits(Guard::AllIdle) || (named && waits(Guard::Idle))
+    }
 }
 
 impl Condition {
@@ -245,6 +257,8 @@ pub struct MessageDef {
     pub acknowledged: bool,
     /// First match wins.
     pub rows: Vec<Row>,
+    /// The interpretation by which it has no reply after all.
+    pub unanswered: Option<(ChoiceId, u8)>,
     /// The proposal adds it.
     pub proposed: bool,
 }
@@ -257,6 +271,19 @@ impl MessageDef {
             self.request,
             PayloadKind::VringState | PayloadKind::VringAddr | PayloadKind::VringFd
         )
+    }
+
+    /// Whether some row of it begins a state transfer.
+    #[must_use]
+    pub fn begins_transfer(&self) -> bool {
+        let all = self.rows.iter().flat_map(|row| row.receive.iter().chain(&row.reply));
+        all.copied().any(Effect::begins_transfer)
+    }
+
+    /// Whether some row of it depends on this guard.
+    #[must_use]
+    pub fn guarded_by(&self, guard: Guard) -> bool {
+        self.rows.iter().any(|row| row.when.iter().any(|condition| condition.guard == guard))
     }
 
     /// Whether some row of it has this effect.
@@ -327,6 +354,10 @@ pub struct Table {
 
 /// More messages than a packed message can name.
 const MAX_MESSAGES: usize = 64;
+/// The first bit that is tried as one that is not offered.
+const NOT_OFFERED: u8 = 24;
+/// More rows than a pending reply can name.
+const MAX_ROWS: usize = 16;
 /// The same for messages of the back-end's own.
 const MAX_BACK_END: usize = 16;
 
@@ -458,7 +489,15 @@ impl Table {
             let known = self.messages.iter().position(|m| m.name == *raw.name.get_ref());
             match (raw.id, known) {
                 (None, Some(index)) => {
-                    self.messages[index].rows.splice(0..0, rows);
+                    let message = &mut self.messages[index];
+                    message.rows.splice(0..0, rows);
+                    if message.rows.len() > MAX_ROWS {
+                        let (name, rows) = (&message.name, message.rows.len());
+                        let message = format!("{name} has {rows} rows, with those that it had");
+                        let label = format!("at most {MAX_ROWS} can be explored");
+                        d.push(item.error(raw.name.span(), message, label));
+                    }
+                    drains_with_reply(item, &raw.row, message.reply.is_some(), d);
                 }
                 (None, None) => {
                     let name = raw.name.get_ref();
@@ -479,6 +518,29 @@ impl Table {
                 (Some(id), None) => self.push(spec, item, id, (rows, proposed), d),
             }
         }
+    }
+
+    /// The table by these interpretations: a message that has no reply under one of them loses it.
+    #[must_use]
+    pub fn interpreted(&self, taken: impl Fn(ChoiceId, u8) -> bool) -> Self {
+        let mut table = self.clone();
+        for message in &mut table.messages {
+            if message.unanswered.is_some_and(|(choice, option)| taken(choice, option)) {
+                (message.reply, message.answer) = (None, None);
+            }
+        }
+        table
+    }
+
+    /// A feature bit that is neither among these nor in the table: the front-end that acknowledges it
+    /// breaks the rules, whatever a proposal takes.
+    #[must_use]
+    pub fn not_offered(&self, offered: u64) -> u64 {
+        let own = self.features.iter().map(|feature| feature.bit);
+        let virtio = self.messages.iter().filter_map(|message| message.virtio);
+        let known = own.chain(virtio).fold(offered, |all, bit| all | 1 << bit);
+        let free = std::iter::once(NOT_OFFERED).chain((0..64).rev()).map(|bit| 1 << bit);
+        free.into_iter().find(|bit| known & bit == 0).unwrap_or(1 << NOT_OFFERED)
     }
 
     /// The table with rows put before those that it has.
@@ -537,6 +599,7 @@ impl Table {
                 "only one of them",
             ));
         }
+        drains_with_reply(item, &raw.row, raw.reply.is_some(), d);
         let gate = raw.gate.as_ref().and_then(|gate| self.gate(item, gate, raw.gated_by, d));
         self.messages.push(MessageDef {
             name: raw.name.get_ref().clone(),
@@ -552,6 +615,7 @@ impl Table {
                 .as_ref()
                 .and_then(|clause| spec.clause_at(item, clause, d)),
             acknowledged: raw.acknowledged,
+            unanswered: raw.unanswered.as_ref().and_then(|pin| spec.rule_pin_at(item, pin, d)),
             rows,
             proposed,
         });
@@ -572,6 +636,27 @@ fn warn_of_rows<T>(
     if written.iter().zip(rows).all(is_known) {
         let apply: Vec<_> = rows.iter().map(Row::applies).collect();
         unreachable::warn(spec, item, written, &apply, d);
+    }
+}
+
+/// Notes rows that drain where there is no reply that could wait.
+fn drains_with_reply<T>(
+    item: &Item<T>,
+    rows: &[Spanned<RawRow>],
+    replies: bool,
+    d: &mut Diagnostics,
+) {
+    let words = rows.iter().flat_map(|row| &row.get_ref().receive);
+    let drains = |word: &&Spanned<String>| {
+        let effect = Effect::named(word.get_ref());
+        matches!(effect, Some(Effect::StopAndDrain | Effect::StopAndDrainAll))
+    };
+    for word in words.filter(drains).filter(|_| !replies) {
+        let message = format!("`{}` makes the reply wait, and there is none", word.get_ref());
+        d.push(
+            item.error(word.span(), message, "without `reply`")
+                .help("give the message a `reply` and an `answer`, or write `stop`"),
+        );
     }
 }
 
@@ -618,11 +703,16 @@ fn resolve<T>(
             "and undefined too",
         ));
     }
+    let receive: Vec<Effect> = words(item, &raw.receive, d);
+    let mut ready = conditions(item, &raw.ready, d);
+    let idle = [(Effect::StopAndDrain, Guard::Idle), (Effect::StopAndDrainAll, Guard::AllIdle)];
+    let idle = idle.iter().filter(|(effect, _)| receive.contains(effect));
+    ready.extend(idle.map(|(_, guard)| Condition { guard: *guard, wanted: true }));
     Row {
         when: conditions(item, &raw.when, d),
         choice: raw.choice.as_ref().and_then(|choice| spec.rule_pin_at(item, choice, d)),
-        receive: words(item, &raw.receive, d),
-        ready: conditions(item, &raw.ready, d),
+        receive,
+        ready,
         late,
         reply: words(item, &raw.reply, d),
         breaks,

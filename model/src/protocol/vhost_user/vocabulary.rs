@@ -78,6 +78,7 @@ words! {
         SuspendBit "suspend-bit" "the message's number has bit 4, SUSPEND of the virtio status",
         DriverOkBit "driver-ok-bit" "the message's number has bit 2, DRIVER_OK of the virtio status",
         DriverOk "driver-ok" "the virtio status has DRIVER_OK",
+        NeedsReset "needs-reset" "the virtio status has DEVICE_NEEDS_RESET",
     }
 }
 
@@ -115,13 +116,14 @@ impl Guard {
             Guard::Flag => m.value.0 <= 1,
             Guard::Mapped => s.regions > 0,
             Guard::SlotsFull => s.slots > 0 && s.regions >= s.slots,
-            Guard::Transferring => matches!(s.transfer, Transfer::Saving | Transfer::Loading),
-            Guard::Transferred => matches!(s.transfer, Transfer::Saved | Transfer::Loaded),
+            Guard::Transferring => s.transfer.is_saving() || s.transfer.is_loading(),
+            Guard::Transferred => s.transfer.has_ended(),
             Guard::InFlightKept => s.in_flight && s.protocol.0 >> BASE_IN_FLIGHT & 1 == 1,
             Guard::Logged => s.log != 0,
             Guard::SuspendBit => m.value.0 & SUSPEND != 0,
             Guard::DriverOkBit => m.value.0 & DRIVER_OK != 0,
             Guard::DriverOk => u64::from(s.status) & DRIVER_OK != 0,
+            Guard::NeedsReset => u64::from(s.status) & NEEDS_RESET != 0,
         }
     }
 }
@@ -149,21 +151,28 @@ words! {
         EnableAll "enable-all" "enable every ring",
         DisableAll "disable-all" "disable every ring",
         Start "start" "start the ring",
+        StartAll "start-all" "start every ring",
         Stop "stop" "stop the ring",
         Park "park" "a choice decides whether the ring's old kick descriptor can start it again",
         StopAll "stop-all" "stop every ring",
+        StopAndDrain "stop-and-drain" "stop the ring; the reply waits until its in-flight requests are complete",
+        StopAndDrainAll "stop-and-drain-all" "stop every ring; the reply waits until no ring has in-flight requests",
         Abandon "abandon" "drop the ring's in-flight requests",
         AbandonAll "abandon-all" "drop the in-flight requests of every ring",
         LeaveOnRecord "leave-on-record" "drop the ring's in-flight requests, but keep them in the in-flight buffer",
         Rewind "rewind" "set the ring's base back to the oldest in-flight request, which is fetched again",
         SetStatus "set-status" "set the virtio status to the number",
         ResetState "reset-state" "reset the internal state of the device, and set the virtio status to 0",
+        ResetRing "reset-ring" "stop the ring, and discard its size, addresses, base and descriptors; it is disabled",
         ResetRings "reset-rings" "discard ring sizes, addresses and bases",
         Suspend "suspend" "suspend the device",
         Resume "resume" "resume the device",
         Defer "defer" "defer status 0 until RESUME",
         ApplyDeferred "apply-deferred" "apply a deferred status 0: reset the device, stop and disable its rings, remove their kick descriptors",
         BeginTransfer "begin-transfer" "begin a state transfer in the direction that the number says",
+        BeginSave "begin-save" "begin a state transfer: the back-end writes its state",
+        BeginLoad "begin-load" "begin a state transfer: the front-end writes a state",
+        WithRings "with-rings" "the state that is transferred includes each ring's base, whether it is enabled, and whether it was kicked",
         EndTransfer "end-transfer" "end the state transfer",
         NewInFlight "new-in-flight" "create a new, empty in-flight buffer",
         SetInFlight "set-in-flight" "record in-flight requests in the buffer from now on",
@@ -172,6 +181,7 @@ words! {
         SetLogFlag "set-log-flag" "log writes to the ring's used ring if bit 0 is set",
         BeginSuspend "begin-suspend" "fetch no more requests; when in-flight requests are complete, suspend the device: set SUSPEND in the status, and clear DRIVER_OK",
         SetRunning "set-running" "set the virtio status to the number without SUSPEND",
+        NeedReset "need-reset" "set DEVICE_NEEDS_RESET in the virtio status",
     }
 }
 
@@ -181,6 +191,8 @@ const BASE_IN_FLIGHT: u8 = 20;
 pub const DRIVER_OK: u64 = 4;
 /// SUSPEND of the virtio status, since virtio 1.4.
 pub const SUSPEND: u64 = 16;
+/// DEVICE_NEEDS_RESET of the virtio status.
+pub const NEEDS_RESET: u64 = 64;
 /// Bit 0 of a ring's flags: writes to the used ring are logged.
 const RING_LOG: u64 = 1;
 /// Bit 8 of a descriptor message: no descriptor came with it.
@@ -221,10 +233,18 @@ impl Effect {
                 ring.kick_fd_stale = false;
                 s.start(m.ring as usize);
             }
-            Effect::Stop => ring.started = false,
+            Effect::StartAll => {
+                for index in 0..R {
+                    s.rings[index].kick_fd_stale = false;
+                    s.start(index);
+                }
+            }
+            Effect::Stop | Effect::StopAndDrain => ring.started = false,
             Effect::Park => ring.kick_fd_stale = true,
             Effect::SetLogFlag => ring.log_used = m.value.0 & RING_LOG != 0,
-            Effect::StopAll => s.rings.iter_mut().for_each(|r| r.started = false),
+            Effect::StopAll | Effect::StopAndDrainAll => {
+                s.rings.iter_mut().for_each(|r| r.started = false);
+            }
             Effect::Abandon => {
                 ring.recorded &= !ring.open;
                 ring.open = 0;
@@ -240,6 +260,10 @@ impl Effect {
             Effect::ResetState => {
                 s.internal = 0;
                 s.status = 0;
+            }
+            Effect::ResetRing => {
+                (ring.size, ring.base, ring.addressed, ring.started) = (0, 0, false, false);
+                (ring.kick_set, ring.call_set, ring.enabled) = (false, false, false);
             }
             Effect::ResetRings => {
                 for r in &mut s.rings {
@@ -263,7 +287,11 @@ impl Effect {
             }
             Effect::ApplyDeferred => {}
             Effect::BeginTransfer if Guard::Save.holds(s, m) => s.transfer = Transfer::Saving,
-            Effect::BeginTransfer => s.transfer = Transfer::Loading,
+            Effect::BeginTransfer | Effect::BeginLoad => s.transfer = Transfer::Loading,
+            Effect::BeginSave => s.transfer = Transfer::Saving,
+            Effect::WithRings if s.transfer.is_saving() => s.transfer = Transfer::SavingRings,
+            Effect::WithRings if s.transfer.is_loading() => s.transfer = Transfer::LoadingRings,
+            Effect::WithRings => {}
             Effect::EndTransfer => s.transfer = Transfer::None,
             Effect::NewInFlight => {
                 s.rings.iter_mut().for_each(|r| (r.recorded, r.batch) = (0, 0));
@@ -274,7 +302,14 @@ impl Effect {
             Effect::SetLog => s.log = m.value.0 as u8,
             Effect::BeginSuspend => s.suspending = true,
             Effect::SetRunning => s.status = (m.value.0 & !SUSPEND) as u8,
+            Effect::NeedReset => s.status |= NEEDS_RESET as u8,
         }
+    }
+
+    /// Whether it begins a state transfer.
+    #[must_use]
+    pub fn begins_transfer(self) -> bool {
+        matches!(self, Effect::BeginTransfer | Effect::BeginSave | Effect::BeginLoad)
     }
 }
 

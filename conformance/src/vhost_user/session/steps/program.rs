@@ -30,6 +30,8 @@ pub(super) fn take(s: &mut Session<'_>, step: Step, which: Which) -> Result<(), 
             Step::Until { .. }
             | Step::Copy { .. }
             | Step::Renew { .. }
+            | Step::WritePart
+            | Step::HandOver
             | Step::Successor { died: false } => {
                 return Err(TestEnd::Harness("this step is only for exploration".into()));
             }

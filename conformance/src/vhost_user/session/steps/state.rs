@@ -2,7 +2,7 @@
 
 use devmig_engine::clause::ClauseId;
 use devmig_engine::machine::TimeClass;
-use devmig_model::protocol::vhost_user::event::Event;
+use devmig_model::protocol::vhost_user::event::{Event, RingImages};
 
 use crate::harness::verdict::TestEnd;
 use crate::vhost_user::Deadline;
@@ -30,5 +30,5 @@ pub(super) fn write(s: &mut Session<'_>) -> Result<(), TestEnd> {
         return s.conversation.unexpected(ClauseId::NONE, &unread);
     }
     s.negotiation.keeps.did(&s.machine().table, &Move::WriteState);
-    s.did(&Event::Loaded { value: 0 })
+    s.did(&Event::Loaded { value: 0, rings: RingImages::default() })
 }

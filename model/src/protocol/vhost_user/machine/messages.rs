@@ -31,8 +31,7 @@ impl<const R: usize> VhostUser<R> {
         if !s.owed.is_empty() && self.readings.reads_ahead.taken(judge)? == ReadsAhead::Waits {
             return Ok(Reaction::Disabled);
         }
-        if s.transfer == Transfer::Loading
-            && self.readings.load_pending.taken(judge)? == LoadPending::Waits
+        if s.transfer.is_loading() && self.readings.load_pending.taken(judge)? == LoadPending::Waits
         {
             return Ok(Reaction::Disabled);
         }
@@ -148,6 +147,10 @@ impl<const R: usize> VhostUser<R> {
                 return Ok(Reaction::Violation(self.laws.reply_payload));
             }
         }
+        let untrue = s.transfer == Transfer::Cut && answer == Answer::Check && value.0 == 0;
+        if untrue && judge.enforces(self.laws.check_reports) {
+            return Ok(Reaction::Violation(self.laws.check_reports));
+        }
         let done = row.refused.filter(|_| answer == Answer::Ack && value.0 == 0);
         if let Some(clause) = done.or_else(|| self.wrong(s, m, answer, value, descriptors))
             && judge.enforces(clause)
@@ -202,19 +205,22 @@ impl<const R: usize> VhostUser<R> {
         (answer.demanded(s, m) != Some(value)).then_some(clause)
     }
 
+    /// The answer to a message with this number.
+    pub(super) fn answer(&self, m: &Message, value: u64) -> Event {
+        let ring = answer_ring(self.message(m.id), m);
+        Event::Reply { id: m.id, ring, value: Value(value), descriptors: 0 }
+    }
+
     /// The answers to a message that exploration tries, right and wrong.
     pub(super) fn answers(&self, m: &Message, f: &mut dyn FnMut(Event)) {
-        let mut answer = |value: u64| {
-            let ring = answer_ring(self.message(m.id), m);
-            f(Event::Reply { id: m.id, ring, value: Value(value), descriptors: 0 });
-        };
+        let mut answer = |value: u64| f(self.answer(m, value));
         match self.message(m.id).answer.unwrap_or(Answer::Ack) {
             Answer::Features => answer(self.bounds.features),
             Answer::ProtocolFeatures => answer(self.bounds.protocol),
             Answer::Number => answer(R as u64),
             Answer::Slots => answer(2),
             Answer::Base => (0..=u64::from(self.bounds.requests)).for_each(answer),
-            Answer::Status => (0..32).for_each(answer),
+            Answer::Status => (0..32).chain(64..96).for_each(answer),
             Answer::Transfer => answer(1 << 8),
             Answer::Config | Answer::Descriptor | Answer::Session => answer(0),
             Answer::Check | Answer::Ack => answer(0),

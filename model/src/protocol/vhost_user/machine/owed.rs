@@ -7,7 +7,7 @@ use devmig_engine::rules::{OpenChoice, RuleContext};
 
 use super::{MAX_RINGS, VhostUser, step};
 use crate::protocol::vhost_user::event::{BACK_END, Event, FRONT_END};
-use crate::protocol::vhost_user::state::{BUFFERS, State, Transfer, USED_RING};
+use crate::protocol::vhost_user::state::{BUFFERS, State, USED_RING};
 use crate::protocol::vhost_user::vocabulary::Signal;
 
 // Obligations, by index: one a ring from RING on.
@@ -48,10 +48,10 @@ impl<const R: usize> VhostUser<R> {
         }
         let mut all = Owed::NONE
             .with_if(!s.owed.is_empty(), REPLY)
-            .with_if(s.transfer == Transfer::Saving, Self::slot(STATE))
+            .with_if(s.transfer.is_saving(), Self::slot(STATE))
             .with_if(!s.asked.is_empty(), Self::slot(ANSWER))
             .with_if(Self::finished(s), Self::slot(SUSPEND))
-            .with_if(s.changed && !s.all_stopped(), Self::slot(CHANGE))
+            .with_if(s.changed && !s.all_stopped() && !s.suspended, Self::slot(CHANGE))
             .with_if(s.must_disconnect, Self::slot(CLOSE));
         for (index, ring) in s.rings.iter().enumerate() {
             let held = !ring.enabled

@@ -21,6 +21,9 @@ impl<const R: usize> VhostUser<R> {
         judge: &mut RuleContext,
     ) -> Verdict<Self> {
         let r = &s.rings[ring as usize];
+        if self.bounds.in_order && r.is_open(request) && request != r.oldest_open() {
+            return Ok(Reaction::Disabled);
+        }
         let broken = if r.is_open(request) {
             if s.suspended {
                 Some(self.laws.no_guest_writes)
@@ -68,11 +71,14 @@ impl<const R: usize> VhostUser<R> {
         Ok(Reaction::To(next))
     }
 
-    /// GET_VRING_BASE for this ring was read and is not answered yet.
+    /// GET_VRING_BASE for this ring, or another message whose reply waits for the ring's in-flight
+    /// requests, was read and is not answered yet.
     #[must_use]
     pub fn draining(&self, s: &State<R>, ring: u8) -> bool {
         let stops = |o: &PendingReply| {
-            o.message.ring == ring && self.message(o.message.id).answer == Some(Answer::Base)
+            let (def, named) = (self.message(o.message.id), o.message.ring == ring);
+            let row = def.rows.get(usize::from(o.row));
+            (named && def.answer == Some(Answer::Base)) || row.is_some_and(|row| row.drains(named))
         };
         s.owed.iter().any(stops)
     }
