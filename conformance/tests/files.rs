@@ -87,8 +87,9 @@ fn every_kind_has_an_example() {
     let all: Vec<(Option<&str>, ItemKind)> = common.chain(owned).collect();
     assert!(all.len() > 30);
     for (protocol, kind) in all {
-        // What a property says is the same for each protocol: one example is enough.
-        let whose = if kind.name == "property" { Some("vhost-user") } else { protocol };
+        // A property and a program have the same keys in each protocol: one example is enough.
+        let is_alike = ["property", "program"].contains(&kind.name);
+        let whose = if is_alike { Some("vhost-user") } else { protocol };
         let found = example(&excerpts, whose, &kind)
             .unwrap_or_else(|| panic!("no built-in file has a `[[{}]]`", kind.name));
         let schema = schema::item(whose, &kind);
