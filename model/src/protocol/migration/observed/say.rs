@@ -115,9 +115,9 @@ impl Observed {
                 ways.say(SOURCE, &[Reported::Status(Status::Setup)]);
                 ways.change(|ends| (ends.reached, ends.gives_up) = (false, false));
             }
-            Some(Act::MarkAll) if !ends.reached => return Vec::new(),
-            Some(Act::MarkAll) if ends.gives_up => {}
-            Some(Act::MarkAll) => ways.say(SOURCE, &[Reported::Status(Status::Active)]),
+            Some(Act::MarkAll(_)) if !ends.reached => return Vec::new(),
+            Some(Act::MarkAll(_)) if ends.gives_up => {}
+            Some(Act::MarkAll(_)) => ways.say(SOURCE, &[Reported::Status(Status::Active)]),
             Some(Act::SwitchOver) if !self.runs && !ends.gives_up => {
                 ways.either(SOURCE, &[&[], &[DEVICE], &[PRE_SWITCHOVER]]);
             }
