@@ -286,6 +286,20 @@ fn an_announcement_is_passed_over() {
     assert_eq!(judged(&log).verdict, Verdict::Conformant);
 }
 
+/// Each thread of a source that notices a failure reports it. Nothing else may be said twice.
+#[test]
+fn a_failure_may_be_said_again() {
+    let log = fails(&[BOTH]);
+    let again = |line: &Entry| {
+        let mut log = log.clone();
+        log.insert(at(&log, line) + 1, line.clone());
+        judged(&log).verdict
+    };
+    assert_eq!(again(&status(SOURCE, "failed")), Verdict::Conformant);
+    assert_eq!(again(&status(SOURCE, "setup")), Verdict::Violated);
+    assert_eq!(again(&status(SOURCE, "active")), Verdict::Violated);
+}
+
 /// What is not modelled ends judgement, and is said to.
 #[test]
 fn postcopy_is_not_judged() {

@@ -241,6 +241,7 @@ impl Machine for Observed {
                 true => Reaction::Ignore,
                 false => self.refused(s, event),
             },
+            What::Reports(said) if ends.repeats(end, said) => Reaction::Ignore,
             What::Reports(said) => seen(ends.seen(end, said)),
         })
     }

@@ -153,6 +153,13 @@ impl Ends {
         Some(next)
     }
 
+    /// Whether an end says again that a migration came to nothing: each thread that notices reports it (QEMU 10.0,
+    /// multifd_send_set_error and migration_detect_error).
+    #[must_use]
+    pub fn repeats(&self, end: usize, said: Reported) -> bool {
+        matches!(said, Reported::Status(status) if status.is_failure() && status == self.of[end].said)
+    }
+
     /// What may be seen next at an end.
     pub fn next(&self, end: usize) -> impl Iterator<Item = Reported> {
         self.of[end].open().map(|(_, said)| said)
