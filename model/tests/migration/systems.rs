@@ -55,8 +55,8 @@ fn every_system_passes_the_laws() {
     }
 }
 
-/// What a run saves that takes equal pages as interchangeable, as declared and with three pages: verdicts and
-/// counts are held against those of the whole run, which goes as far.
+/// What a run saves that takes equal pages as interchangeable, as declared and with three pages: there, too,
+/// verdicts and counts are held against those of the whole run.
 #[test]
 fn a_reduced_run_has_fewer_states() {
     let library = builtin();
@@ -76,7 +76,9 @@ fn a_reduced_run_has_fewer_states() {
             let equal = def.equal_pages() > 1;
             assert_eq!((reduced.reduced_by.is_some(), reduced.not_reduced), (equal, !equal));
             assert_eq!(reduced.incomplete, None, "{}", system.name);
-            assert_eq!(laws::reduced_agrees(&system, &whole).unwrap(), Wrong::new(), "{row}");
+            if def.pages == 3 {
+                assert_eq!(laws::reduced_agrees(&system, &whole).unwrap(), Wrong::new(), "{row}");
+            }
             saved += usize::from(reduced.states < whole.states);
             row += &format!(" {} pages {} of {};", def.pages, reduced.states, whole.states);
         }
