@@ -87,7 +87,11 @@ fn completes(devices: &[&[&str]]) -> Vec<Entry> {
         walk(devices, &|machine, state| {
             let [source, destination] = &state.1.of;
             let ends = source.said == Status::Completed && destination.said == Status::Completed;
-            ends && destination.runs && machine.rests(state) && destination.items().next().is_none()
+            !state.1.paused
+                && ends
+                && destination.runs
+                && machine.rests(state)
+                && destination.items().next().is_none()
         })
     };
     known.entry(format!("{devices:?}")).or_insert_with(walked).clone()
@@ -305,10 +309,6 @@ fn a_paused_vm_is_judged() {
                 let report = judged(&log);
                 assert_eq!(report.verdict, Verdict::Conformant, "{devices:?} {}", report.text());
                 assert_eq!((report.devices.len(), report.notes.len()), (devices.len(), 0));
-                for length in 2..log.len() {
-                    let report = judged(&log[..length]);
-                    assert!(report.violations.is_empty(), "{length} {}", report.text());
-                }
             }
         }
     }
