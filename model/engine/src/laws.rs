@@ -19,13 +19,14 @@
 //! assert_eq!(laws::all(system), Vec::<String>::new());
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clause::ClauseId;
 use crate::compose::{Closed, GlobalStateOf, Outcome};
 use crate::explore::liveness::{self, Graph, States};
 use crate::explore::names::{NO_STARVATION, NON_VACUOUS, RULES_KEPT};
-use crate::explore::report::{PropertyVerdict, Report, check};
+use crate::explore::report::{PropertyReport, PropertyVerdict, Report, check};
 use crate::explore::search::{Explored, Limits, explore};
 use crate::explore::{Check, Error, Options, naive, view};
 use crate::machine::{Machine, Stimulus};
@@ -389,7 +390,7 @@ type PropertyOf<M, const Q: usize, const N: usize> =
 
 /// Law 5, the reduced run: it has the verdicts of the whole one, all of them if its parts owe nothing, and each
 /// of its states stands for as many as there are arrangements of it. Traces that end are as long; one with a cycle
-/// has one too, which may take some more turns.
+/// has one too, which may take some more turns. Each is a path of the system.
 ///
 /// # Errors
 /// If a choice is open.
@@ -424,8 +425,31 @@ pub fn reduced_agrees<M: Machine, const Q: usize, const N: usize, const W: usize
         if found == Some(property.verdict) && there != here {
             wrong.push(format!("reduced: `{}`: {there:?} steps, not {here:?}", property.name));
         }
+        if report.property(&property.name).is_some_and(|found| !is_a_path(found)) {
+            wrong.push(format!("reduced: the trace of `{}` is no path", property.name));
+        }
     }
     Ok(wrong)
+}
+
+/// Whether each step of a trace begins where the last one ended, and its cycle ends where it began.
+fn is_a_path(property: &PropertyReport) -> bool {
+    let (mut now, mut begun) = (BTreeMap::new(), BTreeMap::new());
+    let begins = property.cycle_at.unwrap_or(usize::MAX);
+    let lines = property.trace.as_deref().unwrap_or_default();
+    for line in lines {
+        for (name, change) in &line.changed {
+            let [old, new] = [0, 1].map(|side| change.get(side));
+            if now.insert(name, new).is_some_and(|was| was != old) {
+                return false;
+            }
+            if line.n >= begins {
+                begun.entry(name).or_insert(old);
+            }
+        }
+    }
+    let is_there = property.cycle_at.is_none_or(|at| (1..=lines.len()).contains(&at));
+    is_there && begun.iter().all(|(name, old)| now.get(name) == Some(old))
 }
 
 /// Law 6: no `always` holds because its antecedent never happens, and no `at END` because no accepted

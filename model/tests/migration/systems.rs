@@ -108,6 +108,20 @@ fn a_symmetry_that_is_none_is_found() {
     }
 }
 
+/// Parts that are not sorted by all that a state holds of them have several keys, and the law finds that.
+#[test]
+fn an_order_that_is_none_is_found() {
+    let library = builtin();
+    let def = library.migration().systems.named("migration/ram").unwrap();
+    let mut system = library.migration().system(def, library.rules(def));
+    let pages = system.symmetry.take().unwrap();
+    system.symmetry = Some(pages.sorted_by(|state, page| state.parts.2.stale >> page & 1));
+    let explored = explore(&system, &Limits::default()).unwrap();
+    assert_ne!(laws::symmetry_is_one(&system, &explored).unwrap(), Wrong::new());
+    let report = check(&system, &Options::default()).unwrap();
+    assert_ne!(laws::reduced_agrees(&system, &report).unwrap(), Wrong::new());
+}
+
 /// What is expected of a migration is violated somewhere: each property has a system that shows what it is
 /// there for, except those that say what can be reached.
 #[test]
