@@ -87,7 +87,11 @@ fn completes(devices: &[&[&str]]) -> Vec<Entry> {
         walk(devices, &|machine, state| {
             let [source, destination] = &state.1.of;
             let ends = source.said == Status::Completed && destination.said == Status::Completed;
-            ends && destination.runs && machine.rests(state) && destination.items().next().is_none()
+            !state.1.paused
+                && ends
+                && destination.runs
+                && machine.rests(state)
+                && destination.items().next().is_none()
         })
     };
     known.entry(format!("{devices:?}")).or_insert_with(walked).clone()
@@ -266,6 +270,183 @@ fn each_fault_is_found_at_its_event() {
         let clause = violation.clause.as_deref().unwrap_or("no clause");
         let late = violation.event - same as u64;
         found += &format!("{name}: {clause}, +{late}\n");
+    }
+    insta::assert_snapshot!(found);
+}
+
+/// Management has paused the VM, which completes its migration; `goes_on`: management lets it run there.
+fn paused(devices: &[&[&str]], goes_on: bool) -> Vec<Entry> {
+    walk(devices, &|machine, state| {
+        let [source, destination] = &state.1.of;
+        let ends = source.said == Status::Completed && destination.said == Status::Completed;
+        let runs = destination.in_truth().runs == goes_on && destination.runs == goes_on;
+        let seen = destination.items().next().is_none();
+        state.1.paused && ends && runs && seen && machine.rests(state)
+    })
+}
+
+/// The same log, watched from when the VM was paused.
+fn begun_late(log: &[Entry]) -> Vec<Entry> {
+    let stop = at(log, &vm(SOURCE, false));
+    let of_source = |line: &Entry| matches!(line.what, What::Event(End::Source, _));
+    let rest = log.iter().enumerate().skip(1).filter(|(at, line)| *at > stop || !of_source(line));
+    let mut late = vec![answers(End::Source, false)];
+    late.extend(rest.map(|(_, line)| line.clone()));
+    late
+}
+
+/// A VM that management pauses before its migration is judged from the beginning to the end, whether or not the
+/// pause was watched.
+#[test]
+fn a_paused_vm_is_judged() {
+    let sets: [&[&[&str]]; 6] =
+        [&[], &[BOTH], &[&["p2p"]], &[&["pre-copy"]], &[&[]], &[BOTH, &["p2p"]]];
+    for devices in sets {
+        for goes_on in [false, true] {
+            let whole = paused(devices, goes_on);
+            assert_eq!(whole.contains(&vm(DESTINATION, true)), goes_on);
+            for log in [begun_late(&whole), whole] {
+                let report = judged(&log);
+                assert_eq!(report.verdict, Verdict::Conformant, "{devices:?} {}", report.text());
+                assert_eq!((report.devices.len(), report.notes.len()), (devices.len(), 0));
+            }
+        }
+    }
+    // It fails: the VM stays paused, and management lets it go on.
+    let whole = paused(&[BOTH], false);
+    let mut log = whole.clone();
+    log.truncate(at(&log, &device(SOURCE, "v0", "stop-copy")));
+    log.push(status(SOURCE, "failed"));
+    let mut goes_on = log.clone();
+    goes_on.push(vm(SOURCE, true));
+    goes_on.extend(["running-p2p", "running"].map(|state| device(SOURCE, "v0", state)));
+    for mut log in [log, goes_on] {
+        log.push(ends());
+        for log in [begun_late(&log), log] {
+            let report = judged(&log);
+            assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+        }
+    }
+}
+
+const FAULTS_IF_PAUSED: &[(&str, Change)] = &[
+    ("a device stops without P2P when the VM is paused", |log| {
+        let place = at(log, &device(SOURCE, "v0", "running-p2p"));
+        log.remove(place);
+    }),
+    ("the VM is said to be paused before its device stands still", |log| {
+        moved(log, &vm(SOURCE, false), &device(SOURCE, "v0", "stop"));
+    }),
+    ("a device of a paused VM begins to save", |log| {
+        let active = at(log, &status(SOURCE, "active"));
+        log.insert(active, device(SOURCE, "v0", "pre-copy"));
+    }),
+    ("the source of a paused VM runs while it migrates", |log| {
+        let active = at(log, &status(SOURCE, "active"));
+        log.insert(active + 1, vm(SOURCE, true));
+    }),
+    ("a paused VM stops once more", |log| {
+        let active = at(log, &status(SOURCE, "active"));
+        log.insert(active + 1, vm(SOURCE, false));
+    }),
+    ("a paused VM runs at the destination before it has completed", |log| {
+        let completed = at(log, &status(DESTINATION, "completed"));
+        log.insert(completed, vm(DESTINATION, true));
+    }),
+    ("a device of the destination runs, and its VM is not said to", |log| {
+        let end = log.len() - 1;
+        log.insert(end, device(DESTINATION, "v0", "running-p2p"));
+    }),
+    ("a device of the source runs again after the migration", |log| {
+        let end = log.len() - 1;
+        log.insert(end, device(SOURCE, "v0", "running"));
+    }),
+];
+
+#[test]
+fn each_fault_of_a_paused_vm_is_found_at_its_event() {
+    let known = [device_and_features("v0=p2p,pre-copy").unwrap()];
+    let whole = paused(&[BOTH], false);
+    let mut found = String::new();
+    for (name, change) in FAULTS_IF_PAUSED {
+        let mut log = whole.clone();
+        change(&mut log);
+        let report = judged_with(&log, &known);
+        assert_eq!(report.verdict, Verdict::Violated, "{name} {}", report.text());
+        let violation = &report.violations[0];
+        let same = whole.iter().zip(&log).take_while(|(before, after)| before == after).count();
+        assert!(violation.event > same as u64, "{name} {}", report.text());
+        let clause = violation.clause.as_deref().unwrap_or("no clause");
+        found += &format!("{name}: {clause}, +{}\n", violation.event - same as u64);
+    }
+    // What was paused does not run when its monitor first answers.
+    let mut runs = begun_late(&whole);
+    runs[0] = answers(End::Source, true);
+    assert_eq!(judged_with(&runs, &known).verdict, Verdict::Violated);
+    insta::assert_snapshot!(found);
+}
+
+/// Three devices, made from a log of two: what is said of the first or of the second is said of the third after it.
+fn of_three(log: &[Entry], like: &str) -> Vec<Entry> {
+    let says = |line: &Entry| match &line.what {
+        What::Event(end, event) if event["data"]["device-id"] == like => {
+            let state = event["data"]["device-state"].as_str().unwrap();
+            Some(device(*end as usize, "v2", state))
+        }
+        _ => None,
+    };
+    log.iter().flat_map(|line| [Some(line.clone()), says(line)]).flatten().collect()
+}
+
+/// A log of three devices is judged pair by pair: each pair finds what goes wrong between its two.
+#[test]
+fn a_fault_between_any_two_of_three_devices_is_found() {
+    let known: Vec<_> = ["v0", "v1", "v2"]
+        .map(|id| device_and_features(&format!("{id}=p2p,pre-copy")).unwrap())
+        .to_vec();
+    let mut found = String::new();
+    let whole = of_three(&completes(&[BOTH, BOTH]), "v0");
+    for log in [whole.clone(), of_three(&fails(&[BOTH, BOTH]), "v1")] {
+        for features in [&known[..], &[]] {
+            let report = judged_with(&log, features);
+            assert_eq!(report.verdict, Verdict::Conformant, "{}", report.text());
+            let ids: Vec<_> = report.devices.iter().map(|device| device.id.as_str()).collect();
+            assert!(ids.len() == 3 && ["v0", "v1", "v2"].iter().all(|id| ids.contains(id)));
+        }
+    }
+    // One stops while another one starts DMA; the third is prepared, so that nothing is wrong with it.
+    for (early, late, third) in [
+        ("v0", "v1", "v2"),
+        ("v1", "v0", "v2"),
+        ("v0", "v2", "v1"),
+        ("v2", "v0", "v1"),
+        ("v1", "v2", "v0"),
+        ("v2", "v1", "v0"),
+    ] {
+        let mut log = whole.clone();
+        let stops = device(SOURCE, early, "stop-copy");
+        moved(&mut log, &stops, &device(SOURCE, late, "pre-copy-p2p"));
+        for id in [third, early] {
+            moved(&mut log, &device(SOURCE, id, "pre-copy-p2p"), &stops);
+        }
+        let report = judged_with(&log, &known);
+        assert_eq!(report.verdict, Verdict::Violated, "{early} {late} {}", report.text());
+        let violation = &report.violations[0];
+        assert_eq!(violation.event as usize, at(&log, &stops) + 1, "{}", report.text());
+        // Without either of the two nothing is wrong; without the third one it still is.
+        for id in [early, late, third] {
+            let is = |line: &&Entry| match &line.what {
+                What::Event(_, event) => event["data"]["device-id"] != id,
+                _ => true,
+            };
+            let without: Vec<_> = log.iter().filter(is).cloned().collect();
+            let report = judged_with(&without, &known);
+            let wanted = if id == third { Verdict::Violated } else { Verdict::Conformant };
+            assert_eq!(report.verdict, wanted, "{early} {late}, no {id} {}", report.text());
+        }
+        let clause = violation.clause.as_deref().unwrap_or("no clause");
+        found +=
+            &format!("{early} stops before {late} is prepared: {clause}, {}\n", violation.observed);
     }
     insta::assert_snapshot!(found);
 }

@@ -18,6 +18,7 @@
 //! and a proposal's over them, [`program`] steps by name, [`definition`] the keys of every system,
 //! [`property`] the list of properties, [`written`] properties that a file states, [`abstraction`] abstract machines, [`size`] bounds by name.
 pub mod abstraction;
+mod assembly;
 pub mod barrier;
 pub mod definition;
 pub mod example;

@@ -19,13 +19,14 @@
 //! assert_eq!(laws::all(system), Vec::<String>::new());
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clause::ClauseId;
 use crate::compose::{Closed, GlobalStateOf, Outcome};
 use crate::explore::liveness::{self, Graph, States};
 use crate::explore::names::{NO_STARVATION, NON_VACUOUS, RULES_KEPT};
-use crate::explore::report::{PropertyVerdict, Report, check};
+use crate::explore::report::{PropertyReport, PropertyVerdict, Report, check};
 use crate::explore::search::{Explored, Limits, explore};
 use crate::explore::{Check, Error, Options, naive, view};
 use crate::machine::{Machine, Stimulus};
@@ -298,7 +299,10 @@ pub fn symmetry_is_one<M: Machine, const Q: usize, const N: usize, const W: usiz
         for one in 0..symmetry.count.saturating_sub(1) {
             let swap = |state: &GlobalStateOf<M, Q, N>| symmetry.swapped(state, one, one + 1);
             let there = seen::<M, Q, N, W>(system, &swap(&world), same)?;
-            if there != seen::<M, Q, N, W>(system, &world, swap)? {
+            let key = |state: &_| symmetry.key::<W>(state).ok();
+            if there != seen::<M, Q, N, W>(system, &world, swap)?
+                || key(&swap(&world)) != key(&world)
+            {
                 let parts = (symmetry.of, one, one + 1);
                 wrong.push(format!("{parts:?} do not change places in {world:?}"));
             }
@@ -310,18 +314,30 @@ pub fn symmetry_is_one<M: Machine, const Q: usize, const N: usize, const W: usiz
     Ok(wrong)
 }
 
-/// Where a transition leads (under some arrangement of the parts), or the clause at which it ends, and what
-/// each property says of it.
-type Seen<const W: usize> = (Result<Bits<W>, (bool, ClauseId)>, Vec<[bool; 2]>);
+/// Where a transition leads (under some arrangement of the parts), or the clause at which it ends, what each
+/// property says of it, and what it discharges.
+type Seen<const W: usize> = (Result<Bits<W>, (bool, ClauseId)>, Vec<[bool; 2]>, u64);
 
-/// What can happen in a state, in some order that does not depend on it, and whether it is an accepted end.
-#[allow(clippy::type_complexity)]
+/// All that is seen of a state.
+#[derive(PartialEq)]
+struct SeenOf<const W: usize> {
+    /// What can happen, in some order that does not depend on the state.
+    all: Vec<Seen<W>>,
+    /// Whether it is an accepted end, and what properties say of that.
+    at_end: (bool, Vec<[bool; 2]>),
+    /// What is owed, if the parts owe nothing.
+    owed: u64,
+    /// What leads to something, and what it leads to, likewise.
+    leads_to: Vec<[bool; 2]>,
+}
+
 fn seen<M: Machine, const Q: usize, const N: usize, const W: usize>(
     system: &System<M, Q, N, W>,
     world: &GlobalStateOf<M, Q, N>,
     arranged: impl Fn(&GlobalStateOf<M, Q, N>) -> GlobalStateOf<M, Q, N>,
-) -> Result<(Vec<Seen<W>>, bool, Vec<[bool; 2]>), Error> {
+) -> Result<SeenOf<W>, Error> {
     let closed = &system.closed;
+    let owes_nothing = system.symmetry.as_ref().is_some_and(|symmetry| symmetry.owes_nothing);
     let ask = |on: &dyn Fn(&TestOf<M, Q, N>) -> Option<bool>| {
         let said = |property: &PropertyOf<M, Q, N>| {
             let mut answers = property.tests.iter().map(on);
@@ -332,6 +348,7 @@ fn seen<M: Machine, const Q: usize, const N: usize, const W: usize>(
     };
     let mut all = Vec::new();
     for (action, outcome) in successors(closed, world)? {
+        let did = if owes_nothing { closed.discharges(world, &action).0 } else { 0 };
         let (leads, said) = match outcome {
             Outcome::To(after) => {
                 let transition = Transition { before: world, action: &action, after: &after };
@@ -346,14 +363,24 @@ fn seen<M: Machine, const Q: usize, const N: usize, const W: usize>(
             Outcome::Violation(clause) => (Err((true, clause)), Vec::new()),
             Outcome::Unspecified(clause) => (Err((false, clause)), Vec::new()),
         };
-        all.push((leads, said));
+        all.push((leads, said, did));
     }
     all.sort_unstable();
     let at_end = ask(&|test| match test {
         Test::AtEnd(holds) => holds(world),
         _ => None,
     });
-    Ok((all, closed.at_end(world), at_end))
+    let tests = system.properties.iter().flat_map(|property| &property.tests);
+    let leads_to = tests.filter_map(|test| match test {
+        Test::LeadsTo { from, to } if owes_nothing => Some([from(world), to(world)]),
+        _ => None,
+    });
+    Ok(SeenOf {
+        all,
+        at_end: (closed.at_end(world), at_end),
+        owed: if owes_nothing { closed.owes(world)?.0 } else { 0 },
+        leads_to: leads_to.collect(),
+    })
 }
 
 type TestOf<M, const Q: usize, const N: usize> =
@@ -361,8 +388,9 @@ type TestOf<M, const Q: usize, const N: usize> =
 type PropertyOf<M, const Q: usize, const N: usize> =
     Property<GlobalStateOf<M, Q, N>, <M as Machine>::Event>;
 
-/// Law 5, the reduced run: it has the verdicts of the whole one, and each of its states stands for as many as
-/// there are arrangements of it.
+/// Law 5, the reduced run: it has the verdicts of the whole one, all of them if its parts owe nothing, and each
+/// of its states stands for as many as there are arrangements of it. Traces that end are as long; one with a cycle
+/// has one too, which may take some more turns. Each is a path of the system.
 ///
 /// # Errors
 /// If a choice is open.
@@ -384,19 +412,44 @@ pub fn reduced_agrees<M: Machine, const Q: usize, const N: usize, const W: usize
     let report = check(system, &Options { limits, ..Options::default() })?;
     for property in &whole.properties {
         let found = report.property(&property.name).map(|property| property.verdict);
-        if found != Some(PropertyVerdict::Unknown) && found != Some(property.verdict) {
+        let open = found == Some(PropertyVerdict::Unknown) && !symmetry.owes_nothing;
+        if !open && found != Some(property.verdict) {
             wrong.push(format!("reduced: `{}` is {found:?}", property.name));
         }
-        let length = |report: &Report| {
-            let trace = report.property(&property.name).and_then(|found| found.trace.as_ref());
-            trace.map(Vec::len)
+        let shown = |report: &Report| {
+            let found = report.property(&property.name)?;
+            let trace = found.trace.as_ref()?;
+            Some(found.cycle_at.map_or_else(|| Ok(trace.len()), |_| Err("a cycle")))
         };
-        if found == Some(property.verdict) && length(&report) != length(whole) {
-            let (there, here) = (length(&report), length(whole));
+        let (there, here) = (shown(&report), shown(whole));
+        if found == Some(property.verdict) && there != here {
             wrong.push(format!("reduced: `{}`: {there:?} steps, not {here:?}", property.name));
+        }
+        if report.property(&property.name).is_some_and(|found| !is_a_path(found)) {
+            wrong.push(format!("reduced: the trace of `{}` is no path", property.name));
         }
     }
     Ok(wrong)
+}
+
+/// Whether each step of a trace begins where the last one ended, and its cycle ends where it began.
+fn is_a_path(property: &PropertyReport) -> bool {
+    let (mut now, mut begun) = (BTreeMap::new(), BTreeMap::new());
+    let begins = property.cycle_at.unwrap_or(usize::MAX);
+    let lines = property.trace.as_deref().unwrap_or_default();
+    for line in lines {
+        for (name, change) in &line.changed {
+            let [old, new] = [0, 1].map(|side| change.get(side));
+            if now.insert(name, new).is_some_and(|was| was != old) {
+                return false;
+            }
+            if line.n >= begins {
+                begun.entry(name).or_insert(old);
+            }
+        }
+    }
+    let is_there = property.cycle_at.is_none_or(|at| (1..=lines.len()).contains(&at));
+    is_there && begun.iter().all(|(name, old)| now.get(name) == Some(old))
 }
 
 /// Law 6: no `always` holds because its antecedent never happens, and no `at END` because no accepted

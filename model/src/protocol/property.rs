@@ -7,15 +7,9 @@
 //!  holds = [..], violated = [..]  ----build----> Vec<Property>
 //! ```
 
-use std::sync::Arc;
-
 use devmig_engine::clause::ClauseId;
-use devmig_engine::compose::{Closed, GlobalStateOf};
-use devmig_engine::machine::Machine;
-use devmig_engine::rules::Rules;
-use devmig_engine::system::{Property, System, Test};
+use devmig_engine::system::{Property, Test};
 
-use super::definition::Common;
 use crate::spec::{Diagnostics, Item, Spanned, Spec, SpecErrors, did_you_mean, with_help};
 
 /// What a property is stated of: each ring, each device. The engine quantifies it.
@@ -114,44 +108,9 @@ pub(crate) fn clauses<C, W, E>(
     Ok(clauses.collect::<Result<_, _>>()?)
 }
 
-/// A protocol's properties, with the clause behind each, and what their tests need to know of a system.
-type Known<'a, C, W, E> = (&'a [PropertyDefinition<C, W, E>], &'a [Option<ClauseId>], &'a C);
-
-/// A system of a protocol that stands in a file: with its properties, those of code before those of files.
-pub(crate) fn system<M, C, const Q: usize, const N: usize, const W: usize>(
-    common: &Common,
-    protocol: &'static str,
-    (all, clauses, of): Known<'_, C, GlobalStateOf<M, Q, N>, M::Event>,
-    (machine, rules): (M, Rules),
-) -> System<M, Q, N, W>
-where
-    M: Machine + Clone + Send + 'static,
-    C: Clone,
-{
-    let mut properties = build(all, clauses, of, (&common.holds, &common.violated));
-    if !common.written.is_empty() {
-        let shared = Arc::new(machine.clone());
-        for (written, expected) in &common.written {
-            let property = written.property::<M, Q, N>(&shared);
-            properties.push(Property { expected: *expected, ..property });
-        }
-    }
-    System {
-        name: common.name.clone(),
-        protocol,
-        about: common.about.clone(),
-        closed: Closed { machine, rules },
-        properties,
-        expect: common.expect.clone(),
-        refinements: Vec::new(),
-        environment: Vec::new(),
-        symmetry: None,
-    }
-}
-
 /// The properties of a system, by their indices: those that hold, then those whose counterexample is the
 /// point.
-fn build<C: Clone, W, E>(
+pub(crate) fn build<C: Clone, W, E>(
     all: &[PropertyDefinition<C, W, E>],
     clauses: &[Option<ClauseId>],
     of: &C,

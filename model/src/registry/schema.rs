@@ -79,7 +79,8 @@ pub fn item(protocol: Option<&str>, kind: &ItemKind) -> Value {
             properties["name"]["pattern"] = format!("^{protocol}/[a-z0-9-]+$").into();
         }
     }
-    if let Value::Array(required) = &mut schema["required"] {
+    // A system's name says it too.
+    if let (Value::Array(required), true) = (&mut schema["required"], kind.name != "system") {
         required.insert(0, "protocol".into());
     }
     schema

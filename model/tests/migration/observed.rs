@@ -11,7 +11,7 @@ use devmig_model::protocol::migration::observed::report::{
     DESTINATION, Report, Reported, SOURCE, Status, What,
 };
 use devmig_model::protocol::migration::observed::triples::Row;
-use devmig_model::protocol::migration::observed::{Missing, Observed};
+use devmig_model::protocol::migration::observed::{Missing, Observed, State};
 
 use crate::common::builtin;
 
@@ -85,7 +85,9 @@ fn states_are_those_of_the_features() {
         // A device without PRE_COPY stops with the vCPUs, and its state is due later.
         let stops_first = !features.contains(&"pre-copy");
         let stops = machine.triples(SOURCE).unwrap().iter().any(|row| {
-            machine.name_of(row.triple.devices[0]) == "stop" && row.triple.status == Status::Active
+            // That of a VM that is paused stood still before.
+            let is_active = row.triple.runs && row.triple.status == Status::Active;
+            machine.name_of(row.triple.devices[0]) == "stop" && is_active
         });
         assert_eq!(stops, stops_first, "{features:?}");
         for end in [source, states(DESTINATION)] {
@@ -135,4 +137,22 @@ fn what_there_is_not() {
     assert_eq!(Observed::new(&library, &too_many).unwrap_err(), Missing::Devices(3));
     let unknown = Observed::new(&library, &[device("p3p")]).unwrap_err();
     assert_eq!(unknown, Missing::Feature("p3p".to_owned()));
+}
+
+/// A VM that management pauses migrates too: it never stops for the migration, and runs at the destination only when
+/// management lets it.
+#[test]
+fn a_paused_vm_migrates() {
+    let machine = machine(&[&["p2p", "pre-copy"]]);
+    let reports = |goes_on: bool| {
+        let is = |state: &State| {
+            let [source, destination] = &state.1.of;
+            let completed = [source, destination].iter().all(|end| end.said == Status::Completed);
+            state.1.paused && completed && destination.runs == goes_on && machine.rests(state)
+        };
+        let reports = machine.reports_to(&is).unwrap().unwrap();
+        reports.iter().map(|report| machine.label(report).unwrap() + "\n").collect::<String>()
+    };
+    assert!(!reports(false).contains("destination: RESUME"));
+    insta::assert_snapshot!(reports(true));
 }

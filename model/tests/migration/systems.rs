@@ -3,8 +3,11 @@
 use devmig_engine::clause::ClauseId;
 use devmig_engine::explore::Options;
 use devmig_engine::explore::report::{Report, check};
+use devmig_engine::explore::search::{Limits, explore};
 use devmig_engine::laws::{self, Wrong};
-use devmig_model::protocol::migration::systems::Migration;
+use devmig_model::protocol::definition::Definition;
+use devmig_model::protocol::migration::systems::{Migration, SystemDef};
+use devmig_model::protocol::size::Scale;
 use devmig_model::registry::Library;
 
 use crate::common::{builtin, stories, violated};
@@ -50,6 +53,73 @@ fn every_system_passes_the_laws() {
         let name = system.name.clone();
         assert_eq!(laws::all(system), Wrong::new(), "{name}");
     }
+}
+
+/// What a run saves that takes equal pages as interchangeable, as declared and with three pages: there, too,
+/// verdicts and counts are held against those of the whole run.
+#[test]
+fn a_reduced_run_has_fewer_states() {
+    let library = builtin();
+    let (mut out, mut saved) = (String::new(), 0);
+    for def in library.migration().systems.iter() {
+        let mut row = format!("{:56}", def.common.name);
+        let mut sizes = vec![def.clone()];
+        let three: Scale = "pages=3".parse().unwrap();
+        if let Ok(size) = three.resolve(&def.common.name, &def.bounds()) {
+            sizes.extend(Some(def.scaled(&size)).filter(|scaled| scaled.pages != def.pages));
+        }
+        for def in sizes {
+            let system = library.migration().system(&def, library.rules(&def));
+            let whole = report(&library, &system);
+            let limits = Limits { reduced: true, ..Limits::default() };
+            let reduced = check(&system, &Options { limits, ..Options::default() }).unwrap();
+            let equal = def.equal_pages() > 1;
+            assert_eq!((reduced.reduced_by.is_some(), reduced.not_reduced), (equal, !equal));
+            assert_eq!(reduced.incomplete, None, "{}", system.name);
+            if def.pages == 3 {
+                assert_eq!(laws::reduced_agrees(&system, &whole).unwrap(), Wrong::new(), "{row}");
+            }
+            saved += usize::from(reduced.states < whole.states);
+            row += &format!(" {} pages {} of {};", def.pages, reduced.states, whole.states);
+        }
+        out += &format!("{}\n", row.trim_end_matches(';'));
+    }
+    assert!(saved > 40, "{saved} runs have fewer states");
+    insta::assert_snapshot!("reduced", out);
+}
+
+/// A page that is never sent is not one of the others, and the law finds a symmetry that says so.
+#[test]
+fn a_symmetry_that_is_none_is_found() {
+    let library = builtin();
+    let def = library.migration().systems.named("migration/ram-not-sent").unwrap();
+    assert_eq!((def.pages, def.equal_pages()), (3, 1));
+    let equal = SystemDef { shared: 0, zero: 0, ..def.clone() };
+    for shared in [0, 1] {
+        let def = SystemDef { shared, zero: 1 - shared, ..def.clone() };
+        let mut system = library.migration().system(&def, library.rules(&def));
+        assert_eq!(system.symmetry.as_ref().unwrap().count, 2);
+        system.symmetry = library.migration().system(&equal, library.rules(&def)).symmetry;
+        let explored = explore(&system, &Limits::default()).unwrap();
+        let wrong = laws::symmetry_is_one(&system, &explored).unwrap();
+        assert!(wrong[0].starts_with("(\"page\", 1, 2) do not change places in"), "{}", wrong[0]);
+        let report = check(&system, &Options::default()).unwrap();
+        assert_ne!(laws::reduced_agrees(&system, &report).unwrap(), Wrong::new());
+    }
+}
+
+/// Parts that are not sorted by all that a state holds of them have several keys, and the law finds that.
+#[test]
+fn an_order_that_is_none_is_found() {
+    let library = builtin();
+    let def = library.migration().systems.named("migration/ram").unwrap();
+    let mut system = library.migration().system(def, library.rules(def));
+    let pages = system.symmetry.take().unwrap();
+    system.symmetry = Some(pages.sorted_by(|state, page| state.parts.2.stale >> page & 1));
+    let explored = explore(&system, &Limits::default()).unwrap();
+    assert_ne!(laws::symmetry_is_one(&system, &explored).unwrap(), Wrong::new());
+    let report = check(&system, &Options::default()).unwrap();
+    assert_ne!(laws::reduced_agrees(&system, &report).unwrap(), Wrong::new());
 }
 
 /// What is expected of a migration is violated somewhere: each property has a system that shows what it is

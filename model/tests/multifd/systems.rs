@@ -5,6 +5,7 @@ use devmig_engine::explore::Options;
 use devmig_engine::explore::report::{Report, check};
 use devmig_engine::explore::search::{Limits, explore};
 use devmig_engine::laws::{self, Wrong};
+use devmig_engine::symmetry::Symmetry;
 use devmig_model::protocol::multifd::systems::{Migration, SystemDef};
 use devmig_model::protocol::multifd::threads::source::Step;
 use devmig_model::registry::Library;
@@ -96,6 +97,18 @@ fn a_symmetry_that_is_none_is_found() {
     assert!(wrong[0].starts_with("(\"channel\", 0, 1) do not change places in"), "{}", wrong[0]);
     let report = check(&system, &Options::default()).unwrap();
     assert_ne!(laws::reduced_agrees(&system, &report).unwrap(), Wrong::new());
+}
+
+/// A thread of a channel owes its next step: the law finds a system that says that channels owe nothing.
+#[test]
+fn channels_that_owe_nothing_are_found() {
+    let library = builtin();
+    let def = library.multifd().systems.named("multifd/one-owner").unwrap();
+    let mut system = library.multifd().system(def, library.rules(def));
+    let explored = explore(&system, &Limits::default()).unwrap();
+    assert_eq!(laws::symmetry_is_one(&system, &explored).unwrap(), Wrong::new());
+    system.symmetry = system.symmetry.take().map(Symmetry::owing_nothing);
+    assert_ne!(laws::symmetry_is_one(&system, &explored).unwrap(), Wrong::new());
 }
 
 /// What only a recording breaks: packets without pages, numbers, ids, ends inside a packet.

@@ -19,7 +19,7 @@ use super::liveness::{self, Starvation, States};
 use super::names::{RULES_KEPT, says};
 use super::options::{Listed, Options, listed};
 use super::search::{Explored, Incomplete, Tally, Witness, explore};
-use super::trace::{self, Line, Look, StepOf, lines, step_at, steps_to};
+use super::trace::{self, Line, Look, Path, StepOf, lines, steps_to};
 use crate::clause::ClauseId;
 use crate::compose::{GlobalStateOf, Outcome};
 use crate::machine::Machine;
@@ -299,9 +299,12 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
         Some(Incomplete::Deadline(_)) => None,
         _ => Some(States::new(system, &explored)?),
     };
-    // A cycle of a reduced graph may be none of the system: what cycles decide stays open.
+    // On a cycle of a reduced graph the parts may change places: if one of them can owe something, what cycles
+    // decide stays open.
+    let symmetry = system.reduction(explored.reduced);
     let may_decide = |states: &States<'_, M, Q, N, W>| {
-        Ok::<_, Error>(!explored.reduced || !liveness::has_cycle(states)?)
+        let may = symmetry.is_none_or(|symmetry| symmetry.owes_nothing);
+        Ok::<_, Error>(may || !liveness::has_cycle(states)?)
     };
     let cycles = match &states {
         Some(states) if !may_decide(states)? => Cycles::Open,
@@ -332,8 +335,7 @@ pub fn check<M: Machine, const Q: usize, const N: usize, const W: usize>(
         depth: explored.depth(),
         seconds: begun.elapsed().as_secs_f64(),
         table_bytes: explored.table.bytes() as u64,
-        reduced_by: system
-            .reduction(explored.reduced)
+        reduced_by: symmetry
             .map(|symmetry| format!("{} interchangeable {}s", symmetry.count, symmetry.of)),
         not_reduced: options.limits.reduced && !explored.reduced,
         incomplete: explored
@@ -653,14 +655,14 @@ impl<M: Machine, const Q: usize, const N: usize, const W: usize> Writer<'_, M, Q
         let Some(violation) = violation else { return self.never(None) };
         let closed = &self.system.closed;
         let root = Witness { state: states.id(violation.root), successor: None };
-        let mut steps = steps_to(self.system, self.explored, root)?;
+        let mut path = Path::to(self.system, self.explored, root)?;
         for (node, place) in &violation.stem {
-            steps.extend(step_at(self.system, self.explored, states.id(*node), *place)?);
+            path.step(states.id(*node), *place)?;
         }
-        let cycle_at = (!violation.cycle.is_empty()).then_some(steps.len() + 1);
-        for (node, place) in &violation.cycle {
-            steps.extend(step_at(self.system, self.explored, states.id(*node), *place)?);
-        }
+        let cycle: Vec<_> =
+            violation.cycle.iter().map(|(node, at)| (states.id(*node), *at)).collect();
+        let cycle_at = path.turns(&cycle)?;
+        let steps = path.steps;
         let note = violation.obligation.map(|index| {
             let owed = closed.obligation(index);
             let clause = self.clause(owed.clause).map(|c| format!(" ({c})")).unwrap_or_default();

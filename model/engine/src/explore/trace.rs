@@ -147,37 +147,100 @@ pub fn steps_to<M: Machine, const Q: usize, const N: usize, const W: usize>(
     explored: &Explored<W>,
     witness: Witness,
 ) -> Result<Vec<StepOf<M, Q, N>>, Error> {
-    let mut at = system.closed.initial();
-    let mut steps = Vec::new();
-    for id in explored.table.path(witness.state).into_iter().skip(1) {
-        let key = explored.table.key(id);
-        let step = find(&system.closed, &at, |_, outcome| match outcome {
-            Outcome::To(after) => explored.key_of(system, after).is_ok_and(|found| found == *key),
-            _ => false,
-        })?;
-        if let Some(Step { outcome: Outcome::To(after), .. }) = step {
-            at = after;
-        }
-        steps.extend(step);
+    let mut path = Path::to(system, explored, witness)?;
+    if let Some(successor) = witness.successor {
+        path.step(witness.state, successor)?;
     }
-    let Some(successor) = witness.successor else { return Ok(steps) };
-    let own = step_at(system, explored, witness.state, successor)?;
-    let step = match (system.reduction(explored.reduced), own) {
-        (Some(symmetry), Some(own)) => {
-            // The same step where the path has come to, whose parts stand in another order.
-            let key = Bits::<W>::pack(&at).ok();
-            let outcome = match own.outcome {
-                Outcome::To(after) => key
-                    .and_then(|key| symmetry.arranged(&own.before, &after, &key))
-                    .map_or(own.outcome, Outcome::To),
-                ended => ended,
-            };
-            find(&system.closed, &at, |_, found| is_same::<M, Q, N, W>(found, &outcome))?
+    Ok(path.steps)
+}
+
+/// A path of the system as it is, along states of a run that may be reduced: the parts keep their places.
+pub struct Path<'a, M: Machine, const Q: usize, const N: usize, const W: usize> {
+    system: &'a System<M, Q, N, W>,
+    explored: &'a Explored<W>,
+    /// Where it has come to.
+    at: GlobalStateOf<M, Q, N>,
+    /// The steps so far.
+    pub steps: Vec<StepOf<M, Q, N>>,
+}
+
+impl<'a, M: Machine, const Q: usize, const N: usize, const W: usize> Path<'a, M, Q, N, W> {
+    /// The shortest path to the state of a witness.
+    ///
+    /// # Errors
+    /// If a choice is open.
+    pub fn to(
+        system: &'a System<M, Q, N, W>,
+        explored: &'a Explored<W>,
+        witness: Witness,
+    ) -> Result<Self, Error> {
+        let at = system.closed.initial();
+        let mut path = Path { system, explored, at, steps: Vec::new() };
+        for id in explored.table.path(witness.state).into_iter().skip(1) {
+            let key = explored.table.key(id);
+            let step = find(&system.closed, &path.at, |_, outcome| match outcome {
+                Outcome::To(after) => {
+                    explored.key_of(system, after).is_ok_and(|found| found == *key)
+                }
+                _ => false,
+            })?;
+            path.take(step);
         }
-        (_, own) => own,
-    };
-    steps.extend(step);
-    Ok(steps)
+        Ok(path)
+    }
+
+    fn take(&mut self, step: Option<StepOf<M, Q, N>>) {
+        if let Some(Step { outcome: Outcome::To(after), .. }) = &step {
+            self.at = *after;
+        }
+        self.steps.extend(step);
+    }
+
+    /// The transition of a state of the run with this place in the order of its successors; the path has come
+    /// to this state, whose parts may stand in another order here.
+    ///
+    /// # Errors
+    /// If a choice is open.
+    pub fn step(&mut self, state: Id, successor: u32) -> Result<(), Error> {
+        let (system, explored) = (self.system, self.explored);
+        let own = step_at(system, explored, state, successor)?;
+        let step = match (system.reduction(explored.reduced), own) {
+            (Some(symmetry), Some(own)) => {
+                let key = Bits::<W>::pack(&self.at).ok();
+                let outcome = match own.outcome {
+                    Outcome::To(after) => key
+                        .and_then(|key| symmetry.arranged(&own.before, &after, &key))
+                        .map_or(own.outcome, Outcome::To),
+                    ended => ended,
+                };
+                let same = |_, found: &_| is_same::<M, Q, N, W>(found, &outcome);
+                find(&system.closed, &self.at, same)?
+            }
+            (_, own) => own,
+        };
+        self.take(step);
+        Ok(())
+    }
+
+    /// A cycle, as often as it takes until the parts have the places that they had at the begin of some turn:
+    /// once, if none of them changes places. With which step the last turn begins, if the cycle has any.
+    ///
+    /// # Errors
+    /// If a choice is open.
+    pub fn turns(&mut self, cycle: &[(Id, u32)]) -> Result<Option<usize>, Error> {
+        let mut begun = Vec::new();
+        while !cycle.is_empty() {
+            let here = Bits::<W>::pack(&self.at).ok();
+            if let Some((_, step)) = begun.iter().find(|(key, _)| *key == here) {
+                return Ok(Some(*step));
+            }
+            begun.push((here, self.steps.len() + 1));
+            for (state, successor) in cycle {
+                self.step(*state, *successor)?;
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Whether two transitions lead to one state, or end at one clause.
@@ -197,7 +260,7 @@ fn is_same<M: Machine, const Q: usize, const N: usize, const W: usize>(
 ///
 /// # Errors
 /// If a choice is open.
-pub fn step_at<M: Machine, const Q: usize, const N: usize, const W: usize>(
+fn step_at<M: Machine, const Q: usize, const N: usize, const W: usize>(
     system: &System<M, Q, N, W>,
     explored: &Explored<W>,
     state: Id,

@@ -8,9 +8,9 @@ use super::event::{Actor, ENVIRONMENT, Message};
 use super::program::{Code, Runner};
 use super::properties::{self, Facts, Parts};
 use super::world::{Phase, World};
+use crate::protocol::assembly;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
-use crate::protocol::property;
 use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned};
@@ -131,7 +131,7 @@ impl Loaded {
         let [source, destination, management] = Actor::ALL.map(runner);
         let (facts, machine) = (def.facts(), (world, source, destination, management));
         let known = (properties::ALL, &self.clauses[..], &facts);
-        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        let system = assembly::system(&def.common, Self::name(), known, (machine, rules));
         System { environment: vec![ENVIRONMENT], ..system }
     }
 }

@@ -15,11 +15,11 @@ use super::properties::{self, Names, Parts};
 use super::rules::FileRules;
 use super::source::{self, Guest, MAX_STEPS, STEPS, Source, Step};
 use super::{CHANNELS, Loaded, PAGES};
+use crate::protocol::assembly;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::multifd::systems::switched;
 use crate::protocol::multifd::threads::event::GUEST;
 use crate::protocol::program::{Programs, unknown_step};
-use crate::protocol::property;
 use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned};
@@ -156,7 +156,7 @@ impl Loaded {
             Guest { pages: def.pages, writes: def.writes },
         );
         let known = (properties::ALL, &self.clauses[..], &Names { pages });
-        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        let system = assembly::system(&def.common, Self::name(), known, (machine, rules));
         System { environment: vec![GUEST], ..system }
     }
 }

@@ -65,8 +65,8 @@ pub enum Act {
     Log(bool),
     /// The VMM reads these logs: the pages that they hold, which are cleared in them.
     Sync(u64),
-    /// The VMM marks every page that is to be sent.
-    MarkAll,
+    /// The VMM marks every page that is to be sent: all but these, which it finds to hold zeroes.
+    MarkAll(u64),
     /// The VMM sends a page, and the destination has it.
     Send(u8),
     /// The VMM makes the vCPUs slower.
@@ -142,7 +142,7 @@ impl devmig_engine::machine::Event for Event {
 
     fn kind(&self) -> Kind {
         match self.act {
-            Act::Sync(_) | Act::Unmap(..) => Kind::Call { callee: MEMORY },
+            Act::Sync(_) | Act::MarkAll(_) | Act::Unmap(..) => Kind::Call { callee: MEMORY },
             Act::Plug(_) | Act::Unplug(..) => Kind::Call { callee: vfio::DEVICE },
             _ => Kind::Output,
         }
@@ -160,7 +160,10 @@ impl devmig_engine::machine::Event for Event {
             Act::Log(true) => "dirty logging begins".into(),
             Act::Log(false) => "dirty logging ends".into(),
             Act::Sync(pages) => format!("sync: {}", vfio::pages_in_words(pages)),
-            Act::MarkAll => "all pages are to be sent".into(),
+            Act::MarkAll(0) => "all pages are to be sent".into(),
+            Act::MarkAll(empty) => {
+                format!("all pages are to be sent but zeroes: {}", vfio::pages_in_words(empty))
+            }
             Act::Send(page) => format!("page {page} is sent"),
             Act::Slow => "vCPUs are made slower".into(),
             Act::Wait => "nothing to do, looks again".into(),

@@ -30,6 +30,9 @@ pub struct MemoryState {
     /// Pages whose copy at the destination is not the source's: bit `page`.
     #[bits(4)]
     pub stale: u64,
+    /// Pages that hold zeroes, as new memory of a destination does.
+    #[bits(4)]
+    pub empty: u64,
     /// The logs of KVM and of the IOMMU are on.
     pub logs: bool,
     /// Pages that KVM's log holds.
@@ -65,7 +68,7 @@ pub struct Memory {
     pub pages: u8,
     /// Of these, pages that are never sent: both hosts see the same.
     pub shared: u64,
-    /// Of these, pages that hold zeroes at first, as the destination's do.
+    /// Of the others, pages that hold zeroes at first, as the destination's do.
     pub zero: u64,
     /// Pages that vCPUs write.
     pub writes: u64,
@@ -90,9 +93,9 @@ impl Memory {
         (1 << self.pages) - 1
     }
 
-    /// Pages of which the destination has nothing at first.
-    fn absent(&self) -> u64 {
-        self.all() & !self.shared & !self.zero
+    /// Pages of which a new destination has nothing, if these hold zeroes.
+    fn absent(&self, empty: u64) -> u64 {
+        self.all() & !self.shared & !empty
     }
 
     /// What the guest does by itself.
@@ -110,7 +113,8 @@ impl Memory {
     /// Before a migration.
     fn anew(&self, s: &MemoryState) -> MemoryState {
         MemoryState {
-            stale: self.absent(),
+            stale: self.absent(s.empty),
+            empty: s.empty,
             runs: s.runs,
             locks: s.locks,
             source: s.source,
@@ -124,6 +128,7 @@ impl Memory {
         let seen = |by: bool| if by && s.logs { bit } else { 0 };
         MemoryState {
             stale: s.stale | bit & !self.shared,
+            empty: s.empty & !bit,
             kvm: s.kvm | seen(kvm),
             iommu: s.iommu | seen(iommu),
             gap: true,
@@ -148,7 +153,8 @@ impl Machine for Memory {
         MemoryState {
             source: 0,
             runs: [self.runs, false],
-            stale: self.absent(),
+            stale: self.absent(self.zero),
+            empty: self.zero,
             logs: false,
             kvm: 0,
             iommu: 0,
@@ -190,6 +196,7 @@ impl Machine for Memory {
             }
             Act::Vcpus(run) => next.runs[host] = run,
             Act::Log(on) => (next.logs, next.kvm, next.iommu) = (on, 0, 0),
+            Act::MarkAll(but) if but != s.empty => return Ok(Reaction::Disabled),
             Act::Sync(pages) if pages != s.kvm | s.iommu => return Ok(Reaction::Disabled),
             Act::Sync(_) => {
                 (next.kvm, next.iommu) = (0, 0);
@@ -217,7 +224,7 @@ impl Machine for Memory {
             Act::Plug(_)
             | Act::Unplug(..)
             | Act::Begin
-            | Act::MarkAll
+            | Act::MarkAll(_)
             | Act::Wait
             | Act::Config(_)
             | Act::Failed => {
@@ -244,8 +251,9 @@ impl Machine for Memory {
             for hidden in ["fresh", "rest"] {
                 fields.remove(hidden);
             }
-            let of = [("stale", s.stale), ("kvm", s.kvm), ("iommu", s.iommu), ("there", s.there)];
-            for (name, pages) in of {
+            let logs = [("kvm", s.kvm), ("iommu", s.iommu)];
+            let of = [("stale", s.stale), ("empty", s.empty), ("there", s.there)];
+            for (name, pages) in of.into_iter().chain(logs) {
                 fields.insert(name.to_owned(), pages_in_words(pages).into());
             }
         }

@@ -18,6 +18,7 @@
 //! | `ends.rs` | what was reported at each end, and is still to be seen |
 //! | `say.rs` | which reports follow from a step: the projection |
 //! | `clause.rs` | which clause a report violates that no state allows |
+//! | `managed.rs` | what management does with the VM before and after a migration |
 //! | `rest.rs` | whether a migration is over |
 //! | `triples.rs` | every triple (VM, migration, devices) of an end, with what follows it |
 //!
@@ -26,6 +27,7 @@
 
 mod clause;
 pub mod ends;
+mod managed;
 pub mod report;
 pub mod rest;
 mod say;
@@ -40,6 +42,7 @@ use super::event::{Act, DEVICES, Event};
 use super::properties::Parts;
 use super::systems::SystemDef;
 use super::vmm::{Outcome, Phase};
+use crate::protocol::vfio::machine::Device;
 use crate::protocol::vfio::path::Paths;
 use crate::protocol::vfio::table::Table;
 use crate::registry::Library;
@@ -50,6 +53,8 @@ use devmig_engine::rules::{OpenChoice, RuleContext};
 
 /// The system whose devices stand for those of a log.
 pub const SYSTEM: &str = "migration/watched";
+/// The same for a VM that management has paused.
+pub const PAUSED: &str = "migration/watched-paused";
 /// The features that a device may have beside those that every device has.
 pub const FEATURES: [&str; 2] = ["p2p", "pre-copy"];
 
@@ -71,8 +76,8 @@ pub struct Clauses {
 /// A migration whose reports alone are seen.
 #[derive(Debug)]
 pub struct Observed {
-    /// The system.
-    closed: Closed<Parts, 0, 0>,
+    /// The system: of a VM that runs, and of one that management has paused.
+    closed: [Closed<Parts, 0, 0>; 2],
     /// The states of devices.
     table: Arc<Table>,
     /// The paths between them, for a device with every feature.
@@ -81,8 +86,6 @@ pub struct Observed {
     clauses: Clauses,
     /// The state in which devices run.
     running: u8,
-    /// The VM runs at first.
-    runs: bool,
 }
 
 /// The state of the system.
@@ -111,13 +114,16 @@ impl Observed {
     /// If the library lacks something.
     pub fn new(library: &Library, devices: &[Vec<String>]) -> Result<Self, Missing> {
         let loaded = library.migration();
-        let def = loaded.systems.iter().find(|def| def.common.name == SYSTEM);
-        let def = with(loaded, def.ok_or(Missing::Item(SYSTEM))?, devices)?;
+        let closed = |name: &'static str| {
+            let def = loaded.systems.iter().find(|def| def.common.name == name);
+            let def = with(loaded, def.ok_or(Missing::Item(name))?, devices)?;
+            Ok::<_, Missing>(loaded.system(&def, library.rules(&def)).closed)
+        };
         let clause = |id: &'static str| library.spec.clause(id).map_err(|_| Missing::Item(id));
         let running = loaded.table.named("RUNNING").ok_or(Missing::Item("RUNNING"))?.value;
         let every = loaded.table.features.iter().fold(0, |bits, feature| bits | 1 << feature.bit);
         Ok(Observed {
-            closed: loaded.system(&def, library.rules(&def)).closed,
+            closed: [closed(SYSTEM)?, closed(PAUSED)?],
             table: Arc::clone(&loaded.table),
             paths: Paths::new(&loaded.table, every),
             clauses: Clauses {
@@ -128,13 +134,22 @@ impl Observed {
                 blocked: clause("vfio.set.blocked")?,
             },
             running,
-            runs: !def.paused,
         })
+    }
+
+    /// The system of a VM that is paused, or is not.
+    fn system(&self, ends: &Ends) -> &Closed<Parts, 0, 0> {
+        &self.closed[usize::from(ends.paused)]
+    }
+
+    /// The devices that the VM has.
+    fn machines(&self) -> &[Device] {
+        &self.closed[0].machine.0.machines
     }
 
     /// How many devices the VM has.
     fn count(&self) -> usize {
-        self.closed.machine.0.machines.len()
+        self.machines().len()
     }
 
     /// The state of devices that a monitor calls so, e.g. `pre-copy-p2p`.
@@ -163,7 +178,7 @@ impl Observed {
             Action::Hidden(step) => *step,
             _ => Step::alone(Party("VMM"), "step"),
         };
-        self.closed.successors(&world, &mut |action, leads| {
+        self.system(ends).successors(&world, &mut |action, leads| {
             let Leads::To(next) = leads else { return };
             let act = action.event().map(|event| event.act);
             let over = inner.3.outcome == Outcome::Completed;
@@ -220,7 +235,7 @@ impl Machine for Observed {
     }
 
     fn initial(&self) -> State {
-        (self.closed.machine.initial(), Ends::new(self.running, self.runs))
+        (self.closed[0].machine.initial(), Ends::new(self.running))
     }
 
     fn on(&self, s: &State, event: &Report, _: &mut RuleContext) -> Verdict<Self> {
@@ -260,6 +275,12 @@ impl Machine for Observed {
         }
         for ends in self.begins_at_the_destination(s) {
             f(alone("destination"), (*inner, ends));
+        }
+        if let Some(next) = self.managed(s) {
+            f(alone("management"), next);
+        }
+        if let Some(ends) = self.goes_on_there(s) {
+            f(alone("management"), (*inner, ends));
         }
         self.steps(s, f)
     }

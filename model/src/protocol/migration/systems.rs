@@ -18,12 +18,12 @@ use super::devices::Devices;
 use super::event::{DEVICES, OUTSIDE, VCPUS};
 use super::memory::{Memory, PAGES};
 use super::names::{Query, Untracked};
-use super::properties::{self, Names, Parts};
+use super::properties::{self, GlobalState, Names, Parts};
 use super::vmm::step::Step;
 use super::vmm::{Known, Limit, Tracker, Vmm};
+use crate::protocol::assembly;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
-use crate::protocol::property;
 use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::protocol::transfer::{TRANSFER, Transfer};
@@ -32,6 +32,7 @@ use crate::protocol::vfio::path::Paths;
 use crate::protocol::vfio::table::Table;
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
 use devmig_engine::rules::Rules;
+use devmig_engine::symmetry::Symmetry;
 use devmig_engine::system;
 use devmig_engine::system::{Refinement, System};
 
@@ -58,7 +59,7 @@ pub struct Keys {
     /// How many of the last pages both hosts see, so that they are never sent.
     #[serde(default)]
     shared: u8,
-    /// How many of the last pages hold zeroes at first.
+    /// How many of the last pages before those hold zeroes at first.
     #[serde(default)]
     zero: u8,
     /// The vCPUs write guest memory.
@@ -144,7 +145,7 @@ pub struct SystemDef {
     pub pages: u8,
     /// Of these, the last so many are shared.
     pub shared: u8,
-    /// Of these, the last so many are zero at first.
+    /// Of the others, the last so many are zero at first.
     pub zero: u8,
     /// vCPUs write.
     pub vcpus_write: bool,
@@ -196,7 +197,10 @@ pub fn compile(
     }
     let own = [
         (raw.inside < INSIDE, format!("`inside` is at most {}", INSIDE - 1)),
-        (raw.shared <= pages && raw.zero <= pages, "there are fewer pages than that".to_owned()),
+        (
+            u16::from(raw.shared) + u16::from(raw.zero) <= u16::from(pages),
+            "there are fewer pages than are shared or zero".to_owned(),
+        ),
         (raw.faults <= 1 && raw.more <= 1, "`faults` and `more` are at most 1".to_owned()),
         (raw.trackers.len() <= features.len(), "more trackers than devices".to_owned()),
         (raw.sizes_of_state.len() <= features.len(), "more sizes than devices".to_owned()),
@@ -324,7 +328,7 @@ impl Definition for SystemDef {
     }
 
     fn bounds(&self) -> Vec<Bound> {
-        let least = (self.shared.max(self.zero) + 1).min(self.pages);
+        let least = (self.shared + self.zero + 1).min(self.pages);
         vec![Bound::new("pages", u16::from(self.pages), (u16::from(least), u16::from(PAGES)))]
     }
 
@@ -342,6 +346,42 @@ impl Definition for SystemDef {
 fn last(pages: u8, count: u8) -> u64 {
     let all = (1_u64 << pages) - 1;
     all & !(all >> count)
+}
+
+/// The first so many pages: in memory, in every log, and among those that are to be sent.
+fn symmetry(pages: u8) -> Symmetry<GlobalState> {
+    Symmetry::new("page", pages.into(), |state: &GlobalState, one, other| {
+        let mut next = *state;
+        let (at_a, at_b, memory, vmm) = &mut next.parts;
+        let logs = at_a.each.iter_mut().chain(&mut at_b.each).map(|device| &mut device.log);
+        let logs = logs.flat_map(|log| [&mut log.dirty, &mut log.found]);
+        let of_memory = [&mut memory.stale, &mut memory.kvm, &mut memory.iommu, &mut memory.there];
+        let others = [&mut memory.empty, &mut vmm.marked];
+        for bits in of_memory.into_iter().chain(others).chain(logs) {
+            let differ = (*bits >> one ^ *bits >> other) & 1;
+            *bits ^= differ << one | differ << other;
+        }
+        next
+    })
+    .sorted_by(|state, page| {
+        let (at_a, at_b, memory, vmm) = &state.parts;
+        let logs = at_a.each.iter().chain(&at_b.each).map(|device| &device.log);
+        let logs = logs.flat_map(|log| [log.dirty, log.found]);
+        let of_memory = [memory.stale, memory.kvm, memory.iommu, memory.there, memory.empty];
+        let all = of_memory.into_iter().chain([vmm.marked]).chain(logs);
+        all.fold(0, |column, bits| column << 1 | bits >> page & 1)
+    })
+    .owing_nothing()
+}
+
+impl SystemDef {
+    /// How many pages may change places: all that are neither shared nor zero at first, which are the first ones.
+    ///
+    /// Nothing knows one of them by its number, neither a step of a program nor the order in which they are sent.
+    #[must_use]
+    pub fn equal_pages(&self) -> u8 {
+        self.pages - self.shared - self.zero
+    }
 }
 
 impl Loaded {
@@ -376,7 +416,8 @@ impl Loaded {
                 .collect(),
         };
         let all = (1_u64 << def.pages) - 1;
-        let (shared, zero) = (last(def.pages, def.shared), last(def.pages, def.zero));
+        let shared = last(def.pages, def.shared);
+        let zero = last(def.pages - def.shared, def.zero);
         let iommu = def.devices.iter().enumerate();
         let iommu = iommu.filter(|(_, known)| known.tracker == Tracker::Iommu);
         let memory = Memory {
@@ -431,7 +472,8 @@ impl Loaded {
         System {
             refinements: vec![Refinement::new::<Transfer>(TRANSFER, vmm)],
             environment: vec![VCPUS, OUTSIDE],
-            ..property::system(&def.common, Self::name(), known, (machine, rules))
+            symmetry: (def.equal_pages() > 1).then(|| symmetry(def.equal_pages())),
+            ..assembly::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }

@@ -188,7 +188,7 @@ pub struct Vmm {
     pub plugs: (bool, bool),
     /// Pages that are sent at all.
     pub pages: u64,
-    /// Of these, pages that hold zeroes at first, of which nothing need be sent.
+    /// Of these, pages that may hold zeroes, of which nothing need be sent.
     pub zero: u64,
     /// The longest downtime.
     pub limit: Limit,
@@ -271,8 +271,8 @@ impl Vmm {
             Act::Begin => Self::stepped(&VmmState { began: s.there, ..s }),
             Act::Sync(pages) => VmmState { marked: s.marked | pages & self.pages, at: 1, ..s },
             Act::Log(_) => VmmState { at: 1, ..s },
-            Act::MarkAll => {
-                Self::stepped(&VmmState { marked: self.pages & !self.zero, copying: true, ..s })
+            Act::MarkAll(empty) => {
+                Self::stepped(&VmmState { marked: self.pages & !empty, copying: true, ..s })
             }
             Act::Send(page) => VmmState {
                 marked: s.marked & !(1 << page),

@@ -21,10 +21,10 @@ use super::threads::guest::Guest;
 use super::threads::judged::Judged;
 use super::threads::source::{self, MAX_STEPS, STEPS, Source, Step, Switch};
 use super::threads::{BUFFERS, CHANNELS, PAGES, QUEUES, ROOM};
+use crate::protocol::assembly;
 use crate::protocol::barrier::{BARRIER, Barrier};
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::{Programs, unknown_step};
-use crate::protocol::property;
 use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::protocol::transfer::{TRANSFER, Transfer};
@@ -325,7 +325,7 @@ impl Loaded {
             ],
             environment: vec![GUEST],
             symmetry: def.has_equal_channels().then(|| symmetry(channels.into())),
-            ..property::system(&def.common, Self::name(), known, (machine, rules))
+            ..assembly::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }

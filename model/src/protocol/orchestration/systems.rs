@@ -22,9 +22,9 @@ use super::program::{Program, Step, THEN};
 use super::properties::{self, Names, Parts};
 use super::universe::{RawRelease, Release, Universe};
 use crate::device_model::{Name, Settings, Value};
+use crate::protocol::assembly;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
-use crate::protocol::property;
 use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
@@ -274,7 +274,7 @@ impl Loaded {
         let of = Names { devices: def.devices.clone(), hosts: both };
         let known = (properties::ALL, &self.clauses[..], &of);
         let machine = (host(0), host(1), migration, managers);
-        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        let system = assembly::system(&def.common, Self::name(), known, (machine, rules));
         System { environment: HOSTS.to_vec(), ..system }
     }
 }

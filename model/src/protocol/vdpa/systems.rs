@@ -15,9 +15,9 @@ use super::event::GUEST;
 use super::machine::Device;
 use super::properties::{self, Parts};
 use super::vmm::{Guest, MAX_STEPS, Step, Vmm};
+use crate::protocol::assembly;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
-use crate::protocol::property;
 use crate::protocol::registration::Protocol;
 use crate::protocol::ring::{RING, Ring};
 use crate::protocol::size::{Bound, Size};
@@ -104,7 +104,7 @@ impl Loaded {
         let vmm = Vmm { steps: def.steps.clone(), requests };
         let (all, machine) = (properties::ALL, (device, Guest { requests }, vmm));
         let known = (all, &self.clauses[..], &());
-        let mut system = property::system(&def.common, Self::name(), known, (machine, rules));
+        let mut system = assembly::system(&def.common, Self::name(), known, (machine, rules));
         system.properties.sort_by_key(|own| all.iter().position(|known| known.name == own.name));
         System {
             refinements: vec![Refinement::new::<Ring>(RING, device)],

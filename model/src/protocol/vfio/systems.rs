@@ -19,9 +19,9 @@ use super::machine::{Bounds, Device, INSIDE};
 use super::path::Paths;
 use super::properties::{self, Parts};
 use super::table::Table;
+use crate::protocol::assembly;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
-use crate::protocol::property;
 use crate::protocol::registration::Protocol;
 use crate::protocol::size::{Bound, Size};
 use crate::spec::{Diagnostics, Item, Spanned, did_you_mean, with_help};
@@ -225,7 +225,7 @@ impl Loaded {
         let (memory, guest) = (Memory { pages: def.pages }, Guest { reboots: def.reboots });
         let machine = (device(0), device(1), memory, client, guest);
         let known = (properties::ALL, &self.clauses[..], &of);
-        let system = property::system(&def.common, Self::name(), known, (machine, rules));
+        let system = assembly::system(&def.common, Self::name(), known, (machine, rules));
         System { environment: vec![GUEST], ..system }
     }
 }

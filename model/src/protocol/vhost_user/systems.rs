@@ -23,9 +23,9 @@ use super::properties::{self, Names, Properties};
 use super::state::LOG_ALL;
 use super::table::{SOURCE, Table};
 use super::vocabulary::Effect;
+use crate::protocol::assembly;
 use crate::protocol::definition::{Common, Definition, RawSystem};
 use crate::protocol::program::Programs;
-use crate::protocol::property;
 use crate::protocol::registration::Protocol;
 use crate::protocol::ring::{RING, Ring};
 use crate::protocol::size::{Bound, Size};
@@ -322,7 +322,7 @@ impl Loaded {
         System {
             refinements,
             environment: vec![GUEST, OUTSIDE],
-            ..property::system(&def.common, Self::name(), known, (machine, rules))
+            ..assembly::system(&def.common, Self::name(), known, (machine, rules))
         }
     }
 }

@@ -28,7 +28,7 @@ impl Observed {
             Reported::Status(Status::Setup) if end == SOURCE && source.said.is_failure() => {
                 let devices = here.devices().into_iter().take(self.count());
                 let stands = devices.into_iter().any(|state| state != self.running);
-                (self.runs && (!source.runs || stands)).then_some(laws.source)
+                (!ends.paused && (!source.runs || stands)).then_some(laws.source)
             }
             Reported::Status(Status::Device | Status::PreSwitchover | Status::Completed)
             | Reported::Pass

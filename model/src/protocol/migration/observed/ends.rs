@@ -56,6 +56,8 @@ pub struct Ends {
     pub gives_up: bool,
     /// The source has reached a destination.
     pub reached: bool,
+    /// Management has paused the VM, at the source.
+    pub paused: bool,
 }
 
 impl End {
@@ -116,11 +118,11 @@ impl End {
 }
 
 impl Ends {
-    /// Nothing has happened: the VM runs at the source, or is paused there.
+    /// Nothing has happened: the VM runs at the source.
     #[must_use]
-    pub fn new(running: u8, runs: bool) -> Self {
-        let of = [End::new(running, runs), End::new(running, false)];
-        Ends { of, stopping: false, last: None, gives_up: false, reached: false }
+    pub fn new(running: u8) -> Self {
+        let of = [End::new(running, true), End::new(running, false)];
+        Ends { of, stopping: false, last: None, gives_up: false, reached: false, paused: false }
     }
 
     /// With one more report, which is seen at once if nobody watches the end; `step`: of the VMM, if devices are

@@ -9,7 +9,9 @@ impl Observed {
     #[must_use]
     pub fn rests(&self, (inner, ends): &State) -> bool {
         let [source, destination] = &ends.of;
-        let over = inner.3.phase == Phase::Ended && ends.last.is_none();
+        // After a failure, also when another attempt could begin.
+        let none = inner.3.phase == Phase::Migrates && inner.3.step == 0;
+        let over = (inner.3.phase == Phase::Ended || none) && ends.last.is_none();
         let mut left = destination.items();
         let seen = match inner.3.outcome {
             // With `-S` management lets it run, or does not.

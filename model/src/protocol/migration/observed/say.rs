@@ -116,10 +116,10 @@ impl Observed {
                 ways.say(SOURCE, &[Reported::Status(Status::Setup)]);
                 ways.change(|ends| (ends.reached, ends.gives_up) = (false, false));
             }
-            Some(Act::MarkAll) if !ends.reached => return Vec::new(),
-            Some(Act::MarkAll) if ends.gives_up => {}
-            Some(Act::MarkAll) => ways.say(SOURCE, &[Reported::Status(Status::Active)]),
-            Some(Act::SwitchOver) if !self.runs && !ends.gives_up => {
+            Some(Act::MarkAll(_)) if !ends.reached => return Vec::new(),
+            Some(Act::MarkAll(_)) if ends.gives_up => {}
+            Some(Act::MarkAll(_)) => ways.say(SOURCE, &[Reported::Status(Status::Active)]),
+            Some(Act::SwitchOver) if ends.paused && !ends.gives_up => {
                 ways.either(SOURCE, &[&[], &[DEVICE], &[PRE_SWITCHOVER]]);
             }
             Some(Act::Vcpus(false)) => ways.change(|ends| ends.stopping = true),
@@ -153,7 +153,7 @@ impl Observed {
             if ends.gives_up {
                 return Vec::new();
             }
-            if self.runs && !ways.runs(DESTINATION) {
+            if !ends.paused && !ways.runs(DESTINATION) {
                 ways.either(DESTINATION, &[&[RESUME], &[COMPLETED, RESUME]]);
             }
             let mut all = Vec::new();
@@ -194,7 +194,8 @@ impl Observed {
             return ways.0.clear();
         }
         let vcpus = before.2.runs[end];
-        if self.works(to) && self.runs && !vcpus && !ways.runs(end) {
+        let paused = ways.0.iter().all(|ends| ends.paused);
+        if self.works(to) && !paused && !vcpus && !ways.runs(end) {
             match end {
                 SOURCE => ways.say(SOURCE, &[RESUME]),
                 _ => ways.either(DESTINATION, &[&[RESUME], &[COMPLETED, RESUME]]),

@@ -79,7 +79,7 @@ impl Vmm {
         match missing {
             _ if self.within(pending, s, strictly) && acknowledged => here(Act::SwitchOver),
             _ if s.fresh && self.throttles && !s.slowed => here(Act::Slow),
-            _ if s.marked != 0 => here(Act::Send(s.marked.trailing_zeros() as u8)),
+            _ if s.marked != 0 => Ok(Plan::Send(s.source, s.marked)),
             Some(at) if at == s.at => Ok(self.transfer(s)),
             Some(at) => Ok(Plan::Next(VmmState { at, ..*s })),
             None => here(Act::Wait),

@@ -3,6 +3,7 @@
 //! **Invariant.** [`Vmm::plan`] decides, `Vmm::candidates` only lists what it may decide for.
 
 use super::super::event::{Act, Event, Why};
+use super::super::memory::PAGES;
 use super::super::names::{Acknowledge, Query, Recheck, Untracked};
 use super::step::{SKIP, Side, Step, WHERE};
 use super::{Known, OTHER_HOST, Outcome, Phase, Tracker, Vmm, VmmState};
@@ -16,6 +17,8 @@ use devmig_engine::rules::{OpenChoice, RuleContext};
 pub enum Plan {
     /// This event.
     Do(Event),
+    /// One of these pages is sent from this host: nothing says which.
+    Send(u8, u64),
     /// Nothing that anybody sees.
     Next(VmmState),
     /// Nothing: the VMM waits for an answer, or has ended.
@@ -23,14 +26,21 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// Whether this event is planned; what the logs hold, memory knows.
+    /// Whether this event is planned; what pages and logs hold, memory knows.
     #[must_use]
     pub fn is(&self, event: &Event) -> bool {
         match self {
             Plan::Do(Event { act: Act::Sync(_), host }) => {
                 *host == event.host && matches!(event.act, Act::Sync(_))
             }
+            Plan::Do(Event { act: Act::MarkAll(_), host }) => {
+                *host == event.host && matches!(event.act, Act::MarkAll(_))
+            }
             Plan::Do(planned) => planned == event,
+            Plan::Send(host, pages) => {
+                let one = |page| pages >> page & 1 == 1;
+                *host == event.host && matches!(event.act, Act::Send(page) if one(page))
+            }
             Plan::Next(_) | Plan::Nothing => false,
         }
     }
@@ -87,7 +97,7 @@ impl Vmm {
                 false => Act::Begin,
             }),
             Step::Log(on) => self.logs(s, *on),
-            Step::MarkAll => at_source(Act::MarkAll),
+            Step::MarkAll => at_source(Act::MarkAll(0)),
             Step::PreCopy => self.look(s, judge)?,
             Step::AskAgain | Step::OptIn(_) => match device {
                 None => over,
@@ -105,7 +115,7 @@ impl Vmm {
             }
             Step::SendAll => match s.marked {
                 0 => over,
-                pages => at_source(Act::Send(pages.trailing_zeros() as u8)),
+                pages => Plan::Send(s.source, pages),
             },
             Step::Set(side, only, states) => match device {
                 None => over,
@@ -269,7 +279,10 @@ impl Vmm {
                 here(Act::Begin);
                 here(Act::GiveUp(Why::Untracked));
             }
-            Step::MarkAll => here(Act::MarkAll),
+            Step::MarkAll => {
+                let may_be = |empty: &u64| empty & !self.zero == 0;
+                (0..1 << PAGES).filter(may_be).for_each(|empty| here(Act::MarkAll(empty)));
+            }
             Step::Recheck => here(Act::GiveUp(Why::Late)),
             Step::Complete => here(Act::Complete),
             Step::AskAgain | Step::OptIn(_) => f(Self::acknowledging(s, step)),
@@ -283,9 +296,7 @@ impl Vmm {
             }
             Step::SendAll => self.sends(s, f),
             Step::PreCopy | Step::Sync => match s.at.checked_sub(1) {
-                None => {
-                    (0..1 << super::super::memory::PAGES).for_each(|pages| here(Act::Sync(pages)))
-                }
+                None => (0..1 << PAGES).for_each(|pages| here(Act::Sync(pages))),
                 Some(at) => {
                     here(Act::GiveUp(Why::Untracked));
                     f(call(source(at), Call::LogReport(PageSize::Good)));
@@ -314,9 +325,8 @@ impl Vmm {
     }
 
     fn sends(&self, s: &VmmState, f: &mut dyn FnMut(Event)) {
-        if s.marked != 0 {
-            f(Event::new(s.source, Act::Send(s.marked.trailing_zeros() as u8)));
-        }
+        let marked = (0..PAGES).filter(|page| s.marked >> page & 1 == 1);
+        marked.for_each(|page| f(Event::new(s.source, Act::Send(page))));
     }
 
     fn pieces(&self, s: &VmmState, f: &mut dyn FnMut(Event)) {
