@@ -157,7 +157,13 @@ fn own_kinds() -> Vec<ItemKind> {
 #[must_use]
 pub fn words() -> Vec<Section> {
     let of_protocols = words_by_protocol().into_iter().flat_map(|(_, sections)| sections);
-    of_protocols.chain(written::words()).collect()
+    of_protocols.chain([words_of_properties()]).collect()
+}
+
+/// The words of properties that a file states, of any protocol.
+#[must_use]
+pub fn words_of_properties() -> Section {
+    ("Properties that a file states: expressions", written::WORDS.to_vec())
 }
 
 /// The kinds of items that belong to no protocol.

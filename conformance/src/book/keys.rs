@@ -32,7 +32,7 @@ pub(super) fn body(library: &Library) -> String {
     page.kind(None, &definition::common_kind(), &definition::common_kind().schema());
     page.kind(None, &Programs::kind(), &Programs::kind().schema());
     page.kind(None, &written::item_kind(), &written::item_kind().schema());
-    page.out += &links(&written::words());
+    page.out += &links(&[registry::words_of_properties()]);
     let (words, loaded) = (registry::words_by_protocol(), library.protocols());
     for ((protocol, kinds), (_, sections)) in registry::tables().into_iter().zip(words) {
         if kinds.is_empty() {

@@ -36,7 +36,6 @@ use self::evaluate::{Scene, Variables, holds};
 use self::expression::{Expression, Path, Segment};
 use self::kind::Senseless;
 use super::input::{Input, Overlaid};
-use super::registration::Section;
 use crate::spec::{Diagnostics, Item, ItemKind, SourceFile, Spanned, Spec, SpecError, with_help};
 use devmig_engine::clause::ClauseId;
 use devmig_engine::compose::{Action, GlobalStateOf};
@@ -60,12 +59,6 @@ pub const WORDS: &[(&str, &str)] = &[
     ("every x in LIST: E", "E is true of each element, whose number `x` is"),
     ("some x in LIST: E", "E is true of one element at least"),
 ];
-
-/// The sections of the vocabulary.
-#[must_use]
-pub fn words() -> Vec<Section> {
-    vec![("Properties that a file states: expressions", WORDS.to_vec())]
-}
 
 /// A property that a file states: one of `always`, `never`, `at-end`, `reachable`, `leads-to`, each an
 /// expression over fields and events.
