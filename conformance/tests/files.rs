@@ -70,7 +70,9 @@ fn wrong_files_do_not_keep_to_the_schema() {
         &format!(
             "{head}[[system]]\nprotocol = \"no\"\nname = \"no/p\"\nabout = \"P.\"\nrun = []\n"
         ),
-        &format!("{head}[[program]]\nname = \"p\"\nabout = \"P.\"\nsteps = []\n"),
+        &format!(
+            "{head}[[program]]\nprotocol = \"no\"\nname = \"p\"\nabout = \"P.\"\nsteps = []\n"
+        ),
     ] {
         assert!(!problems(&schema, wrong).is_empty(), "{wrong}");
     }

@@ -141,7 +141,7 @@ impl Page {
     fn programs(&mut self, protocol: &str) {
         let programs = self.excerpts.iter().filter(|excerpt| {
             excerpt.kind == "program"
-                && excerpt.get("protocol") == Some(protocol)
+                && excerpt.protocol() == Some(protocol)
                 && !excerpt.file.starts_with("specs/proposals/")
         });
         let rows = programs.map(|program| {

@@ -98,7 +98,7 @@ pub fn example<'e>(
     kind: &ItemKind,
 ) -> Option<&'e Excerpt> {
     let of = excerpts.iter().filter(|excerpt| {
-        let whose = excerpt.get("protocol");
+        let whose = excerpt.protocol();
         excerpt.kind == kind.name && (whose.is_none() || whose == protocol)
     });
     of.max_by_key(|excerpt| {

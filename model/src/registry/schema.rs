@@ -43,10 +43,10 @@ fn file(of: Within, about: &str) -> Schema {
         let known = properties.entry(kind.name).or_insert_with(|| json!({ "type": "array" }));
         if !SHARED.contains(&kind.name) {
             known["items"] = schema;
-        } else if let Value::Array(all) = &mut known["items"]["oneOf"] {
+        } else if let Value::Array(all) = &mut known["items"]["anyOf"] {
             all.push(schema);
         } else {
-            known["items"]["oneOf"] = json!([schema]);
+            known["items"]["anyOf"] = json!([schema]);
         }
     }
     let mut whole = json_schema!({
@@ -78,10 +78,6 @@ pub fn item(protocol: Option<&str>, kind: &ItemKind) -> Value {
         if kind.name == "system" {
             properties["name"]["pattern"] = format!("^{protocol}/[a-z0-9-]+$").into();
         }
-    }
-    // A system's name says it too.
-    if let (Value::Array(required), true) = (&mut schema["required"], kind.name != "system") {
-        required.insert(0, "protocol".into());
     }
     schema
 }

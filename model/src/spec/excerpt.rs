@@ -16,6 +16,13 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
+    /// The protocol whose item it says it is: itself, or by the name of a system.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        let of_system = || self.get("name")?.split_once('/').map(|(protocol, _)| protocol);
+        self.get("protocol").or_else(|| if self.kind == "system" { of_system() } else { None })
+    }
+
     /// The value of a key, if that is a text.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {

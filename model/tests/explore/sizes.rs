@@ -22,7 +22,6 @@ const STATES: u64 = 200_000;
 /// `SYSTEM at SIZE` with more states than that: of these the law is shown for what was explored only.
 const INCOMPLETE: &[&str] = &[
     "device-model/anything at devices=2",
-    "migration/device at pages=4",
     "vhost-user/crash at rings=2",
     "vhost-user/crash-between-used-and-record at requests=4",
     "vhost-user/crash-between-used-and-record at rings=2",

@@ -62,7 +62,7 @@ fn a_reduced_run_has_fewer_states() {
     let library = builtin();
     let (mut out, mut saved) = (String::new(), 0);
     for def in library.migration().systems.iter() {
-        let mut row = format!("{:56}", def.common.name);
+        let mut row = format!("{:48}", def.common.name);
         let mut sizes = vec![def.clone()];
         let three: Scale = "pages=3".parse().unwrap();
         if let Ok(size) = three.resolve(&def.common.name, &def.bounds()) {

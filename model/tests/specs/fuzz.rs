@@ -15,11 +15,11 @@ use devmig_model::spec::builtin_files;
 use devmig_testing::fuzz::{Fuzz, corpus};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 900;
 const BYTES: usize = 64;
 /// The fewest kinds of outcome that the corpus and the seeds reach. What an input of the corpus reaches
 /// may change with the files that it edits.
-const OUTCOMES: usize = 19;
+const OUTCOMES: usize = 20;
 
 /// A word that means something somewhere.
 const WORDS: [&str; 24] = [

@@ -8,7 +8,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::state::Ring;
 use devmig_engine::packed;
 
 /// One ring in a state: what is needed for it to go on elsewhere, beside guest memory.
@@ -22,20 +21,6 @@ pub struct RingImage {
     pub enabled: bool,
     /// It was kicked: it runs, or a kick was written and not noticed yet.
     pub kicked: bool,
-}
-
-impl RingImage {
-    /// That of a ring.
-    #[must_use]
-    pub fn of(ring: &Ring) -> Self {
-        RingImage { base: ring.base, enabled: ring.enabled, kicked: ring.kicked || ring.started }
-    }
-
-    /// Makes a ring what the image says. A kick that is pending anyway stays.
-    pub fn restore(self, ring: &mut Ring) {
-        (ring.base, ring.enabled) = (self.base, self.enabled);
-        ring.kicked |= self.kicked;
-    }
 }
 
 /// The images of all rings, a byte each; `None` in a state that says nothing of rings.

@@ -181,7 +181,7 @@ impl<const R: usize> Machine for VhostUser<R> {
             Event::Loaded { value, rings } => {
                 let images = rings.rings::<R>().filter(|_| s.transfer == Transfer::LoadingRings);
                 for (ring, image) in next.rings.iter_mut().zip(images.into_iter().flatten()) {
-                    image.restore(ring);
+                    ring.restore(image);
                 }
                 next.transfer = Transfer::Loaded;
                 next.internal = value;

@@ -78,6 +78,19 @@ pub const BUFFERS: u8 = 1;
 pub const USED_RING: u8 = 2;
 
 impl Ring {
+    /// What a saved state says of it.
+    #[must_use]
+    pub fn image(&self) -> RingImage {
+        let kicked = self.kicked || self.started;
+        RingImage { base: self.base, enabled: self.enabled, kicked }
+    }
+
+    /// Makes it what a saved state says. A kick that is pending anyway stays.
+    pub fn restore(&mut self, image: RingImage) {
+        (self.base, self.enabled) = (image.base, image.enabled);
+        self.kicked |= image.kicked;
+    }
+
     /// Whether this request was fetched and not completed.
     #[must_use]
     pub fn is_open(&self, request: u16) -> bool {
@@ -321,7 +334,7 @@ impl<const R: usize> State<R> {
     /// The images of its rings.
     #[must_use]
     pub fn images(&self) -> RingImages {
-        RingImages::of(self.rings.map(|ring| RingImage::of(&ring)))
+        RingImages::of(self.rings.map(|ring| ring.image()))
     }
 
     /// Counts a ring's indices from the next request on: what was the first one is forgotten.

@@ -132,7 +132,7 @@ impl Observed {
             _ => {}
         }
         if before.3.phase == Phase::Migrates && after.3.phase == Phase::RollsBack {
-            Self::fails(&mut ways);
+            self.fails(&mut ways);
         }
         // A device has stopped when it has said so.
         let rests = |device: &DeviceState| !self.works(device.at) && device.pending.is_none();
@@ -211,27 +211,35 @@ impl Observed {
     }
 
     /// A migration comes to nothing.
-    fn fails(ways: &mut Ways) {
+    fn fails(&self, ways: &mut Ways) {
         if ways.0.first().is_some_and(|ends| ends.stopping) {
             ways.change(|ends| ends.stopping = false);
             ways.say(SOURCE, &[STOP]);
         }
-        Self::destination_fails(ways);
+        self.destination_fails(ways);
         if !ways.0.iter().all(|ends| ends.gives_up) {
             Self::gives_up(ways);
         }
     }
 
     /// The destination may notice that it comes to nothing.
-    fn destination_fails(ways: &mut Ways) {
+    fn destination_fails(&self, ways: &mut Ways) {
         match ways.status(DESTINATION) {
-            // Everything may be there already; it does not run, and management knows that the source goes on.
-            Some(Status::Active) if !ways.runs(SOURCE) => {
+            Some(Status::Active) if self.may_have_all(ways) => {
                 ways.either(DESTINATION, &[&[], &[FAILED], &[COMPLETED]]);
             }
             Some(Status::Setup | Status::Active) => ways.either(DESTINATION, &[&[], &[FAILED]]),
             _ => {}
         }
+    }
+
+    /// Whether everything may have been sent: the destination completes then, and does not run.
+    fn may_have_all(&self, ways: &Ways) -> bool {
+        let is_set = |ends: &Ends| {
+            let devices = ends.of[DESTINATION].in_truth().devices();
+            devices.iter().take(self.count()).all(|state| *state != self.running)
+        };
+        !ways.runs(SOURCE) && ways.0.iter().all(is_set)
     }
 
     /// The source says that a migration comes to nothing.
@@ -259,7 +267,7 @@ impl Observed {
         }
         let mut ways = Ways(vec![*ends]);
         // It closes the connection, too.
-        Self::destination_fails(&mut ways);
+        self.destination_fails(&mut ways);
         Self::gives_up(&mut ways);
         ways.0
     }
