@@ -192,8 +192,9 @@ fn in_browser(page: &str, then: &str) -> Option<String> {
         .unwrap();
     let mut command = Command::new("chromium");
     let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
-    let fixed = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"];
-    command.args(fixed).args([&profile, "--dump-dom", &format!("file://{}", file.display())]);
+    let fixed = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
+    command.args(fixed).arg("--virtual-time-budget=5000");
+    command.args([&profile, "--dump-dom", &format!("file://{}", file.display())]);
     let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let Ok(mut browser) = started else {
         let needed = std::env::var_os("DEVMIG_NEEDS_CHROMIUM").is_some();
