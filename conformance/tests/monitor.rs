@@ -312,7 +312,7 @@ fn a_paused_vm_is_judged() {
             }
         }
     }
-    // It fails: the VM stays paused, and management lets it go on.
+    // The migration fails: the VM stays paused until management sends `cont`.
     let whole = paused(&[BOTH], false);
     let mut log = whole.clone();
     log.truncate(at(&log, &device(SOURCE, "v0", "stop-copy")));

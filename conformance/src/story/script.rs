@@ -34,7 +34,7 @@ pub enum Unfit {
 
 /// LOG_ALL among the features.
 const LOG_ALL: u64 = 1 << 26;
-/// The feature that says that there are protocol features.
+/// VHOST_USER_F_PROTOCOL_FEATURES.
 const PROTOCOL: u64 = 1 << 30;
 /// In the number of SET_VRING_KICK: there is no descriptor.
 const NO_DESCRIPTOR: u64 = 1 << 8;

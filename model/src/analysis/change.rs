@@ -290,7 +290,7 @@ impl Examined {
         self.shown(&Look::default())
     }
 
-    /// The same as it is to look; in full also with what can happen, for example.
+    /// For the console, with this look.
     #[must_use]
     pub fn shown(&self, look: &Look<'_>) -> String {
         let about = trace::wrapped(&format!("  {}", self.about), 2);

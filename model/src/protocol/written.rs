@@ -94,8 +94,7 @@ pub fn item_kind() -> ItemKind {
 }
 
 /// What a property says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, JsonSchema, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Form {
     Always,
     Never,

@@ -2,14 +2,17 @@
 #![allow(dead_code)] // each test uses some of it
 
 use devmig_engine::clause::ClauseId;
-use devmig_engine::explore::Check;
 use devmig_engine::explore::behaviour::Seen;
 use devmig_engine::explore::compare::{Limits, Verdict, compare};
-use devmig_engine::explore::report::{PropertyReport, PropertyVerdict, Report};
+use devmig_engine::explore::report::{PropertyReport, PropertyVerdict, Report, check};
+use devmig_engine::explore::search::explore;
 use devmig_engine::explore::trace;
+use devmig_engine::explore::{Check, Options};
+use devmig_engine::laws::{self, Wrong};
+use devmig_engine::machine::Machine;
+use devmig_engine::system::System;
 use devmig_model::registry::Library;
-use devmig_model::spec::SpecErrors;
-use miette::{GraphicalReportHandler, GraphicalTheme};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 /// What is built in.
 pub(crate) fn builtin() -> Library {
@@ -24,12 +27,26 @@ pub(crate) fn proposal(name: &str) -> Library {
         .unwrap_or_else(|errors| panic!("{:?}", miette::Report::new(errors)))
 }
 
-/// Errors of files as the command line shows them, without colours.
-pub(crate) fn errors(errors: &SpecErrors) -> String {
+/// Errors or a warning of a file as the command line shows them, without colours.
+pub(crate) fn errors(found: &dyn Diagnostic) -> String {
     let mut out = String::new();
     let draw = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor());
-    draw.with_width(100).render_report(&mut out, errors).expect("a string takes everything");
+    draw.with_width(100).render_report(&mut out, found).expect("a string takes everything");
     out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// What the law says of a declared symmetry that is none; a reduced run by it differs from a whole one, too.
+pub(crate) fn refuted<M: Machine, const Q: usize, const N: usize, const W: usize>(
+    system: &System<M, Q, N, W>,
+) -> Wrong {
+    let options = Options::default();
+    let explored = explore(system, &options.limits).expect("every choice is fixed");
+    let wrong = laws::symmetry_is_one(system, &explored).expect("every choice is fixed");
+    assert_ne!(wrong, Wrong::new());
+    let whole = check(system, &options).expect("every choice is fixed");
+    let differs = laws::reduced_agrees(system, &whole).expect("every choice is fixed");
+    assert_ne!(differs, Wrong::new());
+    wrong
 }
 
 /// A counterexample as a person reads it, once for all properties that it violates.

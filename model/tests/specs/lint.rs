@@ -5,9 +5,8 @@
 
 use devmig_model::registry::Library;
 use devmig_model::spec::{SpecError, builtin_proposals};
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
-use crate::common::builtin;
+use crate::common::{builtin, errors};
 
 const HEAD: &str = "\
 [[proposal]]
@@ -17,20 +16,10 @@ about = \"P.\"
 ";
 const SYSTEMS: &str = "systems = [\"vhost-user/ring\"]\n";
 
-fn render(diagnostic: &dyn Diagnostic) -> String {
-    let mut out = String::new();
-    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_width(100)
-        .with_links(false)
-        .render_report(&mut out, diagnostic)
-        .unwrap();
-    out
-}
-
 fn warnings_of(text: &str) -> Vec<SpecError> {
     match Library::with_proposal("p.toml", text) {
         Ok(library) => library.warnings,
-        Err(errors) => panic!("{}", render(&errors)),
+        Err(found) => panic!("{}", errors(&found)),
     }
 }
 
@@ -41,7 +30,27 @@ fn drawn(text: &str) -> String {
     for warning in &warnings {
         assert!(warning.is_warning() && warning.file() == Some("p.toml"), "{warning:?}");
     }
-    warnings.iter().map(|warning| render(warning)).collect::<Vec<_>>().join("\n")
+    warnings.iter().map(|warning| errors(warning)).collect::<Vec<_>>().join("\n\n")
+}
+
+/// A text with a choice of this id, between two options, at its line `CHOICE`.
+fn with_choice(text: &str, id: &str) -> String {
+    let choice = r#"[[choice]]
+id = "ID"
+question = "One or two?"
+default = "one"
+source = "founding-threads@2023-05"
+place = ["P"]
+
+[[choice.option]]
+name = "one"
+text = "One."
+
+[[choice.option]]
+name = "two"
+text = "Two."
+"#;
+    text.replace("CHOICE\n", &choice.replace("ID", id))
 }
 
 #[test]
@@ -49,7 +58,7 @@ fn no_shipped_file_has_warnings() {
     assert!(builtin().warnings.is_empty());
     for (name, text) in builtin_proposals() {
         let library = Library::with_proposal(&name, &text).unwrap();
-        let drawn: Vec<_> = library.warnings.iter().map(|warning| render(warning)).collect();
+        let drawn: Vec<_> = library.warnings.iter().map(|warning| errors(warning)).collect();
         assert!(drawn.is_empty(), "{}", drawn.join("\n"));
     }
 }
@@ -65,20 +74,7 @@ source = "founding-threads@2023-05"
 place = ["P"]
 text = "P."
 
-[[choice]]
-id = "vhost-user.p.two"
-question = "One or two?"
-default = "one"
-source = "founding-threads@2023-05"
-place = ["P"]
-
-[[choice.option]]
-name = "one"
-text = "One."
-
-[[choice.option]]
-name = "two"
-text = "Two."
+CHOICE
 
 [[message]]
 name = "SET_OWNER"
@@ -103,6 +99,7 @@ row = [
     { when = ["zero"], receive = ["own"] },
 ]
 "#;
+    let rows = with_choice(rows, "vhost-user.p.two");
     insta::assert_snapshot!(drawn(&format!("{HEAD}{SYSTEMS}{rows}")));
 }
 
@@ -125,20 +122,7 @@ source = "founding-threads@2023-05"
 place = ["P"]
 text = "P."
 
-[[choice]]
-id = "vhost-user.p.fixed-only"
-question = "One or two?"
-default = "one"
-source = "founding-threads@2023-05"
-place = ["P"]
-
-[[choice.option]]
-name = "one"
-text = "One."
-
-[[choice.option]]
-name = "two"
-text = "Two."
+CHOICE
 
 [[program]]
 protocol = "vhost-user"
@@ -176,6 +160,7 @@ choices = ["vhost-user.p.fixed-only = two"]
 run = ["run connect", "run qemu-start", "run used"]
 holds = ["used-property"]
 "#;
+    let unused = with_choice(unused, "vhost-user.p.fixed-only");
     insta::assert_snapshot!(drawn(&format!("{HEAD}{SYSTEMS}{unused}")));
 }
 
@@ -243,8 +228,8 @@ under = ["vdpa.suspend.in-flight = hold"]
 system = "vhost-user/ring"
 choices = ["vdpa.suspend.in-flight"]
 "#;
-    let errors = Library::with_proposal("p.toml", &format!("{HEAD}{SYSTEMS}{foreign}"));
-    insta::assert_snapshot!(render(&errors.unwrap_err()));
+    let found = Library::with_proposal("p.toml", &format!("{HEAD}{SYSTEMS}{foreign}"));
+    insta::assert_snapshot!(errors(&found.unwrap_err()));
 }
 
 /// Wrong types, missing keys, unknown keys, words, names and warnings: one answer has all of them, and no
@@ -294,8 +279,8 @@ under = ["no.such = choice"]
 name = "SET_OWNER"
 row = [{ receive = ["no-such-word"] }, { receive = ["own"] }]
 "#;
-    let errors = Library::with_proposal("p.toml", &format!("{HEAD}{SYSTEMS}{wrong}"));
-    insta::assert_snapshot!(render(&errors.unwrap_err()));
+    let found = Library::with_proposal("p.toml", &format!("{HEAD}{SYSTEMS}{wrong}"));
+    insta::assert_snapshot!(errors(&found.unwrap_err()));
 }
 
 /// Traces print numbers in hexadecimal, so a program may be made of them.

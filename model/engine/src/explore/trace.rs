@@ -600,7 +600,7 @@ pub fn wrapped(line: &str, hang: usize) -> String {
     wrapped_at(line, hang, WIDTH)
 }
 
-/// The same for so many columns.
+/// [`wrapped`] to this number of columns.
 #[must_use]
 pub fn wrapped_at(line: &str, hang: usize, width: usize) -> String {
     let indent = " ".repeat(hang);

@@ -31,8 +31,6 @@ pub struct Path {
     pub after: bool,
     /// Its names, from the participant's on.
     pub segments: Vec<Segment>,
-    /// Where it stands in the expression, in bytes.
-    pub at: usize,
 }
 
 /// A part of a path.
@@ -293,8 +291,7 @@ fn several(
 }
 
 fn path(pair: Pair<'_, Rule>) -> Path {
-    let at = pair.as_span().start();
-    let mut path = Path { after: false, segments: Vec::new(), at };
+    let mut path = Path { after: false, segments: Vec::new() };
     for part in pair.into_inner() {
         match part.as_rule() {
             Rule::after => path.after = true,

@@ -153,7 +153,7 @@ fn field<'m>(
     }
     // Inside of what is nothing, or empty, at the beginning anything may come.
     for length in (1..path.segments.len()).rev() {
-        let head = Path { segments: path.segments[..length].to_vec(), ..path.clone() };
+        let head = Path { segments: path.segments[..length].to_vec(), after: path.after };
         match look_up(&head, fields, &first) {
             Some(Value::Null) => return Ok(None),
             Some(Value::Array(items)) if items.is_empty() => return Ok(None),
